@@ -1,0 +1,1 @@
+//! Checkpoints on disk: GGUF files and Hugging Face directories, mapped and checked.

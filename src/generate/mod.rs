@@ -1,0 +1,1 @@
+//! Batched generation: sessions, sampling, stopping.

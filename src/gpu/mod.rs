@@ -1,0 +1,1 @@
+//! Devices, buffers, the WGSL linker, pipelines and submission.

@@ -1,0 +1,24 @@
+//! Parr: align a small language model to written principles, on any GPU, inside your app.
+//!
+//! Modules stand in dependency order: each imports only from those above it
+//! (`tests/architecture.rs` holds the table).
+
+// Layer 0: data on the CPU.
+pub mod error;
+pub mod tensor;
+// Layer 1: how weights and text are coded.
+pub mod quant;
+pub mod tokenizer;
+// Layer 2: files, and the CPU oracle that every kernel is checked against.
+pub mod format;
+pub mod reference;
+// Layer 3: devices, buffers, shaders, submission.
+pub mod gpu;
+// Layer 4: one file per kernel family.
+pub mod ops;
+// Layer 5: architectures, weights, the forward pass.
+pub mod model;
+// Layer 6: tokens out.
+pub mod generate;
+
+pub use error::Error;

@@ -1,0 +1,1 @@
+//! Architectures, weights on the device, and the forward pass.

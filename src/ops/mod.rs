@@ -1,0 +1,1 @@
+//! Host side of every kernel: shapes checked, dispatches recorded.

@@ -1,0 +1,10 @@
+//! Tensors on the host: a shape and f32 values, no device.
+
+/// A dense row-major f32 tensor on the CPU.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostTensor {
+    /// Extent of each axis, outermost first.
+    pub shape: Vec<usize>,
+    /// Values in row-major order; the product of `shape` of them.
+    pub data: Vec<f32>,
+}

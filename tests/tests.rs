@@ -1,0 +1,1 @@
+//! The single integration binary; each `mod` line says what goes there.
