@@ -1,1 +1,3 @@
-fn main(){}
+//! The `parr` program: parse, run, report.
+
+fn main() {}
