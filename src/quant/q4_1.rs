@@ -1,0 +1,63 @@
+//! Q4_1: 32 weights, 4 bits each, a scale and an offset: `w = d * q + m`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::table::QuantFormat;
+use super::{DeviceWords, Packed, Quant, quads};
+
+#[repr(C)]
+#[derive(Copy, Clone, Pod, Zeroable)]
+pub(super) struct Block {
+    /// Scale, f16.
+    d: [u8; 2],
+    /// Offset, f16.
+    m: [u8; 2],
+    /// Byte `i` holds weight `i` in its low nibble and weight `16 + i` in its high nibble.
+    qs: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Block>() == 20);
+
+pub(super) struct Q4_1;
+
+impl QuantFormat for Q4_1 {
+    type Block = Block;
+    const QUANT: Quant = Quant::Q4_1;
+    const NAME: &'static str = "q4_1";
+    const FRAGMENT: &'static str = "weight/q4_1";
+    const GGML_TYPE: u32 = 3;
+    const WEIGHTS: usize = 32;
+    const GROUP: usize = 32;
+    const DEVICE: DeviceWords = DeviceWords {
+        weights: 32,
+        quants: 4,
+        scales: 1,
+    };
+
+    fn decode(block: &Block, out: &mut [f32]) {
+        let (d, m) = (quads::half(block.d), quads::half(block.m));
+        for (w, q) in out
+            .iter_mut()
+            .zip(quads::values(&quads::from_nibbles(&block.qs)))
+        {
+            *w = f32::from(q) * d + m;
+        }
+    }
+
+    fn encode(weights: &[f32]) -> Block {
+        let (lo, hi) = quads::range(weights);
+        let d = (hi - lo) / 15.0;
+        let id = quads::reciprocal(d);
+        let qs = quads::from_values(|i| quads::truncate((weights[i] - lo) * id + 0.5, 15));
+        Block {
+            d: quads::to_half(d).0,
+            m: quads::to_half(lo).0,
+            qs: quads::nibble_bytes(&qs),
+        }
+    }
+
+    fn pack(block: &Block, _index: usize, packed: &mut Packed) {
+        packed.quants.extend(quads::words::<4>(&block.qs));
+        packed.scales.push(quads::pair_of_halves(block.d, block.m));
+    }
+}
