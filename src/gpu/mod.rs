@@ -1,1 +1,29 @@
 //! Devices, buffers, the WGSL linker, pipelines and submission.
+//!
+//! This layer knows kernels by name and bytes by size; it knows nothing of models. Everything that
+//! touches wgpu lives here, so that a lost device, a refused shader or a limit becomes a
+//! [`DeviceError`] in one place.
+
+mod adapter;
+mod buffer;
+mod compose;
+mod device;
+mod error;
+mod kernel;
+mod pipeline;
+mod profile;
+mod recording;
+mod source;
+mod tuning;
+
+pub use adapter::{AdapterSummary, Capabilities};
+pub use buffer::{Buffer, MemoryUse};
+pub use compose::{ComposeError, Composed, Origin, compose};
+pub use device::{Device, DeviceOptions};
+pub use error::DeviceError;
+pub use kernel::{Access, KernelSpec, Specialization};
+pub use pipeline::Pipeline;
+pub use profile::KernelTime;
+pub use recording::{Binding, Recording};
+pub use source::{shader_names, shader_source};
+pub use tuning::{KernelFamily, Tuning};

@@ -1,0 +1,147 @@
+//! Which adapters there are, and what one of them can do.
+
+use super::error::DeviceError;
+
+/// One adapter of this machine, for lists.
+#[derive(Clone, Debug)]
+pub struct AdapterSummary {
+    /// Position in the list; `--adapter` takes it.
+    pub index: usize,
+    /// The driver's name for it; `--adapter` takes any part of it.
+    pub name: String,
+    /// `vulkan`, `metal` or `dx12`.
+    pub backend: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// Driver and its version, as the driver tells it.
+    pub driver: String,
+}
+
+/// What an opened device offers: real limits, not defaults.
+#[derive(Clone, Debug)]
+pub struct Capabilities {
+    /// Name of the adapter.
+    pub adapter: String,
+    /// Back end, such as `vulkan`.
+    pub backend: String,
+    /// Driver and version.
+    pub driver: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// Whether the adapter is a CPU in disguise.
+    pub software: bool,
+    /// Whether shaders may use subgroup operations.
+    pub subgroups: bool,
+    /// Smallest and largest subgroup, in lanes.
+    pub subgroup_sizes: (u32, u32),
+    /// Whether shaders may compute in f16.
+    pub f16: bool,
+    /// Whether dispatches can be timed on the device.
+    pub timestamps: bool,
+    /// Bytes of immediates (push constants); 0 without them.
+    pub immediate_bytes: u32,
+    /// Largest storage binding, in bytes.
+    pub max_binding_bytes: u64,
+    /// Largest buffer, in bytes.
+    pub max_buffer_bytes: u64,
+    /// Workgroup memory, in bytes.
+    pub max_workgroup_bytes: u32,
+    /// Lanes per workgroup.
+    pub max_workgroup_lanes: u32,
+    /// Workgroups per axis of a dispatch.
+    pub max_grid: u32,
+    /// Alignment of dynamic uniform offsets, in bytes.
+    pub uniform_alignment: u32,
+}
+
+pub(super) fn kind(device_type: wgpu::DeviceType) -> &'static str {
+    match device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Other => "other",
+    }
+}
+
+/// Smaller is better when no adapter is named.
+fn rank(device_type: wgpu::DeviceType) -> u8 {
+    match device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+pub(super) fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    wgpu::Instance::new(descriptor)
+}
+
+pub(super) fn enumerate(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    pollster::block_on(instance.enumerate_adapters(backends))
+}
+
+pub(super) fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
+    let info = adapter.get_info();
+    AdapterSummary {
+        index,
+        name: info.name.clone(),
+        backend: info.backend.to_string(),
+        kind: kind(info.device_type),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+    }
+}
+
+/// The adapter that `wanted` names by index or by part of its name; the best one without it.
+pub(super) fn choose(instance: &wgpu::Instance, wanted: Option<&str>) -> Result<wgpu::Adapter, DeviceError> {
+    let mut adapters = enumerate(instance);
+    if adapters.is_empty() {
+        return Err(DeviceError::NoAdapter { backends: "Vulkan, Metal or DX12".to_owned() });
+    }
+    let Some(wanted) = wanted else {
+        adapters.sort_by_key(|adapter| rank(adapter.get_info().device_type));
+        return Ok(adapters.swap_remove(0));
+    };
+    let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+    let needle = wanted.to_lowercase();
+    let position = match wanted.parse::<usize>() {
+        Ok(index) => Some(index).filter(|&index| index < adapters.len()),
+        Err(_) => names.iter().position(|name| name.to_lowercase().contains(&needle)),
+    };
+    match position {
+        Some(index) => Ok(adapters.swap_remove(index)),
+        None => Err(DeviceError::AdapterNotFound { wanted: wanted.to_owned(), found: names.join(", ") }),
+    }
+}
+
+impl Capabilities {
+    pub(super) fn of(adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> Self {
+        let info = adapter.get_info();
+        let features = adapter.features();
+        Capabilities {
+            adapter: info.name.clone(),
+            backend: info.backend.to_string(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            kind: kind(info.device_type),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            subgroup_sizes: (info.subgroup_min_size, info.subgroup_max_size),
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            timestamps: features
+                .contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
+            immediate_bytes: if features.contains(wgpu::Features::IMMEDIATES) { limits.max_immediate_size } else { 0 },
+            max_binding_bytes: limits.max_storage_buffer_binding_size as u64,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            max_workgroup_lanes: limits.max_compute_invocations_per_workgroup,
+            max_grid: limits.max_compute_workgroups_per_dimension,
+            uniform_alignment: limits.min_uniform_buffer_offset_alignment,
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! One opened adapter: allocation, upload, read-back, and what goes wrong with it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::adapter::{self, AdapterSummary, Capabilities};
+use super::buffer::{Allocation, Buffer, MemoryMeter, MemoryUse};
+use super::error::DeviceError;
+use super::kernel::Specialization;
+use super::pipeline::{Pipeline, PipelineStore};
+use super::profile::{KernelTime, Profile};
+use super::tuning::{KernelFamily, Tuning};
+
+/// How to open a device. The default takes the best adapter and the kernels that suit it.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceOptions {
+    /// Index of the adapter or any part of its name.
+    pub adapter: Option<String>,
+    /// Kernel family to use instead of the one that suits the adapter.
+    pub family: Option<KernelFamily>,
+}
+
+/// An opened adapter. Clones share it; it closes with the last one.
+#[derive(Clone, Debug)]
+pub struct Device {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) raw: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) capabilities: Capabilities,
+    pub(super) tuning: Tuning,
+    pub(super) pipelines: Mutex<HashMap<(&'static str, Specialization), Arc<Pipeline>>>,
+    pub(super) store: Option<PipelineStore>,
+    pub(super) profile: Profile,
+    pub(super) profiling: AtomicBool,
+    pub(super) timestamp_period: f32,
+    meter: Arc<MemoryMeter>,
+    faults: Arc<Faults>,
+    staging: Mutex<Option<wgpu::Buffer>>,
+}
+
+/// What the driver reported outside any call of ours.
+#[derive(Debug, Default)]
+struct Faults {
+    lost: AtomicBool,
+    lost_reason: Mutex<String>,
+    rejected: Mutex<Option<String>>,
+}
+
+/// Bytes uploaded before the host waits: staging memory stays small however large the model.
+const UPLOAD_WINDOW_BYTES: u64 = 16 << 20;
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Device {
+    /// Opens the adapter that `options` names, or the best one: discrete before integrated before
+    /// virtual before software.
+    ///
+    /// # Errors
+    ///
+    /// * [`DeviceError::NoAdapter`], [`DeviceError::AdapterNotFound`] if there is none of that name;
+    /// * [`DeviceError::Refused`] if the driver gives no device;
+    /// * [`DeviceError::Family`] if the adapter cannot run the kernel family asked for.
+    pub fn open(options: &DeviceOptions) -> Result<Device, DeviceError> {
+        let instance = adapter::instance();
+        let chosen = adapter::choose(&instance, options.adapter.as_deref())?;
+        Self::from_adapter(&chosen, chosen.limits(), options.family)
+    }
+
+    /// A device that validates every call and computes nothing, with the limits of a phone: for
+    /// tests of host code on machines without any driver.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Refused`] if wgpu was built without its noop back end.
+    pub fn noop(family: KernelFamily) -> Result<Device, DeviceError> {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::NOOP;
+        descriptor.backend_options.noop.enable = true;
+        let instance = wgpu::Instance::new(descriptor);
+        let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+            .map_err(|error| DeviceError::Refused { adapter: "noop".to_owned(), reason: error.to_string() })?;
+        Self::from_adapter(&adapter, wgpu::Limits::default(), Some(family))
+    }
+
+    /// The adapters of this machine, in the order of their indices.
+    pub fn adapters() -> Vec<AdapterSummary> {
+        let adapters = adapter::enumerate(&adapter::instance());
+        adapters.iter().enumerate().map(|(index, adapter)| adapter::summary(index, adapter)).collect()
+    }
+
+    fn from_adapter(
+        adapter: &wgpu::Adapter,
+        limits: wgpu::Limits,
+        family: Option<KernelFamily>,
+    ) -> Result<Device, DeviceError> {
+        let capabilities = Capabilities::of(adapter, &limits);
+        let noop = adapter.get_info().backend == wgpu::Backend::Noop;
+        let tuning = Tuning::for_adapter(&capabilities, family);
+        let narrow = !capabilities.subgroups || capabilities.subgroup_sizes.0 < 8;
+        if tuning.family == KernelFamily::Lane8 && narrow && !noop {
+            return Err(DeviceError::Family {
+                family: tuning.family.name(),
+                needs: "subgroups of at least 8 lanes",
+                adapter: capabilities.adapter.clone(),
+                has: format!("subgroups of {:?} lanes", capabilities.subgroup_sizes),
+            });
+        }
+        let wanted = wgpu::Features::SUBGROUP
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
+            | wgpu::Features::PIPELINE_CACHE;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("parr"),
+            required_features: adapter.features() & wanted,
+            required_limits: limits,
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        };
+        let (raw, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
+            DeviceError::Refused { adapter: capabilities.adapter.clone(), reason: error.to_string() }
+        })?;
+        let faults = Arc::new(Faults::default());
+        let sink = Arc::clone(&faults);
+        raw.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            lock(&sink.rejected).get_or_insert_with(|| error.to_string());
+        }));
+        let sink = Arc::clone(&faults);
+        raw.set_device_lost_callback(move |reason, message| {
+            *lock(&sink.lost_reason) = format!("{reason:?}: {message}");
+            sink.lost.store(true, Ordering::Release);
+        });
+        let store = PipelineStore::open(&raw, adapter);
+        let inner = Inner {
+            store,
+            timestamp_period: queue.get_timestamp_period(),
+            raw,
+            queue,
+            capabilities,
+            tuning,
+            pipelines: Mutex::default(),
+            profile: Profile::default(),
+            profiling: AtomicBool::new(false),
+            meter: Arc::default(),
+            faults,
+            staging: Mutex::default(),
+        };
+        Ok(Device { inner: Arc::new(inner) })
+    }
+
+    /// What the device offers.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.inner.capabilities
+    }
+
+    /// The kernels and budgets in use.
+    pub fn tuning(&self) -> &Tuning {
+        &self.inner.tuning
+    }
+
+    /// Device memory held by Parr through this device.
+    pub fn memory(&self) -> MemoryUse {
+        self.inner.meter.read()
+    }
+
+    /// Starts or stops timing every dispatch on the device; without timestamps nothing is recorded.
+    pub fn set_profiling(&self, on: bool) {
+        self.inner.profiling.store(on && self.inner.capabilities.timestamps, Ordering::Relaxed);
+    }
+
+    /// Time by kernel since the last call, longest first.
+    pub fn take_profile(&self) -> Vec<KernelTime> {
+        self.inner.profile.take()
+    }
+
+    /// A zeroed buffer of `len` elements; `what` names it in errors. Never smaller than 16 bytes,
+    /// so that an empty tensor can still be bound.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Limit`] if it exceeds the largest buffer or the largest binding.
+    pub fn buffer<T: bytemuck::Pod>(&self, what: &str, len: usize) -> Result<Buffer<T>, DeviceError> {
+        let bytes = (len as u64).saturating_mul(size_of::<T>() as u64).next_multiple_of(16).max(16);
+        let capabilities = &self.inner.capabilities;
+        let (allowed, limit) = if capabilities.max_binding_bytes <= capabilities.max_buffer_bytes {
+            (capabilities.max_binding_bytes, "largest storage binding, in bytes")
+        } else {
+            (capabilities.max_buffer_bytes, "largest buffer, in bytes")
+        };
+        if bytes > allowed {
+            return Err(DeviceError::Limit { what: what.to_owned(), needed: bytes, allowed, limit });
+        }
+        let raw = self.inner.raw.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(what),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        self.check(what)?;
+        Ok(Buffer::new(Allocation::new(raw, Arc::clone(&self.inner.meter)), len))
+    }
+
+    /// A buffer that holds `data`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Device::buffer`].
+    pub fn upload<T: bytemuck::Pod>(&self, what: &str, data: &[T]) -> Result<Buffer<T>, DeviceError> {
+        let buffer = self.buffer(what, data.len())?;
+        self.write(&buffer, 0, data)?;
+        Ok(buffer)
+    }
+
+    /// Overwrites elements `at..at + data.len()` before the next submit. Elements must start and end
+    /// on 4-byte borders. Large writes go through in windows, so that staging memory stays bounded.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Lost`] or [`DeviceError::Rejected`].
+    pub fn write<T: bytemuck::Pod>(&self, buffer: &Buffer<T>, at: usize, data: &[T]) -> Result<(), DeviceError> {
+        debug_assert!(at + data.len() <= buffer.len(), "write past the end of a buffer");
+        let mut offset = (at * size_of::<T>()) as u64;
+        for window in bytemuck::cast_slice::<T, u8>(data).chunks(UPLOAD_WINDOW_BYTES as usize) {
+            self.inner.queue.write_buffer(&buffer.allocation.raw, offset, window);
+            offset += window.len() as u64;
+            if window.len() as u64 == UPLOAD_WINDOW_BYTES {
+                self.inner.queue.submit([]);
+                self.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads elements `at..at + len`, after all that was submitted before.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Lost`] or [`DeviceError::Rejected`].
+    pub fn read<T: bytemuck::Pod>(&self, buffer: &Buffer<T>, at: usize, len: usize) -> Result<Vec<T>, DeviceError> {
+        debug_assert!(at + len <= buffer.len(), "read past the end of a buffer");
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let offset = (at * size_of::<T>()) as u64;
+        let bytes = (len * size_of::<T>()) as u64;
+        let copied = bytes.next_multiple_of(4);
+        // Fresh staging pages are faulted in one by one, so the last staging buffer is kept.
+        let mut slot = lock(&self.inner.staging);
+        let staging = match slot.take().filter(|staging| staging.size() >= copied) {
+            Some(staging) => staging,
+            None => self.inner.raw.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read-back"),
+                size: copied.next_power_of_two(),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            }),
+        };
+        let mut encoder = self.inner.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(&buffer.allocation.raw, offset, &staging, 0, copied);
+        self.inner.queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, 0..copied, |_| {});
+        self.wait()?;
+        let mapped = staging.get_mapped_range(0..copied).map_err(|error| DeviceError::Rejected {
+            what: "read-back".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let mut data = vec![T::zeroed(); len];
+        bytemuck::cast_slice_mut::<T, u8>(&mut data).copy_from_slice(&mapped[..bytes as usize]);
+        drop(mapped);
+        staging.unmap();
+        *slot = Some(staging);
+        Ok(data)
+    }
+
+    /// Waits for all that was submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Lost`] if the device went away, [`DeviceError::Rejected`] if the driver
+    /// refused something since the last check.
+    pub fn wait(&self) -> Result<(), DeviceError> {
+        let polled = self.inner.raw.poll(wgpu::PollType::wait_indefinitely());
+        self.check("a submission")?;
+        polled.map(|_| ()).map_err(|error| DeviceError::Rejected {
+            what: "a submission".to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Surfaces what the driver reported since the last check.
+    pub(super) fn check(&self, what: &str) -> Result<(), DeviceError> {
+        let faults = &self.inner.faults;
+        if faults.lost.load(Ordering::Acquire) {
+            return Err(DeviceError::Lost { reason: lock(&faults.lost_reason).clone() });
+        }
+        match lock(&faults.rejected).take() {
+            Some(reason) => Err(DeviceError::Rejected { what: what.to_owned(), reason }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn raw(&self) -> &wgpu::Device {
+        &self.inner.raw
+    }
+}

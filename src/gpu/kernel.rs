@@ -1,0 +1,47 @@
+//! What a kernel is, before any device: its name, its bindings, and the variants it may take.
+
+/// How a kernel touches one of its storage buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`.
+    Write,
+}
+
+/// One kernel of the registry. Binding 0 is always its `Params` uniform; the storage buffers follow
+/// from binding 1 in the order of `bindings`.
+#[derive(Debug)]
+pub struct KernelSpec {
+    /// Path of the shader without `.wgsl`, such as `linear/matmul`; also its name in profiles.
+    pub name: &'static str,
+    /// Size of the `Params` struct in bytes.
+    pub params_bytes: usize,
+    /// Storage buffers from binding 1 on.
+    pub bindings: &'static [Access],
+    /// Every specialisation that the library can ask for; tests link and validate them all.
+    pub variants: fn() -> Vec<Specialization>,
+}
+
+/// One way to compile a kernel: equal meaning is an equal key. Made only inside `ops`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Specialization {
+    /// Slots and the fragments that fill them.
+    pub slots: Vec<(&'static str, &'static str)>,
+    /// Constants of the prelude.
+    pub consts: Vec<(&'static str, u32)>,
+}
+
+impl Specialization {
+    /// A specialisation with `slots` filled and `consts` set.
+    pub fn new(slots: &[(&'static str, &'static str)], consts: &[(&'static str, u32)]) -> Self {
+        Specialization { slots: slots.to_vec(), consts: consts.to_vec() }
+    }
+
+    /// Short text for profiles and test reports, such as `weight/q4_1 MT=8 TN=4`.
+    pub fn describe(&self) -> String {
+        let slots = self.slots.iter().map(|(_, fragment)| (*fragment).to_owned());
+        let consts = self.consts.iter().map(|(name, value)| format!("{name}={value}"));
+        slots.chain(consts).collect::<Vec<_>>().join(" ")
+    }
+}

@@ -1,0 +1,290 @@
+//! A list of dispatches and copies: recorded first, submitted later, as often as wanted.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::buffer::Buffer;
+use super::device::Device;
+use super::error::DeviceError;
+use super::pipeline::Pipeline;
+
+/// A buffer on its way to a kernel.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    pub(super) buffer: wgpu::Buffer,
+}
+
+#[derive(Debug)]
+enum Command {
+    Dispatch { pipeline: Arc<Pipeline>, bindings: Vec<Binding>, params_at: usize, grid: [u32; 3], flops: u64 },
+    Copy { from: wgpu::Buffer, from_bytes: u64, to: wgpu::Buffer, to_bytes: u64, bytes: u64 },
+}
+
+/// Dispatches and copies in order; nothing runs until [`Recording::submit`]. A finished recording
+/// can be submitted again: what changes between runs is read from buffers.
+#[derive(Debug)]
+pub struct Recording {
+    device: Device,
+    commands: Vec<Command>,
+    params: Vec<u8>,
+    bound: Option<Vec<Option<wgpu::BindGroup>>>,
+}
+
+impl Recording {
+    /// An empty recording for `device`.
+    pub fn new(device: &Device) -> Self {
+        Recording { device: device.clone(), commands: Vec::new(), params: Vec::new(), bound: None }
+    }
+
+    /// The device it will run on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Number of dispatches recorded.
+    pub fn dispatches(&self) -> usize {
+        self.commands.iter().filter(|command| matches!(command, Command::Dispatch { .. })).count()
+    }
+
+    /// Records one dispatch of `grid` workgroups. `flops` is its arithmetic, by which submits are cut.
+    /// An empty grid records nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Limit`] if the grid is larger than the device takes.
+    pub fn dispatch<P: bytemuck::Pod>(
+        &mut self,
+        pipeline: &Arc<Pipeline>,
+        params: &P,
+        bindings: &[Binding],
+        grid: [u32; 3],
+        flops: u64,
+    ) -> Result<(), DeviceError> {
+        debug_assert_eq!(size_of::<P>(), pipeline.params_bytes, "params of {}", pipeline.name);
+        debug_assert_eq!(bindings.len(), pipeline.bindings.len(), "bindings of {}", pipeline.name);
+        if grid.contains(&0) {
+            return Ok(());
+        }
+        let allowed = self.device.capabilities().max_grid;
+        if let Some(&needed) = grid.iter().find(|&&extent| extent > allowed) {
+            return Err(DeviceError::Limit {
+                what: format!("a dispatch of {}", pipeline.name),
+                needed: u64::from(needed),
+                allowed: u64::from(allowed),
+                limit: "workgroups per axis",
+            });
+        }
+        let alignment = self.device.capabilities().uniform_alignment.max(16) as usize;
+        let params_at = self.params.len().next_multiple_of(alignment);
+        self.params.resize(params_at, 0);
+        self.params.extend_from_slice(bytemuck::bytes_of(params));
+        self.commands.push(Command::Dispatch {
+            pipeline: Arc::clone(pipeline),
+            bindings: bindings.to_vec(),
+            params_at,
+            grid,
+            flops,
+        });
+        self.bound = None;
+        Ok(())
+    }
+
+    /// Records a copy of `len` elements.
+    pub fn copy<T: bytemuck::Pod>(&mut self, from: &Buffer<T>, from_at: usize, to: &Buffer<T>, to_at: usize, len: usize) {
+        let size = size_of::<T>();
+        debug_assert!(from_at + len <= from.len() && to_at + len <= to.len(), "copy out of bounds");
+        if len == 0 {
+            return;
+        }
+        self.commands.push(Command::Copy {
+            from: from.allocation.raw.clone(),
+            from_bytes: (from_at * size) as u64,
+            to: to.allocation.raw.clone(),
+            to_bytes: (to_at * size) as u64,
+            bytes: (len * size) as u64,
+        });
+        self.bound = None;
+    }
+
+    /// Builds the uniform buffer and the bind groups, once.
+    fn bind(&mut self) -> Result<(), DeviceError> {
+        if self.bound.is_some() || self.commands.is_empty() {
+            return Ok(());
+        }
+        let raw = self.device.raw();
+        let largest = self.commands.iter().map(|command| match command {
+            Command::Dispatch { pipeline, .. } => pipeline.params_bytes,
+            Command::Copy { .. } => 0,
+        });
+        // Every bind group binds a window of its own params' size, so the tail needs no padding
+        // beyond the 16 bytes that a uniform struct is rounded to.
+        let slack = largest.max().unwrap_or(0).next_multiple_of(16);
+        let uniforms = raw.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            size: (self.params.len() + slack) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.params.resize(self.params.len().next_multiple_of(4), 0);
+        self.device.inner.queue.write_buffer(&uniforms, 0, &self.params);
+        let groups = self.commands.iter().map(|command| {
+            let Command::Dispatch { pipeline, bindings, .. } = command else { return None };
+            let window = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &uniforms,
+                offset: 0,
+                size: std::num::NonZeroU64::new(pipeline.params_bytes.next_multiple_of(16) as u64),
+            });
+            let resources = std::iter::once(window).chain(bindings.iter().map(|b| b.buffer.as_entire_binding()));
+            let entries: Vec<_> = resources
+                .enumerate()
+                .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
+                .collect();
+            Some(raw.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(pipeline.name),
+                layout: &pipeline.layout,
+                entries: &entries,
+            }))
+        });
+        self.bound = Some(groups.collect());
+        self.device.check("a recording")
+    }
+
+    /// Runs everything recorded, in submits of at most the device's work budget; returns without
+    /// waiting, so that a read or [`Device::wait`] may follow.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Lost`], or [`DeviceError::Rejected`] if a command was invalid.
+    pub fn submit(&mut self) -> Result<(), DeviceError> {
+        self.bind()?;
+        let Some(groups) = &self.bound else { return Ok(()) };
+        let budget = self.device.tuning().submit_flops;
+        let profiling = self.device.inner.profiling.load(Ordering::Relaxed);
+        let mut start = 0;
+        while start < self.commands.len() {
+            let mut end = start;
+            let mut flops = 0u64;
+            while end < self.commands.len() && (end == start || flops < budget) {
+                if profiling && end - start >= MAX_TIMED {
+                    break;
+                }
+                if let Command::Dispatch { flops: work, .. } = &self.commands[end] {
+                    flops += work;
+                }
+                end += 1;
+            }
+            self.submit_range(start..end, groups, profiling)?;
+            start = end;
+        }
+        self.device.check("a submission")
+    }
+
+    fn submit_range(
+        &self,
+        range: std::ops::Range<usize>,
+        groups: &[Option<wgpu::BindGroup>],
+        profiling: bool,
+    ) -> Result<(), DeviceError> {
+        let raw = self.device.raw();
+        let mut encoder = raw.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("parr") });
+        let timer = profiling.then(|| Timer::new(raw, range.len()));
+        let mut timed: Vec<&'static str> = Vec::new();
+        let mut index = range.start;
+        while index < range.end {
+            if let Command::Copy { from, from_bytes, to, to_bytes, bytes } = &self.commands[index] {
+                encoder.copy_buffer_to_buffer(from, *from_bytes, to, *to_bytes, *bytes);
+                index += 1;
+                continue;
+            }
+            // One pass for a run of dispatches: a pass of its own doubles the cost of each.
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let mut last: *const Pipeline = std::ptr::null();
+            while let Some(Command::Dispatch { pipeline, params_at, grid, .. }) =
+                self.commands.get(index).filter(|_| index < range.end)
+            {
+                if last != Arc::as_ptr(pipeline) {
+                    pass.set_pipeline(&pipeline.raw);
+                    last = Arc::as_ptr(pipeline);
+                }
+                pass.set_bind_group(0, groups[index].as_ref(), &[*params_at as u32]);
+                if let Some(timer) = &timer {
+                    pass.write_timestamp(&timer.queries, 2 * timed.len() as u32);
+                }
+                pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
+                if let Some(timer) = &timer {
+                    pass.write_timestamp(&timer.queries, 2 * timed.len() as u32 + 1);
+                    timed.push(pipeline.name);
+                }
+                index += 1;
+            }
+        }
+        if let Some(timer) = &timer {
+            timer.resolve(&mut encoder, timed.len());
+        }
+        self.device.inner.queue.submit([encoder.finish()]);
+        match timer {
+            Some(timer) => timer.collect(&self.device, &timed),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Dispatches timed per submit; WebGPU allows 4096 queries per set, two a dispatch.
+const MAX_TIMED: usize = 2000;
+
+/// Timestamps around every dispatch of one submit.
+struct Timer {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    readable: wgpu::Buffer,
+}
+
+impl Timer {
+    fn new(raw: &wgpu::Device, dispatches: usize) -> Self {
+        let count = 2 * dispatches.max(1) as u32;
+        let buffer = |usage| {
+            raw.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("timestamps"),
+                size: u64::from(count) * 8,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        Timer {
+            queries: raw.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("timestamps"),
+                ty: wgpu::QueryType::Timestamp,
+                count,
+            }),
+            resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+            readable: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
+        }
+    }
+
+    fn resolve(&self, encoder: &mut wgpu::CommandEncoder, dispatches: usize) {
+        let count = 2 * dispatches as u32;
+        if count > 0 {
+            encoder.resolve_query_set(&self.queries, 0..count, &self.resolved, 0);
+            encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readable, 0, u64::from(count) * 8);
+        }
+    }
+
+    fn collect(&self, device: &Device, timed: &[&'static str]) -> Result<(), DeviceError> {
+        if timed.is_empty() {
+            return Ok(());
+        }
+        let bytes = timed.len() as u64 * 16;
+        self.readable.map_async(wgpu::MapMode::Read, 0..bytes, |_| {});
+        device.wait()?;
+        let mapped = self.readable.get_mapped_range(0..bytes).map_err(|error| DeviceError::Rejected {
+            what: "timestamps".to_owned(),
+            reason: error.to_string(),
+        })?;
+        for (name, stamps) in timed.iter().zip(mapped.chunks_exact(16)) {
+            let stamp = |at: usize| u64::from_le_bytes(stamps[at..at + 8].try_into().expect("eight bytes a stamp"));
+            let ticks = stamp(8).saturating_sub(stamp(0));
+            device.inner.profile.add(name, (ticks as f64 * f64::from(device.inner.timestamp_period)) as u64);
+        }
+        Ok(())
+    }
+}

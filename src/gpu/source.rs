@@ -1,0 +1,52 @@
+//! Every shader of `shaders/`, by its path without `.wgsl`.
+
+macro_rules! shaders {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))),*]
+    };
+}
+
+/// Name and text; a test compares this list with the folder.
+const SHADERS: &[(&str, &str)] = shaders![
+    "attention/attention_lane8",
+    "attention/attention_tiled",
+    "embed/embed",
+    "kv/read_f16",
+    "kv/read_f32",
+    "kv/write_f16",
+    "kv/write_f32",
+    "lib/index",
+    "linear/matmul_lane8",
+    "linear/matmul_tiled",
+    "linear/matvec_tiled",
+    "mlp/swiglu",
+    "norm/head_norm",
+    "norm/rms_norm",
+    "reduce/subgroup",
+    "reduce/workgroup",
+    "rope/rope",
+    "stats/token_stats",
+    "weight/bf16",
+    "weight/f16",
+    "weight/f32",
+    "weight/q2_k",
+    "weight/q3_k",
+    "weight/q4_0",
+    "weight/q4_1",
+    "weight/q4_k",
+    "weight/q5_0",
+    "weight/q5_1",
+    "weight/q5_k",
+    "weight/q6_k",
+    "weight/q8_0",
+];
+
+/// The text of a shader, by its path without `.wgsl`.
+pub fn shader_source(name: &str) -> Option<&'static str> {
+    SHADERS.iter().find(|(known, _)| *known == name).map(|&(_, text)| text)
+}
+
+/// The names of all shaders and fragments.
+pub fn shader_names() -> impl Iterator<Item = &'static str> {
+    SHADERS.iter().map(|&(name, _)| name)
+}
