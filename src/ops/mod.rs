@@ -1,1 +1,43 @@
-//! Host side of every kernel: shapes checked, dispatches recorded.
+//! Host side of every kernel: shapes checked, the variant chosen, the dispatch recorded.
+//!
+//! One file per op. Nothing runs until the [`Recording`](crate::gpu::Recording) is submitted. A
+//! forward op overwrites its output unless it says that it adds.
+
+mod activation;
+mod attention;
+mod embed;
+mod error;
+mod linear;
+mod rms_norm;
+mod rope;
+mod swiglu;
+mod token_stats;
+mod weight;
+
+pub use activation::Activation;
+pub use attention::{AttentionShape, KvFormat, QueryTile, attention};
+pub use embed::embed;
+pub use error::ShapeError;
+pub use linear::{Store, linear};
+pub use rms_norm::{head_norm, rms_norm};
+pub use rope::{RopeTable, rope};
+pub use swiglu::swiglu;
+pub use token_stats::{TokenStat, token_stats};
+pub use weight::{LinearPart, Weight};
+
+use crate::gpu::KernelSpec;
+
+/// Every kernel that the library can run: tests walk it, and so does `parr doctor`.
+pub const KERNELS: &[&KernelSpec] = &[
+    &embed::EMBED,
+    &rms_norm::RMS_NORM,
+    &rms_norm::HEAD_NORM,
+    &linear::MATMUL_LANE8,
+    &linear::MATMUL_TILED,
+    &linear::MATVEC_TILED,
+    &rope::ROPE,
+    &attention::ATTENTION_LANE8,
+    &attention::ATTENTION_TILED,
+    &swiglu::SWIGLU,
+    &token_stats::TOKEN_STATS,
+];

@@ -1,0 +1,36 @@
+//! Activations on the device.
+
+use crate::gpu::{Buffer, Device, DeviceError};
+
+/// A matrix of f32 activations, `(rows, stride)` in memory, of which the first `width` columns count.
+///
+/// The stride is the width rounded up to 32, the block of every weight format; the columns beyond the
+/// width are zero and stay zero, so that no kernel needs a special case for the last block.
+#[derive(Clone, Debug)]
+pub struct Activation {
+    /// The values.
+    pub buffer: Buffer<f32>,
+    /// Most rows it can hold.
+    pub rows: usize,
+    /// Columns that count.
+    pub width: usize,
+    /// Columns from one row to the next, a multiple of 32.
+    pub stride: usize,
+}
+
+impl Activation {
+    /// Zeroed activations of `rows` by `width`; `what` names them in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Limit`] if they exceed a binding.
+    pub fn new(device: &Device, what: &str, rows: usize, width: usize) -> Result<Self, DeviceError> {
+        let stride = width.next_multiple_of(32);
+        Ok(Activation { buffer: device.buffer(what, rows * stride)?, rows, width, stride })
+    }
+
+    /// The stride in `vec4`s, as kernels count.
+    pub(super) fn stride_quads(&self) -> u32 {
+        (self.stride / 4) as u32
+    }
+}

@@ -1,0 +1,250 @@
+//! Causal grouped-query attention over the KV cache.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::activation::Activation;
+use super::error::{ShapeError, holds, same};
+use super::rope::TESTED_HEAD_DIMS;
+use crate::gpu::{Access, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KvFormat {
+    /// Half floats: half the memory, and about twice the speed at long contexts.
+    #[default]
+    F16,
+    /// As computed.
+    F32,
+}
+
+impl KvFormat {
+    /// `f16` or `f32`.
+    pub fn name(self) -> &'static str {
+        match self {
+            KvFormat::F16 => "f16",
+            KvFormat::F32 => "f32",
+        }
+    }
+
+    /// Words of 32 bits in a chunk of 8 dimensions.
+    fn chunk_words(self) -> usize {
+        match self {
+            KvFormat::F16 => 4,
+            KvFormat::F32 => 8,
+        }
+    }
+
+    pub(super) fn write_fragment(self) -> &'static str {
+        match self {
+            KvFormat::F16 => "kv/write_f16",
+            KvFormat::F32 => "kv/write_f32",
+        }
+    }
+
+    fn read_fragment(self) -> &'static str {
+        match self {
+            KvFormat::F16 => "kv/read_f16",
+            KvFormat::F32 => "kv/read_f32",
+        }
+    }
+}
+
+/// What attention needs to know of a model and its cache.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Dimensions of a head; even.
+    pub head_dim: usize,
+    /// Sequences that the cache holds.
+    pub slots: usize,
+    /// Positions per sequence.
+    pub context: usize,
+    /// How many last positions a query sees, itself included; all of them without.
+    pub window: Option<usize>,
+    /// How the cache keeps its values.
+    pub kv: KvFormat,
+}
+
+impl AttentionShape {
+    /// Query heads per key head.
+    pub fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// Columns of q as attention reads it: every head padded to a multiple of 32.
+    pub fn q_width(&self) -> usize {
+        self.heads * self.head_dim.next_multiple_of(32)
+    }
+
+    /// Words of the keys of one position; the values take as many.
+    pub fn position_words(&self) -> usize {
+        self.kv_heads * self.head_dim.div_ceil(8) * self.kv.chunk_words()
+    }
+
+    /// Words of one layer's key cache, `(slots, context, kv_heads, chunks)`.
+    pub fn cache_len(&self) -> usize {
+        self.slots * self.context * self.position_words()
+    }
+}
+
+/// Rows of one sequence at consecutive positions, which share their loads of keys and values.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct QueryTile {
+    /// First row of the batch.
+    pub first_row: u32,
+    /// Number of rows.
+    pub rows: u32,
+}
+
+impl QueryTile {
+    /// Most rows in a tile: what keeps the registers full in prefill.
+    pub const MAX_ROWS: usize = 16;
+
+    /// The tiles of sequences that stand one after another in the batch, `lengths` rows each.
+    pub fn cut(lengths: &[usize]) -> Vec<QueryTile> {
+        let mut tiles = Vec::new();
+        let mut first_row = 0;
+        for &length in lengths {
+            for start in (0..length).step_by(Self::MAX_ROWS) {
+                let rows = Self::MAX_ROWS.min(length - start);
+                tiles.push(QueryTile { first_row: (first_row + start) as u32, rows: rows as u32 });
+            }
+            first_row += length;
+        }
+        tiles
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    tiles: u32,
+    v_tiles: u32,
+    heads: u32,
+    kv_heads: u32,
+    context: u32,
+    window: u32,
+    out_stride: u32,
+    scale: f32,
+}
+
+const BINDINGS: &[Access] =
+    &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Write];
+
+/// `attention/attention_lane8`.
+pub(super) const ATTENTION_LANE8: KernelSpec = KernelSpec {
+    name: "attention/attention_lane8",
+    params_bytes: size_of::<Params>(),
+    bindings: BINDINGS,
+    variants: || walk(lane8),
+};
+
+/// `attention/attention_tiled`.
+pub(super) const ATTENTION_TILED: KernelSpec = KernelSpec {
+    name: "attention/attention_tiled",
+    params_bytes: size_of::<Params>(),
+    bindings: BINDINGS,
+    variants: || walk(tiled),
+};
+
+fn walk(make: fn(KvFormat, usize, usize, u32) -> Specialization) -> Vec<Specialization> {
+    let mut variants = Vec::new();
+    for head_dim in TESTED_HEAD_DIMS {
+        for kv in [KvFormat::F16, KvFormat::F32] {
+            for (group, mt) in [(1, 1), (1, 8), (3, 3), (3, 8), (4, 4), (8, 8)] {
+                variants.push(make(kv, head_dim, group, virtual_rows(head_dim, mt)));
+            }
+        }
+    }
+    variants.dedup();
+    variants
+}
+
+/// Virtual rows per workgroup: as many as wanted, fewer for wide heads, whose sums fill registers
+/// and workgroup memory.
+fn virtual_rows(head_dim: usize, wanted: usize) -> u32 {
+    let most = if head_dim <= 64 { 8 } else if head_dim <= 128 { 4 } else { 2 };
+    wanted.min(most) as u32
+}
+
+fn lane8(kv: KvFormat, head_dim: usize, group: usize, mt: u32) -> Specialization {
+    let consts = [("HEAD_DIM", head_dim as u32), ("GROUP", group as u32), ("MT", mt), ("KT", 4)];
+    Specialization::new(&[("kv_read", kv.read_fragment())], &consts)
+}
+
+fn tiled(kv: KvFormat, head_dim: usize, group: usize, mt: u32) -> Specialization {
+    let consts = [("HEAD_DIM", head_dim as u32), ("GROUP", group as u32), ("MT", mt)];
+    Specialization::new(&[("kv_read", kv.read_fragment())], &consts)
+}
+
+/// Records `out = softmax(q K^T / sqrt(head_dim)) V` for the rows of `tiles`.
+///
+/// | argument | shape | access |
+/// |---|---|---|
+/// | `tiles` | `(n_tiles)`, of at most `tile_rows` rows each | read |
+/// | `rows_at` | `(rows)`: slot and position | read |
+/// | `q` | as [`rope`](super::rope) wrote it | read |
+/// | `k`, `v` | [`AttentionShape::cache_len`] words each | read |
+/// | `out` | `(rows, heads * head_dim)` | the tiles' rows written |
+///
+/// `reach` is the largest number of positions that a row sees; only the submit budget depends on it.
+/// Kernels: `shaders/attention/`. Oracle: `reference::attention`.
+///
+/// # Errors
+///
+/// [`ShapeError::Mismatch`] if widths or lengths disagree with `shape`.
+#[expect(clippy::too_many_arguments, reason = "one argument per binding, in the kernel's order")]
+pub fn attention(
+    rec: &mut Recording,
+    shape: &AttentionShape,
+    tiles: &Buffer<QueryTile>,
+    n_tiles: usize,
+    tile_rows: usize,
+    rows_at: &Buffer<[u32; 2]>,
+    q: &Activation,
+    k: &Buffer<u32>,
+    v: &Buffer<u32>,
+    out: &Activation,
+    reach: usize,
+) -> Result<(), ShapeError> {
+    same("attention", "width of q", q.width, shape.q_width())?;
+    same("attention", "width of out", out.width, shape.heads * shape.head_dim)?;
+    same("attention", "length of k", k.len(), shape.cache_len())?;
+    same("attention", "length of v", v.len(), shape.cache_len())?;
+    holds("attention", "number of tiles", tiles.len(), n_tiles)?;
+    let device = rec.device().clone();
+    let virtual_tile = tile_rows * shape.group();
+    let mt = virtual_rows(shape.head_dim, virtual_tile);
+    let (spec, variant) = match device.tuning().family {
+        KernelFamily::Lane8 => (&ATTENTION_LANE8, lane8(shape.kv, shape.head_dim, shape.group(), mt)),
+        KernelFamily::Tiled => (&ATTENTION_TILED, tiled(shape.kv, shape.head_dim, shape.group(), mt)),
+    };
+    let pipeline = device.pipeline(spec, &variant)?;
+    let v_tiles = virtual_tile.div_ceil(mt as usize);
+    let params = Params {
+        tiles: n_tiles as u32,
+        v_tiles: v_tiles as u32,
+        heads: shape.heads as u32,
+        kv_heads: shape.kv_heads as u32,
+        context: shape.context as u32,
+        window: shape.window.unwrap_or(0) as u32,
+        out_stride: out.stride as u32,
+        scale: 1.0 / (shape.head_dim as f32).sqrt(),
+    };
+    let bindings = [
+        tiles.binding(),
+        rows_at.binding(),
+        q.buffer.binding(),
+        k.binding(),
+        v.binding(),
+        out.buffer.binding(),
+    ];
+    let grid = [(n_tiles * v_tiles) as u32, shape.kv_heads as u32, 1];
+    let flops = 4 * (n_tiles * virtual_tile * shape.kv_heads * shape.head_dim * reach) as u64;
+    rec.dispatch(&pipeline, &params, &bindings, grid, flops)?;
+    Ok(())
+}
