@@ -1,1 +1,4 @@
 //! The single integration binary; each `mod` line says what goes there.
+
+/// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
+mod quant;
