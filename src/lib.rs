@@ -6,6 +6,7 @@
 // Layer 0: data on the CPU.
 pub mod cache;
 pub mod error;
+pub mod random;
 pub mod tensor;
 // Layer 1: how weights and text are coded.
 pub mod quant;
