@@ -2,3 +2,5 @@
 
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
 mod quant;
+/// The CPU oracle against PyTorch.
+mod reference;

@@ -1,1 +1,25 @@
 //! Plain f32 loops under the kernels' own names: the oracle for every GPU result.
+//!
+//! Inputs and outputs are row-major f32 slices; sums run in f64, so that an oracle's own
+//! rounding is far below a kernel's. Nothing here knows of a device: an oracle that shared code
+//! with the kernels would repeat their mistakes. Slices of the wrong length are the caller's
+//! bug and panic.
+
+pub mod attention;
+pub mod embed;
+pub mod linear;
+pub mod model;
+pub mod random;
+pub mod rms_norm;
+pub mod rope;
+pub mod sample;
+pub mod swiglu;
+pub mod token_stats;
+
+pub use attention::{AttentionShape, attention};
+pub use embed::embed;
+pub use linear::linear;
+pub use rms_norm::{head_norm, rms_norm};
+pub use rope::rope;
+pub use swiglu::swiglu;
+pub use token_stats::{TokenStats, token_stats};

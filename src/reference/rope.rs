@@ -1,0 +1,72 @@
+//! Rotary position embedding, Su et al. 2021, in the half-split order of Hugging Face.
+
+/// Rotates every head of every row by its position.
+///
+/// With `h = head_dim / 2` and `a = position * inverse_frequencies[i]`, the pair
+/// `(x[i], x[i + h])` of each head becomes `(x[i] cos a - x[i + h] sin a, x[i + h] cos a + x[i] sin a)`.
+/// The angle is the f32 product that every implementation forms; only then f64 takes over.
+///
+/// # Shapes
+///
+/// `x` and result `(positions.len(), heads, head_dim)`, `inverse_frequencies` `(head_dim / 2)`.
+pub fn rope(x: &[f32], positions: &[u32], heads: usize, inverse_frequencies: &[f32]) -> Vec<f32> {
+    let half = inverse_frequencies.len();
+    let width = heads * half * 2;
+    assert_eq!(
+        x.len(),
+        positions.len() * width,
+        "x is not one row of {width} per position"
+    );
+    let mut y = x.to_vec();
+    for (row, &position) in y.chunks_exact_mut(width).zip(positions) {
+        for head in row.chunks_exact_mut(half * 2) {
+            for (i, &frequency) in inverse_frequencies.iter().enumerate() {
+                let (sin, cos) = f64::from(position as f32 * frequency).sin_cos();
+                let (a, b) = (f64::from(head[i]), f64::from(head[i + half]));
+                head[i] = (a * cos - b * sin) as f32;
+                head[i + half] = (b * cos + a * sin) as f32;
+            }
+        }
+    }
+    y
+}
+
+/// The unscaled inverse frequencies `theta^(-2i / head_dim)`, radians per position.
+pub fn inverse_frequencies(head_dim: usize, theta: f32) -> Vec<f32> {
+    (0..head_dim / 2)
+        .map(|i| f64::from(theta).powf(-2.0 * i as f64 / head_dim as f64) as f32)
+        .collect()
+}
+
+/// Llama 3's scaling of `frequencies`: long wavelengths stretched by `factor`, short ones kept,
+/// a linear blend between.
+pub fn llama3_scaled(
+    frequencies: &[f32],
+    factor: f32,
+    low_freq_factor: f32,
+    high_freq_factor: f32,
+    original_context: usize,
+) -> Vec<f32> {
+    let context = original_context as f64;
+    let (factor, low, high) = (
+        f64::from(factor),
+        f64::from(low_freq_factor),
+        f64::from(high_freq_factor),
+    );
+    frequencies
+        .iter()
+        .map(|&frequency| {
+            let frequency = f64::from(frequency);
+            let wavelength = std::f64::consts::TAU / frequency;
+            let scaled = if wavelength < context / high {
+                frequency
+            } else if wavelength > context / low {
+                frequency / factor
+            } else {
+                let smooth = (context / wavelength - low) / (high - low);
+                (1.0 - smooth) * frequency / factor + smooth * frequency
+            };
+            scaled as f32
+        })
+        .collect()
+}
