@@ -1,1 +1,5 @@
 //! Batched generation: sessions, sampling, stopping.
+
+mod stop;
+
+pub use stop::StopMatcher;
