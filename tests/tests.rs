@@ -4,3 +4,5 @@
 mod quant;
 /// The CPU oracle against PyTorch.
 mod reference;
+/// Tokenizers and chat templates against other implementations.
+mod text;

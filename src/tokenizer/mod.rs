@@ -1,1 +1,229 @@
-//! Text to token ids and back, and chat templates.
+//! Text to token ids and back.
+//!
+//! A [`Tokenizer`] comes from a `tokenizer.json` or is rebuilt from the vocabulary inside a GGUF
+//! file ([`Vocab`]).
+
+mod byte_level;
+mod error;
+mod json;
+mod library;
+mod pieces;
+mod pre_tokenizer;
+mod sentence_piece;
+mod stream;
+mod vocab;
+
+use std::path::Path;
+
+pub use error::TextError;
+pub use stream::DecodeStream;
+pub use vocab::Vocab;
+
+use library::Library;
+use pieces::Pieces;
+use sentence_piece::SentencePiece;
+
+/// The number of a token: its row in the embedding table.
+pub type TokenId = u32;
+
+/// What becomes of special tokens that stand written out in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Specials {
+    /// `<|im_end|>` in the text becomes that one token: for text that a program wrote, such as a
+    /// rendered chat template.
+    Parse,
+    /// `<|im_end|>` in the text is ten ordinary characters: for text that a person wrote.
+    AsText,
+}
+
+/// Turns text into the token ids a model was trained on, and ids back into text.
+#[derive(Debug)]
+pub struct Tokenizer {
+    engine: Engine,
+    pieces: Pieces,
+    bos: Option<TokenId>,
+    eos: Option<TokenId>,
+    add_bos: bool,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Library(Box<Library>),
+    SentencePiece(Box<SentencePiece>),
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`; see [`Tokenizer::from_json`].
+    ///
+    /// # Errors
+    ///
+    /// * [`TextError::Io`] if the file cannot be read.
+    /// * Otherwise as [`Tokenizer::from_json`].
+    pub fn from_json_file(path: &Path) -> Result<Self, TextError> {
+        let bytes = std::fs::read(path).map_err(|source| TextError::Io { path: path.to_owned(), source })?;
+        json::read(&bytes, &path.display().to_string())
+    }
+
+    /// Reads the bytes of a `tokenizer.json`: byte-level BPE, or SentencePiece-style BPE.
+    ///
+    /// The format does not say which tokens begin and end a text, but for the one a
+    /// post-processor puts first; give them by [`Tokenizer::with_bos`] and
+    /// [`Tokenizer::with_eos`].
+    ///
+    /// # Errors
+    ///
+    /// * [`TextError::Malformed`] if the bytes break the format's rules.
+    /// * [`TextError::Unsupported`] for another kind of model or decoder.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, TextError> {
+        json::read(bytes, "tokenizer.json")
+    }
+
+    /// Rebuilds the tokenizer from the vocabulary that a GGUF file carries.
+    ///
+    /// # Errors
+    ///
+    /// * [`TextError::Malformed`] if the lists disagree; it names the list and the index.
+    /// * [`TextError::Unsupported`] for an unknown model or pre-tokenizer; it lists the known.
+    pub fn from_vocab(vocab: Vocab) -> Result<Self, TextError> {
+        match vocab.model.as_str() {
+            "gpt2" => byte_level::build(vocab),
+            "llama" => sentence_piece::build(vocab),
+            other => Err(TextError::Unsupported {
+                what: "tokenizer model",
+                name: other.to_owned(),
+                known: "gpt2, llama".to_owned(),
+            }),
+        }
+    }
+
+    /// The same tokenizer with `bos` as the token that begins a text; `add` says whether a raw
+    /// text should be given it.
+    #[must_use]
+    pub fn with_bos(mut self, bos: Option<TokenId>, add: bool) -> Self {
+        self.bos = bos;
+        self.add_bos = add && bos.is_some();
+        self
+    }
+
+    /// The same tokenizer with `eos` as the token that ends a text.
+    #[must_use]
+    pub fn with_eos(mut self, eos: Option<TokenId>) -> Self {
+        self.eos = eos;
+        self
+    }
+
+    /// The ids of `text`, with nothing added before or after it.
+    ///
+    /// Tokens that were added to the vocabulary by hand without being special always count as
+    /// one token. A byte that no token stands for is left out, as in the reference encoders.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::Encode`] if the tokenizer's own rules fail on this text.
+    pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<TokenId>, TextError> {
+        match &self.engine {
+            Engine::Library(library) => library.encode(text, specials, None),
+            Engine::SentencePiece(model) => Ok(model.encode(text, specials, None)),
+        }
+    }
+
+    /// The ids of `text`, special tokens parsed, after the character `mark` has been taken out
+    /// of all that is not a special token.
+    fn encode_marked(&self, text: &str, mark: char) -> Result<Vec<TokenId>, TextError> {
+        match &self.engine {
+            Engine::Library(library) => library.encode(text, Specials::Parse, Some(mark)),
+            Engine::SentencePiece(model) => Ok(model.encode(text, Specials::Parse, Some(mark))),
+        }
+    }
+
+    /// The text of `ids`; bytes that form no character become U+FFFD, ids outside the vocabulary
+    /// nothing, and with `skip_special` special tokens nothing either.
+    pub fn decode(&self, ids: &[TokenId], skip_special: bool) -> String {
+        let mut stream = DecodeStream::new(self, skip_special, true);
+        let mut text: String = ids.iter().map(|&id| stream.push(id)).collect();
+        text.push_str(&stream.finish());
+        text
+    }
+
+    /// Decodes a text that begins with the next token, special tokens left out.
+    pub fn stream(&self) -> DecodeStream<'_> {
+        DecodeStream::new(self, true, true)
+    }
+
+    /// Decodes a text that goes on from `before`, special tokens left out.
+    ///
+    /// It differs from [`Tokenizer::stream`] only where the encoder puts a space before a text:
+    /// in mid-text that space is real and stays.
+    pub fn stream_after(&self, before: &[TokenId]) -> DecodeStream<'_> {
+        let at_start = before.last().is_none_or(|&id| self.is_special(id));
+        DecodeStream::new(self, true, at_start)
+    }
+
+    /// How the vocabulary spells `id`, such as `Ġworld`; none for an id outside it.
+    pub fn token_text(&self, id: TokenId) -> Option<String> {
+        match &self.engine {
+            Engine::Library(library) => library.token_text(id),
+            Engine::SentencePiece(model) => model.token_text(id),
+        }
+    }
+
+    /// The id that the vocabulary gives to exactly this spelling.
+    pub fn token_id(&self, text: &str) -> Option<TokenId> {
+        match &self.engine {
+            Engine::Library(library) => library.token_id(text),
+            Engine::SentencePiece(model) => model.token_id(text),
+        }
+    }
+
+    /// Whether `id` is a special token, one that steers the model and is no text.
+    pub fn is_special(&self, id: TokenId) -> bool {
+        self.pieces.is_special(id)
+    }
+
+    /// One more than the largest id.
+    pub fn vocab_len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// The token that begins a text, if the model has one.
+    pub fn bos(&self) -> Option<TokenId> {
+        self.bos
+    }
+
+    /// The token that ends a text, if the model has one.
+    pub fn eos(&self) -> Option<TokenId> {
+        self.eos
+    }
+
+    /// Whether a raw text, one that no chat template wrote, should begin with [`Tokenizer::bos`].
+    pub fn add_bos(&self) -> bool {
+        self.add_bos
+    }
+
+    /// The tokenizer as the bytes of a `tokenizer.json`, for a model directory in Hugging Face's
+    /// layout.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::Unsupported`] for a SentencePiece vocabulary from a GGUF file, whose rules
+    /// that format cannot say exactly.
+    pub fn to_json(&self) -> Result<String, TextError> {
+        match &self.engine {
+            Engine::Library(library) => library.to_json(),
+            Engine::SentencePiece(_) => Err(TextError::Unsupported {
+                what: "writing tokenizer.json for the tokenizer model",
+                name: "llama".to_owned(),
+                known: "gpt2".to_owned(),
+            }),
+        }
+    }
+
+    /// The spelling of every token that was added to the vocabulary by hand, with whether it is
+    /// special.
+    fn added(&self) -> Vec<(String, bool)> {
+        match &self.engine {
+            Engine::Library(library) => library.added(),
+            Engine::SentencePiece(model) => model.added(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What can go wrong between text and token ids.
+
+use std::path::PathBuf;
+
+/// Why text could not become token ids, or a conversation a prompt.
+///
+/// Variants are grouped by what the caller can do next; template errors name the template's line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// The file could not be read: check its path and permissions.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// The tokenizer breaks its format's own rules: the file is damaged, fetch it again.
+    #[error("{origin} is malformed: {rule}")]
+    Malformed {
+        /// The file, or the metadata key with its index.
+        origin: String,
+        /// The rule that was broken, with the numbers that broke it.
+        rule: String,
+    },
+
+    /// The tokenizer is of a kind that is not implemented: use a model whose kind is known.
+    #[error("{what} `{name}` is not supported; known are: {known}")]
+    Unsupported {
+        /// What the name names, such as "pre-tokenizer".
+        what: &'static str,
+        /// The name that was found.
+        name: String,
+        /// The names that are known, separated by commas.
+        known: String,
+    },
+
+    /// A text could not be encoded.
+    #[error("cannot encode the text: {reason}")]
+    Encode {
+        /// What the encoder met.
+        reason: String,
+    },
+
+    /// The chat template does not compile: the model's files are at fault.
+    #[error("chat template line {line} does not compile: {reason}")]
+    TemplateSyntax {
+        /// The line of the template, counted from 1.
+        line: usize,
+        /// What the parser met.
+        reason: String,
+    },
+
+    /// The template itself refused the conversation, by `raise_exception`: change the messages.
+    #[error("chat template line {line} refuses the conversation: {message}")]
+    TemplateRefused {
+        /// The line of the template, counted from 1.
+        line: usize,
+        /// The template's own words.
+        message: String,
+    },
+
+    /// The template met a value it cannot work with.
+    #[error("chat template line {line} failed: {reason}")]
+    TemplateRender {
+        /// The line of the template, counted from 1.
+        line: usize,
+        /// What went wrong there.
+        reason: String,
+    },
+
+    /// The template took more steps than any honest one does, so it was stopped.
+    #[error(
+        "chat template line {line} used up its {fuel} steps; the template loops without end, or \
+         the conversation is too long for it"
+    )]
+    TemplateFuel {
+        /// The line of the template where the steps ran out, counted from 1.
+        line: usize,
+        /// The steps it was given.
+        fuel: u64,
+    },
+
+    /// The template wrote more text than any honest one does, so it was stopped.
+    #[error(
+        "chat template wrote more than {limit_bytes} bytes; use a template that does not repeat its messages"
+    )]
+    TemplateTooLong {
+        /// The bytes it was allowed to write.
+        limit_bytes: usize,
+    },
+}

@@ -1,0 +1,309 @@
+//! SentencePiece BPE (`tokenizer.ggml.model = llama`): pieces with scores, bytes as fallback.
+//!
+//! The `tokenizers` crate merges by a table of pairs in a fixed order. SentencePiece merges any
+//! two neighbours whose joined text is a piece, the best score first and the leftmost among
+//! equals; with equal scores no table of pairs says the same, hence this encoder.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap};
+
+use super::pieces::{Pieces, byte_token, spell_sentence_piece};
+use super::vocab::{TokenType, Vocab, malformed};
+use super::{Engine, Specials, TextError, TokenId, Tokenizer};
+
+/// The character that stands for a space in the pieces.
+const SPACE: char = '▁';
+
+#[derive(Debug)]
+pub(super) struct SentencePiece {
+    tokens: Vec<String>,
+    scores: Vec<f32>,
+    /// The pieces that merging may make: normal ones. Special tokens cannot come out of text.
+    pieces: HashMap<String, TokenId>,
+    /// The token of each byte, where the vocabulary has one.
+    bytes: [Option<TokenId>; 256],
+    unk: Option<TokenId>,
+    space_prefix: bool,
+    added: Vec<Added>,
+}
+
+/// A token that is found in the text as a whole, before any merging.
+#[derive(Debug)]
+struct Added {
+    /// As it is looked for: with `▁` for spaces unless it is special.
+    text: String,
+    id: TokenId,
+    special: bool,
+}
+
+/// A part of a text: an added token, or what lies between two.
+enum Part<'a> {
+    Token(TokenId),
+    Text(&'a str),
+}
+
+pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
+    let types = vocab.check()?;
+    let Some(scores) = vocab.scores else {
+        let rule = "the list is missing, and merging goes by it".to_owned();
+        return Err(malformed("scores", rule));
+    };
+    let count = vocab.tokens.len();
+    // A file that leaves these out means the ids of the first LLaMA vocabulary.
+    let or_first =
+        |id: Option<TokenId>, first: TokenId| id.or(Some(first).filter(|&first| (first as usize) < count));
+    let (unk, bos, eos) = (or_first(vocab.unk, 0), or_first(vocab.bos, 1), or_first(vocab.eos, 2));
+
+    let space_prefix = vocab.add_space_prefix.unwrap_or(true);
+    let mut table = Pieces::new(space_prefix);
+    let mut model = SentencePiece {
+        tokens: Vec::new(),
+        scores,
+        pieces: HashMap::with_capacity(count),
+        bytes: [None; 256],
+        unk,
+        space_prefix,
+        added: Vec::new(),
+    };
+    for (id, (token, kind)) in (0..).zip(vocab.tokens.iter().zip(types)) {
+        let special = kind.is_special();
+        match kind {
+            TokenType::Normal => {
+                table.push(&spell_sentence_piece(token), false);
+                // Of pieces with one spelling the first is the one that texts encode to.
+                model.pieces.entry(token.clone()).or_insert(id);
+            }
+            TokenType::Byte => {
+                let Some(byte) = byte_token(token) else {
+                    let rule = format!("token {id}, `{token}`, is a byte but not of the form <0x0A>");
+                    return Err(malformed("tokens", rule));
+                };
+                table.push(&[byte], false);
+                model.bytes[usize::from(byte)].get_or_insert(id);
+            }
+            TokenType::Unused => table.push(&spell_sentence_piece(token), false),
+            TokenType::Control | TokenType::Unknown | TokenType::UserDefined => {
+                let (text, shown) = if special {
+                    (token.clone(), token.clone())
+                } else {
+                    (token.replace(' ', "▁"), token.replace(SPACE, " "))
+                };
+                table.push(shown.as_bytes(), special);
+                if !text.is_empty() {
+                    model.added.push(Added { text, id, special });
+                }
+            }
+        }
+    }
+    // The longest match wins, so the longest is tried first.
+    model.added.sort_by_key(|added| std::cmp::Reverse(added.text.len()));
+    model.tokens = vocab.tokens;
+
+    Ok(Tokenizer {
+        engine: Engine::SentencePiece(Box::new(model)),
+        pieces: table,
+        bos,
+        eos,
+        add_bos: bos.is_some() && vocab.add_bos.unwrap_or(true),
+    })
+}
+
+impl SentencePiece {
+    /// Special tokens first; each text between them gets its leading space; then tokens added as
+    /// text, and merging in what is left, less the character `mark`.
+    pub(super) fn encode(&self, text: &str, specials: Specials, mark: Option<char>) -> Vec<TokenId> {
+        let mut ids = Vec::new();
+        let parse = specials == Specials::Parse;
+        for part in self.split(text, |added| added.special && parse) {
+            let segment = match part {
+                Part::Token(id) => {
+                    ids.push(id);
+                    continue;
+                }
+                Part::Text(segment) => segment,
+            };
+            let mut spelled = String::with_capacity(segment.len() + SPACE.len_utf8());
+            spelled.extend(self.space_prefix.then_some(SPACE));
+            spelled.extend(segment.chars().map(|letter| if letter == ' ' { SPACE } else { letter }));
+            for part in self.split(&spelled, |added| !added.special) {
+                match part {
+                    Part::Token(id) => ids.push(id),
+                    Part::Text(text) => self.merge(text, mark, &mut ids),
+                }
+            }
+        }
+        ids
+    }
+
+    /// Cuts `text` at the added tokens that are `wanted`; no part of it is empty.
+    fn split<'a>(&self, text: &'a str, wanted: impl Fn(&Added) -> bool) -> Vec<Part<'a>> {
+        let mut parts = Vec::new();
+        let mut start = 0;
+        let mut at = 0;
+        while let Some(letter) = text[at..].chars().next() {
+            let matches = |added: &&Added| wanted(added) && text[at..].starts_with(&added.text);
+            let Some(found) = self.added.iter().find(matches) else {
+                at += letter.len_utf8();
+                continue;
+            };
+            if start < at {
+                parts.push(Part::Text(&text[start..at]));
+            }
+            parts.push(Part::Token(found.id));
+            at += found.text.len();
+            start = at;
+        }
+        if start < text.len() {
+            parts.push(Part::Text(&text[start..]));
+        }
+        parts
+    }
+
+    /// The best pieces of `text`, which has `▁` for spaces and no added tokens.
+    fn merge(&self, text: &str, mark: Option<char>, ids: &mut Vec<TokenId>) {
+        let text = match mark {
+            Some(mark) => Cow::Owned(text.replace(mark, "")),
+            None => Cow::Borrowed(text),
+        };
+        let mut unknown_before = false;
+        for piece in Merging::new(self, &text).run() {
+            unknown_before = if let Some(&id) = self.pieces.get(piece) {
+                ids.push(id);
+                false
+            } else if let Some(bytes) = self.spell_in_bytes(piece) {
+                ids.extend(bytes);
+                false
+            } else {
+                // A run of unknown characters is one unknown token.
+                ids.extend(self.unk.filter(|_| !unknown_before));
+                true
+            };
+        }
+    }
+
+    /// The byte tokens of a piece, if the vocabulary has all of them.
+    fn spell_in_bytes(&self, piece: &str) -> Option<Vec<TokenId>> {
+        let bytes = piece.bytes();
+        bytes.map(|byte| self.bytes[usize::from(byte)]).collect()
+    }
+
+    pub(super) fn token_text(&self, id: TokenId) -> Option<String> {
+        self.tokens.get(id as usize).cloned()
+    }
+
+    pub(super) fn token_id(&self, text: &str) -> Option<TokenId> {
+        let added = self.added.iter().find(|added| added.text == text);
+        let byte = || byte_token(text).and_then(|byte| self.bytes[usize::from(byte)]);
+        added.map(|added| added.id).or_else(|| self.pieces.get(text).copied()).or_else(byte)
+    }
+
+    pub(super) fn added(&self) -> Vec<(String, bool)> {
+        let added = self.added.iter();
+        added.map(|added| (added.text.clone(), added.special)).collect()
+    }
+}
+
+/// A stretch of text that is one piece so far, in a list linked both ways.
+struct Symbol {
+    start: usize,
+    /// In bytes; zero once it has been merged into its left neighbour.
+    len: usize,
+    left: Option<usize>,
+    right: Option<usize>,
+}
+
+/// Two neighbours whose joined text is a piece.
+struct Pair {
+    score: f32,
+    left: usize,
+    right: usize,
+    /// Bytes of both; when it no longer fits, one of them has grown and the pair is stale.
+    len: usize,
+}
+
+impl Ord for Pair {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_score = self.score.total_cmp(&other.score);
+        by_score.then_with(|| other.left.cmp(&self.left))
+    }
+}
+
+impl PartialOrd for Pair {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Pair {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Pair {}
+
+struct Merging<'a> {
+    model: &'a SentencePiece,
+    text: &'a str,
+    symbols: Vec<Symbol>,
+    queue: BinaryHeap<Pair>,
+}
+
+impl<'a> Merging<'a> {
+    /// One symbol for each character.
+    fn new(model: &'a SentencePiece, text: &'a str) -> Self {
+        let mut symbols: Vec<Symbol> = text
+            .char_indices()
+            .enumerate()
+            .map(|(index, (start, letter))| Symbol {
+                start,
+                len: letter.len_utf8(),
+                left: index.checked_sub(1),
+                right: Some(index + 1),
+            })
+            .collect();
+        if let Some(last) = symbols.last_mut() {
+            last.right = None;
+        }
+        Self { model, text, symbols, queue: BinaryHeap::new() }
+    }
+
+    /// Merges until no two neighbours make a piece, and returns the pieces in order.
+    fn run(mut self) -> impl Iterator<Item = &'a str> {
+        for right in 1..self.symbols.len() {
+            self.offer(Some(right - 1), Some(right));
+        }
+        while let Some(pair) = self.queue.pop() {
+            let (left, right) = (&self.symbols[pair.left], &self.symbols[pair.right]);
+            if left.len == 0 || right.len == 0 || left.len + right.len != pair.len {
+                continue;
+            }
+            let after = right.right;
+            self.symbols[pair.right].len = 0;
+            self.symbols[pair.left].len = pair.len;
+            self.symbols[pair.left].right = after;
+            if let Some(after) = after {
+                self.symbols[after].left = Some(pair.left);
+            }
+            self.offer(self.symbols[pair.left].left, Some(pair.left));
+            self.offer(Some(pair.left), after);
+        }
+        let text = self.text;
+        let whole = self.symbols.into_iter().filter(|symbol| symbol.len > 0);
+        whole.map(move |symbol| &text[symbol.start..symbol.start + symbol.len])
+    }
+
+    /// Queues two neighbours if their joined text is a piece.
+    fn offer(&mut self, left: Option<usize>, right: Option<usize>) {
+        let (Some(left), Some(right)) = (left, right) else {
+            return;
+        };
+        let start = self.symbols[left].start;
+        let len = self.symbols[left].len + self.symbols[right].len;
+        if let Some(&id) = self.model.pieces.get(&self.text[start..start + len]) {
+            let score = self.model.scores[id as usize];
+            self.queue.push(Pair { score, left, right, len });
+        }
+    }
+}

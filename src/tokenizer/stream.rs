@@ -1,0 +1,126 @@
+//! Text out of tokens as they come, never half a character.
+
+use super::{TokenId, Tokenizer};
+
+/// Turns a growing sequence of token ids into text, piece by piece.
+///
+/// The pieces joined are what [`Tokenizer::decode`] makes of the whole sequence: bytes that end
+/// within a character wait for the next token, and bytes that can never become a character turn
+/// into U+FFFD.
+#[derive(Debug, Clone)]
+pub struct DecodeStream<'t> {
+    tokenizer: &'t Tokenizer,
+    skip_special: bool,
+    text: Utf8Stream,
+}
+
+impl<'t> DecodeStream<'t> {
+    pub(super) fn new(tokenizer: &'t Tokenizer, skip_special: bool, at_start: bool) -> Self {
+        let drop_space = at_start && tokenizer.pieces.leading_space;
+        Self { tokenizer, skip_special, text: Utf8Stream { drop_space, ..Utf8Stream::default() } }
+    }
+
+    /// Takes the next token and returns the text that is certain by now, often empty.
+    ///
+    /// An id outside the vocabulary adds no text.
+    pub fn push(&mut self, id: TokenId) -> String {
+        let pieces = &self.tokenizer.pieces;
+        if self.skip_special && pieces.is_special(id) {
+            return String::new();
+        }
+        self.text.push(pieces.bytes(id))
+    }
+
+    /// Ends the text: what was still waiting for the rest of a character becomes U+FFFD.
+    pub fn finish(self) -> String {
+        self.text.finish()
+    }
+}
+
+/// Whole characters out of bytes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Utf8Stream {
+    /// The start of a character, at most three bytes.
+    pending: Vec<u8>,
+    /// Whether the first byte of all goes if it is a space.
+    pub(super) drop_space: bool,
+}
+
+impl Utf8Stream {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> String {
+        let Some(&first) = bytes.first() else {
+            return String::new();
+        };
+        let drop = usize::from(self.drop_space && first == b' ');
+        self.drop_space = false;
+        self.pending.extend_from_slice(&bytes[drop..]);
+
+        let mut text = String::new();
+        let mut rest = self.pending.as_slice();
+        loop {
+            match std::str::from_utf8(rest) {
+                Ok(valid) => {
+                    text.push_str(valid);
+                    rest = &[];
+                    break;
+                }
+                Err(error) => {
+                    let (valid, tail) = rest.split_at(error.valid_up_to());
+                    text.push_str(std::str::from_utf8(valid).expect("valid up to here"));
+                    rest = tail;
+                    let Some(broken) = error.error_len() else {
+                        break;
+                    };
+                    text.push(char::REPLACEMENT_CHARACTER);
+                    rest = &rest[broken..];
+                }
+            }
+        }
+        self.pending = rest.to_vec();
+        text
+    }
+
+    pub(super) fn finish(self) -> String {
+        String::from_utf8_lossy(&self.pending).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn streamed_bytes_read_as_the_whole_does(chunks in prop::collection::vec(
+            prop::collection::vec(any::<u8>(), 0..6), 0..40))
+        {
+            let mut stream = Utf8Stream::default();
+            let mut streamed: String = chunks.iter().map(|chunk| stream.push(chunk)).collect();
+            streamed.push_str(&stream.finish());
+            let whole = String::from_utf8_lossy(&chunks.concat()).into_owned();
+            prop_assert_eq!(streamed, whole);
+        }
+
+        #[test]
+        fn characters_survive_any_cut(text in ".{0,40}", cut in 1..4usize) {
+            let mut stream = Utf8Stream::default();
+            let mut streamed = String::new();
+            for chunk in text.as_bytes().chunks(cut) {
+                let piece = stream.push(chunk);
+                prop_assert!(text.contains(&piece), "half a character in {:?}", piece);
+                streamed.push_str(&piece);
+            }
+            prop_assert_eq!(stream.finish(), "");
+            prop_assert_eq!(streamed, text);
+        }
+    }
+
+    #[test]
+    fn only_the_very_first_space_is_dropped() {
+        let mut stream = Utf8Stream { drop_space: true, ..Utf8Stream::default() };
+        assert_eq!(stream.push(b""), "");
+        assert_eq!(stream.push(b"  a"), " a");
+        assert_eq!(stream.push(b" b"), " b");
+    }
+}

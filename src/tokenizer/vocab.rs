@@ -1,0 +1,105 @@
+//! The vocabulary as a GGUF file's metadata carries it: plain lists, checked before use.
+
+use super::pieces::MAX_TOKENS;
+use super::{TextError, TokenId};
+
+/// A vocabulary in the terms of GGUF metadata (`tokenizer.ggml.*`), before it is a tokenizer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Vocab {
+    /// `model`: `gpt2` for byte-level BPE, `llama` for SentencePiece.
+    pub model: String,
+    /// `pre`: the name of the pre-tokenizer; only `gpt2` has one, and empty means `default`.
+    pub pre: String,
+    /// `tokens`: the spelling of each id.
+    pub tokens: Vec<String>,
+    /// `scores`: one per token, larger merges first; `llama` needs them.
+    pub scores: Option<Vec<f32>>,
+    /// `token_type`: one per token: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused,
+    /// 6 byte. All are normal when absent.
+    pub token_types: Option<Vec<i32>>,
+    /// `merges`: two spellings with a space between them, the most urgent first; `gpt2` needs them.
+    pub merges: Vec<String>,
+    /// `bos_token_id`.
+    pub bos: Option<TokenId>,
+    /// `eos_token_id`.
+    pub eos: Option<TokenId>,
+    /// `unknown_token_id`.
+    pub unk: Option<TokenId>,
+    /// `add_bos_token`; absent, the model and pre-tokenizer decide.
+    pub add_bos: Option<bool>,
+    /// `add_space_prefix`; absent, `llama` does and `gpt2` does not.
+    pub add_space_prefix: Option<bool>,
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenType {
+    Normal,
+    Unknown,
+    Control,
+    UserDefined,
+    Unused,
+    Byte,
+}
+
+impl TokenType {
+    /// Control tokens steer the model, and the unknown token stands for lost text: neither is
+    /// text of its own.
+    pub(super) fn is_special(self) -> bool {
+        matches!(self, Self::Control | Self::Unknown)
+    }
+}
+
+impl Vocab {
+    /// The type of every token, once the lists are known to agree with each other.
+    pub(super) fn check(&self) -> Result<Vec<TokenType>, TextError> {
+        let count = self.tokens.len();
+        if count == 0 {
+            return Err(malformed("tokens", "the list is empty".to_owned()));
+        }
+        if count > MAX_TOKENS {
+            let rule = format!("the list holds {count} tokens, more than {MAX_TOKENS}");
+            return Err(malformed("tokens", rule));
+        }
+        if let Some(scores) = self.scores.as_ref().filter(|list| list.len() != count) {
+            let rule = format!("{} scores for {count} tokens", scores.len());
+            return Err(malformed("scores", rule));
+        }
+        for (key, id) in
+            [("bos_token_id", self.bos), ("eos_token_id", self.eos), ("unknown_token_id", self.unk)]
+        {
+            if let Some(id) = id.filter(|&id| id as usize >= count) {
+                let rule = format!("id {id} is outside the vocabulary of {count} tokens");
+                return Err(malformed(key, rule));
+            }
+        }
+        let Some(types) = &self.token_types else {
+            return Ok(vec![TokenType::Normal; count]);
+        };
+        if types.len() != count {
+            let rule = format!("{} types for {count} tokens", types.len());
+            return Err(malformed("token_type", rule));
+        }
+        let numbered = types.iter().enumerate();
+        numbered
+            .map(|(index, number)| match number {
+                // Some converters write 0, "undefined", for padding tokens.
+                0 | 5 => Ok(TokenType::Unused),
+                1 => Ok(TokenType::Normal),
+                2 => Ok(TokenType::Unknown),
+                3 => Ok(TokenType::Control),
+                4 => Ok(TokenType::UserDefined),
+                6 => Ok(TokenType::Byte),
+                other => {
+                    let rule = format!("type {other} of token {index} is not one of 0 to 6");
+                    Err(malformed("token_type", rule))
+                }
+            })
+            .collect()
+    }
+}
+
+/// A rule of the list `key` is broken.
+pub(super) fn malformed(key: &str, rule: String) -> TextError {
+    TextError::Malformed { origin: format!("tokenizer.ggml.{key}"), rule }
+}

@@ -1,0 +1,126 @@
+//! `tokenizer.json` as model directories carry it, whole and broken.
+
+use parr::tokenizer::{Specials, TextError, Tokenizer};
+use serde_json::{Value, json};
+
+/// The layout of LLaMA 2: SentencePiece rebuilt from merges, bytes as fallback.
+fn llama2() -> Value {
+    json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [
+            special(0, "<unk>"), special(1, "<s>"), special(2, "</s>"),
+        ],
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        ]},
+        "pre_tokenizer": null,
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
+        },
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"},
+            {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ]},
+        "model": {
+            "type": "BPE", "dropout": 0.5, "unk_token": "<unk>", "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true,
+            "vocab": {"<unk>": 0, "<s>": 1, "</s>": 2, "<0xC3>": 3, "<0xA9>": 4, "▁": 5, "a": 6,
+                "b": 7, "▁a": 8, "ab": 9},
+            "merges": ["▁ a", "a b"],
+        },
+    })
+}
+
+fn special(id: u32, content: &str) -> Value {
+    json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true})
+}
+
+fn read(value: &Value) -> Result<Tokenizer, TextError> {
+    Tokenizer::from_json(value.to_string().as_bytes())
+}
+
+#[test]
+fn the_layout_of_llama_2_is_read() {
+    let tokenizer = read(&llama2()).expect("a whole file");
+    let encode = |text| tokenizer.encode(text, Specials::Parse).expect("encodes");
+    assert_eq!(encode("ab aé"), [8, 7, 8, 3, 4]);
+    assert_eq!(encode("<s>b"), [1, 5, 7]);
+    assert_eq!(tokenizer.decode(&[1, 8, 7, 8, 3, 4, 2], true), "ab aé");
+    assert_eq!(tokenizer.decode(&[8, 3], true), "a\u{fffd}");
+    assert_eq!((tokenizer.bos(), tokenizer.add_bos(), tokenizer.vocab_len()), (Some(1), true, 10));
+    let tokenizer = tokenizer.with_bos(Some(1), false).with_eos(Some(2));
+    assert_eq!((tokenizer.add_bos(), tokenizer.eos()), (false, Some(2)));
+}
+
+#[test]
+fn encoding_is_the_same_every_time_although_the_file_asks_for_dropout() {
+    let tokenizer = read(&llama2()).expect("a whole file");
+    let text = "ab ab a ab ab";
+    let first = tokenizer.encode(text, Specials::Parse).expect("encodes");
+    for _ in 0..20 {
+        assert_eq!(tokenizer.encode(text, Specials::Parse).expect("encodes"), first);
+    }
+}
+
+#[test]
+fn merges_may_be_pairs_and_tokens_may_be_added_later() {
+    let mut file = llama2();
+    file["model"]["merges"] = json!([["▁", "a"], ["a", "b"]]);
+    let mut late = special(12, "<|eot|>");
+    file["added_tokens"].as_array_mut().expect("a list").push(special(10, "<pad>"));
+    late["id"] = json!(11);
+    file["added_tokens"].as_array_mut().expect("a list").push(late);
+    let tokenizer = read(&file).expect("a whole file");
+    assert_eq!(tokenizer.encode("ab<|eot|>", Specials::Parse).expect("encodes"), [8, 7, 11]);
+    assert_eq!(tokenizer.vocab_len(), 12);
+}
+
+#[test]
+fn broken_files_are_refused_by_rule() {
+    let change = |path: &str, value: Value| {
+        let mut file = llama2();
+        *file.pointer_mut(path).expect("a path of the file") = value;
+        file
+    };
+    let cases = [
+        ("model.merges entry 0 needs the token `▁b`", change("/model/merges/0", json!("▁ b"))),
+        ("model.merges entry 1, `ab`, is not two", change("/model/merges/1", json!("ab"))),
+        ("token `b` has id 4000000000", change("/model/vocab/b", json!(4_000_000_000_u32))),
+        ("tokenizer model `Unigram`", change("/model/type", json!("Unigram"))),
+        ("tokenizer decoder `null`", change("/decoder", Value::Null)),
+        ("tokenizer decoder `WordPiece`", change("/decoder", json!({"type": "WordPiece"}))),
+        ("model.continuing_subword_prefix is set", change("/model/continuing_subword_prefix", json!("##"))),
+        ("gives `</s>` the id 7", change("/added_tokens/2/id", json!(7))),
+        ("invalid type: sequence, expected a map", change("/model/vocab", json!([]))),
+        ("is malformed", change("/normalizer", json!({"type": "Nonsense"}))),
+        ("is malformed", change("/model/vocab/a", json!(-1))),
+    ];
+    for (expected, file) in cases {
+        let message = read(&file).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    for text in ["", "{}", "[]", "{\"model\": {}}", "\u{0}"] {
+        read(&json!(text)).expect_err("no tokenizer");
+        Tokenizer::from_json(text.as_bytes()).expect_err("no tokenizer");
+    }
+    let whole = llama2().to_string();
+    for end in (0..whole.len()).step_by(7) {
+        Tokenizer::from_json(&whole.as_bytes()[..end]).expect_err("a cut file");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let missing = super::golden("no-such-tokenizer.json");
+    let error = Tokenizer::from_json_file(&missing).expect_err("no file");
+    assert!(matches!(error, TextError::Io { .. }));
+    assert!(error.to_string().contains("no-such-tokenizer.json"), "{error}");
+}
