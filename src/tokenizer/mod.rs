@@ -1,9 +1,12 @@
-//! Text to token ids and back.
+//! Text to token ids and back, and chat templates.
 //!
 //! A [`Tokenizer`] comes from a `tokenizer.json` or is rebuilt from the vocabulary inside a GGUF
-//! file ([`Vocab`]).
+//! file ([`Vocab`]); a [`ChatFormat`] adds the model's [`ChatTemplate`], so that a conversation
+//! becomes token ids in which nobody's words can pass for a special token.
 
 mod byte_level;
+mod chat_format;
+mod chat_template;
 mod error;
 mod json;
 mod library;
@@ -15,6 +18,8 @@ mod vocab;
 
 use std::path::Path;
 
+pub use chat_format::ChatFormat;
+pub use chat_template::{ChatTemplate, Message};
 pub use error::TextError;
 pub use stream::DecodeStream;
 pub use vocab::Vocab;

@@ -1,8 +1,10 @@
 //! Tokenizers and chat templates, against other implementations' answers.
 
 mod byte_level;
+mod chat;
 mod json;
 mod sentence_piece;
+mod template;
 
 use std::path::{Path, PathBuf};
 

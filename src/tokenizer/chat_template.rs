@@ -1,0 +1,243 @@
+//! The model's own way of writing a conversation: a Jinja template, run within bounds.
+
+use std::sync::Arc;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, State, Value, context};
+use serde::{Deserialize, Serialize};
+
+use super::TextError;
+
+mod json;
+mod time;
+
+/// The name of the one template of an environment; without an extension nothing is escaped.
+const NAME: &str = "chat";
+/// Steps a render may take; a long conversation under a long template takes some ten thousand.
+const FUEL: u64 = 1_000_000;
+/// Nested loops, conditions and macros; honest templates stay below 30.
+const RECURSION: usize = 200;
+/// Bytes a template's source may have; the longest in use have some twenty thousand.
+const SOURCE_BYTES: usize = 1 << 20;
+/// Bytes a render may write besides the messages.
+const OUTPUT_BYTES: usize = 1 << 20;
+/// How often a render may write each byte of the messages.
+const OUTPUT_COPIES: usize = 8;
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks: `system`, `user` or `assistant` in most templates.
+    pub role: String,
+    /// What is said, as plain text.
+    pub content: String,
+}
+
+impl Message {
+    /// A turn of `role` that says `content`.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: content.into() }
+    }
+}
+
+/// A compiled chat template.
+///
+/// It behaves as in `transformers`: blocks swallow their line's white space, Python's string
+/// methods work, and `raise_exception`, `strftime_now`, `tojson` and `{% generation %}` are known.
+/// It is text from a stranger: steps, depth and output are bounded, it can read nothing but the
+/// conversation, and `strftime_now` gives one fixed day, so that a prompt depends on its messages
+/// only.
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: Arc<str>,
+    bos: String,
+    eos: String,
+}
+
+impl ChatTemplate {
+    /// Compiles `source`; `bos_text` and `eos_text` are what `bos_token` and `eos_token` write.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::TemplateSyntax`] with the line that does not parse.
+    pub fn compile(source: &str, bos_text: &str, eos_text: &str) -> Result<Self, TextError> {
+        if source.len() > SOURCE_BYTES {
+            return Err(TextError::TemplateSyntax {
+                line: 1,
+                reason: format!("it has {} bytes, more than {SOURCE_BYTES}", source.len()),
+            });
+        }
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.expect("the default delimiters are valid"));
+        environment.set_recursion_limit(RECURSION);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_formatter(write_value);
+        environment.add_function("raise_exception", raise_exception);
+        environment.add_function("strftime_now", |format: &str| time::format(format));
+        environment.add_filter("tojson", to_json);
+        let template = without_generation_tags(source);
+        environment.add_template_owned(NAME, template).map_err(|error| TextError::TemplateSyntax {
+            line: error.line().unwrap_or(1),
+            reason: reason(&error),
+        })?;
+        Ok(Self { environment, source: source.into(), bos: bos_text.to_owned(), eos: eos_text.to_owned() })
+    }
+
+    /// The template's text as it was given.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Writes `messages` as one text; with `add_generation_prompt` it ends where the assistant's
+    /// next turn begins.
+    ///
+    /// # Errors
+    ///
+    /// * [`TextError::TemplateRefused`] if the template does not accept these roles in this order.
+    /// * [`TextError::TemplateRender`] if it stumbles over a value.
+    /// * [`TextError::TemplateFuel`] or [`TextError::TemplateTooLong`] if it goes beyond bounds.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TextError> {
+        let given_bytes: usize =
+            messages.iter().map(|message| message.role.len() + message.content.len()).sum();
+        // The engine charges a step for some 64 bytes that it handles.
+        let fuel = FUEL.saturating_add(given_bytes as u64);
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
+        let template = environment.get_template(NAME).map_err(|error| failure(&error, fuel))?;
+
+        let mut output = Bounded {
+            bytes: Vec::new(),
+            limit: given_bytes.saturating_mul(OUTPUT_COPIES).saturating_add(OUTPUT_BYTES),
+            exceeded: false,
+        };
+        let values = context! {
+            messages => Value::from(minijinja::value::Serde(messages)),
+            add_generation_prompt,
+            bos_token => self.bos.as_str(),
+            eos_token => self.eos.as_str(),
+            tools => (),
+            documents => (),
+        };
+        let rendered = template.render_captured_to(values, &mut output).map(drop);
+        if output.exceeded {
+            return Err(TextError::TemplateTooLong { limit_bytes: output.limit });
+        }
+        rendered.map_err(|error| failure(&error, fuel))?;
+        String::from_utf8(output.bytes)
+            .map_err(|error| TextError::TemplateRender { line: 1, reason: error.to_string() })
+    }
+}
+
+/// The output of a render, up to a limit.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+    exceeded: bool,
+}
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.limit {
+            self.exceeded = true;
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a template said by `raise_exception`.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Raised(String);
+
+fn raise_exception(message: String) -> Result<Value, Error> {
+    let error = Error::new(ErrorKind::InvalidOperation, "the template raised an exception");
+    Err(error.with_source(Raised(message)))
+}
+
+/// Python's spelling of values, as `transformers` would print them.
+fn write_value(output: &mut minijinja::Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::Bool if value.is_true() => output.write_str("True").map_err(Error::from),
+        ValueKind::Bool => output.write_str("False").map_err(Error::from),
+        ValueKind::None => output.write_str("None").map_err(Error::from),
+        _ => minijinja::escape_formatter(output, state, value),
+    }
+}
+
+/// `tojson` without the HTML escapes of Jinja's own, as `transformers` has it.
+fn to_json(state: &State, value: Value, options: Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    // The rest of Python's options changes nothing that templates rely on.
+    for known in ["ensure_ascii", "separators", "sort_keys"] {
+        let _: Option<Value> = options.get(known)?;
+    }
+    options.assert_all_used()?;
+    let text = json::write(&value, indent).map_err(|error| {
+        Error::new(ErrorKind::BadSerialization, "cannot write the value as json").with_source(error)
+    })?;
+    state.consume_fuel(text.len() as u64 / 64)?;
+    Ok(text)
+}
+
+/// The render's failure in the terms of this crate.
+fn failure(error: &Error, fuel: u64) -> TextError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut line = 1;
+    while let Some(current) = cause {
+        if let Some(raised) = current.downcast_ref::<Raised>() {
+            let message = raised.0.clone();
+            return TextError::TemplateRefused { line, message };
+        }
+        if let Some(current) = current.downcast_ref::<Error>() {
+            line = current.line().unwrap_or(line);
+            if current.kind() == ErrorKind::OutOfFuel {
+                return TextError::TemplateFuel { line, fuel };
+            }
+        }
+        cause = current.source();
+    }
+    TextError::TemplateRender { line: error.line().unwrap_or(1), reason: reason(error) }
+}
+
+/// The engine's words without the position, which has its own field.
+fn reason(error: &Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}
+
+/// The template with `{% generation %}` blocks, which mark the assistant's words for training
+/// masks and write nothing themselves, turned into blocks that always apply.
+fn without_generation_tags(source: &str) -> String {
+    let mut result = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(at) = rest.find("{%") {
+        let (before, tag) = rest.split_at(at + 2);
+        result.push_str(before);
+        rest = tag;
+        let Some(end) = tag.find("%}") else {
+            break;
+        };
+        let inner = &tag[..end];
+        let word = inner.trim_matches(|letter: char| letter.is_whitespace() || "-+".contains(letter));
+        let instead = match word {
+            "generation" => "if true",
+            "endgeneration" => "endif",
+            _ => continue,
+        };
+        result.push_str(&inner.replacen(word, instead, 1));
+        rest = &tag[end..];
+    }
+    result.push_str(rest);
+    result
+}
