@@ -1,1 +1,235 @@
 //! Checkpoints on disk: GGUF files and Hugging Face directories, mapped and checked.
+//!
+//! [`Checkpoint::open`] reads only headers; weights stay in the file until [`Checkpoint::bytes`]
+//! is asked for them, so host memory does not grow with the model. Every byte of a header is
+//! treated as hostile: counts, lengths and offsets are bounded and checked before they are used,
+//! and what fails a check becomes a [`LoadError`] that names file, tensor and byte.
+
+pub mod atomic;
+mod directory;
+mod error;
+pub mod gguf;
+mod mapped;
+pub mod safetensors;
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+pub use error::LoadError;
+use gguf::Gguf;
+use mapped::MappedFile;
+
+use crate::quant::Quant;
+
+/// One tensor of a checkpoint: what it is and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// The Hugging Face name, in GGUF files too: `model.layers.0.self_attn.q_proj.weight`.
+    /// Tensors that Hugging Face has no name for (`rope_freqs.weight`) keep their own.
+    pub name: String,
+    /// The name in the file.
+    pub source_name: String,
+    /// Extent of each axis, outermost first: `[rows, cols]`.
+    pub shape: Vec<usize>,
+    /// How the weights are stored.
+    pub quant: Quant,
+    /// Whether the rows of each head stand in the order of interleaved rotary embedding (row `2i`
+    /// and `2i + 1` are a pair) rather than in that of Hugging Face (`i` and `i + head_dim / 2`).
+    pub rope_permuted: bool,
+    /// Index of the file in the checkpoint.
+    file: usize,
+    /// Where the data starts, in bytes from the file's start.
+    start: usize,
+    /// Bytes of data.
+    len: usize,
+}
+
+impl TensorInfo {
+    /// Rows: the product of all axes but the last, 1 for a vector.
+    pub fn rows(&self) -> usize {
+        // The product of all axes was checked on parsing, unless one of them is empty.
+        self.shape.split_last().map_or(1, |(_, outer)| {
+            outer.iter().try_fold(1, |rows: usize, axis| rows.checked_mul(*axis)).unwrap_or(0)
+        })
+    }
+
+    /// Columns: the last axis, 1 for a scalar.
+    pub fn cols(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Size of the data in the file, in bytes.
+    pub fn byte_len(&self) -> usize {
+        self.len
+    }
+}
+
+/// A model on disk, mapped and lazy.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    header: Header,
+    files: Vec<MappedFile>,
+    tensors: Vec<TensorInfo>,
+    by_name: HashMap<String, usize>,
+}
+
+#[derive(Debug)]
+enum Header {
+    Gguf(Gguf),
+    Config(serde_json::Value),
+}
+
+impl Checkpoint {
+    /// Opens a GGUF file (version 2 or 3), or a Hugging Face directory with `config.json` and
+    /// `model.safetensors` or its shards. Reads headers only.
+    ///
+    /// # Errors
+    ///
+    /// * [`LoadError::Io`] if a file cannot be read, [`LoadError::NotACheckpoint`] if `path` holds
+    ///   no model.
+    /// * [`LoadError::Malformed`], [`LoadError::MalformedTensor`] and [`LoadError::Metadata`] if a
+    ///   header breaks its format's rules.
+    /// * [`LoadError::Unsupported`] for sound files of kinds that this library does not read.
+    pub fn open(path: &Path) -> Result<Checkpoint, LoadError> {
+        if path.is_dir() {
+            let directory = directory::open(path)?;
+            let header = Header::Config(directory.config);
+            return Ok(Checkpoint::new(path, header, directory.files, directory.tensors));
+        }
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            let rule = "a safetensors file has no configuration; name the directory that holds it";
+            return Err(LoadError::NotACheckpoint { path: path.to_owned(), rule: rule.into() });
+        }
+        let file = MappedFile::open(path)?;
+        let gguf = Gguf::parse(path, file.bytes())?;
+        let tensors = gguf.tensors().to_vec();
+        Ok(Checkpoint::new(path, Header::Gguf(gguf), vec![file], tensors))
+    }
+
+    fn new(
+        path: &Path,
+        header: Header,
+        files: Vec<MappedFile>,
+        tensors: Vec<TensorInfo>,
+    ) -> Checkpoint {
+        let names = tensors.iter().enumerate();
+        let by_name = names.map(|(index, tensor)| (tensor.name.clone(), index)).collect();
+        Checkpoint { path: path.to_owned(), header, files, tensors, by_name }
+    }
+
+    /// The file or directory that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The header of a GGUF file; `None` for a directory.
+    pub fn gguf(&self) -> Option<&Gguf> {
+        match &self.header {
+            Header::Gguf(gguf) => Some(gguf),
+            Header::Config(_) => None,
+        }
+    }
+
+    /// The `config.json` of a directory; `None` for a GGUF file.
+    pub fn config_json(&self) -> Option<&serde_json::Value> {
+        match &self.header {
+            Header::Gguf(_) => None,
+            Header::Config(config) => Some(config),
+        }
+    }
+
+    /// The path of file `name` in the model's directory, or beside the GGUF file; `None` if there
+    /// is no such file.
+    pub fn file_beside(&self, name: &str) -> Option<PathBuf> {
+        let folder = match self.header {
+            Header::Gguf(_) => self.path.parent()?,
+            Header::Config(_) => &self.path,
+        };
+        Some(folder.join(name)).filter(|path| path.is_file())
+    }
+
+    /// Reads JSON file `name` in the model's directory, or beside the GGUF file; `None` if there is
+    /// no such file.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Io`] if the file cannot be read, [`LoadError::Malformed`] if it is not JSON or
+    /// larger than any such file is.
+    pub fn json_beside(&self, name: &str) -> Result<Option<serde_json::Value>, LoadError> {
+        self.file_beside(name).map(|path| directory::read_json(&path)).transpose()
+    }
+
+    /// All tensors.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.tensors.iter()
+    }
+
+    /// The tensor with the canonical name `name`.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.by_name.get(name).map(|index| &self.tensors[*index])
+    }
+
+    /// The tensor with the canonical name `name`, which must have `shape`, outermost axis first.
+    ///
+    /// # Errors
+    ///
+    /// * [`LoadError::MissingTensor`] if there is none.
+    /// * [`LoadError::Shape`] if it has another shape.
+    pub fn need_tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo, LoadError> {
+        let Some(tensor) = self.tensor(name) else {
+            return Err(LoadError::MissingTensor { path: self.path.clone(), tensor: name.into() });
+        };
+        if tensor.shape != shape {
+            return Err(LoadError::Shape {
+                path: self.file_of(tensor).path.clone(),
+                tensor: name.into(),
+                expected: shape.to_vec(),
+                found: tensor.shape.clone(),
+            });
+        }
+        Ok(tensor)
+    }
+
+    /// The data of `tensor`, one of this checkpoint's own, as it lies in the file.
+    ///
+    /// # Panics
+    ///
+    /// If `tensor` belongs to another checkpoint and lies where this one has no data.
+    pub fn bytes(&self, tensor: &TensorInfo) -> &[u8] {
+        &self.file_of(tensor).bytes()[tensor.start..tensor.start + tensor.len]
+    }
+
+    fn file_of(&self, tensor: &TensorInfo) -> &MappedFile {
+        &self.files[tensor.file]
+    }
+
+    /// SHA-256 of the checkpoint in hexadecimal, read in pieces: of the GGUF file, or of a
+    /// directory's `config.json` followed by its safetensors files in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Io`] if a file cannot be read.
+    pub fn content_hash(&self) -> Result<String, LoadError> {
+        let config = self.config_json().map(|_| self.path.join("config.json"));
+        let paths = config.iter().chain(self.files.iter().map(|file| &file.path));
+        let mut hash = Sha256::new();
+        // Through a buffer and not through the map: hashing should not crowd the weights out of
+        // memory on a phone.
+        let mut buffer = vec![0; 1 << 20];
+        for path in paths {
+            let io = |source| LoadError::io(path, source);
+            let mut file = std::fs::File::open(path).map_err(io)?;
+            loop {
+                match file.read(&mut buffer).map_err(io)? {
+                    0 => break,
+                    read => hash.update(&buffer[..read]),
+                }
+            }
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}

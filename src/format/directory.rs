@@ -1,0 +1,130 @@
+//! Hugging Face model directories: `config.json` and one or several safetensors files.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::mapped::MappedFile;
+use super::{LoadError, TensorInfo, safetensors};
+
+/// Bytes of `config.json` and of an index; the largest index has a few megabytes.
+const MAX_JSON: u64 = 64 << 20;
+
+const CONFIG: &str = "config.json";
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+#[derive(Deserialize)]
+struct Index {
+    /// Which file holds each tensor.
+    weight_map: HashMap<String, String>,
+}
+
+pub(super) struct Directory {
+    pub(super) config: serde_json::Value,
+    pub(super) files: Vec<MappedFile>,
+    pub(super) tensors: Vec<TensorInfo>,
+}
+
+/// Opens the model in `folder`.
+pub(super) fn open(folder: &Path) -> Result<Directory, LoadError> {
+    let config_path = folder.join(CONFIG);
+    if !config_path.exists() {
+        let rule = "the directory holds no config.json; name a gguf file or a model directory";
+        return Err(LoadError::NotACheckpoint { path: folder.to_owned(), rule: rule.into() });
+    }
+    let config: serde_json::Value = read_json(&config_path)?;
+    if !config.is_object() {
+        return Err(LoadError::malformed(&config_path, 0, "it must be a JSON object"));
+    }
+    let index_path = folder.join(INDEX);
+    let (names, index) = if folder.join(SINGLE).exists() {
+        (vec![SINGLE.to_owned()], None)
+    } else if index_path.exists() {
+        let index: Index = read_json(&index_path)?;
+        (shards(&index_path, &index)?, Some(index))
+    } else {
+        let rule = format!("the directory holds neither {SINGLE} nor {INDEX}");
+        return Err(LoadError::NotACheckpoint { path: folder.to_owned(), rule });
+    };
+    let mut files = Vec::new();
+    let mut tensors: Vec<TensorInfo> = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        let file = MappedFile::open(&folder.join(name))?;
+        tensors.extend(safetensors::parse(&file.path, file.bytes(), number)?);
+        files.push(file);
+    }
+    if let Some(index) = index {
+        agree(&index_path, &index, &names, &tensors)?;
+    }
+    Ok(Directory { config, files, tensors })
+}
+
+/// The shards that `index` names, sorted.
+fn shards(path: &Path, index: &Index) -> Result<Vec<String>, LoadError> {
+    let names: BTreeSet<&String> = index.weight_map.values().collect();
+    if names.is_empty() {
+        return Err(LoadError::metadata(path, "weight_map", None, "names no file"));
+    }
+    for name in &names {
+        // A name with a separator could reach any file of the machine.
+        if name.contains(['/', '\\', ':']) || !name.ends_with(".safetensors") {
+            let name = super::error::printable(name);
+            let rule = format!("names `{name}`, which is no safetensors file beside it");
+            return Err(LoadError::metadata(path, "weight_map", None, rule));
+        }
+    }
+    Ok(names.into_iter().cloned().collect())
+}
+
+/// Checks that the shards hold exactly what the index says.
+fn agree(
+    path: &Path,
+    index: &Index,
+    names: &[String],
+    tensors: &[TensorInfo],
+) -> Result<(), LoadError> {
+    let mut found = HashMap::new();
+    for tensor in tensors {
+        let shard = &names[tensor.file];
+        if let Some(other) = found.insert(tensor.name.as_str(), shard) {
+            let rule = format!("both {other} and {shard} hold tensor `{}`", tensor.name);
+            return Err(LoadError::metadata(path, "weight_map", None, rule));
+        }
+        match index.weight_map.get(&tensor.name) {
+            Some(named) if named == shard => {}
+            _ => {
+                let rule = format!("does not name {shard} for tensor `{}`", tensor.name);
+                return Err(LoadError::metadata(path, "weight_map", None, rule));
+            }
+        }
+    }
+    // Sorted, so that the same directory always gives the same message.
+    let missing = index.weight_map.iter().filter(|(name, _)| !found.contains_key(name.as_str())).min();
+    match missing {
+        Some((name, shard)) => {
+            let rule = format!("names tensor `{}`, which {shard} lacks", super::error::printable(name));
+            Err(LoadError::metadata(path, "weight_map", None, rule))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Reads a JSON file of bounded size.
+pub(super) fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, LoadError> {
+    let io = |source| LoadError::io(path, source);
+    let kind = fs::metadata(path).map_err(io)?;
+    if !kind.is_file() || kind.len() > MAX_JSON {
+        let rule = format!("it must be a file of at most {MAX_JSON} bytes");
+        return Err(LoadError::malformed(path, 0, rule));
+    }
+    let bytes = fs::read(path).map_err(io)?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        let before: usize = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+        let offset = before + error.column().saturating_sub(1);
+        LoadError::malformed(path, offset, error.to_string())
+    })
+}

@@ -1,0 +1,184 @@
+//! Why a checkpoint could not become a model.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Why a checkpoint could not become a model, grouped by what the caller can do next.
+///
+/// Every variant names its file, and the tensor, key and byte where there is one, so the message
+/// alone is enough to act on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be opened or mapped: check path and permissions; a retry may help.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// The path is readable but holds no checkpoint: name a GGUF file or a model directory.
+    #[error("{} is not a checkpoint: {rule}", path.display())]
+    NotACheckpoint {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was expected there.
+        rule: String,
+    },
+
+    /// The bytes break the format's own rule: the file is damaged, or not what its name says.
+    #[error("{} is malformed at byte {offset}: {rule}; download or convert it again", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// The rule that is broken, and by which value.
+        rule: String,
+    },
+
+    /// One tensor's description breaks the format's own rule: the file is damaged.
+    #[error(
+        "{} is malformed at byte {offset}, tensor `{tensor}`: {rule}; download or convert it again",
+        path.display()
+    )]
+    MalformedTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in that file.
+        tensor: String,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// The rule that is broken, and by which value.
+        rule: String,
+    },
+
+    /// A value of the metadata or of `config.json` is missing or makes no sense: convert the model
+    /// again, or correct the value.
+    #[error("{}: `{key}` {}{rule}", path.display(), AtByte(*offset))]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// The key, dots between levels.
+        key: String,
+        /// Where the value lies in the file, in bytes; `None` in JSON files and for missing keys.
+        offset: Option<u64>,
+        /// What is wrong with the value.
+        rule: String,
+    },
+
+    /// The file is sound but asks for something this library does not do.
+    #[error("{} cannot be used: {what}; {hint}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it asks for, and where.
+        what: String,
+        /// What to use instead.
+        hint: String,
+    },
+
+    /// The checkpoint lacks a tensor of its architecture: the download or conversion is incomplete.
+    #[error("{} holds no tensor `{tensor}`: it is incomplete, or of another architecture", path.display())]
+    MissingTensor {
+        /// The file or directory.
+        path: PathBuf,
+        /// The tensor's canonical name.
+        tensor: String,
+    },
+
+    /// A tensor does not fit this architecture: load it with the matching `config.json`.
+    #[error(
+        "{}: tensor `{tensor}` has shape {found:?}, expected {expected:?}; its configuration belongs \
+         to another model", path.display()
+    )]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's canonical name.
+        tensor: String,
+        /// What the configuration asks for, outermost axis first.
+        expected: Vec<usize>,
+        /// What the file holds, outermost axis first.
+        found: Vec<usize>,
+    },
+}
+
+impl LoadError {
+    /// The file or directory that the error is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            LoadError::Io { path, .. }
+            | LoadError::NotACheckpoint { path, .. }
+            | LoadError::Malformed { path, .. }
+            | LoadError::MalformedTensor { path, .. }
+            | LoadError::Metadata { path, .. }
+            | LoadError::Unsupported { path, .. }
+            | LoadError::MissingTensor { path, .. }
+            | LoadError::Shape { path, .. } => path,
+        }
+    }
+
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> LoadError {
+        LoadError::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn malformed(path: &Path, offset: usize, rule: impl Into<String>) -> LoadError {
+        LoadError::Malformed { path: path.to_owned(), offset: offset as u64, rule: rule.into() }
+    }
+
+    pub(crate) fn tensor(
+        path: &Path,
+        tensor: &str,
+        offset: usize,
+        rule: impl Into<String>,
+    ) -> LoadError {
+        LoadError::MalformedTensor {
+            path: path.to_owned(),
+            tensor: printable(tensor),
+            offset: offset as u64,
+            rule: rule.into(),
+        }
+    }
+
+    pub(crate) fn metadata(
+        path: &Path,
+        key: &str,
+        offset: Option<u64>,
+        rule: impl Into<String>,
+    ) -> LoadError {
+        let (path, key) = (path.to_owned(), printable(key));
+        LoadError::Metadata { path, key, offset, rule: rule.into() }
+    }
+
+    pub(crate) fn unsupported(
+        path: &Path,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> LoadError {
+        LoadError::Unsupported { path: path.to_owned(), what: what.into(), hint: hint.into() }
+    }
+}
+
+/// A name from a file as it may go into a message: no control characters, and of bounded length.
+pub(super) fn printable(name: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut text: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if name.chars().nth(LONGEST).is_some() {
+        text.push_str("...");
+    }
+    text
+}
+
+struct AtByte(Option<u64>);
+
+impl fmt::Display for AtByte {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(offset) => write!(f, "(at byte {offset}) "),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! From the tensor names of GGUF files to those of Hugging Face checkpoints.
+
+/// Names outside the layers.
+const GLOBAL: &[(&str, &str)] = &[
+    ("token_embd.", "model.embed_tokens."),
+    ("output_norm.", "model.norm."),
+    ("output.", "lm_head."),
+];
+
+/// Names inside `blk.N.` and `model.layers.N.`.
+const LAYER: &[(&str, &str)] = &[
+    ("attn_norm.", "input_layernorm."),
+    ("attn_q.", "self_attn.q_proj."),
+    ("attn_k.", "self_attn.k_proj."),
+    ("attn_v.", "self_attn.v_proj."),
+    ("attn_output.", "self_attn.o_proj."),
+    ("attn_q_norm.", "self_attn.q_norm."),
+    ("attn_k_norm.", "self_attn.k_norm."),
+    ("ffn_norm.", "post_attention_layernorm."),
+    ("ffn_gate.", "mlp.gate_proj."),
+    ("ffn_up.", "mlp.up_proj."),
+    ("ffn_down.", "mlp.down_proj."),
+];
+
+/// The Hugging Face name of GGUF tensor `name`; a name without a counterpart, such as
+/// `rope_freqs.weight`, stays as it is.
+pub(super) fn canonical(name: &str) -> String {
+    let renamed = match name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+        Some((layer, rest)) => {
+            rename(rest, LAYER).map(|rest| format!("model.layers.{layer}.{rest}"))
+        }
+        None => rename(name, GLOBAL),
+    };
+    renamed.unwrap_or_else(|| name.to_owned())
+}
+
+/// Whether llama.cpp's converter reordered the rows of `name` for interleaved rotary embedding,
+/// as it does for the queries and keys of the architecture it calls `llama`.
+pub(super) fn rope_permuted(architecture: Option<&str>, name: &str) -> bool {
+    let part = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+    architecture == Some("llama")
+        && part.is_some_and(|(_, rest)| rest.starts_with("attn_q.") || rest.starts_with("attn_k."))
+}
+
+fn rename(name: &str, table: &[(&str, &str)]) -> Option<String> {
+    table.iter().find_map(|(gguf, hf)| Some(format!("{hf}{}", name.strip_prefix(gguf)?)))
+}

@@ -1,0 +1,35 @@
+//! A file mapped for reading.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use super::LoadError;
+
+/// One file of a checkpoint, in the page cache rather than on the heap.
+#[derive(Debug)]
+pub(super) struct MappedFile {
+    pub(super) path: PathBuf,
+    map: Mmap,
+}
+
+impl MappedFile {
+    pub(super) fn open(path: &Path) -> Result<MappedFile, LoadError> {
+        let file = File::open(path).map_err(|source| LoadError::io(path, source))?;
+        let kind = file.metadata().map_err(|source| LoadError::io(path, source))?;
+        if !kind.is_file() {
+            let rule = "it is neither a regular file nor a directory".to_owned();
+            return Err(LoadError::NotACheckpoint { path: path.to_owned(), rule });
+        }
+        // SAFETY: the map is only read. A file that another program cuts short while it is mapped
+        // ends this process with a bus error, as it does every program that maps its models; no
+        // check of ours can prevent that, and copying gigabytes to the heap would be worse.
+        let map = unsafe { Mmap::map(&file) }.map_err(|source| LoadError::io(path, source))?;
+        Ok(MappedFile { path: path.to_owned(), map })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+}

@@ -1,0 +1,200 @@
+//! The header of a safetensors file, trusting none of it.
+//!
+//! A file is 8 bytes of header length, a JSON header, and data that the tensors cover exactly: no
+//! overlap, no hole, nothing after the last one. Those are the format's own rules, and they leave
+//! no room for a second file hidden inside the first.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use super::{LoadError, TensorInfo};
+use crate::quant::Quant;
+
+/// Bytes of header, by the format's reference implementation.
+const MAX_HEADER: u64 = 100_000_000;
+/// Tensors in one file; the largest shards have a few thousand.
+const MAX_TENSORS: usize = 1 << 17;
+/// Axes of one tensor; weights have one or two.
+const MAX_AXES: usize = 8;
+
+/// Parses the header of the safetensors file `bytes` and checks every tensor against its length;
+/// `path` is for messages, and `file` is the file's index in the checkpoint.
+///
+/// # Errors
+///
+/// * [`LoadError::Malformed`] and [`LoadError::MalformedTensor`] for whatever breaks the format.
+/// * [`LoadError::Unsupported`] for a tensor of another type than F32, F16 or BF16.
+pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, LoadError> {
+    let total = bytes.len();
+    let Some((len, rest)) = bytes.split_first_chunk::<8>() else {
+        let rule = format!("the header's length needs 8 bytes, the file has {total}");
+        return Err(LoadError::malformed(path, 0, rule));
+    };
+    let header_len = u64::from_le_bytes(*len);
+    if header_len > MAX_HEADER {
+        let rule = format!("a header of {header_len} bytes, at most {MAX_HEADER} are allowed");
+        return Err(LoadError::malformed(path, 0, rule));
+    }
+    let Some(json) = rest.get(..header_len as usize) else {
+        let rule = format!("a header of {header_len} bytes, but the file ends at byte {total}");
+        return Err(LoadError::malformed(path, 0, rule));
+    };
+    let header: Header = serde_json::from_slice(json).map_err(|error| json_error(path, json, error))?;
+    if header.tensors.len() > MAX_TENSORS {
+        let rule = format!("{} tensors, at most {MAX_TENSORS} are allowed", header.tensors.len());
+        return Err(LoadError::malformed(path, 8, rule));
+    }
+    let data = 8 + json.len();
+    let mut tensors = header
+        .tensors
+        .into_iter()
+        .map(|(name, entry)| entry.check(path, name, data, total, file))
+        .collect::<Result<Vec<_>, _>>()?;
+    tensors.sort_by_key(|tensor| (tensor.start, tensor.len));
+    let mut end = data;
+    let mut last = "";
+    for tensor in &tensors {
+        if tensor.start < end {
+            let rule = format!("its data overlaps that of `{last}`");
+            return Err(LoadError::tensor(path, &tensor.name, tensor.start, rule));
+        }
+        if tensor.start > end {
+            let rule = format!("{} bytes before its data belong to no tensor", tensor.start - end);
+            return Err(LoadError::tensor(path, &tensor.name, tensor.start, rule));
+        }
+        (end, last) = (tensor.start + tensor.len, &tensor.name);
+    }
+    if end != total {
+        let rule = format!("{} bytes after the last tensor belong to none", total - end);
+        return Err(LoadError::malformed(path, end, rule));
+    }
+    Ok(tensors)
+}
+
+/// The byte and the rule of a JSON error in a header.
+fn json_error(path: &Path, json: &[u8], error: serde_json::Error) -> LoadError {
+    let line_start = json
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(error.line().saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum::<usize>();
+    let offset = 8 + line_start + error.column().saturating_sub(1);
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let rule = error.to_string().replace(&place, "");
+    LoadError::malformed(path, offset, format!("its JSON header: {rule}"))
+}
+
+/// The JSON header, in the file's order, with duplicates refused: of two tensors with one name,
+/// most JSON parsers would silently keep the last.
+struct Header {
+    tensors: Vec<(String, Entry)>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Header, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let mut seen = std::collections::HashSet::new();
+                let mut tensors = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    let shown = super::error::printable(&name);
+                    if !seen.insert(name.clone()) {
+                        return Err(A::Error::custom(format!("`{shown}` appears twice")));
+                    }
+                    if name == "__metadata__" {
+                        map.next_value::<HashMap<String, String>>().map_err(|error| {
+                            A::Error::custom(format!("`__metadata__` must map text to text: {error}"))
+                        })?;
+                    } else {
+                        let entry = map.next_value().map_err(|error| {
+                            A::Error::custom(format!("tensor `{shown}`: {error}"))
+                        })?;
+                        tensors.push((name, entry));
+                    }
+                }
+                Ok(Header { tensors })
+            }
+        }
+
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+impl Entry {
+    /// The tensor, with its place in a file of `total` bytes whose data starts at byte `data`.
+    fn check(
+        self,
+        path: &Path,
+        name: String,
+        data: usize,
+        total: usize,
+        file: usize,
+    ) -> Result<TensorInfo, LoadError> {
+        let (begin, end) = self.data_offsets;
+        let fail = |offset: usize, rule: String| Err(LoadError::tensor(path, &name, offset, rule));
+        if name.is_empty() {
+            return fail(8, "its name is empty".into());
+        }
+        if begin > end {
+            return fail(8, format!("its data_offsets [{begin}, {end}] run backwards"));
+        }
+        if end > (total - data) as u64 {
+            let len = total - data;
+            return fail(8, format!("its data ends at {end}, but the file holds {len} bytes of data"));
+        }
+        // Both are at most `total` now.
+        let (start, len) = (data + begin as usize, (end - begin) as usize);
+        let quant = match self.dtype.as_str() {
+            "F32" => Quant::F32,
+            "F16" => Quant::F16,
+            "BF16" => Quant::Bf16,
+            other => {
+                let (name, other) = (super::error::printable(&name), super::error::printable(other));
+                return Err(LoadError::unsupported(
+                    path,
+                    format!("tensor `{name}` (data at byte {start}) has type {other}"),
+                    "use a checkpoint with F32, F16 or BF16 weights",
+                ));
+            }
+        };
+        if self.shape.len() > MAX_AXES {
+            let axes = self.shape.len();
+            return fail(start, format!("it has {axes} axes, at most {MAX_AXES} are allowed"));
+        }
+        let mut shape = Vec::with_capacity(self.shape.len());
+        let mut bytes = Some(quant.block_bytes());
+        for extent in &self.shape {
+            let extent = usize::try_from(*extent).ok();
+            bytes = bytes.zip(extent).and_then(|(bytes, extent)| bytes.checked_mul(extent));
+            shape.extend(extent);
+        }
+        match bytes {
+            None => return fail(start, format!("its size in bytes overflows: {:?}", self.shape)),
+            Some(bytes) if bytes != len => {
+                return fail(start, format!("its shape {shape:?} needs {bytes} bytes of {quant}, its data has {len}"));
+            }
+            Some(_) => {}
+        }
+        let source_name = name.clone();
+        Ok(TensorInfo { name, source_name, shape, quant, rope_permuted: false, file, start, len })
+    }
+}
