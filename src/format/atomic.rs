@@ -28,7 +28,10 @@ pub fn write(
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
     let temporary = Temporary::beside(path)?;
-    let file = OpenOptions::new().write(true).create_new(true).open(&temporary.path)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&temporary.path)?;
     let mut file = BufWriter::new(file);
     fill(&mut file)?;
     file.flush()?;
@@ -54,13 +57,18 @@ impl Temporary {
     fn beside(path: &Path) -> io::Result<Temporary> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("{} names no file", path.display()))
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{} names no file", path.display()),
+            )
         })?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut temporary = std::ffi::OsString::from(".");
         temporary.push(name);
         temporary.push(format!(".{}-{number}.tmp", std::process::id()));
-        Ok(Temporary { path: path.with_file_name(temporary) })
+        Ok(Temporary {
+            path: path.with_file_name(temporary),
+        })
     }
 }
 

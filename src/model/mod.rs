@@ -1,1 +1,3 @@
 //! Architectures, weights on the device, and the forward pass.
+
+pub mod config;

@@ -25,7 +25,10 @@ const LAYER: &[(&str, &str)] = &[
 /// The Hugging Face name of GGUF tensor `name`; a name without a counterpart, such as
 /// `rope_freqs.weight`, stays as it is.
 pub(super) fn canonical(name: &str) -> String {
-    let renamed = match name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+    let renamed = match name
+        .strip_prefix("blk.")
+        .and_then(|rest| rest.split_once('.'))
+    {
         Some((layer, rest)) => {
             rename(rest, LAYER).map(|rest| format!("model.layers.{layer}.{rest}"))
         }
@@ -37,11 +40,15 @@ pub(super) fn canonical(name: &str) -> String {
 /// Whether llama.cpp's converter reordered the rows of `name` for interleaved rotary embedding,
 /// as it does for the queries and keys of the architecture it calls `llama`.
 pub(super) fn rope_permuted(architecture: Option<&str>, name: &str) -> bool {
-    let part = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+    let part = name
+        .strip_prefix("blk.")
+        .and_then(|rest| rest.split_once('.'));
     architecture == Some("llama")
         && part.is_some_and(|(_, rest)| rest.starts_with("attn_q.") || rest.starts_with("attn_k."))
 }
 
 fn rename(name: &str, table: &[(&str, &str)]) -> Option<String> {
-    table.iter().find_map(|(gguf, hf)| Some(format!("{hf}{}", name.strip_prefix(gguf)?)))
+    table
+        .iter()
+        .find_map(|(gguf, hf)| Some(format!("{hf}{}", name.strip_prefix(gguf)?)))
 }

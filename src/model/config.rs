@@ -1,0 +1,320 @@
+//! What a model is, read from GGUF metadata or `config.json` and validated before any weight.
+
+mod gguf;
+mod hf;
+
+use std::f64::consts::PI;
+use std::path::Path;
+
+use crate::format::{Checkpoint, LoadError};
+
+/// Canonical name of the embedding, whose rows are the vocabulary.
+const EMBEDDING: &str = "model.embed_tokens.weight";
+/// Canonical name of the output matrix; a model without it reuses the embedding.
+const OUTPUT: &str = "lm_head.weight";
+
+/// The decoder family, which fixes how the blocks are wired.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Architecture {
+    /// Llama 1 to 3, SmolLM2, TinyLlama, Mistral.
+    Llama,
+    /// Qwen2 and 2.5: biases on queries, keys and values.
+    Qwen2,
+    /// Qwen3: normalised queries and keys.
+    Qwen3,
+}
+
+impl Architecture {
+    /// The lower-case name: `llama`, `qwen2`, `qwen3`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Architecture::Llama => "llama",
+            Architecture::Qwen2 => "qwen2",
+            Architecture::Qwen3 => "qwen3",
+        }
+    }
+}
+
+/// How rotary frequencies are stretched beyond the context that a model was trained on.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum RopeScaling {
+    /// Frequencies as trained.
+    None,
+    /// All frequencies divided by `factor`.
+    Linear {
+        /// How many times longer the context is made.
+        factor: f32,
+    },
+    /// Llama 3.1's: low frequencies divided by `factor`, high ones kept, a ramp between.
+    Llama3 {
+        /// Divisor of the low frequencies.
+        factor: f32,
+        /// Wavelengths above `original_context / low_freq_factor` tokens are divided.
+        low_freq_factor: f32,
+        /// Wavelengths below `original_context / high_freq_factor` tokens are kept.
+        high_freq_factor: f32,
+        /// Context the model was first trained on, in tokens.
+        original_context: usize,
+    },
+    /// A divisor for each frequency: GGUF's tensor `rope_freqs.weight`.
+    Explicit(Vec<f32>),
+}
+
+/// Rotary position embedding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RopeConfig {
+    /// Base of the geometric series of frequencies.
+    pub theta: f32,
+    /// Changes to that series.
+    pub scaling: RopeScaling,
+}
+
+impl RopeConfig {
+    /// Radians per token of each of the `head_dim / 2` rotated pairs.
+    pub fn inverse_frequencies(&self, head_dim: usize) -> Vec<f32> {
+        // In f64: the series spans many magnitudes, and each value is rounded only once.
+        let plain = |i: usize| f64::from(self.theta).powf(-((2 * i) as f64) / head_dim as f64);
+        (0..head_dim / 2)
+            .map(|i| {
+                let frequency = plain(i);
+                let scaled = match &self.scaling {
+                    RopeScaling::None => frequency,
+                    RopeScaling::Linear { factor } => frequency / f64::from(*factor),
+                    RopeScaling::Explicit(divisors) => frequency / f64::from(divisors[i]),
+                    RopeScaling::Llama3 {
+                        factor,
+                        low_freq_factor,
+                        high_freq_factor,
+                        original_context,
+                    } => {
+                        let (low, high) =
+                            (f64::from(*low_freq_factor), f64::from(*high_freq_factor));
+                        // Turns of this pair over the original context: few for low frequencies.
+                        let turns = *original_context as f64 * frequency / (2.0 * PI);
+                        let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                        frequency * (kept + (1.0 - kept) / f64::from(*factor))
+                    }
+                };
+                scaled as f32
+            })
+            .collect()
+    }
+}
+
+/// Every number of a model's shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// The decoder family.
+    pub architecture: Architecture,
+    /// Rows of the embedding (V).
+    pub vocab: usize,
+    /// Width of the residual stream (D).
+    pub hidden: usize,
+    /// Decoder blocks.
+    pub layers: usize,
+    /// Query heads (H).
+    pub heads: usize,
+    /// Key and value heads (K); a divisor of `heads`.
+    pub kv_heads: usize,
+    /// Width of one head; `heads * head_dim` need not be `hidden`.
+    pub head_dim: usize,
+    /// Width of the gated feed-forward layer.
+    pub ffn: usize,
+    /// Added to the mean square in each RMS norm.
+    pub norm_eps: f32,
+    /// Rotary position embedding.
+    pub rope: RopeConfig,
+    /// Longest sequence the model was made for, in tokens.
+    pub context: usize,
+    /// How many tokens back, itself included, a token attends to; `None` for all.
+    pub sliding_window: Option<usize>,
+    /// Whether the output matrix is the embedding.
+    pub tied: bool,
+    /// Whether queries, keys and values have biases.
+    pub attention_bias: bool,
+    /// Whether each head's queries and keys are RMS-normalised.
+    pub qk_norm: bool,
+    /// The token that starts a text, if the model has one.
+    pub bos: Option<u32>,
+    /// The tokens that end a reply.
+    pub eos: Vec<u32>,
+}
+
+impl ModelConfig {
+    /// Reads and validates the configuration of `checkpoint`.
+    ///
+    /// What the tensors themselves show (vocabulary, biases, norms, a tied output) is taken from
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// * [`LoadError::Metadata`] for a missing, mistyped or senseless value.
+    /// * [`LoadError::Unsupported`] for other architectures and for variants of these that would
+    ///   compute something else.
+    /// * [`LoadError::MissingTensor`] or [`LoadError::Shape`] if the tensors that the configuration
+    ///   depends on disagree with it.
+    pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<ModelConfig, LoadError> {
+        let config = match (checkpoint.gguf(), checkpoint.config_json()) {
+            (Some(gguf), _) => gguf::read(checkpoint, gguf)?,
+            (None, Some(json)) => hf::read(checkpoint, json)?,
+            (None, None) => {
+                return Err(LoadError::unsupported(
+                    checkpoint.path(),
+                    "it has no configuration",
+                    "open a gguf file or a model directory",
+                ));
+            }
+        };
+        config.validate(checkpoint)?;
+        Ok(config)
+    }
+
+    /// Checks that the numbers make a model and that they agree with the embedding.
+    fn validate(&self, checkpoint: &Checkpoint) -> Result<(), LoadError> {
+        // Bounds far above any real model; their products stay below 2^63.
+        let bounds = [
+            ("vocab", self.vocab, 1 << 24),
+            ("hidden", self.hidden, 1 << 18),
+            ("layers", self.layers, 1 << 12),
+            ("heads", self.heads, 1 << 12),
+            ("kv_heads", self.kv_heads, 1 << 12),
+            ("head_dim", self.head_dim, 1 << 12),
+            ("ffn", self.ffn, 1 << 20),
+            ("context", self.context, 1 << 26),
+        ];
+        let path = checkpoint.path();
+        let bad = |key: &str, rule: String| Err(LoadError::metadata(path, key, None, rule));
+        for (key, value, most) in bounds {
+            if value == 0 || value > most {
+                return bad(key, format!("is {value}, must be 1 to {most}"));
+            }
+        }
+        if self.heads % self.kv_heads != 0 {
+            let rule = format!(
+                "is {}, which does not divide {} heads",
+                self.kv_heads, self.heads
+            );
+            return bad("kv_heads", rule);
+        }
+        if self.head_dim % 2 != 0 {
+            return bad(
+                "head_dim",
+                format!("is {}, must be even for rotary pairs", self.head_dim),
+            );
+        }
+        if !(self.norm_eps >= 0.0 && self.norm_eps < 1.0) {
+            return bad("norm_eps", format!("is {}, must be 0 to 1", self.norm_eps));
+        }
+        if self.sliding_window == Some(0) {
+            return bad("sliding_window", "is 0, must be at least 1".into());
+        }
+        self.rope.validate(path, self.head_dim)?;
+        for (key, id) in self
+            .bos
+            .iter()
+            .map(|id| ("bos", id))
+            .chain(self.eos.iter().map(|id| ("eos", id)))
+        {
+            if *id as usize >= self.vocab {
+                return bad(
+                    key,
+                    format!("is token {id}, but the vocabulary has {}", self.vocab),
+                );
+            }
+        }
+        let wanted = match self.architecture {
+            Architecture::Qwen2 if !self.attention_bias => Some("self_attn.q_proj.bias"),
+            Architecture::Qwen3 if !self.qk_norm => Some("self_attn.q_norm.weight"),
+            _ => None,
+        };
+        if let Some(name) = wanted {
+            let tensor = format!("model.layers.0.{name}");
+            return Err(LoadError::MissingTensor {
+                path: path.to_owned(),
+                tensor,
+            });
+        }
+        checkpoint.need_tensor(EMBEDDING, &[self.vocab, self.hidden])?;
+        if !self.tied {
+            checkpoint.need_tensor(OUTPUT, &[self.vocab, self.hidden])?;
+        }
+        Ok(())
+    }
+}
+
+impl RopeConfig {
+    fn validate(&self, path: &Path, head_dim: usize) -> Result<(), LoadError> {
+        let bad = |key: &str, rule: String| Err(LoadError::metadata(path, key, None, rule));
+        let positive = |value: f32| value.is_finite() && value > 0.0;
+        if !(positive(self.theta) && self.theta >= 1.0) {
+            return bad(
+                "rope theta",
+                format!("is {}, must be at least 1", self.theta),
+            );
+        }
+        match &self.scaling {
+            RopeScaling::None => Ok(()),
+            RopeScaling::Linear { factor } if positive(*factor) => Ok(()),
+            RopeScaling::Linear { factor } => bad(
+                "rope scaling factor",
+                format!("is {factor}, must be above 0"),
+            ),
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_context,
+            } => {
+                let ordered = positive(*low_freq_factor)
+                    && high_freq_factor.is_finite()
+                    && high_freq_factor > low_freq_factor;
+                if positive(*factor) && ordered && *original_context > 0 {
+                    return Ok(());
+                }
+                bad(
+                    "rope scaling",
+                    format!(
+                        "needs factor > 0, 0 < low_freq_factor < high_freq_factor and an original \
+                         context, found {factor}, {low_freq_factor}, {high_freq_factor}, \
+                         {original_context}"
+                    ),
+                )
+            }
+            RopeScaling::Explicit(divisors) => {
+                if divisors.len() != head_dim / 2 {
+                    let (found, wanted) = (divisors.len(), head_dim / 2);
+                    return bad(
+                        "rope_freqs.weight",
+                        format!("has {found} values, expected {wanted}"),
+                    );
+                }
+                match divisors.iter().find(|divisor| !positive(**divisor)) {
+                    Some(divisor) => bad(
+                        "rope_freqs.weight",
+                        format!("holds {divisor}, must be above 0"),
+                    ),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Rows of the embedding; 0, which validation refuses, if there is none.
+fn embedding_rows(checkpoint: &Checkpoint) -> Result<usize, LoadError> {
+    match checkpoint.tensor(EMBEDDING) {
+        Some(tensor) => Ok(tensor.rows()),
+        None => Err(LoadError::MissingTensor {
+            path: checkpoint.path().to_owned(),
+            tensor: EMBEDDING.into(),
+        }),
+    }
+}
+
+fn has_layer_tensor(checkpoint: &Checkpoint, name: &str) -> bool {
+    checkpoint
+        .tensor(&format!("model.layers.0.{name}"))
+        .is_some()
+}

@@ -1,0 +1,283 @@
+//! The configuration in a Hugging Face directory's `config.json`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Architecture, ModelConfig, RopeConfig, RopeScaling, embedding_rows, has_layer_tensor};
+use crate::format::{Checkpoint, LoadError};
+
+/// One JSON object of the configuration, with its place for messages.
+struct Object<'a> {
+    path: &'a Path,
+    /// Keys that lead here, each followed by a dot.
+    prefix: String,
+    json: &'a Value,
+}
+
+pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig, LoadError> {
+    let path: PathBuf = checkpoint.path().join("config.json");
+    let config = Object {
+        path: &path,
+        prefix: String::new(),
+        json,
+    };
+    let architecture = match config.need("model_type", config.text("model_type")?)? {
+        "llama" | "mistral" => Architecture::Llama,
+        "qwen2" => Architecture::Qwen2,
+        "qwen3" => Architecture::Qwen3,
+        other => {
+            return Err(LoadError::unsupported(
+                &path,
+                format!("its model_type is {other:?}"),
+                "use a llama, mistral, qwen2 or qwen3 model",
+            ));
+        }
+    };
+    refuse_variants(&config)?;
+    let hidden = config.need_count("hidden_size")?;
+    let heads = config.need_count("num_attention_heads")?;
+    let layers = config.need_count("num_hidden_layers")?;
+    let kv_heads = config.count("num_key_value_heads")?.unwrap_or(heads);
+    let head_dim = match config.count("head_dim")? {
+        Some(head_dim) => head_dim,
+        // Qwen3's default in transformers; the other families divide.
+        None if architecture == Architecture::Qwen3 => 128,
+        None if heads > 0 && hidden % heads == 0 => hidden / heads,
+        None => {
+            let rule = format!("is {heads}, which does not divide hidden_size {hidden}");
+            return Err(config.bad("num_attention_heads", rule));
+        }
+    };
+    let vocab = match config.count("vocab_size")? {
+        Some(vocab) => vocab,
+        None => embedding_rows(checkpoint)?,
+    };
+    Ok(ModelConfig {
+        architecture,
+        vocab,
+        hidden,
+        layers,
+        heads,
+        kv_heads,
+        head_dim,
+        ffn: config.need_count("intermediate_size")?,
+        norm_eps: config.float("rms_norm_eps")?.unwrap_or(1e-6),
+        rope: rope(&config)?,
+        context: config.need_count("max_position_embeddings")?,
+        sliding_window: sliding_window(&config, architecture, layers)?,
+        tied: config.flag("tie_word_embeddings")?.unwrap_or(false),
+        attention_bias: has_layer_tensor(checkpoint, "self_attn.q_proj.bias"),
+        qk_norm: has_layer_tensor(checkpoint, "self_attn.q_norm.weight"),
+        bos: config.tokens("bos_token_id")?.first().copied(),
+        eos: ends(checkpoint, &config)?,
+    })
+}
+
+/// Refuses variants whose arithmetic differs from the plain architecture's.
+fn refuse_variants(config: &Object) -> Result<(), LoadError> {
+    let refuse = |what: String| {
+        Err(LoadError::unsupported(
+            config.path,
+            what,
+            "use a model without that variation",
+        ))
+    };
+    match config.text("hidden_act")? {
+        None | Some("silu" | "swish") => {}
+        Some(other) => return refuse(format!("its hidden_act is {other:?}, only silu is known")),
+    }
+    if config.flag("mlp_bias")? == Some(true) {
+        return refuse("its feed-forward layers have biases (mlp_bias)".into());
+    }
+    match config.float("partial_rotary_factor")? {
+        None | Some(1.0) => {}
+        Some(part) => return refuse(format!("it rotates only {part} of each head")),
+    }
+    if config.get("quantization_config").is_some() {
+        return refuse("its weights are quantized by another library (quantization_config)".into());
+    }
+    Ok(())
+}
+
+/// Rope from `rope_parameters` (transformers 5), or from `rope_theta` and `rope_scaling` (before).
+fn rope(config: &Object) -> Result<RopeConfig, LoadError> {
+    let parameters = match config.object("rope_parameters")? {
+        Some(parameters) => Some(parameters),
+        None => config.object("rope_scaling")?,
+    };
+    let plain = config.float("rope_theta")?;
+    let Some(parameters) = parameters else {
+        let theta = plain.unwrap_or(10_000.0);
+        return Ok(RopeConfig {
+            theta,
+            scaling: RopeScaling::None,
+        });
+    };
+    let theta = parameters
+        .float("rope_theta")?
+        .or(plain)
+        .unwrap_or(10_000.0);
+    // `type` is the older name of `rope_type`.
+    let kind = match parameters.text("rope_type")? {
+        Some(kind) => Some(kind),
+        None => parameters.text("type")?,
+    };
+    let need = |key: &str| parameters.need(key, parameters.float(key)?);
+    let scaling = match kind {
+        None | Some("default") => RopeScaling::None,
+        Some("linear") => RopeScaling::Linear {
+            factor: need("factor")?,
+        },
+        Some("llama3") => RopeScaling::Llama3 {
+            factor: need("factor")?,
+            low_freq_factor: need("low_freq_factor")?,
+            high_freq_factor: need("high_freq_factor")?,
+            original_context: parameters.need_count("original_max_position_embeddings")?,
+        },
+        Some(other) => {
+            return Err(LoadError::unsupported(
+                config.path,
+                format!("its rope scaling is {other:?}"),
+                "use a model with linear or Llama 3 rope scaling",
+            ));
+        }
+    };
+    Ok(RopeConfig { theta, scaling })
+}
+
+/// The window of every layer; layers that differ among themselves are refused.
+fn sliding_window(
+    config: &Object,
+    architecture: Architecture,
+    layers: usize,
+) -> Result<Option<usize>, LoadError> {
+    let Some(window) = config.count("sliding_window")? else {
+        return Ok(None);
+    };
+    let qwen = architecture != Architecture::Llama;
+    if qwen && config.flag("use_sliding_window")? != Some(true) {
+        return Ok(None);
+    }
+    let sliding = match config.get("layer_types").and_then(Value::as_array) {
+        Some(types) => types
+            .iter()
+            .filter(|kind| **kind == "sliding_attention")
+            .count(),
+        // Qwen slides from layer max_window_layers on, 28 by transformers' default.
+        None if qwen => layers.saturating_sub(config.count("max_window_layers")?.unwrap_or(28)),
+        None => layers,
+    };
+    match sliding {
+        0 => Ok(None),
+        all if all == layers => Ok(Some(window)),
+        some => Err(LoadError::unsupported(
+            config.path,
+            format!("{some} of its {layers} layers have a sliding window"),
+            "use a model with one kind of attention",
+        )),
+    }
+}
+
+/// The end tokens of `config.json` and those that `generation_config.json` adds.
+fn ends(checkpoint: &Checkpoint, config: &Object) -> Result<Vec<u32>, LoadError> {
+    let mut ends = config.tokens("eos_token_id")?;
+    const GENERATION: &str = "generation_config.json";
+    if let Some(json) = checkpoint.json_beside(GENERATION)? {
+        let path = checkpoint.path().join(GENERATION);
+        let generation = Object {
+            path: &path,
+            prefix: String::new(),
+            json: &json,
+        };
+        for id in generation.tokens("eos_token_id")? {
+            if !ends.contains(&id) {
+                ends.push(id);
+            }
+        }
+    }
+    Ok(ends)
+}
+
+impl<'a> Object<'a> {
+    /// The value of `key`; `null` is as good as absent.
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.json.get(key).filter(|value| !value.is_null())
+    }
+
+    fn bad(&self, key: &str, rule: impl Into<String>) -> LoadError {
+        LoadError::metadata(self.path, &format!("{}{key}", self.prefix), None, rule)
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        wanted: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, LoadError> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        let wrong = || {
+            let mut found = value.to_string();
+            if found.chars().nth(40).is_some() {
+                found = found.chars().take(40).chain("...".chars()).collect();
+            }
+            self.bad(key, format!("must be {wanted}, found {found}"))
+        };
+        read(value).map(Some).ok_or_else(wrong)
+    }
+
+    fn need<T>(&self, key: &str, found: Option<T>) -> Result<T, LoadError> {
+        found.ok_or_else(|| self.bad(key, "is missing"))
+    }
+
+    fn text(&self, key: &str) -> Result<Option<&'a str>, LoadError> {
+        self.typed(key, "a string", Value::as_str)
+    }
+
+    fn flag(&self, key: &str) -> Result<Option<bool>, LoadError> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    fn count(&self, key: &str) -> Result<Option<usize>, LoadError> {
+        self.typed(key, "a whole number that is not negative", |value| {
+            usize::try_from(value.as_u64()?).ok()
+        })
+    }
+
+    fn need_count(&self, key: &str) -> Result<usize, LoadError> {
+        self.need(key, self.count(key)?)
+    }
+
+    fn float(&self, key: &str) -> Result<Option<f32>, LoadError> {
+        self.typed(key, "a number", |value| {
+            value
+                .as_f64()
+                .map(|float| float as f32)
+                .filter(|float| float.is_finite())
+        })
+    }
+
+    /// One token id or a list of them.
+    fn tokens(&self, key: &str) -> Result<Vec<u32>, LoadError> {
+        let id = |value: &Value| u32::try_from(value.as_u64()?).ok();
+        let read = |value: &'a Value| match value {
+            Value::Array(ids) => ids.iter().map(id).collect(),
+            other => id(other).map(|id| vec![id]),
+        };
+        Ok(self
+            .typed(key, "a token id or a list of them", read)?
+            .unwrap_or_default())
+    }
+
+    fn object(&self, key: &str) -> Result<Option<Object<'a>>, LoadError> {
+        let json = self.typed(key, "an object", |value| value.is_object().then_some(value))?;
+        let prefix = format!("{}{key}.", self.prefix);
+        Ok(json.map(|json| Object {
+            path: self.path,
+            prefix,
+            json,
+        }))
+    }
+}
