@@ -22,5 +22,10 @@ pub mod ops;
 pub mod model;
 // Layer 6: tokens out.
 pub mod generate;
+// Layer 7: what stands beside the runtime.
+pub mod hub;
+// Layer 10: the `parr` program, on the public API alone.
+#[cfg(feature = "cli")]
+pub mod cli;
 
 pub use error::Error;

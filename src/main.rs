@@ -1,3 +1,5 @@
 //! The `parr` program: parse, run, report.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    parr::cli::main()
+}

@@ -1,8 +1,13 @@
 //! The single integration binary; each `mod` line says what goes there.
 
+/// The program from outside: arguments, output, exit codes.
+#[cfg(feature = "cli")]
+mod cli;
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
 mod quant;
 /// The CPU oracle against PyTorch.
 mod reference;
 /// Tokenizers and chat templates against other implementations.
 mod text;
+/// What several of the others share.
+mod support;

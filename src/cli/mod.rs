@@ -1,0 +1,99 @@
+//! The `parr` program: one file per sub-command, holding its flags, its help and its run.
+//!
+//! Only the library's public API is used here, so whatever a command does an app can do too.
+//! Results go to standard output, everything said to a person to standard error.
+
+mod error;
+mod pull;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+const LONG_ABOUT: &str = "\
+Runs quantized LLaMA-family models on any GPU that Vulkan, Metal or DirectX 12 can reach, a software
+driver included.
+
+A MODEL is a name that `parr pull` knows, a GGUF file, or a Hugging Face directory (config.json with
+safetensors).";
+
+const AFTER_LONG_HELP: &str = "\
+First steps:
+  parr pull smollm2            fetch a small model (98 MB)
+  parr doctor                  check that this machine's GPU computes correctly
+  parr chat                    talk to it
+  parr generate 'Why is the sky blue?'
+
+Exit codes: 0 done; 1 failed, or a check did not pass; 2 wrong usage; 130 interrupted.
+Environment: PARR_CACHE (models and compiled pipelines), PARR_ADAPTER, PARR_KERNELS,
+HF_ENDPOINT and HF_TOKEN (the Hugging Face hub).";
+
+#[derive(Parser)]
+#[command(name = "parr", version, about = "Quantized language models on any GPU", long_about = LONG_ABOUT)]
+#[command(after_long_help = AFTER_LONG_HELP, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Args)]
+struct GlobalArgs {
+    /// Say nothing on standard error but errors: no progress, no notes
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+impl GlobalArgs {
+    /// Says something to the person, not to the program that reads our output.
+    fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            eprintln!("{}", text.as_ref());
+        }
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Pull(pull::PullArgs),
+}
+
+/// Runs the program on the process's arguments and returns its exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Pull(args) => args.run(&cli.global),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_by_example() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let help = command
+                .get_after_long_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains(&format!("parr {name}")),
+                "`parr {name} --help` shows no example"
+            );
+        }
+    }
+}

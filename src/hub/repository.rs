@@ -1,0 +1,204 @@
+//! What a Hugging Face repository holds, and which of it a model needs.
+
+use serde::Deserialize;
+use ureq::Agent;
+
+use super::spec::{choose_gguf, is_safe_path};
+use super::transfer::refused;
+use super::{HubError, PullOptions};
+
+/// More files than this in one listing is an attack or a mistake.
+const MAX_LISTING_BYTES: u64 = 16 << 20;
+
+/// A repository at one commit.
+pub(super) struct Repository {
+    pub name: String,
+    pub revision: String,
+    pub files: Vec<RepositoryFile>,
+}
+
+/// One file of it.
+#[derive(Clone, Debug)]
+pub(super) struct RepositoryFile {
+    pub name: String,
+    pub bytes: Option<u64>,
+    /// Known for all files that are stored as blobs, as weights are.
+    pub sha256: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Listing {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+    size: Option<u64>,
+    lfs: Option<Blob>,
+}
+
+#[derive(Deserialize)]
+struct Blob {
+    sha256: String,
+    size: u64,
+}
+
+/// Asks the hub what `name` (`ORG/REPO`) holds now.
+///
+/// # Errors
+///
+/// * [`HubError::Unreachable`] or [`HubError::Refused`] as the network has it.
+/// * [`HubError::Malformed`] if the answer is no listing.
+pub(super) fn list(
+    agent: &Agent,
+    options: &PullOptions,
+    name: &str,
+) -> Result<Repository, HubError> {
+    let url = format!("{}/api/models/{name}?blobs=true", options.endpoint);
+    let mut request = agent.get(&url);
+    if let Some(token) = &options.token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    let unreachable = |error: ureq::Error| HubError::Unreachable {
+        url: url.clone(),
+        reason: error.to_string(),
+    };
+    let response = request.call().map_err(unreachable)?;
+    if !response.status().is_success() {
+        return Err(refused(&url, response.status()));
+    }
+    let text = response
+        .into_body()
+        .into_with_config()
+        .limit(MAX_LISTING_BYTES)
+        .read_to_string();
+    let malformed = |rule: String| HubError::Malformed {
+        url: url.clone(),
+        rule,
+    };
+    let listing: Listing = serde_json::from_str(&text.map_err(unreachable)?)
+        .map_err(|error| malformed(error.to_string()))?;
+    if listing.sha.is_empty() || !listing.sha.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Err(malformed("the commit is no hexadecimal number".to_owned()));
+    }
+    let files = listing.siblings.into_iter().map(|sibling| RepositoryFile {
+        name: sibling.rfilename,
+        bytes: sibling.lfs.as_ref().map(|blob| blob.size).or(sibling.size),
+        sha256: sibling.lfs.map(|blob| blob.sha256),
+    });
+    // A name that leaves its directory is not the hub's: such a file is simply not offered.
+    let files = files.filter(|file| is_safe_path(&file.name)).collect();
+    Ok(Repository {
+        name: name.to_owned(),
+        revision: listing.sha,
+        files,
+    })
+}
+
+impl Repository {
+    /// The files to bring: the one that `wanted` names, or else a whole safetensors model with
+    /// `config.json` last, or else the only GGUF.
+    ///
+    /// # Errors
+    ///
+    /// * [`HubError::NoSuchFile`], [`HubError::Ambiguous`] as the files have it.
+    pub fn choose(&self, wanted: Option<&str>) -> Result<Vec<&RepositoryFile>, HubError> {
+        let has = |name: &str| self.files.iter().any(|file| file.name == name);
+        let whole =
+            has("config.json") && (has("model.safetensors") || has("model.safetensors.index.json"));
+        if wanted.is_none() && whole {
+            let mut chosen: Vec<_> = self
+                .files
+                .iter()
+                .filter(|file| belongs_to_model(&file.name))
+                .collect();
+            chosen.sort_by_key(|file| (file.name == "config.json", &file.name));
+            return Ok(chosen);
+        }
+        let names: Vec<String> = self.files.iter().map(|file| file.name.clone()).collect();
+        let chosen = choose_gguf(&self.name, &names, wanted)?;
+        Ok(self
+            .files
+            .iter()
+            .filter(|file| file.name == chosen)
+            .collect())
+    }
+}
+
+/// Whether a safetensors model is read from this file. Repositories often keep the same weights
+/// twice, as `consolidated.*`, `original/` or `onnx/`: those stay.
+fn belongs_to_model(name: &str) -> bool {
+    let weights = name.starts_with("model") && name.ends_with(".safetensors");
+    let text = [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+    ];
+    let config = [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors.index.json",
+    ];
+    !name.contains('/') && (weights || text.contains(&name) || config.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(names: &[&str]) -> Repository {
+        let file = |name: &&str| RepositoryFile {
+            name: (*name).to_owned(),
+            bytes: None,
+            sha256: None,
+        };
+        Repository {
+            name: "o/r".to_owned(),
+            revision: "0".to_owned(),
+            files: names.iter().map(file).collect(),
+        }
+    }
+
+    #[test]
+    fn a_safetensors_model_is_taken_whole_and_its_config_last() {
+        let all = [
+            "config.json",
+            "README.md",
+            "model-00002-of-00002.safetensors",
+            "consolidated.safetensors",
+        ];
+        let more = [
+            "model-00001-of-00002.safetensors",
+            "tokenizer.json",
+            "onnx/model.onnx",
+            "model.safetensors.index.json",
+        ];
+        let repository = repository(&[&all[..], &more[..]].concat());
+        let chosen: Vec<&str> = repository
+            .choose(None)
+            .expect("chosen")
+            .into_iter()
+            .map(|file| file.name.as_str())
+            .collect();
+        let expected = [
+            "model-00001-of-00002.safetensors",
+            "model-00002-of-00002.safetensors",
+            "model.safetensors.index.json",
+            "tokenizer.json",
+            "config.json",
+        ];
+        assert_eq!(chosen, expected);
+    }
+
+    #[test]
+    fn a_repository_without_weights_says_what_it_holds() {
+        let error = repository(&["README.md"])
+            .choose(None)
+            .map(|_| ())
+            .expect_err("nothing to load");
+        assert!(error.to_string().contains("it holds README.md"), "{error}");
+    }
+}

@@ -1,0 +1,247 @@
+//! A model's name, taken apart.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use super::{CATALOG, CatalogEntry, HubError};
+
+/// What a model name asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModelSpec {
+    /// A short name.
+    Catalog(&'static CatalogEntry),
+    /// A repository on the Hugging Face hub.
+    Repository {
+        /// `ORG/REPO`.
+        repository: String,
+        /// The file, or a part of one GGUF file's name such as `Q4_K_M`; all that a model needs
+        /// if `None`.
+        file: Option<String>,
+    },
+}
+
+impl ModelSpec {
+    /// Reads a catalog name or `ORG/REPO[:FILE]`; `None` if `model` is neither.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use parr::hub::ModelSpec;
+    /// assert!(matches!(ModelSpec::parse("smollm2"), Some(ModelSpec::Catalog(_))));
+    /// assert!(matches!(ModelSpec::parse("org/repo:Q8_0"), Some(ModelSpec::Repository { .. })));
+    /// assert_eq!(ModelSpec::parse("../model.gguf"), None);
+    /// ```
+    pub fn parse(model: &str) -> Option<ModelSpec> {
+        if let Some(entry) = CATALOG.iter().find(|entry| entry.name == model) {
+            return Some(ModelSpec::Catalog(entry));
+        }
+        let (repository, file) = match model.split_once(':') {
+            Some((repository, file)) => (repository, Some(file)),
+            None => (model, None),
+        };
+        let (org, name) = repository.split_once('/')?;
+        // The hub's own rule for names; it also keeps `..` and drive letters out of cache paths.
+        let word = |part: &str| {
+            !part.is_empty()
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+                && !part.starts_with('.')
+        };
+        if !word(org) || !word(name) || file.is_some_and(|file| !is_safe_path(file)) {
+            return None;
+        }
+        Some(ModelSpec::Repository {
+            repository: repository.to_owned(),
+            file: file.map(str::to_owned),
+        })
+    }
+
+    /// The name as a person would type it.
+    pub fn name(&self) -> String {
+        match self {
+            ModelSpec::Catalog(entry) => entry.name.to_owned(),
+            ModelSpec::Repository {
+                repository,
+                file: None,
+            } => repository.clone(),
+            ModelSpec::Repository {
+                repository,
+                file: Some(file),
+            } => format!("{repository}:{file}"),
+        }
+    }
+
+    /// The directory of this model's files below `cache`.
+    pub(super) fn dir(&self, cache: &Path) -> PathBuf {
+        let below = match self {
+            ModelSpec::Catalog(entry) => entry.name,
+            ModelSpec::Repository { repository, .. } => repository,
+        };
+        cache.join("models").join(below)
+    }
+
+    /// The model's path below `cache`.
+    ///
+    /// # Errors
+    ///
+    /// * [`HubError::NotPulled`] if it is not there whole.
+    /// * [`HubError::Ambiguous`] if several files there would do.
+    pub(super) fn find(&self, cache: &Path) -> Result<PathBuf, HubError> {
+        let dir = self.dir(cache);
+        let not_pulled = || HubError::NotPulled { model: self.name() };
+        match self {
+            ModelSpec::Catalog(entry) => Some(dir.join(entry.file))
+                .filter(|path| path.is_file())
+                .ok_or_else(not_pulled),
+            // `pull` writes config.json last, so its presence says that the directory is whole.
+            ModelSpec::Repository { file: None, .. } if dir.join("config.json").is_file() => {
+                Ok(dir)
+            }
+            ModelSpec::Repository { repository, file } => {
+                let here = gguf_files(&dir);
+                match choose_gguf(repository, &here, file.as_deref()) {
+                    Ok(chosen) => Ok(dir.join(chosen)),
+                    Err(HubError::NoSuchFile { .. }) => Err(not_pulled()),
+                    Err(other) => Err(other),
+                }
+            }
+        }
+    }
+}
+
+/// The one GGUF file of `files` that `wanted` means: the exact name, or the only one that contains
+/// `wanted` whatever the case, or the only one at all if nothing is wanted.
+///
+/// # Errors
+///
+/// * [`HubError::NoSuchFile`] if there is none, [`HubError::Ambiguous`] if there are several.
+pub(super) fn choose_gguf<'a>(
+    repository: &str,
+    files: &'a [String],
+    wanted: Option<&str>,
+) -> Result<&'a str, HubError> {
+    if let Some(exact) = files.iter().find(|file| Some(file.as_str()) == wanted) {
+        return Ok(exact);
+    }
+    let part = wanted.unwrap_or_default().to_lowercase();
+    let fitting: Vec<&String> = files
+        .iter()
+        .filter(|file| file.ends_with(".gguf") && file.to_lowercase().contains(&part))
+        .collect();
+    match fitting[..] {
+        [one] => Ok(one),
+        [] => Err(HubError::NoSuchFile {
+            repository: repository.to_owned(),
+            wanted: wanted
+                .unwrap_or("safetensors with config.json, and no GGUF")
+                .to_owned(),
+            files: files.to_vec(),
+        }),
+        _ => Err(HubError::Ambiguous {
+            repository: repository.to_owned(),
+            files: fitting.into_iter().cloned().collect(),
+        }),
+    }
+}
+
+/// Whether a name from outside stays inside the directory that it is joined to.
+pub(super) fn is_safe_path(name: &str) -> bool {
+    !name.is_empty()
+        && !name.contains(['\\', ':', '\0'])
+        && Path::new(name)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// The GGUF files in `dir` and one level below (repositories may keep each format in a folder).
+fn gguf_files(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let list = |dir: &Path| {
+        fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    for path in list(dir) {
+        if path.is_dir() {
+            found.extend(list(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    let mut names: Vec<String> = found
+        .iter()
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "gguf")
+        })
+        .filter_map(|path| path.strip_prefix(dir).ok()?.to_str().map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(files: &[&str]) -> Vec<String> {
+        files.iter().map(|file| (*file).to_owned()).collect()
+    }
+
+    #[test]
+    fn names_that_leave_the_cache_are_no_names() {
+        for hostile in [
+            "../x",
+            "a/..",
+            "a/b:../c",
+            "a/b:/etc/passwd",
+            "a/b/c",
+            "/a",
+            "a/",
+            "a/b:",
+            "C:/x",
+            "a/b:c\\d",
+            "~/x",
+        ] {
+            assert_eq!(ModelSpec::parse(hostile), None, "{hostile}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_name_chooses_when_only_one_file_has_it() {
+        let files = names(&["m-Q4_0.gguf", "m-Q4_K_M.gguf", "README.md"]);
+        assert_eq!(
+            choose_gguf("o/r", &files, Some("q4_k_m")).expect("one fits"),
+            "m-Q4_K_M.gguf"
+        );
+        assert!(
+            matches!(choose_gguf("o/r", &files, Some("q4")), Err(HubError::Ambiguous { files, .. }) if files.len() == 2)
+        );
+        assert!(matches!(
+            choose_gguf("o/r", &files, Some("q8")),
+            Err(HubError::NoSuchFile { .. })
+        ));
+        assert_eq!(
+            choose_gguf("o/r", &files, Some("README.md")).expect("exact names always fit"),
+            "README.md"
+        );
+    }
+
+    #[test]
+    fn a_directory_counts_only_with_its_config() {
+        let cache = tempfile::tempdir().expect("a temporary directory");
+        let spec = ModelSpec::parse("org/repo").expect("a repository");
+        let dir = spec.dir(cache.path());
+        fs::create_dir_all(&dir).expect("made");
+        fs::write(dir.join("model.safetensors"), b"x").expect("written");
+        assert!(
+            matches!(spec.find(cache.path()), Err(HubError::NotPulled { model }) if model == "org/repo")
+        );
+        fs::write(dir.join("config.json"), b"{}").expect("written");
+        assert_eq!(spec.find(cache.path()).expect("found"), dir);
+    }
+}
