@@ -1,3 +1,4 @@
 //! Architectures, weights on the device, and the forward pass.
 
 pub mod config;
+pub mod text;

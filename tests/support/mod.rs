@@ -1,3 +1,4 @@
 //! What several tests share.
 
 pub mod http;
+pub mod model;

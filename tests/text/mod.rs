@@ -2,6 +2,7 @@
 
 mod byte_level;
 mod chat;
+mod checkpoint;
 mod json;
 mod sentence_piece;
 mod template;
