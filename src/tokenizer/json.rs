@@ -33,6 +33,8 @@ struct Outline<'a> {
     #[serde(default)]
     added_tokens: Vec<AddedOutline>,
     #[serde(default)]
+    normalizer: Option<Step>,
+    #[serde(default)]
     decoder: Option<Step>,
     #[serde(default)]
     post_processor: Option<Step>,
@@ -66,7 +68,7 @@ struct AddedOutline {
     special: bool,
 }
 
-/// A decoder or post-processor, as far as its kind matters here.
+/// A normalizer, decoder or post-processor, as far as its kind matters here.
 #[derive(Deserialize)]
 struct Step {
     #[serde(rename = "type")]
@@ -75,6 +77,8 @@ struct Step {
     decoders: Vec<Step>,
     #[serde(default)]
     processors: Vec<Step>,
+    #[serde(default)]
+    normalizers: Vec<Step>,
     /// Metaspace: whether the encoder puts a space first.
     #[serde(default)]
     prepend_scheme: Option<String>,
@@ -106,6 +110,7 @@ pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
 
     let outline: Outline = serde_json::from_slice(bytes).map_err(broken)?;
     check_model(&outline.model).map_err(malformed)?;
+    check_normalizers(outline.normalizer.as_ref())?;
     let count = token_count(&outline).map_err(malformed)?;
     let decoding = Decoding::of(outline.decoder.as_ref())?;
     let pieces = spell(&outline, count, decoding);
@@ -168,6 +173,25 @@ fn check_model(model: &ModelOutline) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Normalizers that are sound whatever their parameters.
+const NORMALIZERS: &[&str] =
+    &["Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "ByteLevel"];
+
+/// Others, such as SentencePiece's own compiled tables, trust the file with memory.
+fn check_normalizers(step: Option<&Step>) -> Result<(), TextError> {
+    let Some(step) = step else {
+        return Ok(());
+    };
+    if !NORMALIZERS.contains(&step.kind.as_str()) {
+        return Err(TextError::Unsupported {
+            what: "tokenizer normalizer",
+            name: step.kind.clone(),
+            known: NORMALIZERS.join(", "),
+        });
+    }
+    step.normalizers.iter().try_for_each(|inner| check_normalizers(Some(inner)))
 }
 
 /// One more than the largest id.

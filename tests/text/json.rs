@@ -1,6 +1,7 @@
 //! `tokenizer.json` as model directories carry it, whole and broken.
 
 use parr::tokenizer::{Specials, TextError, Tokenizer};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// The layout of LLaMA 2: SentencePiece rebuilt from merges, bytes as fallback.
@@ -100,7 +101,14 @@ fn broken_files_are_refused_by_rule() {
         ("model.continuing_subword_prefix is set", change("/model/continuing_subword_prefix", json!("##"))),
         ("gives `</s>` the id 7", change("/added_tokens/2/id", json!(7))),
         ("invalid type: sequence, expected a map", change("/model/vocab", json!([]))),
-        ("is malformed", change("/normalizer", json!({"type": "Nonsense"}))),
+        ("tokenizer normalizer `Nonsense`", change("/normalizer", json!({"type": "Nonsense"}))),
+        (
+            "tokenizer normalizer `Precompiled`",
+            change(
+                "/normalizer/normalizers/0",
+                json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+            ),
+        ),
         ("is malformed", change("/model/vocab/a", json!(-1))),
     ];
     for (expected, file) in cases {
@@ -123,4 +131,59 @@ fn a_missing_file_is_named() {
     let error = Tokenizer::from_json_file(&missing).expect_err("no file");
     assert!(matches!(error, TextError::Io { .. }));
     assert!(error.to_string().contains("no-such-tokenizer.json"), "{error}");
+}
+
+/// The ways a value of the file can go wrong.
+fn damage() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(json!(-1)),
+        Just(json!(4_294_967_296_u64)),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!("")),
+        Just(json!("a")),
+        Just(json!("<s>")),
+        Just(json!(true)),
+        (0..12u32).prop_map(|number| json!(number)),
+        "[a-b▁\u{0}é ]{0,3}".prop_map(Value::from),
+    ]
+}
+
+/// JSON pointers to `value` and every value below it.
+fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
+    all.push(at.to_owned());
+    if let Value::Object(fields) = value {
+        for (key, inner) in fields {
+            let key = key.replace('~', "~0").replace('/', "~1");
+            pointers(inner, &format!("{at}/{key}"), all);
+        }
+    }
+    for (index, inner) in value.as_array().into_iter().flatten().enumerate() {
+        pointers(inner, &format!("{at}/{index}"), all);
+    }
+}
+
+proptest! {
+    #[test]
+    fn damaged_files_are_refused_or_survived(
+        wounds in prop::collection::vec((any::<prop::sample::Index>(), damage()), 1..4),
+        text in "[ab é<s>/]{0,12}",
+        ids in prop::collection::vec(0..20u32, 0..12),
+    ) {
+        let mut file = llama2();
+        for (which, value) in wounds {
+            let mut all = Vec::new();
+            pointers(&file, "", &mut all);
+            *file.pointer_mut(which.get::<String>(&all)).expect("a path of the file") = value;
+        }
+        if let Ok(tokenizer) = read(&file) {
+            for specials in [Specials::Parse, Specials::AsText] {
+                for id in tokenizer.encode(&text, specials).unwrap_or_default() {
+                    prop_assert!((id as usize) < tokenizer.vocab_len());
+                }
+            }
+            tokenizer.decode(&ids, true);
+        }
+    }
 }
