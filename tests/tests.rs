@@ -3,6 +3,8 @@
 /// The program from outside: arguments, output, exit codes.
 #[cfg(feature = "cli")]
 mod cli;
+/// Checkpoints: sound files, malformed ones, configurations, atomic writing.
+mod format;
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
 mod quant;
 /// The CPU oracle against PyTorch.

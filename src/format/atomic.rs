@@ -23,15 +23,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// assert_eq!(std::fs::read(&path)?, b"kept");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn write(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
+pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     let temporary = Temporary::beside(path)?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&temporary.path)?;
+    let file = OpenOptions::new().write(true).create_new(true).open(&temporary.path)?;
     let mut file = BufWriter::new(file);
     fill(&mut file)?;
     file.flush()?;
@@ -57,18 +51,13 @@ impl Temporary {
     fn beside(path: &Path) -> io::Result<Temporary> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{} names no file", path.display()),
-            )
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{} names no file", path.display()))
         })?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut temporary = std::ffi::OsString::from(".");
         temporary.push(name);
         temporary.push(format!(".{}-{number}.tmp", std::process::id()));
-        Ok(Temporary {
-            path: path.with_file_name(temporary),
-        })
+        Ok(Temporary { path: path.with_file_name(temporary) })
     }
 }
 

@@ -33,18 +33,11 @@ pub(super) fn open(folder: &Path) -> Result<Directory, LoadError> {
     let config_path = folder.join(CONFIG);
     if !config_path.exists() {
         let rule = "the directory holds no config.json; name a gguf file or a model directory";
-        return Err(LoadError::NotACheckpoint {
-            path: folder.to_owned(),
-            rule: rule.into(),
-        });
+        return Err(LoadError::NotACheckpoint { path: folder.to_owned(), rule: rule.into() });
     }
     let config: serde_json::Value = read_json(&config_path)?;
     if !config.is_object() {
-        return Err(LoadError::malformed(
-            &config_path,
-            0,
-            "it must be a JSON object",
-        ));
+        return Err(LoadError::malformed(&config_path, 0, "it must be a JSON object"));
     }
     let index_path = folder.join(INDEX);
     let (names, index) = if folder.join(SINGLE).exists() {
@@ -54,10 +47,7 @@ pub(super) fn open(folder: &Path) -> Result<Directory, LoadError> {
         (shards(&index_path, &index)?, Some(index))
     } else {
         let rule = format!("the directory holds neither {SINGLE} nor {INDEX}");
-        return Err(LoadError::NotACheckpoint {
-            path: folder.to_owned(),
-            rule,
-        });
+        return Err(LoadError::NotACheckpoint { path: folder.to_owned(), rule });
     };
     let mut files = Vec::new();
     let mut tensors: Vec<TensorInfo> = Vec::new();
@@ -69,23 +59,14 @@ pub(super) fn open(folder: &Path) -> Result<Directory, LoadError> {
     if let Some(index) = index {
         agree(&index_path, &index, &names, &tensors)?;
     }
-    Ok(Directory {
-        config,
-        files,
-        tensors,
-    })
+    Ok(Directory { config, files, tensors })
 }
 
 /// The shards that `index` names, sorted.
 fn shards(path: &Path, index: &Index) -> Result<Vec<String>, LoadError> {
     let names: BTreeSet<&String> = index.weight_map.values().collect();
     if names.is_empty() {
-        return Err(LoadError::metadata(
-            path,
-            "weight_map",
-            None,
-            "names no file",
-        ));
+        return Err(LoadError::metadata(path, "weight_map", None, "names no file"));
     }
     for name in &names {
         // A name with a separator could reach any file of the machine.
@@ -99,12 +80,7 @@ fn shards(path: &Path, index: &Index) -> Result<Vec<String>, LoadError> {
 }
 
 /// Checks that the shards hold exactly what the index says.
-fn agree(
-    path: &Path,
-    index: &Index,
-    names: &[String],
-    tensors: &[TensorInfo],
-) -> Result<(), LoadError> {
+fn agree(path: &Path, index: &Index, names: &[String], tensors: &[TensorInfo]) -> Result<(), LoadError> {
     let mut found = HashMap::new();
     for tensor in tensors {
         let shard = &names[tensor.file];
@@ -121,17 +97,10 @@ fn agree(
         }
     }
     // Sorted, so that the same directory always gives the same message.
-    let missing = index
-        .weight_map
-        .iter()
-        .filter(|(name, _)| !found.contains_key(name.as_str()))
-        .min();
+    let missing = index.weight_map.iter().filter(|(name, _)| !found.contains_key(name.as_str())).min();
     match missing {
         Some((name, shard)) => {
-            let rule = format!(
-                "names tensor `{}`, which {shard} lacks",
-                super::error::printable(name)
-            );
+            let rule = format!("names tensor `{}`, which {shard} lacks", super::error::printable(name));
             Err(LoadError::metadata(path, "weight_map", None, rule))
         }
         None => Ok(()),
@@ -149,10 +118,7 @@ pub(super) fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, 
     let bytes = fs::read(path).map_err(io)?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-        let before: usize = lines
-            .take(error.line().saturating_sub(1))
-            .map(<[u8]>::len)
-            .sum();
+        let before: usize = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
         let offset = before + error.column().saturating_sub(1);
         LoadError::malformed(path, offset, error.to_string())
     })

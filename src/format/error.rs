@@ -122,26 +122,14 @@ impl LoadError {
     }
 
     pub(crate) fn io(path: &Path, source: std::io::Error) -> LoadError {
-        LoadError::Io {
-            path: path.to_owned(),
-            source,
-        }
+        LoadError::Io { path: path.to_owned(), source }
     }
 
     pub(crate) fn malformed(path: &Path, offset: usize, rule: impl Into<String>) -> LoadError {
-        LoadError::Malformed {
-            path: path.to_owned(),
-            offset: offset as u64,
-            rule: rule.into(),
-        }
+        LoadError::Malformed { path: path.to_owned(), offset: offset as u64, rule: rule.into() }
     }
 
-    pub(crate) fn tensor(
-        path: &Path,
-        tensor: &str,
-        offset: usize,
-        rule: impl Into<String>,
-    ) -> LoadError {
+    pub(crate) fn tensor(path: &Path, tensor: &str, offset: usize, rule: impl Into<String>) -> LoadError {
         LoadError::MalformedTensor {
             path: path.to_owned(),
             tensor: printable(tensor),
@@ -157,35 +145,18 @@ impl LoadError {
         rule: impl Into<String>,
     ) -> LoadError {
         let (path, key) = (path.to_owned(), printable(key));
-        LoadError::Metadata {
-            path,
-            key,
-            offset,
-            rule: rule.into(),
-        }
+        LoadError::Metadata { path, key, offset, rule: rule.into() }
     }
 
-    pub(crate) fn unsupported(
-        path: &Path,
-        what: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> LoadError {
-        LoadError::Unsupported {
-            path: path.to_owned(),
-            what: what.into(),
-            hint: hint.into(),
-        }
+    pub(crate) fn unsupported(path: &Path, what: impl Into<String>, hint: impl Into<String>) -> LoadError {
+        LoadError::Unsupported { path: path.to_owned(), what: what.into(), hint: hint.into() }
     }
 }
 
 /// A name from a file as it may go into a message: no control characters, and of bounded length.
 pub(super) fn printable(name: &str) -> String {
     const LONGEST: usize = 120;
-    let mut text: String = name
-        .chars()
-        .take(LONGEST)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut text: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if name.chars().nth(LONGEST).is_some() {
         text.push_str("...");
     }

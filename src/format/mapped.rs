@@ -17,24 +17,16 @@ pub(super) struct MappedFile {
 impl MappedFile {
     pub(super) fn open(path: &Path) -> Result<MappedFile, LoadError> {
         let file = File::open(path).map_err(|source| LoadError::io(path, source))?;
-        let kind = file
-            .metadata()
-            .map_err(|source| LoadError::io(path, source))?;
+        let kind = file.metadata().map_err(|source| LoadError::io(path, source))?;
         if !kind.is_file() {
             let rule = "it is neither a regular file nor a directory".to_owned();
-            return Err(LoadError::NotACheckpoint {
-                path: path.to_owned(),
-                rule,
-            });
+            return Err(LoadError::NotACheckpoint { path: path.to_owned(), rule });
         }
         // SAFETY: the map is only read. A file that another program cuts short while it is mapped
         // ends this process with a bus error, as it does every program that maps its models; no
         // check of ours can prevent that, and copying gigabytes to the heap would be worse.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| LoadError::io(path, source))?;
-        Ok(MappedFile {
-            path: path.to_owned(),
-            map,
-        })
+        Ok(MappedFile { path: path.to_owned(), map })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

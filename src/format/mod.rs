@@ -52,10 +52,7 @@ impl TensorInfo {
     pub fn rows(&self) -> usize {
         // The product of all axes was checked on parsing, unless one of them is empty.
         self.shape.split_last().map_or(1, |(_, outer)| {
-            outer
-                .iter()
-                .try_fold(1, |rows: usize, axis| rows.checked_mul(*axis))
-                .unwrap_or(0)
+            outer.iter().try_fold(1, |rows: usize, axis| rows.checked_mul(*axis)).unwrap_or(0)
         })
     }
 
@@ -101,51 +98,22 @@ impl Checkpoint {
         if path.is_dir() {
             let directory = directory::open(path)?;
             let header = Header::Config(directory.config);
-            return Ok(Checkpoint::new(
-                path,
-                header,
-                directory.files,
-                directory.tensors,
-            ));
+            return Ok(Checkpoint::new(path, header, directory.files, directory.tensors));
         }
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "safetensors")
-        {
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
             let rule = "a safetensors file has no configuration; name the directory that holds it";
-            return Err(LoadError::NotACheckpoint {
-                path: path.to_owned(),
-                rule: rule.into(),
-            });
+            return Err(LoadError::NotACheckpoint { path: path.to_owned(), rule: rule.into() });
         }
         let file = MappedFile::open(path)?;
         let gguf = Gguf::parse(path, file.bytes())?;
         let tensors = gguf.tensors().to_vec();
-        Ok(Checkpoint::new(
-            path,
-            Header::Gguf(gguf),
-            vec![file],
-            tensors,
-        ))
+        Ok(Checkpoint::new(path, Header::Gguf(gguf), vec![file], tensors))
     }
 
-    fn new(
-        path: &Path,
-        header: Header,
-        files: Vec<MappedFile>,
-        tensors: Vec<TensorInfo>,
-    ) -> Checkpoint {
+    fn new(path: &Path, header: Header, files: Vec<MappedFile>, tensors: Vec<TensorInfo>) -> Checkpoint {
         let names = tensors.iter().enumerate();
-        let by_name = names
-            .map(|(index, tensor)| (tensor.name.clone(), index))
-            .collect();
-        Checkpoint {
-            path: path.to_owned(),
-            header,
-            files,
-            tensors,
-            by_name,
-        }
+        let by_name = names.map(|(index, tensor)| (tensor.name.clone(), index)).collect();
+        Checkpoint { path: path.to_owned(), header, files, tensors, by_name }
     }
 
     /// The file or directory that was opened.
@@ -187,9 +155,7 @@ impl Checkpoint {
     /// [`LoadError::Io`] if the file cannot be read, [`LoadError::Malformed`] if it is not JSON or
     /// larger than any such file is.
     pub fn json_beside(&self, name: &str) -> Result<Option<serde_json::Value>, LoadError> {
-        self.file_beside(name)
-            .map(|path| directory::read_json(&path))
-            .transpose()
+        self.file_beside(name).map(|path| directory::read_json(&path)).transpose()
     }
 
     /// All tensors.
@@ -210,10 +176,7 @@ impl Checkpoint {
     /// * [`LoadError::Shape`] if it has another shape.
     pub fn need_tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo, LoadError> {
         let Some(tensor) = self.tensor(name) else {
-            return Err(LoadError::MissingTensor {
-                path: self.path.clone(),
-                tensor: name.into(),
-            });
+            return Err(LoadError::MissingTensor { path: self.path.clone(), tensor: name.into() });
         };
         if tensor.shape != shape {
             return Err(LoadError::Shape {
@@ -247,9 +210,7 @@ impl Checkpoint {
     /// [`LoadError::Io`] if a file cannot be read.
     pub fn content_hash(&self) -> Result<String, LoadError> {
         let config = self.config_json().map(|_| self.path.join("config.json"));
-        let paths = config
-            .iter()
-            .chain(self.files.iter().map(|file| &file.path));
+        let paths = config.iter().chain(self.files.iter().map(|file| &file.path));
         let mut hash = Sha256::new();
         // Through a buffer and not through the map: hashing should not crowd the weights out of
         // memory on a phone.
@@ -264,10 +225,6 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }

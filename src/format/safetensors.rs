@@ -43,13 +43,9 @@ pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, 
         let rule = format!("a header of {header_len} bytes, but the file ends at byte {total}");
         return Err(LoadError::malformed(path, 0, rule));
     };
-    let header: Header =
-        serde_json::from_slice(json).map_err(|error| json_error(path, json, error))?;
+    let header: Header = serde_json::from_slice(json).map_err(|error| json_error(path, json, error))?;
     if header.tensors.len() > MAX_TENSORS {
-        let rule = format!(
-            "{} tensors, at most {MAX_TENSORS} are allowed",
-            header.tensors.len()
-        );
+        let rule = format!("{} tensors, at most {MAX_TENSORS} are allowed", header.tensors.len());
         return Err(LoadError::malformed(path, 8, rule));
     }
     let data = 8 + json.len();
@@ -67,10 +63,7 @@ pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, 
             return Err(LoadError::tensor(path, &tensor.name, tensor.start, rule));
         }
         if tensor.start > end {
-            let rule = format!(
-                "{} bytes before its data belong to no tensor",
-                tensor.start - end
-            );
+            let rule = format!("{} bytes before its data belong to no tensor", tensor.start - end);
             return Err(LoadError::tensor(path, &tensor.name, tensor.start, rule));
         }
         (end, last) = (tensor.start + tensor.len, &tensor.name);
@@ -128,16 +121,13 @@ impl<'de> Deserialize<'de> for Header {
                         return Err(A::Error::custom(format!("`{shown}` appears twice")));
                     }
                     if name == "__metadata__" {
-                        map.next_value::<HashMap<String, String>>()
-                            .map_err(|error| {
-                                A::Error::custom(format!(
-                                    "`__metadata__` must map text to text: {error}"
-                                ))
-                            })?;
-                    } else {
-                        let entry = map.next_value().map_err(|error| {
-                            A::Error::custom(format!("tensor `{shown}`: {error}"))
+                        map.next_value::<HashMap<String, String>>().map_err(|error| {
+                            A::Error::custom(format!("`__metadata__` must map text to text: {error}"))
                         })?;
+                    } else {
+                        let entry = map
+                            .next_value()
+                            .map_err(|error| A::Error::custom(format!("tensor `{shown}`: {error}")))?;
                         tensors.push((name, entry));
                     }
                 }
@@ -165,17 +155,11 @@ impl Entry {
             return fail(8, "its name is empty".into());
         }
         if begin > end {
-            return fail(
-                8,
-                format!("its data_offsets [{begin}, {end}] run backwards"),
-            );
+            return fail(8, format!("its data_offsets [{begin}, {end}] run backwards"));
         }
         if end > (total - data) as u64 {
             let len = total - data;
-            return fail(
-                8,
-                format!("its data ends at {end}, but the file holds {len} bytes of data"),
-            );
+            return fail(8, format!("its data ends at {end}, but the file holds {len} bytes of data"));
         }
         // Both are at most `total` now.
         let (start, len) = (data + begin as usize, (end - begin) as usize);
@@ -184,10 +168,7 @@ impl Entry {
             "F16" => Quant::F16,
             "BF16" => Quant::Bf16,
             other => {
-                let (name, other) = (
-                    super::error::printable(&name),
-                    super::error::printable(other),
-                );
+                let (name, other) = (super::error::printable(&name), super::error::printable(other));
                 return Err(LoadError::unsupported(
                     path,
                     format!("tensor `{name}` (data at byte {start}) has type {other}"),
@@ -197,47 +178,28 @@ impl Entry {
         };
         if self.shape.len() > MAX_AXES {
             let axes = self.shape.len();
-            return fail(
-                start,
-                format!("it has {axes} axes, at most {MAX_AXES} are allowed"),
-            );
+            return fail(start, format!("it has {axes} axes, at most {MAX_AXES} are allowed"));
         }
         let mut shape = Vec::with_capacity(self.shape.len());
         let mut bytes = Some(quant.block_bytes());
         for extent in &self.shape {
             let extent = usize::try_from(*extent).ok();
-            bytes = bytes
-                .zip(extent)
-                .and_then(|(bytes, extent)| bytes.checked_mul(extent));
+            bytes = bytes.zip(extent).and_then(|(bytes, extent)| bytes.checked_mul(extent));
             shape.extend(extent);
         }
         match bytes {
             None => {
-                return fail(
-                    start,
-                    format!("its size in bytes overflows: {:?}", self.shape),
-                );
+                return fail(start, format!("its size in bytes overflows: {:?}", self.shape));
             }
             Some(bytes) if bytes != len => {
                 return fail(
                     start,
-                    format!(
-                        "its shape {shape:?} needs {bytes} bytes of {quant}, its data has {len}"
-                    ),
+                    format!("its shape {shape:?} needs {bytes} bytes of {quant}, its data has {len}"),
                 );
             }
             Some(_) => {}
         }
         let source_name = name.clone();
-        Ok(TensorInfo {
-            name,
-            source_name,
-            shape,
-            quant,
-            rope_permuted: false,
-            file,
-            start,
-            len,
-        })
+        Ok(TensorInfo { name, source_name, shape, quant, rope_permuted: false, file, start, len })
     }
 }

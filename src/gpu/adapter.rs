@@ -135,7 +135,11 @@ impl Capabilities {
             f16: features.contains(wgpu::Features::SHADER_F16),
             timestamps: features
                 .contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
-            immediate_bytes: if features.contains(wgpu::Features::IMMEDIATES) { limits.max_immediate_size } else { 0 },
+            immediate_bytes: if features.contains(wgpu::Features::IMMEDIATES) {
+                limits.max_immediate_size
+            } else {
+                0
+            },
             max_binding_bytes: limits.max_storage_buffer_binding_size as u64,
             max_buffer_bytes: limits.max_buffer_size,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,

@@ -120,11 +120,7 @@ struct Linker<'a> {
 ///
 /// Every fault names file and line: an unknown file or directive, a slot left empty or filled by a
 /// fragment that does not provide it, a loop that cannot be unrolled.
-pub fn compose(
-    root: &str,
-    slots: &[(&str, &str)],
-    consts: &[(&str, u32)],
-) -> Result<Composed, ComposeError> {
+pub fn compose(root: &str, slots: &[(&str, &str)], consts: &[(&str, u32)]) -> Result<Composed, ComposeError> {
     let mut linker = Linker {
         root,
         slots,
@@ -257,7 +253,8 @@ impl Linker<'_> {
             if end - start > 256 {
                 return Err(fail(format!("{} turns are too many", end - start)));
             }
-            let close = self.closing_line(head, to).ok_or_else(|| fail("the loop is not closed".to_owned()))?;
+            let close =
+                self.closing_line(head, to).ok_or_else(|| fail("the loop is not closed".to_owned()))?;
             for value in start..end {
                 let mut inner = turn.clone();
                 inner.insert(variable.clone(), value);

@@ -84,8 +84,10 @@ impl Device {
         descriptor.backends = wgpu::Backends::NOOP;
         descriptor.backend_options.noop.enable = true;
         let instance = wgpu::Instance::new(descriptor);
-        let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
-            .map_err(|error| DeviceError::Refused { adapter: "noop".to_owned(), reason: error.to_string() })?;
+        let adapter =
+            pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).map_err(
+                |error| DeviceError::Refused { adapter: "noop".to_owned(), reason: error.to_string() },
+            )?;
         Self::from_adapter(&adapter, wgpu::Limits::default(), Some(family))
     }
 
@@ -224,7 +226,12 @@ impl Device {
     /// # Errors
     ///
     /// [`DeviceError::Lost`] or [`DeviceError::Rejected`].
-    pub fn write<T: bytemuck::Pod>(&self, buffer: &Buffer<T>, at: usize, data: &[T]) -> Result<(), DeviceError> {
+    pub fn write<T: bytemuck::Pod>(
+        &self,
+        buffer: &Buffer<T>,
+        at: usize,
+        data: &[T],
+    ) -> Result<(), DeviceError> {
         debug_assert!(at + data.len() <= buffer.len(), "write past the end of a buffer");
         let mut offset = (at * size_of::<T>()) as u64;
         for window in bytemuck::cast_slice::<T, u8>(data).chunks(UPLOAD_WINDOW_BYTES as usize) {
@@ -243,7 +250,12 @@ impl Device {
     /// # Errors
     ///
     /// [`DeviceError::Lost`] or [`DeviceError::Rejected`].
-    pub fn read<T: bytemuck::Pod>(&self, buffer: &Buffer<T>, at: usize, len: usize) -> Result<Vec<T>, DeviceError> {
+    pub fn read<T: bytemuck::Pod>(
+        &self,
+        buffer: &Buffer<T>,
+        at: usize,
+        len: usize,
+    ) -> Result<Vec<T>, DeviceError> {
         debug_assert!(at + len <= buffer.len(), "read past the end of a buffer");
         if len == 0 {
             return Ok(Vec::new());

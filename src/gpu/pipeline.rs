@@ -24,7 +24,11 @@ impl Device {
     /// # Errors
     ///
     /// [`DeviceError::Compose`] or [`DeviceError::Rejected`] if the shader is at fault.
-    pub fn pipeline(&self, spec: &KernelSpec, variant: &Specialization) -> Result<Arc<Pipeline>, DeviceError> {
+    pub fn pipeline(
+        &self,
+        spec: &KernelSpec,
+        variant: &Specialization,
+    ) -> Result<Arc<Pipeline>, DeviceError> {
         let key = (spec.name, variant.clone());
         if let Some(pipeline) = lock(&self.inner.pipelines).get(&key) {
             return Ok(Arc::clone(pipeline));
@@ -47,11 +51,12 @@ impl Device {
             has_dynamic_offset: true,
             min_binding_size: None,
         };
-        let types = std::iter::once(uniform).chain(spec.bindings.iter().map(|access| wgpu::BindingType::Buffer {
-            ty: wgpu::BufferBindingType::Storage { read_only: *access == Access::Read },
-            has_dynamic_offset: false,
-            min_binding_size: None,
-        }));
+        let types =
+            std::iter::once(uniform).chain(spec.bindings.iter().map(|access| wgpu::BindingType::Buffer {
+                ty: wgpu::BufferBindingType::Storage { read_only: *access == Access::Read },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            }));
         let entries: Vec<_> = types
             .enumerate()
             .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
@@ -111,7 +116,10 @@ fn located(name: &str, variant: &Specialization, composed: &Composed, reason: &s
             });
         }
     }
-    DeviceError::Rejected { what: format!("shader `{name}` ({})", variant.describe()), reason: reason.to_owned() }
+    DeviceError::Rejected {
+        what: format!("shader `{name}` ({})", variant.describe()),
+        reason: reason.to_owned(),
+    }
 }
 
 /// The driver's compiled pipelines in a file of the cache directory, one per adapter and driver.
@@ -129,11 +137,8 @@ impl PipelineStore {
         let key = wgpu::util::pipeline_cache_key(&adapter.get_info())?;
         let path = crate::cache::directory()?.join("pipelines").join(key);
         let data = std::fs::read(&path).ok();
-        let descriptor = wgpu::PipelineCacheDescriptor {
-            label: Some("parr"),
-            data: data.as_deref(),
-            fallback: true,
-        };
+        let descriptor =
+            wgpu::PipelineCacheDescriptor { label: Some("parr"), data: data.as_deref(), fallback: true };
         // SAFETY: the data came from `PipelineCache::get_data` under the same adapter key, in a
         // directory that only this user writes; `fallback` drops it if the driver finds it damaged.
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };

@@ -90,7 +90,14 @@ impl Recording {
     }
 
     /// Records a copy of `len` elements.
-    pub fn copy<T: bytemuck::Pod>(&mut self, from: &Buffer<T>, from_at: usize, to: &Buffer<T>, to_at: usize, len: usize) {
+    pub fn copy<T: bytemuck::Pod>(
+        &mut self,
+        from: &Buffer<T>,
+        from_at: usize,
+        to: &Buffer<T>,
+        to_at: usize,
+        len: usize,
+    ) {
         let size = size_of::<T>();
         debug_assert!(from_at + len <= from.len() && to_at + len <= to.len(), "copy out of bounds");
         if len == 0 {
@@ -134,7 +141,8 @@ impl Recording {
                 offset: 0,
                 size: std::num::NonZeroU64::new(pipeline.params_bytes.next_multiple_of(16) as u64),
             });
-            let resources = std::iter::once(window).chain(bindings.iter().map(|b| b.buffer.as_entire_binding()));
+            let resources =
+                std::iter::once(window).chain(bindings.iter().map(|b| b.buffer.as_entire_binding()));
             let entries: Vec<_> = resources
                 .enumerate()
                 .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
@@ -281,7 +289,8 @@ impl Timer {
             reason: error.to_string(),
         })?;
         for (name, stamps) in timed.iter().zip(mapped.chunks_exact(16)) {
-            let stamp = |at: usize| u64::from_le_bytes(stamps[at..at + 8].try_into().expect("eight bytes a stamp"));
+            let stamp =
+                |at: usize| u64::from_le_bytes(stamps[at..at + 8].try_into().expect("eight bytes a stamp"));
             let ticks = stamp(8).saturating_sub(stamp(0));
             device.inner.profile.add(name, (ticks as f64 * f64::from(device.inner.timestamp_period)) as u64);
         }

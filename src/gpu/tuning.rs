@@ -54,9 +54,21 @@ impl Tuning {
             KernelFamily::Tiled
         });
         if software {
-            Tuning { family, submit_flops: 8_000_000_000, decode_steps: 1, prefill_tokens: 256, logit_rows: 32 }
+            Tuning {
+                family,
+                submit_flops: 8_000_000_000,
+                decode_steps: 1,
+                prefill_tokens: 256,
+                logit_rows: 32,
+            }
         } else {
-            Tuning { family, submit_flops: 200_000_000_000, decode_steps: 8, prefill_tokens: 512, logit_rows: 32 }
+            Tuning {
+                family,
+                submit_flops: 200_000_000_000,
+                decode_steps: 8,
+                prefill_tokens: 512,
+                logit_rows: 32,
+            }
         }
     }
 }

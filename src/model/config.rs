@@ -83,14 +83,8 @@ impl RopeConfig {
                     RopeScaling::None => frequency,
                     RopeScaling::Linear { factor } => frequency / f64::from(*factor),
                     RopeScaling::Explicit(divisors) => frequency / f64::from(divisors[i]),
-                    RopeScaling::Llama3 {
-                        factor,
-                        low_freq_factor,
-                        high_freq_factor,
-                        original_context,
-                    } => {
-                        let (low, high) =
-                            (f64::from(*low_freq_factor), f64::from(*high_freq_factor));
+                    RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
+                        let (low, high) = (f64::from(*low_freq_factor), f64::from(*high_freq_factor));
                         // Turns of this pair over the original context: few for low frequencies.
                         let turns = *original_context as f64 * frequency / (2.0 * PI);
                         let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
@@ -192,17 +186,11 @@ impl ModelConfig {
             }
         }
         if self.heads % self.kv_heads != 0 {
-            let rule = format!(
-                "is {}, which does not divide {} heads",
-                self.kv_heads, self.heads
-            );
+            let rule = format!("is {}, which does not divide {} heads", self.kv_heads, self.heads);
             return bad("kv_heads", rule);
         }
         if self.head_dim % 2 != 0 {
-            return bad(
-                "head_dim",
-                format!("is {}, must be even for rotary pairs", self.head_dim),
-            );
+            return bad("head_dim", format!("is {}, must be even for rotary pairs", self.head_dim));
         }
         if !(self.norm_eps >= 0.0 && self.norm_eps < 1.0) {
             return bad("norm_eps", format!("is {}, must be 0 to 1", self.norm_eps));
@@ -211,17 +199,9 @@ impl ModelConfig {
             return bad("sliding_window", "is 0, must be at least 1".into());
         }
         self.rope.validate(path, self.head_dim)?;
-        for (key, id) in self
-            .bos
-            .iter()
-            .map(|id| ("bos", id))
-            .chain(self.eos.iter().map(|id| ("eos", id)))
-        {
+        for (key, id) in self.bos.iter().map(|id| ("bos", id)).chain(self.eos.iter().map(|id| ("eos", id))) {
             if *id as usize >= self.vocab {
-                return bad(
-                    key,
-                    format!("is token {id}, but the vocabulary has {}", self.vocab),
-                );
+                return bad(key, format!("is token {id}, but the vocabulary has {}", self.vocab));
             }
         }
         let wanted = match self.architecture {
@@ -231,10 +211,7 @@ impl ModelConfig {
         };
         if let Some(name) = wanted {
             let tensor = format!("model.layers.0.{name}");
-            return Err(LoadError::MissingTensor {
-                path: path.to_owned(),
-                tensor,
-            });
+            return Err(LoadError::MissingTensor { path: path.to_owned(), tensor });
         }
         checkpoint.need_tensor(EMBEDDING, &[self.vocab, self.hidden])?;
         if !self.tied {
@@ -249,24 +226,15 @@ impl RopeConfig {
         let bad = |key: &str, rule: String| Err(LoadError::metadata(path, key, None, rule));
         let positive = |value: f32| value.is_finite() && value > 0.0;
         if !(positive(self.theta) && self.theta >= 1.0) {
-            return bad(
-                "rope theta",
-                format!("is {}, must be at least 1", self.theta),
-            );
+            return bad("rope theta", format!("is {}, must be at least 1", self.theta));
         }
         match &self.scaling {
             RopeScaling::None => Ok(()),
             RopeScaling::Linear { factor } if positive(*factor) => Ok(()),
-            RopeScaling::Linear { factor } => bad(
-                "rope scaling factor",
-                format!("is {factor}, must be above 0"),
-            ),
-            RopeScaling::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_context,
-            } => {
+            RopeScaling::Linear { factor } => {
+                bad("rope scaling factor", format!("is {factor}, must be above 0"))
+            }
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
                 let ordered = positive(*low_freq_factor)
                     && high_freq_factor.is_finite()
                     && high_freq_factor > low_freq_factor;
@@ -285,16 +253,10 @@ impl RopeConfig {
             RopeScaling::Explicit(divisors) => {
                 if divisors.len() != head_dim / 2 {
                     let (found, wanted) = (divisors.len(), head_dim / 2);
-                    return bad(
-                        "rope_freqs.weight",
-                        format!("has {found} values, expected {wanted}"),
-                    );
+                    return bad("rope_freqs.weight", format!("has {found} values, expected {wanted}"));
                 }
                 match divisors.iter().find(|divisor| !positive(**divisor)) {
-                    Some(divisor) => bad(
-                        "rope_freqs.weight",
-                        format!("holds {divisor}, must be above 0"),
-                    ),
+                    Some(divisor) => bad("rope_freqs.weight", format!("holds {divisor}, must be above 0")),
                     None => Ok(()),
                 }
             }
@@ -306,15 +268,12 @@ impl RopeConfig {
 fn embedding_rows(checkpoint: &Checkpoint) -> Result<usize, LoadError> {
     match checkpoint.tensor(EMBEDDING) {
         Some(tensor) => Ok(tensor.rows()),
-        None => Err(LoadError::MissingTensor {
-            path: checkpoint.path().to_owned(),
-            tensor: EMBEDDING.into(),
-        }),
+        None => {
+            Err(LoadError::MissingTensor { path: checkpoint.path().to_owned(), tensor: EMBEDDING.into() })
+        }
     }
 }
 
 fn has_layer_tensor(checkpoint: &Checkpoint, name: &str) -> bool {
-    checkpoint
-        .tensor(&format!("model.layers.0.{name}"))
-        .is_some()
+    checkpoint.tensor(&format!("model.layers.0.{name}")).is_some()
 }

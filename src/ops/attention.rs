@@ -167,7 +167,13 @@ fn walk(make: fn(KvFormat, usize, usize, u32) -> Specialization) -> Vec<Speciali
 /// Virtual rows per workgroup: as many as wanted, fewer for wide heads, whose sums fill registers
 /// and workgroup memory.
 fn virtual_rows(head_dim: usize, wanted: usize) -> u32 {
-    let most = if head_dim <= 64 { 8 } else if head_dim <= 128 { 4 } else { 2 };
+    let most = if head_dim <= 64 {
+        8
+    } else if head_dim <= 128 {
+        4
+    } else {
+        2
+    };
     wanted.min(most) as u32
 }
 

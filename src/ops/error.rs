@@ -24,11 +24,21 @@ pub enum ShapeError {
 }
 
 /// `Ok` if `found` is `expected`.
-pub(super) fn same(op: &'static str, what: &'static str, found: usize, expected: usize) -> Result<(), ShapeError> {
+pub(super) fn same(
+    op: &'static str,
+    what: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), ShapeError> {
     if found == expected { Ok(()) } else { Err(ShapeError::Mismatch { op, what, found, expected }) }
 }
 
 /// `Ok` if `found` is at least `least`.
-pub(super) fn holds(op: &'static str, what: &'static str, found: usize, least: usize) -> Result<(), ShapeError> {
+pub(super) fn holds(
+    op: &'static str,
+    what: &'static str,
+    found: usize,
+    least: usize,
+) -> Result<(), ShapeError> {
     if found >= least { Ok(()) } else { Err(ShapeError::Mismatch { op, what, found, expected: least }) }
 }

@@ -109,7 +109,13 @@ struct Choice {
     rows: usize,
 }
 
-fn choose(family: KernelFamily, capabilities: &Capabilities, slice: &Slice, rows: usize, flags: Flags) -> Choice {
+fn choose(
+    family: KernelFamily,
+    capabilities: &Capabilities,
+    slice: &Slice,
+    rows: usize,
+    flags: Flags,
+) -> Choice {
     match family {
         KernelFamily::Lane8 => {
             let mt = match rows {
@@ -128,7 +134,12 @@ fn choose(family: KernelFamily, capabilities: &Capabilities, slice: &Slice, rows
             let mt = rows.next_power_of_two().min(8) as u32;
             let subgroups = capabilities.subgroups && capabilities.subgroup_sizes.0 >= MATVEC_LANES;
             let variant = matvec(slice.quant, mt, subgroups, flags);
-            Choice { spec: &MATVEC_TILED, variant, cols: (MATVEC_WORKGROUP / MATVEC_LANES) as usize, rows: mt as usize }
+            Choice {
+                spec: &MATVEC_TILED,
+                variant,
+                cols: (MATVEC_WORKGROUP / MATVEC_LANES) as usize,
+                rows: mt as usize,
+            }
         }
         KernelFamily::Tiled => {
             Choice { spec: &MATMUL_TILED, variant: tiled(slice.quant, flags), cols: 64, rows: 64 }

@@ -41,7 +41,12 @@ fn lanes() -> Specialization {
 /// # Errors
 ///
 /// [`ShapeError::Mismatch`] if widths or rows disagree.
-pub fn swiglu(rec: &mut Recording, gate_up: &Activation, y: &Activation, rows: usize) -> Result<(), ShapeError> {
+pub fn swiglu(
+    rec: &mut Recording,
+    gate_up: &Activation,
+    y: &Activation,
+    rows: usize,
+) -> Result<(), ShapeError> {
     same("swiglu", "width of gate and up", gate_up.width, 2 * y.width)?;
     holds("swiglu", "rows of gate and up", gate_up.rows, rows)?;
     holds("swiglu", "rows of y", y.rows, rows)?;
@@ -53,6 +58,12 @@ pub fn swiglu(rec: &mut Recording, gate_up: &Activation, y: &Activation, rows: u
         y_stride: y.stride as u32,
     };
     let grid = [y.width.div_ceil(LANES as usize) as u32, rows as u32, 1];
-    rec.dispatch(&pipeline, &params, &[gate_up.buffer.binding(), y.buffer.binding()], grid, 8 * (rows * y.width) as u64)?;
+    rec.dispatch(
+        &pipeline,
+        &params,
+        &[gate_up.buffer.binding(), y.buffer.binding()],
+        grid,
+        8 * (rows * y.width) as u64,
+    )?;
     Ok(())
 }

@@ -59,12 +59,8 @@ pub fn token_stats(
     holds("token_stats", "number of stats", stats.len(), rows)?;
     let device = rec.device().clone();
     let pipeline = device.pipeline(&TOKEN_STATS, &row_reduction(device.tuning().family))?;
-    let params = Params {
-        rows: rows as u32,
-        width: logits.width as u32,
-        x_stride: logits.stride as u32,
-        pad: 0,
-    };
+    let params =
+        Params { rows: rows as u32, width: logits.width as u32, x_stride: logits.stride as u32, pad: 0 };
     let bindings = [logits.buffer.binding(), targets.binding(), stats.binding()];
     rec.dispatch(&pipeline, &params, &bindings, folded(&device, rows), 16 * (rows * logits.width) as u64)?;
     Ok(())

@@ -50,7 +50,12 @@ impl Weight {
     /// # Panics
     ///
     /// If a part's bytes are not `rows` rows of whole blocks: the checkpoint reader checks that.
-    pub fn upload(device: &Device, what: &str, parts: &[LinearPart<'_>], cols: usize) -> Result<Self, DeviceError> {
+    pub fn upload(
+        device: &Device,
+        what: &str,
+        parts: &[LinearPart<'_>],
+        cols: usize,
+    ) -> Result<Self, DeviceError> {
         let mut weight = Weight { slices: Vec::new(), rows: 0, cols, bytes: 0, bias: None };
         for part in parts {
             let row_bytes = part.quant.row_bytes(cols).expect("rows are whole blocks");
@@ -77,7 +82,14 @@ impl Weight {
         Ok(weight)
     }
 
-    fn push(&mut self, device: &Device, what: &str, quant: Quant, rows: usize, bytes: &[u8]) -> Result<(), DeviceError> {
+    fn push(
+        &mut self,
+        device: &Device,
+        what: &str,
+        quant: Quant,
+        rows: usize,
+        bytes: &[u8],
+    ) -> Result<(), DeviceError> {
         let size = quant.packed_len(rows, self.cols).expect("a slice fits memory");
         let slice = Slice {
             quant,

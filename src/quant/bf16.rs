@@ -20,11 +20,7 @@ impl QuantFormat for Bf16 {
     const GGML_TYPE: u32 = 30;
     const WEIGHTS: usize = 1;
     const GROUP: usize = 32;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 32,
-        quants: 16,
-        scales: 0,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 32, quants: 16, scales: 0 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         out[0] = bf16::from_le_bytes(*block).to_f32();

@@ -18,11 +18,7 @@ impl QuantFormat for F32 {
     const GGML_TYPE: u32 = 0;
     const WEIGHTS: usize = 1;
     const GROUP: usize = 32;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 32,
-        quants: 32,
-        scales: 0,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 32, quants: 32, scales: 0 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         out[0] = f32::from_le_bytes(*block);

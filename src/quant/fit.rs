@@ -6,9 +6,7 @@ const STEPS: std::ops::RangeInclusive<i32> = -9..=9;
 /// The `(scale, min)` with `min >= 0` for which `scale * q - min`, `q` in `0..=top`, is close to
 /// `weights`.
 pub(super) fn affine(weights: &[f32], top: u8) -> (f32, f32) {
-    let (lo, hi) = weights
-        .iter()
-        .fold((0.0f32, 0.0f32), |(lo, hi), &w| (lo.min(w), hi.max(w)));
+    let (lo, hi) = weights.iter().fold((0.0f32, 0.0f32), |(lo, hi), &w| (lo.min(w), hi.max(w)));
     let span = hi - lo;
     if !(span > 0.0 && span.is_finite()) {
         return (0.0, 0.0);

@@ -151,18 +151,12 @@ impl Quant {
 
     /// The format called `name`, in any case (`Q4_K` is `q4_k`).
     pub fn from_name(name: &str) -> Option<Quant> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|quant| quant.name().eq_ignore_ascii_case(name))
+        Self::ALL.iter().copied().find(|quant| quant.name().eq_ignore_ascii_case(name))
     }
 
     /// The format that a GGUF file calls `id` (ggml's `ggml_type`), if it is one of ours.
     pub fn from_ggml(id: u32) -> Option<Quant> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|quant| quant.ggml_type() == id)
+        Self::ALL.iter().copied().find(|quant| quant.ggml_type() == id)
     }
 
     /// The number of this format in GGUF files (ggml's `ggml_type`).
@@ -209,10 +203,7 @@ impl Quant {
         let weights = rows.checked_mul(cols.checked_next_multiple_of(DEVICE_BLOCK)?)?;
         let unit = self.device_words();
         let words = |per_unit: usize| Some(weights.checked_mul(per_unit)?.div_ceil(unit.weights));
-        Some(PackedLen {
-            quants: words(unit.quants)?,
-            scales: words(unit.scales)?,
-        })
+        Some(PackedLen { quants: words(unit.quants)?, scales: words(unit.scales)? })
     }
 
     /// Decodes whole blocks of the file layout, with ggml's own order of operations.
@@ -244,21 +235,11 @@ impl Quant {
     /// If `bytes` is not exactly `rows` rows of [`Quant::row_bytes`]`(cols)`: the loader checks
     /// every tensor's size before its bytes come here.
     pub fn pack(self, bytes: &[u8], rows: usize, cols: usize) -> Packed {
-        let row_bytes = self
-            .row_bytes(cols)
-            .expect("a loaded tensor has whole blocks");
-        assert_eq!(
-            bytes.len(),
-            rows * row_bytes,
-            "a loaded tensor has rows * row_bytes bytes"
-        );
-        let len = self
-            .packed_len(rows, cols)
-            .expect("a loaded tensor fits in memory");
-        let mut packed = Packed {
-            quants: Vec::with_capacity(len.quants),
-            scales: Vec::with_capacity(len.scales),
-        };
+        let row_bytes = self.row_bytes(cols).expect("a loaded tensor has whole blocks");
+        assert_eq!(bytes.len(), rows * row_bytes, "a loaded tensor has rows * row_bytes bytes");
+        let len = self.packed_len(rows, cols).expect("a loaded tensor fits in memory");
+        let mut packed =
+            Packed { quants: Vec::with_capacity(len.quants), scales: Vec::with_capacity(len.scales) };
         (self.format().pack)(bytes, row_bytes, &mut packed);
         debug_assert_eq!(packed.quants.len(), len.quants, "{}", self.name());
         debug_assert_eq!(packed.scales.len(), len.scales, "{}", self.name());

@@ -38,20 +38,12 @@ impl QuantFormat for Q2K {
     const GGML_TYPE: u32 = 10;
     const WEIGHTS: usize = 256;
     const GROUP: usize = 16;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 256,
-        quants: 16,
-        scales: 5,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 256, quants: 16, scales: 5 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, dmin) = (quads::half(block.d), quads::half(block.dmin));
         for (i, out) in out.chunks_exact_mut(32).enumerate() {
-            for (j, (w, q)) in out
-                .iter_mut()
-                .zip(quads::values(&block.quads(i)))
-                .enumerate()
-            {
+            for (j, (w, q)) in out.iter_mut().zip(quads::values(&block.quads(i))).enumerate() {
                 let scale = block.scales[2 * i + j / 16];
                 let (scale, min) = (d * f32::from(scale & 0xF), dmin * f32::from(scale >> 4));
                 *w = scale * f32::from(q) - min;
@@ -60,20 +52,12 @@ impl QuantFormat for Q2K {
     }
 
     fn encode(weights: &[f32]) -> Block {
-        let fits: [(f32, f32); 16] =
-            std::array::from_fn(|i| fit::affine(&weights[16 * i..16 * (i + 1)], 3));
-        let largest = fits
-            .iter()
-            .fold((0.0f32, 0.0f32), |(s, m), f| (s.max(f.0), m.max(f.1)));
+        let fits: [(f32, f32); 16] = std::array::from_fn(|i| fit::affine(&weights[16 * i..16 * (i + 1)], 3));
+        let largest = fits.iter().fold((0.0f32, 0.0f32), |(s, m), f| (s.max(f.0), m.max(f.1)));
         let (d_bytes, d) = quads::to_half(largest.0 / 15.0);
         let (dmin_bytes, dmin) = quads::to_half(largest.1 / 15.0);
         let (id, idmin) = (quads::reciprocal(d), quads::reciprocal(dmin));
-        let mut block = Block {
-            scales: [0; 16],
-            qs: [0; 64],
-            d: d_bytes,
-            dmin: dmin_bytes,
-        };
+        let mut block = Block { scales: [0; 16], qs: [0; 64], d: d_bytes, dmin: dmin_bytes };
         for (i, (scale, min)) in fits.into_iter().enumerate() {
             let scale = fit::nearest(scale * id, 0.0, 15.0);
             let min = fit::nearest(min * idmin, 0.0, 15.0);
@@ -88,9 +72,7 @@ impl QuantFormat for Q2K {
     }
 
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
-        packed
-            .scales
-            .push(quads::pair_of_halves(block.d, block.dmin));
+        packed.scales.push(quads::pair_of_halves(block.d, block.dmin));
         packed.scales.extend(quads::words::<4>(&block.scales));
         for i in 0..8 {
             packed.quants.extend(quads::pairs(&block.quads(i), 0));

@@ -52,36 +52,22 @@ impl QuantFormat for Q3K {
     const GGML_TYPE: u32 = 11;
     const WEIGHTS: usize = 256;
     const GROUP: usize = 16;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 256,
-        quants: 16,
-        scales: 13,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 256, quants: 16, scales: 13 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, scales) = (quads::half(block.d), block.scales());
         for (i, out) in out.chunks_exact_mut(32).enumerate() {
-            for (j, (w, q)) in out
-                .iter_mut()
-                .zip(quads::values(&block.quads(i)))
-                .enumerate()
-            {
+            for (j, (w, q)) in out.iter_mut().zip(quads::values(&block.quads(i))).enumerate() {
                 *w = d * f32::from(scales[2 * i + j / 16]) * (f32::from(q) - 4.0);
             }
         }
     }
 
     fn encode(weights: &[f32]) -> Block {
-        let fits: [f32; 16] =
-            std::array::from_fn(|i| fit::symmetric(&weights[16 * i..16 * (i + 1)], 4));
+        let fits: [f32; 16] = std::array::from_fn(|i| fit::symmetric(&weights[16 * i..16 * (i + 1)], 4));
         let (d_bytes, d) = quads::to_half(quads::extreme(&fits) / -32.0);
         let id = quads::reciprocal(d);
-        let mut block = Block {
-            hmask: [0; 32],
-            qs: [0; 64],
-            scales: [0; 12],
-            d: d_bytes,
-        };
+        let mut block = Block { hmask: [0; 32], qs: [0; 64], scales: [0; 12], d: d_bytes };
         for (i, fit) in fits.into_iter().enumerate() {
             let scale = fit::nearest(fit * id, -32.0, 31.0);
             let biased = (scale + 32.0) as u8;
@@ -100,9 +86,7 @@ impl QuantFormat for Q3K {
 
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
         packed.scales.push(quads::pair_of_halves(block.d, [0, 0]));
-        packed
-            .scales
-            .extend(quads::words::<4>(bytemuck::cast_slice(&block.scales())));
+        packed.scales.extend(quads::words::<4>(bytemuck::cast_slice(&block.scales())));
         for i in 0..8 {
             let quads = block.quads(i);
             packed.quants.extend(quads::pairs(&quads, 0));

@@ -26,18 +26,11 @@ impl QuantFormat for Q4_0 {
     const GGML_TYPE: u32 = 2;
     const WEIGHTS: usize = 32;
     const GROUP: usize = 32;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 64,
-        quants: 8,
-        scales: 1,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 64, quants: 8, scales: 1 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         let d = quads::half(block.d);
-        for (w, q) in out
-            .iter_mut()
-            .zip(quads::values(&quads::from_nibbles(&block.qs)))
-        {
+        for (w, q) in out.iter_mut().zip(quads::values(&quads::from_nibbles(&block.qs))) {
             *w = (f32::from(q) - 8.0) * d;
         }
     }
@@ -47,10 +40,7 @@ impl QuantFormat for Q4_0 {
         let d = quads::extreme(weights) / -8.0;
         let id = quads::reciprocal(d);
         let qs = quads::from_values(|i| quads::truncate(weights[i] * id + 8.5, 15));
-        Block {
-            d: quads::to_half(d).0,
-            qs: quads::nibble_bytes(&qs),
-        }
+        Block { d: quads::to_half(d).0, qs: quads::nibble_bytes(&qs) }
     }
 
     fn pack(block: &Block, index: usize, packed: &mut Packed) {

@@ -28,18 +28,11 @@ impl QuantFormat for Q4_1 {
     const GGML_TYPE: u32 = 3;
     const WEIGHTS: usize = 32;
     const GROUP: usize = 32;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 32,
-        quants: 4,
-        scales: 1,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 32, quants: 4, scales: 1 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, m) = (quads::half(block.d), quads::half(block.m));
-        for (w, q) in out
-            .iter_mut()
-            .zip(quads::values(&quads::from_nibbles(&block.qs)))
-        {
+        for (w, q) in out.iter_mut().zip(quads::values(&quads::from_nibbles(&block.qs))) {
             *w = f32::from(q) * d + m;
         }
     }
@@ -49,11 +42,7 @@ impl QuantFormat for Q4_1 {
         let d = (hi - lo) / 15.0;
         let id = quads::reciprocal(d);
         let qs = quads::from_values(|i| quads::truncate((weights[i] - lo) * id + 0.5, 15));
-        Block {
-            d: quads::to_half(d).0,
-            m: quads::to_half(lo).0,
-            qs: quads::nibble_bytes(&qs),
-        }
+        Block { d: quads::to_half(d).0, m: quads::to_half(lo).0, qs: quads::nibble_bytes(&qs) }
     }
 
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {

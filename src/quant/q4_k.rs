@@ -38,11 +38,7 @@ impl QuantFormat for Q4K {
     const GGML_TYPE: u32 = 12;
     const WEIGHTS: usize = 256;
     const GROUP: usize = 32;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 256,
-        quants: 32,
-        scales: 5,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 256, quants: 32, scales: 5 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, dmin) = (quads::half(block.d), quads::half(block.dmin));
@@ -63,18 +59,11 @@ impl QuantFormat for Q4K {
                 *byte |= q << (4 * (i % 2));
             }
         }
-        Block {
-            d: fitted.d,
-            dmin: fitted.dmin,
-            scales: fitted.scales,
-            qs,
-        }
+        Block { d: fitted.d, dmin: fitted.dmin, scales: fitted.scales, qs }
     }
 
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
-        packed
-            .scales
-            .push(quads::pair_of_halves(block.d, block.dmin));
+        packed.scales.push(quads::pair_of_halves(block.d, block.dmin));
         packed.scales.extend(block.scales.device_words());
         for i in 0..8 {
             packed.quants.extend(quads::nibbles(&block.quads(i)));

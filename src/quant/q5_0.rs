@@ -36,11 +36,7 @@ impl QuantFormat for Q5_0 {
     const GGML_TYPE: u32 = 6;
     const WEIGHTS: usize = 32;
     const GROUP: usize = 32;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 64,
-        quants: 8,
-        scales: 3,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 64, quants: 8, scales: 3 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         let d = quads::half(block.d);
@@ -53,11 +49,7 @@ impl QuantFormat for Q5_0 {
         let d = quads::extreme(weights) / -16.0;
         let id = quads::reciprocal(d);
         let qs = quads::from_values(|i| quads::truncate(weights[i] * id + 16.5, 31));
-        Block {
-            d: quads::to_half(d).0,
-            qh: quads::mask(&qs, 4).to_le_bytes(),
-            qs: quads::nibble_bytes(&qs),
-        }
+        Block { d: quads::to_half(d).0, qh: quads::mask(&qs, 4).to_le_bytes(), qs: quads::nibble_bytes(&qs) }
     }
 
     fn pack(block: &Block, index: usize, packed: &mut Packed) {

@@ -38,11 +38,7 @@ impl QuantFormat for Q5_1 {
     const GGML_TYPE: u32 = 7;
     const WEIGHTS: usize = 32;
     const GROUP: usize = 32;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 32,
-        quants: 4,
-        scales: 2,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 32, quants: 4, scales: 2 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, m) = (quads::half(block.d), quads::half(block.m));

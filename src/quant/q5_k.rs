@@ -43,11 +43,7 @@ impl QuantFormat for Q5K {
     const GGML_TYPE: u32 = 13;
     const WEIGHTS: usize = 256;
     const GROUP: usize = 32;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 256,
-        quants: 32,
-        scales: 13,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 256, quants: 32, scales: 13 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, dmin) = (quads::half(block.d), quads::half(block.dmin));
@@ -69,19 +65,11 @@ impl QuantFormat for Q5K {
                 qh[j] |= (q >> 4) << i;
             }
         }
-        Block {
-            d: fitted.d,
-            dmin: fitted.dmin,
-            scales: fitted.scales,
-            qh,
-            qs,
-        }
+        Block { d: fitted.d, dmin: fitted.dmin, scales: fitted.scales, qh, qs }
     }
 
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
-        packed
-            .scales
-            .push(quads::pair_of_halves(block.d, block.dmin));
+        packed.scales.push(quads::pair_of_halves(block.d, block.dmin));
         packed.scales.extend(block.scales.device_words());
         for i in 0..8 {
             let quads = block.quads(i);

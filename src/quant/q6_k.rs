@@ -43,36 +43,22 @@ impl QuantFormat for Q6K {
     const GGML_TYPE: u32 = 14;
     const WEIGHTS: usize = 256;
     const GROUP: usize = 16;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 256,
-        quants: 32,
-        scales: 21,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 256, quants: 32, scales: 21 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         let d = quads::half(block.d);
         for (i, out) in out.chunks_exact_mut(32).enumerate() {
-            for (j, (w, q)) in out
-                .iter_mut()
-                .zip(quads::values(&block.quads(i)))
-                .enumerate()
-            {
+            for (j, (w, q)) in out.iter_mut().zip(quads::values(&block.quads(i))).enumerate() {
                 *w = d * f32::from(block.scales[2 * i + j / 16]) * (f32::from(q) - 32.0);
             }
         }
     }
 
     fn encode(weights: &[f32]) -> Block {
-        let fits: [f32; 16] =
-            std::array::from_fn(|i| fit::symmetric(&weights[16 * i..16 * (i + 1)], 32));
+        let fits: [f32; 16] = std::array::from_fn(|i| fit::symmetric(&weights[16 * i..16 * (i + 1)], 32));
         let (d_bytes, d) = quads::to_half(quads::extreme(&fits) / -128.0);
         let id = quads::reciprocal(d);
-        let mut block = Block {
-            ql: [0; 128],
-            qh: [0; 64],
-            scales: [0; 16],
-            d: d_bytes,
-        };
+        let mut block = Block { ql: [0; 128], qh: [0; 64], scales: [0; 16], d: d_bytes };
         for (i, fit) in fits.into_iter().enumerate() {
             let scale = fit::nearest(fit * id, -128.0, 127.0);
             block.scales[i] = scale as i8;
@@ -90,9 +76,7 @@ impl QuantFormat for Q6K {
 
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
         packed.scales.push(quads::pair_of_halves(block.d, [0, 0]));
-        packed
-            .scales
-            .extend(quads::words::<4>(bytemuck::cast_slice(&block.scales)));
+        packed.scales.extend(quads::words::<4>(bytemuck::cast_slice(&block.scales)));
         for i in 0..8 {
             let quads = block.quads(i);
             packed.quants.extend(quads::nibbles(&quads));

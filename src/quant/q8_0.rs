@@ -26,11 +26,7 @@ impl QuantFormat for Q8_0 {
     const GGML_TYPE: u32 = 8;
     const WEIGHTS: usize = 32;
     const GROUP: usize = 32;
-    const DEVICE: DeviceWords = DeviceWords {
-        weights: 64,
-        quants: 16,
-        scales: 1,
-    };
+    const DEVICE: DeviceWords = DeviceWords { weights: 64, quants: 16, scales: 1 };
 
     fn decode(block: &Block, out: &mut [f32]) {
         let d = quads::half(block.d);
@@ -43,16 +39,11 @@ impl QuantFormat for Q8_0 {
         let d = quads::extreme(weights).abs() / 127.0;
         let id = quads::reciprocal(d);
         let qs = std::array::from_fn(|i| (weights[i] * id).round() as i8);
-        Block {
-            d: quads::to_half(d).0,
-            qs,
-        }
+        Block { d: quads::to_half(d).0, qs }
     }
 
     fn pack(block: &Block, index: usize, packed: &mut Packed) {
-        packed
-            .quants
-            .extend(quads::words::<8>(bytemuck::cast_slice(&block.qs)));
+        packed.quants.extend(quads::words::<8>(bytemuck::cast_slice(&block.qs)));
         packed.push_half(index, block.d, 1);
     }
 }

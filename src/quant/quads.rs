@@ -13,12 +13,7 @@ pub(super) type Quads = [u32; 8];
 /// The little-endian words of `bytes`, which holds `4 * N` of them.
 pub(super) fn words<const N: usize>(bytes: &[u8]) -> [u32; N] {
     std::array::from_fn(|i| {
-        u32::from_le_bytes([
-            bytes[4 * i],
-            bytes[4 * i + 1],
-            bytes[4 * i + 2],
-            bytes[4 * i + 3],
-        ])
+        u32::from_le_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]])
     })
 }
 
@@ -53,17 +48,13 @@ pub(super) fn nibble_bytes(quads: &Quads) -> [u8; 16] {
 /// Bits `shift` and `shift + 1` of the integers as device words.
 pub(super) fn pairs(quads: &Quads, shift: u32) -> [u32; 2] {
     std::array::from_fn(|half| {
-        (0..4).fold(0, |word, j| {
-            word | (((quads[4 * half + j] >> shift) & 0x0303_0303) << (2 * j))
-        })
+        (0..4).fold(0, |word, j| word | (((quads[4 * half + j] >> shift) & 0x0303_0303) << (2 * j)))
     })
 }
 
 /// Bit `shift` of the integers as a device word.
 pub(super) fn bits(quads: &Quads, shift: u32) -> u32 {
-    (0..8).fold(0, |word, j| {
-        word | (((quads[j] >> shift) & 0x0101_0101) << j)
-    })
+    (0..8).fold(0, |word, j| word | (((quads[j] >> shift) & 0x0101_0101) << j))
 }
 
 /// ORs bit `i` of `mask` into bit `shift` of integer `i`.
@@ -78,9 +69,7 @@ pub(super) fn or_mask(quads: &mut Quads, mask: u32, shift: u32) {
 /// Bit `shift` of integer `i` at bit `i`: the reverse of [`or_mask`].
 pub(super) fn mask(quads: &Quads, shift: u32) -> u32 {
     let values = values(quads);
-    (0..32).fold(0, |mask, i| {
-        mask | (u32::from((values[i] >> shift) & 1) << i)
-    })
+    (0..32).fold(0, |mask, i| mask | (u32::from((values[i] >> shift) & 1) << i))
 }
 
 /// A two-byte float of a block as f32.
@@ -113,44 +102,26 @@ pub(super) fn reciprocal(d: f32) -> f32 {
 
 /// The element of largest magnitude, with its sign; 0 if there is none.
 pub(super) fn extreme(weights: &[f32]) -> f32 {
-    weights.iter().fold(
-        0.0,
-        |best: f32, &w| if w.abs() > best.abs() { w } else { best },
-    )
+    weights.iter().fold(0.0, |best: f32, &w| if w.abs() > best.abs() { w } else { best })
 }
 
 /// The smallest and the largest element.
 pub(super) fn range(weights: &[f32]) -> (f32, f32) {
-    weights
-        .iter()
-        .fold((f32::MAX, -f32::MAX), |(lo, hi), &w| (lo.min(w), hi.max(w)))
+    weights.iter().fold((f32::MAX, -f32::MAX), |(lo, hi), &w| (lo.min(w), hi.max(w)))
 }
 
 /// Appends the rows of an unquantized tensor as little-endian words, each row padded with zeros to
 /// whole blocks of `block_words`.
-pub(super) fn pack_plain_rows(
-    bytes: &[u8],
-    row_bytes: usize,
-    block_words: usize,
-    packed: &mut Packed,
-) {
+pub(super) fn pack_plain_rows(bytes: &[u8], row_bytes: usize, block_words: usize, packed: &mut Packed) {
     if row_bytes == 0 {
         return;
     }
     for row in bytes.chunks_exact(row_bytes) {
         let (whole, rest) = row.split_at(row_bytes & !3);
-        packed.quants.extend(
-            whole
-                .chunks_exact(4)
-                .map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]])),
-        );
+        packed.quants.extend(whole.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]])));
         if let [low, high] = rest {
-            packed
-                .quants
-                .push(u32::from(u16::from_le_bytes([*low, *high])));
+            packed.quants.push(u32::from(u16::from_le_bytes([*low, *high])));
         }
-        packed
-            .quants
-            .resize(packed.quants.len().next_multiple_of(block_words), 0);
+        packed.quants.resize(packed.quants.len().next_multiple_of(block_words), 0);
     }
 }

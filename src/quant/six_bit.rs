@@ -18,10 +18,7 @@ impl SixBit {
         if i < 4 {
             (b[i] & 63, b[i + 4] & 63)
         } else {
-            (
-                (b[i + 4] & 0xF) | ((b[i - 4] >> 6) << 4),
-                (b[i + 4] >> 4) | ((b[i] >> 6) << 4),
-            )
+            ((b[i + 4] & 0xF) | ((b[i - 4] >> 6) << 4), (b[i + 4] >> 4) | ((b[i] >> 6) << 4))
         }
     }
 
@@ -59,31 +56,18 @@ pub(super) struct Fitted {
 
 /// Quantizes 256 weights in eight sub-blocks of 32.
 pub(super) fn quantize(weights: &[f32], top: u8) -> Fitted {
-    let fits: [(f32, f32); 8] =
-        std::array::from_fn(|i| fit::affine(&weights[32 * i..32 * (i + 1)], top));
-    let largest = fits
-        .iter()
-        .fold((0.0f32, 0.0f32), |(s, m), f| (s.max(f.0), m.max(f.1)));
+    let fits: [(f32, f32); 8] = std::array::from_fn(|i| fit::affine(&weights[32 * i..32 * (i + 1)], top));
+    let largest = fits.iter().fold((0.0f32, 0.0f32), |(s, m), f| (s.max(f.0), m.max(f.1)));
     let (d_bytes, d) = quads::to_half(largest.0 / 63.0);
     let (dmin_bytes, dmin) = quads::to_half(largest.1 / 63.0);
     let (id, idmin) = (quads::reciprocal(d), quads::reciprocal(dmin));
     let pairs = fits.map(|(scale, min)| {
-        (
-            fit::nearest(scale * id, 0.0, 63.0) as u8,
-            fit::nearest(min * idmin, 0.0, 63.0) as u8,
-        )
+        (fit::nearest(scale * id, 0.0, 63.0) as u8, fit::nearest(min * idmin, 0.0, 63.0) as u8)
     });
     let quads = std::array::from_fn(|i| {
         let inverse = quads::reciprocal(d * f32::from(pairs[i].0));
         let min = dmin * f32::from(pairs[i].1);
-        quads::from_values(|j| {
-            fit::nearest((weights[32 * i + j] + min) * inverse, 0.0, f32::from(top)) as u8
-        })
+        quads::from_values(|j| fit::nearest((weights[32 * i + j] + min) * inverse, 0.0, f32::from(top)) as u8)
     });
-    Fitted {
-        d: d_bytes,
-        dmin: dmin_bytes,
-        scales: SixBit::from_pairs(&pairs),
-        quads,
-    }
+    Fitted { d: d_bytes, dmin: dmin_bytes, scales: SixBit::from_pairs(&pairs), quads }
 }

@@ -94,35 +94,20 @@ const fn entry<F: QuantFormat>() -> Format {
 }
 
 fn blocks<F: QuantFormat + ?Sized>(bytes: &[u8]) -> &[F::Block] {
-    const {
-        assert!(
-            align_of::<F::Block>() == 1,
-            "a block may lie anywhere in a file"
-        )
-    }
+    const { assert!(align_of::<F::Block>() == 1, "a block may lie anywhere in a file") }
     bytemuck::cast_slice(bytes)
 }
 
 fn decode<F: QuantFormat>(bytes: &[u8], out: &mut [f32]) {
     let blocks = blocks::<F>(bytes);
-    assert_eq!(
-        out.len(),
-        blocks.len() * F::WEIGHTS,
-        "{}: blocks and weights disagree",
-        F::NAME
-    );
+    assert_eq!(out.len(), blocks.len() * F::WEIGHTS, "{}: blocks and weights disagree", F::NAME);
     for (block, weights) in blocks.iter().zip(out.chunks_exact_mut(F::WEIGHTS)) {
         F::decode(block, weights);
     }
 }
 
 fn encode<F: QuantFormat>(weights: &[f32], out: &mut Vec<u8>) {
-    assert_eq!(
-        weights.len() % F::WEIGHTS,
-        0,
-        "{}: weights must fill whole blocks",
-        F::NAME
-    );
+    assert_eq!(weights.len() % F::WEIGHTS, 0, "{}: weights must fill whole blocks", F::NAME);
     out.reserve(weights.len() / F::WEIGHTS * size_of::<F::Block>());
     for weights in weights.chunks_exact(F::WEIGHTS) {
         out.extend_from_slice(bytemuck::bytes_of(&F::encode(weights)));

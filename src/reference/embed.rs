@@ -6,8 +6,5 @@
 ///
 /// `table` `(vocab, width)`; result `(ids.len(), width)`.
 pub fn embed(table: &[f32], width: usize, ids: &[u32]) -> Vec<f32> {
-    ids.iter()
-        .flat_map(|&id| &table[id as usize * width..][..width])
-        .copied()
-        .collect()
+    ids.iter().flat_map(|&id| &table[id as usize * width..][..width]).copied().collect()
 }

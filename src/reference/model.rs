@@ -68,12 +68,8 @@ pub struct Model {
 impl Model {
     /// The last norm's output for each token of one sequence, `(ids.len(), hidden)`.
     pub fn hidden(&self, ids: &[u32]) -> Vec<f32> {
-        let ModelShape {
-            hidden,
-            attention: heads,
-            norm_eps: eps,
-            inverse_frequencies: frequencies,
-        } = &self.shape;
+        let ModelShape { hidden, attention: heads, norm_eps: eps, inverse_frequencies: frequencies } =
+            &self.shape;
         let (hidden, eps) = (*hidden, *eps);
         let positions: Vec<u32> = (0..ids.len() as u32).collect();
         let mut x = embed(&self.embed, hidden, ids);

@@ -8,21 +8,12 @@
 ///
 /// `x` and result `(m, width)`, `gain` `(width)`.
 pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> {
-    assert_eq!(
-        x.len() % gain.len(),
-        0,
-        "x is not whole rows of {}",
-        gain.len()
-    );
+    assert_eq!(x.len() % gain.len(), 0, "x is not whole rows of {}", gain.len());
     let mut y = Vec::with_capacity(x.len());
     for row in x.chunks_exact(gain.len()) {
         let squares: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
         let scale = 1.0 / (squares / gain.len() as f64 + f64::from(eps)).sqrt();
-        y.extend(
-            row.iter()
-                .zip(gain)
-                .map(|(&v, &g)| (f64::from(v) * scale * f64::from(g)) as f32),
-        );
+        y.extend(row.iter().zip(gain).map(|(&v, &g)| (f64::from(v) * scale * f64::from(g)) as f32));
     }
     y
 }

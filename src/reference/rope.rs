@@ -12,11 +12,7 @@
 pub fn rope(x: &[f32], positions: &[u32], heads: usize, inverse_frequencies: &[f32]) -> Vec<f32> {
     let half = inverse_frequencies.len();
     let width = heads * half * 2;
-    assert_eq!(
-        x.len(),
-        positions.len() * width,
-        "x is not one row of {width} per position"
-    );
+    assert_eq!(x.len(), positions.len() * width, "x is not one row of {width} per position");
     let mut y = x.to_vec();
     for (row, &position) in y.chunks_exact_mut(width).zip(positions) {
         for head in row.chunks_exact_mut(half * 2) {
@@ -33,9 +29,7 @@ pub fn rope(x: &[f32], positions: &[u32], heads: usize, inverse_frequencies: &[f
 
 /// The unscaled inverse frequencies `theta^(-2i / head_dim)`, radians per position.
 pub fn inverse_frequencies(head_dim: usize, theta: f32) -> Vec<f32> {
-    (0..head_dim / 2)
-        .map(|i| f64::from(theta).powf(-2.0 * i as f64 / head_dim as f64) as f32)
-        .collect()
+    (0..head_dim / 2).map(|i| f64::from(theta).powf(-2.0 * i as f64 / head_dim as f64) as f32).collect()
 }
 
 /// Llama 3's scaling of `frequencies`: long wavelengths stretched by `factor`, short ones kept,
@@ -48,11 +42,7 @@ pub fn llama3_scaled(
     original_context: usize,
 ) -> Vec<f32> {
     let context = original_context as f64;
-    let (factor, low, high) = (
-        f64::from(factor),
-        f64::from(low_freq_factor),
-        f64::from(high_freq_factor),
-    );
+    let (factor, low, high) = (f64::from(factor), f64::from(low_freq_factor), f64::from(high_freq_factor));
     frequencies
         .iter()
         .map(|&frequency| {

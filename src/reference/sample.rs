@@ -87,11 +87,7 @@ pub struct Choices {
 
 /// Step 1: NaN to minus infinity, minus zero to zero.
 fn clean(logit: f32) -> f32 {
-    if logit.is_nan() {
-        f32::NEG_INFINITY
-    } else {
-        logit + 0.0
-    }
+    if logit.is_nan() { f32::NEG_INFINITY } else { logit + 0.0 }
 }
 
 /// Steps 1 and 2: the penalised logits, `(vocab)`.
@@ -124,10 +120,7 @@ pub fn choices(z: &[f32], row: &SampleRow) -> Choices {
         let (mut above, mut end) = (0.0, 0);
         while end < left && above < f64::from(row.top_p) * total {
             // One group of equal logits at a time.
-            let group = order[end..left]
-                .iter()
-                .take_while(|&&i| z[i] == z[order[end]])
-                .count();
+            let group = order[end..left].iter().take_while(|&&i| z[i] == z[order[end]]).count();
             above += score(order[end]).exp() * group as f64;
             end += group;
         }
@@ -135,10 +128,7 @@ pub fn choices(z: &[f32], row: &SampleRow) -> Choices {
     }
     if row.min_p > 0.0 {
         let least = f64::from(row.min_p).ln();
-        left = order[..left]
-            .iter()
-            .take_while(|&&i| score(i) >= least)
-            .count();
+        left = order[..left].iter().take_while(|&&i| score(i) >= least).count();
     }
 
     let mut scores = vec![f64::NEG_INFINITY; z.len()];
@@ -147,11 +137,7 @@ pub fn choices(z: &[f32], row: &SampleRow) -> Choices {
     }
     let log_sum_exp = scores.iter().map(|s| s.exp()).sum::<f64>().ln();
     let threshold = order[..left].last().map_or(f32::NEG_INFINITY, |&i| z[i]);
-    Choices {
-        scores,
-        log_sum_exp,
-        threshold,
-    }
+    Choices { scores, log_sum_exp, threshold }
 }
 
 /// Draws a token from one row of logits: steps 1 to 8.
@@ -169,11 +155,7 @@ pub fn sample(logits: &[f32], recent: &[u32], row: &SampleRow) -> Sampled {
         let choices = choices(&z, row);
         let noisy = choices.scores.iter().enumerate().map(|(i, &s)| {
             let kept = s > f64::NEG_INFINITY;
-            if kept {
-                s + f64::from(token_gumbel(row.seed, row.position, i as u32))
-            } else {
-                s
-            }
+            if kept { s + f64::from(token_gumbel(row.seed, row.position, i as u32)) } else { s }
         });
         let token = first_largest(noisy);
         (token, choices.scores[token] - choices.log_sum_exp)
@@ -182,20 +164,11 @@ pub fn sample(logits: &[f32], recent: &[u32], row: &SampleRow) -> Sampled {
     let top = raw.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = raw.iter().map(|l| (l - top).exp()).sum();
     let logprob = raw[token] - top - sum.ln();
-    Sampled {
-        token: token as u32,
-        logprob: logprob as f32,
-        sampling_logprob: sampling_logprob as f32,
-    }
+    Sampled { token: token as u32, logprob: logprob as f32, sampling_logprob: sampling_logprob as f32 }
 }
 
 fn first_largest(values: impl Iterator<Item = f64>) -> usize {
-    values
-        .enumerate()
-        .fold((0, f64::NEG_INFINITY), |best, (i, v)| {
-            if v > best.1 { (i, v) } else { best }
-        })
-        .0
+    values.enumerate().fold((0, f64::NEG_INFINITY), |best, (i, v)| if v > best.1 { (i, v) } else { best }).0
 }
 
 #[cfg(test)]
@@ -214,17 +187,12 @@ mod tests {
 
     fn stay(z: &[f32], row: &SampleRow) -> Vec<usize> {
         let choices = choices(z, row);
-        (0..z.len())
-            .filter(|&i| choices.scores[i] > f64::NEG_INFINITY)
-            .collect()
+        (0..z.len()).filter(|&i| choices.scores[i] > f64::NEG_INFINITY).collect()
     }
 
     #[test]
     fn greedy_takes_the_lowest_of_equal_ids() {
-        let row = SampleRow {
-            temperature: 0.0,
-            ..ROW
-        };
+        let row = SampleRow { temperature: 0.0, ..ROW };
         let drawn = sample(&[1.0, f32::NAN, 3.0, 3.0], &[], &row);
         assert_eq!((drawn.token, drawn.sampling_logprob), (2, 0.0));
         let mass = 2.0 + (-2f32).exp();
@@ -233,10 +201,7 @@ mod tests {
 
     #[test]
     fn the_penalty_counts_a_token_once_and_knows_the_sign() {
-        assert_eq!(
-            penalised(&[2.0, -2.0, 2.0], &[0, 1, 0, 1, 0], 2.0),
-            [1.0, -4.0, 2.0]
-        );
+        assert_eq!(penalised(&[2.0, -2.0, 2.0], &[0, 1, 0, 1, 0], 2.0), [1.0, -4.0, 2.0]);
     }
 
     #[test]
@@ -252,17 +217,7 @@ mod tests {
         assert_eq!(stay(&z, &SampleRow { top_p: 0.81, ..ROW }), [0, 1, 2]);
         assert_eq!(stay(&z, &SampleRow { top_p: 0.01, ..ROW }), [0]);
         // After top-k = 2 the two are renormalised: 0.5 / 0.8 crosses 0.6 alone.
-        assert_eq!(
-            stay(
-                &z,
-                &SampleRow {
-                    top_p: 0.6,
-                    top_k: 2,
-                    ..ROW
-                }
-            ),
-            [0]
-        );
+        assert_eq!(stay(&z, &SampleRow { top_p: 0.6, top_k: 2, ..ROW }), [0]);
     }
 
     #[test]
@@ -285,10 +240,7 @@ mod tests {
         for (count, p) in counts.iter().zip(p) {
             // Four standard deviations of a binomial count.
             let sigma = (6000.0 * p * (1.0 - p)).sqrt();
-            assert!(
-                (*count as f32 - 6000.0 * p).abs() < 4.0 * sigma,
-                "{counts:?}"
-            );
+            assert!((*count as f32 - 6000.0 * p).abs() < 4.0 * sigma, "{counts:?}");
         }
     }
 }

@@ -7,16 +7,9 @@ use wgpu::naga;
 
 /// Where the kernel under test gets its fragment: what the linker would put together.
 fn kernel(quant: Quant) -> String {
-    let path = format!(
-        "{}/shaders/{}.wgsl",
-        env!("CARGO_MANIFEST_DIR"),
-        quant.fragment()
-    );
+    let path = format!("{}/shaders/{}.wgsl", env!("CARGO_MANIFEST_DIR"), quant.fragment());
     let fragment = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    assert!(
-        fragment.contains("//# provides weight\n"),
-        "{path}: no `provides` directive"
-    );
+    assert!(fragment.contains("//# provides weight\n"), "{path}: no `provides` directive");
     format!(
         "{fragment}
 @group(0) @binding(0) var<storage, read> w_quants: array<vec4<u32>>;
@@ -79,26 +72,15 @@ fn fragments_decode_exactly() {
 
         let packed = quant.pack(&bytes, rows, cols);
         let len = quant.packed_len(rows, cols).unwrap();
-        assert_eq!(
-            (packed.quants.len(), packed.scales.len()),
-            (len.quants, len.scales),
-            "{quant}"
-        );
+        assert_eq!((packed.quants.len(), packed.scales.len()), (len.quants, len.scales), "{quant}");
         let padded = cols.next_multiple_of(32);
         let found = run(&device, &queue, *quant, &packed, rows * padded);
         for (i, expected) in expected.iter().enumerate() {
             let (row, col) = (i / cols, i % cols);
-            assert_eq!(
-                found[row * padded + col],
-                *expected,
-                "{quant}: row {row}, column {col}"
-            );
+            assert_eq!(found[row * padded + col], *expected, "{quant}: row {row}, column {col}");
         }
         for (row, padding) in found.chunks_exact(padded).enumerate() {
-            assert!(
-                padding[cols..].iter().all(|w| *w == 0.0),
-                "{quant}: padding of row {row}"
-            );
+            assert!(padding[cols..].iter().all(|w| *w == 0.0), "{quant}: padding of row {row}");
         }
     }
 }
@@ -112,9 +94,9 @@ fn device() -> Option<(wgpu::Device, wgpu::Queue)> {
     }
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()));
-    let opened = adapter.map_err(|e| e.to_string()).and_then(|a| {
-        pollster::block_on(a.request_device(&Default::default())).map_err(|e| e.to_string())
-    });
+    let opened = adapter
+        .map_err(|e| e.to_string())
+        .and_then(|a| pollster::block_on(a.request_device(&Default::default())).map_err(|e| e.to_string()));
     match opened {
         Ok(opened) => Some(opened),
         Err(error) if wanted == "require" => panic!("GPU_TESTS=require, but {error}"),
@@ -145,12 +127,7 @@ fn run(
     };
     let size = 4 * count as u64;
     let buffer = |usage| {
-        device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size,
-            usage,
-            mapped_at_creation: false,
-        })
+        device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
     };
     let y = buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC);
     let back = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
@@ -169,10 +146,7 @@ fn run(
     let buffers = [storage(&packed.quants), storage(&packed.scales), y.clone()];
     let entries: Vec<_> = (0..)
         .zip(&buffers)
-        .map(|(binding, b)| wgpu::BindGroupEntry {
-            binding,
-            resource: b.as_entire_binding(),
-        })
+        .map(|(binding, b)| wgpu::BindGroupEntry { binding, resource: b.as_entire_binding() })
         .collect();
     let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: None,
@@ -188,12 +162,8 @@ fn run(
     }
     encoder.copy_buffer_to_buffer(&y, 0, &back, 0, size);
     queue.submit([encoder.finish()]);
-    back.map_async(wgpu::MapMode::Read, .., |result| {
-        result.expect("the buffer is not mapped yet")
-    });
-    device
-        .poll(wgpu::PollType::wait_indefinitely())
-        .expect("the device finishes");
+    back.map_async(wgpu::MapMode::Read, .., |result| result.expect("the buffer is not mapped yet"));
+    device.poll(wgpu::PollType::wait_indefinitely()).expect("the device finishes");
     let view = back.get_mapped_range(..).expect("the buffer is mapped");
     bytemuck::cast_slice(&view).to_vec()
 }

@@ -9,18 +9,13 @@ use proptest::prelude::*;
 
 /// The bytes of `tests/golden/quant/NAME`.
 pub fn golden(name: &str) -> Vec<u8> {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/golden/quant", name]
-        .iter()
-        .collect();
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/golden/quant", name].iter().collect();
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The f32 values of `tests/golden/quant/NAME`.
 pub fn golden_f32(name: &str) -> Vec<f32> {
-    golden(name)
-        .chunks_exact(4)
-        .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
-        .collect()
+    golden(name).chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
 }
 
 fn decoded(quant: Quant, bytes: &[u8]) -> Vec<f32> {
@@ -58,14 +53,7 @@ fn decodes_as_the_gguf_package_does() {
 #[test]
 fn encodes_as_the_gguf_package_does() {
     let weights = golden_f32("weights.f32");
-    for quant in [
-        Quant::Bf16,
-        Quant::Q4_0,
-        Quant::Q4_1,
-        Quant::Q5_0,
-        Quant::Q5_1,
-        Quant::Q8_0,
-    ] {
+    for quant in [Quant::Bf16, Quant::Q4_0, Quant::Q4_1, Quant::Q5_0, Quant::Q5_1, Quant::Q8_0] {
         let found = encoded(quant, &weights);
         let expected = golden(&format!("{quant}.encoded"));
         assert_eq!(found.len(), expected.len(), "{quant}");
@@ -84,15 +72,9 @@ fn encodes_as_the_gguf_package_does() {
 #[test]
 fn half_floats_are_read_and_rounded_as_ieee_says() {
     let bytes = [0x00, 0x3C, 0x00, 0xC0, 0x01, 0x00, 0xFF, 0x7B];
-    assert_eq!(
-        decoded(Quant::F16, &bytes),
-        [1.0, -2.0, 2.0f32.powi(-24), 65504.0]
-    );
+    assert_eq!(decoded(Quant::F16, &bytes), [1.0, -2.0, 2.0f32.powi(-24), 65504.0]);
     // 1 + 2^-11 lies half way between two halves; the even one is 1.
-    assert_eq!(
-        encoded(Quant::F16, &[1.0 + 2.0f32.powi(-11), 65504.0]),
-        [0x00, 0x3C, 0xFF, 0x7B]
-    );
+    assert_eq!(encoded(Quant::F16, &[1.0 + 2.0f32.powi(-11), 65504.0]), [0x00, 0x3C, 0xFF, 0x7B]);
     assert_eq!(encoded(Quant::F32, &[1.5]), 1.5f32.to_le_bytes());
     assert_eq!(decoded(Quant::F32, &(-0.1f32).to_le_bytes()), [-0.1]);
 }
@@ -120,14 +102,8 @@ fn errors_of_normal_weights_stay_below_the_step_size() {
     for (quant, bound) in bounds {
         let error = relative_error(&decoded(quant, &encoded(quant, weights)), weights);
         println!("{quant}: relative error {error:.4}");
-        assert!(
-            error <= bound,
-            "{quant}: relative error {error}, allowed {bound}"
-        );
-        assert!(
-            error >= bound * 0.5,
-            "{quant}: relative error {error} makes {bound} a loose bound"
-        );
+        assert!(error <= bound, "{quant}: relative error {error}, allowed {bound}");
+        assert!(error >= bound * 0.5, "{quant}: relative error {error} makes {bound} a loose bound");
     }
 }
 

@@ -14,21 +14,13 @@ use serde_json::Value;
 const LOGIT_TOLERANCE: f32 = 1e-4;
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/tiny")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny").join(name)
 }
 
 fn floats(file: &SafeTensors<'_>, name: &str) -> Option<Vec<f32>> {
     let tensor = file.tensor(name).ok()?;
     assert_eq!(tensor.dtype(), safetensors::Dtype::F32, "{name}");
-    Some(
-        tensor
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect(),
-    )
+    Some(tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 
 /// Reads a Hugging Face directory without the library's own loader, which has its own tests.
@@ -42,17 +34,14 @@ fn load(directory: &Path) -> Model {
     let hidden = count("hidden_size").expect("hidden");
     let head_dim = count("head_dim").unwrap_or(hidden / heads);
     let rope = &config["rope_parameters"];
-    let mut frequencies =
-        inverse_frequencies(head_dim, number(rope, "rope_theta").expect("theta") as f32);
+    let mut frequencies = inverse_frequencies(head_dim, number(rope, "rope_theta").expect("theta") as f32);
     if rope["rope_type"] == "llama3" {
         frequencies = llama3_scaled(
             &frequencies,
             number(rope, "factor").expect("factor") as f32,
             number(rope, "low_freq_factor").expect("low") as f32,
             number(rope, "high_freq_factor").expect("high") as f32,
-            rope["original_max_position_embeddings"]
-                .as_u64()
-                .expect("context") as usize,
+            rope["original_max_position_embeddings"].as_u64().expect("context") as usize,
         );
     }
 
@@ -92,9 +81,7 @@ fn load(directory: &Path) -> Model {
             inverse_frequencies: frequencies,
         },
         embed: get("model.embed_tokens.weight".into()),
-        layers: (0..count("num_hidden_layers").expect("layers"))
-            .map(layer)
-            .collect(),
+        layers: (0..count("num_hidden_layers").expect("layers")).map(layer).collect(),
         norm: get("model.norm.weight".into()),
         head: floats(&file, "lm_head.weight"),
     }
@@ -114,21 +101,11 @@ fn agrees_with_pytorch(name: &str) {
     let expected = floats(&file, "logits").expect("logits");
     let found = load(&directory).logits(&ids);
     assert_eq!(found.len(), expected.len());
-    let worst = found
-        .iter()
-        .zip(&expected)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max);
+    let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let largest = expected.iter().fold(0f32, |a, b| a.max(b.abs()));
     println!("{name}: worst difference {worst:e}, largest logit {largest}");
-    assert!(
-        largest > 0.1,
-        "{name}: logits too small for the tolerance to mean anything"
-    );
-    assert!(
-        worst <= LOGIT_TOLERANCE,
-        "{name}: worst difference {worst:e}"
-    );
+    assert!(largest > 0.1, "{name}: logits too small for the tolerance to mean anything");
+    assert!(worst <= LOGIT_TOLERANCE, "{name}: worst difference {worst:e}");
 }
 
 #[test]

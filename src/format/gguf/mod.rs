@@ -93,9 +93,7 @@ impl Gguf {
 
     /// All metadata, in the file's order.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.keys
-            .iter()
-            .map(|key| (key.as_str(), &self.entries[key].value))
+        self.keys.iter().map(|key| (key.as_str(), &self.entries[key].value))
     }
 
     /// The value of `key`, whatever its type.
@@ -105,12 +103,7 @@ impl Gguf {
 
     /// An error about the value of `key`, with its place in the file.
     pub fn bad(&self, key: &str, rule: impl Into<String>) -> LoadError {
-        LoadError::metadata(
-            &self.path,
-            key,
-            self.entry(key).map(|entry| entry.offset),
-            rule,
-        )
+        LoadError::metadata(&self.path, key, self.entry(key).map(|entry| entry.offset), rule)
     }
 
     fn typed<'a, T>(
@@ -182,9 +175,7 @@ impl Gguf {
     ///
     /// [`LoadError::Metadata`] if the value is no integer of 0 to 2^32 - 1.
     pub fn token(&self, key: &str) -> Result<Option<u32>, LoadError> {
-        self.typed(key, "a token id", |value| {
-            u32::try_from(value.as_integer()?).ok()
-        })
+        self.typed(key, "a token id", |value| u32::try_from(value.as_integer()?).ok())
     }
 
     /// A finite number, of any float or integer type.
@@ -194,10 +185,7 @@ impl Gguf {
     /// [`LoadError::Metadata`] if the value has another type, is infinite or NaN.
     pub fn float(&self, key: &str) -> Result<Option<f32>, LoadError> {
         self.typed(key, "a finite number", |value| {
-            value
-                .as_float()
-                .map(|float| float as f32)
-                .filter(|float| float.is_finite())
+            value.as_float().map(|float| float as f32).filter(|float| float.is_finite())
         })
     }
 
@@ -233,10 +221,9 @@ impl Gguf {
     pub fn integers(&self, key: &str) -> Result<Option<Vec<i32>>, LoadError> {
         self.typed(key, "an array of i32", |value| match value {
             Value::Array(Array::I32(integers)) => Some(integers.clone()),
-            Value::Array(Array::U32(integers)) => integers
-                .iter()
-                .map(|integer| i32::try_from(*integer).ok())
-                .collect(),
+            Value::Array(Array::U32(integers)) => {
+                integers.iter().map(|integer| i32::try_from(*integer).ok()).collect()
+            }
             _ => None,
         })
     }

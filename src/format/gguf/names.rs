@@ -1,11 +1,8 @@
 //! From the tensor names of GGUF files to those of Hugging Face checkpoints.
 
 /// Names outside the layers.
-const GLOBAL: &[(&str, &str)] = &[
-    ("token_embd.", "model.embed_tokens."),
-    ("output_norm.", "model.norm."),
-    ("output.", "lm_head."),
-];
+const GLOBAL: &[(&str, &str)] =
+    &[("token_embd.", "model.embed_tokens."), ("output_norm.", "model.norm."), ("output.", "lm_head.")];
 
 /// Names inside `blk.N.` and `model.layers.N.`.
 const LAYER: &[(&str, &str)] = &[
@@ -25,13 +22,8 @@ const LAYER: &[(&str, &str)] = &[
 /// The Hugging Face name of GGUF tensor `name`; a name without a counterpart, such as
 /// `rope_freqs.weight`, stays as it is.
 pub(super) fn canonical(name: &str) -> String {
-    let renamed = match name
-        .strip_prefix("blk.")
-        .and_then(|rest| rest.split_once('.'))
-    {
-        Some((layer, rest)) => {
-            rename(rest, LAYER).map(|rest| format!("model.layers.{layer}.{rest}"))
-        }
+    let renamed = match name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+        Some((layer, rest)) => rename(rest, LAYER).map(|rest| format!("model.layers.{layer}.{rest}")),
         None => rename(name, GLOBAL),
     };
     renamed.unwrap_or_else(|| name.to_owned())
@@ -40,15 +32,11 @@ pub(super) fn canonical(name: &str) -> String {
 /// Whether llama.cpp's converter reordered the rows of `name` for interleaved rotary embedding,
 /// as it does for the queries and keys of the architecture it calls `llama`.
 pub(super) fn rope_permuted(architecture: Option<&str>, name: &str) -> bool {
-    let part = name
-        .strip_prefix("blk.")
-        .and_then(|rest| rest.split_once('.'));
+    let part = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
     architecture == Some("llama")
         && part.is_some_and(|(_, rest)| rest.starts_with("attn_q.") || rest.starts_with("attn_k."))
 }
 
 fn rename(name: &str, table: &[(&str, &str)]) -> Option<String> {
-    table
-        .iter()
-        .find_map(|(gguf, hf)| Some(format!("{hf}{}", name.strip_prefix(gguf)?)))
+    table.iter().find_map(|(gguf, hf)| Some(format!("{hf}{}", name.strip_prefix(gguf)?)))
 }

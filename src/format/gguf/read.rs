@@ -88,10 +88,7 @@ fn alignment(gguf: &Gguf) -> Result<usize, LoadError> {
     };
     valid.ok_or_else(|| {
         let found = entry.value.describe();
-        gguf.bad(
-            KEY,
-            format!("must be a power of two up to {MAX_ALIGNMENT} as u32, found {found}"),
-        )
+        gguf.bad(KEY, format!("must be a power of two up to {MAX_ALIGNMENT} as u32, found {found}"))
     })
 }
 
@@ -127,10 +124,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn fixed<const N: usize>(&mut self, what: &str) -> Result<[u8; N], LoadError> {
-        Ok(self
-            .take(N, what)?
-            .try_into()
-            .expect("take returns as many bytes as asked for"))
+        Ok(self.take(N, what)?.try_into().expect("take returns as many bytes as asked for"))
     }
 
     fn u32(&mut self, what: &str) -> Result<u32, LoadError> {
@@ -183,13 +177,7 @@ impl<'a> Cursor<'a> {
             }
             other => other,
         })?;
-        if !gguf.insert(
-            key,
-            Entry {
-                offset: offset as u64,
-                value,
-            },
-        ) {
+        if !gguf.insert(key, Entry { offset: offset as u64, value }) {
             return Err(LoadError::metadata(
                 self.path,
                 key,
@@ -236,9 +224,7 @@ impl<'a> Cursor<'a> {
         let count = self.count("array elements", MAX_ARRAY, N)?;
         let bytes = self.take(count * N, "an array")?;
         let chunks = bytes.chunks_exact(N);
-        Ok(chunks
-            .map(|c| read(c.try_into().expect("chunks_exact gives N bytes")))
-            .collect())
+        Ok(chunks.map(|c| read(c.try_into().expect("chunks_exact gives N bytes"))).collect())
     }
 
     /// An array at nesting level `depth`, the outermost being 1.
@@ -295,9 +281,7 @@ impl<'a> Cursor<'a> {
         // The data starts at the next multiple of the alignment, counted from the file's start.
         let data = self.at.next_multiple_of(alignment);
         for (tensor, field) in &mut tensors {
-            let end = data
-                .checked_add(tensor.start)
-                .and_then(|start| start.checked_add(tensor.len));
+            let end = data.checked_add(tensor.start).and_then(|start| start.checked_add(tensor.len));
             if end.is_none_or(|end| end > self.bytes.len()) {
                 let rule = format!(
                     "its {} bytes at offset {} of the data, which starts at byte {data}, reach past \
@@ -306,12 +290,7 @@ impl<'a> Cursor<'a> {
                     tensor.start,
                     self.bytes.len()
                 );
-                return Err(LoadError::tensor(
-                    self.path,
-                    &tensor.source_name,
-                    *field,
-                    rule,
-                ));
+                return Err(LoadError::tensor(self.path, &tensor.source_name, *field, rule));
             }
             tensor.start += data;
         }
@@ -321,12 +300,7 @@ impl<'a> Cursor<'a> {
             let (first, (second, field)) = (&tensors[pair[0]].0, &tensors[pair[1]]);
             if first.start + first.len > second.start {
                 let rule = format!("its data overlaps that of `{}`", first.source_name);
-                return Err(LoadError::tensor(
-                    self.path,
-                    &second.source_name,
-                    *field,
-                    rule,
-                ));
+                return Err(LoadError::tensor(self.path, &second.source_name, *field, rule));
             }
         }
         Ok(tensors.into_iter().map(|(tensor, _)| tensor).collect())
@@ -353,10 +327,7 @@ impl<'a> Cursor<'a> {
         let field = self.at;
         let axes = self.u32("a tensor's number of axes")?;
         if axes == 0 || axes > MAX_AXES {
-            return fail(
-                field,
-                format!("it has {axes} axes, 1 to {MAX_AXES} are allowed"),
-            );
+            return fail(field, format!("it has {axes} axes, 1 to {MAX_AXES} are allowed"));
         }
         let mut shape = Vec::with_capacity(axes as usize);
         for _ in 0..axes {
@@ -370,38 +341,25 @@ impl<'a> Cursor<'a> {
         let field = self.at;
         let type_id = self.u32("a tensor's type")?;
         let Some(quant) = Quant::from_ggml(type_id) else {
-            let known = Quant::ALL
-                .iter()
-                .map(|quant| quant.name())
-                .collect::<Vec<_>>()
-                .join(" ");
+            let known = Quant::ALL.iter().map(|quant| quant.name()).collect::<Vec<_>>().join(" ");
             let rule = format!("its type is ggml number {type_id}, which is not one of {known}");
             return fail(field, rule);
         };
         let Some(row_bytes) = quant.row_bytes(shape[0]) else {
             let block = quant.block_weights();
-            let rule = format!(
-                "its rows of {} do not fill {quant} blocks of {block}",
-                shape[0]
-            );
+            let rule = format!("its rows of {} do not fill {quant} blocks of {block}", shape[0]);
             return fail(field, rule);
         };
-        let len = shape[1..]
-            .iter()
-            .try_fold(row_bytes, |bytes, axis| bytes.checked_mul(*axis));
+        let len = shape[1..].iter().try_fold(row_bytes, |bytes, axis| bytes.checked_mul(*axis));
         let Some(len) = len else {
-            return fail(
-                field,
-                format!("its size in bytes overflows: shape {shape:?}"),
-            );
+            return fail(field, format!("its size in bytes overflows: shape {shape:?}"));
         };
         let field = self.at;
         let offset = self.u64("a tensor's offset")?;
         let start = match usize::try_from(offset) {
             Ok(start) if start.is_multiple_of(alignment) => start,
             _ => {
-                let rule =
-                    format!("its offset {offset} is no multiple of the alignment {alignment}");
+                let rule = format!("its offset {offset} is no multiple of the alignment {alignment}");
                 return fail(field, rule);
             }
         };
@@ -410,16 +368,7 @@ impl<'a> Cursor<'a> {
         let rope_permuted = names::rope_permuted(architecture, name);
         let source_name = name.to_owned();
         let name = canonical;
-        let info = TensorInfo {
-            name,
-            source_name,
-            shape,
-            quant,
-            rope_permuted,
-            file: 0,
-            start,
-            len,
-        };
+        let info = TensorInfo { name, source_name, shape, quant, rope_permuted, file: 0, start, len };
         Ok((info, field))
     }
 }

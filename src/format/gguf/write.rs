@@ -71,12 +71,8 @@ impl GgufWriter {
     /// [`io::ErrorKind::InvalidInput`] if the name is taken, or the shape is empty or does not fill
     /// whole blocks of `quant`.
     pub fn declare(&mut self, name: &str, shape: &[usize], quant: Quant) -> io::Result<()> {
-        let invalid = |rule: &str| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("tensor `{name}` {rule}"),
-            )
-        };
+        let invalid =
+            |rule: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("tensor `{name}` {rule}"));
         if self.tensors.iter().any(|tensor| tensor.name == name) {
             return Err(invalid("is declared twice"));
         }
@@ -86,18 +82,9 @@ impl GgufWriter {
         }
         let len = quant
             .row_bytes(*cols)
-            .and_then(|row| {
-                outer
-                    .iter()
-                    .try_fold(row, |bytes, axis| bytes.checked_mul(*axis))
-            })
+            .and_then(|row| outer.iter().try_fold(row, |bytes, axis| bytes.checked_mul(*axis)))
             .ok_or_else(|| invalid(&format!("of shape {shape:?} does not fill {quant} blocks")))?;
-        self.tensors.push(Declared {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            quant,
-            len,
-        });
+        self.tensors.push(Declared { name: name.to_owned(), shape: shape.to_vec(), quant, len });
         Ok(())
     }
 
@@ -108,11 +95,7 @@ impl GgufWriter {
     /// Whatever writing to `out` returns, and [`io::ErrorKind::InvalidInput`] for a
     /// `general.alignment` that is no power of two.
     pub fn start<W: Write>(self, mut out: W) -> io::Result<GgufBody<W>> {
-        let alignment = match self
-            .entries
-            .iter()
-            .find(|(key, _)| key == "general.alignment")
-        {
+        let alignment = match self.entries.iter().find(|(key, _)| key == "general.alignment") {
             None => DEFAULT_ALIGNMENT,
             Some((_, Value::U32(alignment))) if alignment.is_power_of_two() => *alignment as usize,
             Some(_) => {
@@ -143,11 +126,7 @@ impl GgufWriter {
         }
         header.resize(header.len().next_multiple_of(alignment), 0);
         out.write_all(&header)?;
-        Ok(GgufBody {
-            out,
-            tensors: self.tensors.into_iter(),
-            alignment,
-        })
+        Ok(GgufBody { out, tensors: self.tensors.into_iter(), alignment })
     }
 }
 
@@ -165,9 +144,7 @@ impl<W: Write> GgufBody<W> {
         };
         if bytes.len() != tensor.len {
             let (name, len, found) = (tensor.name, tensor.len, bytes.len());
-            return invalid(format!(
-                "tensor `{name}` was declared with {len} bytes, not {found}"
-            ));
+            return invalid(format!("tensor `{name}` was declared with {len} bytes, not {found}"));
         }
         self.out.write_all(bytes)?;
         let padding = tensor.len.next_multiple_of(self.alignment) - tensor.len;

@@ -1,8 +1,6 @@
 //! The configuration in a GGUF file's metadata.
 
-use super::{
-    Architecture, ModelConfig, OUTPUT, RopeConfig, RopeScaling, embedding_rows, has_layer_tensor,
-};
+use super::{Architecture, ModelConfig, OUTPUT, RopeConfig, RopeScaling, embedding_rows, has_layer_tensor};
 use crate::format::gguf::{Array, Gguf, Value};
 use crate::format::{Checkpoint, LoadError};
 use crate::quant::Quant;
@@ -26,10 +24,7 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
         }
     };
     let key = |suffix: &str| format!("{name}.{suffix}");
-    if let Some(experts) = gguf
-        .count(&key("expert_count"))?
-        .filter(|experts| *experts > 0)
-    {
+    if let Some(experts) = gguf.count(&key("expert_count"))?.filter(|experts| *experts > 0) {
         return Err(LoadError::unsupported(
             gguf.path(),
             format!("it is a mixture of {experts} experts"),
@@ -38,9 +33,7 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
     }
     let hidden = gguf.need_count(&key("embedding_length"))?;
     let heads = gguf.need_count(&key("attention.head_count"))?;
-    let kv_heads = gguf
-        .count(&key("attention.head_count_kv"))?
-        .unwrap_or(heads);
+    let kv_heads = gguf.count(&key("attention.head_count_kv"))?.unwrap_or(heads);
     let head_dim = match gguf.count(&key("attention.key_length"))? {
         Some(head_dim) => head_dim,
         None if heads > 0 && hidden % heads == 0 => hidden / heads,
@@ -71,9 +64,7 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
         norm_eps: gguf.need_float(&key("attention.layer_norm_rms_epsilon"))?,
         rope: rope(checkpoint, gguf, name)?,
         context: gguf.need_count(&key("context_length"))?,
-        sliding_window: gguf
-            .count(&key("attention.sliding_window"))?
-            .filter(|window| *window > 0),
+        sliding_window: gguf.count(&key("attention.sliding_window"))?.filter(|window| *window > 0),
         tied: checkpoint.tensor(OUTPUT).is_none(),
         attention_bias: has_layer_tensor(checkpoint, "self_attn.q_proj.bias"),
         qk_norm: has_layer_tensor(checkpoint, "self_attn.q_norm.weight"),
@@ -139,10 +130,7 @@ fn ends(gguf: &Gguf, vocab: usize) -> Result<Vec<u32>, LoadError> {
     // A vocabulary of another size than the embedding belongs to another model.
     match gguf.value("tokenizer.ggml.tokens") {
         Some(Value::Array(Array::String(tokens))) if tokens.len() > vocab => {
-            let rule = format!(
-                "has {} tokens, but the embedding has {vocab} rows",
-                tokens.len()
-            );
+            let rule = format!("has {} tokens, but the embedding has {vocab} rows", tokens.len());
             Err(gguf.bad("tokenizer.ggml.tokens", rule))
         }
         _ => Ok(ends),

@@ -17,11 +17,7 @@ struct Object<'a> {
 
 pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig, LoadError> {
     let path: PathBuf = checkpoint.path().join("config.json");
-    let config = Object {
-        path: &path,
-        prefix: String::new(),
-        json,
-    };
+    let config = Object { path: &path, prefix: String::new(), json };
     let architecture = match config.need("model_type", config.text("model_type")?)? {
         "llama" | "mistral" => Architecture::Llama,
         "qwen2" => Architecture::Qwen2,
@@ -76,13 +72,8 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
 
 /// Refuses variants whose arithmetic differs from the plain architecture's.
 fn refuse_variants(config: &Object) -> Result<(), LoadError> {
-    let refuse = |what: String| {
-        Err(LoadError::unsupported(
-            config.path,
-            what,
-            "use a model without that variation",
-        ))
-    };
+    let refuse =
+        |what: String| Err(LoadError::unsupported(config.path, what, "use a model without that variation"));
     match config.text("hidden_act")? {
         None | Some("silu" | "swish") => {}
         Some(other) => return refuse(format!("its hidden_act is {other:?}, only silu is known")),
@@ -109,15 +100,9 @@ fn rope(config: &Object) -> Result<RopeConfig, LoadError> {
     let plain = config.float("rope_theta")?;
     let Some(parameters) = parameters else {
         let theta = plain.unwrap_or(10_000.0);
-        return Ok(RopeConfig {
-            theta,
-            scaling: RopeScaling::None,
-        });
+        return Ok(RopeConfig { theta, scaling: RopeScaling::None });
     };
-    let theta = parameters
-        .float("rope_theta")?
-        .or(plain)
-        .unwrap_or(10_000.0);
+    let theta = parameters.float("rope_theta")?.or(plain).unwrap_or(10_000.0);
     // `type` is the older name of `rope_type`.
     let kind = match parameters.text("rope_type")? {
         Some(kind) => Some(kind),
@@ -126,9 +111,7 @@ fn rope(config: &Object) -> Result<RopeConfig, LoadError> {
     let need = |key: &str| parameters.need(key, parameters.float(key)?);
     let scaling = match kind {
         None | Some("default") => RopeScaling::None,
-        Some("linear") => RopeScaling::Linear {
-            factor: need("factor")?,
-        },
+        Some("linear") => RopeScaling::Linear { factor: need("factor")? },
         Some("llama3") => RopeScaling::Llama3 {
             factor: need("factor")?,
             low_freq_factor: need("low_freq_factor")?,
@@ -160,10 +143,7 @@ fn sliding_window(
         return Ok(None);
     }
     let sliding = match config.get("layer_types").and_then(Value::as_array) {
-        Some(types) => types
-            .iter()
-            .filter(|kind| **kind == "sliding_attention")
-            .count(),
+        Some(types) => types.iter().filter(|kind| **kind == "sliding_attention").count(),
         // Qwen slides from layer max_window_layers on, 28 by transformers' default.
         None if qwen => layers.saturating_sub(config.count("max_window_layers")?.unwrap_or(28)),
         None => layers,
@@ -185,11 +165,7 @@ fn ends(checkpoint: &Checkpoint, config: &Object) -> Result<Vec<u32>, LoadError>
     const GENERATION: &str = "generation_config.json";
     if let Some(json) = checkpoint.json_beside(GENERATION)? {
         let path = checkpoint.path().join(GENERATION);
-        let generation = Object {
-            path: &path,
-            prefix: String::new(),
-            json: &json,
-        };
+        let generation = Object { path: &path, prefix: String::new(), json: &json };
         for id in generation.tokens("eos_token_id")? {
             if !ends.contains(&id) {
                 ends.push(id);
@@ -241,9 +217,7 @@ impl<'a> Object<'a> {
     }
 
     fn count(&self, key: &str) -> Result<Option<usize>, LoadError> {
-        self.typed(key, "a whole number that is not negative", |value| {
-            usize::try_from(value.as_u64()?).ok()
-        })
+        self.typed(key, "a whole number that is not negative", |value| usize::try_from(value.as_u64()?).ok())
     }
 
     fn need_count(&self, key: &str) -> Result<usize, LoadError> {
@@ -252,10 +226,7 @@ impl<'a> Object<'a> {
 
     fn float(&self, key: &str) -> Result<Option<f32>, LoadError> {
         self.typed(key, "a number", |value| {
-            value
-                .as_f64()
-                .map(|float| float as f32)
-                .filter(|float| float.is_finite())
+            value.as_f64().map(|float| float as f32).filter(|float| float.is_finite())
         })
     }
 
@@ -266,18 +237,12 @@ impl<'a> Object<'a> {
             Value::Array(ids) => ids.iter().map(id).collect(),
             other => id(other).map(|id| vec![id]),
         };
-        Ok(self
-            .typed(key, "a token id or a list of them", read)?
-            .unwrap_or_default())
+        Ok(self.typed(key, "a token id or a list of them", read)?.unwrap_or_default())
     }
 
     fn object(&self, key: &str) -> Result<Option<Object<'a>>, LoadError> {
         let json = self.typed(key, "an object", |value| value.is_object().then_some(value))?;
         let prefix = format!("{}{key}.", self.prefix);
-        Ok(json.map(|json| Object {
-            path: self.path,
-            prefix,
-            json,
-        }))
+        Ok(json.map(|json| Object { path: self.path, prefix, json }))
     }
 }

@@ -1,0 +1,385 @@
+//! Model configurations from both sources, and the values they refuse.
+
+use parr::format::gguf::{Array, Value};
+use parr::format::{Checkpoint, LoadError};
+use parr::model::config::{Architecture, ModelConfig, RopeConfig, RopeScaling};
+use parr::quant::Quant;
+use serde_json::{Value as Json, json};
+
+use super::{check_message, tiny};
+
+fn read(folder: &std::path::Path) -> Result<ModelConfig, LoadError> {
+    ModelConfig::from_checkpoint(&Checkpoint::open(folder)?)
+}
+
+/// Reads tiny model `name` after `edit` has changed its `config.json`.
+fn edited(name: &str, edit: impl FnOnce(&mut Json)) -> Result<ModelConfig, LoadError> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(tiny(name).join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
+    let text = std::fs::read_to_string(tiny(name).join("config.json")).unwrap();
+    let mut config: Json = serde_json::from_str(&text).unwrap();
+    edit(&mut config);
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    read(folder.path())
+}
+
+fn set(key: &'static str, value: Json) -> impl FnOnce(&mut Json) {
+    move |config| config[key] = value
+}
+
+#[test]
+fn tiny_models_are_read_whole() {
+    let expected = ModelConfig {
+        architecture: Architecture::Llama,
+        vocab: 512,
+        hidden: 64,
+        layers: 3,
+        heads: 4,
+        kv_heads: 4,
+        head_dim: 16,
+        ffn: 160,
+        norm_eps: 1e-6,
+        rope: RopeConfig { theta: 10_000.0, scaling: RopeScaling::None },
+        context: 512,
+        sliding_window: None,
+        tied: false,
+        attention_bias: false,
+        qk_norm: false,
+        bos: Some(1),
+        eos: vec![2],
+    };
+    assert_eq!(read(&tiny("llama-mha-untied")).unwrap(), expected);
+    let scaling = RopeScaling::Llama3 {
+        factor: 8.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_context: 64,
+    };
+    let llama3 = ModelConfig {
+        heads: 8,
+        kv_heads: 2,
+        tied: true,
+        rope: RopeConfig { theta: 500_000.0, scaling },
+        ..expected.clone()
+    };
+    assert_eq!(read(&tiny("llama3-rope-gqa")).unwrap(), llama3);
+    let qwen2 = ModelConfig {
+        architecture: Architecture::Qwen2,
+        kv_heads: 2,
+        tied: true,
+        attention_bias: true,
+        ..expected
+    };
+    assert_eq!(read(&tiny("qwen2-bias")).unwrap(), qwen2);
+}
+
+#[test]
+fn older_rope_keys_mean_the_same() {
+    let new = edited("llama3-rope-gqa", |_| ()).unwrap();
+    for kind in ["rope_type", "type"] {
+        let old = edited("llama3-rope-gqa", |config| {
+            let mut parameters = config.as_object_mut().unwrap().remove("rope_parameters").unwrap();
+            config["rope_theta"] = parameters.as_object_mut().unwrap().remove("rope_theta").unwrap();
+            parameters[kind] = parameters.as_object_mut().unwrap().remove("rope_type").unwrap();
+            config["rope_scaling"] = parameters;
+        });
+        assert_eq!(old.unwrap(), new);
+    }
+    let linear = edited("llama3-rope-gqa", |config| {
+        config["rope_parameters"] = Json::Null;
+        config["rope_scaling"] = json!({"type": "linear", "factor": 4.0});
+    });
+    let expected = RopeConfig { theta: 10_000.0, scaling: RopeScaling::Linear { factor: 4.0 } };
+    assert_eq!(linear.unwrap().rope, expected);
+}
+
+#[test]
+fn defaults_are_those_of_transformers() {
+    let config = edited("llama-mha-untied", |config| {
+        for key in ["head_dim", "num_key_value_heads", "vocab_size", "rope_parameters", "rms_norm_eps"] {
+            config.as_object_mut().unwrap().remove(key);
+        }
+    });
+    assert_eq!(config.unwrap(), read(&tiny("llama-mha-untied")).unwrap());
+    let untied = |config: &mut Json| drop(config.as_object_mut().unwrap().remove("tie_word_embeddings"));
+    assert!(!edited("llama-mha-untied", untied).unwrap().tied);
+}
+
+#[test]
+fn sliding_windows_depend_on_the_family() {
+    let mistral = |config: &mut Json| {
+        config["model_type"] = json!("mistral");
+        config["sliding_window"] = json!(64);
+    };
+    let config = edited("llama-mha-untied", mistral).unwrap();
+    assert_eq!((config.architecture, config.sliding_window), (Architecture::Llama, Some(64)));
+
+    let qwen = |edit: fn(&mut Json)| {
+        edited("qwen2-bias", move |config| {
+            config["sliding_window"] = json!(64);
+            config["use_sliding_window"] = json!(true);
+            config.as_object_mut().unwrap().remove("layer_types");
+            edit(config);
+        })
+    };
+    assert_eq!(qwen(|c| c["use_sliding_window"] = json!(false)).unwrap().sliding_window, None);
+    assert_eq!(qwen(|c| c["max_window_layers"] = json!(3)).unwrap().sliding_window, None);
+    assert_eq!(qwen(|c| c["max_window_layers"] = json!(0)).unwrap().sliding_window, Some(64));
+    let mixed = qwen(|c| c["max_window_layers"] = json!(1)).unwrap_err().to_string();
+    assert!(mixed.contains("2 of its 3 layers"), "{mixed}");
+    let types = qwen(|c| c["layer_types"] = json!(vec!["sliding_attention"; 3])).unwrap();
+    assert_eq!(types.sliding_window, Some(64));
+}
+
+#[test]
+fn end_tokens_come_from_both_files() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(tiny("qwen2-bias").join(name), folder.path().join(name)).unwrap();
+    }
+    let generation = folder.path().join("generation_config.json");
+    std::fs::write(&generation, r#"{"eos_token_id": [2, 7]}"#).unwrap();
+    assert_eq!(read(folder.path()).unwrap().eos, [2, 7]);
+    std::fs::write(&generation, r#"{"eos_token_id": "two"}"#).unwrap();
+    let error = read(folder.path()).unwrap_err();
+    check_message("eos", &error, &generation, &["`eos_token_id`", "a token id", "\"two\""]);
+}
+
+#[test]
+fn senseless_configurations_are_refused() {
+    type Edit = (&'static str, Json, &'static [&'static str]);
+    let cases: Vec<Edit> = vec![
+        ("model_type", json!("gpt2"), &["config.json", "\"gpt2\"", "llama"]),
+        ("model_type", Json::Null, &["config.json", "`model_type` is missing"]),
+        ("model_type", json!(5), &["`model_type` must be a string, found 5"]),
+        ("hidden_size", json!(-64), &["`hidden_size` must be a whole number", "-64"]),
+        ("hidden_size", json!(64.5), &["`hidden_size` must be a whole number", "64.5"]),
+        ("hidden_size", json!(65), &["`model.embed_tokens.weight`", "[512, 64]", "[512, 65]"]),
+        ("num_hidden_layers", json!(0), &["`layers` is 0"]),
+        ("num_hidden_layers", json!(1u64 << 40), &["`layers` is 1099511627776", "4096"]),
+        ("num_attention_heads", Json::Null, &["`num_attention_heads` is missing"]),
+        ("num_key_value_heads", json!(3), &["`kv_heads` is 3", "4 heads"]),
+        ("num_key_value_heads", json!(0), &["`kv_heads` is 0"]),
+        ("head_dim", json!(15), &["`head_dim` is 15", "even"]),
+        ("head_dim", json!(u64::MAX), &["`head_dim` is 18446744073709551615"]),
+        ("intermediate_size", json!(0), &["`ffn` is 0"]),
+        ("vocab_size", json!(500), &["`model.embed_tokens.weight`", "[500, 64]"]),
+        ("rms_norm_eps", json!(2.0), &["`norm_eps` is 2"]),
+        ("rms_norm_eps", json!("small"), &["`rms_norm_eps` must be a number", "\"small\""]),
+        ("max_position_embeddings", json!(0), &["`context` is 0"]),
+        ("hidden_act", json!("gelu"), &["hidden_act", "\"gelu\"", "silu"]),
+        ("mlp_bias", json!(true), &["mlp_bias"]),
+        ("partial_rotary_factor", json!(0.5), &["rotates only 0.5"]),
+        ("quantization_config", json!({"bits": 4}), &["quantization_config"]),
+        ("sliding_window", json!(0), &["`sliding_window` is 0"]),
+        ("bos_token_id", json!(512), &["`bos` is token 512"]),
+        ("eos_token_id", json!([2, 5000]), &["`eos` is token 5000"]),
+        ("eos_token_id", json!([2, -1]), &["`eos_token_id` must be a token id"]),
+        ("rope_parameters", json!([1]), &["`rope_parameters` must be an object"]),
+        ("rope_parameters", json!({"rope_type": "yarn"}), &["rope scaling is \"yarn\""]),
+        ("rope_parameters", json!({"rope_type": "linear"}), &["`rope_parameters.factor` is missing"]),
+        ("rope_parameters", json!({"rope_type": "linear", "factor": 0}), &["`rope scaling factor` is 0"]),
+        ("rope_parameters", json!({"rope_theta": 0.5}), &["`rope theta` is 0.5"]),
+        (
+            "rope_parameters",
+            json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1,
+                   "original_max_position_embeddings": 64}),
+            &["`rope scaling`", "low_freq_factor < high_freq_factor"],
+        ),
+    ];
+    for (key, value, says) in cases {
+        let message = edited("llama-mha-untied", set(key, value)).expect_err(key).to_string();
+        for part in says {
+            assert!(message.contains(part), "{key}: does not say {part:?}: {message}");
+        }
+    }
+}
+
+#[test]
+fn tensors_that_the_family_needs_are_missed_by_name() {
+    let error = edited("llama3-rope-gqa", set("tie_word_embeddings", json!(false))).unwrap_err();
+    assert!(error.to_string().contains("holds no tensor `lm_head.weight`"), "{error}");
+    let error = edited("llama-mha-untied", set("model_type", json!("qwen2"))).unwrap_err();
+    assert!(error.to_string().contains("`model.layers.0.self_attn.q_proj.bias`"), "{error}");
+    let error = edited("llama-mha-untied", set("model_type", json!("qwen3"))).unwrap_err();
+    assert!(error.to_string().contains("`model.layers.0.self_attn.q_norm.weight`"), "{error}");
+}
+
+/// The metadata of a small model of `architecture`.
+fn metadata(architecture: &str) -> Vec<(String, Value)> {
+    let key = |name: &str| format!("{architecture}.{name}");
+    vec![
+        ("general.architecture".into(), Value::String(architecture.into())),
+        (key("block_count"), Value::U32(2)),
+        (key("embedding_length"), Value::U32(64)),
+        (key("feed_forward_length"), Value::U32(96)),
+        (key("attention.head_count"), Value::U32(4)),
+        (key("attention.head_count_kv"), Value::U32(2)),
+        (key("attention.layer_norm_rms_epsilon"), Value::F32(1e-5)),
+        (key("context_length"), Value::U32(2048)),
+        ("tokenizer.ggml.bos_token_id".into(), Value::U32(1)),
+        ("tokenizer.ggml.eos_token_id".into(), Value::U32(2)),
+    ]
+}
+
+/// Reads a GGUF file with this metadata, an embedding of 100 rows, and further f32 tensors.
+fn from_gguf(
+    metadata: &[(String, Value)],
+    more: &[(&str, &[usize], Quant)],
+) -> Result<ModelConfig, LoadError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let metadata: Vec<_> = metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let mut tensors: Vec<(&str, &[usize], Quant)> = vec![("token_embd.weight", &[100, 64], Quant::Q8_0)];
+    tensors.extend(more);
+    std::fs::write(&path, super::gguf::write(&metadata, &tensors)).unwrap();
+    read(&path)
+}
+
+#[test]
+fn gguf_metadata_is_read_whole() {
+    let expected = ModelConfig {
+        architecture: Architecture::Llama,
+        vocab: 100,
+        hidden: 64,
+        layers: 2,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 16,
+        ffn: 96,
+        norm_eps: 1e-5,
+        rope: RopeConfig { theta: 10_000.0, scaling: RopeScaling::None },
+        context: 2048,
+        sliding_window: None,
+        tied: true,
+        attention_bias: false,
+        qk_norm: false,
+        bos: Some(1),
+        eos: vec![2],
+    };
+    assert_eq!(from_gguf(&metadata("llama"), &[]).unwrap(), expected);
+
+    let mut mistral = metadata("llama");
+    mistral.push(("llama.attention.sliding_window".into(), Value::U32(512)));
+    mistral.push(("llama.rope.freq_base".into(), Value::F32(1e6)));
+    mistral.push(("tokenizer.ggml.eot_token_id".into(), Value::U32(9)));
+    mistral.push(("llama.attention.key_length".into(), Value::U32(32)));
+    let found = from_gguf(&mistral, &[("output.weight", &[100, 64], Quant::F32)]).unwrap();
+    let rope = RopeConfig { theta: 1e6, scaling: RopeScaling::None };
+    let wanted = ModelConfig {
+        sliding_window: Some(512),
+        head_dim: 32,
+        tied: false,
+        eos: vec![2, 9],
+        rope,
+        ..expected.clone()
+    };
+    assert_eq!(found, wanted);
+
+    let bias: (&str, &[usize], Quant) = ("blk.0.attn_q.bias", &[64], Quant::F32);
+    let found = from_gguf(&metadata("qwen2"), &[bias]).unwrap();
+    let architecture = Architecture::Qwen2;
+    assert_eq!(found, ModelConfig { architecture, attention_bias: true, ..expected.clone() });
+    let norm: (&str, &[usize], Quant) = ("blk.0.attn_q_norm.weight", &[16], Quant::F32);
+    let found = from_gguf(&metadata("qwen3"), &[norm]).unwrap();
+    assert_eq!(found, ModelConfig { architecture: Architecture::Qwen3, qk_norm: true, ..expected });
+}
+
+#[test]
+fn gguf_rope_scaling_is_read() {
+    let mut linear = metadata("llama");
+    linear.push(("llama.rope.scaling.type".into(), Value::String("linear".into())));
+    linear.push(("llama.rope.scaling.factor".into(), Value::F32(4.0)));
+    let scaling = from_gguf(&linear, &[]).unwrap().rope.scaling;
+    assert_eq!(scaling, RopeScaling::Linear { factor: 4.0 });
+    // The writer fills tensor 1 with bytes 1: 0x01010101 as f32.
+    let freqs: (&str, &[usize], Quant) = ("rope_freqs.weight", &[8], Quant::F32);
+    let scaling = from_gguf(&metadata("llama"), &[freqs]).unwrap().rope.scaling;
+    assert_eq!(scaling, RopeScaling::Explicit(vec![f32::from_bits(0x0101_0101); 8]));
+}
+
+#[test]
+fn senseless_gguf_metadata_is_refused() {
+    let text = |value: &str| Value::String(value.into());
+    let cases: Vec<(&str, Value, &[&str])> = vec![
+        ("general.architecture", text("mamba"), &["\"mamba\"", "llama"]),
+        ("general.architecture", Value::U8(1), &["`general.architecture`", "byte", "found the integer 1"]),
+        ("llama.block_count", Value::F32(2.0), &["`llama.block_count`", "byte", "found the float 2"]),
+        ("llama.block_count", Value::I32(-2), &["`llama.block_count`", "byte", "found the integer -2"]),
+        ("llama.attention.head_count", Value::Array(Array::U32(vec![4, 4])), &["an array of 2 u32"]),
+        ("llama.attention.head_count", Value::U32(0), &["`llama.attention.head_count`", "is 0"]),
+        ("llama.attention.head_count", Value::U32(5), &["is 5", "width 64"]),
+        ("llama.attention.head_count_kv", Value::U32(3), &["`kv_heads` is 3"]),
+        ("llama.attention.value_length", Value::U32(8), &["value_length", "is 8", "16"]),
+        ("llama.rope.dimension_count", Value::U32(8), &["dimension_count", "is 8"]),
+        ("llama.rope.scaling.type", text("yarn"), &["scaling.type", "\"yarn\""]),
+        ("llama.rope.scaling.type", text("linear"), &["`llama.rope.scaling.factor` is missing"]),
+        ("llama.rope.freq_base", Value::F32(f32::INFINITY), &["freq_base", "finite"]),
+        ("llama.expert_count", Value::U32(8), &["8 experts"]),
+        ("llama.embedding_length", Value::U32(96), &["`model.embed_tokens.weight`", "[100, 96]"]),
+        ("tokenizer.ggml.eos_token_id", Value::U32(100), &["`eos` is token 100"]),
+        ("tokenizer.ggml.bos_token_id", Value::I32(-1), &["bos_token_id", "found the integer -1"]),
+        (
+            "tokenizer.ggml.tokens",
+            Value::Array(Array::String(vec![String::new(); 101])),
+            &["`tokenizer.ggml.tokens`", "101 tokens", "100 rows"],
+        ),
+    ];
+    for (key, value, says) in cases {
+        let mut metadata = metadata("llama");
+        metadata.retain(|(known, _)| known != key);
+        metadata.push((key.into(), value));
+        let message = from_gguf(&metadata, &[]).expect_err(key).to_string();
+        for part in ["model.gguf"].iter().chain(says) {
+            assert!(message.contains(part), "{key}: does not say {part:?}: {message}");
+        }
+    }
+    let freqs: (&str, &[usize], Quant) = ("rope_freqs.weight", &[9], Quant::F32);
+    let message = from_gguf(&metadata("llama"), &[freqs]).unwrap_err().to_string();
+    assert!(message.contains("`rope_freqs.weight` has 9 values, expected 8"), "{message}");
+    let freqs: (&str, &[usize], Quant) = ("rope_freqs.weight", &[32], Quant::Q8_0);
+    let message = from_gguf(&metadata("llama"), &[freqs]).unwrap_err().to_string();
+    assert!(message.contains("`rope_freqs.weight` is stored as q8_0"), "{message}");
+}
+
+#[test]
+fn inverse_frequencies_follow_the_published_formulas() {
+    let near = |found: f32, expected: f64| {
+        assert!((f64::from(found) - expected).abs() <= 1e-6 * expected, "{found} {expected}");
+    };
+    let rope = |scaling| RopeConfig { theta: 500_000.0, scaling }.inverse_frequencies(128);
+    let plain = rope(RopeScaling::None);
+    assert_eq!((plain.len(), plain[0]), (64, 1.0));
+    near(plain[32], 500_000f64.powf(-0.5));
+    for (a, b) in rope(RopeScaling::Linear { factor: 4.0 }).iter().zip(&plain) {
+        near(*a, f64::from(*b) / 4.0);
+    }
+    for (a, b) in rope(RopeScaling::Explicit(vec![2.0; 64])).iter().zip(&plain) {
+        near(*a, f64::from(*b) / 2.0);
+    }
+    // Llama 3.1, as transformers writes it: by wavelength.
+    let (factor, low, high, original) = (8.0, 1.0, 4.0, 8192.0);
+    let scaled = rope(RopeScaling::Llama3 {
+        factor: 8.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_context: 8192,
+    });
+    let mut kinds = [0; 3];
+    for (i, found) in scaled.iter().enumerate() {
+        let frequency = 500_000f64.powf(-(2.0 * i as f64) / 128.0);
+        let wavelength = 2.0 * std::f64::consts::PI / frequency;
+        if wavelength < original / high {
+            kinds[0] += 1;
+            near(*found, frequency);
+        } else if wavelength > original / low {
+            kinds[1] += 1;
+            near(*found, frequency / factor);
+        } else {
+            kinds[2] += 1;
+            let smooth = (original / wavelength - low) / (high - low);
+            near(*found, (1.0 - smooth) * frequency / factor + smooth * frequency);
+        }
+    }
+    assert_eq!(kinds, [29, 29, 6]);
+}
