@@ -10,11 +10,9 @@ use super::Packed;
 /// 32 unsigned integers; integer `4j + k` is byte `k` of word `j`.
 pub(super) type Quads = [u32; 8];
 
-/// The little-endian words of `bytes`, which holds `4 * N` of them.
+/// The little-endian words at the start of `bytes`.
 pub(super) fn words<const N: usize>(bytes: &[u8]) -> [u32; N] {
-    std::array::from_fn(|i| {
-        u32::from_le_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]])
-    })
+    bytemuck::pod_read_unaligned::<[[u8; 4]; N]>(&bytes[..4 * N]).map(u32::from_le_bytes)
 }
 
 /// The 32 integers, in order.
