@@ -32,7 +32,7 @@ fn main(
 ) {
     let index = folded(workgroup, grid);
     // In place: a workgroup beyond the last head must leave everything alone.
-    let active = index < params.rows * params.heads;
+    let inside = index < params.rows * params.heads;
     let head = min(index, params.rows * params.heads - 1u);
     let first = (head / params.heads) * params.x_stride + params.offset + (head % params.heads) * params.head_dim;
     var sum = 0.0;
@@ -40,7 +40,7 @@ fn main(
         sum += x[first + i] * x[first + i];
     }
     let scale = inverseSqrt(group_sum(sum, local) / f32(params.head_dim) + params.eps);
-    if active {
+    if inside {
         for (var i = local; i < params.head_dim; i += WG) {
             x[first + i] = x[first + i] * scale * weight[i];
         }
