@@ -10,6 +10,7 @@ mod error;
 mod linear;
 mod rms_norm;
 mod rope;
+mod sample;
 mod swiglu;
 mod token_stats;
 mod weight;
@@ -21,6 +22,7 @@ pub use error::ShapeError;
 pub use linear::{Store, linear};
 pub use rms_norm::{head_norm, rms_norm};
 pub use rope::{RopeTable, rope};
+pub use sample::{SampleRow, sample};
 pub use swiglu::swiglu;
 pub use token_stats::{TokenStat, token_stats};
 pub use weight::{LinearPart, Weight};
@@ -39,5 +41,6 @@ pub const KERNELS: &[&KernelSpec] = &[
     &attention::ATTENTION_LANE8,
     &attention::ATTENTION_TILED,
     &swiglu::SWIGLU,
+    &sample::SAMPLE,
     &token_stats::TOKEN_STATS,
 ];
