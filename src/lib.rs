@@ -27,5 +27,7 @@ pub mod hub;
 // Layer 10: the `parr` program, on the public API alone.
 #[cfg(feature = "cli")]
 pub mod cli;
+// Layer 7: every kernel against its oracle.
+pub mod conformance;
 
 pub use error::Error;

@@ -12,6 +12,7 @@ use super::kernel::{Access, KernelSpec, Specialization};
 #[derive(Debug)]
 pub struct Pipeline {
     pub(super) name: &'static str,
+    pub(super) variant: Specialization,
     pub(super) raw: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) params_bytes: usize,
@@ -88,6 +89,7 @@ impl Device {
         }
         Ok(Pipeline {
             name: spec.name,
+            variant: variant.clone(),
             raw: pipeline,
             layout,
             params_bytes: spec.params_bytes,

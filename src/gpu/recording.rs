@@ -46,6 +46,14 @@ impl Recording {
         self.commands.iter().filter(|command| matches!(command, Command::Dispatch { .. })).count()
     }
 
+    /// Which kernels are recorded, in which specialisation as text, one entry a dispatch.
+    pub fn specializations(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.commands.iter().filter_map(|command| match command {
+            Command::Dispatch { pipeline, .. } => Some((pipeline.name, pipeline.variant.describe())),
+            Command::Copy { .. } => None,
+        })
+    }
+
     /// Records one dispatch of `grid` workgroups. `flops` is its arithmetic, by which submits are cut.
     /// An empty grid records nothing.
     ///

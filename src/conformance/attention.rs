@@ -1,0 +1,109 @@
+//! `attention`: every head width, grouping and cache format, decode and ragged prefill, windows.
+
+use super::Case;
+use super::check::{Check, GUARD};
+use super::rope::{HEAD_DIMS, pack, unpack};
+use crate::ops::{AttentionShape, KvFormat, QueryTile, ShapeError, attention};
+use crate::reference;
+
+pub(super) fn cases() -> Vec<Case> {
+    let formats = [KvFormat::F16, KvFormat::F32];
+    HEAD_DIMS.iter().flat_map(|&head_dim| formats.map(|kv| case(kv, head_dim))).collect()
+}
+
+/// Rows of one slot, at consecutive positions.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    slot: usize,
+    first: usize,
+    rows: usize,
+}
+
+const fn run(slot: usize, first: usize, rows: usize) -> Run {
+    Run { slot, first, rows }
+}
+
+fn case(kv: KvFormat, head_dim: usize) -> Case {
+    // The oracle reads the cache's rounded values, so the cache format adds no error.
+    Case::new("attention", format!("{} head_dim {head_dim}", kv.name()), 1e-11, move |check| {
+        // One token of each sequence: around the 32 keys of a step, at the start and far out.
+        let decode = [run(2, 0, 1), run(0, 31, 1), run(1, 32, 1), run(3, 97, 1)];
+        // Whole and partial tiles of 16 rows, from the start and behind a shared prefix.
+        let prefill = [run(1, 0, 17), run(3, 30, 5), run(0, 63, 1), run(2, 50, 20)];
+        for (heads, kv_heads, window) in [
+            (1, 1, None),
+            (2, 2, Some(33)),
+            (3, 1, None),
+            (6, 2, Some(7)),
+            (8, 2, Some(64)),
+            (8, 1, None),
+            (4, 1, Some(1)),
+        ] {
+            let shape = AttentionShape { heads, kv_heads, head_dim, slots: 4, context: 100, window, kv };
+            for (name, runs) in [("decode", decode), ("prefill", prefill)] {
+                check.shape(format!("{name}, {heads} heads, {kv_heads} kv heads, window {window:?}"));
+                one_shape(check, &shape, &runs, name == "decode")?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn one_shape(
+    check: &mut Check<'_>,
+    shape: &AttentionShape,
+    runs: &[Run],
+    decode: bool,
+) -> Result<(), ShapeError> {
+    let (device, head_dim) = (check.device(), shape.head_dim);
+    let width = shape.heads * head_dim;
+    let row_values = shape.kv_heads * head_dim;
+    let step = shape.position_words();
+    let padded_dim = head_dim.next_multiple_of(8);
+    // What no row may see is NaN: other slots, and positions after a sequence's end.
+    let mut k_words = vec![GUARD; shape.cache_len()];
+    let mut v_words = k_words.clone();
+    let (mut q_padded, mut expected, mut rows_at) = (Vec::new(), Vec::new(), Vec::new());
+    for run in runs {
+        let end = run.first + run.rows;
+        // Sharper scores than real ones, so that a wrong key would show.
+        let q: Vec<f32> = check.values(run.rows * width).iter().map(|v| 4.0 * v).collect();
+        let mut cached = Vec::new();
+        for words in [&mut k_words, &mut v_words] {
+            let packed = pack(shape, &check.values(end * row_values));
+            let at = run.slot * shape.context * step;
+            words[at..at + packed.len()].copy_from_slice(&packed);
+            let rounded = unpack(shape.kv, &packed);
+            let heads = rounded.chunks_exact(padded_dim).flat_map(|head| &head[..head_dim]);
+            cached.push(heads.copied().collect::<Vec<f32>>());
+        }
+        let positions: Vec<u32> = (run.first..end).map(|p| p as u32).collect();
+        let like = reference::AttentionShape {
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
+            head_dim,
+            window: shape.window,
+        };
+        expected.extend(reference::attention(like, &q, &positions, &cached[0], &cached[1]));
+        rows_at.extend(positions.iter().map(|&p| [run.slot as u32, p]));
+        for head in q.chunks_exact(head_dim) {
+            q_padded.extend_from_slice(head);
+            q_padded.resize(q_padded.len().next_multiple_of(32), 0.0);
+        }
+    }
+    let lengths: Vec<usize> = runs.iter().map(|run| run.rows).collect();
+    let tiles = QueryTile::cut(&lengths);
+    let tile_rows = if decode { 1 } else { QueryTile::MAX_ROWS };
+    let rows = rows_at.len();
+    let tiles_device = device.upload("conformance", &tiles)?;
+    let rows_at = device.upload("conformance", &rows_at)?;
+    let q = check.activation(shape.q_width(), &q_padded)?;
+    let k = device.upload("conformance", &k_words)?;
+    let v = device.upload("conformance", &v_words)?;
+    let out = check.output(rows, width)?;
+    check.run(|rec| {
+        attention(rec, shape, &tiles_device, tiles.len(), tile_rows, &rows_at, &q, &k, &v, &out, 100)
+    })?;
+    check.compare("out", &out, &expected)?;
+    Ok(())
+}

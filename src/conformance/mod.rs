@@ -1,0 +1,111 @@
+//! Every kernel against its oracle, on the device at hand: what the tests run, and `parr doctor`.
+//!
+//! A [`Case`] is one op in one storage format; running it walks shapes that reach every branch (one
+//! row and many, widths that are no multiple of a tile, positions across tile borders) and compares
+//! the device's results with [`crate::reference`]. Outputs are filled with NaN first, so that an
+//! element left unwritten is found, and followed by guard rows of NaN that must survive, as must the
+//! zeros between a row's width and its stride. Inputs are followed by NaN too, which would spread.
+//!
+//! ```no_run
+//! use parr::{conformance, gpu::{Device, DeviceOptions}};
+//!
+//! let device = Device::open(&DeviceOptions::default())?;
+//! for case in conformance::cases() {
+//!     let report = case.run(&device);
+//!     println!("{} {}: {}", report.kernel, report.variant, if report.passed { "ok" } else { &report.note });
+//! }
+//! # Ok::<(), parr::gpu::DeviceError>(())
+//! ```
+
+mod attention;
+mod check;
+mod embed;
+mod linear;
+mod norm;
+mod rope;
+mod sample;
+mod swiglu;
+mod token_stats;
+
+use std::collections::BTreeSet;
+
+use check::Check;
+
+use crate::gpu::Device;
+use crate::ops::ShapeError;
+
+/// One op in one variant, checked over many shapes.
+pub struct Case {
+    op: &'static str,
+    variant: String,
+    bound: f64,
+    body: Box<Body>,
+}
+
+type Body = dyn Fn(&mut Check<'_>) -> Result<(), ShapeError> + Send + Sync;
+
+/// What a case found.
+#[derive(Clone, Debug)]
+pub struct CaseReport {
+    /// The kernels that ran, separated by `, `, such as `linear/matmul_lane8`.
+    pub kernel: String,
+    /// What distinguishes the case among those of its op: a storage format, a cache format.
+    pub variant: String,
+    /// Number of shapes compared.
+    pub cases: usize,
+    /// Largest normalised mean square error, `sum (found - expected)^2 / sum expected^2`, of any output.
+    pub worst_nmse: f64,
+    /// Largest that is allowed.
+    pub bound: f64,
+    /// Whether every output was within bounds, complete, and inside its own memory.
+    pub passed: bool,
+    /// What went wrong first, with the shape; empty if nothing did.
+    pub note: String,
+    /// Every specialisation that ran: the kernel's name, and its slots and constants as text.
+    pub specializations: BTreeSet<(&'static str, String)>,
+}
+
+/// All cases: every op, in every storage format that it takes. The kernel family is the device's.
+pub fn cases() -> Vec<Case> {
+    let groups = [
+        embed::cases(),
+        norm::cases(),
+        linear::cases(),
+        rope::cases(),
+        attention::cases(),
+        swiglu::cases(),
+        token_stats::cases(),
+        sample::cases(),
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+impl Case {
+    fn new(
+        op: &'static str,
+        variant: impl Into<String>,
+        bound: f64,
+        body: impl Fn(&mut Check<'_>) -> Result<(), ShapeError> + Send + Sync + 'static,
+    ) -> Self {
+        Case { op, variant: variant.into(), bound, body: Box::new(body) }
+    }
+
+    /// The op, such as `linear`.
+    pub fn op(&self) -> &'static str {
+        self.op
+    }
+
+    /// The variant, such as `q4_1`.
+    pub fn variant(&self) -> &str {
+        &self.variant
+    }
+
+    /// Runs the case. A device that refuses or gets lost fails it, with the reason in the note.
+    pub fn run(&self, device: &Device) -> CaseReport {
+        let mut check = Check::new(device, self.bound);
+        if let Err(error) = (self.body)(&mut check) {
+            check.fault(error.to_string());
+        }
+        check.report(self.op, &self.variant)
+    }
+}

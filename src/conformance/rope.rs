@@ -1,0 +1,120 @@
+//! `rope`: the rotation, the layout of q, and the writes into the cache.
+
+use super::Case;
+use super::check::{Check, GUARD};
+use crate::ops::{AttentionShape, KvFormat, RopeTable, rope};
+use crate::reference;
+
+/// Head widths: common ones, and odd ones that end inside a chunk or a block.
+pub(super) const HEAD_DIMS: [usize; 7] = [6, 16, 64, 80, 96, 128, 256];
+
+pub(super) fn cases() -> Vec<Case> {
+    let formats = [KvFormat::F16, KvFormat::F32];
+    HEAD_DIMS.iter().flat_map(|&head_dim| formats.map(|kv| case(kv, head_dim))).collect()
+}
+
+/// Keys or values as the cache keeps them, `(positions, kv_heads, head_dim)`, heads padded with
+/// zeros to whole chunks of 8.
+pub(super) fn pack(shape: &AttentionShape, values: &[f32]) -> Vec<u32> {
+    let mut words = Vec::new();
+    for head in values.chunks_exact(shape.head_dim) {
+        let mut padded = head.to_vec();
+        padded.resize(shape.head_dim.next_multiple_of(8), 0.0);
+        match shape.kv {
+            KvFormat::F16 => words.extend(padded.chunks_exact(2).map(|pair| {
+                let [low, high] = [pair[0], pair[1]].map(|v| u32::from(half::f16::from_f32(v).to_bits()));
+                low | high << 16
+            })),
+            KvFormat::F32 => words.extend(padded.iter().map(|v| v.to_bits())),
+        }
+    }
+    words
+}
+
+/// The values that those words stand for, padding included.
+pub(super) fn unpack(kv: KvFormat, words: &[u32]) -> Vec<f32> {
+    match kv {
+        KvFormat::F16 => words
+            .iter()
+            .flat_map(|&word| [word as u16, (word >> 16) as u16])
+            .map(|bits| half::f16::from_bits(bits).to_f32())
+            .collect(),
+        KvFormat::F32 => words.iter().map(|&word| f32::from_bits(word)).collect(),
+    }
+}
+
+fn case(kv: KvFormat, head_dim: usize) -> Case {
+    // Half floats round to 2^-11; the mean square of that, with room for a carried last bit.
+    let bound = if kv == KvFormat::F16 { 3e-7 } else { 1e-12 };
+    Case::new("rope", format!("{} head_dim {head_dim}", kv.name()), bound, move |check| {
+        for (heads, kv_heads, places) in [
+            (1, 1, vec![(0, 0)]),
+            (3, 1, vec![(1, 5), (1, 6), (1, 7)]),
+            (8, 2, vec![(2, 39), (0, 0), (1, 17)]),
+        ] {
+            let shape = AttentionShape { heads, kv_heads, head_dim, slots: 3, context: 40, window: None, kv };
+            check.shape(format!("{heads} heads, {kv_heads} kv heads, {} rows", places.len()));
+            one_shape(check, &shape, &places)?;
+        }
+        Ok(())
+    })
+}
+
+fn one_shape(
+    check: &mut Check<'_>,
+    shape: &AttentionShape,
+    places: &[(u32, u32)],
+) -> Result<(), crate::ops::ShapeError> {
+    let (device, rows, head_dim) = (check.device(), places.len(), shape.head_dim);
+    let frequencies = reference::rope::inverse_frequencies(head_dim, 10_000.0);
+    let table = RopeTable::new(device, &frequencies, shape.context)?;
+    let width = (shape.heads + 2 * shape.kv_heads) * head_dim;
+    let qkv = check.values(rows * width);
+    let qkv_device = check.activation(width, &qkv)?;
+    let rows_at: Vec<[u32; 2]> = places.iter().map(|&(slot, position)| [slot, position]).collect();
+    let rows_at = device.upload("conformance", &rows_at)?;
+    let q = check.output(rows, shape.q_width())?;
+    let empty = vec![GUARD; shape.cache_len()];
+    let k = device.upload("conformance", &empty)?;
+    let v = device.upload("conformance", &empty)?;
+    check.run(|rec| rope(rec, shape, &qkv_device, &rows_at, &table, &q, &k, &v, rows))?;
+
+    let positions: Vec<u32> = places.iter().map(|&(_, position)| position).collect();
+    let columns = |from: usize, heads: usize| -> Vec<f32> {
+        let part = qkv.chunks_exact(width).flat_map(|row| &row[from * head_dim..(from + heads) * head_dim]);
+        part.copied().collect()
+    };
+    let turned = |values: Vec<f32>, heads| reference::rope::rope(&values, &positions, heads, &frequencies);
+    let expected_q = turned(columns(0, shape.heads), shape.heads);
+    let mut padded_q = Vec::new();
+    for head in expected_q.chunks_exact(head_dim) {
+        padded_q.extend_from_slice(head);
+        padded_q.resize(padded_q.len().next_multiple_of(32), 0.0);
+    }
+    check.compare("q", &q, &padded_q)?;
+
+    let expected_k = turned(columns(shape.heads, shape.kv_heads), shape.kv_heads);
+    let expected_v = columns(shape.heads + shape.kv_heads, shape.kv_heads);
+    for (what, cache, expected) in [("k", k, expected_k), ("v", v, expected_v)] {
+        let found = device.read(&cache, 0, cache.len())?;
+        let step = shape.position_words();
+        let mut written = Vec::new();
+        let mut visited = vec![false; found.len() / step];
+        for &(slot, position) in places {
+            let at = slot as usize * shape.context + position as usize;
+            visited[at] = true;
+            written.extend(unpack(shape.kv, &found[at * step..(at + 1) * step]));
+        }
+        check.compare_values(what, &written, &unpack(shape.kv, &pack(shape, &expected)));
+        for (at, words) in found.chunks_exact(step).enumerate() {
+            if !visited[at] && words.iter().any(|&word| word != GUARD) {
+                check.fault(format!(
+                    "{what}: wrote at position {} of slot {}",
+                    at % shape.context,
+                    at / shape.context
+                ));
+            }
+        }
+    }
+    Ok(())
+}
