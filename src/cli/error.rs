@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use crate::gpu::DeviceError;
 use crate::hub::HubError;
 
 /// Why a command stopped, by what the process tells its caller.
@@ -12,6 +13,10 @@ pub(super) enum CliError {
     /// The model's name led nowhere.
     #[error(transparent)]
     Hub(#[from] HubError),
+
+    /// There is no such device, or it failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 
     /// The arguments make no sense together; exit code 2.
     #[error("{0}")]

@@ -3,12 +3,17 @@
 //! Only the library's public API is used here, so whatever a command does an app can do too.
 //! Results go to standard output, everything said to a person to standard error.
 
+mod doctor;
 mod error;
+mod output;
 mod pull;
+mod table;
 
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
 
 const LONG_ABOUT: &str = "\
 Runs quantized LLaMA-family models on any GPU that Vulkan, Metal or DirectX 12 can reach, a software
@@ -41,12 +46,30 @@ struct Cli {
 /// Flags that every command takes.
 #[derive(Args)]
 struct GlobalArgs {
+    /// GPU to use: its index or a part of its name, as `parr doctor --adapters` lists them
+    #[arg(long, global = true, env = "PARR_ADAPTER", hide_env_values = true, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
+
+    /// Kernels to use instead of those that suit the adapter
+    #[arg(long, global = true, env = "PARR_KERNELS", hide_env_values = true)]
+    #[arg(value_name = "lane8|tiled", value_parser = kernel_family)]
+    kernels: Option<KernelFamily>,
+
     /// Say nothing on standard error but errors: no progress, no notes
     #[arg(long, short, global = true)]
     quiet: bool,
 }
 
+fn kernel_family(name: &str) -> Result<KernelFamily, String> {
+    KernelFamily::from_name(name).ok_or_else(|| "expected lane8 or tiled".to_owned())
+}
+
 impl GlobalArgs {
+    /// Opens the device that the flags ask for.
+    fn open_device(&self) -> Result<Device, DeviceError> {
+        Device::open(&DeviceOptions { adapter: self.adapter.clone(), family: self.kernels })
+    }
+
     /// Says something to the person, not to the program that reads our output.
     fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
@@ -58,17 +81,29 @@ impl GlobalArgs {
 #[derive(Subcommand)]
 enum Command {
     Pull(pull::PullArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Runs the program on the process's arguments and returns its exit code.
 pub fn main() -> ExitCode {
+    quiet_mesa();
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Pull(args) => args.run(&cli.global),
+        Command::Doctor(args) => args.run(&cli.global),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
+    }
+}
+
+/// Mesa's device selection layer, which this program has no use for, asks the desktop for its
+/// choice and prints `error: XDG_RUNTIME_DIR is invalid` on machines that have no desktop.
+fn quiet_mesa() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: this is the first thing the program does, so no other thread reads the environment.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
 }
 
@@ -86,14 +121,8 @@ mod tests {
     fn every_command_teaches_by_example() {
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();
-            let help = command
-                .get_after_long_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            assert!(
-                help.contains(&format!("parr {name}")),
-                "`parr {name} --help` shows no example"
-            );
+            let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("parr {name}")), "`parr {name} --help` shows no example");
         }
     }
 }

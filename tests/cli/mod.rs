@@ -1,5 +1,6 @@
 //! The `parr` program as a person or a script meets it: arguments, output, exit codes.
 
+mod doctor;
 mod pull;
 
 use std::process::{Command, Output};
@@ -23,29 +24,15 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn wrong_usage_exits_with_2_and_failure_with_1() {
-    let usage = parr()
-        .args(["pull", "no-such-name"])
-        .output()
-        .expect("the program starts");
+    let usage = parr().args(["pull", "no-such-name"]).output().expect("the program starts");
     assert_eq!(usage.status.code(), Some(2));
-    assert!(
-        stderr(&usage).starts_with("error: cannot pull `no-such-name`"),
-        "{}",
-        stderr(&usage)
-    );
+    assert!(stderr(&usage).starts_with("error: cannot pull `no-such-name`"), "{}", stderr(&usage));
 
     let unknown = parr().arg("fly").output().expect("the program starts");
     assert_eq!(unknown.status.code(), Some(2));
 
-    let closed = parr()
-        .args(["pull", "org/repo"])
-        .env("HF_ENDPOINT", "http://127.0.0.1:1")
-        .output();
+    let closed = parr().args(["pull", "org/repo"]).env("HF_ENDPOINT", "http://127.0.0.1:1").output();
     let closed = closed.expect("the program starts");
     assert_eq!(closed.status.code(), Some(1));
-    assert!(
-        stderr(&closed).starts_with("error: cannot reach http://127.0.0.1:1/"),
-        "{}",
-        stderr(&closed)
-    );
+    assert!(stderr(&closed).starts_with("error: cannot reach http://127.0.0.1:1/"), "{}", stderr(&closed));
 }

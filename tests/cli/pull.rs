@@ -17,10 +17,7 @@ fn weights() -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A hub that holds `org/repo` with one file, listed with `hash`.
@@ -32,20 +29,14 @@ fn hub(file: Page, hash: &str) -> Server {
             {{"rfilename":"{FILE}","size":{size},"lfs":{{"sha256":"{hash}","size":{size}}}}}]}}"#
     );
     Server::start([
-        (
-            "/api/models/org/repo?blobs=true".to_owned(),
-            Page::from(listing.as_bytes()),
-        ),
+        ("/api/models/org/repo?blobs=true".to_owned(), Page::from(listing.as_bytes())),
         (format!("/org/repo/resolve/{COMMIT}/{FILE}"), file),
     ])
 }
 
 fn pull(model: &str, server: &Server, cache: &Path) -> Output {
-    let run = parr()
-        .args(["pull", model])
-        .env("HF_ENDPOINT", &server.address)
-        .env("PARR_CACHE", cache)
-        .output();
+    let run =
+        parr().args(["pull", model]).env("HF_ENDPOINT", &server.address).env("PARR_CACHE", cache).output();
     run.expect("the program starts")
 }
 
@@ -72,31 +63,20 @@ fn a_file_arrives_whole_and_then_needs_no_network() {
 #[test]
 fn a_broken_connection_is_taken_up_where_it_broke() {
     let cache = tempfile::tempdir().expect("a temporary directory");
-    let page = Page {
-        body: weights(),
-        break_after: Some(700_000),
-    };
+    let page = Page { body: weights(), break_after: Some(700_000) };
     let server = hub(page, &sha256(&weights()));
     let run = pull("org/repo", &server, cache.path());
     assert!(run.status.success(), "{}", stderr(&run));
     let last = server.requests().pop().expect("it asked");
-    assert!(
-        last.ends_with("from 700000"),
-        "resumed at the byte where it broke, not with `{last}`"
-    );
-    assert_eq!(
-        fs::read(cache.path().join("models/org/repo").join(FILE)).expect("whole"),
-        weights()
-    );
+    assert!(last.ends_with("from 700000"), "resumed at the byte where it broke, not with `{last}`");
+    assert_eq!(fs::read(cache.path().join("models/org/repo").join(FILE)).expect("whole"), weights());
 }
 
 #[test]
 fn what_an_earlier_run_left_is_resumed_or_replaced() {
-    for (left, from) in [
-        (weights()[..400_000].to_vec(), " from 400000"),
-        (vec![7; 1000], ""),
-        (vec![7; 2_000_000], ""),
-    ] {
+    for (left, from) in
+        [(weights()[..400_000].to_vec(), " from 400000"), (vec![7; 1000], ""), (vec![7; 2_000_000], "")]
+    {
         let cache = tempfile::tempdir().expect("a temporary directory");
         let dir = cache.path().join("models/org/repo");
         fs::create_dir_all(&dir).expect("made");
@@ -117,14 +97,8 @@ fn wrong_bytes_are_not_kept() {
     let server = hub(Page::from(&weights()[..]), &sha256(b"something else"));
     let run = pull("org/repo", &server, cache.path());
     assert_eq!(run.status.code(), Some(1));
-    assert!(
-        stderr(&run).contains(&sha256(&weights())),
-        "names what it found: {}",
-        stderr(&run)
-    );
-    let left: Vec<_> = fs::read_dir(cache.path().join("models/org/repo"))
-        .expect("listed")
-        .collect();
+    assert!(stderr(&run).contains(&sha256(&weights())), "names what it found: {}", stderr(&run));
+    let left: Vec<_> = fs::read_dir(cache.path().join("models/org/repo")).expect("listed").collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -134,11 +108,7 @@ fn a_file_name_that_climbs_out_is_not_offered() {
     let server = hub(Page::from(&weights()[..]), &sha256(&weights()));
     let run = pull("org/repo:escaped", &server, cache.path());
     assert_eq!(run.status.code(), Some(1));
-    assert!(
-        stderr(&run).contains("org/repo has no escaped"),
-        "{}",
-        stderr(&run)
-    );
+    assert!(stderr(&run).contains("org/repo has no escaped"), "{}", stderr(&run));
 }
 
 #[test]
@@ -147,11 +117,7 @@ fn a_missing_repository_says_so() {
     let server = Server::start([]);
     let run = pull("org/other", &server, cache.path());
     assert_eq!(run.status.code(), Some(1));
-    assert!(
-        stderr(&run).contains("answered 404: no such repository or file"),
-        "{}",
-        stderr(&run)
-    );
+    assert!(stderr(&run).contains("answered 404: no such repository or file"), "{}", stderr(&run));
 }
 
 #[test]

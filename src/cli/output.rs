@@ -1,0 +1,20 @@
+//! JSON Lines out.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::error::CliError;
+
+/// Writes one line and flushes it, so that a reader at the other end of a pipe sees it now.
+///
+/// # Errors
+///
+/// * [`CliError::Output`] if standard output is closed or full.
+pub(super) fn write_row(value: &impl Serialize) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
+    out.write_all(b"\n")?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! `parr doctor` with and without an adapter.
+
+use super::{parr, stderr, stdout};
+
+/// The Vulkan loader reads its drivers from here and finds none.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_an_adapter_it_fails_and_says_what_to_install() {
+    for arguments in [&["doctor"][..], &["doctor", "--adapters"], &["doctor", "--json"]] {
+        let mut command = parr();
+        command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
+        let run = command.args(arguments).output().expect("the program starts");
+        assert_eq!(run.status.code(), Some(1), "{arguments:?}");
+        assert!(stderr(&run).starts_with("error: no GPU adapter found"), "{}", stderr(&run));
+        assert!(stderr(&run).contains("mesa-vulkan-drivers"), "{}", stderr(&run));
+        assert_eq!(stdout(&run), "");
+    }
+}
+
+#[test]
+fn an_unknown_kernel_family_is_wrong_usage() {
+    let run = parr().args(["doctor", "--kernels", "fast"]).output().expect("the program starts");
+    assert_eq!(run.status.code(), Some(2));
+    assert!(stderr(&run).contains("expected lane8 or tiled"), "{}", stderr(&run));
+}
