@@ -22,12 +22,14 @@ pub mod ops;
 pub mod model;
 // Layer 6: tokens out.
 pub mod generate;
-// Layer 7: what stands beside the runtime.
+// Layer 7: what stands beside the runtime: models by name, every kernel against its oracle.
+pub mod conformance;
 pub mod hub;
 // Layer 10: the `parr` program, on the public API alone.
 #[cfg(feature = "cli")]
 pub mod cli;
-// Layer 7: every kernel against its oracle.
-pub mod conformance;
+// How all this is built, for readers of the documentation.
+#[cfg(doc)]
+pub mod guide;
 
 pub use error::Error;
