@@ -1,9 +1,24 @@
 //! The one error of the public API, over the typed errors of each layer.
 
-/// Any failure of the library, by the layer that met it.
-///
-/// Every layer's own error is reachable as the variant's payload; [`Error::kind`] is the short
-/// stable name that an app can branch on.
+use crate::format::LoadError;
+use crate::generate::GenerateError;
+use crate::gpu::DeviceError;
+use crate::tokenizer::TextError;
+
+/// Any failure of the library, by the layer that met it. Every message names its place.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {}
+pub enum Error {
+    /// A checkpoint could not be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A tokenizer or a chat template could not be used.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The device failed, or was asked for too much.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A request could not be served.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+}

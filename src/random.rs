@@ -17,6 +17,8 @@ pub enum Purpose {
     Sample = 1,
     /// Inputs of the kernel checks in `conformance`.
     Conformance = 2,
+    /// Weights of a model without a checkpoint: step = the matrix, index = four weights.
+    RandomWeights = 3,
 }
 
 /// The generator of one run: nothing but its seed.

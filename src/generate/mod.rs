@@ -1,5 +1,20 @@
-//! Batched generation: sessions, sampling, stopping.
+//! Batched generation: slots, sampling, stopping.
+//!
+//! A [`Generator`] owns a KV cache of so many slots and runs any number of [`Request`]s through it:
+//! what is known of a prompt is reused, the rest is prefilled in packed batches, and all sequences
+//! decode together, each until its own end. What a sequence draws depends on its seed, its position
+//! and its logits alone, never on its neighbours.
 
+mod batch;
+mod error;
+mod generator;
+mod request;
+mod score;
+mod sequence;
+mod slots;
 mod stop;
 
+pub use error::GenerateError;
+pub use generator::{Generator, GeneratorOptions};
+pub use request::{CancelToken, Event, Finish, Reply, Request, Sampling};
 pub use stop::StopMatcher;

@@ -26,6 +26,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "reduce/subgroup",
     "reduce/workgroup",
     "rope/rope",
+    "sample/advance",
     "sample/sample",
     "stats/token_stats",
     "weight/bf16",

@@ -1,4 +1,135 @@
 //! Architectures, weights on the device, and the forward pass.
 
 pub mod config;
+mod forward;
+mod kv_cache;
+mod random;
 pub mod text;
+mod weights;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use config::ModelConfig;
+pub use kv_cache::KvCache;
+pub use weights::LoadProgress;
+
+pub(crate) use forward::{BatchShape, Workspace, record_layers, record_logits};
+
+use crate::Error;
+use crate::format::Checkpoint;
+use crate::gpu::Device;
+use crate::quant::Quant;
+use crate::tokenizer::{ChatFormat, Tokenizer};
+use weights::{CheckpointSource, Weights};
+
+/// How to load a model. The default keeps every tensor as it is stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Format for matrices that the checkpoint stores as floats. Where its blocks do not divide a row,
+    /// `q8_0` and then `f16` take its place. What is quantized already stays as it is.
+    pub quant: Option<Quant>,
+}
+
+/// A model whose weights are on a device. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Model {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    device: Device,
+    config: ModelConfig,
+    weights: Weights,
+    path: Option<PathBuf>,
+    tokenizer: Option<Arc<Tokenizer>>,
+    chat: Option<ChatFormat>,
+}
+
+impl Model {
+    /// Loads a GGUF file or a Hugging Face directory. A directory without `tokenizer.json` gives a
+    /// model that takes token ids only.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::Load`] if the checkpoint is damaged or of an unknown architecture;
+    /// * [`Error::Text`] if its tokenizer or chat template is;
+    /// * [`Error::Device`] if the device cannot hold it.
+    pub fn load(
+        device: &Device,
+        path: &Path,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Model, Error> {
+        let checkpoint = Checkpoint::open(path)?;
+        let config = ModelConfig::from_checkpoint(&checkpoint)?;
+        let text = text::load(&checkpoint)?;
+        let mut source = CheckpointSource {
+            checkpoint: &checkpoint,
+            head_dim: config.head_dim,
+            quant: options.quant,
+            progress,
+            done_bytes: 0,
+            total_bytes: checkpoint.tensors().map(|info| checkpoint.bytes(info).len() as u64).sum(),
+        };
+        let weights = weights::load(device, &config, &mut source)?;
+        let (tokenizer, chat) = (text.tokenizer, text.chat);
+        let inner =
+            Inner { device: device.clone(), config, weights, path: Some(path.to_owned()), tokenizer, chat };
+        Ok(Model { inner: Arc::new(inner) })
+    }
+
+    /// A model of the shape of `config` with pseudo-random weights in `quant`: for measuring speed
+    /// where no checkpoint is at hand. It has no tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device cannot hold it.
+    pub fn random(device: &Device, config: &ModelConfig, quant: Quant, seed: u64) -> Result<Model, Error> {
+        let weights = weights::load(device, config, &mut random::RandomSource::new(quant, seed))?;
+        let inner = Inner {
+            device: device.clone(),
+            config: config.clone(),
+            weights,
+            path: None,
+            tokenizer: None,
+            chat: None,
+        };
+        Ok(Model { inner: Arc::new(inner) })
+    }
+
+    /// The device that holds it.
+    pub fn device(&self) -> &Device {
+        &self.inner.device
+    }
+
+    /// Its shape.
+    pub fn config(&self) -> &ModelConfig {
+        &self.inner.config
+    }
+
+    /// Where it was loaded from.
+    pub fn path(&self) -> Option<&Path> {
+        self.inner.path.as_deref()
+    }
+
+    /// Its tokenizer, if the checkpoint has one.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.inner.tokenizer.as_deref()
+    }
+
+    /// Its chat template, if the checkpoint has one.
+    pub fn chat(&self) -> Option<&ChatFormat> {
+        self.inner.chat.as_ref()
+    }
+
+    /// Device memory of the weights, in bytes.
+    pub fn weight_bytes(&self) -> u64 {
+        self.inner.weights.bytes
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.inner.weights
+    }
+}

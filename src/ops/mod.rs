@@ -4,6 +4,7 @@
 //! forward op overwrites its output unless it says that it adds.
 
 mod activation;
+mod advance;
 mod attention;
 mod embed;
 mod error;
@@ -16,6 +17,7 @@ mod token_stats;
 mod weight;
 
 pub use activation::Activation;
+pub use advance::{Drawn, advance};
 pub use attention::{AttentionShape, KvFormat, QueryTile, attention};
 pub use embed::embed;
 pub use error::ShapeError;
@@ -41,6 +43,7 @@ pub const KERNELS: &[&KernelSpec] = &[
     &attention::ATTENTION_LANE8,
     &attention::ATTENTION_TILED,
     &swiglu::SWIGLU,
-    &sample::SAMPLE,
     &token_stats::TOKEN_STATS,
+    &sample::SAMPLE,
+    &advance::ADVANCE,
 ];

@@ -114,6 +114,16 @@ impl Weight {
         Ok(())
     }
 
+    /// This matrix with the rows of `below` under its own; both have the same `cols`, and no bias yet.
+    pub fn stacked(mut self, below: Weight) -> Self {
+        assert_eq!(self.cols, below.cols, "stacked matrices take the same input");
+        let first = self.rows;
+        self.slices.extend(below.slices.into_iter().map(|slice| Slice { first_row: first + slice.first_row, ..slice }));
+        self.rows += below.rows;
+        self.bytes += below.bytes;
+        self
+    }
+
     /// Adds a bias of one value per row.
     ///
     /// # Errors

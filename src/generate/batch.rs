@@ -1,0 +1,97 @@
+//! Tokens of several sequences packed into forward passes without padding.
+
+use crate::ops::QueryTile;
+use crate::tokenizer::TokenId;
+
+/// Tokens of one sequence that are to be computed, from `start` on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment<'a> {
+    pub slot: usize,
+    pub start: usize,
+    pub tokens: &'a [TokenId],
+}
+
+/// One forward pass: rows of several sequences, one after another.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pass {
+    pub ids: Vec<u32>,
+    pub rows_at: Vec<[u32; 2]>,
+    pub tiles: Vec<QueryTile>,
+    pub tile_rows: usize,
+    /// Most positions that a row sees.
+    pub reach: usize,
+    /// `(segment, row)` for every segment whose last token is in this pass.
+    pub ends: Vec<(usize, usize)>,
+    /// `(segment, place within it, first row, rows)` of every piece.
+    pub pieces: Vec<(usize, usize, usize, usize)>,
+}
+
+/// Cuts `segments` into passes of at most `rows` rows, in which at most `ends` segments end.
+pub(super) fn pack(segments: &[Segment<'_>], rows: usize, ends: usize) -> Vec<Pass> {
+    let mut passes = Vec::new();
+    let mut pass = Pass::default();
+    let mut lengths: Vec<usize> = Vec::new();
+    let close = |pass: &mut Pass, lengths: &mut Vec<usize>, passes: &mut Vec<Pass>| {
+        if !pass.ids.is_empty() {
+            pass.tiles = QueryTile::cut(lengths);
+            pass.tile_rows = pass.tiles.iter().map(|tile| tile.rows as usize).max().unwrap_or(0);
+            lengths.clear();
+            passes.push(std::mem::take(pass));
+        }
+    };
+    for (index, segment) in segments.iter().enumerate() {
+        let mut done = 0;
+        while done < segment.tokens.len() {
+            if pass.ids.len() == rows || pass.ends.len() == ends {
+                close(&mut pass, &mut lengths, &mut passes);
+            }
+            let taken = (rows - pass.ids.len()).min(segment.tokens.len() - done);
+            let first = pass.ids.len();
+            pass.pieces.push((index, done, first, taken));
+            pass.ids.extend_from_slice(&segment.tokens[done..done + taken]);
+            let positions = segment.start + done..segment.start + done + taken;
+            pass.reach = pass.reach.max(positions.end);
+            pass.rows_at.extend(positions.map(|position| [segment.slot as u32, position as u32]));
+            lengths.push(taken);
+            done += taken;
+            if done == segment.tokens.len() {
+                pass.ends.push((index, first + taken - 1));
+            }
+        }
+    }
+    close(&mut pass, &mut lengths, &mut passes);
+    passes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_unequal_sequences_without_padding() {
+        let tokens: Vec<TokenId> = (0..50).collect();
+        let segments = [
+            Segment { slot: 0, start: 3, tokens: &tokens[..5] },
+            Segment { slot: 1, start: 0, tokens: &tokens[..20] },
+            Segment { slot: 2, start: 7, tokens: &tokens[..2] },
+        ];
+        let passes = pack(&segments, 16, 4);
+        assert_eq!(passes.len(), 2);
+        assert_eq!(passes.iter().map(|pass| pass.ids.len()).collect::<Vec<_>>(), [16, 11]);
+        assert_eq!(passes[0].ends, [(0, 4)]);
+        assert_eq!(passes[1].ends, [(1, 8), (2, 10)]);
+        assert_eq!(passes[0].rows_at[5], [1, 0]);
+        assert_eq!(passes[1].rows_at[0], [1, 11]);
+        assert_eq!(passes[1].reach, 20);
+        let covered: usize = passes[1].tiles.iter().map(|tile| tile.rows as usize).sum();
+        assert_eq!(covered, 11);
+    }
+
+    #[test]
+    fn ends_no_more_sequences_in_a_pass_than_have_logits() {
+        let tokens: Vec<TokenId> = vec![1, 2];
+        let segments: Vec<_> = (0..5).map(|slot| Segment { slot, start: 0, tokens: &tokens }).collect();
+        let passes = pack(&segments, 100, 2);
+        assert_eq!(passes.iter().map(|pass| pass.ends.len()).collect::<Vec<_>>(), [2, 2, 1]);
+    }
+}

@@ -1,0 +1,79 @@
+//! Why nothing could be generated.
+
+use crate::gpu::DeviceError;
+use crate::ops::ShapeError;
+
+/// A request that cannot be served, or a device that failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// The prompt leaves no room for a single token: shorten it, or make the context longer.
+    #[error(
+        "request {request}: the prompt needs {needed} positions but the context has {capacity}; \
+         shorten the prompt or raise the context"
+    )]
+    ContextOverflow {
+        /// Index of the request.
+        request: usize,
+        /// Positions that the prompt and one more token take.
+        needed: usize,
+        /// Positions of a slot.
+        capacity: usize,
+    },
+    /// The prompt is empty: a model needs a token to start from.
+    #[error("request {request}: the prompt is empty; give at least one token")]
+    EmptyPrompt {
+        /// Index of the request.
+        request: usize,
+    },
+    /// A token id that the model does not have.
+    #[error("request {request}: token id {id} at place {place} is outside the vocabulary of {vocab}")]
+    UnknownToken {
+        /// Index of the request.
+        request: usize,
+        /// Place in the prompt, from 0.
+        place: usize,
+        /// The id.
+        id: u32,
+        /// Size of the vocabulary.
+        vocab: usize,
+    },
+    /// A sampling setting outside its range.
+    #[error("request {request}: {setting} is {value}, expected {expected}")]
+    Setting {
+        /// Index of the request.
+        request: usize,
+        /// Name of the setting.
+        setting: &'static str,
+        /// What was given.
+        value: f32,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A generator without slots or without positions.
+    #[error("a generator needs at least one slot and a context of two positions, got {slots} and {context}")]
+    NoRoom {
+        /// Slots asked for.
+        slots: usize,
+        /// Positions asked for.
+        context: usize,
+    },
+    /// The caller cancelled; only calls that have no partial result report it so.
+    #[error("cancelled")]
+    Cancelled,
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Buffers of the forward pass disagree: a bug in Parr.
+    #[error(transparent)]
+    Shape(ShapeError),
+}
+
+impl From<ShapeError> for GenerateError {
+    fn from(error: ShapeError) -> Self {
+        match error {
+            ShapeError::Device(device) => GenerateError::Device(device),
+            other => GenerateError::Shape(other),
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The engine: admits requests to slots, prefills, decodes.
+
+use std::collections::VecDeque;
+
+use super::batch::{Pass, Segment, pack};
+use super::error::GenerateError;
+use super::request::{CancelToken, Event, Reply, Request};
+use super::sequence::Sequence;
+use super::slots::{Admission, Origin, Slot, admit};
+use crate::gpu::{Buffer, Recording};
+use crate::model::{BatchShape, KvCache, Model, Workspace, record_layers, record_logits};
+use crate::ops::{self, Drawn, KvFormat, QueryTile, SampleRow};
+use crate::tokenizer::TokenId;
+
+/// Size and kind of a generator's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GeneratorOptions {
+    /// Sequences that run side by side.
+    pub slots: usize,
+    /// Positions per sequence, prompt and reply together.
+    pub context: usize,
+    /// How keys and values are kept.
+    pub kv: KvFormat,
+    /// How many last tokens of a sequence, prompt included, the repetition penalty looks at.
+    pub repetition_window: usize,
+}
+
+impl Default for GeneratorOptions {
+    /// One sequence of 2048 positions, an f16 cache, a window of 64 tokens.
+    fn default() -> Self {
+        GeneratorOptions { slots: 1, context: 2048, kv: KvFormat::F16, repetition_window: 64 }
+    }
+}
+
+/// Runs requests through one model, in one cache.
+///
+/// What a call leaves in the cache serves the next one: a chat that sends its whole history each time
+/// pays for the new turn only.
+#[derive(Debug)]
+pub struct Generator {
+    pub(super) model: Model,
+    pub(super) cache: KvCache,
+    pub(super) work: Workspace,
+    pub(super) slots: Vec<Slot>,
+    pub(super) rows: usize,
+    pub(super) logit_rows: usize,
+    draws: Draws,
+    window: usize,
+}
+
+/// Buffers of the sampler.
+#[derive(Debug)]
+struct Draws {
+    settings: Buffer<SampleRow>,
+    recent: Buffer<u32>,
+    tokens: Buffer<u32>,
+    logprobs: Buffer<[f32; 2]>,
+    drawn: Buffer<Drawn>,
+}
+
+impl Generator {
+    /// Allocates cache and workspace on the model's device.
+    ///
+    /// # Errors
+    ///
+    /// * [`GenerateError::NoRoom`] without slots or positions;
+    /// * [`GenerateError::Device`] if the device cannot hold the cache.
+    pub fn new(model: &Model, options: GeneratorOptions) -> Result<Self, GenerateError> {
+        let GeneratorOptions { slots, context, kv, repetition_window } = options;
+        if slots == 0 || context < 2 {
+            return Err(GenerateError::NoRoom { slots, context });
+        }
+        let device = model.device();
+        let tuning = device.tuning();
+        let cache = KvCache::new(device, model.config(), slots, context, kv)?;
+        let logit_rows = tuning.logit_rows.max(slots);
+        let rows = tuning.prefill_tokens.max(slots);
+        let work = Workspace::new(model, &cache, rows, logit_rows)?;
+        let window = repetition_window.max(1);
+        let draws = Draws {
+            settings: device.buffer("sampler settings", logit_rows)?,
+            recent: device.buffer("recent tokens", logit_rows * window)?,
+            tokens: device.buffer("next tokens", logit_rows)?,
+            logprobs: device.buffer("log-probabilities", logit_rows)?,
+            drawn: device.buffer("drawn tokens", tuning.decode_steps * logit_rows)?,
+        };
+        Ok(Generator {
+            model: model.clone(),
+            cache,
+            work,
+            slots: vec![Slot::default(); slots],
+            rows,
+            logit_rows,
+            draws,
+            window,
+        })
+    }
+
+    /// The model it runs.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Device memory of the cache, in bytes.
+    pub fn cache_bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+
+    /// Positions per sequence.
+    pub fn context(&self) -> usize {
+        self.cache.shape().context
+    }
+
+    /// Sequences that run side by side.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Forgets all cached prefixes.
+    pub fn clear(&mut self) {
+        for slot in &mut self.slots {
+            *slot = Slot::default();
+        }
+    }
+
+    /// Continues every request; one [`Reply`] each, in order. `on_token` hears of every token as it
+    /// is drawn. More requests than slots wait for a free one.
+    ///
+    /// After a cancel every reply holds what it had by then and ends in
+    /// [`Finish::Cancelled`](super::Finish::Cancelled).
+    ///
+    /// # Errors
+    ///
+    /// * [`GenerateError::EmptyPrompt`], [`GenerateError::UnknownToken`], [`GenerateError::Setting`],
+    ///   [`GenerateError::ContextOverflow`] before anything runs, naming the request;
+    /// * [`GenerateError::Device`] if the device fails; the cache is forgotten then.
+    pub fn generate(
+        &mut self,
+        requests: &[Request],
+        cancel: &CancelToken,
+        on_token: &mut dyn FnMut(Event),
+    ) -> Result<Vec<Reply>, GenerateError> {
+        for (index, request) in requests.iter().enumerate() {
+            self.check_prompt(index, &request.prompt, 1)?;
+            request.sampling.check(index)?;
+        }
+        let replies = self.run(requests, cancel, on_token);
+        for slot in &mut self.slots {
+            slot.busy = false;
+        }
+        if replies.is_err() {
+            self.clear();
+        }
+        replies
+    }
+
+    /// `Ok` if `prompt` and `more` further tokens fit, and every id is known.
+    pub(super) fn check_prompt(&self, request: usize, prompt: &[TokenId], more: usize) -> Result<(), GenerateError> {
+        let vocab = self.model.config().vocab;
+        let capacity = self.context();
+        if prompt.is_empty() {
+            return Err(GenerateError::EmptyPrompt { request });
+        }
+        if prompt.len() + more > capacity {
+            return Err(GenerateError::ContextOverflow { request, needed: prompt.len() + more, capacity });
+        }
+        match prompt.iter().position(|&id| id as usize >= vocab) {
+            Some(place) => Err(GenerateError::UnknownToken { request, place, id: prompt[place], vocab }),
+            None => Ok(()),
+        }
+    }
+
+    fn run(
+        &mut self,
+        requests: &[Request],
+        cancel: &CancelToken,
+        on_token: &mut dyn FnMut(Event),
+    ) -> Result<Vec<Reply>, GenerateError> {
+        let model = self.model.clone();
+        let prompts: Vec<&[TokenId]> = requests.iter().map(|request| &request.prompt[..]).collect();
+        let mut waiting: VecDeque<usize> = (0..requests.len()).collect();
+        let mut running: Vec<Sequence<'_>> = Vec::new();
+        let mut replies: Vec<Option<Reply>> = requests.iter().map(|_| None).collect();
+        let context = self.context();
+        while !waiting.is_empty() || !running.is_empty() {
+            let admissions = admit(&mut self.slots, waiting.make_contiguous(), &prompts);
+            waiting.drain(..admissions.len());
+            let mut started: Vec<Sequence<'_>> = admissions
+                .iter()
+                .map(|admission| {
+                    let asked = &requests[admission.request];
+                    let tokenizer = model.tokenizer();
+                    Sequence::new(admission.request, admission.slot, asked, context, admission.reused, tokenizer)
+                })
+                .collect();
+            self.prefill(&admissions, &prompts, &mut started, cancel, on_token)?;
+            running.extend(started);
+            if cancel.is_cancelled() {
+                running.iter_mut().for_each(Sequence::cancel);
+            } else if running.iter().any(|sequence| !sequence.is_finished()) {
+                running.retain_mut(|sequence| self.keep(sequence, &mut replies));
+                self.decode(&mut running, cancel, on_token)?;
+            }
+            running.retain_mut(|sequence| self.keep(sequence, &mut replies));
+            if cancel.is_cancelled() {
+                for request in waiting.drain(..) {
+                    let mut never = Sequence::new(request, 0, &requests[request], context, 0, None);
+                    never.cancel();
+                    replies[request] = Some(never.take_reply());
+                }
+            }
+        }
+        let replies = replies.into_iter().map(|reply| reply.expect("every request was run or cancelled"));
+        Ok(replies.collect())
+    }
+
+    /// Files the reply of a finished sequence and frees its slot; true if it is still running.
+    fn keep(&mut self, sequence: &mut Sequence<'_>, replies: &mut [Option<Reply>]) -> bool {
+        if !sequence.is_finished() {
+            return true;
+        }
+        self.slots[sequence.slot].busy = false;
+        replies[sequence.request] = Some(sequence.take_reply());
+        false
+    }
+
+    /// Computes the prompts of `started` (those whose prefix must come from another of them in a
+    /// second wave) and draws the first token of each.
+    fn prefill(
+        &mut self,
+        admissions: &[Admission],
+        prompts: &[&[TokenId]],
+        started: &mut [Sequence<'_>],
+        cancel: &CancelToken,
+        on_token: &mut dyn FnMut(Event),
+    ) -> Result<(), GenerateError> {
+        for second_wave in [false, true] {
+            let wave: Vec<usize> = (0..admissions.len())
+                .filter(|&index| matches!(admissions[index].origin, Origin::Admitted(_)) == second_wave)
+                .collect();
+            let mut copies = Recording::new(self.model.device());
+            for &index in &wave {
+                let donor = match admissions[index].origin {
+                    Origin::Own => continue,
+                    Origin::Slot(slot) => slot,
+                    Origin::Admitted(earlier) => admissions[earlier].slot,
+                };
+                let Admission { request, slot, reused, .. } = admissions[index];
+                self.cache.copy_prefix(&mut copies, donor, slot, reused)?;
+                self.slots[slot].tokens = prompts[request][..reused].to_vec();
+            }
+            copies.submit()?;
+            let segments: Vec<Segment<'_>> = wave
+                .iter()
+                .map(|&index| {
+                    let Admission { request, slot, reused, .. } = admissions[index];
+                    Segment { slot, start: reused, tokens: &prompts[request][reused..] }
+                })
+                .collect();
+            for pass in pack(&segments, self.rows, self.logit_rows) {
+                if cancel.is_cancelled() {
+                    return Ok(());
+                }
+                let mut rec = self.record_pass(&pass)?;
+                let ending: Vec<usize> = pass.ends.iter().map(|&(segment, _)| wave[segment]).collect();
+                if !ending.is_empty() {
+                    let hidden = self.work.x.stride;
+                    for (row, &(_, from)) in pass.ends.iter().enumerate() {
+                        rec.copy(&self.work.x.buffer, from * hidden, &self.work.selected.buffer, row * hidden, hidden);
+                    }
+                    record_logits(&mut rec, &self.model, &self.work, &self.work.selected, ending.len())?;
+                    let rows: Vec<&Sequence<'_>> = ending.iter().map(|&index| &started[index]).collect();
+                    self.load_draws(&rows)?;
+                    self.record_draw(&mut rec, 0, ending.len())?;
+                }
+                rec.submit()?;
+                for &(segment, place, _, taken) in &pass.pieces {
+                    let Segment { slot, tokens, .. } = segments[segment];
+                    self.slots[slot].tokens.extend_from_slice(&tokens[place..place + taken]);
+                }
+                let drawn = self.model.device().read(&self.draws.drawn, 0, ending.len())?;
+                for (&index, drawn) in ending.iter().zip(&drawn) {
+                    started[index].push(drawn).into_iter().for_each(&mut *on_token);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads a pass and records its layers.
+    pub(super) fn record_pass(&self, pass: &Pass) -> Result<Recording, GenerateError> {
+        let device = self.model.device();
+        device.write(&self.work.ids, 0, &pass.ids)?;
+        device.write(&self.work.rows_at, 0, &pass.rows_at)?;
+        device.write(&self.work.tiles, 0, &pass.tiles)?;
+        let shape = BatchShape {
+            rows: pass.ids.len(),
+            tiles: pass.tiles.len(),
+            tile_rows: pass.tile_rows,
+            reach: pass.reach,
+        };
+        let mut rec = Recording::new(device);
+        record_layers(&mut rec, &self.model, &self.cache, &self.work, shape)?;
+        Ok(rec)
+    }
+
+    /// Decodes all of `running`, a few steps per submit, until one of them ends or a cancel.
+    fn decode(
+        &mut self,
+        running: &mut [Sequence<'_>],
+        cancel: &CancelToken,
+        on_token: &mut dyn FnMut(Event),
+    ) -> Result<(), GenerateError> {
+        let device = self.model.device().clone();
+        let rows = running.len();
+        let ids: Vec<u32> = running.iter().map(Sequence::last_token).collect();
+        let rows_at: Vec<[u32; 2]> = running
+            .iter()
+            .map(|sequence| [sequence.slot as u32, sequence.position() as u32 - 1])
+            .collect();
+        device.write(&self.work.ids, 0, &ids)?;
+        device.write(&self.work.rows_at, 0, &rows_at)?;
+        device.write(&self.work.tiles, 0, &QueryTile::cut(&vec![1; rows]))?;
+        self.load_draws(&running.iter().collect::<Vec<_>>())?;
+        // Positions advance on the device, so one recording serves every turn; past the context's end
+        // a finished sequence's rows are clamped by the kernels and its tokens dropped here.
+        let furthest = running.iter().map(Sequence::position).max().unwrap_or(0);
+        let steps = device.tuning().decode_steps.min(self.context() - furthest + 1).max(1);
+        let mut rec = Recording::new(&device);
+        for step in 0..steps {
+            let shape = BatchShape { rows, tiles: rows, tile_rows: 1, reach: self.context().min(furthest + 64) };
+            record_layers(&mut rec, &self.model, &self.cache, &self.work, shape)?;
+            record_logits(&mut rec, &self.model, &self.work, &self.work.x, rows)?;
+            self.record_draw(&mut rec, step, rows)?;
+        }
+        loop {
+            let fed: Vec<TokenId> = running.iter().map(Sequence::last_token).collect();
+            rec.submit()?;
+            let drawn = device.read(&self.draws.drawn, 0, steps * rows)?;
+            for (row, sequence) in running.iter_mut().enumerate() {
+                let mut fed = fed[row];
+                for step in 0..steps {
+                    if sequence.is_finished() {
+                        break;
+                    }
+                    self.slots[sequence.slot].tokens.push(fed);
+                    let drawn = &drawn[step * rows + row];
+                    fed = drawn.token;
+                    sequence.push(drawn).into_iter().for_each(&mut *on_token);
+                }
+            }
+            let ended = running.iter().any(Sequence::is_finished);
+            let furthest = running.iter().map(Sequence::position).max().unwrap_or(0);
+            if ended || cancel.is_cancelled() || furthest + steps > self.context() + 1 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Uploads settings and recent tokens of the rows about to be drawn.
+    fn load_draws(&self, rows: &[&Sequence<'_>]) -> Result<(), GenerateError> {
+        let device = self.model.device();
+        let settings: Vec<SampleRow> = rows.iter().map(|sequence| sequence.sample_row(self.window)).collect();
+        let mut recent = vec![0; rows.len() * self.window];
+        for (ring, sequence) in recent.chunks_exact_mut(self.window).zip(rows) {
+            let tokens = sequence.recent(self.window);
+            ring[..tokens.len()].copy_from_slice(&tokens);
+        }
+        device.write(&self.draws.settings, 0, &settings)?;
+        device.write(&self.draws.recent, 0, &recent)?;
+        Ok(())
+    }
+
+    /// Records the draw of one token per row of logits, and its hand-over to the next step.
+    fn record_draw(&self, rec: &mut Recording, step: usize, rows: usize) -> Result<(), GenerateError> {
+        let draws = &self.draws;
+        ops::sample(
+            rec,
+            &self.work.logits,
+            &draws.settings,
+            &draws.recent,
+            self.window,
+            &draws.tokens,
+            &draws.logprobs,
+            rows,
+        )?;
+        let work = &self.work;
+        ops::advance(rec, &draws.tokens, &draws.logprobs, &work.ids, &work.rows_at, &draws.drawn, step, rows)?;
+        Ok(())
+    }
+}

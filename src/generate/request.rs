@@ -1,0 +1,161 @@
+//! What is asked of a generator, and what it answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::GenerateError;
+use crate::tokenizer::TokenId;
+
+/// How to draw the tokens of one sequence; the algorithm is that of
+/// [`reference::sample`](crate::reference::sample). The default is greedy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 takes the most probable token.
+    pub temperature: f32,
+    /// Keep this many tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the most probable tokens up to this mass, in (0, 1]; 1 keeps all.
+    pub top_p: f32,
+    /// Keep tokens at least this many times as probable as the first, in `[0, 1]`; 0 keeps all.
+    pub min_p: f32,
+    /// Penalty on recent tokens, above 0; 1 is none.
+    pub repetition_penalty: f32,
+    /// Seed of the sequence: same seed, same text, whatever else is in the batch.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Sampling {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+        }
+    }
+}
+
+impl Sampling {
+    /// `Ok` if every setting is in its range.
+    pub(super) fn check(&self, request: usize) -> Result<(), GenerateError> {
+        let wrong = |setting, value, expected| Err(GenerateError::Setting { request, setting, value, expected });
+        if !(0.0..=100.0).contains(&self.temperature) {
+            return wrong("temperature", self.temperature, "0 to 100");
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return wrong("top_p", self.top_p, "more than 0 and at most 1");
+        }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return wrong("min_p", self.min_p, "0 to 1");
+        }
+        if !(self.repetition_penalty > 0.0 && self.repetition_penalty <= 100.0) {
+            return wrong("repetition_penalty", self.repetition_penalty, "more than 0 and at most 100");
+        }
+        Ok(())
+    }
+}
+
+/// One sequence to continue.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// Token ids to continue.
+    pub prompt: Vec<TokenId>,
+    /// How to draw.
+    pub sampling: Sampling,
+    /// Most tokens to draw.
+    pub max_tokens: usize,
+    /// Tokens that end the reply; the one drawn is the last of [`Reply::tokens`], outside the text.
+    pub stop_ids: Vec<TokenId>,
+    /// Texts that end the reply and are left out of it. Needs a model with a tokenizer.
+    pub stop: Vec<String>,
+}
+
+/// Why a reply ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finish {
+    /// A stop token was drawn.
+    EndOfTurn,
+    /// This stop text came up.
+    Stop(String),
+    /// `max_tokens` were drawn.
+    Length,
+    /// The context is full.
+    ContextFull,
+    /// The caller cancelled.
+    Cancelled,
+}
+
+impl Finish {
+    /// A short stable name: `end_of_turn`, `stop`, `length`, `context_full` or `cancelled`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Finish::EndOfTurn => "end_of_turn",
+            Finish::Stop(_) => "stop",
+            Finish::Length => "length",
+            Finish::ContextFull => "context_full",
+            Finish::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What became of one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The tokens drawn, a stop token included.
+    pub tokens: Vec<TokenId>,
+    /// Natural log-probability of each under the plain softmax (temperature 1, no filter).
+    pub logprobs: Vec<f32>,
+    /// The text, without special tokens and stop texts; empty for a model without a tokenizer.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Of those, how many were in the cache already.
+    pub reused_tokens: usize,
+}
+
+/// One token as it arrives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Index of the request.
+    pub request: usize,
+    /// The token drawn.
+    pub token: TokenId,
+    /// Its log-probability under the plain softmax.
+    pub logprob: f32,
+    /// Text that is certain by now, often empty: whole characters only, and nothing that may yet
+    /// turn out to be a stop text.
+    pub text: String,
+}
+
+/// Asks a running call to end soon. Clones ask together.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken {
+    asked: Arc<AtomicBool>,
+}
+
+impl CancelToken {
+    /// A token that has not been used.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks; may be called from any thread, and from a signal handler.
+    pub fn cancel(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the request back, so that the token can serve the next call.
+    pub fn reset(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether someone asked.
+    pub fn is_cancelled(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,122 @@
+//! Log-probabilities and logits of given tokens, by the same forward pass that generates.
+
+use super::batch::{Segment, pack};
+use super::error::GenerateError;
+use super::generator::Generator;
+use super::request::CancelToken;
+use super::slots::Slot;
+use crate::gpu::Buffer;
+use crate::model::record_logits;
+use crate::ops::{self, TokenStat};
+use crate::tokenizer::TokenId;
+
+impl Generator {
+    /// For every row of token ids, `log p(ids[t + 1] | ids[..=t])` and the entropy of that
+    /// distribution, in nats: one value less than ids. Rows are packed, as many at a time as there
+    /// are slots.
+    ///
+    /// # Errors
+    ///
+    /// * [`GenerateError::EmptyPrompt`], [`GenerateError::UnknownToken`] or
+    ///   [`GenerateError::ContextOverflow`], naming the row;
+    /// * [`GenerateError::Cancelled`] after a cancel;
+    /// * [`GenerateError::Device`] if the device fails.
+    pub fn token_stats(
+        &mut self,
+        rows: &[Vec<TokenId>],
+        cancel: &CancelToken,
+    ) -> Result<Vec<Vec<TokenStat>>, GenerateError> {
+        for (index, ids) in rows.iter().enumerate() {
+            self.check_prompt(index, ids, 0)?;
+        }
+        let device = self.model.device().clone();
+        let targets: Buffer<u32> = device.buffer("targets", self.logit_rows)?;
+        let stats: Buffer<TokenStat> = device.buffer("token stats", self.logit_rows)?;
+        let mut results: Vec<Vec<TokenStat>> = rows.iter().map(|_| Vec::new()).collect();
+        let slots = self.slots.len();
+        for (group, wave) in rows.chunks(slots).enumerate() {
+            self.each_logits(wave, 1, cancel, &mut |generator, mut rec, spans| {
+                let next: Vec<u32> =
+                    spans.iter().flat_map(|&(row, place, n)| &wave[row][place + 1..place + 1 + n]).copied().collect();
+                device.write(&targets, 0, &next)?;
+                ops::token_stats(&mut rec, &generator.work.logits, &targets, &stats, next.len())?;
+                rec.submit()?;
+                let mut values = device.read(&stats, 0, next.len())?.into_iter();
+                for &(row, _, n) in spans {
+                    results[group * slots + row].extend(values.by_ref().take(n));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(results)
+    }
+
+    /// All logits of `ids`, `(ids.len(), vocabulary)` row-major, handed over in runs of rows as they
+    /// are computed: the whole may not fit in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generator::token_stats`].
+    pub fn logits(
+        &mut self,
+        ids: &[TokenId],
+        cancel: &CancelToken,
+        on_rows: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), GenerateError> {
+        self.check_prompt(0, ids, 0)?;
+        let device = self.model.device().clone();
+        let (width, stride) = (self.work.logits.width, self.work.logits.stride);
+        self.each_logits(&[ids.to_vec()], 0, cancel, &mut |generator, mut rec, spans| {
+            rec.submit()?;
+            let n: usize = spans.iter().map(|&(_, _, n)| n).sum();
+            let values = device.read(&generator.work.logits.buffer, 0, n * stride)?;
+            values.chunks_exact(stride).for_each(|row| on_rows(&row[..width]));
+            Ok(())
+        })
+    }
+
+    /// Runs `rows` (one per slot) without their last `but_last` tokens, and calls `each` with every run
+    /// of logits: the recording that computes it, and `(row, first place, places)` of what it covers.
+    fn each_logits(
+        &mut self,
+        rows: &[Vec<TokenId>],
+        but_last: usize,
+        cancel: &CancelToken,
+        each: &mut dyn FnMut(&Generator, crate::gpu::Recording, &[(usize, usize, usize)]) -> Result<(), GenerateError>,
+    ) -> Result<(), GenerateError> {
+        for slot in &mut self.slots[..rows.len()] {
+            *slot = Slot::default();
+        }
+        let segments: Vec<Segment<'_>> = rows
+            .iter()
+            .enumerate()
+            .map(|(slot, ids)| Segment { slot, start: 0, tokens: &ids[..ids.len() - but_last.min(ids.len())] })
+            .collect();
+        for pass in pack(&segments, self.rows, usize::MAX) {
+            let mut rec = self.record_pass(&pass)?;
+            let stride = self.work.x.stride;
+            let mut row = 0;
+            while row < pass.ids.len() {
+                if cancel.is_cancelled() {
+                    return Err(GenerateError::Cancelled);
+                }
+                let n = self.logit_rows.min(pass.ids.len() - row);
+                rec.copy(&self.work.x.buffer, row * stride, &self.work.selected.buffer, 0, n * stride);
+                record_logits(&mut rec, &self.model, &self.work, &self.work.selected, n)?;
+                let spans: Vec<(usize, usize, usize)> = pass
+                    .pieces
+                    .iter()
+                    .filter_map(|&(segment, place, first, taken)| {
+                        let from = first.max(row);
+                        let to = (first + taken).min(row + n);
+                        (from < to).then(|| (segment, place + from - first, to - from))
+                    })
+                    .collect();
+                each(self, rec, &spans)?;
+                rec = crate::gpu::Recording::new(self.model.device());
+                row += n;
+            }
+        }
+        Ok(())
+    }
+}

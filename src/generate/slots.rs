@@ -1,0 +1,132 @@
+//! Which tokens lie in which slot of the cache, and what a new prompt can reuse of them.
+
+use crate::tokenizer::TokenId;
+
+/// Tokens whose keys and values a slot holds, and whether a sequence is using it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slot {
+    pub tokens: Vec<TokenId>,
+    pub busy: bool,
+}
+
+/// Where the start of a prompt comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It lies in the slot itself.
+    Own,
+    /// It is copied from another slot before prefill.
+    Slot(usize),
+    /// It is copied from the slot of an earlier admission of this round, once that is prefilled.
+    Admitted(usize),
+}
+
+/// A request that got a slot.
+#[derive(Clone, Debug)]
+pub(super) struct Admission {
+    pub request: usize,
+    pub slot: usize,
+    pub origin: Origin,
+    /// Positions that need no prefill.
+    pub reused: usize,
+}
+
+/// A copy saves prefill but costs a pass over memory; shorter prefixes are computed again.
+const LEAST_COPY: usize = 8;
+
+/// Length of the longest common prefix.
+pub(super) fn shared(a: &[TokenId], b: &[TokenId]) -> usize {
+    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+}
+
+/// Gives free slots to the requests in `waiting`, in order, each the slot that knows most of its
+/// prompt; `prompts` is by request. Slots' tokens are cut to what stays valid.
+///
+/// The last token of a prompt is always computed anew: its logits are what comes next.
+pub(super) fn admit(slots: &mut [Slot], waiting: &[usize], prompts: &[&[TokenId]]) -> Vec<Admission> {
+    let mut admissions: Vec<Admission> = Vec::new();
+    for &request in waiting {
+        let prompt = prompts[request];
+        let most = prompt.len() - 1;
+        let known = |tokens: &[TokenId]| shared(tokens, prompt).min(most);
+        // Among slots that know equally much, the emptiest: the others may serve another prompt.
+        let free = (0..slots.len()).filter(|&slot| !slots[slot].busy);
+        let best = free.max_by_key(|&slot| (known(&slots[slot].tokens), std::cmp::Reverse(slots[slot].tokens.len())));
+        let Some(slot) = best else { break };
+        let own = known(&slots[slot].tokens);
+        let mut choice = (own, Origin::Own);
+        for (other, donor) in slots.iter().enumerate() {
+            let reach = known(&donor.tokens);
+            if other != slot && reach >= choice.0 + LEAST_COPY {
+                choice = (reach, Origin::Slot(other));
+            }
+        }
+        for (index, earlier) in admissions.iter().enumerate() {
+            // Only what is prefilled in the first wave can be copied for the second.
+            let first_wave = !matches!(earlier.origin, Origin::Admitted(_));
+            let reach = known(prompts[earlier.request]);
+            if first_wave && reach >= choice.0 + LEAST_COPY {
+                choice = (reach, Origin::Admitted(index));
+            }
+        }
+        let (reused, origin) = choice;
+        slots[slot].busy = true;
+        slots[slot].tokens.truncate(own);
+        // A slot claims what it will hold before any later admission is copied: a prefix that comes
+        // in the second wave is not there yet.
+        if let Origin::Slot(_) = origin {
+            slots[slot].tokens = prompt[..reused].to_vec();
+        }
+        admissions.push(Admission { request, slot, origin, reused });
+    }
+    admissions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots(tokens: &[&[TokenId]]) -> Vec<Slot> {
+        tokens.iter().map(|tokens| Slot { tokens: tokens.to_vec(), busy: false }).collect()
+    }
+
+    #[test]
+    fn takes_the_slot_that_knows_most() {
+        let long: Vec<TokenId> = (0..20).collect();
+        let mut state = slots(&[&[], &long[..12], &long[..5]]);
+        let admitted = admit(&mut state, &[0], &[&long]);
+        assert_eq!((admitted[0].slot, admitted[0].reused, admitted[0].origin), (1, 12, Origin::Own));
+    }
+
+    #[test]
+    fn computes_the_last_token_of_a_known_prompt_again() {
+        let mut state = slots(&[&[1, 2, 3]]);
+        assert_eq!(admit(&mut state, &[0], &[&[1, 2, 3]])[0].reused, 2);
+        assert_eq!(state[0].tokens, [1, 2]);
+    }
+
+    #[test]
+    fn shares_a_prefix_within_a_round_and_across_busy_slots() {
+        let a: Vec<TokenId> = (0..20).chain([100]).collect();
+        let b: Vec<TokenId> = (0..20).chain([200]).collect();
+        let mut state = slots(&[&[], &[], &[]]);
+        let admitted = admit(&mut state, &[0, 1], &[&a, &b, &b]);
+        assert_eq!((admitted[1].origin, admitted[1].reused), (Origin::Admitted(0), 20));
+        state[admitted[0].slot].tokens = a.clone();
+        let later = admit(&mut state, &[2], &[&a, &b, &b]);
+        assert_eq!((later[0].origin, later[0].reused), (Origin::Slot(admitted[0].slot), 20));
+    }
+
+    #[test]
+    fn copies_nothing_that_is_not_there_yet() {
+        let prompts: Vec<Vec<TokenId>> = (0..3).map(|last| (0..20).chain([100 + last]).collect()).collect();
+        let prompts: Vec<&[TokenId]> = prompts.iter().map(|prompt| &prompt[..]).collect();
+        let admitted = admit(&mut slots(&[&[], &[], &[]]), &[0, 1, 2], &prompts);
+        assert_eq!(admitted[2].origin, Origin::Admitted(0));
+    }
+
+    #[test]
+    fn leaves_requests_without_a_free_slot_waiting() {
+        let mut state = slots(&[&[]]);
+        assert_eq!(admit(&mut state, &[0, 1], &[&[1], &[2]]).len(), 1);
+    }
+}

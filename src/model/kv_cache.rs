@@ -1,0 +1,83 @@
+//! Keys and values of past positions.
+
+use super::config::ModelConfig;
+use crate::gpu::{Buffer, Device, DeviceError, Recording};
+use crate::ops::{AttentionShape, KvFormat};
+
+/// Keys and values of `slots` sequences of up to `context` positions each, by layer.
+///
+/// Layout of each buffer: `(slots, context, kv_heads, chunks of 8 dimensions)`, so that a prefix of a
+/// sequence is one run of memory.
+#[derive(Debug)]
+pub struct KvCache {
+    shape: AttentionShape,
+    layers: Vec<(Buffer<u32>, Buffer<u32>)>,
+}
+
+impl KvCache {
+    /// An empty cache.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Limit`] if a layer exceeds a binding: take fewer slots or a shorter context.
+    pub fn new(
+        device: &Device,
+        config: &ModelConfig,
+        slots: usize,
+        context: usize,
+        kv: KvFormat,
+    ) -> Result<Self, DeviceError> {
+        let shape = AttentionShape {
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            slots,
+            context,
+            window: config.sliding_window,
+            kv,
+        };
+        let layers = (0..config.layers).map(|_| {
+            Ok((device.buffer("key cache", shape.cache_len())?, device.buffer("value cache", shape.cache_len())?))
+        });
+        Ok(KvCache { shape, layers: layers.collect::<Result<_, DeviceError>>()? })
+    }
+
+    /// What attention needs to know of it.
+    pub fn shape(&self) -> &AttentionShape {
+        &self.shape
+    }
+
+    /// Keys and values of a layer.
+    pub(crate) fn layer(&self, index: usize) -> (&Buffer<u32>, &Buffer<u32>) {
+        let (k, v) = &self.layers[index];
+        (k, v)
+    }
+
+    /// Device memory held, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.layers.iter().map(|(k, v)| k.bytes() + v.bytes()).sum()
+    }
+
+    /// Records the copy of the first `positions` positions of slot `from` to slot `to`, by way of a
+    /// buffer of its own: WebGPU copies between different buffers only.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Limit`] if there is no room for that buffer.
+    pub(crate) fn copy_prefix(
+        &self,
+        rec: &mut Recording,
+        from: usize,
+        to: usize,
+        positions: usize,
+    ) -> Result<(), DeviceError> {
+        let slot_words = self.shape.context * self.shape.position_words();
+        let words = positions * self.shape.position_words();
+        let between = rec.device().buffer("prefix on its way", words)?;
+        for cache in self.layers.iter().flat_map(|(k, v)| [k, v]) {
+            rec.copy(cache, from * slot_words, &between, 0, words);
+            rec.copy(&between, 0, cache, to * slot_words, words);
+        }
+        Ok(())
+    }
+}

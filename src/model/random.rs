@@ -1,0 +1,52 @@
+//! Weights from a seed, for measuring speed without a checkpoint.
+
+use std::borrow::Cow;
+
+use super::weights::{Matrix, WeightSource};
+use crate::Error;
+use crate::quant::Quant;
+use crate::random::{Philox, Purpose};
+
+/// Matrices of small pseudo-random values in one format, norms of one, no biases.
+pub(super) struct RandomSource {
+    quant: Quant,
+    generator: Philox,
+    matrices: u32,
+}
+
+impl RandomSource {
+    pub(super) fn new(quant: Quant, seed: u64) -> Self {
+        RandomSource { quant, generator: Philox::new(seed), matrices: 0 }
+    }
+}
+
+/// Distinct rows of a random matrix: enough that no cache holds them, few enough to make quickly.
+const DISTINCT_ROWS: usize = 64;
+
+impl WeightSource for RandomSource {
+    fn matrix(&mut self, _name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>, Error> {
+        self.matrices += 1;
+        let quant = if cols % self.quant.block_weights() == 0 { self.quant } else { Quant::F16 };
+        let scale = 1.0 / (cols as f32).sqrt();
+        let distinct = rows.min(DISTINCT_ROWS);
+        let mut values = Vec::with_capacity(distinct * cols);
+        for index in 0..(distinct * cols).div_ceil(4) {
+            let words = self.generator.block(Purpose::RandomWeights, self.matrices, index as u32, 0);
+            values.extend(words.map(|word| (word as f32 / u32::MAX as f32 * 2.0 - 1.0) * scale));
+        }
+        values.truncate(distinct * cols);
+        let mut block = Vec::new();
+        quant.encode(&values, &mut block);
+        let row_bytes = block.len() / distinct;
+        let bytes = block.iter().copied().cycle().take(rows * row_bytes).collect();
+        Ok(Matrix { quant, bytes: Cow::Owned(bytes) })
+    }
+
+    fn vector(&mut self, _name: &str, len: usize) -> Result<Vec<f32>, Error> {
+        Ok(vec![1.0; len])
+    }
+
+    fn has(&self, _name: &str) -> bool {
+        false
+    }
+}

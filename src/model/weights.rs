@@ -1,0 +1,246 @@
+//! From a checkpoint's tensors to matrices on the device.
+
+use std::borrow::Cow;
+
+use super::config::ModelConfig;
+use crate::Error;
+use crate::format::Checkpoint;
+use crate::gpu::{Buffer, Device};
+use crate::ops::{LinearPart, Weight};
+use crate::quant::Quant;
+
+/// One decoder layer.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    /// `(hidden)`, padded to 32.
+    pub attention_norm: Buffer<f32>,
+    /// `((heads + 2 kv_heads) head_dim, hidden)`.
+    pub qkv: Weight,
+    /// `(head_dim)` each, where the architecture normalises heads.
+    pub head_norms: Option<[Buffer<f32>; 2]>,
+    /// `(hidden, heads * head_dim)`.
+    pub o: Weight,
+    /// `(hidden)`, padded to 32.
+    pub ffn_norm: Buffer<f32>,
+    /// `(2 ffn, hidden)`.
+    pub gate_up: Weight,
+    /// `(hidden, ffn)`.
+    pub down: Weight,
+}
+
+/// All weights of a model, on the device.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    /// `(vocabulary, hidden)`; the output head too, if tied.
+    pub embedding: Weight,
+    pub layers: Vec<Layer>,
+    /// `(hidden)`, padded to 32.
+    pub final_norm: Buffer<f32>,
+    /// `(vocabulary, hidden)`, unless tied.
+    pub head: Option<Weight>,
+    pub bytes: u64,
+}
+
+impl Weights {
+    /// The matrix that turns hidden states into logits.
+    pub fn head(&self) -> &Weight {
+        self.head.as_ref().unwrap_or(&self.embedding)
+    }
+}
+
+/// How far a load has come.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadProgress {
+    /// Bytes of the checkpoint on the device by now.
+    pub done_bytes: u64,
+    /// Bytes of the checkpoint in all.
+    pub total_bytes: u64,
+}
+
+/// Where matrices come from: a checkpoint, or a seed.
+pub(crate) trait WeightSource {
+    /// Rows of the named matrix, stacked: format, rows and bytes of each. Missing is an error.
+    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>, Error>;
+    /// The named vector of `len` values. Missing is an error.
+    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, Error>;
+    /// Whether there is a tensor of that name.
+    fn has(&self, name: &str) -> bool;
+}
+
+/// A matrix on the host.
+pub(crate) struct Matrix<'a> {
+    pub quant: Quant,
+    pub bytes: Cow<'a, [u8]>,
+}
+
+/// Takes every weight of `config` from `source` onto `device`.
+pub(crate) fn load(device: &Device, config: &ModelConfig, source: &mut dyn WeightSource) -> Result<Weights, Error> {
+    let mut loader = Loader { device, source, bytes: 0 };
+    let hidden = config.hidden;
+    let q_width = config.heads * config.head_dim;
+    let kv_width = config.kv_heads * config.head_dim;
+    let embedding = loader.joined(&[("model.embed_tokens", config.vocab)], hidden)?;
+    let mut layers = Vec::with_capacity(config.layers);
+    for index in 0..config.layers {
+        let layer = format!("model.layers.{index}");
+        let attention = format!("{layer}.self_attn");
+        let [q, k, v, o] = ["q", "k", "v", "o"].map(|part| format!("{attention}.{part}_proj"));
+        let [gate, up, down] = ["gate", "up", "down"].map(|part| format!("{layer}.mlp.{part}_proj"));
+        layers.push(Layer {
+            attention_norm: loader.norm(&format!("{layer}.input_layernorm.weight"), hidden)?,
+            qkv: loader.joined(&[(&q, q_width), (&k, kv_width), (&v, kv_width)], hidden)?,
+            head_norms: match config.architecture {
+                _ if config.qk_norm => Some([
+                    loader.vector(&format!("{attention}.q_norm.weight"), config.head_dim)?,
+                    loader.vector(&format!("{attention}.k_norm.weight"), config.head_dim)?,
+                ]),
+                _ => None,
+            },
+            o: loader.joined(&[(&o, hidden)], q_width)?,
+            ffn_norm: loader.norm(&format!("{layer}.post_attention_layernorm.weight"), hidden)?,
+            gate_up: loader.joined(&[(&gate, config.ffn), (&up, config.ffn)], hidden)?,
+            down: loader.joined(&[(&down, hidden)], config.ffn)?,
+        });
+    }
+    let final_norm = loader.norm("model.norm.weight", hidden)?;
+    let head = if config.tied { None } else { Some(loader.joined(&[("lm_head", config.vocab)], hidden)?) };
+    Ok(Weights { embedding, layers, final_norm, head, bytes: loader.bytes })
+}
+
+struct Loader<'a> {
+    device: &'a Device,
+    source: &'a mut dyn WeightSource,
+    bytes: u64,
+}
+
+impl Loader<'_> {
+    /// The named matrices, one below the other, with their biases if any has one.
+    fn joined(&mut self, parts: &[(&str, usize)], cols: usize) -> Result<Weight, Error> {
+        let mut joined: Option<Weight> = None;
+        let mut bias: Vec<f32> = Vec::new();
+        let mut biased = false;
+        for &(name, rows) in parts {
+            let tensor = format!("{name}.weight");
+            let matrix = self.source.matrix(&tensor, rows, cols)?;
+            let part = LinearPart { quant: matrix.quant, rows, bytes: &matrix.bytes };
+            let weight = Weight::upload(self.device, &tensor, &[part], cols)?;
+            joined = Some(match joined {
+                None => weight,
+                Some(above) => above.stacked(weight),
+            });
+            let tensor = format!("{name}.bias");
+            if self.source.has(&tensor) {
+                biased = true;
+                bias.extend(self.source.vector(&tensor, rows)?);
+            } else {
+                bias.resize(bias.len() + rows, 0.0);
+            }
+        }
+        let mut weight = joined.expect("every matrix of a layer has at least one part");
+        if biased {
+            weight = weight.with_bias(self.device, parts[0].0, &bias)?;
+        }
+        self.bytes += weight.bytes();
+        Ok(weight)
+    }
+
+    fn vector(&mut self, name: &str, len: usize) -> Result<Buffer<f32>, Error> {
+        let values = self.source.vector(name, len)?;
+        let buffer = self.device.upload(name, &values)?;
+        self.bytes += buffer.bytes();
+        Ok(buffer)
+    }
+
+    /// A vector over the hidden width, zero beyond it up to a whole block.
+    fn norm(&mut self, name: &str, len: usize) -> Result<Buffer<f32>, Error> {
+        let mut values = self.source.vector(name, len)?;
+        values.resize(len.next_multiple_of(32), 0.0);
+        let buffer = self.device.upload(name, &values)?;
+        self.bytes += buffer.bytes();
+        Ok(buffer)
+    }
+}
+
+/// Weights from a checkpoint, requantized on the way if asked.
+pub(crate) struct CheckpointSource<'a> {
+    pub checkpoint: &'a Checkpoint,
+    pub head_dim: usize,
+    pub quant: Option<Quant>,
+    pub progress: &'a mut dyn FnMut(LoadProgress),
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+}
+
+impl CheckpointSource<'_> {
+    fn advance(&mut self, bytes: usize) {
+        self.done_bytes += bytes as u64;
+        (self.progress)(LoadProgress { done_bytes: self.done_bytes, total_bytes: self.total_bytes });
+    }
+}
+
+impl WeightSource for CheckpointSource<'_> {
+    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>, Error> {
+        let checkpoint = self.checkpoint;
+        let info = checkpoint.need_tensor(name, &[rows, cols])?;
+        let stored = info.quant;
+        let permuted = info.rope_permuted;
+        let bytes = checkpoint.bytes(info);
+        self.advance(bytes.len());
+        let ordered = if permuted { Cow::Owned(half_split(bytes, rows, self.head_dim)) } else { Cow::Borrowed(bytes) };
+        let float = matches!(stored, Quant::F32 | Quant::F16 | Quant::Bf16);
+        match self.quant.map(|wanted| fitting(wanted, cols)) {
+            Some(wanted) if float && wanted != stored => {
+                Ok(Matrix { quant: wanted, bytes: Cow::Owned(requantize(stored, wanted, &ordered, rows, cols)) })
+            }
+            _ => Ok(Matrix { quant: stored, bytes: ordered }),
+        }
+    }
+
+    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+        let info = self.checkpoint.need_tensor(name, &[len])?;
+        let mut values = vec![0.0; len];
+        info.quant.decode(self.checkpoint.bytes(info), &mut values);
+        if info.rope_permuted {
+            let bytes = half_split(bytemuck::cast_slice(&values), len, self.head_dim);
+            values = bytemuck::pod_collect_to_vec(&bytes);
+        }
+        self.advance(len * 4);
+        Ok(values)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.checkpoint.tensor(name).is_some()
+    }
+}
+
+/// Rows of q or k from interleaved order (GGUF's llama files: pairs stand side by side) to the order
+/// in which a head's halves are paired, which all kernels use.
+fn half_split(bytes: &[u8], rows: usize, head_dim: usize) -> Vec<u8> {
+    let row_bytes = bytes.len() / rows;
+    let half = head_dim / 2;
+    let mut out = Vec::with_capacity(bytes.len());
+    for row in 0..rows {
+        let (head, within) = (row / head_dim, row % head_dim);
+        let from = head * head_dim + 2 * (within % half) + within / half;
+        out.extend_from_slice(&bytes[from * row_bytes..(from + 1) * row_bytes]);
+    }
+    out
+}
+
+/// `wanted`, or the nearest format whose blocks divide a row of `cols`.
+fn fitting(wanted: Quant, cols: usize) -> Quant {
+    [wanted, Quant::Q8_0, Quant::F16]
+        .into_iter()
+        .find(|quant| cols % quant.block_weights() == 0)
+        .expect("f16 divides every row")
+}
+
+fn requantize(from: Quant, to: Quant, bytes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
+    let mut values = vec![0.0; cols];
+    let mut out = Vec::with_capacity(rows * to.row_bytes(cols).unwrap_or(0));
+    for row in bytes.chunks_exact(bytes.len() / rows) {
+        from.decode(row, &mut values);
+        to.encode(&values, &mut out);
+    }
+    out
+}
