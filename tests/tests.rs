@@ -7,6 +7,8 @@ mod cli;
 mod format;
 /// Every kernel against its oracle, on a device.
 mod ops;
+/// Whole models: PyTorch's values, batches, reuse, errors.
+mod model;
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
 mod quant;
 /// The CPU oracle against PyTorch.

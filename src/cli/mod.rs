@@ -67,7 +67,7 @@ fn kernel_family(name: &str) -> Result<KernelFamily, String> {
 impl GlobalArgs {
     /// Opens the device that the flags ask for.
     fn open_device(&self) -> Result<Device, DeviceError> {
-        Device::open(&DeviceOptions { adapter: self.adapter.clone(), family: self.kernels })
+        Device::open(&DeviceOptions { adapter: self.adapter.clone(), family: self.kernels, ..DeviceOptions::default() })
     }
 
     /// Says something to the person, not to the program that reads our output.

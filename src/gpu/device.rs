@@ -19,6 +19,9 @@ pub struct DeviceOptions {
     pub adapter: Option<String>,
     /// Kernel family to use instead of the one that suits the adapter.
     pub family: Option<KernelFamily>,
+    /// Act as if the adapter took no larger storage binding than this many bytes: what a model does
+    /// on a phone can be tried on a desktop.
+    pub max_binding_bytes: Option<u64>,
 }
 
 /// An opened adapter. Clones share it; it closes with the last one.
@@ -70,7 +73,11 @@ impl Device {
     pub fn open(options: &DeviceOptions) -> Result<Device, DeviceError> {
         let instance = adapter::instance();
         let chosen = adapter::choose(&instance, options.adapter.as_deref())?;
-        Self::from_adapter(&chosen, chosen.limits(), options.family)
+        let mut limits = chosen.limits();
+        if let Some(bytes) = options.max_binding_bytes {
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(bytes);
+        }
+        Self::from_adapter(&chosen, limits, options.family)
     }
 
     /// A device that validates every call and computes nothing, with the limits of a phone: for

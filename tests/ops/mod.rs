@@ -3,38 +3,15 @@
 //! One test per op and family, so that a failure names both.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use parr::conformance;
-use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
+use parr::gpu::KernelFamily;
 
-/// A software adapter uses every core by itself.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// A device for `family`; `None` where the adapter cannot run it, or there is none and `GPU_TESTS`
-/// does not insist.
-fn device(family: KernelFamily) -> Option<Device> {
-    let wanted = std::env::var("GPU_TESTS").unwrap_or_default();
-    if wanted == "skip" {
-        println!("skipped: GPU_TESTS=skip");
-        return None;
-    }
-    match Device::open(&DeviceOptions { family: Some(family), ..DeviceOptions::default() }) {
-        Ok(device) => Some(device),
-        // What an adapter cannot do is no fault of the machine, whatever `GPU_TESTS` says.
-        Err(error) if wanted == "require" && !matches!(error, DeviceError::Family { .. }) => {
-            panic!("GPU_TESTS=require, but {error}")
-        }
-        Err(error) => {
-            println!("skipped: {error}");
-            None
-        }
-    }
-}
+use crate::support::gpu;
 
 fn check(op: &str, family: KernelFamily) {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let Some(device) = device(family) else { return };
+    let _turn = gpu::turn();
+    let Some(device) = gpu::device(family) else { return };
     let mut failures = Vec::new();
     let mut ran = BTreeSet::new();
     for case in conformance::cases().iter().filter(|case| case.op() == op) {

@@ -1,4 +1,5 @@
 //! What several tests share.
 
+pub mod gpu;
 pub mod http;
 pub mod model;
