@@ -176,6 +176,7 @@ fn senseless_configurations_are_refused() {
         ("eos_token_id", json!([2, 5000]), &["`eos` is token 5000"]),
         ("eos_token_id", json!([2, -1]), &["`eos_token_id` must be a token id"]),
         ("rope_parameters", json!([1]), &["`rope_parameters` must be an object"]),
+        ("rope_parameters", json!({"full_attention": {}}), &["`rope_parameters.rope_type` is missing"]),
         ("rope_parameters", json!({"rope_type": "yarn"}), &["rope scaling is \"yarn\""]),
         ("rope_parameters", json!({"rope_type": "linear"}), &["`rope_parameters.factor` is missing"]),
         ("rope_parameters", json!({"rope_type": "linear", "factor": 0}), &["`rope scaling factor` is 0"]),

@@ -110,7 +110,10 @@ fn rope(config: &Object) -> Result<RopeConfig, LoadError> {
     };
     let need = |key: &str| parameters.need(key, parameters.float(key)?);
     let scaling = match kind {
-        None | Some("default") => RopeScaling::None,
+        Some("default") => RopeScaling::None,
+        // A base alone needs no type; anything more would be ignored without one.
+        None if parameters.keys().all(|key| key == "rope_theta") => RopeScaling::None,
+        None => return Err(parameters.bad("rope_type", "is missing")),
         Some("linear") => RopeScaling::Linear { factor: need("factor")? },
         Some("llama3") => RopeScaling::Llama3 {
             factor: need("factor")?,
@@ -179,6 +182,10 @@ impl<'a> Object<'a> {
     /// The value of `key`; `null` is as good as absent.
     fn get(&self, key: &str) -> Option<&'a Value> {
         self.json.get(key).filter(|value| !value.is_null())
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &'a String> {
+        self.json.as_object().into_iter().flat_map(|object| object.keys())
     }
 
     fn bad(&self, key: &str, rule: impl Into<String>) -> LoadError {
