@@ -116,10 +116,5 @@ pub(super) fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, 
         return Err(LoadError::malformed(path, 0, rule));
     }
     let bytes = fs::read(path).map_err(io)?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-        let before: usize = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
-        let offset = before + error.column().saturating_sub(1);
-        LoadError::malformed(path, offset, error.to_string())
-    })
+    serde_json::from_slice(&bytes).map_err(|error| LoadError::json(path, 0, &bytes, &error))
 }

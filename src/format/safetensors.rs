@@ -43,7 +43,8 @@ pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, 
         let rule = format!("a header of {header_len} bytes, but the file ends at byte {total}");
         return Err(LoadError::malformed(path, 0, rule));
     };
-    let header: Header = serde_json::from_slice(json).map_err(|error| json_error(path, json, error))?;
+    let header: Header =
+        serde_json::from_slice(json).map_err(|error| LoadError::json(path, 8, json, &error))?;
     if header.tensors.len() > MAX_TENSORS {
         let rule = format!("{} tensors, at most {MAX_TENSORS} are allowed", header.tensors.len());
         return Err(LoadError::malformed(path, 8, rule));
@@ -73,19 +74,6 @@ pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, 
         return Err(LoadError::malformed(path, end, rule));
     }
     Ok(tensors)
-}
-
-/// The byte and the rule of a JSON error in a header.
-fn json_error(path: &Path, json: &[u8], error: serde_json::Error) -> LoadError {
-    let line_start = json
-        .split_inclusive(|byte| *byte == b'\n')
-        .take(error.line().saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum::<usize>();
-    let offset = 8 + line_start + error.column().saturating_sub(1);
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let rule = error.to_string().replace(&place, "");
-    LoadError::malformed(path, offset, format!("its JSON header: {rule}"))
 }
 
 /// The JSON header, in the file's order, with duplicates refused: of two tensors with one name,

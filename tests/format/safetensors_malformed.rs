@@ -33,14 +33,14 @@ fn cases() -> Vec<Case> {
     vec![
         case("empty file", vec![], &["byte 0", "needs 8 bytes", "has 0"]),
         case("seven bytes", vec![0; 7], &["byte 0", "has 7"]),
-        case("no header", vec![0; 8], &["byte 8", "JSON header"]),
+        case("no header", vec![0; 8], &["byte 8", "its JSON"]),
         case("absurd header length", vec![0xFF; 16], &["byte 0", "18446744073709551615 bytes"]),
         case("header past the end", file("{}", 0)[..9].to_vec(), &["byte 0", "2 bytes", "ends at byte 9"]),
-        case("header not in utf8", file("{\"a\u{0}", 0), &["JSON header", "byte 11"]),
+        case("header not in utf8", file("{\"a\u{0}", 0), &["its JSON", "byte 11"]),
         case("header is a list", file("[]", 0), &["byte 8", "an object of tensors"]),
         case("header cut inside", file(r#"{"t":{"dtype""#, 0), &["byte 20", "EOF"]),
         case("text after the header", file("{}}", 0), &["byte 10", "trailing characters"]),
-        case("deeply nested header", file(&deep, 0), &["JSON header", "`t`"]),
+        case("deeply nested header", file(&deep, 0), &["its JSON", "`t`"]),
         case("header error on the second line", file("{\n\"t\": 5}", 0), &["byte 15", "`t`", "integer `5`"]),
         case(
             "duplicate tensor",
