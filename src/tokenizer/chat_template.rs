@@ -10,16 +10,26 @@ use serde::{Deserialize, Serialize};
 use super::TextError;
 
 mod json;
+mod namespaces;
+mod stack;
 mod time;
 
 /// The name of the one template of an environment; without an extension nothing is escaped.
 const NAME: &str = "chat";
-/// Steps a render may take; a long conversation under a long template takes some ten thousand.
-const FUEL: u64 = 1_000_000;
+/// Steps a render may take, besides those for its messages.
+const FUEL: u64 = 100_000;
+/// Steps a render may take for each message; long templates take a hundred.
+const FUEL_PER_MESSAGE: u64 = 2_000;
+/// Stack that a render may need for each of its steps: some eight of them nest a value one level
+/// deeper, and the engine drops and prints nested values by recursion.
+const STACK_PER_STEP: usize = 128;
+/// Stack that compiling may need for each byte of the source: five of them, such as `|list`, nest an
+/// expression one level deeper, and the engine compiles nested expressions by recursion.
+const STACK_PER_BYTE: usize = 1024;
 /// Nested loops, conditions and macros; honest templates stay below 30.
 const RECURSION: usize = 200;
 /// Bytes a template's source may have; the longest in use have some twenty thousand.
-const SOURCE_BYTES: usize = 1 << 20;
+const SOURCE_BYTES: usize = 1 << 16;
 /// Bytes a render may write besides the messages.
 const OUTPUT_BYTES: usize = 1 << 20;
 /// How often a render may write each byte of the messages.
@@ -45,7 +55,8 @@ impl Message {
 ///
 /// It behaves as in `transformers`: blocks swallow their line's white space, Python's string
 /// methods work, and `raise_exception`, `strftime_now`, `tojson` and `{% generation %}` are known.
-/// It is text from a stranger: steps, depth and output are bounded, it can read nothing but the
+/// It is text from a stranger: steps, depth and output are bounded, namespaces are used by their
+/// fields only, it can read nothing but the
 /// conversation, and `strftime_now` gives one fixed day, so that a prompt depends on its messages
 /// only.
 #[derive(Debug, Clone)]
@@ -69,20 +80,27 @@ impl ChatTemplate {
                 reason: format!("it has {} bytes, more than {SOURCE_BYTES}", source.len()),
             });
         }
+        if let Some((line, name)) = namespaces::used_as_value(source) {
+            let reason = format!("`{name}` is used as a value; of a namespace only the fields can be");
+            return Err(TextError::TemplateSyntax { line, reason });
+        }
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.expect("the default delimiters are valid"));
         environment.set_recursion_limit(RECURSION);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(python_method);
         environment.set_formatter(write_value);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", |format: &str| time::format(format));
         environment.add_filter("tojson", to_json);
         let template = without_generation_tags(source);
-        environment.add_template_owned(NAME, template).map_err(|error| TextError::TemplateSyntax {
-            line: error.line().unwrap_or(1),
-            reason: reason(&error),
-        })?;
+        let compiled = stack::with_stack(template.len().saturating_mul(STACK_PER_BYTE), || {
+            let added = environment.add_template_owned(NAME, template);
+            added.map_err(|error| (error.line().unwrap_or(1), reason(&error)))
+        });
+        compiled
+            .unwrap_or_else(|reason| Err((1, reason)))
+            .map_err(|(line, reason)| TextError::TemplateSyntax { line, reason })?;
         Ok(Self { environment, source: source.into(), bos: bos_text.to_owned(), eos: eos_text.to_owned() })
     }
 
@@ -103,7 +121,22 @@ impl ChatTemplate {
         let given_bytes: usize =
             messages.iter().map(|message| message.role.len() + message.content.len()).sum();
         // The engine charges a step for some 64 bytes that it handles.
-        let fuel = FUEL.saturating_add(given_bytes as u64);
+        let fuel = FUEL
+            .saturating_add(FUEL_PER_MESSAGE.saturating_mul(messages.len() as u64))
+            .saturating_add(given_bytes as u64);
+        let stack_bytes = usize::try_from(fuel).unwrap_or(usize::MAX).saturating_mul(STACK_PER_STEP);
+        stack::with_stack(stack_bytes, || self.run(messages, add_generation_prompt, given_bytes, fuel))
+            .unwrap_or_else(|reason| Err(TextError::TemplateRender { line: 1, reason }))
+    }
+
+    /// Renders within `fuel` steps.
+    fn run(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        given_bytes: usize,
+        fuel: u64,
+    ) -> Result<String, TextError> {
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel));
         let template = environment.get_template(NAME).map_err(|error| failure(&error, fuel))?;
@@ -171,6 +204,22 @@ fn write_value(output: &mut minijinja::Output, state: &mut State, value: &Value)
         ValueKind::None => output.write_str("None").map_err(Error::from),
         _ => minijinja::escape_formatter(output, state, value),
     }
+}
+
+/// Python's methods of strings, lists and maps.
+fn python_method(
+    state: &mut State,
+    value: &Value,
+    method: &str,
+    arguments: &[Value],
+) -> Result<Value, Error> {
+    // A width is written before fuel is charged for it, so a large one is refused beforehand.
+    let wide = |text: &str| text.split(|letter: char| !letter.is_ascii_digit()).any(|run| run.len() > 4);
+    if method == "format" && value.as_str().is_some_and(wide) {
+        let detail = "a width in a format string is larger than 9999";
+        return Err(Error::new(ErrorKind::InvalidOperation, detail));
+    }
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
 }
 
 /// `tojson` without the HTML escapes of Jinja's own, as `transformers` has it.

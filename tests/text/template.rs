@@ -107,6 +107,38 @@ fn bottomless_templates_stop_at_the_recursion_limit() {
 }
 
 #[test]
+fn nesting_as_deep_as_the_bounds_allow_is_survived() {
+    let render = |source: &str| {
+        let compiled = ChatTemplate::compile(source, "", "").expect("valid");
+        compiled.render(&user("x"), true).expect("deep but bounded")
+    };
+    let wrapped = format!("{{{{ 'x'{} }}}}", "|batch(1)|list".repeat(4000));
+    assert_eq!(render(&wrapped).len(), 2 * 4000 + "['x']".len());
+    for (print, len) in [("ns.a", 18_002), ("ns.a | tojson", 18_002), ("ns.a == [ns.a]", 5), ("'ok'", 2)] {
+        let grown =
+            "{% set ns = namespace(a=[]) %}{% for i in range(9000) %}{% set ns.a = [ns.a] %}{% endfor %}";
+        assert_eq!(render(&format!("{grown}{{{{ {print} }}}}")).len(), len, "{print}");
+    }
+}
+
+#[test]
+fn values_that_hold_themselves_cannot_be_made() {
+    let source = "{% set ns = namespace() %}\n{% set ns.me = ns %}\n{{ ns }}";
+    let error = ChatTemplate::compile(source, "", "").expect_err("a ring");
+    assert!(matches!(error, TextError::TemplateSyntax { line: 2, .. }), "{error:?}");
+}
+
+#[test]
+fn wide_formats_are_refused_before_they_are_written() {
+    for source in ["{{ '{:>999999999}'.format('x') }}", "{{ '%999999999s' | format('x') }}"] {
+        let compiled = ChatTemplate::compile(source, "", "").expect("valid");
+        compiled.render(&user("x"), true).expect_err(source);
+    }
+    let compiled = ChatTemplate::compile("{{ '{:>4}|{}'.format('x', 1) }}", "", "").expect("valid");
+    assert_eq!(compiled.render(&user("x"), true).expect("renders"), "   x|1");
+}
+
+#[test]
 fn output_is_bounded() {
     let source = "{% for i in range(90000) %}{{ messages[0].content }}{% endfor %}";
     let compiled = ChatTemplate::compile(source, "", "").expect("valid");
