@@ -5,6 +5,8 @@
 mod cli;
 /// Checkpoints: sound files, malformed ones, configurations, atomic writing.
 mod format;
+/// The order of the modules: who may import whom.
+mod architecture;
 /// Every kernel against its oracle, on a device.
 mod ops;
 /// Whole models: PyTorch's values, batches, reuse, errors.
@@ -13,6 +15,8 @@ mod model;
 mod quant;
 /// The CPU oracle against PyTorch.
 mod reference;
+/// Every specialisation of every kernel: valid, within limits, translatable. Needs no GPU.
+mod shaders;
 /// Tokenizers and chat templates against other implementations.
 mod text;
 /// What several of the others share.
