@@ -1,12 +1,12 @@
 //! The single integration binary; each `mod` line says what goes there.
 
+/// The order of the modules: who may import whom.
+mod architecture;
 /// The program from outside: arguments, output, exit codes.
 #[cfg(feature = "cli")]
 mod cli;
 /// Checkpoints: sound files, malformed ones, configurations, atomic writing.
 mod format;
-/// The order of the modules: who may import whom.
-mod architecture;
 /// Every kernel against its oracle, on a device.
 mod ops;
 /// Whole models: PyTorch's values, batches, reuse, errors.
@@ -17,7 +17,7 @@ mod quant;
 mod reference;
 /// Every specialisation of every kernel: valid, within limits, translatable. Needs no GPU.
 mod shaders;
-/// Tokenizers and chat templates against other implementations.
-mod text;
 /// What several of the others share.
 mod support;
+/// Tokenizers and chat templates against other implementations.
+mod text;

@@ -12,7 +12,8 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn rows() -> Case {
     Case::new("rms_norm", "f32", 1e-12, |check| {
-        for (rows, width) in [(1, 1), (3, 31), (2, 32), (70, 100), (1, 576), (5, 4099)] {
+        // The last has more rows than a grid is wide, and the second line of workgroups half empty.
+        for (rows, width) in [(1, 1), (3, 31), (2, 32), (70, 100), (1, 576), (5, 4099), (65_601, 4)] {
             check.shape(format!("{rows} rows of {width}"));
             let x = check.values(rows * width);
             let gain = check.values(width);

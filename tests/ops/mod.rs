@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use parr::conformance;
-use parr::gpu::KernelFamily;
+use parr::gpu::{KernelFamily, Specialization};
+use parr::ops::KERNELS;
 
 use crate::support::gpu;
 
@@ -34,6 +35,26 @@ fn check(op: &str, family: KernelFamily) {
     }
     assert!(!ran.is_empty(), "no kernel ran for {op}");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let missing = never_ran(&ran);
+    assert!(missing.is_empty(), "{} variants never ran:\n{}", missing.len(), missing.join("\n"));
+}
+
+/// Registered variants of the kernels in `ran` that are not in it, but for those that reduce in the
+/// way that this family and adapter do not.
+fn never_ran(ran: &BTreeSet<(&'static str, String)>) -> Vec<String> {
+    let mut missing = Vec::new();
+    for spec in KERNELS.iter().filter(|spec| ran.iter().any(|(name, _)| *name == spec.name)) {
+        let reduces =
+            |text: &str| text.split(' ').find(|word| word.starts_with("reduce/")).map(str::to_owned);
+        let ways: BTreeSet<_> =
+            ran.iter().filter(|(name, _)| *name == spec.name).map(|(_, text)| reduces(text)).collect();
+        for text in (spec.variants)().iter().map(Specialization::describe) {
+            if ways.contains(&reduces(&text)) && !ran.contains(&(spec.name, text.clone())) {
+                missing.push(format!("{} {text}", spec.name));
+            }
+        }
+    }
+    missing
 }
 
 macro_rules! ops {
