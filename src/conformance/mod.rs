@@ -17,6 +17,7 @@
 //! # Ok::<(), parr::gpu::DeviceError>(())
 //! ```
 
+mod advance;
 mod attention;
 mod check;
 mod embed;
@@ -76,6 +77,7 @@ pub fn cases() -> Vec<Case> {
         swiglu::cases(),
         token_stats::cases(),
         sample::cases(),
+        advance::cases(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -10,7 +10,7 @@ use parr::ops::KERNELS;
 
 use crate::support::gpu;
 
-fn check(op: &str, family: KernelFamily) {
+fn check(op: &str, kernels: &[&str], family: KernelFamily) {
     let _turn = gpu::turn();
     let Some(device) = gpu::device(family) else { return };
     let mut failures = Vec::new();
@@ -35,6 +35,9 @@ fn check(op: &str, family: KernelFamily) {
     }
     assert!(!ran.is_empty(), "no kernel ran for {op}");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let others: BTreeSet<_> =
+        ran.iter().map(|(name, _)| *name).filter(|name| !kernels.contains(name)).collect();
+    assert!(others.is_empty(), "{op} ran {others:?}: name them in the list of ops");
     let missing = never_ran(&ran);
     assert!(missing.is_empty(), "{} variants never ran:\n{}", missing.len(), missing.join("\n"));
 }
@@ -58,22 +61,35 @@ fn never_ran(ran: &BTreeSet<(&'static str, String)>) -> Vec<String> {
 }
 
 macro_rules! ops {
-    ($($op:ident)*) => {
+    ($($op:ident: $($kernel:literal),+;)*) => {
         mod lane8 {
-            $(#[test] fn $op() { super::check(stringify!($op), parr::gpu::KernelFamily::Lane8); })*
+            $(#[test] fn $op() { super::check(stringify!($op), &[$($kernel),+], parr::gpu::KernelFamily::Lane8); })*
         }
         mod tiled {
-            $(#[test] fn $op() { super::check(stringify!($op), parr::gpu::KernelFamily::Tiled); })*
+            $(#[test] fn $op() { super::check(stringify!($op), &[$($kernel),+], parr::gpu::KernelFamily::Tiled); })*
         }
-        /// The ops that have a test, held against the list of cases.
-        const TESTED: &[&str] = &[$(stringify!($op)),*];
+        /// The ops that have a test, and the kernels that those tests may reach.
+        const TESTED: &[(&str, &[&str])] = &[$((stringify!($op), &[$($kernel),+])),*];
     };
 }
 
-ops!(embed rms_norm head_norm linear rope attention swiglu token_stats sample);
+ops! {
+    embed: "embed/embed";
+    rms_norm: "norm/rms_norm";
+    head_norm: "norm/head_norm";
+    linear: "linear/matmul_lane8", "linear/matmul_tiled", "linear/matvec_tiled";
+    rope: "rope/rope";
+    attention: "attention/attention_lane8", "attention/attention_tiled";
+    swiglu: "mlp/swiglu";
+    token_stats: "stats/token_stats";
+    sample: "sample/sample";
+    advance: "sample/advance";
+}
 
 #[test]
-fn every_op_has_a_test() {
+fn every_op_and_every_kernel_has_a_test() {
     let ops: BTreeSet<_> = conformance::cases().iter().map(|case| case.op()).collect();
-    assert_eq!(ops, TESTED.iter().copied().collect());
+    assert_eq!(ops, TESTED.iter().map(|(op, _)| *op).collect());
+    let kernels: BTreeSet<_> = KERNELS.iter().map(|spec| spec.name).collect();
+    assert_eq!(kernels, TESTED.iter().flat_map(|(_, kernels)| kernels.iter().copied()).collect());
 }
