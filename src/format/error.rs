@@ -129,6 +129,18 @@ impl LoadError {
         LoadError::Malformed { path: path.to_owned(), offset: offset as u64, rule: rule.into() }
     }
 
+    /// A JSON error in `json`, which starts at byte `start` of the file: its line and column as one
+    /// offset, as in every other message.
+    pub(super) fn json(path: &Path, start: usize, json: &[u8], error: &serde_json::Error) -> LoadError {
+        let lines = json.split_inclusive(|byte| *byte == b'\n');
+        let before: usize = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+        // Bounded, since serde_json takes the column of some errors from the end of their text.
+        let within = before.saturating_add(error.column().saturating_sub(1)).min(json.len());
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let rule = error.to_string().replace(&place, "");
+        LoadError::malformed(path, start + within, format!("its JSON: {rule}"))
+    }
+
     pub(crate) fn tensor(path: &Path, tensor: &str, offset: usize, rule: impl Into<String>) -> LoadError {
         LoadError::MalformedTensor {
             path: path.to_owned(),
