@@ -3,15 +3,26 @@
 //! Only the library's public API is used here, so whatever a command does an app can do too.
 //! Results go to standard output, everything said to a person to standard error.
 
+mod bench;
+mod chat;
 mod doctor;
 mod error;
+mod generate;
+mod input;
+mod interrupt;
+mod logprobs;
+mod open;
 mod output;
+mod perplexity;
 mod pull;
+mod sampling;
 mod table;
+mod tokenize;
 
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
 
@@ -70,6 +81,12 @@ impl GlobalArgs {
         Device::open(&DeviceOptions { adapter: self.adapter.clone(), family: self.kernels, ..DeviceOptions::default() })
     }
 
+    /// A progress bar on standard error, if a person looks at it; `len` is unknown where `None`.
+    fn bar(&self, len: Option<u64>, template: &str) -> ProgressBar {
+        let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        ProgressBar::with_draw_target(len, target).with_style(bar_style(template))
+    }
+
     /// Says something to the person, not to the program that reads our output.
     fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
@@ -78,9 +95,20 @@ impl GlobalArgs {
     }
 }
 
+/// The style of a progress bar; templates are literals of this program.
+fn bar_style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template of a progress bar parses")
+}
+
 #[derive(Subcommand)]
 enum Command {
     Pull(pull::PullArgs),
+    Chat(chat::ChatArgs),
+    Generate(generate::GenerateArgs),
+    Logprobs(logprobs::LogprobsArgs),
+    Tokenize(tokenize::TokenizeArgs),
+    Perplexity(perplexity::PerplexityArgs),
+    Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -88,8 +116,14 @@ enum Command {
 pub fn main() -> ExitCode {
     quiet_mesa();
     let cli = Cli::parse();
-    let result = match &cli.command {
+    let result = match cli.command {
         Command::Pull(args) => args.run(&cli.global),
+        Command::Chat(args) => args.run(&cli.global),
+        Command::Generate(args) => args.run(&cli.global),
+        Command::Logprobs(args) => args.run(&cli.global),
+        Command::Tokenize(args) => args.run(&cli.global),
+        Command::Perplexity(args) => args.run(&cli.global),
+        Command::Bench(args) => args.run(&cli.global),
         Command::Doctor(args) => args.run(&cli.global),
     };
     match result {

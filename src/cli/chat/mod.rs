@@ -1,0 +1,261 @@
+//! `parr chat`: a conversation in the terminal.
+
+mod conversation;
+mod line;
+
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+use serde_json::json;
+
+use super::GlobalArgs;
+use super::error::CliError;
+use super::interrupt::interruptible;
+use super::open::{CacheArgs, ModelArgs, chat_format};
+use super::sampling::SamplingArgs;
+use crate::generate::{Finish, Generator, Reply, Request};
+use crate::model::Model;
+use conversation::Conversation;
+use line::{HELP, Line};
+
+const LONG_ABOUT: &str = "\
+Talks with an instruction-tuned model, turn by turn, in the terminal.
+
+The reply appears as it is made; ctrl-C stops it and keeps what was said so far. Lines that start
+with / are commands, /help lists them. When the conversation outgrows the context, its oldest turns
+are dropped and a note says so.
+
+With a pipe as standard input every line is a message and only the replies are printed.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr chat                                    SmolLM2, after `parr pull smollm2`
+  parr chat ~/models/llama-3.2-1b.Q4_K_M.gguf
+  parr chat --system 'Answer in one sentence.' --temperature 0
+  printf 'Hello!\\nAnd in French?\\n' | parr chat --quiet";
+
+/// Talk with a model in the terminal
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(super) struct ChatArgs {
+    /// The model, as --model takes it
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    positional: Option<String>,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// System message; without it the model's own default
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+
+    #[command(flatten)]
+    sampling: SamplingArgs,
+
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+impl ChatArgs {
+    pub(super) fn run(mut self, global: &GlobalArgs) -> Result<(), CliError> {
+        if let Some(name) = self.positional.take() {
+            self.model.model = name;
+        }
+        let device = global.open_device()?;
+        let model = self.model.load(&device, global)?;
+        chat_format(&model)?;
+        let context = self.cache.context(&model);
+        let mut chat = Chat {
+            generator: self.cache.generator(&model, 1)?,
+            conversation: Conversation::new(self.system.take()),
+            sampling: self.sampling,
+            context,
+            last: None,
+            global,
+            model: &model,
+        };
+        if io::stdin().is_terminal() {
+            global.note(format!(
+                "{} on {}; /help lists commands",
+                self.model.model,
+                device.capabilities().adapter
+            ));
+            chat.run_terminal()
+        } else {
+            chat.run_pipe()
+        }
+    }
+}
+
+/// Whether the conversation goes on.
+#[derive(PartialEq)]
+enum Next {
+    Line,
+    End,
+}
+
+/// A reply and what it cost.
+struct Measured {
+    reply: Reply,
+    first_token: Duration,
+    whole: Duration,
+}
+
+struct Chat<'a> {
+    model: &'a Model,
+    generator: Generator,
+    conversation: Conversation,
+    sampling: SamplingArgs,
+    /// Tokens.
+    context: usize,
+    last: Option<Measured>,
+    global: &'a GlobalArgs,
+}
+
+impl Chat<'_> {
+    fn run_terminal(&mut self) -> Result<(), CliError> {
+        let mut editor = DefaultEditor::new().map_err(io::Error::other)?;
+        loop {
+            match editor.readline("> ") {
+                Ok(text) => {
+                    // The history lives as long as the chat: what people say is not ours to keep on disk.
+                    let _ = editor.add_history_entry(&text);
+                    match self.take(Line::parse(&text)) {
+                        Ok(Next::Line) => {}
+                        Ok(Next::End) => return Ok(()),
+                        Err(error @ CliError::Output(_)) => return Err(error),
+                        // A person can mend what is wrong and go on; a script cannot.
+                        Err(error) => {
+                            error.report();
+                        }
+                    }
+                }
+                Err(ReadlineError::Interrupted) => self.global.note("ctrl-D or /quit leaves"),
+                Err(ReadlineError::Eof) => return Ok(()),
+                Err(error) => return Err(io::Error::other(error).into()),
+            }
+        }
+    }
+
+    fn run_pipe(&mut self) -> Result<(), CliError> {
+        for text in io::stdin().lock().lines() {
+            let text =
+                text.map_err(|source| CliError::Input { path: "standard input".to_owned(), source })?;
+            if self.take(Line::parse(&text))? == Next::End {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, line: Line) -> Result<Next, CliError> {
+        match line {
+            Line::Empty => {}
+            Line::Say(text) => {
+                self.conversation.say("user", text);
+                self.answer().inspect_err(|_| self.conversation.take_back_question())?;
+            }
+            Line::Help => eprintln!("{HELP}"),
+            Line::Reset => self.conversation.reset(),
+            Line::System(text) => self.conversation.set_system(text),
+            Line::Set { name, value } => {
+                if let Err(wrong) = self.sampling.set(&name, &value) {
+                    eprintln!("{wrong}");
+                }
+            }
+            Line::Save(path) => self.save(&path)?,
+            Line::Regenerate if self.conversation.take_back_reply() => {
+                self.sampling.seed = self.sampling.seed.wrapping_add(1);
+                self.answer()?;
+            }
+            Line::Regenerate => eprintln!("there is no reply to replace yet"),
+            Line::Stats => self.show_stats(),
+            Line::Quit => return Ok(Next::End),
+            Line::Wrong(what) => eprintln!("{what}"),
+        }
+        Ok(Next::Line)
+    }
+
+    /// Streams the reply to what was said last.
+    fn answer(&mut self) -> Result<(), CliError> {
+        let format = chat_format(self.model)?;
+        // Leave room for a reply: a quarter of the context if the longest one asked for is longer.
+        let reserve = self.sampling.max_tokens.min(self.context / 4);
+        let encoded = self.conversation.encode(format, self.context - reserve);
+        let (prompt, dropped) = encoded?;
+        if dropped > 0 {
+            self.global
+                .note(format!("the {dropped} oldest messages no longer fit into {} tokens", self.context));
+        }
+        let request = Request {
+            prompt,
+            sampling: self.sampling.sampling(self.sampling.seed),
+            max_tokens: self.sampling.max_tokens,
+            stop: Vec::new(),
+            stop_ids: format.end_of_turn().to_vec(),
+        };
+        let start = Instant::now();
+        let mut first_token = None;
+        let mut output = Ok(());
+        let replies = interruptible(|token| {
+            self.generator.generate(&[request], token, &mut |event| {
+                first_token.get_or_insert_with(|| start.elapsed());
+                let mut out = io::stdout().lock();
+                let written = out.write_all(event.text.as_bytes()).and_then(|()| out.flush());
+                if written.is_err() {
+                    token.cancel();
+                    output = written;
+                }
+            })
+        });
+        let whole = start.elapsed();
+        output?;
+        let reply = replies?.swap_remove(0);
+        println!();
+        match reply.finish {
+            Finish::Cancelled => self.global.note("(stopped)"),
+            Finish::Length | Finish::ContextFull => {
+                self.global.note(format!("(cut off after {} tokens)", reply.tokens.len()));
+            }
+            _ => {}
+        }
+        self.conversation.say("assistant", reply.text.trim_end());
+        self.last = Some(Measured { reply, first_token: first_token.unwrap_or(whole), whole });
+        Ok(())
+    }
+
+    fn save(&self, path: &Path) -> Result<(), CliError> {
+        let messages: Vec<_> = self
+            .conversation
+            .messages()
+            .into_iter()
+            .map(|message| json!({ "role": message.role, "content": message.content }))
+            .collect();
+        fs::write(path, format!("{}\n", json!({ "messages": messages })))?;
+        self.global.note(format!("saved to {}", path.display()));
+        Ok(())
+    }
+
+    fn show_stats(&self) {
+        let Some(Measured { reply, first_token, whole }) = &self.last else {
+            return eprintln!("there is no reply to measure yet");
+        };
+        let tokens = reply.tokens.len();
+        let decoding = (*whole - *first_token).as_secs_f64();
+        eprintln!(
+            "prompt {} tokens ({} reused), first token after {:.2} s",
+            reply.prompt_tokens,
+            reply.reused_tokens,
+            first_token.as_secs_f64()
+        );
+        if tokens > 1 && decoding > 0.0 {
+            eprintln!("reply {tokens} tokens, {:.1} tok/s", (tokens - 1) as f64 / decoding);
+        }
+        eprintln!("context {} of {} tokens", reply.prompt_tokens + tokens, self.context);
+    }
+}

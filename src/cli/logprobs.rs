@@ -1,0 +1,190 @@
+//! `parr logprobs`: how likely the model finds given texts, token by token.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::GlobalArgs;
+use super::error::CliError;
+use super::input::{Row, read_rows};
+use super::interrupt::interruptible;
+use super::open::{CacheArgs, ModelArgs, tokenizer};
+use super::output::write_row;
+use crate::format::atomic;
+use crate::generate::Generator;
+use crate::model::Model;
+use crate::tokenizer::{Specials, TokenId};
+
+const LONG_ABOUT: &str = "\
+Log-probabilities of given texts, token by token: log p(token t+1 | tokens 0..t), natural logarithm,
+so one value less than there are tokens.
+
+Rows of ids need no tokenizer: a directory with config.json and model.safetensors is enough.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr logprobs texts.jsonl --kv f32
+  echo '{\"text\": \"The capital of France is Paris.\"}' | parr logprobs -
+  parr logprobs ids.jsonl --model ./tiny-model --logits logits.safetensors
+
+Input rows: {\"text\": \"...\"} or {\"ids\": [1, 2, 3]}, and optionally \"id\", copied to the output. Texts
+are taken as they are: special tokens in them count as such, and no start token is added unless the
+model's own tokenizer adds one.
+Output rows, in the order of the input: line, id, ids, logprobs, sum.
+--logits FILE holds, for the row on line N, the tensors `N.ids` (T) i64 and `N.logits` (T, V) f32.";
+
+/// Log-probabilities of texts or token ids, from JSON Lines
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(super) struct LogprobsArgs {
+    /// JSON Lines, - for standard input
+    #[arg(value_name = "FILE")]
+    rows: String,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Also write all logits to this safetensors file
+    #[arg(long, value_name = "FILE")]
+    logits: Option<PathBuf>,
+
+    /// Sequences computed at the same time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch: u16,
+
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    id: Option<Value>,
+    text: Option<String>,
+    ids: Option<Vec<TokenId>>,
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    line: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Value>,
+    ids: &'a [TokenId],
+    logprobs: Vec<f32>,
+    sum: f64,
+}
+
+impl LogprobsArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        let rows: Vec<Row<Input>> = read_rows(&self.rows)?;
+        let device = global.open_device()?;
+        let model = self.model.load(&device, global)?;
+        let context = self.cache.context(&model);
+        let mut sequences = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let ids = token_ids(&model, &row.value, context);
+            sequences.push(ids.map_err(|reason| CliError::line(&self.rows, row.line, reason))?);
+        }
+        let slots = rows.len().clamp(1, self.batch.into());
+        let mut generator = self.cache.generator(&model, slots)?;
+        for (rows, sequences) in rows.chunks(slots).zip(sequences.chunks(slots)) {
+            let computed = interruptible(|token| generator.token_stats(sequences, token))?;
+            for ((row, ids), stats) in rows.iter().zip(sequences).zip(&computed) {
+                write_row(&Output {
+                    line: row.line,
+                    id: row.value.id.as_ref(),
+                    ids,
+                    logprobs: stats.iter().map(|stat| stat.logprob).collect(),
+                    sum: stats.iter().map(|stat| f64::from(stat.logprob)).sum(),
+                })?;
+            }
+        }
+        match &self.logits {
+            Some(path) => write_logits(path, &mut generator, model.config().vocab, &rows, &sequences),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes ids and logits of every row as safetensors, row by row: all at once may not fit in memory.
+fn write_logits(
+    path: &Path,
+    generator: &mut Generator,
+    vocab: usize,
+    rows: &[Row<Input>],
+    sequences: &[Vec<TokenId>],
+) -> Result<(), CliError> {
+    let mut header = serde_json::Map::new();
+    let mut end = 0;
+    for (row, ids) in rows.iter().zip(sequences) {
+        let mut describe = |name: &str, dtype: &str, shape: &[usize], bytes: usize| {
+            let offsets = [end, end + bytes];
+            let tensor = json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets });
+            header.insert(format!("{}.{name}", row.line), tensor);
+            end += bytes;
+        };
+        describe("ids", "I64", &[ids.len()], 8 * ids.len());
+        describe("logits", "F32", &[ids.len(), vocab], 4 * ids.len() * vocab);
+    }
+    let mut header = Value::Object(header).to_string();
+    // Data starts on an 8-byte border; readers take the blanks as part of the JSON.
+    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+
+    let mut failed = None;
+    let written = atomic::write(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        for ids in sequences {
+            for &id in ids {
+                file.write_all(&i64::from(id).to_le_bytes())?;
+            }
+            let mut output = Ok(());
+            let computed = interruptible(|token| {
+                generator.logits(ids, token, &mut |row| {
+                    let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
+                    output = file.write_all(&bytes);
+                    if output.is_err() {
+                        token.cancel();
+                    }
+                })
+            });
+            output?;
+            computed.map_err(|error| {
+                failed = Some(CliError::from(error));
+                io::Error::other("no logits")
+            })?;
+        }
+        Ok(())
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(written?),
+    }
+}
+
+fn token_ids(model: &Model, input: &Input, context: usize) -> Result<Vec<TokenId>, String> {
+    let ids = match (&input.text, &input.ids) {
+        (Some(text), None) => {
+            let tokenizer = tokenizer(model).map_err(|error| error.to_string())?;
+            let mut ids: Vec<TokenId> = tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
+            ids.extend(tokenizer.encode(text, Specials::Parse).map_err(|error| error.to_string())?);
+            ids
+        }
+        (None, Some(ids)) => ids.clone(),
+        _ => return Err("give either `text` or `ids`".to_owned()),
+    };
+    let vocab = model.config().vocab;
+    if ids.is_empty() {
+        return Err("it has no tokens".to_owned());
+    }
+    if ids.len() > context {
+        return Err(format!("it has {} tokens, the context {context}: raise --context", ids.len()));
+    }
+    match ids.iter().position(|&id| id as usize >= vocab) {
+        Some(at) => Err(format!("token {} at index {at} is outside the vocabulary of {vocab}", ids[at])),
+        None => Ok(ids),
+    }
+}

@@ -1,0 +1,111 @@
+//! From flags to a device and a model on it.
+
+use clap::Args;
+
+use super::GlobalArgs;
+use super::error::CliError;
+use crate::generate::{Generator, GeneratorOptions};
+use crate::gpu::Device;
+use crate::hub::{self, CATALOG};
+use crate::model::{LoadOptions, Model};
+use crate::ops::KvFormat;
+use crate::quant::Quant;
+use crate::tokenizer::{ChatFormat, Tokenizer};
+
+/// Which model, and how its weights are kept.
+#[derive(Args)]
+pub(super) struct ModelArgs {
+    /// A pulled name, a GGUF file or a Hugging Face directory
+    #[arg(short, long, default_value = CATALOG[0].name)]
+    pub model: String,
+
+    /// Keep the weights of a safetensors model in this format: q4_0, q8_0, f16, ... [default: as stored]
+    #[arg(long, value_name = "FORMAT", value_parser = quant)]
+    pub quant: Option<Quant>,
+}
+
+/// How much a generator holds, and how.
+#[derive(Args)]
+pub(super) struct CacheArgs {
+    /// Tokens per sequence, prompt and reply together [default: the model's context, 4096 at most]
+    #[arg(long, value_name = "TOKENS")]
+    context: Option<usize>,
+
+    /// Numbers in the key/value cache: f16 halves its memory, f32 keeps every digit
+    #[arg(long, value_name = "f16|f32", default_value = "f16", value_parser = kv_format)]
+    kv: KvFormat,
+
+    /// How many last tokens --repetition-penalty looks at
+    #[arg(long, value_name = "TOKENS", default_value_t = 64)]
+    repetition_window: usize,
+}
+
+/// Contexts of 128k tokens and more are offered by models but rarely wanted, and cost memory at once.
+const DEFAULT_CONTEXT: usize = 4096;
+
+fn quant(name: &str) -> Result<Quant, String> {
+    Quant::from_name(name).ok_or_else(|| {
+        let known: Vec<&str> = Quant::ALL.iter().map(|quant| quant.name()).collect();
+        format!("unknown format, expected one of {}", known.join(" "))
+    })
+}
+
+pub(super) fn kv_format(name: &str) -> Result<KvFormat, String> {
+    match name {
+        "f16" => Ok(KvFormat::F16),
+        "f32" => Ok(KvFormat::F32),
+        _ => Err("expected f16 or f32".to_owned()),
+    }
+}
+
+impl ModelArgs {
+    /// Loads the model onto the device, with a progress bar.
+    pub(super) fn load(&self, device: &Device, global: &GlobalArgs) -> Result<Model, CliError> {
+        let path = hub::resolve(&self.model)?;
+        let bar = global.bar(None, "loading {bar:30} {bytes}/{total_bytes}");
+        let model = Model::load(device, &path, &LoadOptions { quant: self.quant }, &mut |progress| {
+            bar.set_length(progress.total_bytes);
+            bar.set_position(progress.done_bytes);
+        });
+        bar.finish_and_clear();
+        Ok(model?)
+    }
+}
+
+impl CacheArgs {
+    /// Tokens per sequence for `model`.
+    pub(super) fn context(&self, model: &Model) -> usize {
+        self.context.unwrap_or(model.config().context.min(DEFAULT_CONTEXT))
+    }
+
+    /// A generator of `slots` sequences at a time.
+    pub(super) fn generator(&self, model: &Model, slots: usize) -> Result<Generator, CliError> {
+        let options = GeneratorOptions {
+            slots,
+            context: self.context(model),
+            kv: self.kv,
+            repetition_window: self.repetition_window,
+        };
+        Ok(Generator::new(model, options)?)
+    }
+}
+
+/// The model's tokenizer, or an error that says what to do without one.
+pub(super) fn tokenizer(model: &Model) -> Result<&Tokenizer, CliError> {
+    model.tokenizer().ok_or_else(no_tokenizer)
+}
+
+/// The error of a model that knows only ids.
+pub(super) fn no_tokenizer() -> CliError {
+    let reason =
+        "the model has no tokenizer: put tokenizer.json beside its weights, or give rows of {\"ids\"}";
+    CliError::Model(reason.to_owned())
+}
+
+/// The model's chat format, or an error that says what to do without one.
+pub(super) fn chat_format(model: &Model) -> Result<&ChatFormat, CliError> {
+    model.chat().ok_or_else(|| {
+        let reason = "the model has no chat template: use `parr generate --raw`, which continues plain text";
+        CliError::Model(reason.to_owned())
+    })
+}

@@ -1,0 +1,115 @@
+//! `parr tokenize`: text to token ids and back.
+
+use std::io::{self, Read, Write};
+
+use clap::Args;
+use serde_json::json;
+
+use super::GlobalArgs;
+use super::error::CliError;
+use super::open::no_tokenizer;
+use super::output::write_row;
+use crate::format::Checkpoint;
+use crate::hub::{self, CATALOG};
+use crate::model::text;
+use crate::tokenizer::{Specials, TokenId};
+
+const LONG_ABOUT: &str = "\
+Shows how a model's tokenizer cuts a text: one token a line, its id and its text. No GPU is used and
+no weights are read.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr tokenize 'Hello, 2026!'
+  parr tokenize --json < README.md
+  parr tokenize --count < /usr/share/common-licenses/GPL-3
+  parr tokenize --specials '<|im_start|>user'
+  parr tokenize --decode '9690 198 2683'";
+
+/// Turn text into token ids, or ids into text
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(super) struct TokenizeArgs {
+    /// The text; standard input if left out
+    text: Option<String>,
+
+    /// A pulled name, a GGUF file or a Hugging Face directory
+    #[arg(short, long, default_value = CATALOG[0].name)]
+    model: String,
+
+    /// Read special tokens such as <|im_start|> as one token, not as text
+    #[arg(long)]
+    specials: bool,
+
+    /// Print the number of tokens only
+    #[arg(long, conflicts_with_all = ["json", "decode"])]
+    count: bool,
+
+    /// Print one JSON object: ids, tokens
+    #[arg(long)]
+    json: bool,
+
+    /// The other way round: the text is a list of ids
+    #[arg(long, conflicts_with_all = ["json", "specials"])]
+    decode: bool,
+}
+
+impl TokenizeArgs {
+    pub(super) fn run(&self, _global: &GlobalArgs) -> Result<(), CliError> {
+        let checkpoint = Checkpoint::open(&hub::resolve(&self.model)?)?;
+        let text = text::load(&checkpoint)?;
+        let tokenizer = text.tokenizer.ok_or_else(no_tokenizer)?;
+        let text = match &self.text {
+            Some(text) => text.clone(),
+            None => {
+                let mut text = String::new();
+                let read = io::stdin().lock().read_to_string(&mut text);
+                read.map_err(|source| CliError::Input { path: "standard input".to_owned(), source })?;
+                text
+            }
+        };
+        let mut out = io::stdout().lock();
+        if self.decode {
+            writeln!(out, "{}", tokenizer.decode(&parse_ids(&text, tokenizer.vocab_len())?, false))?;
+            return Ok(());
+        }
+        let specials = if self.specials { Specials::Parse } else { Specials::AsText };
+        let ids = tokenizer.encode(&text, specials)?;
+        if self.count {
+            writeln!(out, "{}", ids.len())?;
+            return Ok(());
+        }
+        let tokens: Vec<String> = ids.iter().map(|&id| tokenizer.decode(&[id], false)).collect();
+        if self.json {
+            drop(out);
+            return write_row(&json!({ "ids": ids, "tokens": tokens }));
+        }
+        for (id, token) in ids.iter().zip(&tokens) {
+            writeln!(out, "{id}\t{token:?}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Ids separated by blanks or commas, brackets allowed, as other tools print them.
+fn parse_ids(text: &str, vocab: usize) -> Result<Vec<TokenId>, CliError> {
+    let words = text.split(|c: char| c.is_whitespace() || "[],".contains(c)).filter(|word| !word.is_empty());
+    let id = |word: &str| match word.parse::<TokenId>() {
+        Ok(id) if (id as usize) < vocab => Ok(id),
+        Ok(_) => Err(CliError::Usage(format!("token {word} is outside the vocabulary of {vocab}"))),
+        Err(_) => Err(CliError::Usage(format!("`{word}` is no token id"))),
+    };
+    words.map(id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_as_people_copy_them() {
+        assert_eq!(parse_ids("[1, 22,\n333]", 400).expect("three ids"), [1, 22, 333]);
+        assert!(parse_ids("1 x", 400).expect_err("a letter").to_string().contains("`x`"));
+        assert!(parse_ids("400", 400).expect_err("too large").to_string().contains("outside"));
+    }
+}
