@@ -1,4 +1,4 @@
-//! `parr doctor`: what this machine has.
+//! `parr doctor`: what this machine has, and whether it computes correctly.
 
 use std::io::{Write, stdout};
 
@@ -9,21 +9,27 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::output::write_row;
 use super::table::Table;
+use crate::conformance::{self, CaseReport};
 use crate::gpu::{AdapterSummary, Capabilities, Device};
 
 const LONG_ABOUT: &str = "\
-Shows the adapters of this machine and what the chosen one offers.
+Shows the adapters of this machine and what the chosen one offers, then runs every kernel on it, in
+every storage format and over odd shapes, and compares with plain CPU loops. `worst` is the largest
+normalised mean square error of a case, `bound` what is allowed.
 
-Exits with 1 if there is no adapter.";
+The first run on a machine compiles all kernels and may take minutes; later ones find them in the
+driver's cache. Exits with 1 if there is no adapter or a check fails: please report it, with the
+output of --json.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr doctor
   parr doctor --adapters                list the adapters, and no more
-  parr doctor --adapter llvmpipe        look at Mesa's software driver
+  parr doctor --adapter llvmpipe        check Mesa's software driver
+  parr doctor --kernels tiled           check the other kernel family
   parr doctor --json > report.json";
 
-/// Show the adapters and what they offer
+/// Check that this machine's GPU computes correctly
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct DoctorArgs {
@@ -51,17 +57,81 @@ impl DoctorArgs {
         // Without an adapter this says what to install.
         let device = global.open_device()?;
         let family = device.tuning().family.name();
+        if !self.json {
+            let offers = device_table(device.capabilities(), family);
+            writeln!(stdout(), "{}\n{offers}", adapter_table(&adapters))?;
+        }
+        let reports = check(&device, global);
+        let failed = reports.iter().filter(|report| !report.passed).count();
         if self.json {
-            return write_row(&json!({
+            write_row(&json!({
+                "parr": env!("CARGO_PKG_VERSION"),
                 "adapters": adapters.iter().map(adapter_json).collect::<Vec<_>>(),
                 "device": device_json(device.capabilities()),
                 "kernels": family,
-            }));
+                "checks": reports.iter().map(check_json).collect::<Vec<_>>(),
+                "failed": failed,
+            }))?;
+        } else {
+            let faults: String = reports
+                .iter()
+                .filter(|report| !report.passed)
+                .map(|report| format!("{} {}: {}\n", report.kernel, report.variant, report.note))
+                .collect();
+            write!(stdout(), "{}{faults}", check_table(&reports))?;
         }
-        let offers = device_table(device.capabilities(), family);
-        write!(stdout(), "{}\n{offers}", adapter_table(&adapters))?;
-        Ok(())
+        match failed {
+            0 => {
+                global.note(format!("all {} checks passed", reports.len()));
+                Ok(())
+            }
+            _ => Err(CliError::Check(format!("{failed} of {} checks failed", reports.len()))),
+        }
     }
+}
+
+/// Runs all cases, with a progress bar.
+fn check(device: &Device, global: &GlobalArgs) -> Vec<CaseReport> {
+    let cases = conformance::cases();
+    let bar = global.bar(Some(cases.len() as u64), "{bar:30} {pos}/{len} {msg}");
+    let reports = cases
+        .iter()
+        .map(|case| {
+            bar.set_message(format!("{} {}", case.op(), case.variant()));
+            let report = case.run(device);
+            bar.inc(1);
+            report
+        })
+        .collect();
+    bar.finish_and_clear();
+    reports
+}
+
+fn check_table(reports: &[CaseReport]) -> Table {
+    let mut table = Table::new(&["result", "kernels", "variant", "shapes", "worst", "bound"]);
+    for report in reports {
+        table.row([
+            if report.passed { "pass".to_owned() } else { "FAIL".to_owned() },
+            report.kernel.clone(),
+            report.variant.clone(),
+            report.cases.to_string(),
+            format!("{:.1e}", report.worst_nmse),
+            format!("{:.0e}", report.bound),
+        ]);
+    }
+    table
+}
+
+fn check_json(report: &CaseReport) -> Value {
+    json!({
+        "kernels": report.kernel,
+        "variant": report.variant,
+        "shapes": report.cases,
+        "worst_nmse": report.worst_nmse,
+        "bound": report.bound,
+        "passed": report.passed,
+        "note": report.note,
+    })
 }
 
 fn adapter_table(adapters: &[AdapterSummary]) -> Table {
