@@ -185,11 +185,11 @@ impl ModelConfig {
                 return bad(key, format!("is {value}, must be 1 to {most}"));
             }
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             let rule = format!("is {}, which does not divide {} heads", self.kv_heads, self.heads);
             return bad("kv_heads", rule);
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return bad("head_dim", format!("is {}, must be even for rotary pairs", self.head_dim));
         }
         if !(self.norm_eps >= 0.0 && self.norm_eps < 1.0) {

@@ -103,7 +103,7 @@ impl Packed {
     /// which the even one starts; `stride` is how many words an even block appends in all.
     fn push_half(&mut self, index: usize, half: [u8; 2], stride: usize) {
         let half = u32::from(u16::from_le_bytes(half));
-        if index % 2 == 0 {
+        if index.is_multiple_of(2) {
             self.scales.push(half);
         } else {
             let shared = self.scales.len() - stride;
@@ -177,7 +177,7 @@ impl Quant {
     /// Bytes of a row of `cols` weights in the file layout; `None` if `cols` is not a whole number
     /// of blocks, or the size overflows.
     pub fn row_bytes(self, cols: usize) -> Option<usize> {
-        if cols % self.block_weights() != 0 {
+        if !cols.is_multiple_of(self.block_weights()) {
             return None;
         }
         (cols / self.block_weights()).checked_mul(self.block_bytes())

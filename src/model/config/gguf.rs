@@ -36,7 +36,7 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
     let kv_heads = gguf.count(&key("attention.head_count_kv"))?.unwrap_or(heads);
     let head_dim = match gguf.count(&key("attention.key_length"))? {
         Some(head_dim) => head_dim,
-        None if heads > 0 && hidden % heads == 0 => hidden / heads,
+        None if heads > 0 && hidden.is_multiple_of(heads) => hidden / heads,
         None => {
             let rule = format!("is {heads}, which does not divide the width {hidden}");
             return Err(gguf.bad(&key("attention.head_count"), rule));

@@ -39,7 +39,7 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
         Some(head_dim) => head_dim,
         // Qwen3's default in transformers; the other families divide.
         None if architecture == Architecture::Qwen3 => 128,
-        None if heads > 0 && hidden % heads == 0 => hidden / heads,
+        None if heads > 0 && hidden.is_multiple_of(heads) => hidden / heads,
         None => {
             let rule = format!("is {heads}, which does not divide hidden_size {hidden}");
             return Err(config.bad("num_attention_heads", rule));
