@@ -218,6 +218,9 @@ fn the_folder_and_the_list_agree() {
         let head = source.lines().next().unwrap_or_default();
         assert!(head.starts_with(&format!("// {name}: ")), "{name}.wgsl begins with `{head}`");
         assert!(used.contains(name), "no kernel uses {name}");
+        // Only kernels bind: a fragment reads what its kernel declares.
+        let binds = source.contains("@binding(");
+        assert_eq!(binds, KERNELS.iter().any(|spec| spec.name == name), "{name} binds: {binds}");
     }
 }
 
@@ -334,4 +337,43 @@ fn composed_modules_look_as_before() {
             same + 1
         );
     }
+}
+
+/// What the linker refuses, by the words that the author reads: file and line first.
+#[test]
+fn faults_of_linking_name_file_and_line() {
+    let matvec = "linear/matvec_tiled";
+    let complaint = |root: &str, slots: &[(&str, &str)], consts: &[(&str, u32)]| {
+        compose(root, slots, consts).expect_err("a fault").to_string()
+    };
+    assert_eq!(
+        complaint("linear/nothing", &[], &[]),
+        "shader `linear/nothing` does not exist (wanted by the host)"
+    );
+    let empty = complaint(matvec, &[("reduce", "reduce/workgroup")], &[]);
+    assert!(
+        empty.starts_with("linear/matvec_tiled:") && empty.ends_with("slot `weight` is not filled"),
+        "{empty}"
+    );
+    let wrong = complaint(matvec, &[("weight", "reduce/workgroup"), ("reduce", "reduce/workgroup")], &[]);
+    assert_eq!(wrong, "fragment `reduce/workgroup` does not provide slot `weight` of `linear/matvec_tiled`");
+    let extra = complaint("mlp/swiglu", &[("weight", "weight/q4_1")], &[]);
+    assert_eq!(extra, "fragment `weight/q4_1` does not provide slot `weight` of `mlp/swiglu`");
+    let unbounded = complaint("linear/matmul_lane8", &[("weight", "weight/q4_1")], &[]);
+    assert!(
+        unbounded.starts_with("linear/matmul_lane8:") && unbounded.contains("cannot unroll"),
+        "{unbounded}"
+    );
+}
+
+/// A fault that only the compiler sees is told at the author's line, not at that of the composed text.
+#[test]
+fn faults_of_compiling_name_the_authors_line() {
+    let device = Device::noop(KernelFamily::Tiled).expect("the noop back end is built in");
+    let spec = KERNELS.iter().find(|spec| spec.name == "mlp/swiglu").expect("a registered kernel");
+    let without_lanes = Specialization::new(&[], &[]);
+    let complaint = device.pipeline(spec, &without_lanes).expect_err("WG is missing").to_string();
+    let source = shader_source("mlp/swiglu").expect("a listed shader");
+    let line = source.lines().position(|line| line.contains("workgroup.x * WG")).expect("a use of WG") + 1;
+    assert!(complaint.starts_with(&format!("mlp/swiglu:{line}: ")), "{complaint}");
 }

@@ -74,16 +74,29 @@ fn one_batch(check: &mut Check<'_>, vocab: usize, spread: f32, window: usize) ->
         ring[window - 1] = best.token;
     }
     let counts: Vec<u32> = (0..rows as u32).map(|row| [5, 64, 200][row as usize % 3]).collect();
-    draw(check, vocab, &logits, window, &recent, &counts, &settings)
+    let together = draw(check, vocab, &logits, window, &recent, &counts, &settings)?;
+    // The same row alone draws the same, to the bit.
+    for row in [4, 7, 9] {
+        let logits = &logits[row * vocab..][..vocab];
+        let recent = &recent[row * window..][..window];
+        let alone = draw(check, vocab, logits, window, recent, &[counts[row]], &[settings[row]])?;
+        if alone[0] != together[row] {
+            check.fault(format!("alone {:x?}, in a batch {:x?}", alone[0], together[row]));
+        }
+    }
+    Ok(())
 }
 
 /// Equal logits at the edge of every filter.
 fn ties(check: &mut Check<'_>) -> Result<(), ShapeError> {
     let vocab = 2000;
     let steps: Vec<f32> = check.values(12 * vocab).iter().map(|v| (v * 4.0).round()).collect();
-    draw(check, vocab, &steps, 0, &[], &[0; 12], &settings())
+    draw(check, vocab, &steps, 0, &[], &[0; 12], &settings())?;
+    Ok(())
 }
 
+/// Draws one token a row and holds it to the oracle; returns each row's token and the bits of its
+/// two log-probabilities.
 fn draw(
     check: &mut Check<'_>,
     vocab: usize,
@@ -92,7 +105,7 @@ fn draw(
     recent: &[u32],
     counts: &[u32],
     settings: &[oracle::SampleRow],
-) -> Result<(), ShapeError> {
+) -> Result<Vec<[u32; 3]>, ShapeError> {
     let rows = settings.len();
     let device_rows: Vec<SampleRow> = settings
         .iter()
@@ -151,7 +164,8 @@ fn draw(
             check.fault("the ring of recent tokens is wrong".to_owned());
         }
     }
-    Ok(())
+    let drawn = tokens.iter().zip(&logprobs);
+    Ok(drawn.map(|(&token, [plain, filtered])| [token, plain.to_bits(), filtered.to_bits()]).collect())
 }
 
 /// Holds one draw to the oracle: the same token, or one that rounding may prefer.
