@@ -1,7 +1,7 @@
-//! Parr: align a small language model to written principles, on any GPU, inside your app.
-//!
-//! Modules stand in dependency order: each imports only from those above it
-//! (`tests/architecture.rs` holds the table).
+#![doc = include_str!("../README.md")]
+
+// Modules stand in dependency order: each imports only from those above it
+// (`tests/architecture.rs` holds the table).
 
 // Layer 0: data on the CPU.
 pub mod cache;

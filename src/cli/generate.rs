@@ -133,8 +133,7 @@ impl GenerateArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         // Read first: a mistake in the file should not wait for the model.
         let rows = self.jsonl.as_deref().map(read_rows).transpose()?;
-        let device = global.open_device()?;
-        let model = self.model.load(&device, global)?;
+        let (_, model) = self.model.open(global)?;
         let slots = rows.as_ref().map_or(1, |rows| rows.len().clamp(1, self.batch.into()));
         let mut generator = self.cache.generator(&model, slots)?;
         match (rows, &self.jsonl, &self.prompt) {

@@ -80,8 +80,7 @@ struct Output<'a> {
 impl LogprobsArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         let rows: Vec<Row<Input>> = read_rows(&self.rows)?;
-        let device = global.open_device()?;
-        let model = self.model.load(&device, global)?;
+        let (_, model) = self.model.open(global)?;
         let context = self.cache.context(&model);
         let mut sequences = Vec::with_capacity(rows.len());
         for row in &rows {

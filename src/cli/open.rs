@@ -1,5 +1,7 @@
 //! From flags to a device and a model on it.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::GlobalArgs;
@@ -59,11 +61,19 @@ pub(super) fn kv_format(name: &str) -> Result<KvFormat, String> {
 }
 
 impl ModelArgs {
-    /// Loads the model onto the device, with a progress bar.
-    pub(super) fn load(&self, device: &Device, global: &GlobalArgs) -> Result<Model, CliError> {
+    /// Finds the model, opens the device and loads the one onto the other. A name that leads nowhere
+    /// shows before a driver is asked for anything.
+    pub(super) fn open(&self, global: &GlobalArgs) -> Result<(Device, Model), CliError> {
         let path = hub::resolve(&self.model)?;
+        let device = global.open_device()?;
+        let model = self.load(&path, &device, global)?;
+        Ok((device, model))
+    }
+
+    /// Loads the model at `path` onto the device, with a progress bar.
+    pub(super) fn load(&self, path: &Path, device: &Device, global: &GlobalArgs) -> Result<Model, CliError> {
         let bar = global.bar(None, "loading {bar:30} {bytes}/{total_bytes}");
-        let model = Model::load(device, &path, &LoadOptions { quant: self.quant }, &mut |progress| {
+        let model = Model::load(device, path, &LoadOptions { quant: self.quant }, &mut |progress| {
             bar.set_length(progress.total_bytes);
             bar.set_position(progress.done_bytes);
         });

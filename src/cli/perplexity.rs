@@ -20,14 +20,15 @@ Perplexity of a model on a text file: exp of the mean negative log-probability p
 better; use it to compare formats of the same model.
 
 The file is tokenized whole, without special tokens, and cut into chunks of --ctx tokens that do not
-overlap; what is left at the end is a shorter chunk. `full` counts every prediction within a chunk
-(all but its first token), `second-half` only those with at least half a chunk of context, as
-llama.cpp does.";
+overlap. `second-half` counts the predictions of each chunk's second half, which all have at least
+half a chunk of context; a shorter chunk at the end is left out. These are the figures of llama.cpp's
+tool. `full` counts every prediction within a chunk, the shorter last one's too. Figures of the two
+methods cannot be compared.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr perplexity /usr/share/common-licenses/GPL-3
-  parr perplexity corpus.txt --ctx 2048 --method second-half --kv f32 --json";
+  parr perplexity corpus.txt --ctx 2048 --kv f32 --json";
 
 /// Measure how well a model predicts a text
 #[derive(Args)]
@@ -40,11 +41,11 @@ pub(super) struct PerplexityArgs {
     model: ModelArgs,
 
     /// Tokens per chunk
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..))]
     ctx: u32,
 
     /// Which predictions count
-    #[arg(long, value_enum, default_value_t = Method::Full)]
+    #[arg(long, value_enum, default_value_t = Method::SecondHalf)]
     method: Method,
 
     /// Chunks computed at the same time
@@ -62,10 +63,10 @@ pub(super) struct PerplexityArgs {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Method {
+    /// Predictions of each whole chunk's second half
+    SecondHalf,
     /// All predictions within a chunk
     Full,
-    /// Those of a chunk's second half
-    SecondHalf,
 }
 
 /// Sum of log-probabilities and how many they are.
@@ -95,14 +96,21 @@ impl PerplexityArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         let text = fs::read_to_string(&self.file)
             .map_err(|source| CliError::Input { path: self.file.clone(), source })?;
-        let device = global.open_device()?;
-        let model = self.model.load(&device, global)?;
+        let (_, model) = self.model.open(global)?;
         let ids = tokenizer(&model)?.encode(&text, Specials::AsText)?;
         let ctx = self.ctx as usize;
-        // A last chunk of one token predicts nothing.
+        let shortest = match self.method {
+            Method::SecondHalf => ctx,
+            // A chunk of one token predicts nothing.
+            Method::Full => 2,
+        };
         let chunks: Vec<Vec<u32>> =
-            ids.chunks(ctx).filter(|chunk| chunk.len() > 1).map(<[u32]>::to_vec).collect();
-        let slots = chunks.len().clamp(1, self.batch.into());
+            ids.chunks(ctx).filter(|chunk| chunk.len() >= shortest).map(<[u32]>::to_vec).collect();
+        if chunks.is_empty() {
+            let reason = format!("{} has {} tokens, too few for a chunk of {shortest}", self.file, ids.len());
+            return Err(CliError::Usage(format!("{reason}: lower --ctx or take --method full")));
+        }
+        let slots = chunks.len().min(self.batch.into());
         let options = GeneratorOptions { slots, context: ctx, kv: self.kv, ..GeneratorOptions::default() };
         let mut generator = Generator::new(&model, options)?;
 
@@ -116,10 +124,6 @@ impl PerplexityArgs {
             bar.set_message(format!("perplexity {:.4}", score.nll().exp()));
         }
         bar.finish_and_clear();
-        if score.tokens == 0 {
-            let reason = format!("{} has {} tokens, too few to predict any", self.file, ids.len());
-            return Err(CliError::Usage(reason));
-        }
         let (nll, perplexity) = (score.nll(), score.nll().exp());
         if self.json {
             let chunks = chunks.len();

@@ -1,6 +1,6 @@
 //! `parr doctor` with and without an adapter.
 
-use super::{parr, stderr, stdout};
+use super::{adapter, parr, rows, stderr, stdout};
 
 /// The Vulkan loader reads its drivers from here and finds none.
 #[cfg(target_os = "linux")]
@@ -22,4 +22,17 @@ fn an_unknown_kernel_family_is_wrong_usage() {
     let run = parr().args(["doctor", "--kernels", "fast"]).output().expect("the program starts");
     assert_eq!(run.status.code(), Some(2));
     assert!(stderr(&run).contains("expected lane8 or tiled"), "{}", stderr(&run));
+}
+
+#[test]
+fn adapters_are_listed_by_the_index_that_chooses_them() {
+    if !adapter() {
+        return;
+    }
+    let run = parr().args(["doctor", "--adapters", "--json"]).output().expect("the program starts");
+    let listed = rows(&run).swap_remove(0);
+    for (index, adapter) in listed["adapters"].as_array().expect("an array").iter().enumerate() {
+        assert_eq!(adapter["index"], index);
+        assert!(adapter["name"].as_str().is_some_and(|name| !name.is_empty()), "{adapter}");
+    }
 }

@@ -1,9 +1,22 @@
 //! The `parr` program as a person or a script meets it: arguments, output, exit codes.
 
+mod bench;
+mod chat;
 mod doctor;
+mod generate;
+mod logprobs;
+mod perplexity;
 mod pull;
+mod tokenize;
 
-use std::process::{Command, Output};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use parr::gpu::DeviceOptions;
+use serde_json::Value;
+
+use crate::support;
 
 /// The built program, with an environment that says nothing.
 fn parr() -> Command {
@@ -12,6 +25,44 @@ fn parr() -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Whether there is an adapter; without one the test is skipped, or fails if `GPU_TESTS` insists.
+fn adapter() -> bool {
+    support::gpu::open(&DeviceOptions::default()).is_some()
+}
+
+/// SmolLM2 as an argument, if there is an adapter to run it on.
+fn smollm2() -> Option<String> {
+    let path = adapter().then(support::model::smollm2).flatten()?;
+    Some(path.to_str().expect("a UTF-8 path").to_owned())
+}
+
+/// A model of random weights, a few hundred kilobytes in all; it has no tokenizer.
+fn tiny() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tiny/llama-mha-untied").to_owned()
+}
+
+/// Runs `command` with `input` on standard input.
+fn feed(command: &mut Command, input: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let mut stdin = child.stdin.take().expect("piped above");
+    // A program that finds a mistake early does not read to the end.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("the program ends")
+}
+
+/// Standard output as JSON Lines.
+fn rows(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", stderr(output));
+    stdout(output).lines().map(|line| serde_json::from_str(line).expect("a JSON value a line")).collect()
+}
+
+/// A file of `tests/golden/`.
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 fn stdout(output: &Output) -> String {

@@ -16,10 +16,7 @@ pub struct Page {
 
 impl From<&[u8]> for Page {
     fn from(body: &[u8]) -> Page {
-        Page {
-            body: body.to_vec(),
-            break_after: None,
-        }
+        Page { body: body.to_vec(), break_after: None }
     }
 }
 
@@ -48,10 +45,7 @@ impl Server {
 
     /// What was asked so far: `PATH`, or `PATH from START` for a byte range.
     pub fn requests(&self) -> Vec<String> {
-        self.requests
-            .lock()
-            .expect("no test panics while it holds this")
-            .clone()
+        self.requests.lock().expect("no test panics while it holds this").clone()
     }
 }
 
@@ -74,16 +68,11 @@ fn answer(
         }
     }
     let asked = start.map_or(path.clone(), |start| format!("{path} from {start}"));
-    log.lock()
-        .expect("no test panics while it holds this")
-        .push(asked);
+    log.lock().expect("no test panics while it holds this").push(asked);
 
     let mut stream = stream;
     let Some(page) = pages.get_mut(&path) else {
-        return write!(
-            stream,
-            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
+        return write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     };
     let from = start.unwrap_or(0);
     let total = page.body.len();
@@ -93,27 +82,12 @@ fn answer(
             "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
     }
-    let status = if start.is_some() {
-        "206 Partial Content"
-    } else {
-        "200 OK"
-    };
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n",
-        total - from
-    )?;
+    let status = if start.is_some() { "206 Partial Content" } else { "200 OK" };
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", total - from)?;
     if start.is_some() {
-        write!(
-            stream,
-            "Content-Range: bytes {from}-{}/{total}\r\n",
-            total - 1
-        )?;
+        write!(stream, "Content-Range: bytes {from}-{}/{total}\r\n", total - 1)?;
     }
     write!(stream, "\r\n")?;
-    let until = page
-        .break_after
-        .take()
-        .map_or(total, |after| (from + after).min(total));
+    let until = page.break_after.take().map_or(total, |after| (from + after).min(total));
     stream.write_all(&page.body[from..until])
 }

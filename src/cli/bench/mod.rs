@@ -4,6 +4,7 @@ mod measure;
 mod shape;
 
 use std::io::{Write, stdout};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
@@ -15,11 +16,12 @@ use super::open::ModelArgs;
 use super::output::write_row;
 use super::table::Table;
 use crate::generate::{Generator, GeneratorOptions};
+use crate::hub;
 use crate::model::Model;
-use crate::model::config::ModelConfig;
 use crate::ops::KvFormat;
 use crate::quant::Quant;
 use measure::{Bench, DECODE_PROMPT_TOKENS, Decode, KernelShare, Prefill};
+use shape::Shape;
 
 const LONG_ABOUT: &str = "\
 Measures speed and memory on this device: prefill (reading a prompt), decode of one and of many
@@ -52,7 +54,7 @@ pub(super) struct BenchArgs {
 
     /// Random weights in a well-known shape, --quant of them, instead of a model file
     #[arg(long, value_name = "SHAPE", conflicts_with = "model", value_parser = shape::shape)]
-    random: Option<ModelConfig>,
+    random: Option<Shape>,
 
     /// Prompt lengths, in tokens
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "128,512")]
@@ -77,6 +79,12 @@ pub(super) struct BenchArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// Where the weights come from.
+enum Source {
+    Random(Shape),
+    File(PathBuf),
 }
 
 /// All that one bench found.
@@ -105,15 +113,18 @@ impl BenchArgs {
         if self.prefill.contains(&0) || self.decode.contains(&0) {
             return Err(CliError::Usage("--prefill and --decode take numbers from 1".to_owned()));
         }
+        let source = match self.random.take() {
+            Some(shape) => Source::Random(shape),
+            None => Source::File(hub::resolve(&self.model.model)?),
+        };
         let device = global.open_device()?;
         let opened = start.elapsed().as_secs_f64();
-        let (name, model) = match &self.random {
-            Some(config) => {
+        let (name, model) = match source {
+            Source::Random(Shape { name, config }) => {
                 let quant = self.model.quant.unwrap_or(Quant::Q4_0);
-                let model = Model::random(&device, config, quant, 0)?;
-                (format!("random {} layers of {}, {}", config.layers, config.hidden, quant.name()), model)
+                (format!("random {name} {}", quant.name()), Model::random(&device, &config, quant, 0)?)
             }
-            None => (self.model.model.clone(), self.model.load(&device, global)?),
+            Source::File(path) => (self.model.model.clone(), self.model.load(&path, &device, global)?),
         };
         let load_seconds = start.elapsed().as_secs_f64() - opened;
         let steps = self.steps as usize;

@@ -2,21 +2,22 @@
 
 use crate::model::config::{Architecture, ModelConfig, RopeConfig, RopeScaling};
 
-/// Names that `--random` takes, with the model whose shape each is.
-pub(super) const SHAPES: &[(&str, &str)] = &[
-    ("135m", "SmolLM2-135M"),
-    ("360m", "SmolLM2-360M"),
-    ("1b", "Llama-3.2-1B"),
-    ("3b", "Llama-3.2-3B"),
-    ("8b", "Llama-3.1-8B"),
-];
+/// Names that `--random` takes: SmolLM2's, then Llama-3.2's, then Llama-3.1's.
+const NAMES: [&str; 5] = ["135m", "360m", "1b", "3b", "8b"];
+
+/// A well-known model without its weights.
+#[derive(Clone)]
+pub(super) struct Shape {
+    pub name: String,
+    pub config: ModelConfig,
+}
 
 /// The shape of that name.
 ///
 /// # Errors
 ///
 /// A sentence that lists the names.
-pub(super) fn shape(name: &str) -> Result<ModelConfig, String> {
+pub(super) fn shape(name: &str) -> Result<Shape, String> {
     // vocab, hidden, layers, heads, kv_heads, head_dim, ffn, tied
     let (vocab, hidden, layers, heads, kv_heads, head_dim, ffn, tied) = match name {
         "135m" => (49152, 576, 30, 9, 3, 64, 1536, true),
@@ -24,12 +25,9 @@ pub(super) fn shape(name: &str) -> Result<ModelConfig, String> {
         "1b" => (128_256, 2048, 16, 32, 8, 64, 8192, true),
         "3b" => (128_256, 3072, 28, 24, 8, 128, 8192, true),
         "8b" => (128_256, 4096, 32, 32, 8, 128, 14336, false),
-        _ => {
-            let known: Vec<&str> = SHAPES.iter().map(|(name, _)| *name).collect();
-            return Err(format!("unknown shape, expected one of {}", known.join(" ")));
-        }
+        _ => return Err(format!("unknown shape, expected one of {}", NAMES.join(" "))),
     };
-    Ok(ModelConfig {
+    let config = ModelConfig {
         architecture: Architecture::Llama,
         vocab,
         hidden,
@@ -47,7 +45,8 @@ pub(super) fn shape(name: &str) -> Result<ModelConfig, String> {
         qk_norm: false,
         bos: None,
         eos: Vec::new(),
-    })
+    };
+    Ok(Shape { name: name.to_owned(), config })
 }
 
 /// Weights of the matrices that one token of prefill is multiplied with, all layers.
@@ -68,15 +67,13 @@ mod tests {
 
     #[test]
     fn every_named_shape_has_about_the_size_of_its_name() {
-        for (name, million) in
-            [("135m", 135.0), ("360m", 360.0), ("1b", 1236.0), ("3b", 3213.0), ("8b", 8030.0)]
-        {
-            let config = shape(name).expect("a listed shape");
+        for (name, million) in NAMES.iter().zip([135.0, 360.0, 1236.0, 3213.0, 8030.0]) {
+            let config = shape(name).expect("a listed shape").config;
             let tables = if config.tied { 1 } else { 2 };
             let weights = block_weights(&config) + tables * head_weights(&config);
             let ratio = weights as f64 / (million * 1e6);
             assert!((0.98..1.02).contains(&ratio), "{name} has {weights} weights");
         }
-        assert!(shape("7t").expect_err("no such shape").contains("135m"));
+        assert!(shape("7t").map(|_| ()).expect_err("no such shape").contains("135m"));
     }
 }

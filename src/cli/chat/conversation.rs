@@ -1,6 +1,6 @@
 //! What was said so far, and what of it fits into the context.
 
-use crate::tokenizer::{ChatFormat, Message, TextError, TokenId};
+use crate::tokenizer::{Message, TokenId};
 
 /// A conversation of turns, with an optional system message in front.
 #[derive(Default)]
@@ -49,20 +49,21 @@ impl Conversation {
         system.chain(self.turns.iter().cloned()).collect()
     }
 
-    /// Token ids of the conversation up to where the reply begins. Oldest turns are dropped, a
-    /// question with its reply, until `capacity` tokens hold the rest; returns how many were.
+    /// Token ids of the conversation, as `encode` makes them of its messages. Oldest turns are
+    /// dropped, a question with its reply, until `capacity` tokens hold the rest; returns how many
+    /// messages were.
     ///
     /// # Errors
     ///
-    /// * [`TextError`] if the template refuses the messages.
-    pub(super) fn encode(
+    /// * Those of `encode`.
+    pub(super) fn encode<E>(
         &mut self,
-        format: &ChatFormat,
         capacity: usize,
-    ) -> Result<(Vec<TokenId>, usize), TextError> {
+        encode: impl Fn(&[Message]) -> Result<Vec<TokenId>, E>,
+    ) -> Result<(Vec<TokenId>, usize), E> {
         let mut dropped = 0;
         loop {
-            let ids = format.encode_chat(&self.messages(), true)?;
+            let ids = encode(&self.messages())?;
             // The last question stays whatever its length: the generator says by how much it is too long.
             if ids.len() <= capacity || self.turns.len() < 3 {
                 return Ok((ids, dropped));
@@ -70,5 +71,33 @@ impl Conversation {
             self.turns.drain(..2);
             dropped += 2;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A token for each letter.
+    fn letters(messages: &[Message]) -> Result<Vec<TokenId>, ()> {
+        Ok(messages.iter().flat_map(|message| message.content.chars().map(u32::from)).collect())
+    }
+
+    #[test]
+    fn oldest_turns_go_first_and_the_system_message_stays() {
+        let mut conversation = Conversation::new(Some("ss".to_owned()));
+        for (role, text) in
+            [("user", "aaa"), ("assistant", "bbb"), ("user", "cc"), ("assistant", "dd"), ("user", "e")]
+        {
+            conversation.say(role, text);
+        }
+        let spelt = |ids: Vec<TokenId>| ids.into_iter().filter_map(char::from_u32).collect::<String>();
+        let (ids, dropped) = conversation.encode(13, letters).expect("letters never fail");
+        assert_eq!((spelt(ids).as_str(), dropped), ("ssaaabbbccdde", 0));
+        let (ids, dropped) = conversation.encode(12, letters).expect("letters never fail");
+        assert_eq!((spelt(ids).as_str(), dropped), ("ssccdde", 2));
+        let (ids, dropped) = conversation.encode(1, letters).expect("letters never fail");
+        assert_eq!((spelt(ids).as_str(), dropped), ("sse", 2), "the last question stays");
+        assert_eq!(conversation.messages().len(), 2);
     }
 }

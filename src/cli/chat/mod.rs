@@ -66,8 +66,7 @@ impl ChatArgs {
         if let Some(name) = self.positional.take() {
             self.model.model = name;
         }
-        let device = global.open_device()?;
-        let model = self.model.load(&device, global)?;
+        let (device, model) = self.model.open(global)?;
         chat_format(&model)?;
         let context = self.cache.context(&model);
         let mut chat = Chat {
@@ -186,8 +185,9 @@ impl Chat<'_> {
         let format = chat_format(self.model)?;
         // Leave room for a reply: a quarter of the context if the longest one asked for is longer.
         let reserve = self.sampling.max_tokens.min(self.context / 4);
-        let encoded = self.conversation.encode(format, self.context - reserve);
-        let (prompt, dropped) = encoded?;
+        let (prompt, dropped) = self
+            .conversation
+            .encode(self.context - reserve, |messages| format.encode_chat(messages, true))?;
         if dropped > 0 {
             self.global
                 .note(format!("the {dropped} oldest messages no longer fit into {} tokens", self.context));

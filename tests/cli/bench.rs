@@ -1,0 +1,39 @@
+//! `parr bench`: every figure it promises, on a model small enough not to wait for.
+
+use super::{adapter, parr, rows, stderr, tiny};
+
+#[test]
+fn every_promised_figure_is_there_and_positive() {
+    if !adapter() {
+        return;
+    }
+    let arguments =
+        ["bench", &tiny(), "--prefill", "8", "--decode", "1,3", "--steps", "2", "--repeats", "1", "--json"];
+    let run = parr().args(arguments).output().expect("the program starts");
+    let report = rows(&run).swap_remove(0);
+    let positive = |value: &serde_json::Value, what: &str| {
+        assert!(value.as_f64().is_some_and(|value| value > 0.0), "{what} is {value}");
+    };
+    for name in ["weight_bytes", "load_seconds", "start_to_first_token_seconds", "peak_device_bytes"] {
+        positive(&report[name], name);
+    }
+    for name in ["tokens_per_second", "gflops_per_second", "seconds"] {
+        positive(&report["prefill"][0][name], name);
+        positive(&report["decode"][1][name], name);
+    }
+    positive(&report["decode"][0]["weight_gb_per_second"], "weight_gb_per_second");
+    assert_eq!(report["decode"][1]["sequences"], 3);
+    // Without timestamps there is no time by kernel; with them it adds up.
+    for run in [&report["prefill"][0], &report["decode"][1]] {
+        let kernels = run["kernels"].as_array().expect("an array");
+        let shares: f64 = kernels.iter().filter_map(|kernel| kernel["share"].as_f64()).sum();
+        assert!(kernels.is_empty() || (shares - 1.0).abs() < 1e-9, "{kernels:?}");
+    }
+}
+
+#[test]
+fn an_unknown_shape_is_wrong_usage() {
+    let run = parr().args(["bench", "--random", "7t"]).output().expect("the program starts");
+    assert_eq!(run.status.code(), Some(2));
+    assert!(stderr(&run).contains("135m"), "{}", stderr(&run));
+}
