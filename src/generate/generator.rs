@@ -73,8 +73,9 @@ impl Generator {
         let device = model.device();
         let tuning = device.tuning();
         let cache = KvCache::new(device, model.config(), slots, context, kv)?;
-        let logit_rows = tuning.logit_rows.max(slots);
-        let rows = tuning.prefill_tokens.max(slots);
+        // No pass is larger than all that the cache can hold.
+        let rows = tuning.prefill_tokens.min(slots * context).max(slots);
+        let logit_rows = tuning.logit_rows.min(rows).max(slots);
         let work = Workspace::new(model, &cache, rows, logit_rows)?;
         let window = repetition_window.max(1);
         let draws = Draws {

@@ -23,8 +23,8 @@ impl RandomSource {
 /// Distinct rows of a random matrix: enough that no cache holds them, few enough to make quickly.
 const DISTINCT_ROWS: usize = 64;
 
-impl WeightSource for RandomSource {
-    fn matrix(&mut self, _name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>, Error> {
+impl<'s> WeightSource<'s> for RandomSource {
+    fn matrix(&mut self, _name: &str, rows: usize, cols: usize) -> Result<Matrix<'s>, Error> {
         self.matrices += 1;
         let quant = if cols % self.quant.block_weights() == 0 { self.quant } else { Quant::F16 };
         let scale = 1.0 / (cols as f32).sqrt();

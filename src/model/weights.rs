@@ -58,9 +58,9 @@ pub struct LoadProgress {
 }
 
 /// Where matrices come from: a checkpoint, or a seed.
-pub(crate) trait WeightSource {
-    /// Rows of the named matrix, stacked: format, rows and bytes of each. Missing is an error.
-    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>, Error>;
+pub(crate) trait WeightSource<'s> {
+    /// The named matrix. Missing is an error.
+    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'s>, Error>;
     /// The named vector of `len` values. Missing is an error.
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, Error>;
     /// Whether there is a tensor of that name.
@@ -74,7 +74,11 @@ pub(crate) struct Matrix<'a> {
 }
 
 /// Takes every weight of `config` from `source` onto `device`.
-pub(crate) fn load(device: &Device, config: &ModelConfig, source: &mut dyn WeightSource) -> Result<Weights, Error> {
+pub(crate) fn load<'s>(
+    device: &Device,
+    config: &ModelConfig,
+    source: &mut dyn WeightSource<'s>,
+) -> Result<Weights, Error> {
     let mut loader = Loader { device, source, bytes: 0 };
     let hidden = config.hidden;
     let q_width = config.heads * config.head_dim;
@@ -107,27 +111,20 @@ pub(crate) fn load(device: &Device, config: &ModelConfig, source: &mut dyn Weigh
     Ok(Weights { embedding, layers, final_norm, head, bytes: loader.bytes })
 }
 
-struct Loader<'a> {
+struct Loader<'a, 's> {
     device: &'a Device,
-    source: &'a mut dyn WeightSource,
+    source: &'a mut dyn WeightSource<'s>,
     bytes: u64,
 }
 
-impl Loader<'_> {
+impl Loader<'_, '_> {
     /// The named matrices, one below the other, with their biases if any has one.
     fn joined(&mut self, parts: &[(&str, usize)], cols: usize) -> Result<Weight, Error> {
-        let mut joined: Option<Weight> = None;
+        let mut matrices = Vec::with_capacity(parts.len());
         let mut bias: Vec<f32> = Vec::new();
         let mut biased = false;
         for &(name, rows) in parts {
-            let tensor = format!("{name}.weight");
-            let matrix = self.source.matrix(&tensor, rows, cols)?;
-            let part = LinearPart { quant: matrix.quant, rows, bytes: &matrix.bytes };
-            let weight = Weight::upload(self.device, &tensor, &[part], cols)?;
-            joined = Some(match joined {
-                None => weight,
-                Some(above) => above.stacked(weight),
-            });
+            matrices.push(self.source.matrix(&format!("{name}.weight"), rows, cols)?);
             let tensor = format!("{name}.bias");
             if self.source.has(&tensor) {
                 biased = true;
@@ -136,7 +133,12 @@ impl Loader<'_> {
                 bias.resize(bias.len() + rows, 0.0);
             }
         }
-        let mut weight = joined.expect("every matrix of a layer has at least one part");
+        let stacked: Vec<LinearPart<'_>> = matrices
+            .iter()
+            .zip(parts)
+            .map(|(matrix, &(_, rows))| LinearPart { quant: matrix.quant, rows, bytes: &matrix.bytes })
+            .collect();
+        let mut weight = Weight::upload(self.device, parts[0].0, &stacked, cols)?;
         if biased {
             weight = weight.with_bias(self.device, parts[0].0, &bias)?;
         }
@@ -178,8 +180,8 @@ impl CheckpointSource<'_> {
     }
 }
 
-impl WeightSource for CheckpointSource<'_> {
-    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>, Error> {
+impl<'s> WeightSource<'s> for CheckpointSource<'s> {
+    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'s>, Error> {
         let checkpoint = self.checkpoint;
         let info = checkpoint.need_tensor(name, &[rows, cols])?;
         let stored = info.quant;

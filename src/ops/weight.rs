@@ -40,8 +40,19 @@ pub struct Weight {
 /// Host bytes repacked at a time: bounds what a load holds in memory beside the mapped file.
 const PACK_BYTES: usize = 4 << 20;
 
+/// Slices are cut, and rows repacked, in multiples of this: some formats put the scales of two blocks
+/// into one word.
+const SLICE_ROWS: usize = 32;
+
+/// Whether `below` can follow `above` in one slice: the same format, and no word shared between them.
+fn joins(above: &LinearPart<'_>, below: &LinearPart<'_>, cols: usize) -> bool {
+    let shared = above.quant.device_words().weights;
+    above.quant == below.quant && (above.rows * cols.next_multiple_of(32)).is_multiple_of(shared)
+}
+
 impl Weight {
-    /// Uploads `parts`, one below the other, repacked for the kernels.
+    /// Uploads `parts`, one below the other, repacked for the kernels. Neighbours of one format share a
+    /// slice, and with it a dispatch.
     ///
     /// # Errors
     ///
@@ -50,78 +61,69 @@ impl Weight {
     /// # Panics
     ///
     /// If a part's bytes are not `rows` rows of whole blocks: the checkpoint reader checks that.
-    pub fn upload(
-        device: &Device,
-        what: &str,
-        parts: &[LinearPart<'_>],
-        cols: usize,
-    ) -> Result<Self, DeviceError> {
+    pub fn upload(device: &Device, what: &str, parts: &[LinearPart<'_>], cols: usize) -> Result<Self, DeviceError> {
         let mut weight = Weight { slices: Vec::new(), rows: 0, cols, bytes: 0, bias: None };
         for part in parts {
             let row_bytes = part.quant.row_bytes(cols).expect("rows are whole blocks");
             assert_eq!(part.bytes.len(), row_bytes * part.rows, "bytes of `{what}`");
-            let widest = device.capabilities().max_binding_bytes;
-            let one = part.quant.packed_len(32, cols).expect("a row fits memory");
-            let per_32_rows = 4 * one.quants.max(one.scales) as u64;
-            // Slices of a multiple of 32 rows: two blocks may share a word of scales.
-            let most = (widest / per_32_rows.max(1) * 32) as usize;
-            if most == 0 {
-                return Err(DeviceError::Limit {
-                    what: what.to_owned(),
-                    needed: per_32_rows,
-                    allowed: widest,
-                    limit: "largest storage binding, in bytes",
-                });
-            }
-            for first in (0..part.rows).step_by(most) {
-                let rows = most.min(part.rows - first);
-                let bytes = &part.bytes[first * row_bytes..(first + rows) * row_bytes];
-                weight.push(device, what, part.quant, rows, bytes)?;
-            }
+        }
+        for run in parts.chunk_by(|above, below| joins(above, below, cols)) {
+            weight.push_run(device, what, run)?;
         }
         Ok(weight)
     }
 
-    fn push(
-        &mut self,
-        device: &Device,
-        what: &str,
-        quant: Quant,
-        rows: usize,
-        bytes: &[u8],
-    ) -> Result<(), DeviceError> {
-        let size = quant.packed_len(rows, self.cols).expect("a slice fits memory");
-        let slice = Slice {
-            quant,
-            first_row: self.rows,
-            rows,
-            quants: device.buffer(what, size.quants)?,
-            scales: device.buffer(what, size.scales)?,
-        };
-        let row_bytes = bytes.len() / rows.max(1);
-        let step = (PACK_BYTES / row_bytes.max(1)).max(32).next_multiple_of(32);
-        let (mut quants_at, mut scales_at) = (0, 0);
-        for chunk in bytes.chunks(step * row_bytes.max(1)) {
-            let packed = quant.pack(chunk, chunk.len() / row_bytes.max(1), self.cols);
-            device.write(&slice.quants, quants_at, &packed.quants)?;
-            device.write(&slice.scales, scales_at, &packed.scales)?;
-            quants_at += packed.quants.len();
-            scales_at += packed.scales.len();
+    /// One run of parts in one format, in as few slices as the device's bindings allow.
+    fn push_run(&mut self, device: &Device, what: &str, run: &[LinearPart<'_>]) -> Result<(), DeviceError> {
+        let quant = run[0].quant;
+        let widest = device.capabilities().max_binding_bytes;
+        let sample = quant.packed_len(SLICE_ROWS, self.cols).expect("a few rows fit memory");
+        let sample_bytes = 4 * sample.quants.max(sample.scales) as u64;
+        let most = (widest / sample_bytes) as usize * SLICE_ROWS;
+        if most == 0 {
+            return Err(DeviceError::Limit {
+                what: what.to_owned(),
+                needed: sample_bytes,
+                allowed: widest,
+                limit: "largest storage binding, in bytes",
+            });
         }
-        self.rows += rows;
-        self.bytes += slice.quants.bytes() + slice.scales.bytes();
-        self.slices.push(slice);
+        let total: usize = run.iter().map(|part| part.rows).sum();
+        let row_bytes = run[0].bytes.len() / run[0].rows.max(1);
+        // Whole groups of rows at a time: formats that pack two blocks' scales into a word stay aligned.
+        let step = (PACK_BYTES / row_bytes.max(1)).next_multiple_of(SLICE_ROWS).min(most);
+        let mut rows = run.iter().flat_map(|part| part.bytes.chunks(step * row_bytes.max(1)));
+        let mut left: &[u8] = &[];
+        for first in (0..total).step_by(most) {
+            let slice_rows = most.min(total - first);
+            let size = quant.packed_len(slice_rows, self.cols).expect("a slice fits memory");
+            let slice = Slice {
+                quant,
+                first_row: self.rows,
+                rows: slice_rows,
+                quants: device.buffer(what, size.quants)?,
+                scales: device.buffer(what, size.scales)?,
+            };
+            let (mut done, mut quants_at, mut scales_at) = (0, 0, 0);
+            while done < slice_rows {
+                if left.is_empty() {
+                    left = rows.next().expect("the parts hold as many rows as they say");
+                }
+                let taken = (left.len() / row_bytes).min(slice_rows - done);
+                let (now, later) = left.split_at(taken * row_bytes);
+                let packed = quant.pack(now, taken, self.cols);
+                device.write(&slice.quants, quants_at, &packed.quants)?;
+                device.write(&slice.scales, scales_at, &packed.scales)?;
+                quants_at += packed.quants.len();
+                scales_at += packed.scales.len();
+                done += taken;
+                left = later;
+            }
+            self.rows += slice_rows;
+            self.bytes += slice.quants.bytes() + slice.scales.bytes();
+            self.slices.push(slice);
+        }
         Ok(())
-    }
-
-    /// This matrix with the rows of `below` under its own; both have the same `cols`, and no bias yet.
-    pub fn stacked(mut self, below: Weight) -> Self {
-        assert_eq!(self.cols, below.cols, "stacked matrices take the same input");
-        let first = self.rows;
-        self.slices.extend(below.slices.into_iter().map(|slice| Slice { first_row: first + slice.first_row, ..slice }));
-        self.rows += below.rows;
-        self.bytes += below.bytes;
-        self
     }
 
     /// Adds a bias of one value per row.
