@@ -22,8 +22,29 @@ pub(super) struct Pass {
     pub reach: usize,
     /// `(segment, row)` for every segment whose last token is in this pass.
     pub ends: Vec<(usize, usize)>,
-    /// `(segment, place within it, first row, rows)` of every piece.
-    pub pieces: Vec<(usize, usize, usize, usize)>,
+    /// Which rows belong to which segment, in order.
+    pub pieces: Vec<Piece>,
+}
+
+/// Rows of a pass that belong to one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub segment: usize,
+    /// Place of the first row's token within the segment.
+    pub place: usize,
+    /// First row of the pass.
+    pub row: usize,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+impl Piece {
+    /// The part of it that lies in rows `from..to`.
+    pub fn within(&self, from: usize, to: usize) -> Option<Piece> {
+        let row = self.row.max(from);
+        let end = (self.row + self.rows).min(to);
+        (row < end).then(|| Piece { segment: self.segment, place: self.place + row - self.row, row, rows: end - row })
+    }
 }
 
 /// Cuts `segments` into passes of at most `rows` rows, in which at most `ends` segments end.
@@ -47,7 +68,7 @@ pub(super) fn pack(segments: &[Segment<'_>], rows: usize, ends: usize) -> Vec<Pa
             }
             let taken = (rows - pass.ids.len()).min(segment.tokens.len() - done);
             let first = pass.ids.len();
-            pass.pieces.push((index, done, first, taken));
+            pass.pieces.push(Piece { segment: index, place: done, row: first, rows: taken });
             pass.ids.extend_from_slice(&segment.tokens[done..done + taken]);
             let positions = segment.start + done..segment.start + done + taken;
             pass.reach = pass.reach.max(positions.end);

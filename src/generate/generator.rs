@@ -275,9 +275,9 @@ impl Generator {
                     self.record_draw(&mut rec, 0, ending.len())?;
                 }
                 rec.submit()?;
-                for &(segment, place, _, taken) in &pass.pieces {
-                    let Segment { slot, tokens, .. } = segments[segment];
-                    self.slots[slot].tokens.extend_from_slice(&tokens[place..place + taken]);
+                for piece in &pass.pieces {
+                    let Segment { slot, tokens, .. } = segments[piece.segment];
+                    self.slots[slot].tokens.extend_from_slice(&tokens[piece.place..piece.place + piece.rows]);
                 }
                 let drawn = self.model.device().read(&self.draws.drawn, 0, ending.len())?;
                 for (&index, drawn) in ending.iter().zip(&drawn) {

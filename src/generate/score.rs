@@ -1,14 +1,17 @@
 //! Log-probabilities and logits of given tokens, by the same forward pass that generates.
 
-use super::batch::{Segment, pack};
+use super::batch::{Piece, Segment, pack};
 use super::error::GenerateError;
 use super::generator::Generator;
 use super::request::CancelToken;
 use super::slots::Slot;
-use crate::gpu::Buffer;
+use crate::gpu::{Buffer, Recording};
 use crate::model::record_logits;
 use crate::ops::{self, TokenStat};
 use crate::tokenizer::TokenId;
+
+/// Takes a run of logits: the recording that computes them, and which tokens they belong to.
+type OnLogits<'a> = dyn FnMut(&Generator, Recording, &[Piece]) -> Result<(), GenerateError> + 'a;
 
 impl Generator {
     /// For every row of token ids, `log p(ids[t + 1] | ids[..=t])` and the entropy of that
@@ -35,15 +38,15 @@ impl Generator {
         let mut results: Vec<Vec<TokenStat>> = rows.iter().map(|_| Vec::new()).collect();
         let slots = self.slots.len();
         for (group, wave) in rows.chunks(slots).enumerate() {
-            self.each_logits(wave, 1, cancel, &mut |generator, mut rec, spans| {
-                let next: Vec<u32> =
-                    spans.iter().flat_map(|&(row, place, n)| &wave[row][place + 1..place + 1 + n]).copied().collect();
+            self.each_logits(wave, 1, cancel, &mut |generator, mut rec, pieces| {
+                let following = |piece: &Piece| &wave[piece.segment][piece.place + 1..][..piece.rows];
+                let next: Vec<u32> = pieces.iter().flat_map(following).copied().collect();
                 device.write(&targets, 0, &next)?;
                 ops::token_stats(&mut rec, &generator.work.logits, &targets, &stats, next.len())?;
                 rec.submit()?;
                 let mut values = device.read(&stats, 0, next.len())?.into_iter();
-                for &(row, _, n) in spans {
-                    results[group * slots + row].extend(values.by_ref().take(n));
+                for piece in pieces {
+                    results[group * slots + piece.segment].extend(values.by_ref().take(piece.rows));
                 }
                 Ok(())
             })?;
@@ -66,9 +69,9 @@ impl Generator {
         self.check_prompt(0, ids, 0)?;
         let device = self.model.device().clone();
         let (width, stride) = (self.work.logits.width, self.work.logits.stride);
-        self.each_logits(&[ids.to_vec()], 0, cancel, &mut |generator, mut rec, spans| {
+        self.each_logits(&[ids.to_vec()], 0, cancel, &mut |generator, mut rec, pieces| {
             rec.submit()?;
-            let n: usize = spans.iter().map(|&(_, _, n)| n).sum();
+            let n: usize = pieces.iter().map(|piece| piece.rows).sum();
             let values = device.read(&generator.work.logits.buffer, 0, n * stride)?;
             values.chunks_exact(stride).for_each(|row| on_rows(&row[..width]));
             Ok(())
@@ -76,13 +79,13 @@ impl Generator {
     }
 
     /// Runs `rows` (one per slot) without their last `but_last` tokens, and calls `each` with every run
-    /// of logits: the recording that computes it, and `(row, first place, places)` of what it covers.
+    /// of logits: the recording that computes it, and the pieces of `rows` that it covers.
     fn each_logits(
         &mut self,
         rows: &[Vec<TokenId>],
         but_last: usize,
         cancel: &CancelToken,
-        each: &mut dyn FnMut(&Generator, crate::gpu::Recording, &[(usize, usize, usize)]) -> Result<(), GenerateError>,
+        each: &mut OnLogits<'_>,
     ) -> Result<(), GenerateError> {
         for slot in &mut self.slots[..rows.len()] {
             *slot = Slot::default();
@@ -103,17 +106,10 @@ impl Generator {
                 let n = self.logit_rows.min(pass.ids.len() - row);
                 rec.copy(&self.work.x.buffer, row * stride, &self.work.selected.buffer, 0, n * stride);
                 record_logits(&mut rec, &self.model, &self.work, &self.work.selected, n)?;
-                let spans: Vec<(usize, usize, usize)> = pass
-                    .pieces
-                    .iter()
-                    .filter_map(|&(segment, place, first, taken)| {
-                        let from = first.max(row);
-                        let to = (first + taken).min(row + n);
-                        (from < to).then(|| (segment, place + from - first, to - from))
-                    })
-                    .collect();
-                each(self, rec, &spans)?;
-                rec = crate::gpu::Recording::new(self.model.device());
+                let pieces: Vec<Piece> =
+                    pass.pieces.iter().filter_map(|piece| piece.within(row, row + n)).collect();
+                each(self, rec, &pieces)?;
+                rec = Recording::new(self.model.device());
                 row += n;
             }
         }

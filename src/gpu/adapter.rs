@@ -140,7 +140,7 @@ impl Capabilities {
             } else {
                 0
             },
-            max_binding_bytes: limits.max_storage_buffer_binding_size as u64,
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_workgroup_lanes: limits.max_compute_invocations_per_workgroup,

@@ -26,7 +26,7 @@ const DISTINCT_ROWS: usize = 64;
 impl<'s> WeightSource<'s> for RandomSource {
     fn matrix(&mut self, _name: &str, rows: usize, cols: usize) -> Result<Matrix<'s>, Error> {
         self.matrices += 1;
-        let quant = if cols % self.quant.block_weights() == 0 { self.quant } else { Quant::F16 };
+        let quant = if cols.is_multiple_of(self.quant.block_weights()) { self.quant } else { Quant::F16 };
         let scale = 1.0 / (cols as f32).sqrt();
         let distinct = rows.min(DISTINCT_ROWS);
         let mut values = Vec::with_capacity(distinct * cols);

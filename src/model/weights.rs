@@ -233,7 +233,7 @@ fn half_split(bytes: &[u8], rows: usize, head_dim: usize) -> Vec<u8> {
 fn fitting(wanted: Quant, cols: usize) -> Quant {
     [wanted, Quant::Q8_0, Quant::F16]
         .into_iter()
-        .find(|quant| cols % quant.block_weights() == 0)
+        .find(|quant| cols.is_multiple_of(quant.block_weights()))
         .expect("f16 divides every row")
 }
 
