@@ -1,5 +1,7 @@
 //! Whole models on this machine's adapter.
 
+/// Shapes beyond the goldens, against the oracle.
+mod architectures;
 /// PyTorch's logits, log-probabilities and greedy texts.
 mod golden;
 /// Batches, prefixes and seeds leave a sequence's result alone.

@@ -24,7 +24,8 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> Option<Vec<f32>> {
 }
 
 /// Reads a Hugging Face directory without the library's own loader, which has its own tests.
-fn load(directory: &Path) -> Model {
+/// The oracle with the weights of a directory in the layout of Hugging Face, all of them f32.
+pub fn load(directory: &Path) -> Model {
     let config: Value =
         serde_json::from_slice(&std::fs::read(directory.join("config.json")).expect("config.json"))
             .expect("config.json is JSON");
@@ -75,7 +76,7 @@ fn load(directory: &Path) -> Model {
                 heads,
                 kv_heads: count("num_key_value_heads").expect("kv heads"),
                 head_dim,
-                window: None,
+                window: count("sliding_window"),
             },
             norm_eps: number(&config, "rms_norm_eps").expect("eps") as f32,
             inverse_frequencies: frequencies,

@@ -1,0 +1,232 @@
+//! Shapes that no shipped golden has, against the CPU oracle: Qwen3's normalised heads, Mistral's
+//! sliding window, widths that no tile divides, wide heads, and GGUF's order of llama's q and k.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use parr::format::gguf::{GgufWriter, Value};
+use parr::generate::CancelToken;
+use parr::gpu::{DeviceOptions, KernelFamily};
+use parr::ops::KvFormat;
+use parr::quant::Quant;
+use parr::random::{Philox, Purpose};
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::{furthest, generator, load};
+use crate::support::gpu;
+
+/// A model's shape as its `config.json` tells it.
+#[derive(Clone, Copy)]
+struct Shape {
+    model_type: &'static str,
+    vocab: usize,
+    hidden: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    ffn: usize,
+    window: Option<usize>,
+    tied: bool,
+}
+
+const LAYERS: usize = 2;
+
+/// Nothing divides anything: 20 dimensions a head, 100 columns, 517 tokens.
+const ODD: Shape = Shape {
+    model_type: "llama",
+    vocab: 517,
+    hidden: 100,
+    heads: 6,
+    kv_heads: 2,
+    head_dim: 20,
+    ffn: 92,
+    window: None,
+    tied: false,
+};
+
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+fn weights(shape: &Shape) -> Tensors {
+    let Shape { vocab, hidden, heads, kv_heads, head_dim, ffn, .. } = *shape;
+    let mut tensors = Tensors::new();
+    let mut put = |name: String, dims: &[usize], scale: f32, center: f32| {
+        let n: usize = dims.iter().product();
+        let step = tensors.len() as u32;
+        let draw = |index| Philox::new(11).uniform(Purpose::RandomWeights, step, index, 0) - 0.5;
+        let values = (0..n as u32).map(|index| center + scale * draw(index)).collect();
+        tensors.insert(name, (dims.to_vec(), values));
+    };
+    put("model.embed_tokens.weight".into(), &[vocab, hidden], 1.0, 0.0);
+    put("model.norm.weight".into(), &[hidden], 0.5, 1.0);
+    if !shape.tied {
+        put("lm_head.weight".into(), &[vocab, hidden], 1.0, 0.0);
+    }
+    for layer in 0..LAYERS {
+        let mut matrix = |name: &str, rows: usize, cols: usize| {
+            put(format!("model.layers.{layer}.{name}.weight"), &[rows, cols], 4.0 / (cols as f32).sqrt(), 0.0);
+        };
+        matrix("self_attn.q_proj", heads * head_dim, hidden);
+        matrix("self_attn.k_proj", kv_heads * head_dim, hidden);
+        matrix("self_attn.v_proj", kv_heads * head_dim, hidden);
+        matrix("self_attn.o_proj", hidden, heads * head_dim);
+        matrix("mlp.gate_proj", ffn, hidden);
+        matrix("mlp.up_proj", ffn, hidden);
+        matrix("mlp.down_proj", hidden, ffn);
+        let mut norm = |name: &str, len: usize| put(format!("model.layers.{layer}.{name}.weight"), &[len], 0.5, 1.0);
+        norm("input_layernorm", hidden);
+        norm("post_attention_layernorm", hidden);
+        if shape.model_type == "qwen3" {
+            norm("self_attn.q_norm", head_dim);
+            norm("self_attn.k_norm", head_dim);
+        }
+    }
+    tensors
+}
+
+fn write_directory(shape: &Shape, tensors: &Tensors, directory: &Path) {
+    let mut config = serde_json::json!({
+        "model_type": shape.model_type, "vocab_size": shape.vocab, "hidden_size": shape.hidden,
+        "num_hidden_layers": LAYERS, "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads, "head_dim": shape.head_dim,
+        "intermediate_size": shape.ffn, "rms_norm_eps": 1e-5, "hidden_act": "silu",
+        "max_position_embeddings": 256, "tie_word_embeddings": shape.tied,
+        "rope_parameters": { "rope_type": "default", "rope_theta": 10000.0 },
+    });
+    if let Some(window) = shape.window {
+        config["sliding_window"] = window.into();
+    }
+    std::fs::write(directory.join("config.json"), config.to_string()).expect("a scratch directory is writable");
+    let views: Vec<(&str, TensorView<'_>)> = tensors
+        .iter()
+        .map(|(name, (dims, values))| {
+            let bytes = bytemuck::cast_slice(values);
+            (&name[..], TensorView::new(Dtype::F32, dims.clone(), bytes).expect("dims match the values"))
+        })
+        .collect();
+    let bytes = safetensors::serialize(views, None).expect("sound tensors");
+    std::fs::write(directory.join("model.safetensors"), bytes).expect("a scratch directory is writable");
+}
+
+fn ids(shape: &Shape, n: usize) -> Vec<u32> {
+    (0..n).map(|at| ((at * at * 31 + at * 7 + 3) % shape.vocab) as u32).collect()
+}
+
+/// The GPU's logits and the oracle's, on both families and both caches.
+fn agrees(shape: Shape, tokens: usize) {
+    let _turn = gpu::turn();
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    write_directory(&shape, &weights(&shape), directory.path());
+    let ids = ids(&shape, tokens);
+    let expected = crate::reference::load(directory.path()).logits(&ids);
+    let largest = expected.iter().fold(0f32, |most, z| most.max(z.abs()));
+    assert!(largest > 1.0, "logits up to {largest} are too small for the bound to mean anything");
+    for family in [KernelFamily::Lane8, KernelFamily::Tiled] {
+        let Some(device) = gpu::device(family) else { continue };
+        let model = load(&device, directory.path());
+        for (kv, bound) in [(KvFormat::F32, 1e-4), (KvFormat::F16, 2e-2)] {
+            let mut logits = Vec::new();
+            generator(&model, 1, 256, kv)
+                .logits(&ids, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
+                .expect("known ids have logits");
+            let distance = furthest(&logits, &expected) / largest;
+            println!("{} {}: {distance:.1e}", family.name(), kv.name());
+            assert!(distance <= bound, "{} {}: {distance:.1e}", family.name(), kv.name());
+        }
+    }
+}
+
+#[test]
+fn llama_of_odd_widths() {
+    agrees(ODD, 45);
+}
+
+#[test]
+fn qwen3_with_normalised_heads() {
+    agrees(Shape { model_type: "qwen3", heads: 4, kv_heads: 4, head_dim: 32, tied: true, ..ODD }, 45);
+}
+
+#[test]
+fn mistral_with_a_window_shorter_than_the_text() {
+    agrees(Shape { model_type: "mistral", window: Some(17), ..ODD }, 150);
+}
+
+#[test]
+fn wide_heads_and_one_kv_head() {
+    agrees(Shape { heads: 5, kv_heads: 1, head_dim: 128, ..ODD }, 70);
+}
+
+/// Row `r` of a half-split matrix lands at the place where GGUF's llama files keep it.
+fn interleaved(values: &[f32], row: usize, head_dim: usize) -> Vec<f32> {
+    let half = head_dim / 2;
+    let rows: Vec<&[f32]> = values.chunks_exact(row).collect();
+    let mut out = vec![0.0; values.len()];
+    for (from, values) in rows.iter().enumerate() {
+        let (head, within) = (from / head_dim, from % head_dim);
+        let to = head * head_dim + 2 * (within % half) + within / half;
+        out[to * row..(to + 1) * row].copy_from_slice(values);
+    }
+    out
+}
+
+#[test]
+fn a_gguf_file_gives_the_logits_of_the_directory_it_came_from() {
+    let _turn = gpu::turn();
+    let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
+    let shape = ODD;
+    let tensors = weights(&shape);
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    write_directory(&shape, &tensors, directory.path());
+    let mut writer = GgufWriter::new();
+    writer.set("general.architecture", Value::String("llama".into()));
+    let counts = [
+        ("block_count", LAYERS),
+        ("context_length", 256),
+        ("embedding_length", shape.hidden),
+        ("feed_forward_length", shape.ffn),
+        ("attention.head_count", shape.heads),
+        ("attention.head_count_kv", shape.kv_heads),
+        ("attention.key_length", shape.head_dim),
+        ("attention.value_length", shape.head_dim),
+        ("rope.dimension_count", shape.head_dim),
+    ];
+    for (key, count) in counts {
+        writer.set(&format!("llama.{key}"), Value::U32(count as u32));
+    }
+    writer.set("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+    writer.set("llama.rope.freq_base", Value::F32(10000.0));
+    let mut bodies = Vec::new();
+    for (name, (dims, values)) in &tensors {
+        let gguf_name = name
+            .replace("model.layers.", "blk.")
+            .replace("model.embed_tokens", "token_embd")
+            .replace("model.norm", "output_norm")
+            .replace("lm_head", "output")
+            .replace("self_attn.q_proj", "attn_q")
+            .replace("self_attn.k_proj", "attn_k")
+            .replace("self_attn.v_proj", "attn_v")
+            .replace("self_attn.o_proj", "attn_output")
+            .replace("input_layernorm", "attn_norm")
+            .replace("post_attention_layernorm", "ffn_norm")
+            .replace("mlp.gate_proj", "ffn_gate")
+            .replace("mlp.up_proj", "ffn_up")
+            .replace("mlp.down_proj", "ffn_down");
+        writer.declare(&gguf_name, dims, Quant::F32).expect("a sound shape");
+        let turned = name.contains("q_proj") || name.contains("k_proj");
+        bodies.push(if turned { interleaved(values, dims[1], shape.head_dim) } else { values.clone() });
+    }
+    let mut body = writer.start(Vec::new()).expect("memory takes every write");
+    for values in &bodies {
+        body.tensor(bytemuck::cast_slice(values)).expect("the declared size");
+    }
+    let path = directory.path().join("model.gguf");
+    std::fs::write(&path, body.finish().expect("all tensors are there")).expect("a scratch directory is writable");
+
+    let ids = ids(&shape, 40);
+    let mut logits = [Vec::new(), Vec::new()];
+    for (path, logits) in [directory.path(), &path].into_iter().zip(&mut logits) {
+        generator(&load(&device, path), 1, 64, KvFormat::F32)
+            .logits(&ids, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
+            .expect("known ids have logits");
+    }
+    assert_eq!(logits[0], logits[1]);
+}
