@@ -54,20 +54,23 @@ struct Cli {
     command: Command,
 }
 
+/// Heading of the flags that every command takes: a command's own come first.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Flags that every command takes.
 #[derive(Args)]
 struct GlobalArgs {
     /// GPU to use: its index or a part of its name, as `parr doctor --adapters` lists them
-    #[arg(long, global = true, env = "PARR_ADAPTER", hide_env_values = true, value_name = "NAME|INDEX")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_ADAPTER", hide_env_values = true, value_name = "NAME|INDEX")]
     adapter: Option<String>,
 
     /// Kernels to use instead of those that suit the adapter
-    #[arg(long, global = true, env = "PARR_KERNELS", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_KERNELS", hide_env_values = true)]
     #[arg(value_name = "lane8|tiled", value_parser = kernel_family)]
     kernels: Option<KernelFamily>,
 
     /// Say nothing on standard error but errors: no progress, no notes
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     quiet: bool,
 }
 
@@ -78,7 +81,11 @@ fn kernel_family(name: &str) -> Result<KernelFamily, String> {
 impl GlobalArgs {
     /// Opens the device that the flags ask for.
     fn open_device(&self) -> Result<Device, DeviceError> {
-        Device::open(&DeviceOptions { adapter: self.adapter.clone(), family: self.kernels, ..DeviceOptions::default() })
+        Device::open(&DeviceOptions {
+            adapter: self.adapter.clone(),
+            family: self.kernels,
+            ..DeviceOptions::default()
+        })
     }
 
     /// A progress bar on standard error, if a person looks at it; `len` is unknown where `None`.

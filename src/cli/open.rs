@@ -72,7 +72,7 @@ impl ModelArgs {
 
     /// Loads the model at `path` onto the device, with a progress bar.
     pub(super) fn load(&self, path: &Path, device: &Device, global: &GlobalArgs) -> Result<Model, CliError> {
-        let bar = global.bar(None, "loading {bar:30} {bytes}/{total_bytes}");
+        let bar = global.bar(None, "loading {bar:30} {decimal_bytes}/{decimal_total_bytes}");
         let model = Model::load(device, path, &LoadOptions { quant: self.quant }, &mut |progress| {
             bar.set_length(progress.total_bytes);
             bar.set_position(progress.done_bytes);
