@@ -8,7 +8,7 @@
 // Shapes    x (rows, x_stride vec4); W (cols, 32 blocks) by the `weight` slot; y (rows, y_stride)
 // Types     x, y, sums f32
 // Grid      (ceil(cols / 8 TN), ceil(rows / MT)) workgroups of 8 lanes, one subgroup
-// Memory    none shared; UNROLL quads are written out per turn: 4 or 8 for speed, 1 for short text
+// Memory    none shared. WHOLE writes out the loop over a block: faster for up to 4 rows, too long for 8
 // Requires  subgroups of 8 lanes or more; x zero beyond its width up to 32 blocks
 // Error     |y - reference| <= (32 blocks) 2^-24 sum |w x|
 // Gradient  dx from linear/matmul_transposed; W is frozen
@@ -73,24 +73,22 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id)
         //# unroll
         for (var g = 0u; g < GROUPS; g++) {
             var part: array<f32, MT * TN>;
-            for (var j = 0u; j < GROUP_QUADS; j += UNROLL) {
+            //# unroll WHOLE
+            for (var j = 0u; j < GROUP_QUADS; j++) {
+                let quad = g * GROUP_QUADS + j;
+                var q: array<vec4f, TN>;
                 //# unroll
-                for (var u = 0u; u < UNROLL; u++) {
-                    let quad = g * GROUP_QUADS + j + u;
-                    var q: array<vec4f, TN>;
+                for (var t = 0u; t < TN; t++) {
+                    q[t] = weight_quad(w[t], quad);
+                }
+                //# unroll
+                for (var c = 0u; c < 4u; c++) {
                     //# unroll
-                    for (var t = 0u; t < TN; t++) {
-                        q[t] = weight_quad(w[t], quad);
-                    }
-                    //# unroll
-                    for (var c = 0u; c < 4u; c++) {
+                    for (var m = 0u; m < MT; m++) {
+                        let xe = subgroupShuffle(xb[m][c], quad);
                         //# unroll
-                        for (var m = 0u; m < MT; m++) {
-                            let xe = subgroupShuffle(xb[m][c], quad);
-                            //# unroll
-                            for (var t = 0u; t < TN; t++) {
-                                part[m * TN + t] += xe * q[t][c];
-                            }
+                        for (var t = 0u; t < TN; t++) {
+                            part[m * TN + t] += xe * q[t][c];
                         }
                     }
                 }

@@ -9,6 +9,7 @@
 //!   `const`, so that register arrays are indexed by literals. Drivers for hardware do that by
 //!   themselves; llvmpipe does not, and an array that is indexed by a variable costs it a memory
 //!   access each time;
+//!   `//# unroll WHOLE` leaves the loop as it is where the constant `WHOLE` is 0;
 //! * a prelude of typed constants and aliases, given by the host, comes before everything.
 //!
 //! Anything else after `//#` is an error that names file and line.
@@ -175,7 +176,7 @@ impl Linker<'_> {
                 (Some("use"), Some(target), None) => self.include(target, &format!("{file}:{line}"))?,
                 (Some("slot"), Some(slot), None) => self.fill(file, line, slot)?,
                 (Some("provides"), Some(_), None) => {}
-                (Some("unroll"), None, None) => self.lines.push((text.to_owned(), origin)),
+                (Some("unroll"), _, None) => self.lines.push((text.to_owned(), origin)),
                 _ => {
                     return Err(ComposeError::UnknownDirective {
                         file: file.to_owned(),
@@ -245,6 +246,13 @@ impl Linker<'_> {
             };
             let mut known = self.constants.clone();
             known.extend(turn.iter().map(|(name, &value)| (name.clone(), value)));
+            if let Some(switch) = text.split_whitespace().nth(2) {
+                let on = known.get(switch).ok_or_else(|| fail(format!("`{switch}` is no known constant")))?;
+                if *on == 0 {
+                    at += 1;
+                    continue;
+                }
+            }
             let head = at + 1;
             let (variable, start, end) = match self.lines.get(head) {
                 Some((header, _)) if head < to => loop_bounds(header, &known).map_err(&fail)?,

@@ -85,9 +85,8 @@ fn with_flags(mut consts: Vec<(&'static str, u32)>, (bias, add): Flags) -> Vec<(
 }
 
 fn lane8(quant: Quant, mt: u32, tn: u32, flags: Flags) -> Specialization {
-    // Written out in full, a tile of 8 rows is 80 KiB of WGSL for 2% of speed.
-    let unroll = if mt >= 8 { 1 } else { quant.group() as u32 / 4 };
-    let consts = with_flags(vec![("MT", mt), ("TN", tn), ("UNROLL", unroll)], flags);
+    // Written out whole, a block of a tile of 8 rows is 80 KiB of WGSL and no faster.
+    let consts = with_flags(vec![("MT", mt), ("TN", tn), ("WHOLE", u32::from(mt < 8))], flags);
     Specialization::new(&[("weight", quant.fragment())], &consts)
 }
 
@@ -121,8 +120,8 @@ fn choose(
             let mt = match rows {
                 1 => 1,
                 2 => 2,
-                // Eight rows a tile are 15% faster than four, unless the last tile runs half empty.
-                _ if rows.div_ceil(8) * 20 <= rows.div_ceil(4) * 11 => 8,
+                // Eight rows a tile are 4% faster than four, unless the last tile runs half empty.
+                _ if rows.div_ceil(8) * 2 * 100 <= rows.div_ceil(4) * 104 => 8,
                 _ => 4,
             };
             // llvmpipe halves a dispatch between two threads: it wants 16 workgroups at least.

@@ -1,6 +1,6 @@
 const MT: u32 = 1u;
 const TN: u32 = 2u;
-const UNROLL: u32 = 8u;
+const WHOLE: u32 = 1u;
 const HAS_BIAS: u32 = 0u;
 const ADD: u32 = 0u;
 // linear/matmul_lane8: y = x W^T (+ bias) (+ y), MT rows of x by 8 TN rows of W per workgroup.
@@ -13,7 +13,7 @@ const ADD: u32 = 0u;
 // Shapes    x (rows, x_stride vec4); W (cols, 32 blocks) by the `weight` slot; y (rows, y_stride)
 // Types     x, y, sums f32
 // Grid      (ceil(cols / 8 TN), ceil(rows / MT)) workgroups of 8 lanes, one subgroup
-// Memory    none shared; UNROLL quads are written out per turn: 4 or 8 for speed, 1 for short text
+// Memory    none shared. WHOLE writes out the loop over a block: faster for up to 4 rows, too long for 8
 // Requires  subgroups of 8 lanes or more; x zero beyond its width up to 32 blocks
 // Error     |y - reference| <= (32 blocks) 2^-24 sum |w x|
 // Gradient  dx from linear/matmul_transposed; W is frozen
@@ -103,440 +103,438 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id)
 }
 { const g: u32 = 0u;
             var part: array<f32, MT * TN>;
-            for (var j = 0u; j < GROUP_QUADS; j += UNROLL) {
-{ const u: u32 = 0u;
-                    let quad = g * GROUP_QUADS + j + u;
-                    var q: array<vec4f, TN>;
+{ const j: u32 = 0u;
+                let quad = g * GROUP_QUADS + j;
+                var q: array<vec4f, TN>;
 { const t: u32 = 0u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const t: u32 = 1u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const c: u32 = 0u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 1u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 2u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 3u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 }
-{ const u: u32 = 1u;
-                    let quad = g * GROUP_QUADS + j + u;
-                    var q: array<vec4f, TN>;
+{ const j: u32 = 1u;
+                let quad = g * GROUP_QUADS + j;
+                var q: array<vec4f, TN>;
 { const t: u32 = 0u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const t: u32 = 1u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const c: u32 = 0u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 1u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 2u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 3u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 }
-{ const u: u32 = 2u;
-                    let quad = g * GROUP_QUADS + j + u;
-                    var q: array<vec4f, TN>;
+{ const j: u32 = 2u;
+                let quad = g * GROUP_QUADS + j;
+                var q: array<vec4f, TN>;
 { const t: u32 = 0u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const t: u32 = 1u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const c: u32 = 0u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 1u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 2u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 3u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 }
-{ const u: u32 = 3u;
-                    let quad = g * GROUP_QUADS + j + u;
-                    var q: array<vec4f, TN>;
+{ const j: u32 = 3u;
+                let quad = g * GROUP_QUADS + j;
+                var q: array<vec4f, TN>;
 { const t: u32 = 0u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const t: u32 = 1u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const c: u32 = 0u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 1u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 2u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 3u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 }
-{ const u: u32 = 4u;
-                    let quad = g * GROUP_QUADS + j + u;
-                    var q: array<vec4f, TN>;
+{ const j: u32 = 4u;
+                let quad = g * GROUP_QUADS + j;
+                var q: array<vec4f, TN>;
 { const t: u32 = 0u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const t: u32 = 1u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const c: u32 = 0u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 1u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 2u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 3u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 }
-{ const u: u32 = 5u;
-                    let quad = g * GROUP_QUADS + j + u;
-                    var q: array<vec4f, TN>;
+{ const j: u32 = 5u;
+                let quad = g * GROUP_QUADS + j;
+                var q: array<vec4f, TN>;
 { const t: u32 = 0u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const t: u32 = 1u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const c: u32 = 0u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 1u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 2u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 3u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 }
-{ const u: u32 = 6u;
-                    let quad = g * GROUP_QUADS + j + u;
-                    var q: array<vec4f, TN>;
+{ const j: u32 = 6u;
+                let quad = g * GROUP_QUADS + j;
+                var q: array<vec4f, TN>;
 { const t: u32 = 0u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const t: u32 = 1u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const c: u32 = 0u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 1u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 2u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 3u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 }
-{ const u: u32 = 7u;
-                    let quad = g * GROUP_QUADS + j + u;
-                    var q: array<vec4f, TN>;
+{ const j: u32 = 7u;
+                let quad = g * GROUP_QUADS + j;
+                var q: array<vec4f, TN>;
 { const t: u32 = 0u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const t: u32 = 1u;
-                        q[t] = weight_quad(w[t], quad);
+                    q[t] = weight_quad(w[t], quad);
 }
 { const c: u32 = 0u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 1u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 2u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 { const c: u32 = 3u;
 { const m: u32 = 0u;
-                            let xe = subgroupShuffle(xb[m][c], quad);
+                        let xe = subgroupShuffle(xb[m][c], quad);
 { const t: u32 = 0u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 { const t: u32 = 1u;
-                                part[m * TN + t] += xe * q[t][c];
+                            part[m * TN + t] += xe * q[t][c];
 }
 }
 }
 }
-            }
 { const t: u32 = 0u;
                 let scale = weight_scale(w[t], g);
 { const m: u32 = 0u;
