@@ -7,10 +7,10 @@ mod architecture;
 mod cli;
 /// Checkpoints: sound files, malformed ones, configurations, atomic writing.
 mod format;
-/// Every kernel against its oracle, on a device.
-mod ops;
 /// Whole models: PyTorch's values, batches, reuse, errors.
 mod model;
+/// Every kernel against its oracle, on a device.
+mod ops;
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
 mod quant;
 /// The CPU oracle against PyTorch.

@@ -55,7 +55,8 @@ impl PullArgs {
 }
 
 fn show(bar: &ProgressBar, global: &GlobalArgs, event: PullEvent) {
-    const BYTES: &str = "{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left";
+    const BYTES: &str =
+        "{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left";
     const SPINNER: &str = "{spinner} {msg} {decimal_bytes} {elapsed}";
     match event {
         PullEvent::Checking { file } => bar.set_message(format!("checking {file}")),

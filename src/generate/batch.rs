@@ -43,7 +43,12 @@ impl Piece {
     pub fn within(&self, from: usize, to: usize) -> Option<Piece> {
         let row = self.row.max(from);
         let end = (self.row + self.rows).min(to);
-        (row < end).then(|| Piece { segment: self.segment, place: self.place + row - self.row, row, rows: end - row })
+        (row < end).then(|| Piece {
+            segment: self.segment,
+            place: self.place + row - self.row,
+            row,
+            rows: end - row,
+        })
     }
 }
 

@@ -156,7 +156,12 @@ impl Generator {
     }
 
     /// `Ok` if `prompt` and `more` further tokens fit, and every id is known.
-    pub(super) fn check_prompt(&self, request: usize, prompt: &[TokenId], more: usize) -> Result<(), GenerateError> {
+    pub(super) fn check_prompt(
+        &self,
+        request: usize,
+        prompt: &[TokenId],
+        more: usize,
+    ) -> Result<(), GenerateError> {
         let vocab = self.model.config().vocab;
         let capacity = self.context();
         if prompt.is_empty() {
@@ -191,7 +196,14 @@ impl Generator {
                 .map(|admission| {
                     let asked = &requests[admission.request];
                     let tokenizer = model.tokenizer();
-                    Sequence::new(admission.request, admission.slot, asked, context, admission.reused, tokenizer)
+                    Sequence::new(
+                        admission.request,
+                        admission.slot,
+                        asked,
+                        context,
+                        admission.reused,
+                        tokenizer,
+                    )
                 })
                 .collect();
             self.prefill(&admissions, &prompts, &mut started, cancel, on_token)?;
@@ -267,7 +279,13 @@ impl Generator {
                 if !ending.is_empty() {
                     let hidden = self.work.x.stride;
                     for (row, &(_, from)) in pass.ends.iter().enumerate() {
-                        rec.copy(&self.work.x.buffer, from * hidden, &self.work.selected.buffer, row * hidden, hidden);
+                        rec.copy(
+                            &self.work.x.buffer,
+                            from * hidden,
+                            &self.work.selected.buffer,
+                            row * hidden,
+                            hidden,
+                        );
                     }
                     record_logits(&mut rec, &self.model, &self.work, &self.work.selected, ending.len())?;
                     let rows: Vec<&Sequence<'_>> = ending.iter().map(|&index| &started[index]).collect();
@@ -315,10 +333,8 @@ impl Generator {
         let device = self.model.device().clone();
         let rows = running.len();
         let ids: Vec<u32> = running.iter().map(Sequence::last_token).collect();
-        let rows_at: Vec<[u32; 2]> = running
-            .iter()
-            .map(|sequence| [sequence.slot as u32, sequence.position() as u32 - 1])
-            .collect();
+        let rows_at: Vec<[u32; 2]> =
+            running.iter().map(|sequence| [sequence.slot as u32, sequence.position() as u32 - 1]).collect();
         device.write(&self.work.ids, 0, &ids)?;
         device.write(&self.work.rows_at, 0, &rows_at)?;
         device.write(&self.work.tiles, 0, &QueryTile::cut(&vec![1; rows]))?;
@@ -329,7 +345,8 @@ impl Generator {
         let steps = device.tuning().decode_steps.min(self.context() - furthest + 1).max(1);
         let mut rec = Recording::new(&device);
         for step in 0..steps {
-            let shape = BatchShape { rows, tiles: rows, tile_rows: 1, reach: self.context().min(furthest + 64) };
+            let shape =
+                BatchShape { rows, tiles: rows, tile_rows: 1, reach: self.context().min(furthest + 64) };
             record_layers(&mut rec, &self.model, &self.cache, &self.work, shape)?;
             record_logits(&mut rec, &self.model, &self.work, &self.work.x, rows)?;
             self.record_draw(&mut rec, step, rows)?;
@@ -386,7 +403,16 @@ impl Generator {
             rows,
         )?;
         let work = &self.work;
-        ops::advance(rec, &draws.tokens, &draws.logprobs, &work.ids, &work.rows_at, &draws.drawn, step, rows)?;
+        ops::advance(
+            rec,
+            &draws.tokens,
+            &draws.logprobs,
+            &work.ids,
+            &work.rows_at,
+            &draws.drawn,
+            step,
+            rows,
+        )?;
         Ok(())
     }
 }

@@ -26,21 +26,15 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Sampling {
-            temperature: 0.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            seed: 0,
-        }
+        Sampling { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, seed: 0 }
     }
 }
 
 impl Sampling {
     /// `Ok` if every setting is in its range.
     pub(super) fn check(&self, request: usize) -> Result<(), GenerateError> {
-        let wrong = |setting, value, expected| Err(GenerateError::Setting { request, setting, value, expected });
+        let wrong =
+            |setting, value, expected| Err(GenerateError::Setting { request, setting, value, expected });
         if !(0.0..=100.0).contains(&self.temperature) {
             return wrong("temperature", self.temperature, "0 to 100");
         }

@@ -93,7 +93,11 @@ impl Generator {
         let segments: Vec<Segment<'_>> = rows
             .iter()
             .enumerate()
-            .map(|(slot, ids)| Segment { slot, start: 0, tokens: &ids[..ids.len() - but_last.min(ids.len())] })
+            .map(|(slot, ids)| Segment {
+                slot,
+                start: 0,
+                tokens: &ids[..ids.len() - but_last.min(ids.len())],
+            })
             .collect();
         for pass in pack(&segments, self.rows, usize::MAX) {
             let mut rec = self.record_pass(&pass)?;

@@ -50,7 +50,8 @@ pub(super) fn admit(slots: &mut [Slot], waiting: &[usize], prompts: &[&[TokenId]
         let known = |tokens: &[TokenId]| shared(tokens, prompt).min(most);
         // Among slots that know equally much, the emptiest: the others may serve another prompt.
         let free = (0..slots.len()).filter(|&slot| !slots[slot].busy);
-        let best = free.max_by_key(|&slot| (known(&slots[slot].tokens), std::cmp::Reverse(slots[slot].tokens.len())));
+        let best = free
+            .max_by_key(|&slot| (known(&slots[slot].tokens), std::cmp::Reverse(slots[slot].tokens.len())));
         let Some(slot) = best else { break };
         let own = known(&slots[slot].tokens);
         let mut choice = (own, Origin::Own);

@@ -78,9 +78,7 @@ pub enum HubError {
     },
 
     /// The bytes are not the published ones; nothing was kept.
-    #[error(
-        "{from} has sha256 {found}, expected {expected}: the file was damaged or replaced, pull again"
-    )]
+    #[error("{from} has sha256 {found}, expected {expected}: the file was damaged or replaced, pull again")]
     WrongHash {
         /// The file or address.
         from: String,
@@ -124,23 +122,12 @@ pub enum HubError {
 
 impl HubError {
     /// A closure for `map_err`: names the action and the path of an I/O failure.
-    pub(super) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> HubError {
+    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> HubError {
         let path = path.into();
-        move |source| HubError::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| HubError::Io { action, path, source }
     }
 }
 
 fn or_nothing(files: &[String]) -> String {
-    if files.is_empty() {
-        "nothing".to_owned()
-    } else {
-        files.join(", ")
-    }
+    if files.is_empty() { "nothing".to_owned() } else { files.join(", ") }
 }

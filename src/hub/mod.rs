@@ -59,8 +59,6 @@ pub fn resolve(model: &str) -> Result<PathBuf, HubError> {
         Some(spec @ ModelSpec::Catalog(_)) => spec.find(&cache_dir()?),
         _ if Path::new(model).exists() => Ok(PathBuf::from(model)),
         Some(spec) => spec.find(&cache_dir()?),
-        None => Err(HubError::NoSuchModel {
-            model: model.to_owned(),
-        }),
+        None => Err(HubError::NoSuchModel { model: model.to_owned() }),
     }
 }

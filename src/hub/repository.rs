@@ -51,35 +51,22 @@ struct Blob {
 ///
 /// * [`HubError::Unreachable`] or [`HubError::Refused`] as the network has it.
 /// * [`HubError::Malformed`] if the answer is no listing.
-pub(super) fn list(
-    agent: &Agent,
-    options: &PullOptions,
-    name: &str,
-) -> Result<Repository, HubError> {
+pub(super) fn list(agent: &Agent, options: &PullOptions, name: &str) -> Result<Repository, HubError> {
     let url = format!("{}/api/models/{name}?blobs=true", options.endpoint);
     let mut request = agent.get(&url);
     if let Some(token) = &options.token {
         request = request.header("Authorization", format!("Bearer {token}"));
     }
-    let unreachable = |error: ureq::Error| HubError::Unreachable {
-        url: url.clone(),
-        reason: error.to_string(),
-    };
+    let unreachable =
+        |error: ureq::Error| HubError::Unreachable { url: url.clone(), reason: error.to_string() };
     let response = request.call().map_err(unreachable)?;
     if !response.status().is_success() {
         return Err(refused(&url, response.status()));
     }
-    let text = response
-        .into_body()
-        .into_with_config()
-        .limit(MAX_LISTING_BYTES)
-        .read_to_string();
-    let malformed = |rule: String| HubError::Malformed {
-        url: url.clone(),
-        rule,
-    };
-    let listing: Listing = serde_json::from_str(&text.map_err(unreachable)?)
-        .map_err(|error| malformed(error.to_string()))?;
+    let text = response.into_body().into_with_config().limit(MAX_LISTING_BYTES).read_to_string();
+    let malformed = |rule: String| HubError::Malformed { url: url.clone(), rule };
+    let listing: Listing =
+        serde_json::from_str(&text.map_err(unreachable)?).map_err(|error| malformed(error.to_string()))?;
     if listing.sha.is_empty() || !listing.sha.chars().all(|c| c.is_ascii_hexdigit()) {
         return Err(malformed("the commit is no hexadecimal number".to_owned()));
     }
@@ -90,11 +77,7 @@ pub(super) fn list(
     });
     // A name that leaves its directory is not the hub's: such a file is simply not offered.
     let files = files.filter(|file| is_safe_path(&file.name)).collect();
-    Ok(Repository {
-        name: name.to_owned(),
-        revision: listing.sha,
-        files,
-    })
+    Ok(Repository { name: name.to_owned(), revision: listing.sha, files })
 }
 
 impl Repository {
@@ -106,24 +89,15 @@ impl Repository {
     /// * [`HubError::NoSuchFile`], [`HubError::Ambiguous`] as the files have it.
     pub fn choose(&self, wanted: Option<&str>) -> Result<Vec<&RepositoryFile>, HubError> {
         let has = |name: &str| self.files.iter().any(|file| file.name == name);
-        let whole =
-            has("config.json") && (has("model.safetensors") || has("model.safetensors.index.json"));
+        let whole = has("config.json") && (has("model.safetensors") || has("model.safetensors.index.json"));
         if wanted.is_none() && whole {
-            let mut chosen: Vec<_> = self
-                .files
-                .iter()
-                .filter(|file| belongs_to_model(&file.name))
-                .collect();
+            let mut chosen: Vec<_> = self.files.iter().filter(|file| belongs_to_model(&file.name)).collect();
             chosen.sort_by_key(|file| (file.name == "config.json", &file.name));
             return Ok(chosen);
         }
         let names: Vec<String> = self.files.iter().map(|file| file.name.clone()).collect();
         let chosen = choose_gguf(&self.name, &names, wanted)?;
-        Ok(self
-            .files
-            .iter()
-            .filter(|file| file.name == chosen)
-            .collect())
+        Ok(self.files.iter().filter(|file| file.name == chosen).collect())
     }
 }
 
@@ -131,17 +105,8 @@ impl Repository {
 /// twice, as `consolidated.*`, `original/` or `onnx/`: those stay.
 fn belongs_to_model(name: &str) -> bool {
     let weights = name.starts_with("model") && name.ends_with(".safetensors");
-    let text = [
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "chat_template.jinja",
-    ];
-    let config = [
-        "config.json",
-        "generation_config.json",
-        "model.safetensors.index.json",
-    ];
+    let text = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
+    let config = ["config.json", "generation_config.json", "model.safetensors.index.json"];
     !name.contains('/') && (weights || text.contains(&name) || config.contains(&name))
 }
 
@@ -150,11 +115,7 @@ mod tests {
     use super::*;
 
     fn repository(names: &[&str]) -> Repository {
-        let file = |name: &&str| RepositoryFile {
-            name: (*name).to_owned(),
-            bytes: None,
-            sha256: None,
-        };
+        let file = |name: &&str| RepositoryFile { name: (*name).to_owned(), bytes: None, sha256: None };
         Repository {
             name: "o/r".to_owned(),
             revision: "0".to_owned(),
@@ -164,12 +125,8 @@ mod tests {
 
     #[test]
     fn a_safetensors_model_is_taken_whole_and_its_config_last() {
-        let all = [
-            "config.json",
-            "README.md",
-            "model-00002-of-00002.safetensors",
-            "consolidated.safetensors",
-        ];
+        let all =
+            ["config.json", "README.md", "model-00002-of-00002.safetensors", "consolidated.safetensors"];
         let more = [
             "model-00001-of-00002.safetensors",
             "tokenizer.json",
@@ -177,12 +134,8 @@ mod tests {
             "model.safetensors.index.json",
         ];
         let repository = repository(&[&all[..], &more[..]].concat());
-        let chosen: Vec<&str> = repository
-            .choose(None)
-            .expect("chosen")
-            .into_iter()
-            .map(|file| file.name.as_str())
-            .collect();
+        let chosen: Vec<&str> =
+            repository.choose(None).expect("chosen").into_iter().map(|file| file.name.as_str()).collect();
         let expected = [
             "model-00001-of-00002.safetensors",
             "model-00002-of-00002.safetensors",
@@ -195,10 +148,7 @@ mod tests {
 
     #[test]
     fn a_repository_without_weights_says_what_it_holds() {
-        let error = repository(&["README.md"])
-            .choose(None)
-            .map(|_| ())
-            .expect_err("nothing to load");
+        let error = repository(&["README.md"]).choose(None).map(|_| ()).expect_err("nothing to load");
         assert!(error.to_string().contains("it holds README.md"), "{error}");
     }
 }

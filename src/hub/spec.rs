@@ -44,32 +44,21 @@ impl ModelSpec {
         // The hub's own rule for names; it also keeps `..` and drive letters out of cache paths.
         let word = |part: &str| {
             !part.is_empty()
-                && part
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
                 && !part.starts_with('.')
         };
         if !word(org) || !word(name) || file.is_some_and(|file| !is_safe_path(file)) {
             return None;
         }
-        Some(ModelSpec::Repository {
-            repository: repository.to_owned(),
-            file: file.map(str::to_owned),
-        })
+        Some(ModelSpec::Repository { repository: repository.to_owned(), file: file.map(str::to_owned) })
     }
 
     /// The name as a person would type it.
     pub fn name(&self) -> String {
         match self {
             ModelSpec::Catalog(entry) => entry.name.to_owned(),
-            ModelSpec::Repository {
-                repository,
-                file: None,
-            } => repository.clone(),
-            ModelSpec::Repository {
-                repository,
-                file: Some(file),
-            } => format!("{repository}:{file}"),
+            ModelSpec::Repository { repository, file: None } => repository.clone(),
+            ModelSpec::Repository { repository, file: Some(file) } => format!("{repository}:{file}"),
         }
     }
 
@@ -92,13 +81,11 @@ impl ModelSpec {
         let dir = self.dir(cache);
         let not_pulled = || HubError::NotPulled { model: self.name() };
         match self {
-            ModelSpec::Catalog(entry) => Some(dir.join(entry.file))
-                .filter(|path| path.is_file())
-                .ok_or_else(not_pulled),
-            // `pull` writes config.json last, so its presence says that the directory is whole.
-            ModelSpec::Repository { file: None, .. } if dir.join("config.json").is_file() => {
-                Ok(dir)
+            ModelSpec::Catalog(entry) => {
+                Some(dir.join(entry.file)).filter(|path| path.is_file()).ok_or_else(not_pulled)
             }
+            // `pull` writes config.json last, so its presence says that the directory is whole.
+            ModelSpec::Repository { file: None, .. } if dir.join("config.json").is_file() => Ok(dir),
             ModelSpec::Repository { repository, file } => {
                 let here = gguf_files(&dir);
                 match choose_gguf(repository, &here, file.as_deref()) {
@@ -126,17 +113,13 @@ pub(super) fn choose_gguf<'a>(
         return Ok(exact);
     }
     let part = wanted.unwrap_or_default().to_lowercase();
-    let fitting: Vec<&String> = files
-        .iter()
-        .filter(|file| file.ends_with(".gguf") && file.to_lowercase().contains(&part))
-        .collect();
+    let fitting: Vec<&String> =
+        files.iter().filter(|file| file.ends_with(".gguf") && file.to_lowercase().contains(&part)).collect();
     match fitting[..] {
         [one] => Ok(one),
         [] => Err(HubError::NoSuchFile {
             repository: repository.to_owned(),
-            wanted: wanted
-                .unwrap_or("safetensors with config.json, and no GGUF")
-                .to_owned(),
+            wanted: wanted.unwrap_or("safetensors with config.json, and no GGUF").to_owned(),
             files: files.to_vec(),
         }),
         _ => Err(HubError::Ambiguous {
@@ -150,21 +133,13 @@ pub(super) fn choose_gguf<'a>(
 pub(super) fn is_safe_path(name: &str) -> bool {
     !name.is_empty()
         && !name.contains(['\\', ':', '\0'])
-        && Path::new(name)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
+        && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// The GGUF files in `dir` and one level below (repositories may keep each format in a folder).
 fn gguf_files(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    let list = |dir: &Path| {
-        fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-    };
+    let list = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     for path in list(dir) {
         if path.is_dir() {
             found.extend(list(&path));
@@ -174,10 +149,7 @@ fn gguf_files(dir: &Path) -> Vec<String> {
     }
     let mut names: Vec<String> = found
         .iter()
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "gguf")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
         .filter_map(|path| path.strip_prefix(dir).ok()?.to_str().map(str::to_owned))
         .collect();
     names.sort();
@@ -214,17 +186,11 @@ mod tests {
     #[test]
     fn a_part_of_the_name_chooses_when_only_one_file_has_it() {
         let files = names(&["m-Q4_0.gguf", "m-Q4_K_M.gguf", "README.md"]);
-        assert_eq!(
-            choose_gguf("o/r", &files, Some("q4_k_m")).expect("one fits"),
-            "m-Q4_K_M.gguf"
-        );
+        assert_eq!(choose_gguf("o/r", &files, Some("q4_k_m")).expect("one fits"), "m-Q4_K_M.gguf");
         assert!(
             matches!(choose_gguf("o/r", &files, Some("q4")), Err(HubError::Ambiguous { files, .. }) if files.len() == 2)
         );
-        assert!(matches!(
-            choose_gguf("o/r", &files, Some("q8")),
-            Err(HubError::NoSuchFile { .. })
-        ));
+        assert!(matches!(choose_gguf("o/r", &files, Some("q8")), Err(HubError::NoSuchFile { .. })));
         assert_eq!(
             choose_gguf("o/r", &files, Some("README.md")).expect("exact names always fit"),
             "README.md"
@@ -238,9 +204,7 @@ mod tests {
         let dir = spec.dir(cache.path());
         fs::create_dir_all(&dir).expect("made");
         fs::write(dir.join("model.safetensors"), b"x").expect("written");
-        assert!(
-            matches!(spec.find(cache.path()), Err(HubError::NotPulled { model }) if model == "org/repo")
-        );
+        assert!(matches!(spec.find(cache.path()), Err(HubError::NotPulled { model }) if model == "org/repo"));
         fs::write(dir.join("config.json"), b"{}").expect("written");
         assert_eq!(spec.find(cache.path()).expect("found"), dir);
     }

@@ -121,32 +121,20 @@ fn append(
     if part.len > 0 {
         request = request.header("Range", format!("bytes={}-", part.len));
     }
-    let unreachable = |reason: String| HubError::Unreachable {
-        url: remote.url.to_owned(),
-        reason,
-    };
-    let response = request
-        .call()
-        .map_err(|error| unreachable(error.to_string()))?;
+    let unreachable = |reason: String| HubError::Unreachable { url: remote.url.to_owned(), reason };
+    let response = request.call().map_err(|error| unreachable(error.to_string()))?;
     match response.status() {
         StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(part.len) => {}
         StatusCode::PARTIAL_CONTENT => {
             let rule = format!("asked for the bytes from {} and got others", part.len);
-            return Err(HubError::Malformed {
-                url: remote.url.to_owned(),
-                rule,
-            });
+            return Err(HubError::Malformed { url: remote.url.to_owned(), rule });
         }
         StatusCode::OK => part.clear()?,
         // The part is as long as the file, or longer: the hash decides.
         StatusCode::RANGE_NOT_SATISFIABLE if part.len > 0 => return Ok(()),
         status => return Err(refused(remote.url, status)),
     }
-    let total = response
-        .body()
-        .content_length()
-        .map(|left| part.len + left)
-        .or(remote.bytes);
+    let total = response.body().content_length().map(|left| part.len + left).or(remote.bytes);
     let mut body = response.into_body().into_reader();
     let mut chunk = vec![0; CHUNK_BYTES];
     progress(part.len, total);
@@ -160,10 +148,9 @@ fn append(
         progress(part.len, total);
     }
     match total {
-        Some(total) if part.len < total => Err(unreachable(format!(
-            "the connection ended {} bytes before the file did",
-            total - part.len
-        ))),
+        Some(total) if part.len < total => {
+            Err(unreachable(format!("the connection ended {} bytes before the file did", total - part.len)))
+        }
         _ => Ok(()),
     }
 }
@@ -179,23 +166,13 @@ pub(super) fn refused(url: &str, status: StatusCode) -> HubError {
         500.. => "the server has a fault, try again later",
         _ => "an answer that is not understood",
     };
-    HubError::Refused {
-        url: url.to_owned(),
-        status: status.as_u16(),
-        hint,
-    }
+    HubError::Refused { url: url.to_owned(), status: status.as_u16(), hint }
 }
 
 /// First byte of a `Content-Range: bytes START-END/TOTAL`.
 fn range_start(response: &Response<Body>) -> Option<u64> {
     let range = response.headers().get("Content-Range")?.to_str().ok()?;
-    range
-        .strip_prefix("bytes ")?
-        .split('-')
-        .next()?
-        .trim()
-        .parse()
-        .ok()
+    range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }
 
 /// The bytes that have arrived, on disk and in the hash.
@@ -212,37 +189,22 @@ impl Part {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(HubError::io("create", dir))?;
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(!resume)
-            .open(&path);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(!resume).open(&path);
         let mut file = file.map_err(HubError::io("write", &path))?;
         let mut hash = Sha256::new();
         let len = copy(&mut file, &mut hash).map_err(HubError::io("read", &path))?;
-        Ok(Part {
-            path,
-            file,
-            hash,
-            len,
-        })
+        Ok(Part { path, file, hash, len })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
-        self.file
-            .write_all(bytes)
-            .map_err(HubError::io("write", &self.path))?;
+        self.file.write_all(bytes).map_err(HubError::io("write", &self.path))?;
         self.hash.update(bytes);
         self.len += bytes.len() as u64;
         Ok(())
     }
 
     fn clear(&mut self) -> Result<(), HubError> {
-        let emptied = self
-            .file
-            .set_len(0)
-            .and_then(|()| self.file.seek(SeekFrom::Start(0)));
+        let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         emptied.map_err(HubError::io("write", &self.path))?;
         self.hash = Sha256::new();
         self.len = 0;
@@ -269,9 +231,7 @@ impl Part {
                 found,
             });
         }
-        self.file
-            .sync_all()
-            .map_err(HubError::io("write", &self.path))?;
+        self.file.sync_all().map_err(HubError::io("write", &self.path))?;
         drop(self.file);
         fs::rename(&self.path, target).map_err(HubError::io("write", target))
     }

@@ -37,7 +37,10 @@ impl KvCache {
             kv,
         };
         let layers = (0..config.layers).map(|_| {
-            Ok((device.buffer("key cache", shape.cache_len())?, device.buffer("value cache", shape.cache_len())?))
+            Ok((
+                device.buffer("key cache", shape.cache_len())?,
+                device.buffer("value cache", shape.cache_len())?,
+            ))
         });
         Ok(KvCache { shape, layers: layers.collect::<Result<_, DeviceError>>()? })
     }

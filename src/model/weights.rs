@@ -188,12 +188,14 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
         let permuted = info.rope_permuted;
         let bytes = checkpoint.bytes(info);
         self.advance(bytes.len());
-        let ordered = if permuted { Cow::Owned(half_split(bytes, rows, self.head_dim)) } else { Cow::Borrowed(bytes) };
+        let ordered =
+            if permuted { Cow::Owned(half_split(bytes, rows, self.head_dim)) } else { Cow::Borrowed(bytes) };
         let float = matches!(stored, Quant::F32 | Quant::F16 | Quant::Bf16);
         match self.quant.map(|wanted| fitting(wanted, cols)) {
-            Some(wanted) if float && wanted != stored => {
-                Ok(Matrix { quant: wanted, bytes: Cow::Owned(requantize(stored, wanted, &ordered, rows, cols)) })
-            }
+            Some(wanted) if float && wanted != stored => Ok(Matrix {
+                quant: wanted,
+                bytes: Cow::Owned(requantize(stored, wanted, &ordered, rows, cols)),
+            }),
             _ => Ok(Matrix { quant: stored, bytes: ordered }),
         }
     }

@@ -74,8 +74,7 @@ pub fn advance(
     holds("advance", "number of drawn tokens", drawn.len(), (step + 1) * rows)?;
     let pipeline = rec.device().pipeline(&ADVANCE, &lanes())?;
     let params = Params { rows: rows as u32, step: step as u32, pad: [0; 2] };
-    let bindings =
-        [tokens.binding(), logprobs.binding(), ids.binding(), rows_at.binding(), drawn.binding()];
+    let bindings = [tokens.binding(), logprobs.binding(), ids.binding(), rows_at.binding(), drawn.binding()];
     rec.dispatch(&pipeline, &params, &bindings, [rows.div_ceil(LANES as usize) as u32, 1, 1], rows as u64)?;
     Ok(())
 }

@@ -61,7 +61,12 @@ impl Weight {
     /// # Panics
     ///
     /// If a part's bytes are not `rows` rows of whole blocks: the checkpoint reader checks that.
-    pub fn upload(device: &Device, what: &str, parts: &[LinearPart<'_>], cols: usize) -> Result<Self, DeviceError> {
+    pub fn upload(
+        device: &Device,
+        what: &str,
+        parts: &[LinearPart<'_>],
+        cols: usize,
+    ) -> Result<Self, DeviceError> {
         let mut weight = Weight { slices: Vec::new(), rows: 0, cols, bytes: 0, bias: None };
         for part in parts {
             let row_bytes = part.quant.row_bytes(cols).expect("rows are whole blocks");

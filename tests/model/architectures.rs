@@ -63,7 +63,12 @@ fn weights(shape: &Shape) -> Tensors {
     }
     for layer in 0..LAYERS {
         let mut matrix = |name: &str, rows: usize, cols: usize| {
-            put(format!("model.layers.{layer}.{name}.weight"), &[rows, cols], 4.0 / (cols as f32).sqrt(), 0.0);
+            put(
+                format!("model.layers.{layer}.{name}.weight"),
+                &[rows, cols],
+                4.0 / (cols as f32).sqrt(),
+                0.0,
+            );
         };
         matrix("self_attn.q_proj", heads * head_dim, hidden);
         matrix("self_attn.k_proj", kv_heads * head_dim, hidden);
@@ -72,7 +77,8 @@ fn weights(shape: &Shape) -> Tensors {
         matrix("mlp.gate_proj", ffn, hidden);
         matrix("mlp.up_proj", ffn, hidden);
         matrix("mlp.down_proj", hidden, ffn);
-        let mut norm = |name: &str, len: usize| put(format!("model.layers.{layer}.{name}.weight"), &[len], 0.5, 1.0);
+        let mut norm =
+            |name: &str, len: usize| put(format!("model.layers.{layer}.{name}.weight"), &[len], 0.5, 1.0);
         norm("input_layernorm", hidden);
         norm("post_attention_layernorm", hidden);
         if shape.model_type == "qwen3" {
@@ -95,7 +101,8 @@ fn write_directory(shape: &Shape, tensors: &Tensors, directory: &Path) {
     if let Some(window) = shape.window {
         config["sliding_window"] = window.into();
     }
-    std::fs::write(directory.join("config.json"), config.to_string()).expect("a scratch directory is writable");
+    std::fs::write(directory.join("config.json"), config.to_string())
+        .expect("a scratch directory is writable");
     let views: Vec<(&str, TensorView<'_>)> = tensors
         .iter()
         .map(|(name, (dims, values))| {
@@ -219,7 +226,8 @@ fn a_gguf_file_gives_the_logits_of_the_directory_it_came_from() {
         body.tensor(bytemuck::cast_slice(values)).expect("the declared size");
     }
     let path = directory.path().join("model.gguf");
-    std::fs::write(&path, body.finish().expect("all tensors are there")).expect("a scratch directory is writable");
+    std::fs::write(&path, body.finish().expect("all tensors are there"))
+        .expect("a scratch directory is writable");
 
     let ids = ids(&shape, 40);
     let mut logits = [Vec::new(), Vec::new()];

@@ -24,7 +24,8 @@ fn tiny_logits(family: KernelFamily) {
     let _turn = gpu::turn();
     let Some(device) = gpu::device(family) else { return };
     for name in ["llama-mha-untied", "llama3-rope-gqa", "qwen2-bias"] {
-        let bytes = std::fs::read(golden_path("tiny").join(name).join("expected.safetensors")).expect("golden");
+        let bytes =
+            std::fs::read(golden_path("tiny").join(name).join("expected.safetensors")).expect("golden");
         let expected = SafeTensors::deserialize(&bytes).expect("golden");
         let ids: Vec<i64> = bytemuck::pod_collect_to_vec(expected.tensor("ids").expect("golden").data());
         let ids: Vec<u32> = ids.into_iter().map(|id| id as u32).collect();

@@ -28,8 +28,11 @@ fn sampled(prompt: Vec<u32>, seed: u64) -> Request {
 
 /// Prompts of very unequal length, two of which share a long prefix.
 fn requests() -> Vec<Request> {
-    let mut requests: Vec<Request> =
-        [3, 40, 1, 17, 90, 33].iter().zip(0..).map(|(&len, seed)| sampled(prompt(seed, len), seed.into())).collect();
+    let mut requests: Vec<Request> = [3, 40, 1, 17, 90, 33]
+        .iter()
+        .zip(0..)
+        .map(|(&len, seed)| sampled(prompt(seed, len), seed.into()))
+        .collect();
     let mut cousin = requests[4].prompt.clone();
     cousin.truncate(70);
     cousin.extend(prompt(50, 9));
@@ -46,7 +49,8 @@ fn alone_in_a_batch_and_through_prefill(family: KernelFamily) {
         let together = generate(&mut generator(&model, 16, 160, KvFormat::F16), &requests);
         let few_slots = generate(&mut generator(&model, 2, 160, KvFormat::F16), &requests);
         for (index, request) in requests.iter().enumerate() {
-            let alone = &generate(&mut generator(&model, 1, 160, KvFormat::F16), std::slice::from_ref(request))[0];
+            let alone =
+                &generate(&mut generator(&model, 1, 160, KvFormat::F16), std::slice::from_ref(request))[0];
             assert_eq!(alone.tokens, together[index].tokens, "{name}: request {index} in a batch");
             assert_eq!(alone.tokens, few_slots[index].tokens, "{name}: request {index} in two slots");
             let whole: Vec<u32> = request.prompt.iter().chain(&alone.tokens).copied().collect();
@@ -90,7 +94,8 @@ fn a_cached_history_is_reused_and_changes_nothing() {
     history.extend(prompt(2, 12));
     let second = sampled(history, 5);
     let warm = generate(&mut chat, std::slice::from_ref(&second)).remove(0);
-    let cold = generate(&mut generator(&model, 1, 160, KvFormat::F16), std::slice::from_ref(&second)).remove(0);
+    let cold =
+        generate(&mut generator(&model, 1, 160, KvFormat::F16), std::slice::from_ref(&second)).remove(0);
     // All but the last token drawn had been fed.
     assert_eq!(warm.reused_tokens, first.prompt.len() + reply.tokens.len() - 1);
     assert_eq!(cold.reused_tokens, 0);
@@ -148,7 +153,9 @@ fn entropy_and_log_probability_agree_with_the_logits() {
     let stats = generator.token_stats(&rows, &CancelToken::new()).expect("known ids are scored");
     for (row, stats) in rows.iter().zip(&stats) {
         let mut logits = Vec::new();
-        generator.logits(row, &CancelToken::new(), &mut |more| logits.extend_from_slice(more)).expect("logits");
+        generator
+            .logits(row, &CancelToken::new(), &mut |more| logits.extend_from_slice(more))
+            .expect("logits");
         assert_eq!(stats.len(), row.len() - 1);
         for (place, stat) in stats.iter().enumerate() {
             let z: Vec<f64> = logits[place * 512..(place + 1) * 512].iter().map(|&z| z.into()).collect();

@@ -23,7 +23,9 @@ fn refusal(request: Request) -> Option<GenerateError> {
 
 #[test]
 fn a_prompt_beyond_the_context_is_refused_with_figures() {
-    let Some(error) = refusal(Request { prompt: vec![1; 32], max_tokens: 4, ..Request::default() }) else { return };
+    let Some(error) = refusal(Request { prompt: vec![1; 32], max_tokens: 4, ..Request::default() }) else {
+        return;
+    };
     assert!(matches!(error, GenerateError::ContextOverflow { needed: 33, capacity: 32, .. }), "{error}");
 }
 
@@ -35,7 +37,8 @@ fn an_empty_prompt_is_refused() {
 
 #[test]
 fn an_unknown_token_is_refused_with_its_place() {
-    let Some(error) = refusal(Request { prompt: vec![1, 2, 512], max_tokens: 4, ..Request::default() }) else {
+    let Some(error) = refusal(Request { prompt: vec![1, 2, 512], max_tokens: 4, ..Request::default() })
+    else {
         return;
     };
     assert!(matches!(error, GenerateError::UnknownToken { place: 2, id: 512, vocab: 512, .. }), "{error}");
@@ -123,8 +126,11 @@ fn a_cache_beyond_the_device_is_refused_with_figures() {
     let narrow = DeviceOptions { max_binding_bytes: Some(1 << 20), ..DeviceOptions::default() };
     let Some(device) = gpu::open(&narrow) else { return };
     let model = tiny(&device, "qwen2-bias");
-    let options =
-        parr::generate::GeneratorOptions { slots: 64, context: 4096, ..parr::generate::GeneratorOptions::default() };
+    let options = parr::generate::GeneratorOptions {
+        slots: 64,
+        context: 4096,
+        ..parr::generate::GeneratorOptions::default()
+    };
     match parr::generate::Generator::new(&model, options) {
         Err(GenerateError::Device(DeviceError::Limit { needed, allowed, .. })) => {
             assert!(needed > allowed && allowed == 1 << 20);
