@@ -22,6 +22,8 @@ pub struct DeviceOptions {
     /// Act as if the adapter took no larger storage binding than this many bytes: what a model does
     /// on a phone can be tried on a desktop.
     pub max_binding_bytes: Option<u64>,
+    /// Decode steps per submit instead of what suits the adapter.
+    pub decode_steps: Option<usize>,
 }
 
 /// An opened adapter. Clones share it; it closes with the last one.
@@ -77,7 +79,11 @@ impl Device {
         if let Some(bytes) = options.max_binding_bytes {
             limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(bytes);
         }
-        Self::from_adapter(&chosen, limits, options.family)
+        let mut device = Self::from_adapter(&chosen, limits, options.family)?;
+        if let (Some(steps), Some(inner)) = (options.decode_steps, Arc::get_mut(&mut device.inner)) {
+            inner.tuning.decode_steps = steps.max(1);
+        }
+        Ok(device)
     }
 
     /// A device that validates every call and computes nothing, with the limits of a phone: for

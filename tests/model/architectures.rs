@@ -7,12 +7,13 @@ use std::path::Path;
 use parr::format::gguf::{GgufWriter, Value};
 use parr::generate::CancelToken;
 use parr::gpu::{DeviceOptions, KernelFamily};
+use parr::model::{LoadOptions, Model};
 use parr::ops::KvFormat;
 use parr::quant::Quant;
 use parr::random::{Philox, Purpose};
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::{furthest, generator, load};
+use super::{furthest, generator, golden_path, load};
 use crate::support::gpu;
 
 /// A model's shape as its `config.json` tells it.
@@ -237,4 +238,39 @@ fn a_gguf_file_gives_the_logits_of_the_directory_it_came_from() {
             .expect("known ids have logits");
     }
     assert_eq!(logits[0], logits[1]);
+}
+
+#[test]
+fn a_float_checkpoint_quantized_at_load_is_the_oracle_on_the_rounded_weights() {
+    let _turn = gpu::turn();
+    let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
+    let path = golden_path("tiny/llama-mha-untied");
+    let ids: Vec<u32> = (0..40).map(|at| (at * at * 31 + at * 7 + 3) % 512).collect();
+    let mut sizes = Vec::new();
+    for quant in [None, Some(Quant::F16), Some(Quant::Q8_0), Some(Quant::Q5_1), Some(Quant::Q4_0)] {
+        let mut oracle = crate::reference::load(&path);
+        let round = |matrix: &mut Vec<f32>| {
+            let Some(quant) = quant else { return };
+            let mut bytes = Vec::new();
+            quant.encode(matrix, &mut bytes);
+            quant.decode(&bytes, matrix);
+        };
+        round(&mut oracle.embed);
+        oracle.head.as_mut().into_iter().for_each(round);
+        for layer in &mut oracle.layers {
+            let matrices = [&mut layer.q, &mut layer.k, &mut layer.v, &mut layer.o];
+            matrices.into_iter().chain([&mut layer.gate, &mut layer.up, &mut layer.down]).for_each(round);
+        }
+        let options = LoadOptions { quant };
+        let model = Model::load(&device, &path, &options, &mut |_| {}).expect("a sound checkpoint loads");
+        let mut logits = Vec::new();
+        generator(&model, 1, 64, KvFormat::F32)
+            .logits(&ids, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
+            .expect("known ids have logits");
+        let distance = furthest(&logits, &oracle.logits(&ids));
+        println!("{quant:?}: {} bytes, {distance:.1e}", model.weight_bytes());
+        assert!(distance <= 1e-4, "{quant:?}: {distance}");
+        sizes.push(model.weight_bytes());
+    }
+    assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
 }
