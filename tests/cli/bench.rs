@@ -14,7 +14,9 @@ fn every_promised_figure_is_there_and_positive() {
     let positive = |value: &serde_json::Value, what: &str| {
         assert!(value.as_f64().is_some_and(|value| value > 0.0), "{what} is {value}");
     };
-    for name in ["weight_bytes", "load_seconds", "start_to_first_token_seconds", "peak_device_bytes"] {
+    for name in
+        ["weight_bytes", "cache_bytes", "load_seconds", "start_to_first_token_seconds", "peak_device_bytes"]
+    {
         positive(&report[name], name);
     }
     for name in ["tokens_per_second", "gflops_per_second", "seconds"] {

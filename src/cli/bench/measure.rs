@@ -64,6 +64,10 @@ impl<'a> Bench<'a> {
         Bench { device, model, generator, random: 0x9E37_79B9_7F4A_7C15 }
     }
 
+    pub(super) fn cache_bytes(&self) -> u64 {
+        self.generator.cache_bytes()
+    }
+
     /// Ids without meaning; speed does not depend on it.
     fn ids(&mut self, len: usize) -> Vec<TokenId> {
         let vocab = self.model.config().vocab as u64;

@@ -97,6 +97,7 @@ struct Report {
     kernels: &'static str,
     model: String,
     weight_bytes: u64,
+    cache_bytes: u64,
     load_seconds: f64,
     start_to_first_token_seconds: f64,
     peak_device_bytes: u64,
@@ -155,6 +156,7 @@ impl BenchArgs {
             kernels: device.tuning().family.name(),
             model: name,
             weight_bytes: model.weight_bytes(),
+            cache_bytes: bench.cache_bytes(),
             load_seconds,
             start_to_first_token_seconds,
             peak_device_bytes: device.memory().peak_bytes,
@@ -178,8 +180,9 @@ impl Report {
             self.adapter, self.backend, self.driver, self.kernels, self.model
         );
         text.push_str(&format!(
-            "weights                {:.1} MB\npeak device memory     {:.1} MB\nload                   {:.2} s\nstart to first token   {:.2} s\n\n",
+            "weights                {:.1} MB\nkey/value cache        {:.1} MB\npeak device memory     {:.1} MB\nload                   {:.2} s\nstart to first token   {:.2} s\n\n",
             megabytes(self.weight_bytes),
+            megabytes(self.cache_bytes),
             megabytes(self.peak_device_bytes),
             self.load_seconds,
             self.start_to_first_token_seconds
