@@ -3,6 +3,10 @@
 #   make chat    build, pull SmolLM2, talk to it
 #   make test    build, pull SmolLM2, run every test, those on the GPU too
 #
+# and one for those who have half an hour:
+#
+#   make proofs  perplexity against PyTorch's, ten minutes of each fuzz target
+#
 # Nothing is installed that is there already: a software Vulkan driver only where no GPU answers,
 # pip only where the Hugging Face hub does not.
 
@@ -13,7 +17,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and complains where there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat test
+.PHONY: chat test proofs
 
 chat:
 	.ci/setup tools
@@ -31,3 +35,27 @@ test:
 	.ci/setup gpu $(BUILT)/debug/parr
 	.ci/setup model $(BUILT)/debug/parr
 	GPU_TESTS=require PARR_TEST_MODEL=$${PARR_TEST_MODEL:-require} $(CARGO) test --locked
+
+# PyTorch's f32 perplexity of Debian's copy of the GPL, version 3 (7639 tokens, chunks of 512, second
+# halves): ours must lie within 0.05% with an f32 cache and within 0.3% with f16.
+PROOF_TEXT := /usr/share/common-licenses/GPL-3
+PROOF_PERPLEXITY := 18.3001
+
+proofs:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup gpu $(BUILT)/release/parr
+	.ci/setup model $(BUILT)/release/parr
+	for proof in "f32 0.0005" "f16 0.003"; do \
+	    set -- $$proof; \
+	    found=$$($(BUILT)/release/parr perplexity --kv $$1 --json $(PROOF_TEXT) | sed -E 's/.*"perplexity": ?([0-9.]+).*/\1/') && \
+	    awk -v found="$$found" -v wanted=$(PROOF_PERPLEXITY) -v bound="$$2" -v cache="$$1" 'BEGIN { \
+	        apart = found / wanted - 1; if (apart < 0) apart = -apart; \
+	        printf "%s cache: perplexity %.4f, %.4f%% from %s\n", cache, found, 100 * apart, wanted; \
+	        exit !(apart <= bound) }' || exit 1; \
+	done
+	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
+	mkdir -p fuzz/corpus/{gguf,safetensors,chat_template}
+	$(CARGO) fuzz run -s none gguf fuzz/corpus/gguf fuzz/seeds/gguf -- -max_total_time=600 -timeout=20
+	$(CARGO) fuzz run -s none safetensors fuzz/corpus/safetensors fuzz/seeds/safetensors -- -max_total_time=600 -timeout=20
+	$(CARGO) fuzz run -s none chat_template fuzz/corpus/chat_template tests/golden/chat -- -max_total_time=600 -timeout=20
