@@ -48,6 +48,15 @@ pub(super) struct Inner {
     staging: Mutex<Option<wgpu::Buffer>>,
 }
 
+/// The last clone is gone: keep what was compiled.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.as_ref().filter(|_| !self.faults.lost.load(Ordering::Acquire)) {
+            store.save();
+        }
+    }
+}
+
 /// What the driver reported outside any call of ours.
 #[derive(Debug, Default)]
 struct Faults {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::compose::{ComposeError, Composed, compose};
 use super::device::{Device, lock};
@@ -82,7 +83,7 @@ impl Device {
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: self.inner.store.as_ref().map(|store| &store.cache),
+            cache: self.inner.store.as_ref().map(PipelineStore::cache_to_fill),
         });
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(located(spec.name, variant, &composed, &error.to_string()));
@@ -95,14 +96,6 @@ impl Device {
             params_bytes: spec.params_bytes,
             bindings: spec.bindings,
         })
-    }
-
-    /// Writes compiled pipelines to disk, for the next start. Costs nothing where the driver keeps
-    /// its own cache; a failure to write is not an error, only a slower next start.
-    pub fn save_pipelines(&self) {
-        if let Some(store) = &self.inner.store {
-            store.save();
-        }
     }
 }
 
@@ -129,6 +122,7 @@ fn located(name: &str, variant: &Specialization, composed: &Composed, reason: &s
 pub(super) struct PipelineStore {
     cache: wgpu::PipelineCache,
     path: PathBuf,
+    filled: AtomicBool,
 }
 
 impl PipelineStore {
@@ -144,10 +138,21 @@ impl PipelineStore {
         // SAFETY: the data came from `PipelineCache::get_data` under the same adapter key, in a
         // directory that only this user writes; `fallback` drops it if the driver finds it damaged.
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };
-        Some(PipelineStore { cache, path })
+        Some(PipelineStore { cache, path, filled: AtomicBool::new(false) })
     }
 
-    fn save(&self) {
+    /// The cache for a pipeline that is about to be compiled.
+    fn cache_to_fill(&self) -> &wgpu::PipelineCache {
+        self.filled.store(true, Ordering::Relaxed);
+        &self.cache
+    }
+
+    /// Writes what was compiled to disk, for the next start. A failure to write is not an error, only
+    /// a slower next start.
+    pub(super) fn save(&self) {
+        if !self.filled.load(Ordering::Relaxed) {
+            return;
+        }
         let Some(data) = self.cache.get_data() else { return };
         let Some(directory) = self.path.parent() else { return };
         let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));

@@ -81,3 +81,22 @@ fn rows_that_cannot_be_scored_are_named() {
         assert!(said.contains(&format!("error: standard input line 2: {reason}")), "{row}: {said}");
     }
 }
+
+#[test]
+fn compiled_pipelines_are_kept_for_the_next_start() {
+    if !adapter() {
+        return;
+    }
+    let cache = tempfile::tempdir().expect("a temporary directory");
+    let mut command = parr();
+    command.args(["logprobs", "-", "--model", &tiny()]).env("PARR_CACHE", cache.path());
+    rows(&feed(&mut command, "{\"ids\": [1, 2, 3]}\n"));
+    let names = |folder: &str| {
+        let files = fs::read_dir(cache.path().join(folder)).into_iter().flatten();
+        files.map(|file| file.expect("a readable folder").file_name()).collect::<Vec<_>>()
+    };
+    // Only Vulkan lets a program keep them; elsewhere the system does.
+    let vulkan = parr::gpu::Device::adapters().iter().all(|adapter| adapter.backend == "vulkan");
+    assert_eq!(names("pipelines").len(), usize::from(vulkan), "{:?}", names("pipelines"));
+    assert!(rows(&feed(&mut command, "{\"ids\": [1, 2, 3]}\n")).len() == 1, "a warm start works");
+}
