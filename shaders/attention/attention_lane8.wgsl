@@ -15,6 +15,7 @@
 // Error     |out - reference| <= 2^-20 max |v| + head_dim 2^-24 terms of the scores
 // Gradient  attention/backward_q, attention/backward_kv
 //
+//# use attention/keys
 //# slot kv_read
 
 struct Params {
@@ -36,10 +37,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read> v_cache: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;              // (rows, out_stride)
 
-const CHUNKS: u32 = (HEAD_DIM + 7u) / 8u;
-const BLOCKS: u32 = (HEAD_DIM + 31u) / 32u;
 const OWN: u32 = (CHUNKS + 7u) / 8u;
-const NEVER: f32 = -1e30;
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -68,10 +66,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         largest[m] = NEVER;
     }
     let last_key = position[MT - 1u];
-    var first_key = 0u;
-    if params.window != 0u && position[0] >= params.window {
-        first_key = (position[0] - params.window + 1u) / (8u * KT) * (8u * KT);
-    }
+    let first_key = first_tile(position[0], 8u * KT);
 
     for (var key0 = first_key; key0 <= last_key; key0 += 8u * KT) {
         var score: array<f32, MT * KT>;
@@ -79,7 +74,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         //# unroll
         for (var t = 0u; t < KT; t++) {
             let key = min(key0 + 8u * t + lane, params.context - 1u);
-            k_at[t] = ((slot * params.context + key) * params.kv_heads + kv_head) * CHUNKS;
+            k_at[t] = cached(slot, key, kv_head);
         }
         for (var block = 0u; block < BLOCKS; block++) {
             var qb: array<vec4f, MT>;
@@ -116,7 +111,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             //# unroll
             for (var t = 0u; t < KT; t++) {
                 let key = key0 + 8u * t + lane;
-                let seen = key <= position[m] && (params.window == 0u || key + params.window > position[m]);
+                let seen = sees(position[m], key);
                 score[m * KT + t] = select(NEVER, score[m * KT + t] * params.scale, seen);
                 best = max(best, score[m * KT + t]);
             }
@@ -145,7 +140,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let reach = min(8u, last_key + 1u - min(last_key + 1u, key0 + 8u * t));
             for (var l = 0u; l < reach; l++) {
                 let key = key0 + 8u * t + l;
-                let v_at = ((slot * params.context + key) * params.kv_heads + kv_head) * CHUNKS;
+                let v_at = cached(slot, key, kv_head);
                 var v: array<Chunk, OWN>;
                 //# unroll
                 for (var i = 0u; i < OWN; i++) {

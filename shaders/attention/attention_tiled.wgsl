@@ -13,6 +13,7 @@
 // Requires  HEAD_DIM <= 512; neither subgroups nor f16
 // Error     as attention/attention_lane8
 //
+//# use attention/keys
 //# slot kv_read
 
 struct Params {
@@ -34,10 +35,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read> v_cache: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;              // (rows, out_stride)
 
-const CHUNKS: u32 = (HEAD_DIM + 7u) / 8u;
-const BLOCKS: u32 = (HEAD_DIM + 31u) / 32u;
 const SPLIT: u32 = 64u / CHUNKS;   // keys whose values are summed side by side
-const NEVER: f32 = -1e30;
 
 const_assert CHUNKS <= 64u;
 
@@ -101,16 +99,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     workgroupBarrier();
     let last_key = position[MT - 1u];
-    var first_key = 0u;
-    if params.window != 0u && position[0] >= params.window {
-        first_key = (position[0] - params.window + 1u) / 64u * 64u;
-    }
+    let first_key = first_tile(position[0], 64u);
     let my_chunk = lane % CHUNKS;
     let my_split = lane / CHUNKS;
 
     for (var key0 = first_key; key0 <= last_key; key0 += 64u) {
         let key = key0 + lane;
-        let k_at = ((slot * params.context + min(key, params.context - 1u)) * params.kv_heads + kv_head) * CHUNKS;
+        let k_at = cached(slot, min(key, params.context - 1u), kv_head);
         var score: array<f32, MT>;
         for (var c = 0u; c < CHUNKS; c++) {
             let k = k_read(k_at + c);
@@ -120,7 +115,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
         }
         for (var m = 0u; m < MT; m++) {
-            let seen = key <= position[m] && (params.window == 0u || key + params.window > position[m]);
+            let seen = sees(position[m], key);
             let s = select(NEVER, score[m] * params.scale, seen);
             let new_largest = max(largest[m], workgroup_max(s, lane));
             let shrink = exp(largest[m] - new_largest);
@@ -135,7 +130,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if my_split < SPLIT {
             let reach = min(64u, last_key + 1u - key0);
             for (var l = my_split; l < reach; l += SPLIT) {
-                let v = v_read(((slot * params.context + key0 + l) * params.kv_heads + kv_head) * CHUNKS + my_chunk);
+                let v = v_read(cached(slot, key0 + l, kv_head) + my_chunk);
                 for (var m = 0u; m < MT; m++) {
                     let p = scores[m * 64u + l];
                     o_lo[m] += p * v.lo;

@@ -13,6 +13,7 @@
 // Error     |y - reference| <= (32 blocks) 2^-24 sum |w x|
 // Gradient  dx from linear/matmul_transposed; W is frozen
 //
+//# use linear/product
 //# slot weight
 
 struct Params {
@@ -107,19 +108,7 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id)
     for (var m = 0u; m < MT; m++) {
         //# unroll
         for (var t = 0u; t < TN; t++) {
-            let row = first_row + m;
-            let col = first_col + 8u * t;
-            if row < params.rows && col < params.cols {
-                var value = acc[m * TN + t];
-                if HAS_BIAS != 0u {
-                    value += bias[params.bias_offset + col];
-                }
-                let at = row * params.y_stride + params.y_offset + col;
-                if ADD != 0u {
-                    value += y[at];
-                }
-                y[at] = value;
-            }
+            store(first_row + m, first_col + 8u * t, acc[m * TN + t]);
         }
     }
 }

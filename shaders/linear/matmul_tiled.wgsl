@@ -11,6 +11,7 @@
 // Error     |y - reference| <= (32 blocks) 2^-24 sum |w x|
 // Gradient  dx from linear/matmul_transposed; W is frozen
 //
+//# use linear/product
 //# slot weight
 
 struct Params {
@@ -81,19 +82,7 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
     }
     for (var i = 0u; i < 4u; i++) {
         for (var j = 0u; j < 4u; j++) {
-            let row = row0 + 4u * ty + i;
-            let col = col0 + 4u * tx + j;
-            if row < params.rows && col < params.cols {
-                var value = acc[i][j];
-                if HAS_BIAS != 0u {
-                    value += bias[params.bias_offset + col];
-                }
-                let at = row * params.y_stride + params.y_offset + col;
-                if ADD != 0u {
-                    value += y[at];
-                }
-                y[at] = value;
-            }
+            store(row0 + 4u * ty + i, col0 + 4u * tx + j, acc[i][j]);
         }
     }
 }

@@ -9,6 +9,7 @@
 // Error     |y - reference| <= (32 blocks / GROUP_LANES + log2(GROUP_LANES)) 2^-24 sum |w x|
 // Gradient  dx from linear/matmul_transposed; W is frozen
 //
+//# use linear/product
 //# slot weight
 //# slot reduce
 
@@ -47,17 +48,9 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
         }
     }
     for (var m = 0u; m < MT; m++) {
-        var value = group_sum(acc[m], local);
-        let row = row0 + m;
-        if local % GROUP_LANES == 0u && row < params.rows && col < params.cols {
-            if HAS_BIAS != 0u {
-                value += bias[params.bias_offset + col];
-            }
-            let at = row * params.y_stride + params.y_offset + col;
-            if ADD != 0u {
-                value += y[at];
-            }
-            y[at] = value;
+        let sum = group_sum(acc[m], local);
+        if local % GROUP_LANES == 0u {
+            store(row0 + m, col, sum);
         }
     }
 }

@@ -10,6 +10,7 @@ macro_rules! shaders {
 const SHADERS: &[(&str, &str)] = shaders![
     "attention/attention_lane8",
     "attention/attention_tiled",
+    "attention/keys",
     "embed/embed",
     "kv/read_f16",
     "kv/read_f32",
@@ -20,6 +21,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "linear/matmul_lane8",
     "linear/matmul_tiled",
     "linear/matvec_tiled",
+    "linear/product",
     "mlp/swiglu",
     "norm/head_norm",
     "norm/rms_norm",

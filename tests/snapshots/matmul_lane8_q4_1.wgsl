@@ -18,6 +18,24 @@ const ADD: u32 = 0u;
 // Error     |y - reference| <= (32 blocks) 2^-24 sum |w x|
 // Gradient  dx from linear/matmul_transposed; W is frozen
 //
+// linear/product: the epilogue of y = x W^T (+ bias) (+ y), which all its kernels share.
+//
+// Requires  params, bias and y as the kernel declares them; constants HAS_BIAS and ADD
+
+// Hands over one element of the product; those outside the matrix are dropped.
+fn store(row: u32, col: u32, product: f32) {
+    if row < params.rows && col < params.cols {
+        var value = product;
+        if HAS_BIAS != 0u {
+            value += bias[params.bias_offset + col];
+        }
+        let at = row * params.y_stride + params.y_offset + col;
+        if ADD != 0u {
+            value += y[at];
+        }
+        y[at] = value;
+    }
+}
 // weight/q4_1: reads 4-bit weights with a scale and an offset: weight = d * q + m.
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads); w_scales: 1 word a block, f16 d low, f16 m high
@@ -551,34 +569,10 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id)
     }
 { const m: u32 = 0u;
 { const t: u32 = 0u;
-            let row = first_row + m;
-            let col = first_col + 8u * t;
-            if row < params.rows && col < params.cols {
-                var value = acc[m * TN + t];
-                if HAS_BIAS != 0u {
-                    value += bias[params.bias_offset + col];
-                }
-                let at = row * params.y_stride + params.y_offset + col;
-                if ADD != 0u {
-                    value += y[at];
-                }
-                y[at] = value;
-            }
+            store(first_row + m, first_col + 8u * t, acc[m * TN + t]);
 }
 { const t: u32 = 1u;
-            let row = first_row + m;
-            let col = first_col + 8u * t;
-            if row < params.rows && col < params.cols {
-                var value = acc[m * TN + t];
-                if HAS_BIAS != 0u {
-                    value += bias[params.bias_offset + col];
-                }
-                let at = row * params.y_stride + params.y_offset + col;
-                if ADD != 0u {
-                    value += y[at];
-                }
-                y[at] = value;
-            }
+            store(first_row + m, first_col + 8u * t, acc[m * TN + t]);
 }
 }
 }

@@ -14,6 +14,24 @@ const ADD: u32 = 0u;
 // Error     |y - reference| <= (32 blocks / GROUP_LANES + log2(GROUP_LANES)) 2^-24 sum |w x|
 // Gradient  dx from linear/matmul_transposed; W is frozen
 //
+// linear/product: the epilogue of y = x W^T (+ bias) (+ y), which all its kernels share.
+//
+// Requires  params, bias and y as the kernel declares them; constants HAS_BIAS and ADD
+
+// Hands over one element of the product; those outside the matrix are dropped.
+fn store(row: u32, col: u32, product: f32) {
+    if row < params.rows && col < params.cols {
+        var value = product;
+        if HAS_BIAS != 0u {
+            value += bias[params.bias_offset + col];
+        }
+        let at = row * params.y_stride + params.y_offset + col;
+        if ADD != 0u {
+            value += y[at];
+        }
+        y[at] = value;
+    }
+}
 // weight/q4_k: reads 4-bit weights with two-level scales: weight = d * scale * q - dmin * min.
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads)
@@ -118,17 +136,9 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
         }
     }
     for (var m = 0u; m < MT; m++) {
-        var value = group_sum(acc[m], local);
-        let row = row0 + m;
-        if local % GROUP_LANES == 0u && row < params.rows && col < params.cols {
-            if HAS_BIAS != 0u {
-                value += bias[params.bias_offset + col];
-            }
-            let at = row * params.y_stride + params.y_offset + col;
-            if ADD != 0u {
-                value += y[at];
-            }
-            y[at] = value;
+        let sum = group_sum(acc[m], local);
+        if local % GROUP_LANES == 0u {
+            store(row0 + m, col, sum);
         }
     }
 }

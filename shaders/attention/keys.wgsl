@@ -1,0 +1,28 @@
+// attention/keys: where the cache keeps a head's keys and values, and which of them a row sees.
+//
+// Requires  params as the kernel declares it; the constant HEAD_DIM
+
+const CHUNKS: u32 = (HEAD_DIM + 7u) / 8u;
+const BLOCKS: u32 = (HEAD_DIM + 31u) / 32u;
+
+// What stands for the score of a key that a row does not see; below every score.
+const NEVER: f32 = -1e30;
+
+// First chunk of one head's key or value at a position.
+fn cached(slot: u32, position: u32, kv_head: u32) -> u32 {
+    return ((slot * params.context + position) * params.kv_heads + kv_head) * CHUNKS;
+}
+
+// Whether a row at `position` sees `key`.
+fn sees(position: u32, key: u32) -> bool {
+    return key <= position && (params.window == 0u || key + params.window > position);
+}
+
+// First key that a row at `position` may see, down to a multiple of `step`: tiles of keys start at the
+// same places for all rows.
+fn first_tile(position: u32, step: u32) -> u32 {
+    if params.window == 0u || position < params.window {
+        return 0u;
+    }
+    return (position - params.window + 1u) / step * step;
+}
