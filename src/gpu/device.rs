@@ -88,11 +88,7 @@ impl Device {
         if let Some(bytes) = options.max_binding_bytes {
             limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(bytes);
         }
-        let mut device = Self::from_adapter(&chosen, limits, options.family)?;
-        if let (Some(steps), Some(inner)) = (options.decode_steps, Arc::get_mut(&mut device.inner)) {
-            inner.tuning.decode_steps = steps.max(1);
-        }
-        Ok(device)
+        Self::from_adapter(&chosen, limits, options)
     }
 
     /// A device that validates every call and computes nothing, with the limits of a phone: for
@@ -110,7 +106,8 @@ impl Device {
             pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).map_err(
                 |error| DeviceError::Refused { adapter: "noop".to_owned(), reason: error.to_string() },
             )?;
-        Self::from_adapter(&adapter, wgpu::Limits::default(), Some(family))
+        let options = DeviceOptions { family: Some(family), ..DeviceOptions::default() };
+        Self::from_adapter(&adapter, wgpu::Limits::default(), &options)
     }
 
     /// The adapters of this machine, in the order of their indices.
@@ -122,11 +119,14 @@ impl Device {
     fn from_adapter(
         adapter: &wgpu::Adapter,
         limits: wgpu::Limits,
-        family: Option<KernelFamily>,
+        options: &DeviceOptions,
     ) -> Result<Device, DeviceError> {
         let capabilities = Capabilities::of(adapter, &limits);
         let noop = adapter.get_info().backend == wgpu::Backend::Noop;
-        let tuning = Tuning::for_adapter(&capabilities, family);
+        let mut tuning = Tuning::for_adapter(&capabilities, options.family);
+        if let Some(steps) = options.decode_steps {
+            tuning.decode_steps = steps.max(1);
+        }
         let narrow = !capabilities.subgroups || capabilities.subgroup_sizes.0 < 8;
         if tuning.family == KernelFamily::Lane8 && narrow && !noop {
             return Err(DeviceError::Family {
