@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("notes.txt");
-/// parr::format::atomic::write(&path, |file| std::io::Write::write_all(file, b"kept"))?;
+/// parr::atomic::write(&path, |file| std::io::Write::write_all(file, b"kept"))?;
 /// assert_eq!(std::fs::read(&path)?, b"kept");
 /// # Ok::<(), std::io::Error>(())
 /// ```

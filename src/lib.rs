@@ -4,6 +4,7 @@
 // (`tests/architecture.rs` holds the table).
 
 // Layer 0: data on the CPU.
+pub mod atomic;
 pub mod cache;
 pub mod error;
 pub mod random;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// it may name those types and nothing else, which the test checks by name.
 const TABLE: &[(&str, &[&str])] = &[
     // Layer 0: data on the CPU.
+    ("atomic", &[]),
     ("cache", &[]),
     ("random", &[]),
     ("tensor", &[]),
@@ -19,7 +20,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("format", &["tensor", "quant"]),
     ("reference", &["tensor", "random", "quant"]),
     // Layer 3: knows kernels by name and nothing of models.
-    ("gpu", &["cache", "random", "tensor"]),
+    ("gpu", &["atomic", "cache", "random", "tensor"]),
     // Layer 4.
     ("ops", &["random", "tensor", "quant", "gpu"]),
     // Layer 5.
@@ -35,6 +36,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "atomic",
             "cache",
             "random",
             "tensor",

@@ -13,7 +13,7 @@ use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
 use super::open::{CacheArgs, ModelArgs, tokenizer};
 use super::output::write_row;
-use crate::format::atomic;
+use crate::atomic;
 use crate::generate::Generator;
 use crate::model::Model;
 use crate::tokenizer::{Specials, TokenId};

@@ -5,7 +5,6 @@
 //! treated as hostile: counts, lengths and offsets are bounded and checked before they are used,
 //! and what fails a check becomes a [`LoadError`] that names file, tensor and byte.
 
-pub mod atomic;
 mod directory;
 mod error;
 pub mod gguf;

@@ -1,5 +1,6 @@
 //! Compiled kernels, cached in memory by specialisation and on disk where the driver allows.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use super::compose::{ComposeError, Composed, compose};
 use super::device::{Device, lock};
 use super::error::DeviceError;
 use super::kernel::{Access, KernelSpec, Specialization};
+use crate::atomic;
 
 /// A compiled kernel.
 #[derive(Debug)]
@@ -155,12 +157,8 @@ impl PipelineStore {
         }
         let Some(data) = self.cache.get_data() else { return };
         let Some(directory) = self.path.parent() else { return };
-        let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
-        let written = std::fs::create_dir_all(directory)
-            .and_then(|()| std::fs::write(&temporary, data))
-            .and_then(|()| std::fs::rename(&temporary, &self.path));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&temporary);
-        }
+        // A failure leaves the old file, or none.
+        let _ = std::fs::create_dir_all(directory)
+            .and_then(|()| atomic::write(&self.path, |file| file.write_all(&data)));
     }
 }

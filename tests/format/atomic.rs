@@ -2,7 +2,7 @@
 
 use std::io::{Error, Write};
 
-use parr::format::atomic;
+use parr::atomic;
 
 fn names(folder: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
