@@ -19,6 +19,10 @@ pub enum Purpose {
     Conformance = 2,
     /// Weights of a model without a checkpoint: step = the matrix, index = four weights.
     RandomWeights = 3,
+    /// The first values of an adapter: step = layer * 7 + projection, index = four of them.
+    LoraInit = 4,
+    /// The order of training rows: step = the epoch, index = the row.
+    Shuffle = 5,
 }
 
 /// The generator of one run: nothing but its seed.

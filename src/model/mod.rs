@@ -3,6 +3,7 @@
 pub mod config;
 mod forward;
 mod kv_cache;
+pub mod lora;
 mod random;
 pub mod text;
 mod weights;

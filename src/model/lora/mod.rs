@@ -1,0 +1,10 @@
+//! LoRA (arXiv 2106.09685): what an adapter is on the host, and where adapters live on the device.
+//!
+//! A projection `y = W x` of the frozen base becomes `y = W x + scale B (A x)`, with `A` of shape
+//! `(rank, inputs)` and `B` of shape `(outputs, rank)`.
+
+mod projection;
+mod weights;
+
+pub use projection::{Projection, Projections};
+pub use weights::{AdapterError, LoraConfig, LoraPair, LoraWeights, ScalarHead};

@@ -1,0 +1,183 @@
+//! Adapters on the host.
+
+use std::collections::BTreeMap;
+
+use super::{Projection, Projections};
+use crate::model::ModelConfig;
+use crate::random::{Philox, Purpose, uniform01};
+
+/// The shape of an adapter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoraConfig {
+    /// Rows of every A, columns of every B (R).
+    pub rank: usize,
+    /// Numerator of the scale.
+    pub alpha: f32,
+    /// Whether the scale is `alpha / sqrt(rank)` (arXiv 2312.03732) instead of `alpha / rank`.
+    pub rs_lora: bool,
+    /// The projections that have a pair.
+    pub targets: Projections,
+}
+
+impl LoraConfig {
+    /// What `B (A x)` is multiplied by.
+    pub fn scale(&self) -> f32 {
+        let rank = self.rank as f32;
+        self.alpha / if self.rs_lora { rank.sqrt() } else { rank }
+    }
+}
+
+/// The two factors at one projection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraPair {
+    /// `(rank, inputs)`, row-major.
+    pub a: Vec<f32>,
+    /// `(outputs, rank)`, row-major.
+    pub b: Vec<f32>,
+}
+
+/// An adapter on the host: a pair for each projection that has one, by layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraWeights {
+    /// Its shape; `targets` names every projection that has a pair in any layer.
+    pub config: LoraConfig,
+    /// One map per decoder layer. A projection without a pair adds nothing.
+    pub layers: Vec<BTreeMap<Projection, LoraPair>>,
+}
+
+/// A linear map from the final hidden state to one number: a reward, or a value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScalarHead {
+    /// `(hidden)`.
+    pub weight: Vec<f32>,
+    /// Added to the product.
+    pub bias: f32,
+}
+
+/// Why an adapter does not fit a model.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdapterError {
+    /// Rank 0, no target, a scale that is no number: name other settings.
+    #[error("adapter setting {setting} is {value}, expected {expected}")]
+    Setting {
+        /// Which one.
+        setting: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The adapter was made for another model: take it to that one.
+    #[error("the adapter has {found} layers, the model {expected}: it was made for another model")]
+    Layers {
+        /// Layers of the adapter.
+        found: usize,
+        /// Layers of the model.
+        expected: usize,
+    },
+    /// A factor does not fit: the adapter was made for another model, or its file is damaged.
+    #[error("{factor} of {projection} in layer {layer} holds {found} values, the model needs {expected}")]
+    Shape {
+        /// Decoder layer.
+        layer: usize,
+        /// Hugging Face's name of the projection.
+        projection: &'static str,
+        /// `lora_A` or `lora_B`.
+        factor: &'static str,
+        /// Values there are.
+        found: usize,
+        /// Values there should be.
+        expected: usize,
+    },
+    /// A head of another width: it belongs to another model.
+    #[error("the scalar head has {found} weights, the model's hidden states {expected}")]
+    Head {
+        /// Weights there are.
+        found: usize,
+        /// Width of the model.
+        expected: usize,
+    },
+    /// No place left: detach an adapter first, or ask for more places.
+    #[error("all {capacity} adapter places are taken")]
+    Full {
+        /// Places there are.
+        capacity: usize,
+    },
+}
+
+impl LoraWeights {
+    /// A fresh adapter, as PEFT starts one: `A` uniform within `1 / sqrt(inputs)` (He's bound for a slope
+    /// of sqrt 5), `B` zero, so that the model answers as it did.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::Setting`] if `config` makes no adapter.
+    pub fn fresh(config: LoraConfig, model: &ModelConfig, seed: u64) -> Result<Self, AdapterError> {
+        check_config(&config)?;
+        let random = Philox::new(seed);
+        let pair = |layer: usize, projection: Projection| {
+            let (outputs, inputs) = projection.shape(model);
+            let bound = 1.0 / (inputs as f32).sqrt();
+            let matrix = (layer * Projection::ALL.len() + projection as usize) as u32;
+            let blocks = (0..(config.rank * inputs).div_ceil(4) as u32)
+                .flat_map(|index| random.block(Purpose::LoraInit, matrix, index, 0));
+            let a = blocks.map(|word| bound * (2.0 * uniform01(word) - 1.0)).take(config.rank * inputs);
+            LoraPair { a: a.collect(), b: vec![0.0; outputs * config.rank] }
+        };
+        let layers = (0..model.layers)
+            .map(|layer| config.targets.iter().map(|target| (target, pair(layer, target))).collect())
+            .collect();
+        Ok(LoraWeights { config, layers })
+    }
+
+    /// `Ok` if every factor fits a model of this shape.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError`], naming the first factor that does not.
+    pub fn check(&self, model: &ModelConfig) -> Result<(), AdapterError> {
+        check_config(&self.config)?;
+        if self.layers.len() != model.layers {
+            return Err(AdapterError::Layers { found: self.layers.len(), expected: model.layers });
+        }
+        let rank = self.config.rank;
+        for (layer, pairs) in self.layers.iter().enumerate() {
+            for (&projection, pair) in pairs {
+                let (outputs, inputs) = projection.shape(model);
+                let factors = [("lora_A", &pair.a, rank * inputs), ("lora_B", &pair.b, outputs * rank)];
+                for (factor, values, expected) in factors {
+                    if values.len() != expected {
+                        return Err(AdapterError::Shape {
+                            layer,
+                            projection: projection.name(),
+                            factor,
+                            found: values.len(),
+                            expected,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of trainable values.
+    pub fn parameters(&self) -> usize {
+        self.layers.iter().flat_map(BTreeMap::values).map(|pair| pair.a.len() + pair.b.len()).sum()
+    }
+}
+
+fn check_config(config: &LoraConfig) -> Result<(), AdapterError> {
+    let fault = |setting, value: String, expected| Err(AdapterError::Setting { setting, value, expected });
+    if config.rank == 0 || config.rank > 1024 {
+        return fault("rank", config.rank.to_string(), "a number from 1 to 1024");
+    }
+    if !config.alpha.is_finite() {
+        return fault("alpha", config.alpha.to_string(), "a finite number");
+    }
+    if config.targets.is_empty() {
+        return fault("targets", "empty".to_owned(), "at least one projection");
+    }
+    Ok(())
+}
