@@ -13,19 +13,19 @@ use crate::conformance::{self, CaseReport};
 use crate::gpu::{AdapterSummary, Capabilities, Device};
 
 const LONG_ABOUT: &str = "\
-Shows the adapters of this machine and what the chosen one offers, then runs every kernel on it, in
+Shows the GPUs of this machine and what the chosen one offers, then runs every kernel on it, in
 every storage format and over odd shapes, and compares with plain CPU loops. `worst` is the largest
 normalised mean square error of a case, `bound` what is allowed.
 
 The first run on a machine compiles all kernels and may take minutes; later ones find them in the
-driver's cache. Exits with 1 if there is no adapter or a check fails: please report it, with the
+driver's cache. Exits with 1 if there is no GPU or a check fails: please report it, with the
 output of --json.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr doctor
-  parr doctor --adapters                list the adapters, and no more
-  parr doctor --adapter llvmpipe        check Mesa's software driver
+  parr doctor --gpus                    list the GPUs, software drivers too, and no more
+  parr doctor --gpu llvmpipe            check Mesa's software driver
   parr doctor --kernels tiled           check the other kernel family
   parr doctor --json > report.json";
 
@@ -33,9 +33,9 @@ Examples:
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct DoctorArgs {
-    /// List the adapters and stop
+    /// List the GPUs and stop
     #[arg(long)]
-    adapters: bool,
+    gpus: bool,
 
     /// Print one JSON object
     #[arg(long)]
@@ -44,29 +44,27 @@ pub(super) struct DoctorArgs {
 
 impl DoctorArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
-        let adapters = Device::adapters();
-        if self.adapters && !adapters.is_empty() {
+        let gpus = Device::adapters();
+        if self.gpus && !gpus.is_empty() {
             if self.json {
-                return write_row(
-                    &json!({ "adapters": adapters.iter().map(adapter_json).collect::<Vec<_>>() }),
-                );
+                return write_row(&json!({ "gpus": gpus.iter().map(gpu_json).collect::<Vec<_>>() }));
             }
-            write!(stdout(), "{}", adapter_table(&adapters))?;
+            write!(stdout(), "{}", gpu_table(&gpus))?;
             return Ok(());
         }
-        // Without an adapter this says what to install.
+        // Without a GPU this says what to install.
         let device = global.open_device()?;
         let family = device.tuning().family.name();
         if !self.json {
             let offers = device_table(device.capabilities(), family);
-            writeln!(stdout(), "{}\n{offers}", adapter_table(&adapters))?;
+            writeln!(stdout(), "{}\n{offers}", gpu_table(&gpus))?;
         }
         let reports = check(&device, global);
         let failed = reports.iter().filter(|report| !report.passed).count();
         if self.json {
             write_row(&json!({
                 "parr": env!("CARGO_PKG_VERSION"),
-                "adapters": adapters.iter().map(adapter_json).collect::<Vec<_>>(),
+                "gpus": gpus.iter().map(gpu_json).collect::<Vec<_>>(),
                 "device": device_json(device.capabilities()),
                 "kernels": family,
                 "checks": reports.iter().map(check_json).collect::<Vec<_>>(),
@@ -134,17 +132,17 @@ fn check_json(report: &CaseReport) -> Value {
     })
 }
 
-fn adapter_table(adapters: &[AdapterSummary]) -> Table {
-    let mut table = Table::new(&["adapter", "name", "kind", "backend", "driver"]);
-    for adapter in adapters {
-        let AdapterSummary { index, name, backend, kind, driver } = adapter;
+fn gpu_table(gpus: &[AdapterSummary]) -> Table {
+    let mut table = Table::new(&["gpu", "name", "kind", "backend", "driver"]);
+    for gpu in gpus {
+        let AdapterSummary { index, name, backend, kind, driver } = gpu;
         table.row([&index.to_string(), name, *kind, backend, driver]);
     }
     table
 }
 
-fn adapter_json(adapter: &AdapterSummary) -> Value {
-    let AdapterSummary { index, name, backend, kind, driver } = adapter;
+fn gpu_json(gpu: &AdapterSummary) -> Value {
+    let AdapterSummary { index, name, backend, kind, driver } = gpu;
     json!({ "index": index, "name": name, "backend": backend, "kind": kind, "driver": driver })
 }
 

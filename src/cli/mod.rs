@@ -41,7 +41,7 @@ First steps:
   parr generate 'Why is the sky blue?'
 
 Exit codes: 0 done; 1 failed, or a check did not pass; 2 wrong usage; 130 interrupted.
-Environment: PARR_CACHE (models and compiled pipelines), PARR_ADAPTER, PARR_KERNELS,
+Environment: PARR_CACHE (models and compiled pipelines), PARR_GPU, PARR_KERNELS,
 HF_ENDPOINT and HF_TOKEN (the Hugging Face hub).";
 
 #[derive(Parser)]
@@ -60,11 +60,11 @@ const EVERYWHERE: &str = "Options of every command";
 /// Flags that every command takes.
 #[derive(Args)]
 struct GlobalArgs {
-    /// GPU to use: its index or a part of its name, as `parr doctor --adapters` lists them
-    #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_ADAPTER", hide_env_values = true, value_name = "NAME|INDEX")]
-    adapter: Option<String>,
+    /// GPU to use: its index or a part of its name, as `parr doctor --gpus` lists them
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_GPU", hide_env_values = true, value_name = "NAME|INDEX")]
+    gpu: Option<String>,
 
-    /// Kernels to use instead of those that suit the adapter
+    /// Kernels to use instead of those that suit the GPU
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_KERNELS", hide_env_values = true)]
     #[arg(value_name = "lane8|tiled", value_parser = kernel_family)]
     kernels: Option<KernelFamily>,
@@ -82,7 +82,7 @@ impl GlobalArgs {
     /// Opens the device that the flags ask for.
     fn open_device(&self) -> Result<Device, DeviceError> {
         Device::open(&DeviceOptions {
-            adapter: self.adapter.clone(),
+            adapter: self.gpu.clone(),
             family: self.kernels,
             ..DeviceOptions::default()
         })

@@ -5,9 +5,9 @@ use super::error::DeviceError;
 /// One adapter of this machine, for lists.
 #[derive(Clone, Debug)]
 pub struct AdapterSummary {
-    /// Position in the list; `--adapter` takes it.
+    /// Position in the list; `--gpu` takes it.
     pub index: usize,
-    /// The driver's name for it; `--adapter` takes any part of it.
+    /// The driver's name for it; `--gpu` takes any part of it.
     pub name: String,
     /// `vulkan`, `metal` or `dx12`.
     pub backend: String,

@@ -6,7 +6,7 @@ use super::{adapter, parr, rows, stderr, stdout};
 #[cfg(target_os = "linux")]
 #[test]
 fn without_an_adapter_it_fails_and_says_what_to_install() {
-    for arguments in [&["doctor"][..], &["doctor", "--adapters"], &["doctor", "--json"]] {
+    for arguments in [&["doctor"][..], &["doctor", "--gpus"], &["doctor", "--json"]] {
         let mut command = parr();
         command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
         let run = command.args(arguments).output().expect("the program starts");
@@ -25,14 +25,14 @@ fn an_unknown_kernel_family_is_wrong_usage() {
 }
 
 #[test]
-fn adapters_are_listed_by_the_index_that_chooses_them() {
+fn gpus_are_listed_by_the_index_that_chooses_them() {
     if !adapter() {
         return;
     }
-    let run = parr().args(["doctor", "--adapters", "--json"]).output().expect("the program starts");
+    let run = parr().args(["doctor", "--gpus", "--json"]).output().expect("the program starts");
     let listed = rows(&run).swap_remove(0);
-    for (index, adapter) in listed["adapters"].as_array().expect("an array").iter().enumerate() {
-        assert_eq!(adapter["index"], index);
-        assert!(adapter["name"].as_str().is_some_and(|name| !name.is_empty()), "{adapter}");
+    for (index, gpu) in listed["gpus"].as_array().expect("an array").iter().enumerate() {
+        assert_eq!(gpu["index"], index);
+        assert!(gpu["name"].as_str().is_some_and(|name| !name.is_empty()), "{gpu}");
     }
 }

@@ -21,7 +21,7 @@ use crate::support;
 /// The built program, with an environment that says nothing.
 fn parr() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parr"));
-    for name in ["PARR_ADAPTER", "PARR_KERNELS", "HF_ENDPOINT", "HF_TOKEN"] {
+    for name in ["PARR_GPU", "PARR_KERNELS", "HF_ENDPOINT", "HF_TOKEN"] {
         command.env_remove(name);
     }
     command
