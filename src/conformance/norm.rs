@@ -1,19 +1,26 @@
-//! `rms_norm` and `head_norm`.
+//! `rms_norm` and `head_norm`, and their gradients.
 
 use super::Case;
-use crate::ops::{head_norm, rms_norm};
+use crate::ops::{Store, head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 use crate::reference;
 
 const EPS: f32 = 1e-5;
 
+/// Rows and widths. The last has more rows than a grid is wide, and the second line of workgroups half
+/// empty.
+const ROWS: [(usize, usize); 7] = [(1, 1), (3, 31), (2, 32), (70, 100), (1, 576), (5, 4099), (65_601, 4)];
+
+/// Rows, columns before the heads, heads, their width.
+const HEADS: [(usize, usize, usize, usize); 6] =
+    [(1, 0, 1, 16), (3, 16, 4, 16), (2, 0, 9, 64), (4, 160, 3, 80), (1, 128, 2, 128), (70, 6, 1, 6)];
+
 pub(super) fn cases() -> Vec<Case> {
-    vec![rows(), heads()]
+    vec![rows(), heads(), rows_backward(), heads_backward()]
 }
 
 fn rows() -> Case {
     Case::new("rms_norm", "f32", 1e-12, |check| {
-        // The last has more rows than a grid is wide, and the second line of workgroups half empty.
-        for (rows, width) in [(1, 1), (3, 31), (2, 32), (70, 100), (1, 576), (5, 4099), (65_601, 4)] {
+        for (rows, width) in ROWS {
             check.shape(format!("{rows} rows of {width}"));
             let x = check.values(rows * width);
             let gain = check.values(width);
@@ -31,9 +38,7 @@ fn rows() -> Case {
 
 fn heads() -> Case {
     Case::new("head_norm", "f32", 1e-12, |check| {
-        for (rows, before, heads, head_dim) in
-            [(1, 0, 1, 16), (3, 16, 4, 16), (2, 0, 9, 64), (4, 160, 3, 80), (1, 128, 2, 128), (70, 6, 1, 6)]
-        {
+        for (rows, before, heads, head_dim) in HEADS {
             check.shape(format!("{rows} rows of {heads} heads of {head_dim} after {before} columns"));
             // Columns on both sides of the heads stay as they are.
             let width = before + heads * head_dim + 5;
@@ -49,6 +54,66 @@ fn heads() -> Case {
                 part.copy_from_slice(&normed);
             }
             check.compare("x", &x_device, &expected)?;
+        }
+        Ok(())
+    })
+}
+
+fn rows_backward() -> Case {
+    // Wider than the norm's own: in a row of one, the two terms cancel but for eps.
+    Case::new("rms_norm_backward", "f32", 1e-11, |check| {
+        for (rows, width) in ROWS {
+            for store in [Store::Overwrite, Store::Add] {
+                check.shape(format!("{rows} rows of {width}, {store:?}"));
+                let x = check.values(rows * width);
+                let gain = check.values(width);
+                let d_y = check.values(rows * width);
+                let x_device = check.activation(width, &x)?;
+                let d_y_device = check.activation(width, &d_y)?;
+                let mut padded = gain.clone();
+                padded.resize(x_device.stride, 0.0);
+                let gain_device = check.device().upload("conformance", &padded)?;
+                let mut expected = reference::rms_norm_backward(&x, &gain, EPS, &d_y);
+                let d_x = if store == Store::Add {
+                    let before = check.values(rows * width);
+                    expected.iter_mut().zip(&before).for_each(|(sum, before)| *sum += before);
+                    check.activation(width, &before)?
+                } else {
+                    check.output(rows, width)?
+                };
+                check.run(|rec| {
+                    rms_norm_backward(rec, &x_device, &gain_device, EPS, &d_y_device, &d_x, rows, store)
+                })?;
+                check.compare("d_x", &d_x, &expected)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn heads_backward() -> Case {
+    Case::new("head_norm_backward", "f32", 1e-12, |check| {
+        for (rows, before, heads, head_dim) in HEADS {
+            check.shape(format!("{rows} rows of {heads} heads of {head_dim} after {before} columns"));
+            // Columns on both sides of the heads stay as they are.
+            let width = before + heads * head_dim + 5;
+            let x = check.values(rows * width);
+            let gain = check.values(head_dim);
+            let d = check.values(rows * width);
+            let x_device = check.activation(width, &x)?;
+            let gain_device = check.device().upload("conformance", &gain)?;
+            let d_device = check.activation(width, &d)?;
+            check.run(|rec| {
+                head_norm_backward(rec, &x_device, &gain_device, EPS, before, heads, &d_device, rows)
+            })?;
+            let mut expected = d.clone();
+            for (d, x) in expected.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                let heads = before..before + heads * head_dim;
+                let before_norm =
+                    reference::head_norm_backward(&x[heads.clone()], &gain, EPS, &d[heads.clone()]);
+                d[heads].copy_from_slice(&before_norm);
+            }
+            check.compare("d", &d_device, &expected)?;
         }
         Ok(())
     })

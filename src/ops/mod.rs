@@ -10,6 +10,7 @@ mod embed;
 mod error;
 mod linear;
 mod rms_norm;
+mod rms_norm_backward;
 mod rope;
 mod sample;
 mod swiglu;
@@ -23,6 +24,7 @@ pub use embed::embed;
 pub use error::ShapeError;
 pub use linear::{Store, linear};
 pub use rms_norm::{head_norm, rms_norm};
+pub use rms_norm_backward::{head_norm_backward, rms_norm_backward};
 pub use rope::{RopeTable, rope};
 pub use sample::{SampleRow, sample};
 pub use swiglu::swiglu;
@@ -36,6 +38,8 @@ pub const KERNELS: &[&KernelSpec] = &[
     &embed::EMBED,
     &rms_norm::RMS_NORM,
     &rms_norm::HEAD_NORM,
+    &rms_norm_backward::RMS_NORM_BACKWARD,
+    &rms_norm_backward::HEAD_NORM_BACKWARD,
     &linear::MATMUL_LANE8,
     &linear::MATMUL_TILED,
     &linear::MATVEC_TILED,

@@ -6,6 +6,8 @@
 //! bug and panic.
 
 pub mod attention;
+#[cfg(test)]
+mod differences;
 pub mod embed;
 pub mod linear;
 pub mod model;
@@ -19,7 +21,7 @@ pub mod token_stats;
 pub use attention::{AttentionShape, attention};
 pub use embed::embed;
 pub use linear::linear;
-pub use rms_norm::{head_norm, rms_norm};
+pub use rms_norm::{head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 pub use rope::rope;
 pub use swiglu::swiglu;
 pub use token_stats::{TokenStats, token_stats};

@@ -77,6 +77,8 @@ ops! {
     embed: "embed/embed";
     rms_norm: "norm/rms_norm";
     head_norm: "norm/head_norm";
+    rms_norm_backward: "norm/rms_norm_backward";
+    head_norm_backward: "norm/head_norm_backward";
     linear: "linear/matmul_lane8", "linear/matmul_tiled", "linear/matvec_tiled";
     rope: "rope/rope";
     attention: "attention/attention_lane8", "attention/attention_tiled";
