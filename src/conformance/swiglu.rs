@@ -1,26 +1,57 @@
-//! `swiglu`.
+//! `swiglu` and its gradients.
 
 use super::Case;
-use crate::ops::swiglu;
+use super::check::Check;
+use crate::ops::{swiglu, swiglu_backward};
 use crate::reference;
 
+/// Rows and widths: multiples of 4 and others.
+const SHAPES: [(usize, usize); 6] = [(1, 1), (2, 33), (3, 64), (70, 100), (2, 30), (1, 1536)];
+
 pub(super) fn cases() -> Vec<Case> {
-    vec![Case::new("swiglu", "f32", 1e-11, |check| {
-        for (rows, width) in [(1, 1), (2, 33), (3, 64), (70, 100), (1, 1536)] {
+    vec![forward(), backward()]
+}
+
+/// Gates from -20 to 20, which reach both flat ends of the sigmoid.
+fn gates(check: &mut Check<'_>, len: usize) -> Vec<f32> {
+    check.values(len).iter().map(|v| 20.0 * v).collect()
+}
+
+/// `[a | b]`, row by row.
+fn joined(a: &[f32], b: &[f32], width: usize) -> Vec<f32> {
+    let rows = a.chunks_exact(width).zip(b.chunks_exact(width));
+    rows.flat_map(|(a, b)| a.iter().chain(b).copied()).collect()
+}
+
+fn forward() -> Case {
+    Case::new("swiglu", "f32", 1e-11, |check| {
+        for (rows, width) in SHAPES {
             check.shape(format!("{rows} rows of {width}"));
-            // Gates from -20 to 20 reach both flat ends of the sigmoid.
-            let gate: Vec<f32> = check.values(rows * width).iter().map(|v| 20.0 * v).collect();
+            let gate = gates(check, rows * width);
             let up = check.values(rows * width);
-            let joined: Vec<f32> = gate
-                .chunks_exact(width)
-                .zip(up.chunks_exact(width))
-                .flat_map(|(gate, up)| gate.iter().chain(up).copied())
-                .collect();
-            let gate_up = check.activation(2 * width, &joined)?;
+            let gate_up = check.activation(2 * width, &joined(&gate, &up, width))?;
             let y = check.output(rows, width)?;
             check.run(|rec| swiglu(rec, &gate_up, &y, rows))?;
             check.compare("y", &y, &reference::swiglu(&gate, &up))?;
         }
         Ok(())
-    })]
+    })
+}
+
+fn backward() -> Case {
+    Case::new("swiglu_backward", "f32", 1e-11, |check| {
+        for (rows, width) in SHAPES {
+            check.shape(format!("{rows} rows of {width}"));
+            let gate = gates(check, rows * width);
+            let up = check.values(rows * width);
+            let d_y = check.values(rows * width);
+            let gate_up = check.activation(2 * width, &joined(&gate, &up, width))?;
+            let d_gated = check.activation(width, &d_y)?;
+            let d_gate_up = check.output(rows, 2 * width)?;
+            check.run(|rec| swiglu_backward(rec, &gate_up, &d_gated, &d_gate_up, rows))?;
+            let (d_gate, d_up) = reference::swiglu_backward(&gate, &up, &d_y);
+            check.compare("d_gate_up", &d_gate_up, &joined(&d_gate, &d_up, width))?;
+        }
+        Ok(())
+    })
 }

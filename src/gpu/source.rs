@@ -23,6 +23,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "linear/matvec_tiled",
     "linear/product",
     "mlp/swiglu",
+    "mlp/swiglu_backward",
     "norm/head_norm",
     "norm/head_norm_backward",
     "norm/rms_norm",

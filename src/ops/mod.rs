@@ -14,6 +14,7 @@ mod rms_norm_backward;
 mod rope;
 mod sample;
 mod swiglu;
+mod swiglu_backward;
 mod token_stats;
 mod weight;
 
@@ -28,6 +29,7 @@ pub use rms_norm_backward::{head_norm_backward, rms_norm_backward};
 pub use rope::{RopeTable, rope};
 pub use sample::{SampleRow, sample};
 pub use swiglu::swiglu;
+pub use swiglu_backward::swiglu_backward;
 pub use token_stats::{TokenStat, token_stats};
 pub use weight::{LinearPart, Weight};
 
@@ -47,6 +49,7 @@ pub const KERNELS: &[&KernelSpec] = &[
     &attention::ATTENTION_LANE8,
     &attention::ATTENTION_TILED,
     &swiglu::SWIGLU,
+    &swiglu_backward::SWIGLU_BACKWARD,
     &token_stats::TOKEN_STATS,
     &sample::SAMPLE,
     &advance::ADVANCE,

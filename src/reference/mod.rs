@@ -23,5 +23,5 @@ pub use embed::embed;
 pub use linear::linear;
 pub use rms_norm::{head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 pub use rope::rope;
-pub use swiglu::swiglu;
+pub use swiglu::{swiglu, swiglu_backward};
 pub use token_stats::{TokenStats, token_stats};

@@ -83,6 +83,7 @@ ops! {
     rope: "rope/rope";
     attention: "attention/attention_lane8", "attention/attention_tiled";
     swiglu: "mlp/swiglu";
+    swiglu_backward: "mlp/swiglu_backward";
     token_stats: "stats/token_stats";
     sample: "sample/sample";
     advance: "sample/advance";

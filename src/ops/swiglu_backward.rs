@@ -1,0 +1,76 @@
+//! Gradients of the gated activation.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::activation::Activation;
+use super::error::{ShapeError, holds, same};
+use crate::gpu::{Access, KernelSpec, Recording, Specialization};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    rows: u32,
+    width: u32,
+    x_stride: u32,
+    d_y_stride: u32,
+    d_x_stride: u32,
+    pad: [u32; 3],
+}
+
+/// `mlp/swiglu_backward`.
+pub(super) const SWIGLU_BACKWARD: KernelSpec = KernelSpec {
+    name: "mlp/swiglu_backward",
+    params_bytes: size_of::<Params>(),
+    bindings: &[Access::Read, Access::Read, Access::Write],
+    variants: || [false, true].map(variant).to_vec(),
+};
+
+const LANES: u32 = 64;
+
+fn variant(split: bool) -> Specialization {
+    Specialization::new(&[], &[("WG", LANES), ("SPLIT", u32::from(split))])
+}
+
+/// Records the gradients of [`swiglu`](super::swiglu) with respect to `[gate | up]` for the first `rows`
+/// rows.
+///
+/// | argument | shape | access |
+/// |---|---|---|
+/// | `gate_up` | `(rows, 2 width)`, the input of the forward op | read |
+/// | `d_gated` | `(rows, width)`, the gradient of its output | read |
+/// | `d_gate_up` | `(rows, 2 width)` | written |
+///
+/// Kernel: `shaders/mlp/swiglu_backward.wgsl`. Oracle: `reference::swiglu_backward`.
+///
+/// # Errors
+///
+/// [`ShapeError::Mismatch`] if widths or rows disagree.
+pub fn swiglu_backward(
+    rec: &mut Recording,
+    gate_up: &Activation,
+    d_gated: &Activation,
+    d_gate_up: &Activation,
+    rows: usize,
+) -> Result<(), ShapeError> {
+    let width = d_gated.width;
+    same("swiglu_backward", "width of gate and up", gate_up.width, 2 * width)?;
+    same("swiglu_backward", "width of their gradient", d_gate_up.width, 2 * width)?;
+    holds("swiglu_backward", "rows of gate and up", gate_up.rows, rows)?;
+    holds("swiglu_backward", "rows of d_gated", d_gated.rows, rows)?;
+    holds("swiglu_backward", "rows of d_gate_up", d_gate_up.rows, rows)?;
+    let split = !width.is_multiple_of(4);
+    let pipeline = rec.device().pipeline(&SWIGLU_BACKWARD, &variant(split))?;
+    let params = Params {
+        rows: rows as u32,
+        width: width as u32,
+        x_stride: gate_up.stride_quads(),
+        d_y_stride: d_gated.stride_quads(),
+        d_x_stride: d_gate_up.stride_quads(),
+        pad: [0; 3],
+    };
+    let bindings = [gate_up.buffer.binding(), d_gated.buffer.binding(), d_gate_up.buffer.binding()];
+    let quads = if split { (2 * width).div_ceil(4) } else { width / 4 };
+    let grid = [quads.div_ceil(LANES as usize) as u32, rows as u32, 1];
+    rec.dispatch(&pipeline, &params, &bindings, grid, 16 * (rows * width) as u64)?;
+    Ok(())
+}
