@@ -24,6 +24,7 @@ mod embed;
 mod linear;
 mod norm;
 mod rope;
+mod rows;
 mod sample;
 mod swiglu;
 mod token_stats;
@@ -75,6 +76,7 @@ pub fn cases() -> Vec<Case> {
         rope::cases(),
         attention::cases(),
         swiglu::cases(),
+        rows::cases(),
         token_stats::cases(),
         sample::cases(),
         advance::cases(),

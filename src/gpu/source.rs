@@ -31,6 +31,8 @@ const SHADERS: &[(&str, &str)] = shaders![
     "reduce/subgroup",
     "reduce/workgroup",
     "rope/rope",
+    "rows/gather",
+    "rows/scatter",
     "sample/advance",
     "sample/sample",
     "stats/token_stats",

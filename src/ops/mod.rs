@@ -12,6 +12,7 @@ mod linear;
 mod rms_norm;
 mod rms_norm_backward;
 mod rope;
+mod rows;
 mod sample;
 mod swiglu;
 mod swiglu_backward;
@@ -27,6 +28,7 @@ pub use linear::{Store, linear};
 pub use rms_norm::{head_norm, rms_norm};
 pub use rms_norm_backward::{head_norm_backward, rms_norm_backward};
 pub use rope::{RopeTable, rope};
+pub use rows::{gather_rows, scatter_rows};
 pub use sample::{SampleRow, sample};
 pub use swiglu::swiglu;
 pub use swiglu_backward::swiglu_backward;
@@ -50,6 +52,8 @@ pub const KERNELS: &[&KernelSpec] = &[
     &attention::ATTENTION_TILED,
     &swiglu::SWIGLU,
     &swiglu_backward::SWIGLU_BACKWARD,
+    &rows::GATHER,
+    &rows::SCATTER,
     &token_stats::TOKEN_STATS,
     &sample::SAMPLE,
     &advance::ADVANCE,

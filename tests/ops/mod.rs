@@ -84,6 +84,8 @@ ops! {
     attention: "attention/attention_lane8", "attention/attention_tiled";
     swiglu: "mlp/swiglu";
     swiglu_backward: "mlp/swiglu_backward";
+    gather_rows: "rows/gather";
+    scatter_rows: "rows/scatter";
     token_stats: "stats/token_stats";
     sample: "sample/sample";
     advance: "sample/advance";
