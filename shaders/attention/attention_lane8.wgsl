@@ -7,8 +7,8 @@
 // probabilities passed by shuffle.
 //
 // Shapes    tiles (n): first row and number of rows of one sequence, at consecutive positions;
-//           rows_at (rows): slot, position; q (rows, heads, 8 BLOCKS vec4); caches as rope/rope wrote
-//           them; out (rows, out_stride)
+//           rows_at (rows): base and position, a row's key is key base + position of the cache;
+//           q (rows, heads, 8 BLOCKS vec4); caches as rope/rope wrote them; out (rows, out_stride)
 // Types     q, out, sums f32; the cache as the `kv_read` slot decodes it
 // Grid      (n tiles * v_tiles, kv_heads), v_tiles = ceil(largest tile * GROUP / MT)
 // Requires  subgroups of 8 lanes or more
@@ -23,7 +23,7 @@ struct Params {
     v_tiles: u32,
     heads: u32,
     kv_heads: u32,
-    context: u32,
+    positions: u32,
     window: u32,
     out_stride: u32,
     scale: f32,
@@ -48,7 +48,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         return;
     }
     let kv_head = workgroup.y;
-    let slot = rows_at[tile.x].x;
+    let base = rows_at[tile.x].x;
     let first_position = rows_at[tile.x].y;
 
     var position: array<u32, MT>;
@@ -73,8 +73,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         var k_at: array<u32, KT>;
         //# unroll
         for (var t = 0u; t < KT; t++) {
-            let key = min(key0 + 8u * t + lane, params.context - 1u);
-            k_at[t] = cached(slot, key, kv_head);
+            let key = min(key0 + 8u * t + lane, params.positions - 1u - base);
+            k_at[t] = cached(base, key, kv_head);
         }
         for (var block = 0u; block < BLOCKS; block++) {
             var qb: array<vec4f, MT>;
@@ -140,7 +140,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let reach = min(8u, last_key + 1u - min(last_key + 1u, key0 + 8u * t));
             for (var l = 0u; l < reach; l++) {
                 let key = key0 + 8u * t + l;
-                let v_at = cached(slot, key, kv_head);
+                let v_at = cached(base, key, kv_head);
                 var v: array<Chunk, OWN>;
                 //# unroll
                 for (var i = 0u; i < OWN; i++) {

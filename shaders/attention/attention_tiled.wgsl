@@ -21,7 +21,7 @@ struct Params {
     v_tiles: u32,
     heads: u32,
     kv_heads: u32,
-    context: u32,
+    positions: u32,
     window: u32,
     out_stride: u32,
     scale: f32,
@@ -79,7 +79,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let n_virtual = tile.y * GROUP;
     // A workgroup beyond the tile's last row redoes that row and stores nothing: barriers stay uniform.
     let kv_head = workgroup.y;
-    let slot = rows_at[tile.x].x;
+    let base = rows_at[tile.x].x;
     let first_position = rows_at[tile.x].y;
 
     var position: array<u32, MT>;
@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     for (var key0 = first_key; key0 <= last_key; key0 += 64u) {
         let key = key0 + lane;
-        let k_at = cached(slot, min(key, params.context - 1u), kv_head);
+        let k_at = cached(base, min(key, params.positions - 1u - base), kv_head);
         var score: array<f32, MT>;
         for (var c = 0u; c < CHUNKS; c++) {
             let k = k_read(k_at + c);
@@ -130,7 +130,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if my_split < SPLIT {
             let reach = min(64u, last_key + 1u - key0);
             for (var l = my_split; l < reach; l += SPLIT) {
-                let v = v_read(cached(slot, key0 + l, kv_head) + my_chunk);
+                let v = v_read(cached(base, key0 + l, kv_head) + my_chunk);
                 for (var m = 0u; m < MT; m++) {
                     let p = scores[m * 64u + l];
                     o_lo[m] += p * v.lo;

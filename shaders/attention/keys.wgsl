@@ -8,9 +8,9 @@ const BLOCKS: u32 = (HEAD_DIM + 31u) / 32u;
 // What stands for the score of a key that a row does not see; below every score.
 const NEVER: f32 = -1e30;
 
-// First chunk of one head's key or value at a position.
-fn cached(slot: u32, position: u32, kv_head: u32) -> u32 {
-    return ((slot * params.context + position) * params.kv_heads + kv_head) * CHUNKS;
+// First chunk of one head's key or value at a position of the sequence that begins at `base`.
+fn cached(base: u32, position: u32, kv_head: u32) -> u32 {
+    return ((base + position) * params.kv_heads + kv_head) * CHUNKS;
 }
 
 // Whether a row at `position` sees `key`.

@@ -2,9 +2,10 @@
 // Face's models), lays q out for attention and appends k and v to the cache.
 //
 // Shapes    qkv (rows, qkv_stride): heads of q, then kv_heads of k, then kv_heads of v, HEAD_DIM each;
-//           rows_at (rows): slot and position of each row; table (context, HEAD_DIM / 2): (cos, sin);
+//           rows_at (rows): base and position, a row's key becomes key base + position of the cache;
+//           table (longest, HEAD_DIM / 2): (cos, sin) of the positions of the longest sequence;
 //           q (rows, heads, 32 ceil(HEAD_DIM / 32)), zero beyond HEAD_DIM;
-//           k_cache, v_cache (slots, context, kv_heads, ceil(HEAD_DIM / 8) chunks)
+//           k_cache, v_cache (positions, kv_heads, ceil(HEAD_DIM / 8) chunks)
 // Types     qkv, table, q f32; the caches as the `kv_write` slot stores them
 // Grid      one lane per chunk of 8 dimensions of a head, (ceil(heads' chunks / WG), rows)
 // Error     |q - reference| <= 3 2^-24 (|a| + |b|), then the cache's rounding
@@ -17,16 +18,12 @@ struct Params {
     heads: u32,
     kv_heads: u32,
     qkv_stride: u32,
-    context: u32,
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<f32>;                    // (rows, qkv_stride)
-@group(0) @binding(2) var<storage, read> rows_at: array<vec2<u32>>;          // (rows): slot, position
-@group(0) @binding(3) var<storage, read> table: array<vec2f>;                // (context, HEAD_DIM / 2)
+@group(0) @binding(2) var<storage, read> rows_at: array<vec2<u32>>;          // (rows): base, position
+@group(0) @binding(3) var<storage, read> table: array<vec2f>;                // (longest, HEAD_DIM / 2)
 @group(0) @binding(4) var<storage, read_write> q: array<vec4f>;              // (rows, heads, 8 BLOCKS)
 @group(0) @binding(5) var<storage, read_write> k_cache: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> v_cache: array<vec4<u32>>;
@@ -59,7 +56,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if unit >= q_units + 2u * kv_units {
         return;
     }
-    let slot = rows_at[row].x;
+    let base = rows_at[row].x;
     let position = rows_at[row].y;
     let row_first = row * params.qkv_stride;
     if unit < q_units {
@@ -79,7 +76,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let kv_unit = (unit - q_units) % kv_units;
     let head = kv_unit / CHUNKS;
     let d = (kv_unit % CHUNKS) * 8u;
-    let chunk = (slot * params.context + position) * kv_units + kv_unit;
+    let chunk = (base + position) * kv_units + kv_unit;
     let k_first = row_first + (params.heads + head) * HEAD_DIM;
     if unit - q_units < kv_units {
         k_write(

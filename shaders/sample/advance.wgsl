@@ -1,6 +1,6 @@
 // sample/advance: feeds the drawn tokens to the next step and keeps them for the host.
 //
-// Shapes    tokens (rows), logprobs (rows); ids (rows); rows_at (rows): slot, position;
+// Shapes    tokens (rows), logprobs (rows); ids (rows); rows_at (rows): base, position;
 //           drawn (steps, rows): token, bits of its two log-probabilities, 0
 // Grid      one lane per row
 // Error     exact

@@ -26,7 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
             if check.read_guarded("ids", &ids)? != tokens {
                 check.fault("ids are not the tokens".to_owned());
             }
-            let moved: Vec<[u32; 2]> = places.iter().map(|&[slot, position]| [slot, position + 1]).collect();
+            let moved: Vec<[u32; 2]> = places.iter().map(|&[base, position]| [base, position + 1]).collect();
             if check.read_guarded("rows_at", &rows_at)? != moved {
                 check.fault("positions did not advance by one".to_owned());
             }

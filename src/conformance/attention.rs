@@ -1,4 +1,5 @@
-//! `attention`: every head width, grouping and cache format, decode and ragged prefill, windows.
+//! `attention`: every head width, grouping and cache format, decode, ragged prefill and sequences that
+//! are packed without padding, windows.
 
 use super::Case;
 use super::check::{Check, GUARD};
@@ -11,16 +12,20 @@ pub(super) fn cases() -> Vec<Case> {
     HEAD_DIMS.iter().flat_map(|&head_dim| formats.map(|kv| case(kv, head_dim))).collect()
 }
 
-/// Rows of one slot, at consecutive positions.
+/// Positions of a slot.
+const CONTEXT: usize = 100;
+
+/// Rows of one sequence, at consecutive positions.
 #[derive(Clone, Copy, Debug)]
 struct Run {
-    slot: usize,
+    /// Cache position of the sequence's first token.
+    base: usize,
     first: usize,
     rows: usize,
 }
 
 const fn run(slot: usize, first: usize, rows: usize) -> Run {
-    Run { slot, first, rows }
+    Run { base: slot * CONTEXT, first, rows }
 }
 
 fn case(kv: KvFormat, head_dim: usize) -> Case {
@@ -30,6 +35,8 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
         let decode = [run(2, 0, 1), run(0, 31, 1), run(1, 32, 1), run(3, 97, 1)];
         // Whole and partial tiles of 16 rows, from the start and behind a shared prefix.
         let prefill = [run(1, 0, 17), run(3, 30, 5), run(0, 63, 1), run(2, 50, 20)];
+        // Whole sequences, one after another: the last key of each is followed by another's first.
+        let packed = [(0, 17), (17, 1), (18, 40), (58, 33)].map(|(base, rows)| Run { base, first: 0, rows });
         for (heads, kv_heads, window) in [
             (1, 1, None),
             (2, 2, Some(33)),
@@ -39,8 +46,12 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
             (8, 1, None),
             (4, 1, Some(1)),
         ] {
-            let shape = AttentionShape { heads, kv_heads, head_dim, slots: 4, context: 100, window, kv };
-            for (name, runs) in [("decode", decode), ("prefill", prefill)] {
+            let slotted =
+                AttentionShape { heads, kv_heads, head_dim, slots: 4, context: CONTEXT, window, kv };
+            let rowwise = AttentionShape { slots: 91, context: 1, ..slotted };
+            for (name, shape, runs) in
+                [("decode", slotted, decode), ("prefill", slotted, prefill), ("packed", rowwise, packed)]
+            {
                 check.shape(format!("{name}, {heads} heads, {kv_heads} kv heads, window {window:?}"));
                 one_shape(check, &shape, &runs, name == "decode")?;
             }
@@ -60,7 +71,7 @@ fn one_shape(
     let row_values = shape.kv_heads * head_dim;
     let step = shape.position_words();
     let padded_dim = head_dim.next_multiple_of(8);
-    // What no row may see is NaN: other slots, and positions after a sequence's end.
+    // What no row may see is NaN: other slots, and positions after the end of a slot's sequence.
     let mut k_words = vec![GUARD; shape.cache_len()];
     let mut v_words = k_words.clone();
     let (mut q_padded, mut expected, mut rows_at) = (Vec::new(), Vec::new(), Vec::new());
@@ -71,7 +82,7 @@ fn one_shape(
         let mut cached = Vec::new();
         for words in [&mut k_words, &mut v_words] {
             let packed = pack(shape, &check.values(end * row_values));
-            let at = run.slot * shape.context * step;
+            let at = run.base * step;
             words[at..at + packed.len()].copy_from_slice(&packed);
             let rounded = unpack(shape.kv, &packed);
             let heads = rounded.chunks_exact(padded_dim).flat_map(|head| &head[..head_dim]);
@@ -85,7 +96,7 @@ fn one_shape(
             window: shape.window,
         };
         expected.extend(reference::attention(like, &q, &positions, &cached[0], &cached[1]));
-        rows_at.extend(positions.iter().map(|&p| [run.slot as u32, p]));
+        rows_at.extend(positions.iter().map(|&p| [run.base as u32, p]));
         for head in q.chunks_exact(head_dim) {
             q_padded.extend_from_slice(head);
             q_padded.resize(q_padded.len().next_multiple_of(32), 0.0);
@@ -102,7 +113,7 @@ fn one_shape(
     let v = device.upload("conformance", &v_words)?;
     let out = check.output(rows, width)?;
     check.run(|rec| {
-        attention(rec, shape, &tiles_device, tiles.len(), tile_rows, &rows_at, &q, &k, &v, &out, 100)
+        attention(rec, shape, &tiles_device, tiles.len(), tile_rows, &rows_at, &q, &k, &v, &out, CONTEXT)
     })?;
     check.compare("out", &out, &expected)?;
     Ok(())

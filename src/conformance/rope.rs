@@ -43,16 +43,21 @@ pub(super) fn unpack(kv: KvFormat, words: &[u32]) -> Vec<f32> {
     }
 }
 
+/// Positions of the longest sequence.
+const LONGEST: usize = 40;
+
 fn case(kv: KvFormat, head_dim: usize) -> Case {
     // Half floats round to 2^-11; the mean square of that, with room for a carried last bit.
     let bound = if kv == KvFormat::F16 { 3e-7 } else { 1e-12 };
     Case::new("rope", format!("{} head_dim {head_dim}", kv.name()), bound, move |check| {
-        for (heads, kv_heads, places) in [
-            (1, 1, vec![(0, 0)]),
-            (3, 1, vec![(1, 5), (1, 6), (1, 7)]),
-            (8, 2, vec![(2, 39), (0, 0), (1, 17)]),
+        // Slots of 40 positions, and sequences packed one after another.
+        for (heads, kv_heads, slots, context, places) in [
+            (1, 1, 3, LONGEST, vec![(0, 0)]),
+            (3, 1, 3, LONGEST, vec![(1, 5), (1, 6), (1, 7)]),
+            (8, 2, 3, LONGEST, vec![(2, 39), (0, 0), (1, 17)]),
+            (2, 1, 7, 1, vec![(0, 0), (0, 1), (0, 2), (3, 0), (4, 0), (4, 1)]),
         ] {
-            let shape = AttentionShape { heads, kv_heads, head_dim, slots: 3, context: 40, window: None, kv };
+            let shape = AttentionShape { heads, kv_heads, head_dim, slots, context, window: None, kv };
             check.shape(format!("{heads} heads, {kv_heads} kv heads, {} rows", places.len()));
             one_shape(check, &shape, &places)?;
         }
@@ -67,11 +72,12 @@ fn one_shape(
 ) -> Result<(), crate::ops::ShapeError> {
     let (device, rows, head_dim) = (check.device(), places.len(), shape.head_dim);
     let frequencies = reference::rope::inverse_frequencies(head_dim, 10_000.0);
-    let table = RopeTable::new(device, &frequencies, shape.context)?;
+    let table = RopeTable::new(device, &frequencies, LONGEST)?;
     let width = (shape.heads + 2 * shape.kv_heads) * head_dim;
     let qkv = check.values(rows * width);
     let qkv_device = check.activation(width, &qkv)?;
-    let rows_at: Vec<[u32; 2]> = places.iter().map(|&(slot, position)| [slot, position]).collect();
+    let place = |&(slot, position): &(u32, u32)| [slot * shape.context as u32, position];
+    let rows_at: Vec<[u32; 2]> = places.iter().map(place).collect();
     let rows_at = device.upload("conformance", &rows_at)?;
     let q = check.output(rows, shape.q_width())?;
     let empty = vec![GUARD; shape.cache_len()];

@@ -7,6 +7,8 @@ use crate::tokenizer::TokenId;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment<'a> {
     pub slot: usize,
+    /// Cache position of the sequence's first token.
+    pub base: u32,
     pub start: usize,
     pub tokens: &'a [TokenId],
 }
@@ -77,7 +79,7 @@ pub(super) fn pack(segments: &[Segment<'_>], rows: usize, ends: usize) -> Vec<Pa
             pass.ids.extend_from_slice(&segment.tokens[done..done + taken]);
             let positions = segment.start + done..segment.start + done + taken;
             pass.reach = pass.reach.max(positions.end);
-            pass.rows_at.extend(positions.map(|position| [segment.slot as u32, position as u32]));
+            pass.rows_at.extend(positions.map(|position| [segment.base, position as u32]));
             lengths.push(taken);
             done += taken;
             if done == segment.tokens.len() {
@@ -97,17 +99,17 @@ mod tests {
     fn packs_unequal_sequences_without_padding() {
         let tokens: Vec<TokenId> = (0..50).collect();
         let segments = [
-            Segment { slot: 0, start: 3, tokens: &tokens[..5] },
-            Segment { slot: 1, start: 0, tokens: &tokens[..20] },
-            Segment { slot: 2, start: 7, tokens: &tokens[..2] },
+            Segment { slot: 0, base: 0, start: 3, tokens: &tokens[..5] },
+            Segment { slot: 1, base: 40, start: 0, tokens: &tokens[..20] },
+            Segment { slot: 2, base: 80, start: 7, tokens: &tokens[..2] },
         ];
         let passes = pack(&segments, 16, 4);
         assert_eq!(passes.len(), 2);
         assert_eq!(passes.iter().map(|pass| pass.ids.len()).collect::<Vec<_>>(), [16, 11]);
         assert_eq!(passes[0].ends, [(0, 4)]);
         assert_eq!(passes[1].ends, [(1, 8), (2, 10)]);
-        assert_eq!(passes[0].rows_at[5], [1, 0]);
-        assert_eq!(passes[1].rows_at[0], [1, 11]);
+        assert_eq!(passes[0].rows_at[5], [40, 0]);
+        assert_eq!(passes[1].rows_at[0], [40, 11]);
         assert_eq!(passes[1].reach, 20);
         let covered: usize = passes[1].tiles.iter().map(|tile| tile.rows as usize).sum();
         assert_eq!(covered, 11);
@@ -116,7 +118,8 @@ mod tests {
     #[test]
     fn ends_no_more_sequences_in_a_pass_than_have_logits() {
         let tokens: Vec<TokenId> = vec![1, 2];
-        let segments: Vec<_> = (0..5).map(|slot| Segment { slot, start: 0, tokens: &tokens }).collect();
+        let segments: Vec<_> =
+            (0..5).map(|slot| Segment { slot, base: 0, start: 0, tokens: &tokens }).collect();
         let passes = pack(&segments, 100, 2);
         assert_eq!(passes.iter().map(|pass| pass.ends.len()).collect::<Vec<_>>(), [2, 2, 1]);
     }

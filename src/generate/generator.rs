@@ -267,7 +267,8 @@ impl Generator {
                 .iter()
                 .map(|&index| {
                     let Admission { request, slot, reused, .. } = admissions[index];
-                    Segment { slot, start: reused, tokens: &prompts[request][reused..] }
+                    let base = self.cache.base(slot);
+                    Segment { slot, base, start: reused, tokens: &prompts[request][reused..] }
                 })
                 .collect();
             for pass in pack(&segments, self.rows, self.logit_rows) {
@@ -333,8 +334,9 @@ impl Generator {
         let device = self.model.device().clone();
         let rows = running.len();
         let ids: Vec<u32> = running.iter().map(Sequence::last_token).collect();
-        let rows_at: Vec<[u32; 2]> =
-            running.iter().map(|sequence| [sequence.slot as u32, sequence.position() as u32 - 1]).collect();
+        let place =
+            |sequence: &Sequence<'_>| [self.cache.base(sequence.slot), sequence.position() as u32 - 1];
+        let rows_at: Vec<[u32; 2]> = running.iter().map(place).collect();
         device.write(&self.work.ids, 0, &ids)?;
         device.write(&self.work.rows_at, 0, &rows_at)?;
         device.write(&self.work.tiles, 0, &QueryTile::cut(&vec![1; rows]))?;

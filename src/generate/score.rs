@@ -95,6 +95,7 @@ impl Generator {
             .enumerate()
             .map(|(slot, ids)| Segment {
                 slot,
+                base: self.cache.base(slot),
                 start: 0,
                 tokens: &ids[..ids.len() - but_last.min(ids.len())],
             })

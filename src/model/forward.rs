@@ -10,7 +10,7 @@ use crate::ops::{self, Activation, QueryTile, RopeTable, ShapeError, Store};
 pub(crate) struct Workspace {
     /// Token ids, `(rows)`.
     pub ids: Buffer<u32>,
-    /// Slot and position of each row, `(rows)`.
+    /// Where in the cache each row's sequence begins, and the row's position in it, `(rows)`.
     pub rows_at: Buffer<[u32; 2]>,
     /// Runs of rows of one sequence.
     pub tiles: Buffer<QueryTile>,
@@ -52,7 +52,7 @@ impl Workspace {
         let activation = |what: &str, rows: usize, width: usize| Activation::new(device, what, rows, width);
         Ok(Workspace {
             ids: device.buffer("token ids", rows)?,
-            rows_at: device.buffer("slots and positions", rows)?,
+            rows_at: device.buffer("bases and positions", rows)?,
             tiles: device.buffer("query tiles", rows)?,
             x: activation("residual stream", rows, config.hidden)?,
             normed: activation("normed rows", rows, config.hidden)?,

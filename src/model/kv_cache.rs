@@ -50,6 +50,11 @@ impl KvCache {
         &self.shape
     }
 
+    /// Cache position of the first token of the sequence in `slot`.
+    pub(crate) fn base(&self, slot: usize) -> u32 {
+        (slot * self.shape.context) as u32
+    }
+
     /// Keys and values of a layer.
     pub(crate) fn layer(&self, index: usize) -> (&Buffer<u32>, &Buffer<u32>) {
         let (k, v) = &self.layers[index];

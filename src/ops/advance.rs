@@ -48,7 +48,7 @@ fn lanes() -> Specialization {
 /// |---|---|---|
 /// | `tokens`, `logprobs` | `(rows)` | read |
 /// | `ids` | `(rows)` | written |
-/// | `rows_at` | `(rows)`: slot and position | positions advanced |
+/// | `rows_at` | `(rows)`: base and position | positions advanced |
 /// | `drawn` | `(steps, rows)` | row `step` written |
 ///
 /// Kernel: `shaders/sample/advance.wgsl`.
@@ -70,7 +70,7 @@ pub fn advance(
     holds("advance", "number of tokens", tokens.len(), rows)?;
     holds("advance", "number of log-probabilities", logprobs.len(), rows)?;
     holds("advance", "number of ids", ids.len(), rows)?;
-    holds("advance", "rows of slots and positions", rows_at.len(), rows)?;
+    holds("advance", "rows of bases and positions", rows_at.len(), rows)?;
     holds("advance", "number of drawn tokens", drawn.len(), (step + 1) * rows)?;
     let pipeline = rec.device().pipeline(&ADVANCE, &lanes())?;
     let params = Params { rows: rows as u32, step: step as u32, pad: [0; 2] };

@@ -58,9 +58,10 @@ pub struct AttentionShape {
     pub kv_heads: usize,
     /// Dimensions of a head; even.
     pub head_dim: usize,
-    /// Sequences that the cache holds.
+    /// Slots of the cache.
     pub slots: usize,
-    /// Positions per sequence.
+    /// Positions per slot. A sequence that has a slot to itself begins at `slot * context`; sequences
+    /// packed one after another, without padding, take slots of one position each.
     pub context: usize,
     /// How many last positions a query sees, itself included; all of them without.
     pub window: Option<usize>,
@@ -84,9 +85,14 @@ impl AttentionShape {
         self.kv_heads * self.head_dim.div_ceil(8) * self.kv.chunk_words()
     }
 
+    /// Positions of the cache, all slots together.
+    pub fn positions(&self) -> usize {
+        self.slots * self.context
+    }
+
     /// Words of one layer's key cache, `(slots, context, kv_heads, chunks)`.
     pub fn cache_len(&self) -> usize {
-        self.slots * self.context * self.position_words()
+        self.positions() * self.position_words()
     }
 }
 
@@ -126,7 +132,7 @@ struct Params {
     v_tiles: u32,
     heads: u32,
     kv_heads: u32,
-    context: u32,
+    positions: u32,
     window: u32,
     out_stride: u32,
     scale: f32,
@@ -192,7 +198,7 @@ fn tiled(kv: KvFormat, head_dim: usize, group: usize, mt: u32) -> Specialization
 /// | argument | shape | access |
 /// |---|---|---|
 /// | `tiles` | `(n_tiles)`, of at most `tile_rows` rows each | read |
-/// | `rows_at` | `(rows)`: slot and position | read |
+/// | `rows_at` | `(rows)`: the cache position at which its sequence begins, and its position there | read |
 /// | `q` | as [`rope`](super::rope) wrote it | read |
 /// | `k`, `v` | [`AttentionShape::cache_len`] words each | read |
 /// | `out` | `(rows, heads * head_dim)` | the tiles' rows written |
@@ -236,7 +242,7 @@ pub fn attention(
         v_tiles: v_tiles as u32,
         heads: shape.heads as u32,
         kv_heads: shape.kv_heads as u32,
-        context: shape.context as u32,
+        positions: shape.positions() as u32,
         window: shape.window.unwrap_or(0) as u32,
         out_stride: out.stride as u32,
         scale: 1.0 / (shape.head_dim as f32).sqrt(),

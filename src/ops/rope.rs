@@ -14,8 +14,6 @@ struct Params {
     heads: u32,
     kv_heads: u32,
     qkv_stride: u32,
-    context: u32,
-    pad: [u32; 3],
 }
 
 /// `rope/rope`.
@@ -38,31 +36,36 @@ fn variant(kv: KvFormat, head_dim: usize) -> Specialization {
     Specialization::new(&[("kv_write", kv.write_fragment())], &[("WG", LANES), ("HEAD_DIM", head_dim as u32)])
 }
 
-/// Cosine and sine of every position and frequency, `(context, head_dim / 2)` pairs.
+/// Cosine and sine of every position and frequency, `(positions, head_dim / 2)` pairs.
 #[derive(Clone, Debug)]
 pub struct RopeTable {
     pub(super) buffer: Buffer<[f32; 2]>,
     head_dim: usize,
-    context: usize,
+    positions: usize,
 }
 
 impl RopeTable {
     /// The table of `inverse_frequencies` (one per pair of dimensions, in radians per position) for
-    /// positions `0..context`. Angles are rounded to f32 before their cosine, as PyTorch does.
+    /// positions `0..positions`. Angles are rounded to f32 before their cosine, as PyTorch does.
     ///
     /// # Errors
     ///
     /// [`DeviceError::Limit`] if it exceeds a binding.
-    pub fn new(device: &Device, inverse_frequencies: &[f32], context: usize) -> Result<Self, DeviceError> {
-        let angles = (0..context).flat_map(|position| {
+    pub fn new(device: &Device, inverse_frequencies: &[f32], positions: usize) -> Result<Self, DeviceError> {
+        let angles = (0..positions).flat_map(|position| {
             inverse_frequencies.iter().map(move |&frequency| f64::from(position as f32 * frequency))
         });
         let table: Vec<[f32; 2]> = angles.map(|angle| [angle.cos() as f32, angle.sin() as f32]).collect();
         Ok(RopeTable {
             buffer: device.upload("rope table", &table)?,
             head_dim: 2 * inverse_frequencies.len(),
-            context,
+            positions,
         })
+    }
+
+    /// How many positions it holds: the length of the longest sequence.
+    pub fn positions(&self) -> usize {
+        self.positions
     }
 }
 
@@ -71,15 +74,16 @@ impl RopeTable {
 /// | argument | shape | access |
 /// |---|---|---|
 /// | `qkv` | `(rows, (heads + 2 kv_heads) head_dim)` | read |
-/// | `rows_at` | `(rows)`: slot and position; the caller keeps both in range | read |
+/// | `rows_at` | `(rows)`: the cache position at which its sequence begins, and its position there | read |
 /// | `q` | `(rows, heads * head_dim rounded up to 32)` | written |
 /// | `k`, `v` | [`AttentionShape::cache_len`] words each | one position per row written |
 ///
+/// The caller keeps positions below [`RopeTable::positions`], and their keys inside the cache.
 /// Kernel: `shaders/rope/rope.wgsl`. Oracle: `reference::rope`.
 ///
 /// # Errors
 ///
-/// [`ShapeError::Mismatch`] if widths, rows or the table disagree with `shape`.
+/// [`ShapeError::Mismatch`] if widths, rows or the table's head width disagree with `shape`.
 #[expect(clippy::too_many_arguments, reason = "one argument per binding, in the kernel's order")]
 pub fn rope(
     rec: &mut Recording,
@@ -95,10 +99,9 @@ pub fn rope(
     same("rope", "width of qkv", qkv.width, (shape.heads + 2 * shape.kv_heads) * shape.head_dim)?;
     same("rope", "width of q", q.width, shape.q_width())?;
     same("rope", "head_dim of the table", table.head_dim, shape.head_dim)?;
-    holds("rope", "context of the table", table.context, shape.context)?;
     holds("rope", "rows of qkv", qkv.rows, rows)?;
     holds("rope", "rows of q", q.rows, rows)?;
-    holds("rope", "rows of slots and positions", rows_at.len(), rows)?;
+    holds("rope", "rows of bases and positions", rows_at.len(), rows)?;
     same("rope", "length of k", k.len(), shape.cache_len())?;
     same("rope", "length of v", v.len(), shape.cache_len())?;
     let pipeline = rec.device().pipeline(&ROPE, &variant(shape.kv, shape.head_dim))?;
@@ -107,8 +110,6 @@ pub fn rope(
         heads: shape.heads as u32,
         kv_heads: shape.kv_heads as u32,
         qkv_stride: qkv.stride as u32,
-        context: shape.context as u32,
-        pad: [0; 3],
     };
     let units = q.width / 8 + 2 * shape.kv_heads * shape.head_dim.div_ceil(8);
     let bindings = [
