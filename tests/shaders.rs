@@ -315,6 +315,7 @@ fn composed_modules_look_as_before() {
     let chosen = [
         ("linear/matvec_tiled", "weight/q4_k reduce/workgroup MT=1", "matvec_tiled_q4_k"),
         ("linear/matmul_lane8", "weight/q4_1 MT=1 TN=2", "matmul_lane8_q4_1"),
+        ("linear/matmul_transposed_tiled", "weight/q6_k", "matmul_transposed_tiled_q6_k"),
         ("rope/rope", "kv/write_f16 WG=32 HEAD_DIM=64", "rope_f16_64"),
         ("sample/sample", "", "sample"),
     ];

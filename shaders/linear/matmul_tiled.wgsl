@@ -9,7 +9,7 @@
 // Memory    16 KiB of workgroup memory, all that a phone promises
 // Requires  neither subgroups nor f16; x zero beyond its width up to 32 blocks
 // Error     |y - reference| <= (32 blocks) 2^-24 sum |w x|
-// Gradient  dx from linear/matmul_transposed; W is frozen
+// Gradient  d_x from linear/matmul_transposed_tiled; W is frozen
 //
 //# use linear/product
 //# slot weight

@@ -7,7 +7,7 @@
 // Memory    in the `reduce` slot
 // Requires  x zero beyond its width up to 32 blocks
 // Error     |y - reference| <= (32 blocks / GROUP_LANES + log2(GROUP_LANES)) 2^-24 sum |w x|
-// Gradient  dx from linear/matmul_transposed; W is frozen
+// Gradient  d_x from linear/matmul_transposed_tiled; W is frozen
 //
 //# use linear/product
 //# slot weight

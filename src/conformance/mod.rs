@@ -22,6 +22,7 @@ mod attention;
 mod check;
 mod embed;
 mod linear;
+mod linear_backward;
 mod norm;
 mod rope;
 mod rows;
@@ -73,6 +74,7 @@ pub fn cases() -> Vec<Case> {
         embed::cases(),
         norm::cases(),
         linear::cases(),
+        linear_backward::cases(),
         rope::cases(),
         attention::cases(),
         swiglu::cases(),

@@ -9,6 +9,7 @@ mod attention;
 mod embed;
 mod error;
 mod linear;
+mod linear_backward;
 mod rms_norm;
 mod rms_norm_backward;
 mod rope;
@@ -25,6 +26,7 @@ pub use attention::{AttentionShape, KvFormat, QueryTile, attention};
 pub use embed::embed;
 pub use error::ShapeError;
 pub use linear::{Store, linear};
+pub use linear_backward::linear_backward;
 pub use rms_norm::{head_norm, rms_norm};
 pub use rms_norm_backward::{head_norm_backward, rms_norm_backward};
 pub use rope::{RopeTable, rope};
@@ -47,6 +49,8 @@ pub const KERNELS: &[&KernelSpec] = &[
     &linear::MATMUL_LANE8,
     &linear::MATMUL_TILED,
     &linear::MATVEC_TILED,
+    &linear_backward::MATMUL_TRANSPOSED_LANE8,
+    &linear_backward::MATMUL_TRANSPOSED_TILED,
     &rope::ROPE,
     &attention::ATTENTION_LANE8,
     &attention::ATTENTION_TILED,

@@ -80,6 +80,7 @@ ops! {
     rms_norm_backward: "norm/rms_norm_backward";
     head_norm_backward: "norm/head_norm_backward";
     linear: "linear/matmul_lane8", "linear/matmul_tiled", "linear/matvec_tiled";
+    linear_backward: "linear/matmul_transposed_lane8", "linear/matmul_transposed_tiled";
     rope: "rope/rope";
     attention: "attention/attention_lane8", "attention/attention_tiled";
     swiglu: "mlp/swiglu";

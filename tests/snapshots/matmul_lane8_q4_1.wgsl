@@ -16,7 +16,7 @@ const ADD: u32 = 0u;
 // Memory    none shared. WHOLE writes out the loop over a block: faster for up to 4 rows, too long for 8
 // Requires  subgroups of 8 lanes or more; x zero beyond its width up to 32 blocks
 // Error     |y - reference| <= (32 blocks) 2^-24 sum |w x|
-// Gradient  dx from linear/matmul_transposed; W is frozen
+// Gradient  d_x from linear/matmul_transposed_lane8; W is frozen
 //
 // linear/product: the epilogue of y = x W^T (+ bias) (+ y), which all its kernels share.
 //

@@ -12,7 +12,7 @@ const ADD: u32 = 0u;
 // Memory    in the `reduce` slot
 // Requires  x zero beyond its width up to 32 blocks
 // Error     |y - reference| <= (32 blocks / GROUP_LANES + log2(GROUP_LANES)) 2^-24 sum |w x|
-// Gradient  dx from linear/matmul_transposed; W is frozen
+// Gradient  d_x from linear/matmul_transposed_tiled; W is frozen
 //
 // linear/product: the epilogue of y = x W^T (+ bias) (+ y), which all its kernels share.
 //

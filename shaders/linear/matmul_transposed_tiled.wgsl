@@ -1,0 +1,89 @@
+// linear/matmul_transposed_tiled: d_x = d_y W (+ d_x), a tile of 64 rows by 64 columns per workgroup.
+//
+// In each step of 32 columns of d_y, 128 lanes bring these in, transposed, and 128 lanes decode 32
+// rows of W, which lie as they are wanted: the sum runs over W's rows. Both operands of a lane's 4 by
+// 4 outer product are one vec4 each.
+//
+// Shapes    d_y (rows, y_stride vec4); W (outputs, 32 blocks) by the `weight` slot, for columns first..
+//           of d_y; d_x (rows, x_stride vec4)
+// Types     d_y, d_x, sums f32
+// Grid      (ceil(blocks / 2), ceil(rows / 64)) workgroups of 256 lanes
+// Memory    16 KiB of workgroup memory, all that a phone promises
+// Requires  neither subgroups nor f16; d_y finite up to the next multiple of 32 columns
+// Error     |d_x - reference| <= (outputs + 3) 2^-24 sum |d_y w|
+// Gradient  this is one: of linear/matmul_tiled and linear/matvec_tiled by x
+//
+//# use linear/product_transposed
+//# slot weight
+
+struct Params {
+    rows: u32,
+    first: u32,
+    outputs: u32,
+    inputs: u32,
+    blocks: u32,
+    y_stride: u32,
+    x_stride: u32,
+    adds: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> w_quants: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
+@group(0) @binding(3) var<storage, read> d_y: array<vec4f>;          // (rows, y_stride)
+@group(0) @binding(4) var<storage, read_write> d_x: array<vec4f>;    // (rows, x_stride)
+
+var<workgroup> y_tile: array<vec4f, 512>;   // (32 deep, 64 rows)
+var<workgroup> w_tile: array<vec4f, 512>;   // (32 deep, 64 columns)
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let row0 = tile.y * 64u;
+    let in_y = local < 128u;
+    let index = local % 128u;
+    let tx = local % 16u;
+    let ty = local / 16u;
+    var acc: array<vec4f, 4>;
+    let end = (params.first + params.outputs + 31u) / 32u;
+    for (var step = params.first / 32u; step < end; step++) {
+        var quads: mat4x4f;
+        if in_y {
+            // Four rows by four columns of d_y.
+            for (var i = 0u; i < 4u; i++) {
+                let row = min(row0 + 4u * (index % 16u) + i, params.rows - 1u);
+                quads[i] = d_y[row * params.y_stride + 8u * step + index / 16u];
+            }
+            quads = transpose(quads);
+        } else {
+            // Half a block of one row of W. Columns of d_y in front of the first wrap around.
+            let n = 32u * step + index / 4u - params.first;
+            let block = min(2u * tile.x + index % 4u / 2u, params.blocks - 1u);
+            let w = weight_open(min(n, params.outputs - 1u) * params.blocks + block);
+            for (var i = 0u; i < 4u; i++) {
+                let quad = 4u * (index % 2u) + i;
+                let scale = select(vec2f(), weight_scale(w, 4u * quad / WEIGHT_GROUP), n < params.outputs);
+                quads[i] = scale.x * weight_quad(w, quad) + scale.y;
+            }
+        }
+        workgroupBarrier();
+        for (var i = 0u; i < 4u; i++) {
+            if in_y {
+                y_tile[(4u * (index / 16u) + i) * 16u + index % 16u] = quads[i];
+            } else {
+                w_tile[4u * index + i] = quads[i];
+            }
+        }
+        workgroupBarrier();
+        for (var k = 0u; k < 32u; k++) {
+            let yv = y_tile[k * 16u + ty];
+            let wv = w_tile[k * 16u + tx];
+            acc[0] += yv.x * wv;
+            acc[1] += yv.y * wv;
+            acc[2] += yv.z * wv;
+            acc[3] += yv.w * wv;
+        }
+    }
+    for (var i = 0u; i < 4u; i++) {
+        store(row0 + 4u * ty + i, 16u * tile.x + tx, acc[i]);
+    }
+}
