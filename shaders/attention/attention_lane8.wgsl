@@ -8,11 +8,12 @@
 //
 // Shapes    tiles (n): first row and number of rows of one sequence, at consecutive positions;
 //           rows_at (rows): base and position, a row's key is key base + position of the cache;
-//           q (rows, heads, 8 BLOCKS vec4); caches as rope/rope wrote them; out (rows, out_stride)
-// Types     q, out, sums f32; the cache as the `kv_read` slot decodes it
+//           q (rows, heads, 8 BLOCKS vec4); caches as rope/rope wrote them; out (rows, out_stride);
+//           lse (rows, heads): log of the sum of exp of a row's scaled scores, if LSE
+// Types     q, out, lse, sums f32; the cache as the `kv_read` slot decodes it
 // Grid      (n tiles * v_tiles, kv_heads), v_tiles = ceil(largest tile * GROUP / MT)
 // Requires  subgroups of 8 lanes or more
-// Error     |out - reference| <= 2^-20 max |v| + head_dim 2^-24 terms of the scores
+// Error     |out - reference| <= 2^-20 max |v| + head_dim 2^-24 terms of the scores, and lse likewise
 // Gradient  attention/backward_q, attention/backward_kv
 //
 //# use attention/keys
@@ -36,6 +37,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> k_cache: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> v_cache: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;              // (rows, out_stride)
+@group(0) @binding(7) var<storage, read_write> lse: array<f32>;              // (rows, heads), written if LSE
 
 const OWN: u32 = (CHUNKS + 7u) / 8u;
 
@@ -169,6 +171,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         if virtual_row < n_virtual {
             let row = tile.x + virtual_row / GROUP;
             let head = kv_head * GROUP + virtual_row % GROUP;
+            if LSE != 0u && lane == 0u {
+                lse[row * params.heads + head] = largest[m] + log(sum);
+            }
             let at = row * params.out_stride + head * HEAD_DIM;
             //# unroll
             for (var i = 0u; i < OWN; i++) {

@@ -7,7 +7,7 @@
 // SPLIT-th key), added up at the end.
 //
 // Shapes    as attention/attention_lane8
-// Types     q, out, sums f32; the cache as the `kv_read` slot decodes it
+// Types     q, out, lse, sums f32; the cache as the `kv_read` slot decodes it
 // Grid      (n tiles * v_tiles, kv_heads), v_tiles = ceil(largest tile * GROUP / MT)
 // Memory    workgroup: 128 BLOCKS MT of q, 256 MT of scores, 2048 for the last sum, in bytes
 // Requires  HEAD_DIM <= 512; neither subgroups nor f16
@@ -34,6 +34,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> k_cache: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> v_cache: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;              // (rows, out_stride)
+@group(0) @binding(7) var<storage, read_write> lse: array<f32>;              // (rows, heads), written if LSE
 
 const SPLIT: u32 = 64u / CHUNKS;   // keys whose values are summed side by side
 
@@ -155,7 +156,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 hi += partial[2u * (s * CHUNKS + lane) + 1u];
             }
             let row = tile.x + virtual_row / GROUP;
-            let at = row * params.out_stride + (kv_head * GROUP + virtual_row % GROUP) * HEAD_DIM;
+            let head = kv_head * GROUP + virtual_row % GROUP;
+            if LSE != 0u && lane == 0u {
+                lse[row * params.heads + head] = largest[m] + log(sum);
+            }
+            let at = row * params.out_stride + head * HEAD_DIM;
             let d = 8u * lane;
             for (var e = 0u; e < 4u; e++) {
                 if d + e < HEAD_DIM {

@@ -53,7 +53,9 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
                 [("decode", slotted, decode), ("prefill", slotted, prefill), ("packed", rowwise, packed)]
             {
                 check.shape(format!("{name}, {heads} heads, {kv_heads} kv heads, window {window:?}"));
-                one_shape(check, &shape, &runs, name == "decode")?;
+                // Training asks for the log-sum-exp too; one grouping is enough to see it.
+                let lse = name == "packed" && heads == 3 * kv_heads;
+                one_shape(check, &shape, &runs, name == "decode", lse)?;
             }
         }
         Ok(())
@@ -65,6 +67,7 @@ fn one_shape(
     shape: &AttentionShape,
     runs: &[Run],
     decode: bool,
+    lse: bool,
 ) -> Result<(), ShapeError> {
     let (device, head_dim) = (check.device(), shape.head_dim);
     let width = shape.heads * head_dim;
@@ -74,7 +77,8 @@ fn one_shape(
     // What no row may see is NaN: other slots, and positions after the end of a slot's sequence.
     let mut k_words = vec![GUARD; shape.cache_len()];
     let mut v_words = k_words.clone();
-    let (mut q_padded, mut expected, mut rows_at) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut q_padded, mut rows_at) = (Vec::new(), Vec::new());
+    let (mut expected, mut expected_lse) = (Vec::new(), Vec::new());
     for run in runs {
         let end = run.first + run.rows;
         // Sharper scores than real ones, so that a wrong key would show.
@@ -96,6 +100,7 @@ fn one_shape(
             window: shape.window,
         };
         expected.extend(reference::attention(like, &q, &positions, &cached[0], &cached[1]));
+        expected_lse.extend(reference::attention::log_sum_exp(like, &q, &positions, &cached[0]));
         rows_at.extend(positions.iter().map(|&p| [run.base as u32, p]));
         for head in q.chunks_exact(head_dim) {
             q_padded.extend_from_slice(head);
@@ -112,9 +117,16 @@ fn one_shape(
     let k = device.upload("conformance", &k_words)?;
     let v = device.upload("conformance", &v_words)?;
     let out = check.output(rows, width)?;
+    let lse_device = check.guarded(&vec![f32::from_bits(GUARD); rows * shape.heads])?;
+    let lse_wanted = lse.then_some(&lse_device);
     check.run(|rec| {
-        attention(rec, shape, &tiles_device, tiles.len(), tile_rows, &rows_at, &q, &k, &v, &out, CONTEXT)
+        let (tiles, n_tiles) = (&tiles_device, tiles.len());
+        attention(rec, shape, tiles, n_tiles, tile_rows, &rows_at, &q, &k, &v, &out, lse_wanted, CONTEXT)
     })?;
     check.compare("out", &out, &expected)?;
+    if lse {
+        let found = check.read_guarded("lse", &lse_device)?;
+        check.compare_values("lse", &found, &expected_lse);
+    }
     Ok(())
 }

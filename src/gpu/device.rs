@@ -10,6 +10,7 @@ use super::error::DeviceError;
 use super::kernel::Specialization;
 use super::pipeline::{Pipeline, PipelineStore};
 use super::profile::{KernelTime, Profile};
+use super::recording::Binding;
 use super::tuning::{KernelFamily, Tuning};
 
 /// How to open a device. The default takes the best adapter and the kernels that suit it.
@@ -46,6 +47,7 @@ pub(super) struct Inner {
     meter: Arc<MemoryMeter>,
     faults: Arc<Faults>,
     staging: Mutex<Option<wgpu::Buffer>>,
+    unused: wgpu::Buffer,
 }
 
 /// The last clone is gone: keep what was compiled.
@@ -162,6 +164,12 @@ impl Device {
             sink.lost.store(true, Ordering::Release);
         });
         let store = PipelineStore::open(&raw, adapter);
+        let unused = raw.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("unused"),
+            size: 16,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
         let inner = Inner {
             store,
             timestamp_period: queue.get_timestamp_period(),
@@ -175,6 +183,7 @@ impl Device {
             meter: Arc::default(),
             faults,
             staging: Mutex::default(),
+            unused,
         };
         Ok(Device { inner: Arc::new(inner) })
     }
@@ -229,6 +238,12 @@ impl Device {
         });
         self.check(what)?;
         Ok(Buffer::new(Allocation::new(raw, Arc::clone(&self.inner.meter)), len))
+    }
+
+    /// What to bind where the chosen specialisation writes nothing: WebGPU lets no buffer be bound
+    /// for writing twice in one dispatch.
+    pub fn unused(&self) -> Binding {
+        Binding { buffer: self.inner.unused.clone() }
     }
 
     /// A buffer that holds `data`.

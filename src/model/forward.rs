@@ -104,6 +104,7 @@ pub(crate) fn record_layers(
             k,
             v,
             &work.attended,
+            None,
             batch.reach,
         )?;
         ops::linear(rec, &layer.o, &work.attended, &work.x, rows, Store::Add)?;

@@ -139,7 +139,7 @@ struct Params {
 }
 
 const BINDINGS: &[Access] =
-    &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Write];
+    &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Write, Access::Write];
 
 /// `attention/attention_lane8`.
 pub(super) const ATTENTION_LANE8: KernelSpec = KernelSpec {
@@ -157,13 +157,17 @@ pub(super) const ATTENTION_TILED: KernelSpec = KernelSpec {
     variants: || walk(tiled),
 };
 
-fn walk(make: fn(KvFormat, usize, usize, u32) -> Specialization) -> Vec<Specialization> {
+/// Cache format, head width, group, virtual rows, whether `lse` is wanted.
+type MakeVariant = fn(KvFormat, usize, usize, u32, bool) -> Specialization;
+
+fn walk(make: MakeVariant) -> Vec<Specialization> {
     let mut variants = Vec::new();
     for head_dim in TESTED_HEAD_DIMS {
         for kv in [KvFormat::F16, KvFormat::F32] {
             for (group, mt) in [(1, 1), (1, 8), (3, 3), (3, 8), (4, 4), (8, 8)] {
-                variants.push(make(kv, head_dim, group, virtual_rows(head_dim, mt)));
+                variants.push(make(kv, head_dim, group, virtual_rows(head_dim, mt), false));
             }
+            variants.push(make(kv, head_dim, 3, virtual_rows(head_dim, 8), true));
         }
     }
     variants.dedup();
@@ -183,13 +187,15 @@ fn virtual_rows(head_dim: usize, wanted: usize) -> u32 {
     wanted.min(most) as u32
 }
 
-fn lane8(kv: KvFormat, head_dim: usize, group: usize, mt: u32) -> Specialization {
-    let consts = [("HEAD_DIM", head_dim as u32), ("GROUP", group as u32), ("MT", mt), ("KT", 4)];
-    Specialization::new(&[("kv_read", kv.read_fragment())], &consts)
+fn lane8(kv: KvFormat, head_dim: usize, group: usize, mt: u32, lse: bool) -> Specialization {
+    let mut variant = tiled(kv, head_dim, group, mt, lse);
+    variant.consts.push(("KT", 4));
+    variant
 }
 
-fn tiled(kv: KvFormat, head_dim: usize, group: usize, mt: u32) -> Specialization {
-    let consts = [("HEAD_DIM", head_dim as u32), ("GROUP", group as u32), ("MT", mt)];
+fn tiled(kv: KvFormat, head_dim: usize, group: usize, mt: u32, lse: bool) -> Specialization {
+    let consts =
+        [("HEAD_DIM", head_dim as u32), ("GROUP", group as u32), ("MT", mt), ("LSE", u32::from(lse))];
     Specialization::new(&[("kv_read", kv.read_fragment())], &consts)
 }
 
@@ -202,7 +208,9 @@ fn tiled(kv: KvFormat, head_dim: usize, group: usize, mt: u32) -> Specialization
 /// | `q` | as [`rope`](super::rope) wrote it | read |
 /// | `k`, `v` | [`AttentionShape::cache_len`] words each | read |
 /// | `out` | `(rows, heads * head_dim)` | the tiles' rows written |
+/// | `lse` | `(rows, heads)`: log of the sum of `exp` of a row's scaled scores | the tiles' rows written |
 ///
+/// `lse` is all that the gradient wants to know of the softmax.
 /// `reach` is the largest number of positions that a row sees; only the submit budget depends on it.
 /// Kernels: `shaders/attention/`. Oracle: `reference::attention`.
 ///
@@ -221,6 +229,7 @@ pub fn attention(
     k: &Buffer<u32>,
     v: &Buffer<u32>,
     out: &Activation,
+    lse: Option<&Buffer<f32>>,
     reach: usize,
 ) -> Result<(), ShapeError> {
     same("attention", "width of q", q.width, shape.q_width())?;
@@ -228,13 +237,17 @@ pub fn attention(
     same("attention", "length of k", k.len(), shape.cache_len())?;
     same("attention", "length of v", v.len(), shape.cache_len())?;
     holds("attention", "number of tiles", tiles.len(), n_tiles)?;
+    if let Some(lse) = lse {
+        holds("attention", "length of lse", lse.len(), out.rows * shape.heads)?;
+    }
     let device = rec.device().clone();
     let virtual_tile = tile_rows * shape.group();
     let mt = virtual_rows(shape.head_dim, virtual_tile);
-    let (spec, variant) = match device.tuning().family {
-        KernelFamily::Lane8 => (&ATTENTION_LANE8, lane8(shape.kv, shape.head_dim, shape.group(), mt)),
-        KernelFamily::Tiled => (&ATTENTION_TILED, tiled(shape.kv, shape.head_dim, shape.group(), mt)),
+    let (spec, make): (_, MakeVariant) = match device.tuning().family {
+        KernelFamily::Lane8 => (&ATTENTION_LANE8, lane8),
+        KernelFamily::Tiled => (&ATTENTION_TILED, tiled),
     };
+    let variant = make(shape.kv, shape.head_dim, shape.group(), mt, lse.is_some());
     let pipeline = device.pipeline(spec, &variant)?;
     let v_tiles = virtual_tile.div_ceil(mt as usize);
     let params = Params {
@@ -254,6 +267,7 @@ pub fn attention(
         k.binding(),
         v.binding(),
         out.buffer.binding(),
+        lse.map_or_else(|| device.unused(), Buffer::binding),
     ];
     let grid = [(n_tiles * v_tiles) as u32, shape.kv_heads as u32, 1];
     let flops = 4 * (n_tiles * virtual_tile * shape.kv_heads * shape.head_dim * reach) as u64;

@@ -13,6 +13,49 @@ pub struct AttentionShape {
     pub window: Option<usize>,
 }
 
+/// What one query head of one row looks at, and how much.
+pub(super) struct Weights {
+    /// First position that it sees.
+    pub first: usize,
+    /// Weight of each position from `first` to the row's own; they sum to 1.
+    pub weights: Vec<f64>,
+    /// Log of the sum of `exp` of the scaled scores.
+    pub log_sum_exp: f64,
+}
+
+impl AttentionShape {
+    /// What the scores are multiplied by.
+    pub(super) fn scale(&self) -> f64 {
+        1.0 / (self.head_dim as f64).sqrt()
+    }
+
+    /// Where query head `head` of row `m` starts in `q`.
+    pub(super) fn q_at(&self, m: usize, head: usize) -> usize {
+        (m * self.heads + head) * self.head_dim
+    }
+
+    /// Where the key or value at position `t`, as query head `head` sees it, starts in `k` or `v`.
+    pub(super) fn kv_at(&self, t: usize, head: usize) -> usize {
+        (t * self.kv_heads + head / (self.heads / self.kv_heads)) * self.head_dim
+    }
+
+    /// The softmax of one query head's scores at `position`; `q` is that head's.
+    pub(super) fn weights(&self, q: &[f32], head: usize, position: u32, k: &[f32]) -> Weights {
+        let last = position as usize;
+        let first = self.window.map_or(0, |w| (last + 1).saturating_sub(w));
+        let scores: Vec<f64> = (first..=last)
+            .map(|t| {
+                let k = &k[self.kv_at(t, head)..][..self.head_dim];
+                self.scale() * q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>()
+            })
+            .collect();
+        let top = scores.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
+        let total: f64 = scores.iter().map(|s| (s - top).exp()).sum();
+        let weights = scores.iter().map(|s| (s - top).exp() / total).collect();
+        Weights { first, weights, log_sum_exp: top + total.ln() }
+    }
+}
+
 /// Attends from queries to the history of one sequence: `softmax(q k^T / sqrt(head_dim)) v`.
 ///
 /// Key `t` of the history is the key at position `t`; later keys than a query's position are
@@ -22,34 +65,35 @@ pub struct AttentionShape {
 ///
 /// `q` and result `(positions.len(), heads, head_dim)`; `k` and `v` `(history, kv_heads, head_dim)`.
 pub fn attention(shape: AttentionShape, q: &[f32], positions: &[u32], k: &[f32], v: &[f32]) -> Vec<f32> {
-    let AttentionShape { heads, kv_heads, head_dim, window } = shape;
+    let AttentionShape { heads, kv_heads, head_dim, .. } = shape;
     assert_eq!(heads % kv_heads, 0, "{heads} heads cannot share {kv_heads} kv heads");
     assert_eq!(q.len(), positions.len() * heads * head_dim, "q is not one row per position");
     assert_eq!(k.len(), v.len(), "k and v differ in length");
-    let scale = 1.0 / (head_dim as f64).sqrt();
     let mut y = vec![0f32; q.len()];
     for (m, &position) in positions.iter().enumerate() {
-        let last = position as usize;
-        let first = window.map_or(0, |w| (last + 1).saturating_sub(w));
         for head in 0..heads {
-            let q = &q[(m * heads + head) * head_dim..][..head_dim];
-            let at = |t: usize| (t * kv_heads + head / (heads / kv_heads)) * head_dim;
-            let scores: Vec<f64> = (first..=last)
-                .map(|t| {
-                    let k = &k[at(t)..][..head_dim];
-                    scale * q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>()
-                })
-                .collect();
-            let top = scores.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
-            let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();
-            let total: f64 = weights.iter().sum();
-            for (d, y) in y[(m * heads + head) * head_dim..][..head_dim].iter_mut().enumerate() {
-                let sum: f64 = (first..=last).zip(&weights).map(|(t, w)| w * f64::from(v[at(t) + d])).sum();
-                *y = (sum / total) as f32;
+            let at = shape.q_at(m, head);
+            let Weights { first, weights, .. } = shape.weights(&q[at..][..head_dim], head, position, k);
+            for (d, y) in y[at..][..head_dim].iter_mut().enumerate() {
+                let terms = weights.iter().enumerate();
+                *y = terms.map(|(i, w)| w * f64::from(v[shape.kv_at(first + i, head) + d])).sum::<f64>()
+                    as f32;
             }
         }
     }
     y
+}
+
+/// The log of the sum of `exp` of each row's scaled scores, `(positions.len(), heads)`: with it, a
+/// weight is `exp(score - log_sum_exp)` and nothing else of the softmax need be kept.
+pub fn log_sum_exp(shape: AttentionShape, q: &[f32], positions: &[u32], k: &[f32]) -> Vec<f32> {
+    let rows = positions.iter().enumerate().flat_map(|(m, &position)| {
+        (0..shape.heads).map(move |head| {
+            let q = &q[shape.q_at(m, head)..][..shape.head_dim];
+            shape.weights(q, head, position, k).log_sum_exp as f32
+        })
+    });
+    rows.collect()
 }
 
 #[cfg(test)]
@@ -62,6 +106,13 @@ mod tests {
         let kv: Vec<f32> = (0..6).map(|i| i as f32).collect();
         let y = attention(shape, &[1.0; 4], &[2], &kv, &kv);
         assert_eq!(y, [4.0, 5.0, 4.0, 5.0]);
+    }
+
+    #[test]
+    fn the_log_sum_exp_of_equal_scores_counts_the_keys() {
+        let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim: 4, window: None };
+        let found = log_sum_exp(shape, &[1.0; 4], &[2], &[0.5; 12]);
+        assert_eq!(found, [1.0 + 3f32.ln()]);
     }
 
     #[test]
