@@ -9,7 +9,7 @@
 // Types     qkv, table, q f32; the caches as the `kv_write` slot stores them
 // Grid      one lane per chunk of 8 dimensions of a head, (ceil(heads' chunks / WG), rows)
 // Error     |q - reference| <= 3 2^-24 (|a| + |b|), then the cache's rounding
-// Gradient  the same rotation with the sign of sin turned
+// Gradient  rope/rope_backward, for q and k
 //
 //# slot kv_write
 

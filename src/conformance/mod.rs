@@ -26,6 +26,7 @@ mod linear_backward;
 mod norm;
 mod rope;
 mod rows;
+mod rope_backward;
 mod sample;
 mod swiglu;
 mod token_stats;
@@ -76,6 +77,7 @@ pub fn cases() -> Vec<Case> {
         linear::cases(),
         linear_backward::cases(),
         rope::cases(),
+        rope_backward::cases(),
         attention::cases(),
         swiglu::cases(),
         rows::cases(),

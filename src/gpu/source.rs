@@ -36,6 +36,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "rope/rope",
     "rows/gather",
     "rows/scatter",
+    "rope/rope_backward",
     "sample/advance",
     "sample/sample",
     "stats/token_stats",

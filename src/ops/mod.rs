@@ -14,6 +14,7 @@ mod rms_norm;
 mod rms_norm_backward;
 mod rope;
 mod rows;
+mod rope_backward;
 mod sample;
 mod swiglu;
 mod swiglu_backward;
@@ -31,6 +32,7 @@ pub use rms_norm::{head_norm, rms_norm};
 pub use rms_norm_backward::{head_norm_backward, rms_norm_backward};
 pub use rope::{RopeTable, rope};
 pub use rows::{gather_rows, scatter_rows};
+pub use rope_backward::rope_backward;
 pub use sample::{SampleRow, sample};
 pub use swiglu::swiglu;
 pub use swiglu_backward::swiglu_backward;
@@ -52,6 +54,7 @@ pub const KERNELS: &[&KernelSpec] = &[
     &linear_backward::MATMUL_TRANSPOSED_LANE8,
     &linear_backward::MATMUL_TRANSPOSED_TILED,
     &rope::ROPE,
+    &rope_backward::ROPE_BACKWARD,
     &attention::ATTENTION_LANE8,
     &attention::ATTENTION_TILED,
     &swiglu::SWIGLU,

@@ -40,7 +40,7 @@ fn variant(kv: KvFormat, head_dim: usize) -> Specialization {
 #[derive(Clone, Debug)]
 pub struct RopeTable {
     pub(super) buffer: Buffer<[f32; 2]>,
-    head_dim: usize,
+    pub(super) head_dim: usize,
     positions: usize,
 }
 

@@ -10,6 +10,25 @@
 ///
 /// `x` and result `(positions.len(), heads, head_dim)`, `inverse_frequencies` `(head_dim / 2)`.
 pub fn rope(x: &[f32], positions: &[u32], heads: usize, inverse_frequencies: &[f32]) -> Vec<f32> {
+    turned(x, positions, heads, inverse_frequencies, 1.0)
+}
+
+/// The gradient of [`rope`]: each pair turned by `-a`, the transpose of its rotation.
+///
+/// # Shapes
+///
+/// `d_y` and result `(positions.len(), heads, head_dim)`, `inverse_frequencies` `(head_dim / 2)`.
+pub fn rope_backward(d_y: &[f32], positions: &[u32], heads: usize, inverse_frequencies: &[f32]) -> Vec<f32> {
+    turned(d_y, positions, heads, inverse_frequencies, -1.0)
+}
+
+fn turned(
+    x: &[f32],
+    positions: &[u32],
+    heads: usize,
+    inverse_frequencies: &[f32],
+    direction: f64,
+) -> Vec<f32> {
     let half = inverse_frequencies.len();
     let width = heads * half * 2;
     assert_eq!(x.len(), positions.len() * width, "x is not one row of {width} per position");
@@ -17,7 +36,7 @@ pub fn rope(x: &[f32], positions: &[u32], heads: usize, inverse_frequencies: &[f
     for (row, &position) in y.chunks_exact_mut(width).zip(positions) {
         for head in row.chunks_exact_mut(half * 2) {
             for (i, &frequency) in inverse_frequencies.iter().enumerate() {
-                let (sin, cos) = f64::from(position as f32 * frequency).sin_cos();
+                let (sin, cos) = (direction * f64::from(position as f32 * frequency)).sin_cos();
                 let (a, b) = (f64::from(head[i]), f64::from(head[i + half]));
                 head[i] = (a * cos - b * sin) as f32;
                 head[i + half] = (b * cos + a * sin) as f32;
@@ -59,4 +78,30 @@ pub fn llama3_scaled(
             scaled as f32
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gradient_is_that_of_finite_differences() {
+        let (heads, positions) = (2, [0, 3, 700]);
+        let frequencies = inverse_frequencies(6, 100.0);
+        let x: Vec<f32> = (0..36).map(|i| (i as f32 * 0.7).sin()).collect();
+        let w: Vec<f32> = (0..36).map(|i| (i as f32 * 1.3).cos()).collect();
+        let loss = |x: &[f32]| -> f64 {
+            let y = rope(x, &positions, heads, &frequencies);
+            y.iter().zip(&w).map(|(&y, &w)| f64::from(y) * f64::from(w)).sum()
+        };
+        let d_x = rope_backward(&w, &positions, heads, &frequencies);
+        for i in 0..x.len() {
+            // The rotation is linear, so the step may be large.
+            let (mut above, mut below) = (x.clone(), x.clone());
+            above[i] += 1.0;
+            below[i] -= 1.0;
+            let difference = (loss(&above) - loss(&below)) / f64::from(above[i] - below[i]);
+            assert!((difference - f64::from(d_x[i])).abs() < 1e-6, "{i}: {difference} and {}", d_x[i]);
+        }
+    }
 }

@@ -82,6 +82,7 @@ ops! {
     linear: "linear/matmul_lane8", "linear/matmul_tiled", "linear/matvec_tiled";
     linear_backward: "linear/matmul_transposed_lane8", "linear/matmul_transposed_tiled";
     rope: "rope/rope";
+    rope_backward: "rope/rope_backward";
     attention: "attention/attention_lane8", "attention/attention_tiled";
     swiglu: "mlp/swiglu";
     swiglu_backward: "mlp/swiglu_backward";
