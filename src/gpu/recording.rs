@@ -1,4 +1,4 @@
-//! A list of dispatches and copies: recorded first, submitted later, as often as wanted.
+//! A list of dispatches, copies and clears: recorded first, submitted later, as often as wanted.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,9 +18,10 @@ pub struct Binding {
 enum Command {
     Dispatch { pipeline: Arc<Pipeline>, bindings: Vec<Binding>, params_at: usize, grid: [u32; 3], flops: u64 },
     Copy { from: wgpu::Buffer, from_bytes: u64, to: wgpu::Buffer, to_bytes: u64, bytes: u64 },
+    Clear { buffer: wgpu::Buffer, at_bytes: u64, bytes: u64 },
 }
 
-/// Dispatches and copies in order; nothing runs until [`Recording::submit`]. A finished recording
+/// Dispatches, copies and clears in order; nothing runs until [`Recording::submit`]. A finished recording
 /// can be submitted again: what changes between runs is read from buffers.
 #[derive(Debug)]
 pub struct Recording {
@@ -50,7 +51,7 @@ impl Recording {
     pub fn specializations(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.commands.iter().filter_map(|command| match command {
             Command::Dispatch { pipeline, .. } => Some((pipeline.name, pipeline.variant.describe())),
-            Command::Copy { .. } => None,
+            Command::Copy { .. } | Command::Clear { .. } => None,
         })
     }
 
@@ -121,6 +122,25 @@ impl Recording {
         self.bound = None;
     }
 
+    /// Records zeros into elements `at..at + len`, which must start and end on 4-byte borders.
+    pub fn clear<T: bytemuck::Pod>(&mut self, buffer: &Buffer<T>, at: usize, len: usize) {
+        let size = size_of::<T>();
+        debug_assert!(at + len <= buffer.len(), "clear past the end of a buffer");
+        debug_assert!(
+            (at * size).is_multiple_of(4) && (len * size).is_multiple_of(4),
+            "clear of part of a word"
+        );
+        if len == 0 {
+            return;
+        }
+        self.commands.push(Command::Clear {
+            buffer: buffer.allocation.raw.clone(),
+            at_bytes: (at * size) as u64,
+            bytes: (len * size) as u64,
+        });
+        self.bound = None;
+    }
+
     /// Builds the uniform buffer and the bind groups, once.
     fn bind(&mut self) -> Result<(), DeviceError> {
         if self.bound.is_some() || self.commands.is_empty() {
@@ -129,7 +149,7 @@ impl Recording {
         let raw = self.device.raw();
         let largest = self.commands.iter().map(|command| match command {
             Command::Dispatch { pipeline, .. } => pipeline.params_bytes,
-            Command::Copy { .. } => 0,
+            Command::Copy { .. } | Command::Clear { .. } => 0,
         });
         // Every bind group binds a window of its own params' size, so the tail needs no padding
         // beyond the 16 bytes that a uniform struct is rounded to.
@@ -207,10 +227,18 @@ impl Recording {
         let mut timed: Vec<&'static str> = Vec::new();
         let mut index = range.start;
         while index < range.end {
-            if let Command::Copy { from, from_bytes, to, to_bytes, bytes } = &self.commands[index] {
-                encoder.copy_buffer_to_buffer(from, *from_bytes, to, *to_bytes, *bytes);
-                index += 1;
-                continue;
+            match &self.commands[index] {
+                Command::Copy { from, from_bytes, to, to_bytes, bytes } => {
+                    encoder.copy_buffer_to_buffer(from, *from_bytes, to, *to_bytes, *bytes);
+                    index += 1;
+                    continue;
+                }
+                Command::Clear { buffer, at_bytes, bytes } => {
+                    encoder.clear_buffer(buffer, *at_bytes, Some(*bytes));
+                    index += 1;
+                    continue;
+                }
+                Command::Dispatch { .. } => {}
             }
             // One pass for a run of dispatches: a pass of its own doubles the cost of each.
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());

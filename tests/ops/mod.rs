@@ -10,6 +10,9 @@ use parr::ops::KERNELS;
 
 use crate::support::gpu;
 
+/// What a recording does besides dispatches.
+mod recording;
+
 fn check(op: &str, kernels: &[&str], family: KernelFamily) {
     let _turn = gpu::turn();
     let Some(device) = gpu::device(family) else { return };
