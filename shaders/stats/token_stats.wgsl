@@ -1,7 +1,8 @@
 // stats/token_stats: log-probability of one token per row, and the entropy of the row's distribution.
 //
-// Shapes    logits (rows, x_stride) of which `width` count; targets (rows); stats (rows): (log p of the
-//           target, entropy), natural logarithms; a target of width or more gives log p = 0
+// Shapes    logits (rows, x_stride vec4) of which `width` columns count; targets and stats (first + rows),
+//           of which row i uses first + i; stats: (log p of the target, entropy), natural logarithms; a
+//           target of width or more gives log p = 0
 // Types     f32
 // Grid      rows workgroups of WG lanes, folded
 // Memory    in the `reduce` slot
@@ -9,19 +10,20 @@
 // Gradient  stats/token_stats_backward
 //
 //# use lib/index
+//# use stats/softmax
 //# slot reduce
 
 struct Params {
     rows: u32,
     width: u32,
     x_stride: u32,
-    pad: u32,
+    first: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;         // (rows, x_stride)
-@group(0) @binding(2) var<storage, read> targets: array<u32>;        // (rows)
-@group(0) @binding(3) var<storage, read_write> stats: array<vec2f>;  // (rows)
+@group(0) @binding(1) var<storage, read> logits: array<vec4f>;       // (rows, x_stride)
+@group(0) @binding(2) var<storage, read> targets: array<u32>;        // (first + rows)
+@group(0) @binding(3) var<storage, read_write> stats: array<vec2f>;  // (first + rows)
 
 @compute @workgroup_size(WG)
 fn main(
@@ -30,29 +32,13 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let row = min(folded(workgroup, grid), params.rows - 1u);
-    let first = row * params.x_stride;
-    var best = -1e30;
-    for (var i = local; i < params.width; i += WG) {
-        best = max(best, logits[first + i]);
-    }
-    let largest = group_max(best, local);
-    // Four partial sums: a long row's total keeps its last bits.
-    var total = vec4f(0.0);
-    var weighted = vec4f(0.0);
-    var turn = 0u;
-    for (var i = local; i < params.width; i += WG) {
-        let above = logits[first + i] - largest;
-        let p = exp(above);
-        let lane = vec4f(vec4<u32>(turn & 3u) == vec4<u32>(0u, 1u, 2u, 3u));
-        total += p * lane;
-        weighted += p * above * lane;
-        turn++;
-    }
-    let sum = group_sum(total.x + total.y + (total.z + total.w), local);
-    let mean = group_sum(weighted.x + weighted.y + (weighted.z + weighted.w), local) / sum;
+    let begin = row * params.x_stride;
+    let softmax = softmax_of(begin, local);
     if local == 0u {
-        let target_id = targets[row];
-        let above = logits[first + min(target_id, params.width - 1u)] - largest;
-        stats[row] = vec2f(select(0.0, above - log(sum), target_id < params.width), log(sum) - mean);
+        let target_id = targets[params.first + row];
+        let token = min(target_id, params.width - 1u);
+        let above = logits[begin + token / 4u][token % 4u] - softmax.largest;
+        let logprob = select(0.0, above - log(softmax.sum), target_id < params.width);
+        stats[params.first + row] = vec2f(logprob, log(softmax.sum) - softmax.mean);
     }
 }

@@ -36,7 +36,7 @@ pub use rope_backward::rope_backward;
 pub use sample::{SampleRow, sample};
 pub use swiglu::swiglu;
 pub use swiglu_backward::swiglu_backward;
-pub use token_stats::{TokenStat, token_stats};
+pub use token_stats::{TokenStat, token_stats, token_stats_backward};
 pub use weight::{LinearPart, Weight};
 
 use crate::gpu::KernelSpec;
@@ -62,6 +62,7 @@ pub const KERNELS: &[&KernelSpec] = &[
     &rows::GATHER,
     &rows::SCATTER,
     &token_stats::TOKEN_STATS,
+    &token_stats::TOKEN_STATS_BACKWARD,
     &sample::SAMPLE,
     &advance::ADVANCE,
 ];

@@ -1,11 +1,11 @@
-//! Log-probabilities and entropies from logits.
+//! Log-probabilities and entropies from logits, and their gradients.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::activation::Activation;
 use super::error::{ShapeError, holds};
 use super::rms_norm::{folded, row_reduction};
-use crate::gpu::{Access, Buffer, KernelFamily, KernelSpec, Recording};
+use crate::gpu::{Access, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
 
 /// What one row of logits says of its target.
 #[repr(C)]
@@ -23,7 +23,7 @@ struct Params {
     rows: u32,
     width: u32,
     x_stride: u32,
-    pad: u32,
+    first: u32,
 }
 
 /// `stats/token_stats`.
@@ -31,16 +31,38 @@ pub(super) const TOKEN_STATS: KernelSpec = KernelSpec {
     name: "stats/token_stats",
     params_bytes: size_of::<Params>(),
     bindings: &[Access::Read, Access::Read, Access::Write],
-    variants: || [KernelFamily::Lane8, KernelFamily::Tiled].map(row_reduction).to_vec(),
+    variants: reductions,
 };
 
-/// Records `stats[row] = (log p(targets[row]), entropy)` under the softmax of each row of `logits`.
+/// `stats/token_stats_backward`.
+pub(super) const TOKEN_STATS_BACKWARD: KernelSpec = KernelSpec {
+    name: "stats/token_stats_backward",
+    params_bytes: size_of::<Params>(),
+    bindings: &[Access::Write, Access::Read, Access::Read],
+    variants: reductions,
+};
+
+fn reductions() -> Vec<Specialization> {
+    [KernelFamily::Lane8, KernelFamily::Tiled].map(row_reduction).to_vec()
+}
+
+fn params(logits: &Activation, first: usize, rows: usize) -> Params {
+    Params {
+        rows: rows as u32,
+        width: logits.width as u32,
+        x_stride: logits.stride_quads(),
+        first: first as u32,
+    }
+}
+
+/// Records `stats[first + i] = (log p(targets[first + i]), entropy)` under the softmax of row `i` of
+/// `logits`, for `i` below `rows`: the logits of a long batch are made a few rows at a time.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
 /// | `logits` | `(rows, vocabulary)` | read |
-/// | `targets` | `(rows)`; an id beyond the vocabulary gives 0 | read |
-/// | `stats` | `(rows)` | written |
+/// | `targets` | `(first + rows)`; an id beyond the vocabulary gives 0 | read |
+/// | `stats` | `(first + rows)` | `first..` written |
 ///
 /// Kernel: `shaders/stats/token_stats.wgsl`. Oracle: `reference::token_stats`.
 ///
@@ -52,16 +74,49 @@ pub fn token_stats(
     logits: &Activation,
     targets: &Buffer<u32>,
     stats: &Buffer<TokenStat>,
+    first: usize,
     rows: usize,
 ) -> Result<(), ShapeError> {
     holds("token_stats", "rows of logits", logits.rows, rows)?;
-    holds("token_stats", "number of targets", targets.len(), rows)?;
-    holds("token_stats", "number of stats", stats.len(), rows)?;
+    holds("token_stats", "number of targets", targets.len(), first + rows)?;
+    holds("token_stats", "number of stats", stats.len(), first + rows)?;
     let device = rec.device().clone();
     let pipeline = device.pipeline(&TOKEN_STATS, &row_reduction(device.tuning().family))?;
-    let params =
-        Params { rows: rows as u32, width: logits.width as u32, x_stride: logits.stride as u32, pad: 0 };
+    let params = params(logits, first, rows);
     let bindings = [logits.buffer.binding(), targets.binding(), stats.binding()];
     rec.dispatch(&pipeline, &params, &bindings, folded(&device, rows), 16 * (rows * logits.width) as u64)?;
+    Ok(())
+}
+
+/// Records the gradient of [`token_stats`] in place of the first `rows` rows of `logits`: `d_stats` holds
+/// the gradients with respect to log-probability and entropy of rows `first..`.
+///
+/// | argument | shape | access |
+/// |---|---|---|
+/// | `logits` | `(rows, vocabulary)` | replaced by their gradient |
+/// | `targets` | `(first + rows)`; for an id beyond the vocabulary only the entropy counts | read |
+/// | `d_stats` | `(first + rows)` | read |
+///
+/// Kernel: `shaders/stats/token_stats_backward.wgsl`. Oracle: `reference::token_stats_backward`.
+///
+/// # Errors
+///
+/// [`ShapeError::Mismatch`] if there are too few rows of anything.
+pub fn token_stats_backward(
+    rec: &mut Recording,
+    logits: &Activation,
+    targets: &Buffer<u32>,
+    d_stats: &Buffer<TokenStat>,
+    first: usize,
+    rows: usize,
+) -> Result<(), ShapeError> {
+    holds("token_stats_backward", "rows of logits", logits.rows, rows)?;
+    holds("token_stats_backward", "number of targets", targets.len(), first + rows)?;
+    holds("token_stats_backward", "number of gradients", d_stats.len(), first + rows)?;
+    let device = rec.device().clone();
+    let pipeline = device.pipeline(&TOKEN_STATS_BACKWARD, &row_reduction(device.tuning().family))?;
+    let params = params(logits, first, rows);
+    let bindings = [logits.buffer.binding(), targets.binding(), d_stats.binding()];
+    rec.dispatch(&pipeline, &params, &bindings, folded(&device, rows), 32 * (rows * logits.width) as u64)?;
     Ok(())
 }

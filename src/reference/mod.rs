@@ -26,4 +26,4 @@ pub use linear::{linear, linear_backward};
 pub use rope::rope;
 pub use rows::{gather_rows, scatter_rows};
 pub use swiglu::{swiglu, swiglu_backward};
-pub use token_stats::{TokenStats, token_stats};
+pub use token_stats::{TokenStats, token_stats, token_stats_backward};

@@ -32,9 +32,50 @@ pub fn token_stats(logits: &[f32], token: u32) -> TokenStats {
     }
 }
 
+/// The gradient of `d_logprob * logprob + d_entropy * entropy` with respect to the logits, where the
+/// two are those of [`token_stats`]. A `token` beyond the vocabulary has no log-probability, and only
+/// the entropy counts.
+///
+/// With `p` the softmax and `H` its entropy:
+/// `d_logit[i] = d_logprob (1[i = token] - p[i]) - d_entropy p[i] (log p[i] + H)`.
+///
+/// # Shapes
+///
+/// `logits` and result `(vocab)`.
+pub fn token_stats_backward(logits: &[f32], token: u32, d_logprob: f32, d_entropy: f32) -> Vec<f32> {
+    let top = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let log_sum = logits.iter().map(|&logit| (f64::from(logit) - top).exp()).sum::<f64>().ln();
+    let logprobs: Vec<f64> = logits.iter().map(|&logit| f64::from(logit) - top - log_sum).collect();
+    let entropy = -logprobs.iter().map(|logprob| logprob.exp() * logprob).sum::<f64>();
+    let d_logprob = if (token as usize) < logits.len() { f64::from(d_logprob) } else { 0.0 };
+    let slope = |(i, logprob): (usize, &f64)| {
+        let p = logprob.exp();
+        let hit = if i == token as usize { 1.0 } else { 0.0 };
+        (d_logprob * (hit - p) - f64::from(d_entropy) * p * (logprob + entropy)) as f32
+    };
+    logprobs.iter().enumerate().map(slope).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::differences::{assert_gradient, values};
     use super::*;
+
+    #[test]
+    fn the_gradient_is_the_slope_of_both() {
+        let logits: Vec<f32> = values(1, 9).iter().map(|v| 3.0 * v).collect();
+        for (d_logprob, d_entropy) in [(1.0, 0.0), (0.0, 1.0), (-0.7, 0.4)] {
+            let gradient = token_stats_backward(&logits, 4, d_logprob, d_entropy);
+            assert_gradient(&logits, &gradient, |logits| {
+                let stats = token_stats(logits, 4);
+                f64::from(d_logprob) * f64::from(stats.logprob)
+                    + f64::from(d_entropy) * f64::from(stats.entropy)
+            });
+        }
+        // A token outside the vocabulary leaves the entropy's part.
+        let outside = token_stats_backward(&logits, 9, 5.0, 0.4);
+        assert_eq!(outside, token_stats_backward(&logits, 4, 0.0, 0.4));
+    }
 
     #[test]
     fn a_flat_row_has_the_entropy_of_its_length() {

@@ -92,6 +92,7 @@ ops! {
     gather_rows: "rows/gather";
     scatter_rows: "rows/scatter";
     token_stats: "stats/token_stats";
+    token_stats_backward: "stats/token_stats_backward";
     sample: "sample/sample";
     advance: "sample/advance";
 }
