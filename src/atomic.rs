@@ -1,7 +1,7 @@
-//! Files that are either the old one or the new one, never half of each.
+//! Files and directories that are either the old one or the new one, never half of each.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,17 +32,111 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<
     file.get_ref().sync_all()?;
     drop(file);
     fs::rename(&temporary.path, path)?;
-    // The rename itself lives in the directory; not every system lets a directory be synced, and
-    // the contents are safe either way.
-    if let Some(folder) = path.parent()
-        && let Ok(folder) = File::open(folder)
+    sync_parent(path);
+    Ok(())
+}
+
+/// Makes directory `path` through a temporary sibling: `fill` gets that sibling, empty, and puts files
+/// into it; all of them are synced to disk, and then the sibling takes the place of `path`.
+///
+/// `path` may be absent or an empty directory. A directory with files in it, and those below it, is
+/// replaced as a whole if `replace` says so: whether it may go is for the caller to know. Where the
+/// system can swap two directories in one step (Linux, macOS), readers see the old one or the new one
+/// whenever they look and wherever this process stops. Elsewhere there is a moment without either, in
+/// which the old one stands whole beside its place.
+///
+/// # Errors
+///
+/// Whatever `fill` returns, every failure to create, sync or rename, and
+/// [`ErrorKind::DirectoryNotEmpty`] for a directory that may not be replaced. After an error `path` is
+/// as it was.
+///
+/// # Examples
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("notes");
+/// parr::atomic::write_directory(&path, false, |folder| std::fs::write(folder.join("one.txt"), b"1"))?;
+/// assert_eq!(std::fs::read(path.join("one.txt"))?, b"1");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn write_directory(
+    path: &Path,
+    replace: bool,
+    fill: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    // A link keeps pointing where it does: what it points to is replaced.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let temporary = Temporary::beside(path)?;
+    fs::create_dir(&temporary.path)?;
+    fill(&temporary.path)?;
+    sync_tree(&temporary.path)?;
+    let occupied = match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    match occupied {
+        true if !replace => return Err(ErrorKind::DirectoryNotEmpty.into()),
+        true => swap(&temporary.path, path)?,
+        // Over an empty directory too, which only some systems let a rename replace.
+        false => {
+            let _ = fs::remove_dir(path);
+            fs::rename(&temporary.path, path)?;
+        }
+    }
+    sync_parent(path);
+    Ok(())
+}
+
+/// Puts directory `new` in the place of directory `old`, and `old` in that of `new` or out of the way.
+fn swap(new: &Path, old: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        // Some file systems cannot.
+        if renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_ok() {
+            return Ok(());
+        }
+    }
+    let aside = Temporary::beside(old)?;
+    fs::rename(old, &aside.path)?;
+    fs::rename(new, old).inspect_err(|_| {
+        // What cannot go back to its place stays beside it.
+        if fs::rename(&aside.path, old).is_err() {
+            std::mem::forget(aside);
+        }
+    })
+}
+
+/// Syncs every file below `folder`, and `folder` itself where the system lets it.
+fn sync_tree(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        } else {
+            // Windows syncs only what is open for writing.
+            OpenOptions::new().write(true).open(entry.path())?.sync_all()?;
+        }
+    }
+    if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
     Ok(())
 }
 
-/// The temporary file, gone when dropped unless it was renamed.
+/// Syncs the directory that holds `path`: a rename lives in there. Not every system lets a directory
+/// be synced, and the contents are safe either way.
+fn sync_parent(path: &Path) {
+    if let Some(folder) = path.parent()
+        && let Ok(folder) = File::open(folder)
+    {
+        let _ = folder.sync_all();
+    }
+}
+
+/// A temporary file or directory, gone when dropped unless it was renamed.
 struct Temporary {
     path: PathBuf,
 }
@@ -51,7 +145,7 @@ impl Temporary {
     fn beside(path: &Path) -> io::Result<Temporary> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("{} names no file", path.display()))
+            io::Error::new(ErrorKind::InvalidInput, format!("{} names no file", path.display()))
         })?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut temporary = std::ffi::OsString::from(".");
@@ -63,7 +157,9 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After the rename there is nothing left here to remove.
-        let _ = fs::remove_file(&self.path);
+        // After a rename there is nothing left here, after a swap the old directory.
+        if fs::remove_file(&self.path).is_err() {
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
