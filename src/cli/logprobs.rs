@@ -1,11 +1,11 @@
 //! `parr logprobs`: how likely the model finds given texts, token by token.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::GlobalArgs;
 use super::error::CliError;
@@ -14,6 +14,7 @@ use super::interrupt::interruptible;
 use super::open::{CacheArgs, ModelArgs, tokenizer};
 use super::output::write_row;
 use crate::atomic;
+use crate::format::safetensors::{Dtype, SafetensorsWriter};
 use crate::generate::Generator;
 use crate::model::Model;
 use crate::tokenizer::{Specials, TokenId};
@@ -116,35 +117,23 @@ fn write_logits(
     rows: &[Row<Input>],
     sequences: &[Vec<TokenId>],
 ) -> Result<(), CliError> {
-    let mut header = serde_json::Map::new();
-    let mut end = 0;
+    let mut writer = SafetensorsWriter::new();
     for (row, ids) in rows.iter().zip(sequences) {
-        let mut describe = |name: &str, dtype: &str, shape: &[usize], bytes: usize| {
-            let offsets = [end, end + bytes];
-            let tensor = json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets });
-            header.insert(format!("{}.{name}", row.line), tensor);
-            end += bytes;
-        };
-        describe("ids", "I64", &[ids.len()], 8 * ids.len());
-        describe("logits", "F32", &[ids.len(), vocab], 4 * ids.len() * vocab);
+        writer.declare(&format!("{}.ids", row.line), Dtype::I64, &[ids.len()])?;
+        writer.declare(&format!("{}.logits", row.line), Dtype::F32, &[ids.len(), vocab])?;
     }
-    let mut header = Value::Object(header).to_string();
-    // Data starts on an 8-byte border; readers take the blanks as part of the JSON.
-    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-
     let mut failed = None;
     let written = atomic::write(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
+        let mut body = writer.start(file)?;
         for ids in sequences {
             for &id in ids {
-                file.write_all(&i64::from(id).to_le_bytes())?;
+                body.data(&i64::from(id).to_le_bytes())?;
             }
             let mut output = Ok(());
             let computed = interruptible(|token| {
                 generator.logits(ids, token, &mut |row| {
                     let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
-                    output = file.write_all(&bytes);
+                    output = body.data(&bytes);
                     if output.is_err() {
                         token.cancel();
                     }
@@ -156,7 +145,7 @@ fn write_logits(
                 io::Error::other("no logits")
             })?;
         }
-        Ok(())
+        body.finish().map(drop)
     });
     match failed {
         Some(error) => Err(error),

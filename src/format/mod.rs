@@ -8,6 +8,7 @@
 mod directory;
 mod error;
 pub mod gguf;
+pub(crate) mod json;
 mod mapped;
 pub mod safetensors;
 
@@ -80,6 +81,8 @@ pub struct Checkpoint {
 enum Header {
     Gguf(Gguf),
     Config(serde_json::Value),
+    /// Tensors alone.
+    None,
 }
 
 impl Checkpoint {
@@ -109,6 +112,19 @@ impl Checkpoint {
         Ok(Checkpoint::new(path, Header::Gguf(gguf), vec![file], tensors))
     }
 
+    /// Opens one safetensors file by itself: tensors without a configuration, which are no model.
+    ///
+    /// # Errors
+    ///
+    /// * [`LoadError::Io`] if the file cannot be read.
+    /// * [`LoadError::Malformed`], [`LoadError::MalformedTensor`] and [`LoadError::Unsupported`] as
+    ///   [`safetensors::parse`] gives them.
+    pub fn open_tensors(path: &Path) -> Result<Checkpoint, LoadError> {
+        let file = MappedFile::open(path)?;
+        let tensors = safetensors::parse(path, file.bytes(), 0)?;
+        Ok(Checkpoint::new(path, Header::None, vec![file], tensors))
+    }
+
     fn new(path: &Path, header: Header, files: Vec<MappedFile>, tensors: Vec<TensorInfo>) -> Checkpoint {
         let names = tensors.iter().enumerate();
         let by_name = names.map(|(index, tensor)| (tensor.name.clone(), index)).collect();
@@ -120,33 +136,33 @@ impl Checkpoint {
         &self.path
     }
 
-    /// The header of a GGUF file; `None` for a directory.
+    /// The header of a GGUF file; `None` for others.
     pub fn gguf(&self) -> Option<&Gguf> {
         match &self.header {
             Header::Gguf(gguf) => Some(gguf),
-            Header::Config(_) => None,
+            Header::Config(_) | Header::None => None,
         }
     }
 
-    /// The `config.json` of a directory; `None` for a GGUF file.
+    /// The `config.json` of a directory; `None` for a single file.
     pub fn config_json(&self) -> Option<&serde_json::Value> {
         match &self.header {
-            Header::Gguf(_) => None,
+            Header::Gguf(_) | Header::None => None,
             Header::Config(config) => Some(config),
         }
     }
 
-    /// The path of file `name` in the model's directory, or beside the GGUF file; `None` if there
+    /// The path of file `name` in the model's directory, or beside a single file; `None` if there
     /// is no such file.
     pub fn file_beside(&self, name: &str) -> Option<PathBuf> {
         let folder = match self.header {
-            Header::Gguf(_) => self.path.parent()?,
+            Header::Gguf(_) | Header::None => self.path.parent()?,
             Header::Config(_) => &self.path,
         };
         Some(folder.join(name)).filter(|path| path.is_file())
     }
 
-    /// Reads JSON file `name` in the model's directory, or beside the GGUF file; `None` if there is
+    /// Reads JSON file `name` in the model's directory, or beside a single file; `None` if there is
     /// no such file.
     ///
     /// # Errors
@@ -201,7 +217,7 @@ impl Checkpoint {
         &self.files[tensor.file]
     }
 
-    /// SHA-256 of the checkpoint in hexadecimal, read in pieces: of the GGUF file, or of a
+    /// SHA-256 of the checkpoint in hexadecimal, read in pieces: of the single file, or of a
     /// directory's `config.json` followed by its safetensors files in the order of their names.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
-//! The header of a safetensors file, trusting none of it.
+//! Safetensors files: their headers read, trusting none of it, and new ones written.
 //!
 //! A file is 8 bytes of header length, a JSON header, and data that the tensors cover exactly: no
 //! overlap, no hole, nothing after the last one. Those are the format's own rules, and they leave
 //! no room for a second file hidden inside the first.
+
+mod write;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,6 +12,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+pub use write::{Dtype, SafetensorsBody, SafetensorsWriter};
 
 use super::{LoadError, TensorInfo};
 use crate::quant::Quant;

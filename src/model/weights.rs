@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::config::ModelConfig;
 use crate::Error;
 use crate::format::Checkpoint;
+use crate::format::gguf::half_split_row;
 use crate::gpu::{Buffer, Device};
 use crate::ops::{LinearPart, Weight};
 use crate::quant::Quant;
@@ -191,7 +192,7 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
         let ordered =
             if permuted { Cow::Owned(half_split(bytes, rows, self.head_dim)) } else { Cow::Borrowed(bytes) };
         let float = matches!(stored, Quant::F32 | Quant::F16 | Quant::Bf16);
-        match self.quant.map(|wanted| fitting(wanted, cols)) {
+        match self.quant.map(|wanted| wanted.fitting(cols)) {
             Some(wanted) if float && wanted != stored => Ok(Matrix {
                 quant: wanted,
                 bytes: Cow::Owned(requantize(stored, wanted, &ordered, rows, cols)),
@@ -221,22 +222,12 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
 /// in which a head's halves are paired, which all kernels use.
 fn half_split(bytes: &[u8], rows: usize, head_dim: usize) -> Vec<u8> {
     let row_bytes = bytes.len() / rows;
-    let half = head_dim / 2;
-    let mut out = Vec::with_capacity(bytes.len());
-    for row in 0..rows {
-        let (head, within) = (row / head_dim, row % head_dim);
-        let from = head * head_dim + 2 * (within % half) + within / half;
-        out.extend_from_slice(&bytes[from * row_bytes..(from + 1) * row_bytes]);
+    let mut out = vec![0; bytes.len()];
+    for (row, bytes) in bytes.chunks_exact(row_bytes).enumerate() {
+        let to = half_split_row(row, head_dim) * row_bytes;
+        out[to..to + row_bytes].copy_from_slice(bytes);
     }
     out
-}
-
-/// `wanted`, or the nearest format whose blocks divide a row of `cols`.
-fn fitting(wanted: Quant, cols: usize) -> Quant {
-    [wanted, Quant::Q8_0, Quant::F16]
-        .into_iter()
-        .find(|quant| cols.is_multiple_of(quant.block_weights()))
-        .expect("f16 divides every row")
 }
 
 fn requantize(from: Quant, to: Quant, bytes: &[u8], rows: usize, cols: usize) -> Vec<u8> {

@@ -183,6 +183,14 @@ impl Quant {
         (cols / self.block_weights()).checked_mul(self.block_bytes())
     }
 
+    /// This format if its blocks divide a row of `cols` weights, else `q8_0` or, at last, `f16`.
+    pub fn fitting(self, cols: usize) -> Quant {
+        [self, Quant::Q8_0, Quant::F16]
+            .into_iter()
+            .find(|quant| cols.is_multiple_of(quant.block_weights()))
+            .expect("f16 divides every row")
+    }
+
     /// The shader fragment that reads the device layout, for the linker's slot `weight`.
     pub fn fragment(self) -> &'static str {
         self.format().fragment

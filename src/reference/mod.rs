@@ -21,8 +21,8 @@ pub mod token_stats;
 
 pub use attention::{AttentionShape, attention};
 pub use embed::embed;
-pub use rms_norm::{head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 pub use linear::{linear, linear_backward};
+pub use rms_norm::{head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 pub use rope::rope;
 pub use rows::{gather_rows, scatter_rows};
 pub use swiglu::{swiglu, swiglu_backward};

@@ -8,6 +8,7 @@ mod write;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+pub use names::{gguf_name, half_split_row};
 pub use value::{Array, Value};
 pub use write::{GgufBody, GgufWriter};
 

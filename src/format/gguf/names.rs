@@ -1,4 +1,4 @@
-//! From the tensor names of GGUF files to those of Hugging Face checkpoints.
+//! Between the tensor names and row orders of GGUF files and those of Hugging Face checkpoints.
 
 /// Names outside the layers.
 const GLOBAL: &[(&str, &str)] =
@@ -37,6 +37,26 @@ pub(super) fn rope_permuted(architecture: Option<&str>, name: &str) -> bool {
         && part.is_some_and(|(_, rest)| rest.starts_with("attn_q.") || rest.starts_with("attn_k."))
 }
 
+/// The GGUF name of the tensor that Hugging Face calls `name`, if it has one: `blk.0.attn_q.weight`
+/// for `model.layers.0.self_attn.q_proj.weight`.
+pub fn gguf_name(name: &str) -> Option<String> {
+    let swapped = |table: &[(&'static str, &'static str)]| -> Vec<(&'static str, &'static str)> {
+        table.iter().map(|&(gguf, hf)| (hf, gguf)).collect()
+    };
+    match name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')) {
+        Some((layer, rest)) => rename(rest, &swapped(LAYER)).map(|rest| format!("blk.{layer}.{rest}")),
+        None => rename(name, &swapped(GLOBAL)),
+    }
+}
+
+/// The row, counted in Hugging Face's order, that stands at row `row` of a matrix whose rows are in
+/// the order of interleaved rotary embedding: there the two rows of a pair are neighbours, here they
+/// lie half a head apart.
+pub fn half_split_row(row: usize, head_dim: usize) -> usize {
+    let (head, within) = (row / head_dim, row % head_dim);
+    head * head_dim + within % 2 * (head_dim / 2) + within / 2
+}
+
 fn rename(name: &str, table: &[(&str, &str)]) -> Option<String> {
-    table.iter().find_map(|(gguf, hf)| Some(format!("{hf}{}", name.strip_prefix(gguf)?)))
+    table.iter().find_map(|(from, to)| Some(format!("{to}{}", name.strip_prefix(from)?)))
 }

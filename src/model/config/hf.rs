@@ -1,23 +1,16 @@
 //! The configuration in a Hugging Face directory's `config.json`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::{Architecture, ModelConfig, RopeConfig, RopeScaling, embedding_rows, has_layer_tensor};
+use crate::format::json::Object;
 use crate::format::{Checkpoint, LoadError};
-
-/// One JSON object of the configuration, with its place for messages.
-struct Object<'a> {
-    path: &'a Path,
-    /// Keys that lead here, each followed by a dot.
-    prefix: String,
-    json: &'a Value,
-}
 
 pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig, LoadError> {
     let path: PathBuf = checkpoint.path().join("config.json");
-    let config = Object { path: &path, prefix: String::new(), json };
+    let config = Object::new(&path, json);
     let architecture = match config.need("model_type", config.text("model_type")?)? {
         "llama" | "mistral" => Architecture::Llama,
         "qwen2" => Architecture::Qwen2,
@@ -73,7 +66,7 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
 /// Refuses variants whose arithmetic differs from the plain architecture's.
 fn refuse_variants(config: &Object) -> Result<(), LoadError> {
     let refuse =
-        |what: String| Err(LoadError::unsupported(config.path, what, "use a model without that variation"));
+        |what: String| Err(LoadError::unsupported(config.path(), what, "use a model without that variation"));
     match config.text("hidden_act")? {
         None | Some("silu" | "swish") => {}
         Some(other) => return refuse(format!("its hidden_act is {other:?}, only silu is known")),
@@ -123,7 +116,7 @@ fn rope(config: &Object) -> Result<RopeConfig, LoadError> {
         },
         Some(other) => {
             return Err(LoadError::unsupported(
-                config.path,
+                config.path(),
                 format!("its rope scaling is {other:?}"),
                 "use a model with linear or Llama 3 rope scaling",
             ));
@@ -155,7 +148,7 @@ fn sliding_window(
         0 => Ok(None),
         all if all == layers => Ok(Some(window)),
         some => Err(LoadError::unsupported(
-            config.path,
+            config.path(),
             format!("{some} of its {layers} layers have a sliding window"),
             "use a model with one kind of attention",
         )),
@@ -168,7 +161,7 @@ fn ends(checkpoint: &Checkpoint, config: &Object) -> Result<Vec<u32>, LoadError>
     const GENERATION: &str = "generation_config.json";
     if let Some(json) = checkpoint.json_beside(GENERATION)? {
         let path = checkpoint.path().join(GENERATION);
-        let generation = Object { path: &path, prefix: String::new(), json: &json };
+        let generation = Object::new(&path, &json);
         for id in generation.tokens("eos_token_id")? {
             if !ends.contains(&id) {
                 ends.push(id);
@@ -176,80 +169,4 @@ fn ends(checkpoint: &Checkpoint, config: &Object) -> Result<Vec<u32>, LoadError>
         }
     }
     Ok(ends)
-}
-
-impl<'a> Object<'a> {
-    /// The value of `key`; `null` is as good as absent.
-    fn get(&self, key: &str) -> Option<&'a Value> {
-        self.json.get(key).filter(|value| !value.is_null())
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &'a String> {
-        self.json.as_object().into_iter().flat_map(|object| object.keys())
-    }
-
-    fn bad(&self, key: &str, rule: impl Into<String>) -> LoadError {
-        LoadError::metadata(self.path, &format!("{}{key}", self.prefix), None, rule)
-    }
-
-    fn typed<T>(
-        &self,
-        key: &str,
-        wanted: &str,
-        read: impl FnOnce(&'a Value) -> Option<T>,
-    ) -> Result<Option<T>, LoadError> {
-        let Some(value) = self.get(key) else {
-            return Ok(None);
-        };
-        let wrong = || {
-            let mut found = value.to_string();
-            if found.chars().nth(40).is_some() {
-                found = found.chars().take(40).chain("...".chars()).collect();
-            }
-            self.bad(key, format!("must be {wanted}, found {found}"))
-        };
-        read(value).map(Some).ok_or_else(wrong)
-    }
-
-    fn need<T>(&self, key: &str, found: Option<T>) -> Result<T, LoadError> {
-        found.ok_or_else(|| self.bad(key, "is missing"))
-    }
-
-    fn text(&self, key: &str) -> Result<Option<&'a str>, LoadError> {
-        self.typed(key, "a string", Value::as_str)
-    }
-
-    fn flag(&self, key: &str) -> Result<Option<bool>, LoadError> {
-        self.typed(key, "true or false", Value::as_bool)
-    }
-
-    fn count(&self, key: &str) -> Result<Option<usize>, LoadError> {
-        self.typed(key, "a whole number that is not negative", |value| usize::try_from(value.as_u64()?).ok())
-    }
-
-    fn need_count(&self, key: &str) -> Result<usize, LoadError> {
-        self.need(key, self.count(key)?)
-    }
-
-    fn float(&self, key: &str) -> Result<Option<f32>, LoadError> {
-        self.typed(key, "a number", |value| {
-            value.as_f64().map(|float| float as f32).filter(|float| float.is_finite())
-        })
-    }
-
-    /// One token id or a list of them.
-    fn tokens(&self, key: &str) -> Result<Vec<u32>, LoadError> {
-        let id = |value: &Value| u32::try_from(value.as_u64()?).ok();
-        let read = |value: &'a Value| match value {
-            Value::Array(ids) => ids.iter().map(id).collect(),
-            other => id(other).map(|id| vec![id]),
-        };
-        Ok(self.typed(key, "a token id or a list of them", read)?.unwrap_or_default())
-    }
-
-    fn object(&self, key: &str) -> Result<Option<Object<'a>>, LoadError> {
-        let json = self.typed(key, "an object", |value| value.is_object().then_some(value))?;
-        let prefix = format!("{}{key}.", self.prefix);
-        Ok(json.map(|json| Object { path: self.path, prefix, json }))
-    }
 }
