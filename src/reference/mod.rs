@@ -10,6 +10,7 @@ pub mod attention;
 mod differences;
 pub mod embed;
 pub mod linear;
+pub mod lora;
 pub mod model;
 pub mod random;
 pub mod rms_norm;
@@ -22,6 +23,9 @@ pub mod token_stats;
 pub use attention::{AttentionShape, attention};
 pub use embed::embed;
 pub use linear::{linear, linear_backward};
+pub use lora::{
+    lora_expand, lora_expand_backward, lora_grad_a, lora_grad_b, lora_shrink, lora_shrink_backward,
+};
 pub use rms_norm::{head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 pub use rope::rope;
 pub use rows::{gather_rows, scatter_rows};
