@@ -299,13 +299,19 @@ fn params_agree_with_the_host_field_by_field() {
     }
 }
 
+/// The same for the elements of buffers that the host fills.
 #[test]
-fn sample_rows_agree_with_the_host_field_by_field() {
-    let source = std::fs::read_to_string(root().join("src/ops/sample.rs")).expect("source is text");
-    let host = rust_fields(&source, "SampleRow").expect("a struct");
-    let spec = KERNELS.iter().find(|spec| spec.name == "sample/sample").expect("a registered kernel");
-    let (module, _) = validated(spec, &(spec.variants)().swap_remove(0)).expect("a valid kernel");
-    assert_eq!(host, shader_fields(&module, "Row").expect("a struct"));
+fn elements_agree_with_the_host_field_by_field() {
+    for (file, host_name, kernel, name) in [
+        ("sample.rs", "SampleRow", "sample/sample", "Row"),
+        ("lora/site.rs", "LoraTile", "lora/shrink_lane8", "Tile"),
+    ] {
+        let source = std::fs::read_to_string(root().join("src/ops").join(file)).expect("source is text");
+        let host = rust_fields(&source, host_name).expect("a struct");
+        let spec = KERNELS.iter().find(|spec| spec.name == kernel).expect("a registered kernel");
+        let (module, _) = validated(spec, &(spec.variants)().swap_remove(0)).expect("a valid kernel");
+        assert_eq!(host, shader_fields(&module, name).expect("a struct"), "{host_name}");
+    }
 }
 
 /// A few composed modules as text, so that a change of the linker or of a fragment shows in review.

@@ -23,6 +23,7 @@ mod check;
 mod embed;
 mod linear;
 mod linear_backward;
+mod lora;
 mod norm;
 mod rope;
 mod rope_backward;
@@ -76,6 +77,7 @@ pub fn cases() -> Vec<Case> {
         norm::cases(),
         linear::cases(),
         linear_backward::cases(),
+        lora::cases(),
         rope::cases(),
         rope_backward::cases(),
         attention::cases(),

@@ -10,6 +10,7 @@ mod embed;
 mod error;
 mod linear;
 mod linear_backward;
+mod lora;
 mod rms_norm;
 mod rms_norm_backward;
 mod rope;
@@ -28,6 +29,10 @@ pub use embed::embed;
 pub use error::ShapeError;
 pub use linear::{Store, linear};
 pub use linear_backward::linear_backward;
+pub use lora::{
+    LoraParams, LoraPart, LoraRows, LoraRun, LoraSite, LoraTile, lora_expand, lora_expand_backward,
+    lora_grad_a, lora_grad_b, lora_shrink, lora_shrink_backward,
+};
 pub use rms_norm::{head_norm, rms_norm};
 pub use rms_norm_backward::{head_norm_backward, rms_norm_backward};
 pub use rope::{RopeTable, rope};
@@ -53,6 +58,12 @@ pub const KERNELS: &[&KernelSpec] = &[
     &linear::MATVEC_TILED,
     &linear_backward::MATMUL_TRANSPOSED_LANE8,
     &linear_backward::MATMUL_TRANSPOSED_TILED,
+    &lora::SHRINK_LANE8,
+    &lora::SHRINK_TILED,
+    &lora::EXPAND_LANE8,
+    &lora::EXPAND_TILED,
+    &lora::GRAD_WEIGHT_LANE8,
+    &lora::GRAD_WEIGHT_TILED,
     &rope::ROPE,
     &rope_backward::ROPE_BACKWARD,
     &attention::ATTENTION_LANE8,

@@ -2,6 +2,8 @@
 //!
 //! One test per op and family, so that a failure names both.
 
+mod lora;
+
 use std::collections::BTreeSet;
 
 use parr::conformance;
@@ -84,6 +86,9 @@ ops! {
     head_norm_backward: "norm/head_norm_backward";
     linear: "linear/matmul_lane8", "linear/matmul_tiled", "linear/matvec_tiled";
     linear_backward: "linear/matmul_transposed_lane8", "linear/matmul_transposed_tiled";
+    lora_shrink: "lora/shrink_lane8", "lora/shrink_tiled";
+    lora_expand: "lora/expand_lane8", "lora/expand_tiled";
+    lora_grad: "lora/grad_weight_lane8", "lora/grad_weight_tiled";
     rope: "rope/rope";
     rope_backward: "rope/rope_backward";
     attention: "attention/attention_lane8", "attention/attention_tiled";
