@@ -29,6 +29,7 @@ mod rope;
 mod rope_backward;
 mod rows;
 mod sample;
+mod scalar_head;
 mod swiglu;
 mod token_stats;
 
@@ -84,6 +85,7 @@ pub fn cases() -> Vec<Case> {
         swiglu::cases(),
         rows::cases(),
         token_stats::cases(),
+        scalar_head::cases(),
         sample::cases(),
         advance::cases(),
     ];

@@ -12,6 +12,8 @@ const SHADERS: &[(&str, &str)] = shaders![
     "attention/attention_tiled",
     "attention/keys",
     "embed/embed",
+    "head/scalar_head",
+    "head/scalar_head_backward",
     "kv/read_f16",
     "kv/read_f32",
     "kv/write_f16",

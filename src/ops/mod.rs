@@ -17,6 +17,7 @@ mod rope;
 mod rope_backward;
 mod rows;
 mod sample;
+mod scalar_head;
 mod swiglu;
 mod swiglu_backward;
 mod token_stats;
@@ -39,6 +40,7 @@ pub use rope::{RopeTable, rope};
 pub use rope_backward::rope_backward;
 pub use rows::{gather_rows, scatter_rows};
 pub use sample::{SampleRow, sample};
+pub use scalar_head::{NO_HEAD, scalar_head, scalar_head_backward, scalar_head_len};
 pub use swiglu::swiglu;
 pub use swiglu_backward::swiglu_backward;
 pub use token_stats::{TokenStat, token_stats, token_stats_backward};
@@ -74,6 +76,8 @@ pub const KERNELS: &[&KernelSpec] = &[
     &rows::SCATTER,
     &token_stats::TOKEN_STATS,
     &token_stats::TOKEN_STATS_BACKWARD,
+    &scalar_head::SCALAR_HEAD,
+    &scalar_head::SCALAR_HEAD_BACKWARD,
     &sample::SAMPLE,
     &advance::ADVANCE,
 ];

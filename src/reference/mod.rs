@@ -17,6 +17,7 @@ pub mod rms_norm;
 pub mod rope;
 pub mod rows;
 pub mod sample;
+pub mod scalar_head;
 pub mod swiglu;
 pub mod token_stats;
 
@@ -29,5 +30,6 @@ pub use lora::{
 pub use rms_norm::{head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 pub use rope::rope;
 pub use rows::{gather_rows, scatter_rows};
+pub use scalar_head::{scalar_head, scalar_head_backward};
 pub use swiglu::{swiglu, swiglu_backward};
 pub use token_stats::{TokenStats, token_stats, token_stats_backward};

@@ -98,6 +98,8 @@ ops! {
     scatter_rows: "rows/scatter";
     token_stats: "stats/token_stats";
     token_stats_backward: "stats/token_stats_backward";
+    scalar_head: "head/scalar_head";
+    scalar_head_backward: "head/scalar_head_backward";
     sample: "sample/sample";
     advance: "sample/advance";
 }
