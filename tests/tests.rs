@@ -11,6 +11,8 @@ mod format;
 mod model;
 /// Every kernel against its oracle, on a device.
 mod ops;
+/// The optimizer against PyTorch's.
+mod optimizer;
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
 mod quant;
 /// The CPU oracle against PyTorch.

@@ -25,6 +25,7 @@ mod linear;
 mod linear_backward;
 mod lora;
 mod norm;
+mod optimizer;
 mod rope;
 mod rope_backward;
 mod rows;
@@ -86,6 +87,7 @@ pub fn cases() -> Vec<Case> {
         rows::cases(),
         token_stats::cases(),
         scalar_head::cases(),
+        optimizer::cases(),
         sample::cases(),
         advance::cases(),
     ];

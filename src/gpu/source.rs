@@ -44,6 +44,8 @@ const SHADERS: &[(&str, &str)] = shaders![
     "norm/head_norm_backward",
     "norm/rms_norm",
     "norm/rms_norm_backward",
+    "optim/adamw",
+    "optim/grad_norm",
     "reduce/subgroup",
     "reduce/workgroup",
     "rope/rope",

@@ -4,10 +4,12 @@
 //! forward op overwrites its output unless it says that it adds.
 
 mod activation;
+mod adamw;
 mod advance;
 mod attention;
 mod embed;
 mod error;
+mod grad_norm;
 mod linear;
 mod linear_backward;
 mod lora;
@@ -24,10 +26,12 @@ mod token_stats;
 mod weight;
 
 pub use activation::Activation;
+pub use adamw::{AdamWStep, adamw};
 pub use advance::{Drawn, advance};
 pub use attention::{AttentionShape, KvFormat, QueryTile, attention};
 pub use embed::embed;
 pub use error::ShapeError;
+pub use grad_norm::{GRAD_NORM_PARTS, grad_norm};
 pub use linear::{Store, linear};
 pub use linear_backward::linear_backward;
 pub use lora::{
@@ -78,6 +82,8 @@ pub const KERNELS: &[&KernelSpec] = &[
     &token_stats::TOKEN_STATS_BACKWARD,
     &scalar_head::SCALAR_HEAD,
     &scalar_head::SCALAR_HEAD_BACKWARD,
+    &grad_norm::GRAD_NORM,
+    &adamw::ADAMW,
     &sample::SAMPLE,
     &advance::ADVANCE,
 ];

@@ -5,6 +5,7 @@
 //! with the kernels would repeat their mistakes. Slices of the wrong length are the caller's
 //! bug and panic.
 
+pub mod adamw;
 pub mod attention;
 #[cfg(test)]
 mod differences;
@@ -21,6 +22,7 @@ pub mod scalar_head;
 pub mod swiglu;
 pub mod token_stats;
 
+pub use adamw::{AdamW, adamw, grad_norm};
 pub use attention::{AttentionShape, attention};
 pub use embed::embed;
 pub use linear::{linear, linear_backward};

@@ -100,6 +100,8 @@ ops! {
     token_stats_backward: "stats/token_stats_backward";
     scalar_head: "head/scalar_head";
     scalar_head_backward: "head/scalar_head_backward";
+    grad_norm: "optim/grad_norm";
+    adamw: "optim/adamw";
     sample: "sample/sample";
     advance: "sample/advance";
 }
