@@ -9,7 +9,6 @@
 // Grid      (ceil((quads + 1) / WG), rows + n_trainable): one lane per vec4 of d_hidden in the first
 //           `rows` lines, per vec4 of grads in the others, of which the last lane has the bias
 // Error     |d - reference| <= (rows + 2) 2^-24 sum |d_value hidden|
-//
 
 struct Params {
     rows: u32,

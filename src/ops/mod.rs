@@ -1,7 +1,9 @@
 //! Host side of every kernel: shapes checked, the variant chosen, the dispatch recorded.
 //!
 //! One file per op. Nothing runs until the [`Recording`](crate::gpu::Recording) is submitted. A
-//! forward op overwrites its output unless it says that it adds.
+//! forward op overwrites its output unless it says that it adds. Of the backward ops, gradients of
+//! parameters accumulate and gradients of activations overwrite, but for the residual stream, where
+//! they add.
 
 mod activation;
 mod adamw;
