@@ -67,23 +67,24 @@ pub fn write_directory(
 ) -> io::Result<()> {
     // A link keeps pointing where it does: what it points to is replaced.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let temporary = Temporary::beside(path)?;
-    fs::create_dir(&temporary.path)?;
-    fill(&temporary.path)?;
-    sync_tree(&temporary.path)?;
     let occupied = match fs::read_dir(path) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == ErrorKind::NotFound => false,
         Err(error) => return Err(error),
     };
-    match occupied {
-        true if !replace => return Err(ErrorKind::DirectoryNotEmpty.into()),
-        true => swap(&temporary.path, path)?,
-        // Over an empty directory too, which only some systems let a rename replace.
-        false => {
-            let _ = fs::remove_dir(path);
-            fs::rename(&temporary.path, path)?;
-        }
+    if occupied && !replace {
+        return Err(ErrorKind::DirectoryNotEmpty.into());
+    }
+    let temporary = Temporary::beside(path)?;
+    fs::create_dir(&temporary.path)?;
+    fill(&temporary.path)?;
+    sync_tree(&temporary.path)?;
+    if occupied {
+        swap(&temporary.path, path)?;
+    } else {
+        // An empty directory, which only some systems let a rename replace.
+        let _ = fs::remove_dir(path);
+        fs::rename(&temporary.path, path)?;
     }
     sync_parent(path);
     Ok(())

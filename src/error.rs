@@ -1,5 +1,6 @@
 //! The one error of the public API, over the typed errors of each layer.
 
+use crate::adapter::AdapterFileError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
@@ -18,6 +19,9 @@ pub enum Error {
     /// The device failed, or was asked for too much.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// An adapter could not be read, written or merged.
+    #[error(transparent)]
+    AdapterFile(#[from] AdapterFileError),
     /// A request could not be served.
     #[error(transparent)]
     Generate(#[from] GenerateError),

@@ -21,7 +21,8 @@ pub mod gpu;
 pub mod ops;
 // Layer 5: architectures, weights, the forward pass.
 pub mod model;
-// Layer 6: tokens out.
+// Layer 6: tokens out; adapters in and out.
+pub mod adapter;
 pub mod generate;
 // Layer 7: what stands beside the runtime: models by name, every kernel against its oracle.
 pub mod conformance;

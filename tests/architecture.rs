@@ -25,7 +25,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("ops", &["random", "tensor", "quant", "gpu"]),
     // Layer 5.
     ("model", &["cache", "random", "tensor", "quant", "tokenizer", "format", "gpu", "ops"]),
-    // Layer 6.
+    // Layer 6: beside each other.
+    ("adapter", &["atomic", "random", "tensor", "quant", "tokenizer", "format", "model"]),
     ("generate", &["random", "tensor", "tokenizer", "gpu", "ops", "model"]),
     // Layer 7: beside each other.
     ("conformance", &["random", "tensor", "quant", "reference", "gpu", "ops"]),
@@ -46,6 +47,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "gpu",
             "ops",
             "model",
+            "adapter",
             "generate",
             "conformance",
             "hub",

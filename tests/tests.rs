@@ -1,5 +1,7 @@
 //! The single integration binary; each `mod` line says what goes there.
 
+/// Adapters on disk: PEFT directories, GGUF files, merging.
+mod adapter;
 /// The order of the modules: who may import whom.
 mod architecture;
 /// The program from outside: arguments, output, exit codes.

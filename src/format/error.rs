@@ -166,7 +166,7 @@ impl LoadError {
 }
 
 /// A name from a file as it may go into a message: no control characters, and of bounded length.
-pub(super) fn printable(name: &str) -> String {
+pub(crate) fn printable(name: &str) -> String {
     const LONGEST: usize = 120;
     let mut text: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if name.chars().nth(LONGEST).is_some() {

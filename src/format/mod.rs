@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub use error::LoadError;
+pub(crate) use error::printable;
 use gguf::Gguf;
 use mapped::MappedFile;
 
@@ -59,6 +60,12 @@ impl TensorInfo {
     /// Columns: the last axis, 1 for a scalar.
     pub fn cols(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// The row, counted in Hugging Face's order, that stands at row `row` of the file; heads are
+    /// `head_dim` wide.
+    pub fn row_in_halves(&self, row: usize, head_dim: usize) -> usize {
+        if self.rope_permuted { gguf::half_split_row(row, head_dim) } else { row }
     }
 
     /// Size of the data in the file, in bytes.

@@ -1,0 +1,67 @@
+//! Where an adapter comes from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::AdapterFileError;
+use crate::format::{Checkpoint, LoadError};
+
+/// Where an adapter comes from: optional facts, in `parr.json` beside a PEFT adapter or under the key
+/// `parr.card` of a GGUF one. Keys that this version does not know are kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// Name or path of the model that it was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// [`Checkpoint::content_hash`] of that model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_sha256: Option<String>,
+    /// Seed of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Optimizer steps of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// SHA-256 of the training data, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_sha256: Option<String>,
+    /// Figures of the run, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, Value>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Card {
+    /// The card in `json`, which file `path` holds.
+    pub(super) fn read(path: &Path, json: Value) -> Result<Card, LoadError> {
+        serde_json::from_value(json)
+            .map_err(|error| LoadError::malformed(path, 0, format!("its card of the adapter: {error}")))
+    }
+}
+
+/// `Ok` if the adapter of `card` was trained on `checkpoint`, byte for byte, or does not say on what.
+///
+/// This reads the whole checkpoint. An adapter works on other copies of the same weights too, such as
+/// the unquantized ones of a quantized base: who knows that they agree leaves this check out.
+///
+/// # Errors
+///
+/// * [`AdapterFileError::OtherBase`] if it was trained on other weights.
+/// * [`AdapterFileError::Load`] if the checkpoint cannot be read.
+pub fn check_base(card: &Card, checkpoint: &Checkpoint) -> Result<(), AdapterFileError> {
+    let Some(expected) = &card.base_sha256 else {
+        return Ok(());
+    };
+    let found = checkpoint.content_hash()?;
+    if found.eq_ignore_ascii_case(expected) {
+        return Ok(());
+    }
+    let base = card.base.clone().unwrap_or_else(|| "a model".to_owned());
+    let (path, expected) = (checkpoint.path().to_owned(), expected.clone());
+    Err(AdapterFileError::OtherBase { path, base, expected, found })
+}

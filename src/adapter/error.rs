@@ -1,0 +1,137 @@
+//! Why an adapter could not be read, written or merged.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::format::LoadError;
+use crate::model::lora::AdapterError;
+
+/// Why an adapter could not be read, written or merged, grouped by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdapterFileError {
+    /// A file is damaged, or asks for something that this library does not compute.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+
+    /// The path is readable but holds no adapter: name a PEFT directory or a GGUF adapter.
+    #[error("{} is not an adapter: {rule}", path.display())]
+    NotAnAdapter {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was expected there.
+        rule: String,
+    },
+
+    /// The adapter does not fit the model: take it to the one it was made for.
+    #[error("{}: {reason}", path.display())]
+    Fit {
+        /// The adapter.
+        path: PathBuf,
+        /// What does not fit.
+        reason: AdapterError,
+    },
+
+    /// A factor has another shape than the model needs: the adapter was made for another model.
+    #[error(
+        "{}: tensor `{tensor}` has shape {found:?}, expected {expected:?}; the adapter was made for \
+         another model, or its file is damaged", path.display()
+    )]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in that file.
+        tensor: String,
+        /// What the file holds, outermost axis first.
+        found: Vec<usize>,
+        /// What the model needs.
+        expected: Vec<usize>,
+    },
+
+    /// A value is infinite or not a number: take an earlier state of the adapter.
+    #[error(
+        "{}: value {index} of tensor `{tensor}` is {value}: the file is damaged, or training diverged",
+        path.display()
+    )]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in that file.
+        tensor: String,
+        /// Which value, in row-major order.
+        index: usize,
+        /// What it is.
+        value: f32,
+    },
+
+    /// The adapter was trained on other weights: use those, or leave the check out knowingly.
+    #[error(
+        "the adapter was trained on {base} with sha256 {expected}, but {} has sha256 {found}: \
+         use the base that it was trained on", path.display()
+    )]
+    OtherBase {
+        /// The model that was offered.
+        path: PathBuf,
+        /// The base's name, if the adapter knows it.
+        base: String,
+        /// Its hash, by the adapter's card.
+        expected: String,
+        /// The hash of the model that was offered.
+        found: String,
+    },
+
+    /// Something stands where the output should go: choose another place, or clear this one.
+    #[error("{} will not be replaced: {rule}", path.display())]
+    Occupied {
+        /// The file or directory that stands there.
+        path: PathBuf,
+        /// Why it stays.
+        rule: String,
+    },
+
+    /// The output's format cannot hold what it should.
+    #[error("{} cannot be written: {what}; {hint}", path.display())]
+    Unwritable {
+        /// The output.
+        path: PathBuf,
+        /// What it cannot hold.
+        what: String,
+        /// What to do instead.
+        hint: String,
+    },
+
+    /// The output could not be written: check the disk and the permissions; a retry may help.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The output.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl AdapterFileError {
+    pub(super) fn unwritable(
+        path: &Path,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> AdapterFileError {
+        AdapterFileError::Unwritable { path: path.to_owned(), what: what.into(), hint: hint.into() }
+    }
+
+    /// The error of writing `path`: ours if `error` carries one, through the writers that know only
+    /// [`io::Error`].
+    pub(super) fn write(path: &Path, error: io::Error) -> AdapterFileError {
+        match error.downcast::<AdapterFileError>() {
+            Ok(own) => own,
+            Err(source) => AdapterFileError::Write { path: path.to_owned(), source },
+        }
+    }
+}
+
+/// Ours, for a writer that knows only [`io::Error`]; [`AdapterFileError::write`] takes it out again.
+impl From<AdapterFileError> for io::Error {
+    fn from(error: AdapterFileError) -> io::Error {
+        io::Error::other(error)
+    }
+}

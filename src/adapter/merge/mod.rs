@@ -1,0 +1,190 @@
+//! Merging: `W + scale B A` in the place of `W`, everything else as it was.
+
+mod directory;
+mod gguf;
+
+use std::path::Path;
+
+use super::stored::{module, place};
+use super::{Adapter, AdapterFileError};
+use crate::format::{Checkpoint, TensorInfo};
+use crate::model::ModelConfig;
+use crate::model::lora::LoraPair;
+use crate::quant::Quant;
+
+/// How to store what is merged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MergeOptions {
+    /// Format of the merged matrices; each one's own without it. Where its blocks do not divide a row,
+    /// `q8_0` and then `f16` take its place. A directory of safetensors holds f32, f16 and bf16 only.
+    pub quant: Option<Quant>,
+}
+
+/// How far a merge has come.
+#[derive(Clone, Copy, Debug)]
+pub struct MergeProgress {
+    /// Bytes of the base that are merged or copied.
+    pub done_bytes: u64,
+    /// Bytes of the base in all.
+    pub total_bytes: u64,
+}
+
+/// Writes the model `base` with `adapter` merged into it to `out`, and returns how many matrices were
+/// merged.
+///
+/// A GGUF base becomes a GGUF file, in place of any older file there; a Hugging Face directory becomes a
+/// new directory, with one safetensors file, the configuration and the tokenizer. Matrices that the
+/// adapter does not change are copied byte for byte, and so are the metadata. Merged matrices are
+/// encoded in the base's own format, or in that of [`MergeOptions::quant`]: a coarse format rounds most
+/// of a small change away, so `f16` or `q8_0` keep closer to the unmerged adapter than `q4_0`.
+///
+/// One tensor at a time is in memory. The output appears whole or not at all.
+///
+/// # Errors
+///
+/// * [`AdapterFileError::Load`] if the base is damaged or no model that is known here.
+/// * [`AdapterFileError::Fit`] if the adapter was made for another model.
+/// * [`AdapterFileError::Occupied`] if `out` is the base itself, or a directory that is not empty.
+/// * [`AdapterFileError::Unwritable`] for a scalar head, a format that safetensors does not have, and a
+///   merged value that the format cannot hold.
+/// * [`AdapterFileError::Write`] if the disk says no.
+pub fn merge(
+    base: &Checkpoint,
+    adapter: &Adapter,
+    out: &Path,
+    options: &MergeOptions,
+    progress: &mut dyn FnMut(MergeProgress),
+) -> Result<usize, AdapterFileError> {
+    let config = ModelConfig::from_checkpoint(base)?;
+    adapter.check(base.path(), &config)?;
+    if adapter.head.is_some() {
+        let what = "a merged model has no place for the adapter's scalar head";
+        return Err(AdapterFileError::unwritable(out, what, "keep base and adapter apart"));
+    }
+    for (layer, pairs) in adapter.weights.layers.iter().enumerate() {
+        for &projection in pairs.keys() {
+            let (outputs, inputs) = projection.shape(&config);
+            base.need_tensor(&format!("{}.weight", module(layer, projection)), &[outputs, inputs])?;
+        }
+    }
+    let mut tensors: Vec<Tensor> = base
+        .tensors()
+        .map(|info| {
+            let place = info.name.strip_suffix(".weight").and_then(place);
+            let pair = place.and_then(|(layer, projection)| {
+                adapter.weights.layers.get(layer).and_then(|pairs| pairs.get(&projection))
+            });
+            let quant = match (pair, options.quant) {
+                (Some(_), Some(quant)) => quant.fitting(info.cols()),
+                _ => info.quant,
+            };
+            Tensor { info, pair, quant }
+        })
+        .collect();
+    if base.gguf().is_none() {
+        // Larger values first keep all of a safetensors file aligned; GGUF has an alignment of its own.
+        tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.quant.block_bytes()));
+    }
+    let merged = tensors.iter().filter(|tensor| tensor.pair.is_some()).count();
+    let total_bytes = tensors.iter().map(|tensor| tensor.info.byte_len() as u64).sum();
+    let mut merger = Merger {
+        base,
+        out,
+        scale: adapter.weights.config.scale(),
+        rank: adapter.weights.config.rank,
+        head_dim: config.head_dim,
+        progress,
+        done_bytes: 0,
+        total_bytes,
+    };
+    match base.gguf() {
+        Some(gguf) => gguf::write(&mut merger, gguf, &tensors)?,
+        None => directory::write(&mut merger, &tensors)?,
+    }
+    Ok(merged)
+}
+
+/// One tensor of the output.
+struct Tensor<'a> {
+    /// Where it comes from.
+    info: &'a TensorInfo,
+    /// What is merged into it.
+    pair: Option<&'a LoraPair>,
+    /// Its format in the output.
+    quant: Quant,
+}
+
+struct Merger<'a> {
+    base: &'a Checkpoint,
+    out: &'a Path,
+    scale: f32,
+    rank: usize,
+    head_dim: usize,
+    progress: &'a mut dyn FnMut(MergeProgress),
+    done_bytes: u64,
+    total_bytes: u64,
+}
+
+impl Merger<'_> {
+    /// Gives `write` the bytes of `tensor` in the output.
+    fn bytes<E: From<AdapterFileError>>(
+        &mut self,
+        tensor: &Tensor,
+        write: impl FnOnce(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match tensor.pair {
+            Some(pair) => write(&self.merged(tensor, pair)?)?,
+            None => write(self.base.bytes(tensor.info))?,
+        }
+        self.done_bytes += tensor.info.byte_len() as u64;
+        (self.progress)(MergeProgress { done_bytes: self.done_bytes, total_bytes: self.total_bytes });
+        Ok(())
+    }
+
+    /// `W + scale B A`, row by row, encoded.
+    fn merged(&self, tensor: &Tensor, pair: &LoraPair) -> Result<Vec<u8>, AdapterFileError> {
+        let Tensor { info, quant, .. } = *tensor;
+        let (rows, cols) = (info.rows(), info.cols());
+        let stored = self.base.bytes(info);
+        let mut values = vec![0.0; cols];
+        let mut delta = vec![0.0; cols];
+        let mut bytes = Vec::with_capacity(rows * quant.row_bytes(cols).unwrap_or(0));
+        for (row, stored) in stored.chunks_exact(stored.len() / rows).enumerate() {
+            info.quant.decode(stored, &mut values);
+            let canonical = info.row_in_halves(row, self.head_dim);
+            delta.fill(0.0);
+            let b = &pair.b[canonical * self.rank..(canonical + 1) * self.rank];
+            for (b, a) in b.iter().zip(pair.a.chunks_exact(cols)) {
+                for (sum, a) in delta.iter_mut().zip(a) {
+                    *sum += b * a;
+                }
+            }
+            for (value, delta) in values.iter_mut().zip(&delta) {
+                *value += self.scale * delta;
+            }
+            let start = bytes.len();
+            quant.encode(&values, &mut bytes);
+            self.check(info, quant, row, &bytes[start..], &mut values)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Checks that an encoded row is finite: what is too large for a format, or was not finite in the
+    /// base, must not go into a model unsaid.
+    fn check(
+        &self,
+        info: &TensorInfo,
+        quant: Quant,
+        row: usize,
+        bytes: &[u8],
+        values: &mut [f32],
+    ) -> Result<(), AdapterFileError> {
+        quant.decode(bytes, values);
+        let Some(at) = values.iter().position(|value| !value.is_finite()) else {
+            return Ok(());
+        };
+        let name = &info.source_name;
+        let what = format!("value {at} of row {row} of the merged `{name}` is {} in {quant}", values[at]);
+        Err(AdapterFileError::unwritable(self.out, what, "choose a wider format, or a smaller alpha"))
+    }
+}

@@ -1,0 +1,170 @@
+//! LoRA adapters on disk: PEFT directories and llama.cpp's GGUF files, in and out, and merging into a
+//! model.
+//!
+//! [`Adapter::open`] reads either kind and checks it against the model that it is for; every byte is
+//! distrusted as in [`format`](crate::format). Only plain LoRA of the seven decoder projections is read:
+//! what would compute something else (DoRA, trained biases, whole modules) is refused by name.
+
+mod card;
+mod error;
+mod gguf;
+mod head;
+mod merge;
+mod peft;
+mod stored;
+
+use std::path::Path;
+
+pub use card::{Card, check_base};
+pub use error::AdapterFileError;
+pub use merge::{MergeOptions, MergeProgress, merge};
+
+use crate::model::ModelConfig;
+use crate::model::lora::{AdapterError, LoraConfig, LoraWeights, ScalarHead};
+use crate::quant::Quant;
+use stored::{Stored, check_finite};
+
+/// An adapter with all that belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adapter {
+    /// The factors.
+    pub weights: LoraWeights,
+    /// The scalar head of a reward model.
+    pub head: Option<ScalarHead>,
+    /// Where it comes from.
+    pub card: Card,
+}
+
+/// The two kinds of adapter files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdapterFormat {
+    /// A directory as Hugging Face's PEFT writes it.
+    Peft,
+    /// A GGUF file as llama.cpp reads it.
+    Gguf,
+}
+
+impl AdapterFormat {
+    /// `peft` or `gguf`.
+    pub fn name(self) -> &'static str {
+        match self {
+            AdapterFormat::Peft => "peft",
+            AdapterFormat::Gguf => "gguf",
+        }
+    }
+}
+
+/// What an adapter's headers say, without a model and without reading its factors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Which kind of file.
+    pub format: AdapterFormat,
+    /// Rank, scale and projections as [`Adapter::open`] gives them: pairs of a smaller rank are padded.
+    pub config: LoraConfig,
+    /// Layers up to the last that has factors.
+    pub layers: usize,
+    /// Matrices that have factors.
+    pub pairs: usize,
+    /// Values of all factors in the file.
+    pub parameters: usize,
+    /// Whether there is a scalar head.
+    pub head: bool,
+    /// Where it comes from.
+    pub card: Card,
+}
+
+impl Adapter {
+    /// Reads a PEFT directory (`adapter_config.json`, `adapter_model.safetensors`, and where they are
+    /// there `reward_head.safetensors` and `parr.json`) or a GGUF adapter, made for a model of shape
+    /// `model`.
+    ///
+    /// Ranks and scales that differ by projection become one: factors are padded with zeros to the
+    /// largest rank, and B is multiplied by the ratio of the scales.
+    ///
+    /// # Errors
+    ///
+    /// * [`AdapterFileError::NotAnAdapter`] if there is none at `path`.
+    /// * [`AdapterFileError::Load`] if a file cannot be read, breaks its format, lacks a factor, or asks
+    ///   for something that this library does not compute.
+    /// * [`AdapterFileError::Fit`] and [`AdapterFileError::Shape`] if it was made for another model.
+    /// * [`AdapterFileError::Value`] if a value is infinite or NaN.
+    pub fn open(path: &Path, model: &ModelConfig) -> Result<Adapter, AdapterFileError> {
+        let stored = Adapter::stored(path)?;
+        let weights = stored.fit(model)?;
+        Ok(Adapter { weights, head: stored.head, card: stored.card })
+    }
+
+    /// What is at `path`, by its headers alone: no model is needed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Adapter::open`] that need no model.
+    pub fn inspect(path: &Path) -> Result<Summary, AdapterFileError> {
+        Ok(Adapter::stored(path)?.summary())
+    }
+
+    fn stored(path: &Path) -> Result<Stored, AdapterFileError> {
+        if path.is_dir() { peft::read(path) } else { gguf::read(path) }
+    }
+
+    /// Writes the adapter as a PEFT directory, f32 throughout, which appears whole or not at all. An
+    /// older adapter at `folder` is replaced.
+    ///
+    /// # Errors
+    ///
+    /// * [`AdapterFileError::Occupied`] if something else stands there: a file, or a directory with any
+    ///   file that no adapter of ours has.
+    /// * [`AdapterFileError::Value`] if a value is infinite or NaN.
+    /// * [`AdapterFileError::Unwritable`] if the factors have no whole rows.
+    /// * [`AdapterFileError::Write`] if the disk says no.
+    pub fn write_peft(&self, folder: &Path) -> Result<(), AdapterFileError> {
+        peft::write(self, folder)
+    }
+
+    /// Writes the adapter, made for a model of shape `model`, as a GGUF file for llama.cpp, its factors
+    /// in `quant`: f32 or f16. An older file at `path` is replaced.
+    ///
+    /// # Errors
+    ///
+    /// * [`AdapterFileError::Unwritable`] for another `quant`, a scalar head, or a scale of 0.
+    /// * [`AdapterFileError::Fit`] if it was made for another model.
+    /// * [`AdapterFileError::Value`] if a value is infinite or NaN, in f16 too.
+    /// * [`AdapterFileError::Write`] if the disk says no.
+    pub fn write_gguf(&self, path: &Path, model: &ModelConfig, quant: Quant) -> Result<(), AdapterFileError> {
+        gguf::write(self, path, model, quant)
+    }
+
+    /// `Ok` if the adapter fits `model` and all its values are finite; `path` is for messages.
+    fn check(&self, path: &Path, model: &ModelConfig) -> Result<(), AdapterFileError> {
+        let unfit = |reason| AdapterFileError::Fit { path: path.to_owned(), reason };
+        self.weights.check(model).map_err(unfit)?;
+        match &self.head {
+            Some(head) if head.weight.len() != model.hidden => {
+                Err(unfit(AdapterError::Head { found: head.weight.len(), expected: model.hidden }))
+            }
+            _ => self.check_values(path),
+        }
+    }
+
+    /// `Ok` if all factors have whole rows and finite values; `path` is for messages.
+    fn check_values(&self, path: &Path) -> Result<(), AdapterFileError> {
+        let rank = self.weights.config.rank;
+        for (layer, pairs) in self.weights.layers.iter().enumerate() {
+            for (&projection, pair) in pairs {
+                let module = stored::module(layer, projection);
+                for (factor, values) in [("lora_A", &pair.a), ("lora_B", &pair.b)] {
+                    if values.is_empty() || rank == 0 || !values.len().is_multiple_of(rank) {
+                        let what =
+                            format!("{factor} of {module} has {} values, the rank is {rank}", values.len());
+                        return Err(AdapterFileError::unwritable(path, what, "correct the factors"));
+                    }
+                    for (index, value) in values.iter().enumerate() {
+                        check_finite(path, &format!("{module}.{factor}"), index, *value)?;
+                    }
+                }
+            }
+        }
+        let head = self.head.iter().flat_map(|head| head.weight.iter().chain([&head.bias]));
+        head.enumerate().try_for_each(|(index, value)| check_finite(path, "scalar head", index, *value))
+    }
+}

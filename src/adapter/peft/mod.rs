@@ -1,0 +1,94 @@
+//! PEFT directories: `adapter_config.json`, `adapter_model.safetensors` and what we keep beside them.
+
+mod config;
+mod write;
+
+use std::path::Path;
+
+pub(super) use config::PeftConfig;
+pub(super) use write::write;
+
+use super::stored::{Half, Origin, Pairing, Stored, module, place};
+use super::{AdapterFileError, Card, head};
+use crate::format::{Checkpoint, LoadError};
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+/// What PEFT itself wrote until 2023.
+const PICKLED: &str = "adapter_model.bin";
+const CARD: &str = "parr.json";
+
+/// PEFT wraps the model twice.
+const PREFIX: &str = "base_model.model.";
+
+/// `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` for factor `A`.
+fn tensor_name(module: &str, factor: &str) -> String {
+    format!("{PREFIX}{module}.lora_{factor}.weight")
+}
+
+/// Reads the headers of the adapter in `folder`.
+pub(super) fn read(folder: &Path) -> Result<Stored, AdapterFileError> {
+    let no_adapter = |rule: String| AdapterFileError::NotAnAdapter { path: folder.to_owned(), rule };
+    let config_path = folder.join(CONFIG);
+    if !config_path.is_file() {
+        let rule = format!("the directory holds no {CONFIG}; name a PEFT directory or a gguf adapter");
+        return Err(no_adapter(rule));
+    }
+    let path = folder.join(WEIGHTS);
+    if !path.is_file() {
+        let pickled = folder.join(PICKLED);
+        if pickled.is_file() {
+            let what = "a pickle may run any program when it is read, so this library never does";
+            return Err(LoadError::unsupported(&pickled, what, format!("save it as {WEIGHTS}")).into());
+        }
+        return Err(no_adapter(format!("the directory holds no {WEIGHTS}")));
+    }
+    let file = Checkpoint::open_tensors(&path)?;
+    let json = file.json_beside(CONFIG)?.unwrap_or_default();
+    let config = PeftConfig::read(&config_path, &json)?;
+    let mut factors = pairs(&path, &file)?.finish(&path, |layer, projection, half| {
+        let factor = if half == Half::A { "A" } else { "B" };
+        tensor_name(&module(layer, projection), factor)
+    })?;
+    for (&(layer, projection), pair) in &mut factors {
+        pair.alpha = config.alpha(&module(layer, projection), pair.rank)?;
+    }
+    let mut card = match file.json_beside(CARD)? {
+        Some(json) => Card::read(&folder.join(CARD), json)?,
+        None => Card::default(),
+    };
+    card.base = card.base.or_else(|| config.base.clone());
+    let head = file.file_beside(head::FILE).map(|path| head::read(&path)).transpose()?;
+    Ok(Stored { rs_lora: config.rs_lora, origin: Origin::Peft(config), file, factors, head, card })
+}
+
+/// Every tensor of `file` at its place; one that has none is refused by name.
+fn pairs(path: &Path, file: &Checkpoint) -> Result<Pairing, AdapterFileError> {
+    let mut pairs = Pairing::default();
+    for tensor in file.tensors() {
+        let name = tensor.name.as_str();
+        let factor = name.strip_prefix(PREFIX).and_then(|rest| {
+            let (module, half) = match rest.strip_suffix(".lora_A.weight") {
+                Some(module) => (module, Half::A),
+                None => (rest.strip_suffix(".lora_B.weight")?, Half::B),
+            };
+            Some((place(module)?, half))
+        });
+        let Some((place, half)) = factor else {
+            let what = match () {
+                () if name.contains("lora_magnitude_vector") => "belongs to DoRA, which is not computed here",
+                () if name.contains("lora_embedding") || name.contains("embed_tokens") => {
+                    "changes the embedding, which has no factors here"
+                }
+                () if name.contains("lm_head") => "changes the output matrix, which has no factors here",
+                () if name.contains("lora_") => "is a factor of no decoder projection that is known here",
+                () => "is no factor",
+            };
+            let what = format!("tensor `{}` {what}", crate::format::printable(name));
+            let hint = "train factors of q, k, v, o, gate, up and down only, or merge the adapter with PEFT";
+            return Err(LoadError::unsupported(path, what, hint).into());
+        };
+        pairs.add(place, half, tensor);
+    }
+    Ok(pairs)
+}

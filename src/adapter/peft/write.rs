@@ -1,0 +1,130 @@
+//! Writes PEFT directories that appear whole or not at all.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{CARD, CONFIG, WEIGHTS, tensor_name};
+use crate::adapter::stored::module;
+use crate::adapter::{Adapter, AdapterFileError, Card, head};
+use crate::atomic;
+use crate::format::safetensors::{Dtype, SafetensorsWriter};
+use crate::model::lora::{LoraWeights, Projections};
+
+/// Every file that an adapter of ours can have.
+const OURS: [&str; 4] = [CONFIG, WEIGHTS, head::FILE, CARD];
+
+/// Writes `adapter` as directory `folder`, in place of an older adapter.
+pub(in crate::adapter) fn write(adapter: &Adapter, folder: &Path) -> Result<(), AdapterFileError> {
+    adapter.check_values(folder)?;
+    let replace = replaceable(folder)?;
+    let fill = |folder: &Path| -> io::Result<()> {
+        write_weights(&folder.join(WEIGHTS), &adapter.weights)?;
+        write_json(&folder.join(CONFIG), &config(adapter))?;
+        if let Some(head) = &adapter.head {
+            head::write(&folder.join(head::FILE), head)?;
+        }
+        if adapter.card != Card::default() {
+            write_json(&folder.join(CARD), &serde_json::to_value(&adapter.card)?)?;
+        }
+        Ok(())
+    };
+    atomic::write_directory(folder, replace, fill).map_err(|error| AdapterFileError::write(folder, error))
+}
+
+/// Whether an adapter stands at `folder`, which may be replaced; an error for anything else but an
+/// empty place. A file that we did not write stays: it may be the only copy of something.
+fn replaceable(folder: &Path) -> Result<bool, AdapterFileError> {
+    let occupied = |rule: String| AdapterFileError::Occupied { path: folder.to_owned(), rule };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(occupied("it is a file, and a PEFT adapter is a directory".to_owned()));
+        }
+        Err(source) => return Err(AdapterFileError::write(folder, source)),
+    };
+    let mut names = BTreeSet::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| AdapterFileError::write(folder, error))?;
+        names.insert(entry.file_name().to_string_lossy().into_owned());
+    }
+    if let Some(other) = names.iter().find(|name| !OURS.contains(&name.as_str())) {
+        return Err(occupied(format!("it holds `{other}`, which is no part of an adapter written here")));
+    }
+    if !names.is_empty() && !names.contains(CONFIG) {
+        return Err(occupied(format!("it has files but no {CONFIG}, so it is no adapter")));
+    }
+    Ok(!names.is_empty())
+}
+
+fn write_weights(path: &Path, weights: &LoraWeights) -> io::Result<()> {
+    let rank = weights.config.rank;
+    let pairs = || {
+        let layers = weights.layers.iter().enumerate();
+        layers.flat_map(|(layer, pairs)| {
+            pairs.iter().map(move |(&projection, pair)| (module(layer, projection), pair))
+        })
+    };
+    let mut writer = SafetensorsWriter::new();
+    writer.set("format", "pt");
+    for (module, pair) in pairs() {
+        writer.declare(&tensor_name(&module, "A"), Dtype::F32, &[rank, pair.a.len() / rank])?;
+        writer.declare(&tensor_name(&module, "B"), Dtype::F32, &[pair.b.len() / rank, rank])?;
+    }
+    atomic::write(path, |file| {
+        let mut body = writer.start(file)?;
+        for (_, pair) in pairs() {
+            body.data(bytemuck::cast_slice(&pair.a))?;
+            body.data(bytemuck::cast_slice(&pair.b))?;
+        }
+        body.finish().map(drop)
+    })
+}
+
+fn write_json(path: &Path, json: &Value) -> io::Result<()> {
+    atomic::write(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, json)?;
+        file.write_all(b"\n")
+    })
+}
+
+fn config(adapter: &Adapter) -> Value {
+    let config = &adapter.weights.config;
+    json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": adapter.card.base,
+        "inference_mode": true,
+        "r": config.rank,
+        "lora_alpha": whole(config.alpha),
+        "use_rslora": config.rs_lora,
+        "lora_dropout": 0.0,
+        "target_modules": targets(&adapter.weights),
+        "bias": "none",
+        "modules_to_save": null,
+        "fan_in_fan_out": false,
+        "init_lora_weights": true,
+    })
+}
+
+/// PEFT's `lora_alpha` is an integer by its type, though it takes others.
+fn whole(alpha: f32) -> Value {
+    let integer = alpha as i64;
+    if integer as f32 == alpha { json!(integer) } else { json!(alpha) }
+}
+
+/// `q_proj` and so on where every layer has the same, else the whole name of every module.
+fn targets(weights: &LoraWeights) -> Value {
+    let of_layer: Vec<Projections> =
+        weights.layers.iter().map(|pairs| pairs.keys().copied().collect()).collect();
+    let first = of_layer.first().copied().unwrap_or_default();
+    if of_layer.iter().all(|targets| *targets == first) {
+        return first.iter().map(|projection| projection.name()).collect();
+    }
+    let modules = of_layer.iter().enumerate();
+    modules.flat_map(|(layer, targets)| targets.iter().map(move |target| module(layer, target))).collect()
+}
