@@ -27,6 +27,8 @@ pub mod generate;
 // Layer 7: what stands beside the runtime: models by name, every kernel against its oracle.
 pub mod conformance;
 pub mod hub;
+// Layer 8: what a model is taught with.
+pub mod train;
 // Layer 10: the `parr` program, on the public API alone.
 #[cfg(feature = "cli")]
 pub mod cli;

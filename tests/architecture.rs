@@ -31,6 +31,23 @@ const TABLE: &[(&str, &[&str])] = &[
     // Layer 7: beside each other.
     ("conformance", &["random", "tensor", "quant", "reference", "gpu", "ops"]),
     ("hub", &["cache", "format"]),
+    // Layer 8.
+    (
+        "train",
+        &[
+            "atomic",
+            "random",
+            "tensor",
+            "quant",
+            "tokenizer",
+            "format",
+            "gpu",
+            "ops",
+            "model",
+            "adapter",
+            "generate",
+        ],
+    ),
     // Prose for rustdoc.
     ("guide", &[]),
     // Layer 10: the public API only, which its being in the same crate does not change.
@@ -51,6 +68,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "generate",
             "conformance",
             "hub",
+            "train",
         ],
     ),
     ("main", &["cli"]),

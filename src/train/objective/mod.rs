@@ -1,0 +1,118 @@
+//! The loss seam: what is learned, as pure functions over a few numbers per token.
+//!
+//! The device reduces the logits of each scored token to its log-probability and entropy, and the hidden
+//! state to a value if there is a scalar head; it takes back one gradient for each. In between stands an
+//! [`Objective`], plain arithmetic on slices that is checked by finite differences. A new algorithm is a
+//! new file here and nothing on the device.
+
+mod preference;
+mod supervised;
+
+pub use preference::{Pair, Preference, PreferenceBatch};
+pub use supervised::{Supervised, SupervisedBatch};
+
+/// What the device says about the scored tokens (N), in the order of the batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenStats {
+    /// Log-probability of each target given what stands before it, in nats (N).
+    pub logprob: Vec<f32>,
+    /// Entropy of the distribution it was taken from, in nats (N).
+    pub entropy: Vec<f32>,
+    /// The scalar head's output (N), empty without one.
+    pub value: Vec<f32>,
+}
+
+/// A loss and its gradients.
+///
+/// A step whose batch does not fit into memory is evaluated in parts. Every objective divides by a
+/// normalizer of the *whole* step, so that the parts' losses, gradients and metrics add up to the step's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evaluated {
+    /// The part's share of the loss.
+    pub loss: f64,
+    /// Derivative of the loss by each log-probability (N).
+    pub d_logprob: Vec<f32>,
+    /// Derivative by each entropy (N).
+    pub d_entropy: Vec<f32>,
+    /// Derivative by each value (N), empty if [`TokenStats::value`] is.
+    pub d_value: Vec<f32>,
+    /// The part's share of each metric, by the name it has in the logs.
+    pub metrics: Vec<(&'static str, f64)>,
+}
+
+/// Something to be learned.
+pub trait Objective {
+    /// What else the loss depends on.
+    type Batch: ?Sized;
+
+    /// The loss of a part of a step, and its gradients.
+    ///
+    /// # Panics
+    ///
+    /// If `batch` and `stats` speak of different numbers of tokens.
+    fn evaluate(&self, stats: &TokenStats, batch: &Self::Batch) -> Evaluated;
+
+    /// Metrics that do not add up over parts, from the step's loss and its added metrics.
+    fn summarize(&self, _loss: f64, _metrics: &[(&'static str, f64)]) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+}
+
+impl TokenStats {
+    /// Gradients of nothing: one zero for each number.
+    pub(crate) fn zeros(&self) -> Evaluated {
+        Evaluated {
+            loss: 0.0,
+            d_logprob: vec![0.0; self.logprob.len()],
+            d_entropy: vec![0.0; self.entropy.len()],
+            d_value: vec![0.0; self.value.len()],
+            metrics: Vec::new(),
+        }
+    }
+}
+
+/// Adds the metrics of one part to those of the parts before it, by name.
+pub fn add_metrics(sum: &mut Vec<(&'static str, f64)>, part: &[(&'static str, f64)]) {
+    for &(name, value) in part {
+        match sum.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += value,
+            None => sum.push((name, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod differences {
+    use super::{Objective, TokenStats};
+
+    /// Compares all gradients with central differences in f64. Inputs are f32, so the step is a large power
+    /// of two, and by how much they really moved is measured; the error that is left is the step's square
+    /// times a sixth of the third derivative, and one rounding of the gradient to f32.
+    pub(super) fn check<O: Objective>(objective: &O, stats: &TokenStats, batch: &O::Batch) {
+        const STEP: f32 = 1.0 / 1024.0;
+        let found = objective.evaluate(stats, batch);
+        type Field = fn(&mut TokenStats) -> &mut Vec<f32>;
+        let fields: [(&str, Field, &[f32]); 3] = [
+            ("logprob", |stats| &mut stats.logprob, &found.d_logprob),
+            ("entropy", |stats| &mut stats.entropy, &found.d_entropy),
+            ("value", |stats| &mut stats.value, &found.d_value),
+        ];
+        for (name, field, gradient) in fields {
+            assert_eq!(field(&mut stats.clone()).len(), gradient.len(), "one d_{name} for each");
+            for (at, &found) in gradient.iter().enumerate() {
+                let loss = |by: f32| {
+                    let mut moved = stats.clone();
+                    field(&mut moved)[at] += by;
+                    (objective.evaluate(&moved, batch).loss, field(&mut moved)[at])
+                };
+                let ((above, right), (below, left)) = (loss(STEP), loss(-STEP));
+                let expected = (above - below) / f64::from(right - left);
+                let error = (f64::from(found) - expected).abs();
+                assert!(
+                    error <= 1e-6 * (1.0 + expected.abs()),
+                    "d_{name}[{at}] is {found}, expected {expected}"
+                );
+            }
+        }
+    }
+}
