@@ -5,6 +5,7 @@ use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
 use crate::tokenizer::TextError;
+use crate::train::TrainError;
 
 /// Any failure of the library, by the layer that met it. Every message names its place.
 #[derive(Debug, thiserror::Error)]
@@ -25,4 +26,7 @@ pub enum Error {
     /// A request could not be served.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// A training run could not be set up, or could not go on.
+    #[error(transparent)]
+    Train(#[from] TrainError),
 }

@@ -25,3 +25,5 @@ mod shaders;
 mod support;
 /// Tokenizers and chat templates against other implementations.
 mod text;
+/// Training: rows, order, settings, logs, states.
+mod train;

@@ -6,7 +6,12 @@
 //! | part | holds |
 //! |---|---|
 //! | [`objective`] | losses over log-probabilities, entropies and values, with their gradients |
+//! | [`state`] | weights and moments on disk, whole or not at all |
 
+mod error;
 pub mod objective;
+pub mod state;
 
+pub use error::TrainError;
 pub use objective::{Evaluated, Objective, TokenStats};
+pub use state::TrainState;

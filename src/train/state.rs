@@ -1,0 +1,291 @@
+//! What a run resumes from: weights, moments and where it stood, in one file that is whole or not there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::TrainError;
+use crate::atomic;
+use crate::tensor::HostTensor;
+
+/// The version of the file's content that this code writes and reads.
+const VERSION: u32 = 1;
+/// Keys of the file's `__metadata__`.
+const META: &str = "parr_train_state";
+const SHA256: &str = "sha256";
+
+/// Where a run stood when its state was saved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateMeta {
+    /// The kind of training, such as `sft`: a state is of use to its own kind only.
+    pub kind: String,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Rows taken from the data, counted over all epochs: the next one is
+    /// `Order::example` of it.
+    pub position: u64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// The run's seed. The random numbers need no more: they are functions of it, the step and the position.
+    pub seed: u64,
+    /// The hash of the run's settings.
+    pub config_sha256: String,
+    /// SHA-256 of the data file.
+    pub data_sha256: String,
+    /// SHA-256 of the base model.
+    pub base_sha256: String,
+    /// The lowest held-out loss up to here.
+    pub best_loss: Option<f64>,
+    /// Further numbers that a trainer of this kind keeps, finite ones.
+    #[serde(default)]
+    pub extra: BTreeMap<String, f64>,
+}
+
+/// A run's state: its tensors by name, and where it stood.
+///
+/// The file `step-00000040.safetensors` is an ordinary safetensors file of F32 tensors whose metadata holds
+/// [`StateMeta`] as JSON and a SHA-256 of everything. Values come back bit for bit, NaN payloads included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainState {
+    /// Where the run stood.
+    pub meta: StateMeta,
+    /// Weights and moments.
+    pub tensors: BTreeMap<String, HostTensor>,
+}
+
+/// What [`TrainState::latest`] found.
+#[derive(Debug)]
+pub struct Latest {
+    /// The newest sound state and its file; none if there is none.
+    pub found: Option<(PathBuf, TrainState)>,
+    /// What is wrong with each newer one.
+    pub damaged: Vec<TrainError>,
+}
+
+impl TrainState {
+    /// Writes the state into `folder`, which is made if it is missing, and returns the file. It is on disk,
+    /// whole, when this returns; whatever stops it before leaves the folder's states as they were.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Io`] if it cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<PathBuf, TrainError> {
+        fs::create_dir_all(folder).map_err(TrainError::io("create", folder))?;
+        let path = folder.join(file_name(self.meta.step));
+        let header = self.header();
+        let write = |file: &mut io::BufWriter<fs::File>| {
+            file.write_all(&(header.len() as u64).to_le_bytes())?;
+            file.write_all(header.as_bytes())?;
+            // In the order of the header's offsets.
+            self.tensors.values().try_for_each(|tensor| file.write_all(&le_bytes(&tensor.data)))
+        };
+        atomic::write(&path, write).map_err(TrainError::io("write", &path))?;
+        Ok(path)
+    }
+
+    /// The JSON header of the file: metadata, and every tensor's place.
+    fn header(&self) -> String {
+        let meta = serde_json::to_string(&Versioned { version: VERSION, meta: self.meta.clone() })
+            .expect("the metadata is plain values");
+        let tensors = self.tensors.iter().map(|(name, tensor)| {
+            debug_assert_eq!(tensor.shape.iter().product::<usize>(), tensor.data.len(), "shape of {name}");
+            (name.as_str(), tensor.shape.as_slice(), le_bytes(&tensor.data))
+        });
+        let sha256 = content_hash(&meta, tensors);
+        let mut header = serde_json::Map::new();
+        header.insert("__metadata__".to_owned(), serde_json::json!({ META: meta, SHA256: sha256 }));
+        let mut end = 0;
+        for (name, tensor) in &self.tensors {
+            let start = end;
+            end += size_of_val(tensor.data.as_slice());
+            let entry =
+                serde_json::json!({ "dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end] });
+            header.insert(name.clone(), entry);
+        }
+        let mut text = serde_json::Value::Object(header).to_string();
+        // The data begins at a multiple of 8, as the format asks.
+        let padding = text.len().next_multiple_of(8) - text.len();
+        text.extend(std::iter::repeat_n(' ', padding));
+        text
+    }
+
+    /// Reads a state and verifies all of it.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Io`] if the file cannot be read.
+    /// * [`TrainError::State`] if it is damaged, of another version, or no training state.
+    pub fn read(path: &Path) -> Result<TrainState, TrainError> {
+        let bytes = fs::read(path).map_err(TrainError::io("read", path))?;
+        let damaged = |error: safetensors::SafeTensorError| TrainError::state(path, error.to_string());
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
+        let missing = |key| TrainError::state(path, format!("its metadata has no `{key}`"));
+        let empty = HashMap::new();
+        let texts = header.metadata().as_ref().unwrap_or(&empty);
+        let meta = texts.get(META).ok_or_else(|| missing(META))?;
+        let sha256 = texts.get(SHA256).ok_or_else(|| missing(SHA256))?;
+
+        let mut views = file.tensors();
+        views.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let parts = views.iter().map(|(name, view)| (name.as_str(), view.shape(), view.data()));
+        let found = content_hash(meta, parts);
+        if found != *sha256 {
+            return Err(TrainError::state(path, format!("its content has sha256 {found}, it says {sha256}")));
+        }
+        let meta = StateMeta::parse(meta).map_err(|rule| TrainError::state(path, rule))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in views {
+            if view.dtype() != Dtype::F32 {
+                return Err(TrainError::state(
+                    path,
+                    format!("tensor `{name}` is {:?}, not F32", view.dtype()),
+                ));
+            }
+            let values = view.data().chunks_exact(4);
+            let data =
+                values.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
+            tensors.insert(name, HostTensor { shape: view.shape().to_vec(), data });
+        }
+        Ok(TrainState { meta, tensors })
+    }
+
+    /// The newest state in `folder` that is sound; a folder that is not there has none.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Io`] if the folder cannot be listed. A file that cannot be read counts as damaged.
+    pub fn latest(folder: &Path) -> Result<Latest, TrainError> {
+        let mut damaged = Vec::new();
+        for (step, path) in states(folder)?.into_iter().rev() {
+            match TrainState::read(&path) {
+                Ok(state) if state.meta.step == step => {
+                    return Ok(Latest { found: Some((path, state)), damaged });
+                }
+                Ok(state) => {
+                    let rule = format!("it is of step {}, its name of step {step}", state.meta.step);
+                    damaged.push(TrainError::state(&path, rule));
+                }
+                Err(error) => damaged.push(error),
+            }
+        }
+        Ok(Latest { found: None, damaged })
+    }
+
+    /// Removes all states in `folder` but the newest `count`, and what interrupted saves left behind. No
+    /// other run may be saving into the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Io`] if the folder cannot be listed or a file not be removed.
+    pub fn keep_last(folder: &Path, count: usize) -> Result<(), TrainError> {
+        let states = states(folder)?;
+        let old = states.len().saturating_sub(count);
+        for path in states.into_iter().take(old).map(|(_, path)| path).chain(unfinished(folder)?) {
+            fs::remove_file(&path).map_err(TrainError::io("remove", &path))?;
+        }
+        Ok(())
+    }
+}
+
+/// The metadata with the version of what it describes.
+#[derive(Serialize, Deserialize)]
+struct Versioned {
+    version: u32,
+    meta: StateMeta,
+}
+
+impl StateMeta {
+    fn parse(text: &str) -> Result<StateMeta, String> {
+        /// The version alone, so that a later file is known for what it is.
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+
+        let unreadable = |error: serde_json::Error| format!("its metadata is no training state's: {error}");
+        let Version { version } = serde_json::from_str(text).map_err(unreadable)?;
+        if version != VERSION {
+            return Err(format!("it is of version {version}, this program reads version {VERSION}"));
+        }
+        serde_json::from_str(text).map(|versioned: Versioned| versioned.meta).map_err(unreadable)
+    }
+}
+
+fn file_name(step: u64) -> String {
+    format!("step-{step:08}.safetensors")
+}
+
+/// The names of the files in `folder`; none if it is not there.
+fn names(folder: &Path) -> Result<Vec<String>, TrainError> {
+    let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>();
+    match list() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => {
+            let listed = listed.map_err(TrainError::io("read", folder))?;
+            // Names that are no text are none of ours.
+            Ok(listed.into_iter().filter_map(|name| name.into_string().ok()).collect())
+        }
+    }
+}
+
+/// The states in `folder` by step, ascending.
+fn states(folder: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
+    let step = |name: &str| {
+        let number: u64 = name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()?;
+        Some(number).filter(|&number| name == file_name(number))
+    };
+    let named = names(folder)?.into_iter().filter_map(|name| Some((step(&name)?, folder.join(name))));
+    let mut states: Vec<(u64, PathBuf)> = named.collect();
+    states.sort();
+    Ok(states)
+}
+
+/// Temporary files of [`atomic::write`] whose process did not live to rename them.
+fn unfinished(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
+    let is = |name: &String| {
+        name.starts_with(".step-") && name.contains(".safetensors.") && name.ends_with(".tmp")
+    };
+    Ok(names(folder)?.into_iter().filter(is).map(|name| folder.join(name)).collect())
+}
+
+/// SHA-256 in hexadecimal of the metadata and of each tensor's name, shape and bytes; lengths first, so
+/// that no two contents read the same.
+fn content_hash<B: AsRef<[u8]>>(
+    meta: &str,
+    tensors: impl Iterator<Item = (impl AsRef<str>, impl AsRef<[usize]>, B)>,
+) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(meta.as_bytes());
+    for (name, shape, data) in tensors {
+        part(name.as_ref().as_bytes());
+        let shape: Vec<u8> = shape.as_ref().iter().flat_map(|axis| (*axis as u64).to_le_bytes()).collect();
+        part(&shape);
+        part(data.as_ref());
+    }
+    hex(&hash.finalize())
+}
+
+/// The values as the file holds them: without a copy where the machine has the same order of bytes.
+fn le_bytes(values: &[f32]) -> std::borrow::Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        bytemuck::cast_slice(values).into()
+    } else {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
+    }
+}
+
+/// Hexadecimal, two digits a byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

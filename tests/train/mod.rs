@@ -1,0 +1,3 @@
+//! Training: what it reads, in which order, and what it leaves on disk.
+
+mod state;
