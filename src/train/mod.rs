@@ -6,9 +6,11 @@
 //! | part | holds |
 //! |---|---|
 //! | [`objective`] | losses over log-probabilities, entropies and values, with their gradients |
+//! | [`metrics`] | what a step reports, as JSON Lines and as TensorBoard event files |
 //! | [`state`] | weights and moments on disk, whole or not at all |
 
 mod error;
+pub mod metrics;
 pub mod objective;
 pub mod state;
 

@@ -1,3 +1,4 @@
 //! Training: what it reads, in which order, and what it leaves on disk.
 
+mod metrics;
 mod state;

@@ -1,0 +1,110 @@
+//! Metrics as JSON Lines: one record a line.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Metrics, MetricsLog};
+use crate::atomic;
+use crate::train::TrainError;
+
+/// A file of records `{"step": 12, "train/loss": 2.31, ...}` that only ever grows.
+///
+/// A number that JSON cannot say, NaN or infinite, is `null`.
+#[derive(Debug)]
+pub struct JsonlLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl JsonlLog {
+    /// A new log.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Io`] if the file cannot be made, or is there already: metrics are not overwritten.
+    pub fn create(path: &Path) -> Result<JsonlLog, TrainError> {
+        let file = OpenOptions::new().append(true).create_new(true).open(path);
+        Ok(JsonlLog { path: path.to_owned(), file: file.map_err(TrainError::io("create", path))? })
+    }
+
+    /// The log of a run that goes on after `step`; a new one if there is none. Records of later steps are cut
+    /// off, and so is a line that a crash left unfinished: the file is then as it was at that step.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Io`] if the file cannot be read or written.
+    /// * [`TrainError::Row`] if records that stay would follow a line that does not.
+    pub fn resume(path: &Path, step: u64) -> Result<JsonlLog, TrainError> {
+        match File::open(path) {
+            Ok(file) => {
+                let length = file.metadata().map_err(TrainError::io("read", path))?.len();
+                let keep = kept_bytes(path, BufReader::new(&file), step)?;
+                if keep < length {
+                    let rest = || File::open(path).map(|file| file.take(keep));
+                    atomic::write(path, |out| io::copy(&mut rest()?, out).map(drop))
+                        .map_err(TrainError::io("write", path))?;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(TrainError::io("read", path)(source)),
+        }
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        Ok(JsonlLog { path: path.to_owned(), file: file.map_err(TrainError::io("write", path))? })
+    }
+}
+
+impl MetricsLog for JsonlLog {
+    fn write(&mut self, metrics: &dyn Metrics) -> Result<(), TrainError> {
+        let mut record = serde_json::Map::new();
+        record.insert("step".to_owned(), metrics.step().into());
+        for (tag, value) in metrics.tags() {
+            record.insert(tag.to_owned(), value.into());
+        }
+        let mut line = serde_json::Value::Object(record).to_string();
+        line.push('\n');
+        // In one piece, so that a reader sees whole records but for a crash in the middle of this call.
+        self.file.write_all(line.as_bytes()).map_err(TrainError::io("write", &self.path))
+    }
+
+    fn sync(&mut self) -> Result<(), TrainError> {
+        self.file.sync_data().map_err(TrainError::io("write", &self.path))
+    }
+}
+
+/// What of a record tells whether it stays.
+#[derive(Deserialize)]
+struct Record {
+    step: u64,
+}
+
+/// The bytes up to the end of the last record that is not later than `step`.
+fn kept_bytes(path: &Path, mut reader: impl BufRead, step: u64) -> Result<u64, TrainError> {
+    let (mut at, mut keep, mut line) = (0, 0, 0);
+    let mut cut = None;
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        let read = reader.read_until(b'\n', &mut text).map_err(TrainError::io("read", path))?;
+        if read == 0 {
+            return Ok(keep);
+        }
+        (at, line) = (at + read as u64, line + 1);
+        let record = text.strip_suffix(b"\n").and_then(|text| serde_json::from_slice::<Record>(text).ok());
+        let stays = record.is_some_and(|record| record.step <= step);
+        match cut {
+            None if stays => keep = at,
+            None => cut = Some(line),
+            Some(line) if stays => {
+                let reason = format!(
+                    "the line is no record of a step up to {step}, but such records follow it; repair the log, \
+                     or move it away to start a new one"
+                );
+                return Err(TrainError::row(path, line, reason));
+            }
+            Some(_) => {}
+        }
+    }
+}
