@@ -21,7 +21,8 @@ pub enum Purpose {
     RandomWeights = 3,
     /// The first values of an adapter: step = layer * 7 + projection, index = four of them.
     LoraInit = 4,
-    /// The order of training rows: step = the epoch, index = the row.
+    /// The order of training rows: step = the epoch, index = the row. Draw 1 of step 0 chooses the rows
+    /// that are held out.
     Shuffle = 5,
 }
 

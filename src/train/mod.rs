@@ -5,15 +5,20 @@
 //!
 //! | part | holds |
 //! |---|---|
+//! | [`config`] | the kinds of value that settings have |
+//! | [`data`] | rows of a JSON Lines file as token ids with a loss mask, and their order |
 //! | [`objective`] | losses over log-probabilities, entropies and values, with their gradients |
 //! | [`metrics`] | what a step reports, as JSON Lines and as TensorBoard event files |
 //! | [`state`] | weights and moments on disk, whole or not at all |
 
+pub mod config;
+pub mod data;
 mod error;
 pub mod metrics;
 pub mod objective;
 pub mod state;
 
+pub use data::{Dataset, Example, Order};
 pub use error::TrainError;
 pub use objective::{Evaluated, Objective, TokenStats};
 pub use state::TrainState;

@@ -28,7 +28,7 @@ pub struct StateMeta {
     /// Optimizer steps done.
     pub step: u64,
     /// Rows taken from the data, counted over all epochs: the next one is
-    /// `Order::example` of it.
+    /// [`Order::example`](super::Order::example) of it.
     pub position: u64,
     /// Tokens trained on.
     pub tokens: u64,

@@ -7,6 +7,8 @@ mod json;
 mod sentence_piece;
 mod template;
 
+pub(crate) use template::template;
+
 use std::path::{Path, PathBuf};
 
 use parr::tokenizer::{TokenId, Tokenizer, Vocab};
@@ -67,11 +69,11 @@ fn small(name: &str) -> (Vocab, Vec<Case>) {
 }
 
 /// The start of SmolLM2's vocabulary: 17 special tokens, the bytes, 700 merges.
-fn byte_level() -> Tokenizer {
+pub(crate) fn byte_level() -> Tokenizer {
     Tokenizer::from_vocab(small("text_byte_level.json").0).expect("a whole vocabulary")
 }
 
 /// A vocabulary of 520 pieces that SentencePiece trained.
-fn sentence_piece() -> Tokenizer {
+pub(crate) fn sentence_piece() -> Tokenizer {
     Tokenizer::from_vocab(small("text_sentence_piece.json").0).expect("a whole vocabulary")
 }

@@ -16,7 +16,7 @@ struct Case {
 }
 
 /// One of the templates in `tests/golden/chat`.
-pub(super) fn template(name: &str) -> ChatTemplate {
+pub(crate) fn template(name: &str) -> ChatTemplate {
     let path = golden("chat").join(name);
     let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
     ChatTemplate::compile(&source, "<s>", "</s>").expect("a valid template")

@@ -1,0 +1,304 @@
+//! Training rows: a JSON Lines file as token ids, each with the tokens that are learned from.
+//!
+//! A line is one of
+//!
+//! * `{"messages": [{"role": "user", "content": "..."}, ...]}`, written by the model's chat template;
+//! * `{"prompt": "...", "response": "..."}` (or `"completion"`), a chat of one turn, or plain text with
+//!   [`DataOptions::raw`];
+//! * `{"ids": [..], "loss_mask": [..]}`, token ids as they are, with `true` or `1` for each that is a target.
+//!
+//! Blank lines are skipped. Nothing else is: a line that cannot be used is an error that names it, a line
+//! that is too long is counted in the [`DataReport`].
+
+mod chat;
+mod lines;
+mod order;
+mod raw;
+mod row;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use order::Order;
+
+use super::TrainError;
+use super::config::Share;
+use crate::model::text::Text;
+use crate::tokenizer::{ChatFormat, Message, TokenId, Tokenizer};
+use lines::Lines;
+use row::Row;
+
+/// One sequence to learn from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// Its tokens (T), at least two.
+    pub ids: Vec<TokenId>,
+    /// Whether token `t` is a target, to be predicted from the tokens before it (T). The first token never
+    /// is, and at least one is.
+    pub loss_mask: Vec<bool>,
+    /// Where it stands in its file, counted from 1.
+    pub line: usize,
+}
+
+impl Example {
+    /// Number of tokens to be predicted.
+    pub fn targets(&self) -> usize {
+        self.loss_mask.iter().filter(|&&target| target).count()
+    }
+}
+
+/// Which tokens of a conversation are learned from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainOn {
+    /// What the assistant says, in every turn, with the token that ends the turn.
+    #[default]
+    Assistant,
+    /// What the assistant says in its last turn.
+    LastAssistant,
+    /// Every token but the first.
+    All,
+}
+
+/// How rows become token ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataOptions {
+    /// The tokens that are learned from; `{"ids", "loss_mask"}` rows say so themselves.
+    pub train_on: TrainOn,
+    /// Whether prompt and response are joined as plain text and closed by the end-of-text token, instead of
+    /// being written by the chat template.
+    pub raw: bool,
+    /// Tokens a row may have; what lies behind them is cut off and counted. 1024 as in TRL's `SFTConfig`.
+    pub max_tokens: usize,
+}
+
+impl Default for DataOptions {
+    fn default() -> Self {
+        DataOptions { train_on: TrainOn::default(), raw: false, max_tokens: 1024 }
+    }
+}
+
+/// What became of a file's lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DataReport {
+    /// Lines that hold a row.
+    pub rows: usize,
+    /// Tokens of the rows that are kept, after cutting.
+    pub tokens: usize,
+    /// Targets among them.
+    pub targets: usize,
+    /// Tokens of the longest row, after cutting.
+    pub longest: usize,
+    /// Rows that were longer than [`DataOptions::max_tokens`], the dropped ones included.
+    pub truncated: usize,
+    /// Tokens they lost.
+    pub cut_tokens: usize,
+    /// Lines of the rows that were dropped because all their targets were cut off.
+    pub dropped: Vec<usize>,
+    /// Assistant's turns that the chat template closes with no end-of-turn token, from which a model does
+    /// not learn to stop.
+    pub unclosed_turns: usize,
+}
+
+impl fmt::Display for DataReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = self.rows - self.dropped.len();
+        write!(f, "{kept} rows, {} tokens, {} of them targets", self.tokens, self.targets)?;
+        if self.truncated > 0 {
+            write!(f, "; {} rows were too long and lost {} tokens", self.truncated, self.cut_tokens)?;
+        }
+        if let Some(line) = self.dropped.first() {
+            let count = self.dropped.len();
+            write!(f, "; {count} of them left no target and were dropped, the first in line {line}")?;
+        }
+        if self.unclosed_turns > 0 {
+            let turns = self.unclosed_turns;
+            write!(f, "; {turns} turns of the assistant end without an end-of-turn token")?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows of one file.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The file.
+    pub path: PathBuf,
+    /// Its rows, in the order of their lines; never empty after [`Dataset::read`].
+    pub examples: Vec<Example>,
+    /// What became of its lines.
+    pub report: DataReport,
+    /// SHA-256 of the file in hexadecimal, of the very bytes that were read.
+    pub sha256: String,
+}
+
+/// What a row is encoded with.
+struct Encoder<'a> {
+    tokenizer: Option<&'a Tokenizer>,
+    chat: Option<&'a ChatFormat>,
+    vocab: usize,
+    options: &'a DataOptions,
+}
+
+/// A row as tokens, before it is cut to length.
+struct Encoded {
+    ids: Vec<TokenId>,
+    loss_mask: Vec<bool>,
+    unclosed_turns: usize,
+}
+
+impl Dataset {
+    /// Reads all rows of `path` for a model with this tokenizer and chat template and an embedding of
+    /// `vocab` rows. The first fault ends it: better now than after hours of work.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Io`] if the file cannot be read.
+    /// * [`TrainError::Row`] for the first line that is no usable row.
+    /// * [`TrainError::Data`] if no row is left.
+    pub fn read(
+        path: &Path,
+        text: &Text,
+        vocab: usize,
+        options: &DataOptions,
+    ) -> Result<Dataset, TrainError> {
+        let encoder =
+            Encoder { tokenizer: text.tokenizer.as_deref(), chat: text.chat.as_ref(), vocab, options };
+        let mut lines = Lines::open(path)?;
+        let (mut examples, mut report) = (Vec::new(), DataReport::default());
+        while let Some((line, text)) = lines.next()? {
+            let fault = |reason: String| TrainError::row(path, line, reason);
+            report.rows += 1;
+            let encoded = encoder.encode(Row::parse(text).map_err(fault)?).map_err(fault)?;
+            report.unclosed_turns += encoded.unclosed_turns;
+            match cut(encoded, line, options.max_tokens, &mut report).map_err(fault)? {
+                Some(example) => examples.push(example),
+                None => report.dropped.push(line),
+            }
+        }
+        let sha256 = lines.sha256();
+        if examples.is_empty() {
+            let reason = match report.rows {
+                0 => "it has no rows".to_owned(),
+                rows => format!(
+                    "none of its {rows} rows has a target among its first {} tokens; raise max_tokens",
+                    options.max_tokens
+                ),
+            };
+            return Err(TrainError::Data { path: path.to_owned(), reason });
+        }
+        Ok(Dataset { path: path.to_owned(), examples, report, sha256 })
+    }
+
+    /// Takes some examples out of the set, for measuring what the rest teaches. Which ones depends on the
+    /// seed and on the number of rows only; both parts stay in the order of their lines.
+    ///
+    /// A fraction is rounded, but to no less than one row.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Data`] if no row would be left to train on.
+    pub fn split(&mut self, held_out: Share, seed: u64) -> Result<Vec<Example>, TrainError> {
+        let rows = self.examples.len();
+        let count = match held_out {
+            Share::Count(count) => count,
+            Share::Fraction(part) if part > 0.0 => ((rows as f64 * part).round() as usize).max(1),
+            Share::Fraction(_) => 0,
+        };
+        if count >= rows && count > 0 {
+            let reason = format!(
+                "holding out {count} of {rows} rows leaves none to train on; lower held_out or add rows"
+            );
+            return Err(TrainError::Data { path: self.path.clone(), reason });
+        }
+        let mut taken = vec![false; rows];
+        for index in order::held_out(seed, rows, count) {
+            taken[index] = true;
+        }
+        let (mut held, mut kept) = (Vec::with_capacity(count), Vec::with_capacity(rows - count));
+        for (example, taken) in self.examples.drain(..).zip(taken) {
+            if taken { held.push(example) } else { kept.push(example) }
+        }
+        self.examples = kept;
+        Ok(held)
+    }
+}
+
+/// The example, cut to `max_tokens`; none if that leaves no target.
+fn cut(
+    encoded: Encoded,
+    line: usize,
+    max_tokens: usize,
+    report: &mut DataReport,
+) -> Result<Option<Example>, String> {
+    let Encoded { mut ids, mut loss_mask, .. } = encoded;
+    let lost = ids.len().saturating_sub(max_tokens);
+    if lost > 0 {
+        report.truncated += 1;
+        report.cut_tokens += lost;
+        ids.truncate(max_tokens);
+        loss_mask.truncate(max_tokens);
+    }
+    // Nothing stands before the first token to predict it from.
+    if let Some(first) = loss_mask.first_mut() {
+        *first = false;
+    }
+    let example = Example { ids, loss_mask, line };
+    match example.targets() {
+        0 if lost == 0 => Err("no token of the row is a target, so there is nothing to learn from it; \
+                               the first token never is one"
+            .to_owned()),
+        0 => Ok(None),
+        targets => {
+            report.tokens += example.ids.len();
+            report.targets += targets;
+            report.longest = report.longest.max(example.ids.len());
+            Ok(Some(example))
+        }
+    }
+}
+
+impl Encoder<'_> {
+    /// The row's tokens, or what is wrong with it.
+    fn encode(&self, row: Row) -> Result<Encoded, String> {
+        match row {
+            Row::Chat(messages) => self.chat(&messages),
+            Row::Pair { prompt, response } if self.options.raw => raw::encode(
+                self.tokenizer.ok_or("the model has no tokenizer; give ids and loss_mask")?,
+                &prompt,
+                &response,
+                self.options.train_on,
+            ),
+            Row::Pair { prompt, response } => {
+                self.chat(&[Message::new("user", prompt), Message::new("assistant", response)])
+            }
+            Row::Ids { ids, loss_mask } => {
+                if let Some(at) = ids.iter().position(|&id| id as usize >= self.vocab) {
+                    let (id, vocab) = (ids[at], self.vocab);
+                    return Err(format!("ids[{at}] is {id}, outside the model's vocabulary of {vocab}"));
+                }
+                if !loss_mask.iter().skip(1).any(|&target| target) {
+                    return Err("loss_mask marks no token after the first, so there is nothing to learn \
+                                from the row"
+                        .to_owned());
+                }
+                Ok(Encoded { ids, loss_mask, unclosed_turns: 0 })
+            }
+        }
+    }
+
+    fn chat(&self, messages: &[Message]) -> Result<Encoded, String> {
+        let chat = self.chat.ok_or(
+            "the model has no chat template; give ids and loss_mask, or prompt and response with raw = true",
+        )?;
+        chat::encode(chat, messages, self.options.train_on, self.options.max_tokens)
+    }
+}
+
+/// How many leading tokens two sequences share.
+fn shared(left: &[TokenId], right: &[TokenId]) -> usize {
+    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}

@@ -1,0 +1,182 @@
+//! One line of a data file: which kind of row it is.
+
+use std::fmt;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::tokenizer::{Message, TokenId};
+
+/// What a line says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Row {
+    Chat(Vec<Message>),
+    Pair { prompt: String, response: String },
+    Ids { ids: Vec<TokenId>, loss_mask: Vec<bool> },
+}
+
+const KINDS: &str = "a row has messages, or prompt and response, or ids and loss_mask";
+
+/// Every key of every kind. A key that is null counts as absent: tools that write tables as JSON fill
+/// the columns of the other kinds with it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    messages: Option<Vec<Turn>>,
+    prompt: Option<String>,
+    response: Option<String>,
+    completion: Option<String>,
+    ids: Option<Vec<TokenId>>,
+    loss_mask: Option<Vec<Mark>>,
+}
+
+/// A message, in which an unknown key is a mistake: tool calls that are left out would change the meaning
+/// of what is learned.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Turn {
+    role: String,
+    content: String,
+}
+
+/// `true` or `1`, `false` or `0`.
+struct Mark(bool);
+
+impl<'de> Deserialize<'de> for Mark {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Mark, D::Error> {
+        struct OneOrZero;
+
+        impl Visitor<'_> for OneOrZero {
+            type Value = Mark;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false, 1 or 0")
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Mark, E> {
+                Ok(Mark(value))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Mark, E> {
+                match value {
+                    0 | 1 => Ok(Mark(value == 1)),
+                    other => Err(E::invalid_value(serde::de::Unexpected::Unsigned(other), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(OneOrZero)
+    }
+}
+
+impl Row {
+    /// Parses one line.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it and what would be right, without the file and the line.
+    pub(super) fn parse(text: &str) -> Result<Row, String> {
+        let text = text.trim();
+        if !text.starts_with('{') {
+            return Err(format!("the line is no JSON object; {KINDS}"));
+        }
+        let keys: Keys = serde_json::from_str(text).map_err(|error| {
+            // serde ends its messages with " at line 1 column 9": the line is always 1 here.
+            let reason = error.to_string();
+            let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
+            format!("{reason} (column {}); {KINDS}", error.column())
+        })?;
+        keys.row()
+    }
+}
+
+impl Keys {
+    fn row(self) -> Result<Row, String> {
+        let Keys { messages, prompt, response, completion, ids, loss_mask } = self;
+        let answer = match (response, completion) {
+            (Some(_), Some(_)) => {
+                return Err("it has response and completion, which mean the same; keep one".to_owned());
+            }
+            (response, completion) => response.or(completion),
+        };
+        match (messages, prompt, answer, ids, loss_mask) {
+            (Some(messages), None, None, None, None) => {
+                if messages.is_empty() {
+                    return Err("messages is empty; a conversation has at least one".to_owned());
+                }
+                let message = |turn: Turn| Message { role: turn.role, content: turn.content };
+                Ok(Row::Chat(messages.into_iter().map(message).collect()))
+            }
+            (None, Some(prompt), Some(response), None, None) => Ok(Row::Pair { prompt, response }),
+            (None, None, None, Some(ids), Some(loss_mask)) => {
+                if ids.len() != loss_mask.len() {
+                    let (ids, marks) = (ids.len(), loss_mask.len());
+                    return Err(format!("ids has {ids} entries, loss_mask {marks}; each token needs one"));
+                }
+                Ok(Row::Ids { ids, loss_mask: loss_mask.into_iter().map(|mark| mark.0).collect() })
+            }
+            (messages, prompt, answer, ids, loss_mask) => {
+                let present = [
+                    ("messages", messages.is_some()),
+                    ("prompt", prompt.is_some()),
+                    ("response", answer.is_some()),
+                    ("ids", ids.is_some()),
+                    ("loss_mask", loss_mask.is_some()),
+                ];
+                let names: Vec<&str> =
+                    present.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+                let found = if names.is_empty() { "nothing".to_owned() } else { names.join(" and ") };
+                Err(format!("it has {found}; {KINDS}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_known_by_its_keys() {
+        let chat = r#" {"messages":[{"role":"user","content":"a"}],"prompt":null} "#;
+        assert_eq!(Row::parse(chat), Ok(Row::Chat(vec![Message::new("user", "a")])));
+        let pair = Ok(Row::Pair { prompt: "a".to_owned(), response: "b".to_owned() });
+        assert_eq!(Row::parse(r#"{"prompt":"a","response":"b"}"#), pair);
+        assert_eq!(Row::parse(r#"{"completion":"b","prompt":"a"}"#), pair);
+        let ids = Ok(Row::Ids { ids: vec![1, 2, 3], loss_mask: vec![false, true, true] });
+        assert_eq!(Row::parse(r#"{"ids":[1,2,3],"loss_mask":[0,true,1]}"#), ids);
+    }
+
+    #[test]
+    fn whatever_else_is_refused_with_what_would_be_right() {
+        let deep = format!("{{\"messages\":{}", "[".repeat(100_000));
+        let cases = [
+            ("{}", "it has nothing"),
+            ("[1]", "the line is no JSON object"),
+            ("nul", "the line is no JSON object"),
+            (r#"{"prompt":"a"}"#, "it has prompt; a row has messages"),
+            (r#"{"prompt":"a","response":"b","ids":[1]}"#, "it has prompt and response and ids"),
+            (r#"{"prompt":"a","response":"b","completion":"c"}"#, "keep one"),
+            (r#"{"prompt":"a","prompt":"b","response":"c"}"#, "duplicate field `prompt`"),
+            (r#"{"prompt":"a","response":5}"#, "invalid type: integer `5`, expected a string (column "),
+            (r#"{"prompt":"a","respnse":"b"}"#, "unknown field `respnse`"),
+            (r#"{"messages":[]}"#, "messages is empty"),
+            (r#"{"messages":[{"role":"user"}]}"#, "missing field `content`"),
+            (r#"{"messages":[{"role":"user","content":"a","tool_calls":[]}]}"#, "unknown field `tool_calls`"),
+            (r#"{"messages":[{"role":"user","content":null}]}"#, "invalid type: null"),
+            (r#"{"ids":[1,2],"loss_mask":[1]}"#, "ids has 2 entries, loss_mask 1"),
+            (r#"{"ids":[1,-2],"loss_mask":[1,1]}"#, "`-2`, expected u32"),
+            (r#"{"ids":[1,4294967296],"loss_mask":[1,1]}"#, "`4294967296`, expected u32"),
+            (r#"{"ids":[1,2],"loss_mask":[0,2]}"#, "`2`, expected true, false, 1 or 0"),
+            (r#"{"ids":[1,2]}"#, "it has ids"),
+            (r#"{"prompt":"a","response":"b"} x"#, "trailing characters"),
+            (r#"{"prompt":"a","response":"b"#, "EOF while parsing"),
+            (deep.as_str(), "invalid type: sequence, expected a string"),
+        ];
+        for (text, expected) in cases {
+            let reason = Row::parse(text).expect_err(expected);
+            let text = &text[..text.len().min(60)];
+            assert!(reason.contains(expected) && !reason.contains("at line"), "{text}: {reason}");
+        }
+    }
+}
