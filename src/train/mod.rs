@@ -5,8 +5,9 @@
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`config`] | the kinds of value that settings have |
+//! | [`config`] | the settings of a run, from TOML; every knob documented where it is declared |
 //! | [`data`] | rows of a JSON Lines file as token ids with a loss mask, and their order |
+//! | [`schedule`] | the learning rate of each step |
 //! | [`objective`] | losses over log-probabilities, entropies and values, with their gradients |
 //! | [`metrics`] | what a step reports, as JSON Lines and as TensorBoard event files |
 //! | [`state`] | weights and moments on disk, whole or not at all |
@@ -16,9 +17,12 @@ pub mod data;
 mod error;
 pub mod metrics;
 pub mod objective;
+pub mod schedule;
 pub mod state;
 
+pub use config::SftConfig;
 pub use data::{Dataset, Example, Order};
 pub use error::TrainError;
 pub use objective::{Evaluated, Objective, TokenStats};
+pub use schedule::Schedule;
 pub use state::TrainState;

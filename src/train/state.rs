@@ -34,7 +34,7 @@ pub struct StateMeta {
     pub tokens: u64,
     /// The run's seed. The random numbers need no more: they are functions of it, the step and the position.
     pub seed: u64,
-    /// The hash of the run's settings.
+    /// [`SftConfig::hash`](super::SftConfig::hash) of the settings, or its like.
     pub config_sha256: String,
     /// SHA-256 of the data file.
     pub data_sha256: String,

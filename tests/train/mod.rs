@@ -1,5 +1,6 @@
 //! Training: what it reads, in which order, and what it leaves on disk.
 
+mod config;
 mod data;
 mod metrics;
 mod state;

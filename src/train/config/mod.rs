@@ -1,6 +1,244 @@
-//! The settings of a training run.
+//! The settings of a training run: plain structs, defaults with their source, one TOML file.
+//!
+//! `examples/sft.toml` ([`SftConfig::SAMPLE`]) shows every setting with its default.
 
+mod check;
 mod knob;
+mod read;
+
+use std::fmt::{Display, Formatter};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 
 pub use super::data::{DataOptions, TrainOn};
+pub use super::schedule::{Decay, ScheduleConfig};
 pub use knob::{Auto, Share};
+
+use crate::model::lora::{LoraConfig, Projections};
+
+/// Supervised fine-tuning of an adapter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SftConfig {
+    /// Everything random in the run follows from it: first weights, order of rows, rows held out.
+    pub seed: u64,
+    /// How often each row is seen; parts of an epoch are possible. 3 as in `transformers` and Alpaca.
+    pub epochs: f64,
+    /// Optimizer steps; `auto` for as many as [`SftConfig::epochs`] make. A number overrules the epochs.
+    pub steps: Auto,
+    /// The adapter.
+    pub lora: LoraSettings,
+    /// How gradients become changes.
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over time.
+    pub schedule: ScheduleConfig,
+    /// What one step works on.
+    pub batch: BatchConfig,
+    /// How rows become tokens.
+    pub data: DataOptions,
+    /// Measuring on rows that are not trained on.
+    pub evaluation: EvaluationConfig,
+    /// Saving what a run can resume from.
+    pub checkpoint: CheckpointConfig,
+    /// What is traded for memory.
+    pub memory: MemoryConfig,
+}
+
+impl Default for SftConfig {
+    fn default() -> Self {
+        SftConfig {
+            seed: 0,
+            epochs: 3.0,
+            steps: Auto::Auto,
+            lora: LoraSettings::default(),
+            optimizer: OptimizerConfig::default(),
+            schedule: ScheduleConfig::default(),
+            batch: BatchConfig::default(),
+            data: DataOptions::default(),
+            evaluation: EvaluationConfig::default(),
+            checkpoint: CheckpointConfig::default(),
+            memory: MemoryConfig::default(),
+        }
+    }
+}
+
+/// The shape of a fresh adapter. Not used where a run starts from an existing one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoraSettings {
+    /// Rank of the factors (R). 16 as in TRL's `ModelConfig`.
+    pub rank: usize,
+    /// The adapter's output is scaled by `alpha / rank`. 32 as in TRL's `ModelConfig`.
+    pub alpha: f32,
+    /// Scale by `alpha / sqrt(rank)` instead, which keeps high ranks learning (arXiv 2312.03732).
+    pub rs_lora: bool,
+    /// The projections that get a pair: `all`, or some of `q,k,v,o,gate,up,down`. All, since adapters on every
+    /// linear layer are what matches full fine-tuning (QLoRA, arXiv 2305.14314, section 4).
+    #[serde(serialize_with = "write_targets", deserialize_with = "read_targets")]
+    pub targets: Projections,
+}
+
+impl Default for LoraSettings {
+    fn default() -> Self {
+        LoraSettings { rank: 16, alpha: 32.0, rs_lora: false, targets: Projections::ALL }
+    }
+}
+
+impl LoraSettings {
+    /// The same as the model knows it.
+    pub fn lora(&self) -> LoraConfig {
+        let LoraSettings { rank, alpha, rs_lora, targets } = *self;
+        LoraConfig { rank, alpha, rs_lora, targets }
+    }
+}
+
+fn write_targets<S: Serializer>(targets: &Projections, serializer: S) -> Result<S::Ok, S::Error> {
+    if *targets == Projections::ALL {
+        serializer.serialize_str("all")
+    } else {
+        serializer.collect_str(targets)
+    }
+}
+
+fn read_targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Projections, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+/// AdamW (arXiv 1711.05101) with clipping by the norm of all gradients together.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// The highest learning rate, which [`ScheduleConfig`] scales. 2e-4 as QLoRA's table 9 has it for models
+    /// of up to 13 billion weights.
+    pub learning_rate: f64,
+    /// Decay of the first and second moment. (0.9, 0.999) as in Adam (arXiv 1412.6980).
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment. 1e-8 as in Adam.
+    pub eps: f64,
+    /// Decay of the weights, scaled by the learning rate. 0 as in `transformers`: the factors start small,
+    /// and the frozen base is not decayed at all.
+    pub weight_decay: f64,
+    /// Gradients of a larger norm are scaled down to it; `inf` turns that off. 1 as in `transformers`.
+    pub max_grad_norm: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        OptimizerConfig {
+            learning_rate: 2e-4,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+        }
+    }
+}
+
+/// What one optimizer step works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchConfig {
+    /// Sequences of a step (B). 8 as in `transformers`.
+    pub sequences: usize,
+    /// Sequences that are in device memory at a time; gradients add up to the same step. `auto` for as many
+    /// as fit.
+    pub micro_batch: Auto,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        BatchConfig { sequences: 8, micro_batch: Auto::Auto }
+    }
+}
+
+/// Measuring the loss on rows that are not trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Rows that are set aside: a count, or a fraction of all. Not used where a file of such rows is given.
+    pub held_out: Share,
+    /// Steps from one measurement to the next; 0 for none but before the first and after the last step.
+    pub every: u64,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        EvaluationConfig { held_out: Share::Fraction(0.05), every: 50 }
+    }
+}
+
+/// Saving what a run can resume from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Steps from one to the next; 0 for none but after the last step.
+    pub every: u64,
+    /// How many are kept, the newest; two at least, so that a damaged one costs a few steps and not the run.
+    pub keep: usize,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        CheckpointConfig { every: 50, keep: 2 }
+    }
+}
+
+/// What is traded for memory. Neither changes what is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// Whether layers are computed again in the backward pass.
+    pub recompute: Recompute,
+    /// Device memory the run may use, in MiB; `auto` for what the device allows.
+    pub budget_mib: Auto,
+}
+
+/// Whether a layer's inner activations are kept from the forward pass, or computed again from its input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recompute {
+    /// Kept if they fit into the budget.
+    #[default]
+    Auto,
+    /// Computed again: least memory, about a third more work.
+    Always,
+    /// Kept: most memory, least work.
+    Never,
+}
+
+impl Display for Recompute {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Recompute::Auto => "auto",
+            Recompute::Always => "always",
+            Recompute::Never => "never",
+        })
+    }
+}
+
+impl SftConfig {
+    /// A settings file that says everything the default does, with comments.
+    pub const SAMPLE: &'static str = include_str!("../../../examples/sft.toml");
+
+    /// Optimizer steps of a run over `rows` rows: as set, or as many as the epochs make, the last one over
+    /// the end if they do not divide.
+    pub fn total_steps(&self, rows: usize) -> u64 {
+        match self.steps {
+            Auto::Fixed(steps) => steps as u64,
+            Auto::Auto => ((self.epochs * rows as f64 / self.batch.sequences as f64).ceil() as u64).max(1),
+        }
+    }
+
+    /// SHA-256 in hexadecimal of all settings that the run's weights depend on. A state can be resumed under
+    /// settings with the same hash: how often is measured and saved may change, and what is traded for memory.
+    pub fn hash(&self) -> String {
+        let mut settings = self.clone();
+        settings.evaluation.every = 0;
+        settings.checkpoint = CheckpointConfig::default();
+        settings.memory = MemoryConfig::default();
+        settings.batch.micro_batch = Auto::Auto;
+        let text = serde_json::to_string(&settings).expect("settings are plain values");
+        super::state::hex(&Sha256::digest(text))
+    }
+}
