@@ -19,6 +19,7 @@
 
 mod advance;
 mod attention;
+mod attention_backward;
 mod check;
 mod embed;
 mod linear;
@@ -83,6 +84,7 @@ pub fn cases() -> Vec<Case> {
         rope::cases(),
         rope_backward::cases(),
         attention::cases(),
+        attention_backward::cases(),
         swiglu::cases(),
         rows::cases(),
         token_stats::cases(),

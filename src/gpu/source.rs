@@ -10,6 +10,13 @@ macro_rules! shaders {
 const SHADERS: &[(&str, &str)] = shaders![
     "attention/attention_lane8",
     "attention/attention_tiled",
+    "attention/backward",
+    "attention/backward_delta",
+    "attention/backward_kv_lane8",
+    "attention/backward_kv_tiled",
+    "attention/backward_q_lane8",
+    "attention/backward_q_tiled",
+    "attention/chunk_sum",
     "attention/keys",
     "embed/embed",
     "head/scalar_head",

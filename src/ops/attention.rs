@@ -41,7 +41,7 @@ impl KvFormat {
         }
     }
 
-    fn read_fragment(self) -> &'static str {
+    pub(super) fn read_fragment(self) -> &'static str {
         match self {
             KvFormat::F16 => "kv/read_f16",
             KvFormat::F32 => "kv/read_f32",
@@ -210,7 +210,7 @@ fn tiled(kv: KvFormat, head_dim: usize, group: usize, mt: u32, lse: bool) -> Spe
 /// | `out` | `(rows, heads * head_dim)` | the tiles' rows written |
 /// | `lse` | `(rows, heads)`: log of the sum of `exp` of a row's scaled scores | the tiles' rows written |
 ///
-/// `lse` is all that the gradient wants to know of the softmax.
+/// `lse` is all that [`attention_backward`](super::attention_backward) wants to know of the softmax.
 /// `reach` is the largest number of positions that a row sees; only the submit budget depends on it.
 /// Kernels: `shaders/attention/`. Oracle: `reference::attention`.
 ///

@@ -9,6 +9,7 @@ mod activation;
 mod adamw;
 mod advance;
 mod attention;
+mod attention_backward;
 mod embed;
 mod error;
 mod grad_norm;
@@ -31,6 +32,7 @@ pub use activation::Activation;
 pub use adamw::{AdamWStep, adamw};
 pub use advance::{Drawn, advance};
 pub use attention::{AttentionShape, KvFormat, QueryTile, attention};
+pub use attention_backward::{AttentionSaved, KeyTile, attention_backward};
 pub use embed::embed;
 pub use error::ShapeError;
 pub use grad_norm::{GRAD_NORM_PARTS, grad_norm};
@@ -76,6 +78,11 @@ pub const KERNELS: &[&KernelSpec] = &[
     &rope_backward::ROPE_BACKWARD,
     &attention::ATTENTION_LANE8,
     &attention::ATTENTION_TILED,
+    &attention_backward::BACKWARD_DELTA,
+    &attention_backward::BACKWARD_Q_LANE8,
+    &attention_backward::BACKWARD_Q_TILED,
+    &attention_backward::BACKWARD_KV_LANE8,
+    &attention_backward::BACKWARD_KV_TILED,
     &swiglu::SWIGLU,
     &swiglu_backward::SWIGLU_BACKWARD,
     &rows::GATHER,

@@ -9,6 +9,7 @@ pub mod adamw;
 pub mod attention;
 #[cfg(test)]
 mod differences;
+pub mod attention_backward;
 pub mod embed;
 pub mod linear;
 pub mod lora;
@@ -24,6 +25,7 @@ pub mod token_stats;
 
 pub use adamw::{AdamW, adamw, grad_norm};
 pub use attention::{AttentionShape, attention};
+pub use attention_backward::{AttentionGradients, attention_backward};
 pub use embed::embed;
 pub use linear::{linear, linear_backward};
 pub use lora::{

@@ -92,6 +92,8 @@ ops! {
     rope: "rope/rope";
     rope_backward: "rope/rope_backward";
     attention: "attention/attention_lane8", "attention/attention_tiled";
+    attention_backward: "attention/backward_delta", "attention/backward_q_lane8",
+        "attention/backward_q_tiled", "attention/backward_kv_lane8", "attention/backward_kv_tiled";
     swiglu: "mlp/swiglu";
     swiglu_backward: "mlp/swiglu_backward";
     gather_rows: "rows/gather";

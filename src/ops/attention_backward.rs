@@ -1,0 +1,326 @@
+//! The gradient of causal grouped-query attention.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::activation::Activation;
+use super::attention::{AttentionShape, KvFormat, QueryTile};
+use super::error::{ShapeError, holds, same};
+use super::rope::TESTED_HEAD_DIMS;
+use crate::gpu::{Access, Binding, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
+
+/// Keys of one sequence at consecutive positions, which share their loads of rows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct KeyTile {
+    /// First key, as a row of the batch.
+    pub first_row: u32,
+    /// Number of keys.
+    pub rows: u32,
+    /// Row at which the keys' sequence ends.
+    pub end_row: u32,
+    /// Unused.
+    pub pad: u32,
+}
+
+impl KeyTile {
+    /// Most keys in a tile.
+    pub const MAX_ROWS: usize = 16;
+
+    /// The tiles of whole sequences that stand one after another in the batch, `lengths` rows each.
+    pub fn cut(lengths: &[usize]) -> Vec<KeyTile> {
+        let mut tiles = Vec::new();
+        let mut first_row = 0;
+        for &length in lengths {
+            let end_row = (first_row + length) as u32;
+            for start in (0..length).step_by(Self::MAX_ROWS) {
+                let rows = Self::MAX_ROWS.min(length - start);
+                let first_row = (first_row + start) as u32;
+                tiles.push(KeyTile { first_row, rows: rows as u32, end_row, pad: 0 });
+            }
+            first_row += length;
+        }
+        tiles
+    }
+}
+
+/// What the forward pass leaves for the gradient of attention.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionSaved<'a> {
+    /// Queries as [`rope`](super::rope) wrote them.
+    pub q: &'a Activation,
+    /// Keys, [`AttentionShape::cache_len`] words.
+    pub k: &'a Buffer<u32>,
+    /// Values, as many.
+    pub v: &'a Buffer<u32>,
+    /// The result of [`attention`](super::attention), `(rows, heads * head_dim)`.
+    pub out: &'a Activation,
+    /// Its log-sum-exp, `(rows, heads)`.
+    pub lse: &'a Buffer<f32>,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct DeltaParams {
+    heads: u32,
+    head_dim: u32,
+    out_stride: u32,
+    d_out_stride: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct QueryParams {
+    workgroups: u32,
+    v_tiles: u32,
+    heads: u32,
+    kv_heads: u32,
+    positions: u32,
+    window: u32,
+    d_out_stride: u32,
+    d_stride: u32,
+    scale: f32,
+    pad: [u32; 3],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct KeyParams {
+    workgroups: u32,
+    k_tiles: u32,
+    heads: u32,
+    kv_heads: u32,
+    window: u32,
+    d_out_stride: u32,
+    d_stride: u32,
+    scale: f32,
+}
+
+/// `attention/backward_delta`.
+pub(super) const BACKWARD_DELTA: KernelSpec = KernelSpec {
+    name: "attention/backward_delta",
+    params_bytes: size_of::<DeltaParams>(),
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
+    variants: || vec![lanes()],
+};
+
+const BINDINGS: &[Access] = &[
+    Access::Read,
+    Access::Read,
+    Access::Read,
+    Access::Read,
+    Access::Read,
+    Access::Read,
+    Access::Read,
+    Access::Write,
+];
+
+/// `attention/backward_q_lane8`.
+pub(super) const BACKWARD_Q_LANE8: KernelSpec = KernelSpec {
+    name: "attention/backward_q_lane8",
+    params_bytes: size_of::<QueryParams>(),
+    bindings: BINDINGS,
+    variants: || walk(KernelFamily::Lane8),
+};
+
+/// `attention/backward_q_tiled`.
+pub(super) const BACKWARD_Q_TILED: KernelSpec = KernelSpec {
+    name: "attention/backward_q_tiled",
+    params_bytes: size_of::<QueryParams>(),
+    bindings: BINDINGS,
+    variants: || walk(KernelFamily::Tiled),
+};
+
+/// `attention/backward_kv_lane8`.
+pub(super) const BACKWARD_KV_LANE8: KernelSpec = KernelSpec {
+    name: "attention/backward_kv_lane8",
+    params_bytes: size_of::<KeyParams>(),
+    bindings: BINDINGS,
+    variants: || walk(KernelFamily::Lane8),
+};
+
+/// `attention/backward_kv_tiled`.
+pub(super) const BACKWARD_KV_TILED: KernelSpec = KernelSpec {
+    name: "attention/backward_kv_tiled",
+    params_bytes: size_of::<KeyParams>(),
+    bindings: BINDINGS,
+    variants: || walk(KernelFamily::Tiled),
+};
+
+const LANES: u32 = 64;
+
+fn lanes() -> Specialization {
+    Specialization::new(&[], &[("WG", LANES)])
+}
+
+/// Every head width with the cache that training uses; of the other, whose fragment attention itself
+/// tests in every width, one that ends inside a chunk and a common one.
+fn walk(family: KernelFamily) -> Vec<Specialization> {
+    let mut variants = Vec::new();
+    for head_dim in TESTED_HEAD_DIMS {
+        for kv in [KvFormat::F16, KvFormat::F32] {
+            if kv == KvFormat::F32 || [6, 64].contains(&head_dim) {
+                variants.push(variant(kv, head_dim, tile(family, head_dim)));
+            }
+        }
+    }
+    variants
+}
+
+/// Virtual rows or keys per workgroup: fewer for wide heads, whose sums fill registers and workgroup
+/// memory. On llvmpipe 16 are a third faster than 8, and 20 no faster.
+fn tile(family: KernelFamily, head_dim: usize) -> usize {
+    let most = match family {
+        KernelFamily::Lane8 => 16,
+        KernelFamily::Tiled => 8,
+    };
+    (most / head_dim.div_ceil(64)).max(1)
+}
+
+fn variant(kv: KvFormat, head_dim: usize, mt: usize) -> Specialization {
+    let consts = [("HEAD_DIM", head_dim as u32), ("MT", mt as u32)];
+    Specialization::new(&[("kv_read", kv.read_fragment())], &consts)
+}
+
+/// Records the gradient of [`attention`](super::attention) for whole sequences: all rows of each, from
+/// position 0 on, one after another.
+///
+/// | argument | shape | access |
+/// |---|---|---|
+/// | `query_tiles` | `(n_query_tiles)`, of at most `tile_rows` rows each | read |
+/// | `key_tiles` | `(n_key_tiles)`, of the same rows | read |
+/// | `rows_at` | `(rows)`: the cache position at which its sequence begins, and its position there | read |
+/// | `saved` | as [`AttentionSaved`] says | read |
+/// | `d_out` | `(rows, heads * head_dim)` | read |
+/// | `delta` | `(rows, heads, 2)`: log-sum-exp, and `sum(d_out * out)` | written |
+/// | `d_qkv` | `(rows, (heads + 2 kv_heads) head_dim)` | the tiles' rows written |
+///
+/// `d_qkv` is the gradient of the rotated q and k, and of v;
+/// [`rope_backward`](super::rope_backward) turns it back. `reach` is the largest number of positions
+/// that a row sees; only the submit budget depends on it. No sum depends on the tiles.
+/// Kernels: `shaders/attention/backward_*`. Oracle: `reference::attention_backward`.
+///
+/// # Errors
+///
+/// [`ShapeError::Mismatch`] if widths or lengths disagree with `shape`.
+#[expect(clippy::too_many_arguments, reason = "one argument per binding, in the kernel's order")]
+pub fn attention_backward(
+    rec: &mut Recording,
+    shape: &AttentionShape,
+    query_tiles: &Buffer<QueryTile>,
+    n_query_tiles: usize,
+    tile_rows: usize,
+    key_tiles: &Buffer<KeyTile>,
+    n_key_tiles: usize,
+    rows_at: &Buffer<[u32; 2]>,
+    saved: &AttentionSaved<'_>,
+    d_out: &Activation,
+    delta: &Buffer<f32>,
+    d_qkv: &Activation,
+    reach: usize,
+) -> Result<(), ShapeError> {
+    let op = "attention_backward";
+    let AttentionShape { heads, kv_heads, head_dim, .. } = *shape;
+    let rows = d_out.rows;
+    same(op, "width of q", saved.q.width, shape.q_width())?;
+    same(op, "length of k", saved.k.len(), shape.cache_len())?;
+    same(op, "length of v", saved.v.len(), shape.cache_len())?;
+    same(op, "width of out", saved.out.width, heads * head_dim)?;
+    same(op, "width of d_out", d_out.width, heads * head_dim)?;
+    same(op, "width of d_qkv", d_qkv.width, (heads + 2 * kv_heads) * head_dim)?;
+    holds(op, "number of query tiles", query_tiles.len(), n_query_tiles)?;
+    holds(op, "number of key tiles", key_tiles.len(), n_key_tiles)?;
+    holds(op, "length of lse", saved.lse.len(), rows * heads)?;
+    holds(op, "length of delta", delta.len(), 2 * rows * heads)?;
+    let device = rec.device().clone();
+
+    let pipeline = device.pipeline(&BACKWARD_DELTA, &lanes())?;
+    let params = DeltaParams {
+        heads: heads as u32,
+        head_dim: head_dim as u32,
+        out_stride: saved.out.stride as u32,
+        d_out_stride: d_out.stride as u32,
+    };
+    let bindings = [
+        query_tiles.binding(),
+        saved.out.buffer.binding(),
+        saved.lse.binding(),
+        d_out.buffer.binding(),
+        delta.binding(),
+    ];
+    let grid = [n_query_tiles as u32, (tile_rows * heads).div_ceil(LANES as usize) as u32, 1];
+    let pairs = n_query_tiles * tile_rows * heads;
+    rec.dispatch(&pipeline, &params, &bindings, grid, 2 * (pairs * head_dim) as u64)?;
+
+    let family = device.tuning().family;
+    let (query_spec, key_spec) = match family {
+        KernelFamily::Lane8 => (&BACKWARD_Q_LANE8, &BACKWARD_KV_LANE8),
+        KernelFamily::Tiled => (&BACKWARD_Q_TILED, &BACKWARD_KV_TILED),
+    };
+    let mt = tile(family, head_dim);
+    let variant = variant(shape.kv, head_dim, mt);
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let window = shape.window.unwrap_or(0) as u32;
+    let bindings = |tiles: Binding| {
+        [
+            tiles,
+            rows_at.binding(),
+            saved.q.buffer.binding(),
+            saved.k.binding(),
+            saved.v.binding(),
+            d_out.buffer.binding(),
+            delta.binding(),
+            d_qkv.buffer.binding(),
+        ]
+    };
+
+    let pipeline = device.pipeline(query_spec, &variant)?;
+    let v_tiles = (tile_rows * shape.group()).div_ceil(mt);
+    let params = QueryParams {
+        workgroups: (n_query_tiles * v_tiles) as u32,
+        v_tiles: v_tiles as u32,
+        heads: heads as u32,
+        kv_heads: kv_heads as u32,
+        positions: shape.positions() as u32,
+        window,
+        d_out_stride: d_out.stride as u32,
+        d_stride: d_qkv.stride as u32,
+        scale,
+        pad: [0; 3],
+    };
+    let grid = [params.workgroups, kv_heads as u32, 1];
+    let flops = 6 * (pairs * head_dim * reach) as u64;
+    rec.dispatch(&pipeline, &params, &bindings(query_tiles.binding()), grid, flops)?;
+
+    let pipeline = device.pipeline(key_spec, &variant)?;
+    let k_tiles = KeyTile::MAX_ROWS.div_ceil(mt);
+    let params = KeyParams {
+        workgroups: (n_key_tiles * k_tiles) as u32,
+        k_tiles: k_tiles as u32,
+        heads: heads as u32,
+        kv_heads: kv_heads as u32,
+        window,
+        d_out_stride: d_out.stride as u32,
+        d_stride: d_qkv.stride as u32,
+        scale,
+    };
+    let grid = [params.workgroups, kv_heads as u32, 1];
+    let pairs = n_key_tiles * KeyTile::MAX_ROWS * heads;
+    let flops = 8 * (pairs * head_dim * reach) as u64;
+    rec.dispatch(&pipeline, &params, &bindings(key_tiles.binding()), grid, flops)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_tiles_keep_to_their_sequence() {
+        let tiles = KeyTile::cut(&[17, 1, 16]);
+        let expected = [[0, 16, 17], [16, 1, 17], [17, 1, 18], [18, 16, 34]];
+        assert_eq!(tiles.len(), expected.len());
+        for (tile, [first_row, rows, end_row]) in tiles.iter().zip(expected) {
+            assert_eq!(*tile, KeyTile { first_row, rows, end_row, pad: 0 });
+        }
+    }
+}
