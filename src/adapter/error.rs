@@ -129,7 +129,7 @@ impl AdapterFileError {
     }
 }
 
-/// Ours, for a writer that knows only [`io::Error`]; [`AdapterFileError::write`] takes it out again.
+/// Ours, for a writer that knows only [`io::Error`]; whoever called the writer takes it out again.
 impl From<AdapterFileError> for io::Error {
     fn from(error: AdapterFileError) -> io::Error {
         io::Error::other(error)

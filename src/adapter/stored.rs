@@ -32,7 +32,7 @@ pub(super) struct Stored {
 /// What each format asks of the model.
 #[derive(Debug)]
 pub(super) enum Origin {
-    Peft(PeftConfig),
+    Peft(Box<PeftConfig>),
     Gguf(GgufOrigin),
 }
 

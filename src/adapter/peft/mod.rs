@@ -59,7 +59,7 @@ pub(super) fn read(folder: &Path) -> Result<Stored, AdapterFileError> {
     };
     card.base = card.base.or_else(|| config.base.clone());
     let head = file.file_beside(head::FILE).map(|path| head::read(&path)).transpose()?;
-    Ok(Stored { rs_lora: config.rs_lora, origin: Origin::Peft(config), file, factors, head, card })
+    Ok(Stored { rs_lora: config.rs_lora, origin: Origin::Peft(Box::new(config)), file, factors, head, card })
 }
 
 /// Every tensor of `file` at its place; one that has none is refused by name.
