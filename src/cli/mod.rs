@@ -3,6 +3,7 @@
 //! Only the library's public API is used here, so whatever a command does an app can do too.
 //! Results go to standard output, everything said to a person to standard error.
 
+mod adapter;
 mod bench;
 mod chat;
 mod doctor;
@@ -115,6 +116,7 @@ enum Command {
     Logprobs(logprobs::LogprobsArgs),
     Tokenize(tokenize::TokenizeArgs),
     Perplexity(perplexity::PerplexityArgs),
+    Adapter(adapter::AdapterArgs),
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
 }
@@ -130,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Logprobs(args) => args.run(&cli.global),
         Command::Tokenize(args) => args.run(&cli.global),
         Command::Perplexity(args) => args.run(&cli.global),
+        Command::Adapter(args) => args.run(&cli.global),
         Command::Bench(args) => args.run(&cli.global),
         Command::Doctor(args) => args.run(&cli.global),
     };

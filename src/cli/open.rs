@@ -45,7 +45,7 @@ pub(super) struct CacheArgs {
 /// Contexts of 128k tokens and more are offered by models but rarely wanted, and cost memory at once.
 const DEFAULT_CONTEXT: usize = 4096;
 
-fn quant(name: &str) -> Result<Quant, String> {
+pub(super) fn quant(name: &str) -> Result<Quant, String> {
     Quant::from_name(name).ok_or_else(|| {
         let known: Vec<&str> = Quant::ALL.iter().map(|quant| quant.name()).collect();
         format!("unknown format, expected one of {}", known.join(" "))

@@ -1,10 +1,10 @@
 //! `parr bench`: every figure it promises, on a model small enough not to wait for.
 
-use super::{adapter, parr, rows, stderr, tiny};
+use super::{gpu, parr, rows, stderr, tiny};
 
 #[test]
 fn every_promised_figure_is_there_and_positive() {
-    if !adapter() {
+    if !gpu() {
         return;
     }
     let arguments =

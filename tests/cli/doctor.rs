@@ -1,11 +1,11 @@
-//! `parr doctor` with and without an adapter.
+//! `parr doctor` with and without a GPU.
 
-use super::{adapter, parr, rows, stderr, stdout};
+use super::{gpu, parr, rows, stderr, stdout};
 
 /// The Vulkan loader reads its drivers from here and finds none.
 #[cfg(target_os = "linux")]
 #[test]
-fn without_an_adapter_it_fails_and_says_what_to_install() {
+fn without_a_gpu_it_fails_and_says_what_to_install() {
     for arguments in [&["doctor"][..], &["doctor", "--gpus"], &["doctor", "--json"]] {
         let mut command = parr();
         command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
@@ -26,13 +26,13 @@ fn an_unknown_kernel_family_is_wrong_usage() {
 
 #[test]
 fn gpus_are_listed_by_the_index_that_chooses_them() {
-    if !adapter() {
+    if !gpu() {
         return;
     }
     let run = parr().args(["doctor", "--gpus", "--json"]).output().expect("the program starts");
     let listed = rows(&run).swap_remove(0);
-    for (index, gpu) in listed["gpus"].as_array().expect("an array").iter().enumerate() {
-        assert_eq!(gpu["index"], index);
-        assert!(gpu["name"].as_str().is_some_and(|name| !name.is_empty()), "{gpu}");
+    for (index, listed) in listed["gpus"].as_array().expect("an array").iter().enumerate() {
+        assert_eq!(listed["index"], index);
+        assert!(listed["name"].as_str().is_some_and(|name| !name.is_empty()), "{listed}");
     }
 }

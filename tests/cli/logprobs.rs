@@ -5,7 +5,7 @@ use std::fs;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 
-use super::{adapter, feed, golden, parr, rows, stderr, tiny};
+use super::{feed, golden, gpu, parr, rows, stderr, tiny};
 
 fn floats(file: &SafeTensors, name: &str) -> (Vec<usize>, Vec<f32>) {
     let tensor = file.tensor(name).expect("a tensor of that name");
@@ -21,7 +21,7 @@ fn ids(file: &SafeTensors, name: &str) -> Vec<i64> {
 
 #[test]
 fn logits_and_logprobs_of_a_bare_directory_agree_with_pytorch() {
-    if !adapter() {
+    if !gpu() {
         return;
     }
     let bytes = fs::read(golden("tiny/llama-mha-untied/expected.safetensors")).expect("a golden file");
@@ -64,7 +64,7 @@ fn logits_and_logprobs_of_a_bare_directory_agree_with_pytorch() {
 
 #[test]
 fn rows_that_cannot_be_scored_are_named() {
-    if !adapter() {
+    if !gpu() {
         return;
     }
     for (row, reason) in [
@@ -84,7 +84,7 @@ fn rows_that_cannot_be_scored_are_named() {
 
 #[test]
 fn compiled_pipelines_are_kept_for_the_next_start() {
-    if !adapter() {
+    if !gpu() {
         return;
     }
     let cache = tempfile::tempdir().expect("a temporary directory");

@@ -1,5 +1,6 @@
 //! The `parr` program as a person or a script meets it: arguments, output, exit codes.
 
+mod adapter;
 mod bench;
 mod chat;
 mod doctor;
@@ -27,14 +28,14 @@ fn parr() -> Command {
     command
 }
 
-/// Whether there is an adapter; without one the test is skipped, or fails if `GPU_TESTS` insists.
-fn adapter() -> bool {
+/// Whether there is a GPU; without one the test is skipped, or fails if `GPU_TESTS` insists.
+fn gpu() -> bool {
     support::gpu::open(&DeviceOptions::default()).is_some()
 }
 
-/// SmolLM2 as an argument, if there is an adapter to run it on.
+/// SmolLM2 as an argument, if there is a GPU to run it on.
 fn smollm2() -> Option<String> {
-    let path = adapter().then(support::model::smollm2).flatten()?;
+    let path = gpu().then(support::model::smollm2).flatten()?;
     Some(path.to_str().expect("a UTF-8 path").to_owned())
 }
 
