@@ -4,6 +4,8 @@
 mod gguf;
 /// Adapters into their bases.
 mod merge;
+/// Damaged files of either kind.
+mod mutation;
 /// PEFT directories.
 mod peft;
 /// PEFT directories that are damaged, or ask for what is not computed.

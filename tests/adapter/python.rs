@@ -1,32 +1,38 @@
-//! Adapters between us and Hugging Face's `peft`: the same logits on either side, ours by the CPU oracle
-//! on merged weights.
+//! Adapters between us, Hugging Face's `peft` and llama.cpp: the same logits on every side, ours by the
+//! CPU oracle on merged weights.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use parr::adapter::{Adapter, MergeOptions, merge};
 use parr::format::Checkpoint;
+use parr::model::ModelConfig;
 use parr::model::lora::Projection;
+use parr::quant::Quant;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{adapter, config_of, golden};
 
+/// What `peft_logits.py` needs.
+const PEFT: &str = "peft, safetensors, torch, transformers";
+
 /// Largest difference between a logit of the oracle and PyTorch's, which sums in f32.
 const TOLERANCE: f32 = 1e-4;
 
-/// The Python to use, if it has `peft`; without it the test that asks is skipped, with a line that
+/// The Python to use, if it has `modules`; without them the test that asks is skipped, with a line that
 /// says so.
-fn python() -> Option<String> {
+fn python(modules: &str) -> Option<String> {
     let python = std::env::var("PARR_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let check = Command::new(&python).args(["-c", "import peft, safetensors, torch, transformers"]).output();
+    let check = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
     match check {
         Ok(output) if output.status.success() => Some(python),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            println!("skipped: {python} has no peft: {}", said.lines().last().unwrap_or_default());
+            println!("skipped: {python}: {}", said.lines().last().unwrap_or_default());
             None
         }
         Err(error) => {
@@ -98,7 +104,7 @@ const MODELS: [&str; 2] = ["tiny/llama3-rope-gqa", "tiny/qwen2-bias"];
 
 #[test]
 fn peft_computes_the_same_with_our_adapters() {
-    let Some(python) = python() else { return };
+    let Some(python) = python(PEFT) else { return };
     for name in MODELS {
         let bench = Bench::new(name);
         let model = config_of(name);
@@ -122,7 +128,7 @@ fn peft_computes_the_same_with_our_adapters() {
 
 #[test]
 fn we_compute_the_same_with_pefts_adapters() {
-    let Some(python) = python() else { return };
+    let Some(python) = python(PEFT) else { return };
     let configs = [
         ("list", json!({ "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"] })),
         ("all-linear", json!({ "r": 2, "lora_alpha": 3, "target_modules": "all-linear" })),
@@ -166,10 +172,64 @@ fn we_compute_the_same_with_pefts_adapters() {
             if name == "patterns" {
                 // By way of llama.cpp's format, where the rule of the scale is another.
                 let gguf = format!("{path}.gguf");
-                adapter.write_gguf(gguf.as_ref(), &model, parr::quant::Quant::F32).unwrap();
+                adapter.write_gguf(gguf.as_ref(), &model, Quant::F32).unwrap();
                 let back = Adapter::open(gguf.as_ref(), &model).unwrap();
                 bench.compare(&theirs, path, &bench.ours(&back, "back"));
             }
         }
+    }
+}
+
+/// Log-probabilities of the likeliest next tokens, by llama.cpp: see `llama_cpp.py`.
+fn llama_cpp(python: &str, files: &[&Path]) -> BTreeMap<String, f64> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/adapter/llama_cpp.py");
+    let output = Command::new(python).arg(script).args(files).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    serde_json::from_str(said.lines().last().unwrap_or_default()).unwrap()
+}
+
+/// The largest difference over tokens that are likely on both sides, of which there must be some.
+fn differ(one: &BTreeMap<String, f64>, other: &BTreeMap<String, f64>) -> f64 {
+    let both = one.iter().filter_map(|(token, logprob)| Some((logprob - other.get(token)?).abs()));
+    let both: Vec<f64> = both.collect();
+    assert!(both.len() >= 10, "{} likely tokens in common", both.len());
+    both.into_iter().fold(0.0, f64::max)
+}
+
+/// llama.cpp with our adapter against llama.cpp with our merged model. The layers are f32 in both, and so
+/// is the cache: llama.cpp rounds what it multiplies with anything less. Its output matrix stays quantized
+/// and mostly hides what is left, so that equal to the last digit is no surprise.
+#[test]
+fn llama_cpp_computes_the_same_with_our_adapters() {
+    let Some(model) = crate::support::model::smollm2() else { return };
+    let Some(python) = python("xllamacpp") else { return };
+    let checkpoint = Checkpoint::open(&model).unwrap();
+    let config = ModelConfig::from_checkpoint(&checkpoint).unwrap();
+    let mut ours = adapter(&config, 6, 12.0, "all");
+    ours.weights.config.rs_lora = true;
+    // As large a change as the model bears.
+    ours.weights.layers.iter_mut().flat_map(BTreeMap::values_mut).for_each(|pair| {
+        pair.b.iter_mut().for_each(|value| *value *= 0.1);
+    });
+    let mut nothing = ours.clone();
+    nothing.weights.layers.iter_mut().flat_map(BTreeMap::values_mut).for_each(|pair| pair.b.fill(0.0));
+
+    let folder = tempfile::tempdir().unwrap();
+    let [base, merged, lora, half] =
+        ["base.gguf", "merged.gguf", "lora.gguf", "half.gguf"].map(|name| folder.path().join(name));
+    let options = MergeOptions { quant: Some(Quant::F32) };
+    merge(&checkpoint, &nothing, &base, &options, &mut |_| {}).unwrap();
+    merge(&checkpoint, &ours, &merged, &options, &mut |_| {}).unwrap();
+    ours.write_gguf(&lora, &config, Quant::F32).unwrap();
+    ours.write_gguf(&half, &config, Quant::F16).unwrap();
+
+    let expected = llama_cpp(&python, &[&merged]);
+    let moved = differ(&expected, &llama_cpp(&python, &[&base]));
+    for (name, adapter) in [("f32", &lora), ("f16", &half)] {
+        let found = llama_cpp(&python, &[&base, adapter]);
+        let apart = differ(&expected, &found);
+        println!("llama.cpp, {name} factors: {apart:.1e}, moved by {moved:.1e}");
+        assert!(apart <= 0.01 && moved > 0.5, "{name}: {apart} of {moved}");
     }
 }

@@ -217,3 +217,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_and_row_orders_are_known_in_both_directions() {
+    for (gguf, hf) in [
+        ("blk.11.attn_q.weight", "model.layers.11.self_attn.q_proj.weight"),
+        ("blk.0.attn_q_norm.weight", "model.layers.0.self_attn.q_norm.weight"),
+        ("blk.2.ffn_down.weight.lora_a", "model.layers.2.mlp.down_proj.weight.lora_a"),
+        ("token_embd.weight", "model.embed_tokens.weight"),
+        ("output_norm.weight", "model.norm.weight"),
+        ("output.weight", "lm_head.weight"),
+    ] {
+        assert_eq!(parr::format::gguf::gguf_name(hf).as_deref(), Some(gguf));
+        let file = write(&[], &[(gguf, &[32], Quant::F32)]);
+        assert_eq!(Gguf::parse("names.gguf".as_ref(), &file).unwrap().tensors()[0].name, hf);
+    }
+    assert_eq!(parr::format::gguf::gguf_name("model.layers.0.unknown.weight"), None);
+    // Two heads of six: pairs stand side by side in the file, and three rows apart otherwise.
+    let rows: Vec<usize> = (0..12).map(|row| parr::format::gguf::half_split_row(row, 6)).collect();
+    assert_eq!(rows, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
+}

@@ -5,7 +5,8 @@ mod config;
 mod directory;
 mod gguf;
 mod gguf_malformed;
-mod mutation;
+pub mod mutation;
+mod safetensors;
 mod safetensors_malformed;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 /// One kind of damage at one place.
 #[derive(Clone, Debug)]
-enum Damage {
+pub enum Damage {
     Flip(usize, u8),
     /// Overwrites eight bytes: lengths and counts become absurd.
     Number(usize, u64),
@@ -16,7 +16,7 @@ enum Damage {
     Remove(usize, usize),
 }
 
-fn damages() -> impl Strategy<Value = Vec<Damage>> {
+pub fn damages() -> impl Strategy<Value = Vec<Damage>> {
     let at = 0usize..4096;
     let one = prop_oneof![
         4 => (at.clone(), 1u8..).prop_map(|(at, bits)| Damage::Flip(at, bits)),
@@ -29,7 +29,7 @@ fn damages() -> impl Strategy<Value = Vec<Damage>> {
     prop::collection::vec(one, 1..5)
 }
 
-fn damage(mut bytes: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
+pub fn damage(mut bytes: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
     for damage in damages {
         if bytes.is_empty() {
             break;
