@@ -71,13 +71,18 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
             }
         }
         workgroupBarrier();
+        // A sum of its own for every block, so that long rows keep their last digits.
+        var part: array<vec4f, 4>;
         for (var k = 0u; k < 32u; k++) {
             let xv = x_tile[k * 16u + ty];
             let wv = w_tile[k * 16u + tx];
-            acc[0] += xv.x * wv;
-            acc[1] += xv.y * wv;
-            acc[2] += xv.z * wv;
-            acc[3] += xv.w * wv;
+            part[0] += xv.x * wv;
+            part[1] += xv.y * wv;
+            part[2] += xv.z * wv;
+            part[3] += xv.w * wv;
+        }
+        for (var i = 0u; i < 4u; i++) {
+            acc[i] += part[i];
         }
     }
     for (var i = 0u; i < 4u; i++) {
