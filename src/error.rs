@@ -4,6 +4,7 @@ use crate::adapter::AdapterFileError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
+use crate::model::lora::AdapterError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
@@ -23,6 +24,9 @@ pub enum Error {
     /// An adapter could not be read, written or merged.
     #[error(transparent)]
     AdapterFile(#[from] AdapterFileError),
+    /// An adapter does not fit the model, or there is no such adapter.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// A request could not be served.
     #[error(transparent)]
     Generate(#[from] GenerateError),

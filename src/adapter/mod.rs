@@ -35,6 +35,9 @@ pub struct Adapter {
     pub card: Card,
 }
 
+/// Where a training run keeps its adapter, below its own folder.
+pub const RUN_FOLDER: &str = "adapter";
+
 /// The two kinds of adapter files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterFormat {
@@ -75,8 +78,8 @@ pub struct Summary {
 
 impl Adapter {
     /// Reads a PEFT directory (`adapter_config.json`, `adapter_model.safetensors`, and where they are
-    /// there `reward_head.safetensors` and `parr.json`) or a GGUF adapter, made for a model of shape
-    /// `model`.
+    /// there `reward_head.safetensors` and `parr.json`), the folder of a training run that holds one
+    /// ([`RUN_FOLDER`]), or a GGUF adapter, made for a model of shape `model`.
     ///
     /// Ranks and scales that differ by projection become one: factors are padded with zeros to the
     /// largest rank, and B is multiplied by the ratio of the scales.
@@ -104,7 +107,12 @@ impl Adapter {
     }
 
     fn stored(path: &Path) -> Result<Stored, AdapterFileError> {
-        if path.is_dir() { peft::read(path) } else { gguf::read(path) }
+        let of_run = path.join(RUN_FOLDER);
+        match path.is_dir() {
+            true if !path.join(peft::CONFIG).exists() && of_run.is_dir() => peft::read(&of_run),
+            true => peft::read(path),
+            false => gguf::read(path),
+        }
     }
 
     /// Writes the adapter as a PEFT directory, f32 throughout, which appears whole or not at all. An

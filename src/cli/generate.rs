@@ -10,11 +10,12 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
-use super::open::{CacheArgs, ModelArgs, chat_format, tokenizer};
+use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format, tokenizer};
 use super::output::write_row;
 use super::sampling::SamplingArgs;
 use crate::generate::{Finish, Generator, Reply, Request};
 use crate::model::Model;
+use crate::model::lora::AdapterId;
 use crate::tokenizer::{Message, Specials, TokenId};
 
 const LONG_ABOUT: &str = "\
@@ -52,6 +53,9 @@ pub(super) struct GenerateArgs {
 
     #[command(flatten)]
     model: ModelArgs,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     /// Continue the prompt as plain text, without the chat template
     #[arg(long)]
@@ -129,26 +133,35 @@ impl<'a> Output<'a> {
     }
 }
 
+/// Who answers.
+struct Voice<'a> {
+    model: &'a Model,
+    generator: Generator,
+    adapter: Option<AdapterId>,
+}
+
 impl GenerateArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         // Read first: a mistake in the file should not wait for the model.
         let rows = self.jsonl.as_deref().map(read_rows).transpose()?;
         let (_, model) = self.model.open(global)?;
         let slots = rows.as_ref().map_or(1, |rows| rows.len().clamp(1, self.batch.into()));
-        let mut generator = self.cache.generator(&model, slots)?;
+        let (bank, adapter) = self.adapter.attach(&model)?.unzip();
+        let generator = self.cache.generator(&model, slots, bank.as_ref())?;
+        let mut voice = Voice { model: &model, generator, adapter };
         match (rows, &self.jsonl, &self.prompt) {
-            (Some(rows), Some(path), _) => self.answer_rows(&model, &mut generator, slots, path, &rows),
-            (_, _, Some(prompt)) => self.answer_prompt(&model, &mut generator, prompt),
+            (Some(rows), Some(path), _) => self.answer_rows(&mut voice, slots, path, &rows),
+            (_, _, Some(prompt)) => self.answer_prompt(&mut voice, prompt),
             _ => unreachable!("clap demands a prompt where there is no --jsonl"),
         }
     }
 
-    fn answer_prompt(&self, model: &Model, generator: &mut Generator, prompt: &str) -> Result<(), CliError> {
+    fn answer_prompt(&self, voice: &mut Voice<'_>, prompt: &str) -> Result<(), CliError> {
         let input = Input { prompt: Some(prompt.to_owned()), ..Input::default() };
-        let request = self.request(model, &input).map_err(CliError::Usage)?;
+        let request = self.request(voice, &input).map_err(CliError::Usage)?;
         let mut written = Ok(());
         let replies = interruptible(|token| {
-            generator.generate(&[request], token, &mut |event| {
+            voice.generator.generate(&[request], token, &mut |event| {
                 if self.json {
                     return;
                 }
@@ -172,17 +185,16 @@ impl GenerateArgs {
 
     fn answer_rows(
         &self,
-        model: &Model,
-        generator: &mut Generator,
+        voice: &mut Voice<'_>,
         slots: usize,
         path: &str,
         rows: &[Row<Input>],
     ) -> Result<(), CliError> {
-        let context = self.cache.context(model);
+        let context = self.cache.context(voice.model);
         let mut requests = Vec::with_capacity(rows.len());
         for row in rows {
             let request =
-                self.request(model, &row.value).map_err(|reason| CliError::line(path, row.line, reason))?;
+                self.request(voice, &row.value).map_err(|reason| CliError::line(path, row.line, reason))?;
             if request.prompt.len() + 1 > context {
                 let reason = format!("the prompt has {} tokens, the context {context}", request.prompt.len());
                 return Err(CliError::line(path, row.line, reason));
@@ -193,7 +205,7 @@ impl GenerateArgs {
         // what is done is written.
         let round = slots * ROUND;
         for (rows, requests) in rows.chunks(round).zip(requests.chunks(round)) {
-            let replies = interruptible(|token| generator.generate(requests, token, &mut |_| {}));
+            let replies = interruptible(|token| voice.generator.generate(requests, token, &mut |_| {}));
             let replies = replies?;
             for (row, reply) in rows.iter().zip(&replies) {
                 if matches!(reply.finish, Finish::Cancelled) {
@@ -206,7 +218,8 @@ impl GenerateArgs {
     }
 
     /// What the generator is asked for; the error is a sentence about the input.
-    fn request(&self, model: &Model, input: &Input) -> Result<Request, String> {
+    fn request(&self, voice: &Voice<'_>, input: &Input) -> Result<Request, String> {
+        let model = voice.model;
         let (prompt, stop_ids) = match (&input.prompt, &input.messages) {
             (Some(prompt), None) if self.raw => (raw_prompt(model, prompt)?, Vec::new()),
             (Some(prompt), None) => {
@@ -224,6 +237,7 @@ impl GenerateArgs {
         };
         Ok(Request {
             prompt,
+            adapter: voice.adapter,
             sampling: self.sampling.sampling(input.seed.unwrap_or(self.sampling.seed)),
             max_tokens: input.max_tokens.unwrap_or(self.sampling.max_tokens),
             stop: self.stop.clone(),

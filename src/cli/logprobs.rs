@@ -11,12 +11,13 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
-use super::open::{CacheArgs, ModelArgs, tokenizer};
+use super::open::{AdapterArgs, CacheArgs, ModelArgs, tokenizer};
 use super::output::write_row;
 use crate::atomic;
 use crate::format::safetensors::{Dtype, SafetensorsWriter};
 use crate::generate::Generator;
 use crate::model::Model;
+use crate::model::lora::AdapterId;
 use crate::tokenizer::{Specials, TokenId};
 
 const LONG_ABOUT: &str = "\
@@ -47,6 +48,9 @@ pub(super) struct LogprobsArgs {
 
     #[command(flatten)]
     model: ModelArgs,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     /// Also write all logits to this safetensors file
     #[arg(long, value_name = "FILE")]
@@ -89,9 +93,10 @@ impl LogprobsArgs {
             sequences.push(ids.map_err(|reason| CliError::line(&self.rows, row.line, reason))?);
         }
         let slots = rows.len().clamp(1, self.batch.into());
-        let mut generator = self.cache.generator(&model, slots)?;
+        let (bank, adapter) = self.adapter.attach(&model)?.unzip();
+        let mut generator = self.cache.generator(&model, slots, bank.as_ref())?;
         for (rows, sequences) in rows.chunks(slots).zip(sequences.chunks(slots)) {
-            let computed = interruptible(|token| generator.token_stats(sequences, token))?;
+            let computed = interruptible(|token| generator.token_stats(sequences, adapter, token))?;
             for ((row, ids), stats) in rows.iter().zip(sequences).zip(&computed) {
                 write_row(&Output {
                     line: row.line,
@@ -103,7 +108,9 @@ impl LogprobsArgs {
             }
         }
         match &self.logits {
-            Some(path) => write_logits(path, &mut generator, model.config().vocab, &rows, &sequences),
+            Some(path) => {
+                write_logits(path, &mut generator, adapter, model.config().vocab, &rows, &sequences)
+            }
             None => Ok(()),
         }
     }
@@ -113,6 +120,7 @@ impl LogprobsArgs {
 fn write_logits(
     path: &Path,
     generator: &mut Generator,
+    adapter: Option<AdapterId>,
     vocab: usize,
     rows: &[Row<Input>],
     sequences: &[Vec<TokenId>],
@@ -131,7 +139,7 @@ fn write_logits(
             }
             let mut output = Ok(());
             let computed = interruptible(|token| {
-                generator.logits(ids, token, &mut |row| {
+                generator.logits(ids, adapter, token, &mut |row| {
                     let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
                     output = body.data(&bytes);
                     if output.is_err() {

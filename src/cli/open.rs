@@ -1,14 +1,17 @@
 //! From flags to a device and a model on it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::GlobalArgs;
 use super::error::CliError;
+use crate::adapter::{Adapter, check_base};
+use crate::format::Checkpoint;
 use crate::generate::{Generator, GeneratorOptions};
 use crate::gpu::Device;
 use crate::hub::{self, CATALOG};
+use crate::model::lora::{AdapterBank, AdapterId};
 use crate::model::{LoadOptions, Model};
 use crate::ops::KvFormat;
 use crate::quant::Quant;
@@ -60,6 +63,31 @@ pub(super) fn kv_format(name: &str) -> Result<KvFormat, String> {
     }
 }
 
+/// Which adapter answers.
+#[derive(Args)]
+pub(super) struct AdapterArgs {
+    /// Adapter on top of the model: the folder of a `parr sft` run, a PEFT directory or a GGUF adapter
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+
+    /// Take the adapter even if it was trained on other weights, such as an unquantized copy
+    #[arg(long, requires = "adapter")]
+    any_base: bool,
+}
+
+impl AdapterArgs {
+    /// The adapter on the device, alone in a bank of its own; `None` without one.
+    pub(super) fn attach(&self, model: &Model) -> Result<Option<(AdapterBank, AdapterId)>, CliError> {
+        let Some(path) = &self.adapter else { return Ok(None) };
+        let adapter = Adapter::open(path, model.config())?;
+        if let Some(base) = model.path().filter(|_| !self.any_base) {
+            check_base(&adapter.card, &Checkpoint::open(base)?)?;
+        }
+        let (bank, ids) = AdapterBank::holding(model, &[&adapter.weights])?;
+        Ok(Some((bank, ids[0])))
+    }
+}
+
 impl ModelArgs {
     /// Finds the model, opens the device and loads the one onto the other. A name that leads nowhere
     /// shows before a driver is asked for anything.
@@ -88,15 +116,23 @@ impl CacheArgs {
         self.context.unwrap_or(model.config().context.min(DEFAULT_CONTEXT))
     }
 
-    /// A generator of `slots` sequences at a time.
-    pub(super) fn generator(&self, model: &Model, slots: usize) -> Result<Generator, CliError> {
+    /// A generator of `slots` sequences at a time, with the adapters of `bank`.
+    pub(super) fn generator(
+        &self,
+        model: &Model,
+        slots: usize,
+        bank: Option<&AdapterBank>,
+    ) -> Result<Generator, CliError> {
         let options = GeneratorOptions {
             slots,
             context: self.context(model),
             kv: self.kv,
             repetition_window: self.repetition_window,
         };
-        Ok(Generator::new(model, options)?)
+        Ok(match bank {
+            Some(bank) => Generator::with_adapters(model, options, bank)?,
+            None => Generator::new(model, options)?,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tokens of several sequences packed into forward passes without padding.
 
+use crate::model::lora::AdapterId;
 use crate::ops::QueryTile;
 use crate::tokenizer::TokenId;
 
@@ -9,6 +10,7 @@ pub(super) struct Segment<'a> {
     pub slot: usize,
     /// Cache position of the sequence's first token.
     pub base: u32,
+    pub adapter: Option<AdapterId>,
     pub start: usize,
     pub tokens: &'a [TokenId],
 }
@@ -99,9 +101,9 @@ mod tests {
     fn packs_unequal_sequences_without_padding() {
         let tokens: Vec<TokenId> = (0..50).collect();
         let segments = [
-            Segment { slot: 0, base: 0, start: 3, tokens: &tokens[..5] },
-            Segment { slot: 1, base: 40, start: 0, tokens: &tokens[..20] },
-            Segment { slot: 2, base: 80, start: 7, tokens: &tokens[..2] },
+            Segment { slot: 0, adapter: None, base: 0, start: 3, tokens: &tokens[..5] },
+            Segment { slot: 1, adapter: None, base: 40, start: 0, tokens: &tokens[..20] },
+            Segment { slot: 2, adapter: None, base: 80, start: 7, tokens: &tokens[..2] },
         ];
         let passes = pack(&segments, 16, 4);
         assert_eq!(passes.len(), 2);
@@ -119,7 +121,7 @@ mod tests {
     fn ends_no_more_sequences_in_a_pass_than_have_logits() {
         let tokens: Vec<TokenId> = vec![1, 2];
         let segments: Vec<_> =
-            (0..5).map(|slot| Segment { slot, base: 0, start: 0, tokens: &tokens }).collect();
+            (0..5).map(|slot| Segment { slot, adapter: None, base: 0, start: 0, tokens: &tokens }).collect();
         let passes = pack(&segments, 100, 2);
         assert_eq!(passes.iter().map(|pass| pass.ends.len()).collect::<Vec<_>>(), [2, 2, 1]);
     }

@@ -1,6 +1,7 @@
 //! Why nothing could be generated.
 
 use crate::gpu::DeviceError;
+use crate::model::lora::AdapterError;
 use crate::ops::ShapeError;
 
 /// A request that cannot be served, or a device that failed.
@@ -49,6 +50,14 @@ pub enum GenerateError {
         value: f32,
         /// What is allowed.
         expected: &'static str,
+    },
+    /// An adapter that the generator's bank does not have.
+    #[error("request {request}: {source}")]
+    Adapter {
+        /// Index of the request.
+        request: usize,
+        /// What is wrong with it.
+        source: AdapterError,
     },
     /// A generator without slots or without positions.
     #[error("a generator needs at least one slot and a context of two positions, got {slots} and {context}")]

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 
 use super::batch::{Pass, Segment, pack};
 use super::error::GenerateError;
+use super::memory;
 use super::request::{CancelToken, Event, Reply, Request};
 use super::sequence::Sequence;
 use super::slots::{Admission, Origin, Slot, admit};
 use crate::gpu::{Buffer, Recording};
+use crate::model::lora::{AdapterBank, AdapterError, AdapterId};
 use crate::model::{BatchShape, KvCache, Model, Workspace, record_layers, record_logits};
 use crate::ops::{self, Drawn, KvFormat, QueryTile, SampleRow};
 use crate::tokenizer::TokenId;
@@ -41,6 +43,7 @@ pub struct Generator {
     pub(super) model: Model,
     pub(super) cache: KvCache,
     pub(super) work: Workspace,
+    bank: Option<AdapterBank>,
     pub(super) slots: Vec<Slot>,
     pub(super) rows: usize,
     pub(super) logit_rows: usize,
@@ -66,6 +69,27 @@ impl Generator {
     /// * [`GenerateError::NoRoom`] without slots or positions;
     /// * [`GenerateError::Device`] if the device cannot hold the cache.
     pub fn new(model: &Model, options: GeneratorOptions) -> Result<Self, GenerateError> {
+        Self::build(model, options, None)
+    }
+
+    /// The same with adapters: every request may name one of `bank`, and all share one forward pass.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generator::new`].
+    pub fn with_adapters(
+        model: &Model,
+        options: GeneratorOptions,
+        bank: &AdapterBank,
+    ) -> Result<Self, GenerateError> {
+        Self::build(model, options, Some(bank.clone()))
+    }
+
+    fn build(
+        model: &Model,
+        options: GeneratorOptions,
+        bank: Option<AdapterBank>,
+    ) -> Result<Self, GenerateError> {
         let GeneratorOptions { slots, context, kv, repetition_window } = options;
         if slots == 0 || context < 2 {
             return Err(GenerateError::NoRoom { slots, context });
@@ -73,10 +97,8 @@ impl Generator {
         let device = model.device();
         let tuning = device.tuning();
         let cache = KvCache::new(device, model.config(), slots, context, kv)?;
-        // No pass is larger than all that the cache can hold.
-        let rows = tuning.prefill_tokens.min(slots * context).max(slots);
-        let logit_rows = tuning.logit_rows.min(rows).max(slots);
-        let work = Workspace::new(model, &cache, rows, logit_rows)?;
+        let (rows, logit_rows) = memory::rows(tuning, &options);
+        let work = Workspace::new(model, &cache, bank.as_ref(), rows, logit_rows)?;
         let window = repetition_window.max(1);
         let draws = Draws {
             settings: device.buffer("sampler settings", logit_rows)?,
@@ -89,6 +111,7 @@ impl Generator {
             model: model.clone(),
             cache,
             work,
+            bank,
             slots: vec![Slot::default(); slots],
             rows,
             logit_rows,
@@ -117,7 +140,7 @@ impl Generator {
         self.slots.len()
     }
 
-    /// Forgets all cached prefixes.
+    /// Forgets all cached prefixes: also what to do when an adapter's values have changed.
     pub fn clear(&mut self) {
         for slot in &mut self.slots {
             *slot = Slot::default();
@@ -143,6 +166,7 @@ impl Generator {
     ) -> Result<Vec<Reply>, GenerateError> {
         for (index, request) in requests.iter().enumerate() {
             self.check_prompt(index, &request.prompt, 1)?;
+            self.check_adapter(index, request.adapter)?;
             request.sampling.check(index)?;
         }
         let replies = self.run(requests, cancel, on_token);
@@ -176,6 +200,32 @@ impl Generator {
         }
     }
 
+    /// `Ok` if the adapter is in the bank.
+    pub(super) fn check_adapter(
+        &self,
+        request: usize,
+        adapter: Option<AdapterId>,
+    ) -> Result<(), GenerateError> {
+        let Some(id) = adapter else { return Ok(()) };
+        let bank = self.bank.as_ref().ok_or(AdapterError::Detached);
+        match bank.and_then(|bank| bank.config(id)) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(GenerateError::Adapter { request, source }),
+        }
+    }
+
+    /// Uploads which of `rows` consecutive rows each is whose, and counts the tiles in `shape`.
+    fn load_adapters(
+        &self,
+        shape: &mut BatchShape,
+        rows: impl IntoIterator<Item = (Option<AdapterId>, usize)>,
+    ) -> Result<(), GenerateError> {
+        let Some(bank) = &self.bank else { return Ok(()) };
+        let runs = bank.runs(rows).map_err(|source| GenerateError::Adapter { request: 0, source })?;
+        shape.load_adapters(self.model.device(), &runs, &self.work.lora_tiles)?;
+        Ok(())
+    }
+
     fn run(
         &mut self,
         requests: &[Request],
@@ -184,12 +234,13 @@ impl Generator {
     ) -> Result<Vec<Reply>, GenerateError> {
         let model = self.model.clone();
         let prompts: Vec<&[TokenId]> = requests.iter().map(|request| &request.prompt[..]).collect();
+        let adapters: Vec<Option<AdapterId>> = requests.iter().map(|request| request.adapter).collect();
         let mut waiting: VecDeque<usize> = (0..requests.len()).collect();
         let mut running: Vec<Sequence<'_>> = Vec::new();
         let mut replies: Vec<Option<Reply>> = requests.iter().map(|_| None).collect();
         let context = self.context();
         while !waiting.is_empty() || !running.is_empty() {
-            let admissions = admit(&mut self.slots, waiting.make_contiguous(), &prompts);
+            let admissions = admit(&mut self.slots, waiting.make_contiguous(), &prompts, &adapters);
             waiting.drain(..admissions.len());
             let mut started: Vec<Sequence<'_>> = admissions
                 .iter()
@@ -206,7 +257,7 @@ impl Generator {
                     )
                 })
                 .collect();
-            self.prefill(&admissions, &prompts, &mut started, cancel, on_token)?;
+            self.prefill(&admissions, requests, &mut started, cancel, on_token)?;
             running.extend(started);
             if cancel.is_cancelled() {
                 running.iter_mut().for_each(Sequence::cancel);
@@ -242,7 +293,7 @@ impl Generator {
     fn prefill(
         &mut self,
         admissions: &[Admission],
-        prompts: &[&[TokenId]],
+        requests: &[Request],
         started: &mut [Sequence<'_>],
         cancel: &CancelToken,
         on_token: &mut dyn FnMut(Event),
@@ -260,22 +311,23 @@ impl Generator {
                 };
                 let Admission { request, slot, reused, .. } = admissions[index];
                 self.cache.copy_prefix(&mut copies, donor, slot, reused)?;
-                self.slots[slot].tokens = prompts[request][..reused].to_vec();
+                self.slots[slot].tokens = requests[request].prompt[..reused].to_vec();
             }
             copies.submit()?;
             let segments: Vec<Segment<'_>> = wave
                 .iter()
                 .map(|&index| {
                     let Admission { request, slot, reused, .. } = admissions[index];
-                    let base = self.cache.base(slot);
-                    Segment { slot, base, start: reused, tokens: &prompts[request][reused..] }
+                    let Request { prompt, adapter, .. } = &requests[request];
+                    let (base, adapter) = (self.cache.base(slot), *adapter);
+                    Segment { slot, adapter, base, start: reused, tokens: &prompt[reused..] }
                 })
                 .collect();
             for pass in pack(&segments, self.rows, self.logit_rows) {
                 if cancel.is_cancelled() {
                     return Ok(());
                 }
-                let mut rec = self.record_pass(&pass)?;
+                let mut rec = self.record_pass(&pass, &segments)?;
                 let ending: Vec<usize> = pass.ends.iter().map(|&(segment, _)| wave[segment]).collect();
                 if !ending.is_empty() {
                     let hidden = self.work.x.stride;
@@ -308,19 +360,26 @@ impl Generator {
     }
 
     /// Uploads a pass and records its layers.
-    pub(super) fn record_pass(&self, pass: &Pass) -> Result<Recording, GenerateError> {
+    pub(super) fn record_pass(
+        &self,
+        pass: &Pass,
+        segments: &[Segment<'_>],
+    ) -> Result<Recording, GenerateError> {
         let device = self.model.device();
         device.write(&self.work.ids, 0, &pass.ids)?;
         device.write(&self.work.rows_at, 0, &pass.rows_at)?;
         device.write(&self.work.tiles, 0, &pass.tiles)?;
-        let shape = BatchShape {
+        let mut shape = BatchShape {
             rows: pass.ids.len(),
             tiles: pass.tiles.len(),
             tile_rows: pass.tile_rows,
             reach: pass.reach,
+            ..BatchShape::default()
         };
+        let adapters = pass.pieces.iter().map(|piece| (segments[piece.segment].adapter, piece.rows));
+        self.load_adapters(&mut shape, adapters)?;
         let mut rec = Recording::new(device);
-        record_layers(&mut rec, &self.model, &self.cache, &self.work, shape)?;
+        record_layers(&mut rec, &self.model, &self.cache, &self.work, self.bank.as_ref(), shape)?;
         Ok(rec)
     }
 
@@ -345,11 +404,12 @@ impl Generator {
         // a finished sequence's rows are clamped by the kernels and its tokens dropped here.
         let furthest = running.iter().map(Sequence::position).max().unwrap_or(0);
         let steps = device.tuning().decode_steps.min(self.context() - furthest + 1).max(1);
+        let reach = self.context().min(furthest + 64);
+        let mut shape = BatchShape { rows, tiles: rows, tile_rows: 1, reach, ..BatchShape::default() };
+        self.load_adapters(&mut shape, running.iter().map(|sequence| (sequence.adapter(), 1)))?;
         let mut rec = Recording::new(&device);
         for step in 0..steps {
-            let shape =
-                BatchShape { rows, tiles: rows, tile_rows: 1, reach: self.context().min(furthest + 64) };
-            record_layers(&mut rec, &self.model, &self.cache, &self.work, shape)?;
+            record_layers(&mut rec, &self.model, &self.cache, &self.work, self.bank.as_ref(), shape)?;
             record_logits(&mut rec, &self.model, &self.work, &self.work.x, rows)?;
             self.record_draw(&mut rec, step, rows)?;
         }

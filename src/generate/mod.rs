@@ -8,6 +8,7 @@
 mod batch;
 mod error;
 mod generator;
+mod memory;
 mod request;
 mod score;
 mod sequence;
@@ -16,5 +17,6 @@ mod stop;
 
 pub use error::GenerateError;
 pub use generator::{Generator, GeneratorOptions};
+pub(crate) use memory::generator_bytes;
 pub use request::{CancelToken, Event, Finish, Reply, Request, Sampling};
 pub use stop::StopMatcher;

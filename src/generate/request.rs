@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::GenerateError;
+use crate::model::lora::AdapterId;
 use crate::tokenizer::TokenId;
 
 /// How to draw the tokens of one sequence; the algorithm is that of
@@ -56,6 +57,8 @@ impl Sampling {
 pub struct Request {
     /// Token ids to continue.
     pub prompt: Vec<TokenId>,
+    /// The adapter that answers, of the generator's bank; without one the base does.
+    pub adapter: Option<AdapterId>,
     /// How to draw.
     pub sampling: Sampling,
     /// Most tokens to draw.

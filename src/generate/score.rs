@@ -6,6 +6,7 @@ use super::generator::Generator;
 use super::request::CancelToken;
 use super::slots::Slot;
 use crate::gpu::{Buffer, Recording};
+use crate::model::lora::AdapterId;
 use crate::model::record_logits;
 use crate::ops::{self, TokenStat};
 use crate::tokenizer::TokenId;
@@ -16,7 +17,7 @@ type OnLogits<'a> = dyn FnMut(&Generator, Recording, &[Piece]) -> Result<(), Gen
 impl Generator {
     /// For every row of token ids, `log p(ids[t + 1] | ids[..=t])` and the entropy of that
     /// distribution, in nats: one value less than ids. Rows are packed, as many at a time as there
-    /// are slots.
+    /// are slots. `adapter` answers for all of them.
     ///
     /// # Errors
     ///
@@ -27,10 +28,12 @@ impl Generator {
     pub fn token_stats(
         &mut self,
         rows: &[Vec<TokenId>],
+        adapter: Option<AdapterId>,
         cancel: &CancelToken,
     ) -> Result<Vec<Vec<TokenStat>>, GenerateError> {
         for (index, ids) in rows.iter().enumerate() {
             self.check_prompt(index, ids, 0)?;
+            self.check_adapter(index, adapter)?;
         }
         let device = self.model.device().clone();
         let targets: Buffer<u32> = device.buffer("targets", self.logit_rows)?;
@@ -38,7 +41,7 @@ impl Generator {
         let mut results: Vec<Vec<TokenStat>> = rows.iter().map(|_| Vec::new()).collect();
         let slots = self.slots.len();
         for (group, wave) in rows.chunks(slots).enumerate() {
-            self.each_logits(wave, 1, cancel, &mut |generator, mut rec, pieces| {
+            self.each_logits(wave, adapter, 1, cancel, &mut |generator, mut rec, pieces| {
                 let following = |piece: &Piece| &wave[piece.segment][piece.place + 1..][..piece.rows];
                 let next: Vec<u32> = pieces.iter().flat_map(following).copied().collect();
                 device.write(&targets, 0, &next)?;
@@ -63,13 +66,15 @@ impl Generator {
     pub fn logits(
         &mut self,
         ids: &[TokenId],
+        adapter: Option<AdapterId>,
         cancel: &CancelToken,
         on_rows: &mut dyn FnMut(&[f32]),
     ) -> Result<(), GenerateError> {
         self.check_prompt(0, ids, 0)?;
+        self.check_adapter(0, adapter)?;
         let device = self.model.device().clone();
         let (width, stride) = (self.work.logits.width, self.work.logits.stride);
-        self.each_logits(&[ids.to_vec()], 0, cancel, &mut |generator, mut rec, pieces| {
+        self.each_logits(&[ids.to_vec()], adapter, 0, cancel, &mut |generator, mut rec, pieces| {
             rec.submit()?;
             let n: usize = pieces.iter().map(|piece| piece.rows).sum();
             let values = device.read(&generator.work.logits.buffer, 0, n * stride)?;
@@ -83,6 +88,7 @@ impl Generator {
     fn each_logits(
         &mut self,
         rows: &[Vec<TokenId>],
+        adapter: Option<AdapterId>,
         but_last: usize,
         cancel: &CancelToken,
         each: &mut OnLogits<'_>,
@@ -96,12 +102,13 @@ impl Generator {
             .map(|(slot, ids)| Segment {
                 slot,
                 base: self.cache.base(slot),
+                adapter,
                 start: 0,
                 tokens: &ids[..ids.len() - but_last.min(ids.len())],
             })
             .collect();
         for pass in pack(&segments, self.rows, usize::MAX) {
-            let mut rec = self.record_pass(&pass)?;
+            let mut rec = self.record_pass(&pass, &segments)?;
             let stride = self.work.x.stride;
             let mut row = 0;
             while row < pass.ids.len() {

@@ -2,6 +2,7 @@
 
 use super::request::{Event, Finish, Reply, Request};
 use super::stop::StopMatcher;
+use crate::model::lora::AdapterId;
 use crate::ops::{Drawn, SampleRow};
 use crate::tokenizer::{DecodeStream, TokenId, Tokenizer};
 
@@ -53,6 +54,11 @@ impl<'a> Sequence<'a> {
     pub fn last_token(&self) -> TokenId {
         let drawn = self.tokens.last().or(self.asked.prompt.last());
         *drawn.expect("a sequence starts from a prompt of at least one token")
+    }
+
+    /// The adapter that answers.
+    pub fn adapter(&self) -> Option<AdapterId> {
+        self.asked.adapter
     }
 
     pub fn is_finished(&self) -> bool {

@@ -1,11 +1,14 @@
 //! Which tokens lie in which slot of the cache, and what a new prompt can reuse of them.
 
+use crate::model::lora::AdapterId;
 use crate::tokenizer::TokenId;
 
 /// Tokens whose keys and values a slot holds, and whether a sequence is using it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slot {
     pub tokens: Vec<TokenId>,
+    /// The adapter that computed them: its keys and values serve no other.
+    pub adapter: Option<AdapterId>,
     pub busy: bool,
 }
 
@@ -39,24 +42,33 @@ pub(super) fn shared(a: &[TokenId], b: &[TokenId]) -> usize {
 }
 
 /// Gives free slots to the requests in `waiting`, in order, each the slot that knows most of its
-/// prompt; `prompts` is by request. Slots' tokens are cut to what stays valid.
+/// prompt under the request's adapter; `prompts` and `adapters` are by request. Slots' tokens are cut to what stays valid.
 ///
 /// The last token of a prompt is always computed anew: its logits are what comes next.
-pub(super) fn admit(slots: &mut [Slot], waiting: &[usize], prompts: &[&[TokenId]]) -> Vec<Admission> {
+pub(super) fn admit(
+    slots: &mut [Slot],
+    waiting: &[usize],
+    prompts: &[&[TokenId]],
+    adapters: &[Option<AdapterId>],
+) -> Vec<Admission> {
     let mut admissions: Vec<Admission> = Vec::new();
     for &request in waiting {
         let prompt = prompts[request];
         let most = prompt.len() - 1;
-        let known = |tokens: &[TokenId]| shared(tokens, prompt).min(most);
+        let adapter = adapters[request];
+        let known = |slot: &Slot| match slot.adapter == adapter {
+            true => shared(&slot.tokens, prompt).min(most),
+            false => 0,
+        };
         // Among slots that know equally much, the emptiest: the others may serve another prompt.
         let free = (0..slots.len()).filter(|&slot| !slots[slot].busy);
-        let best = free
-            .max_by_key(|&slot| (known(&slots[slot].tokens), std::cmp::Reverse(slots[slot].tokens.len())));
+        let best =
+            free.max_by_key(|&slot| (known(&slots[slot]), std::cmp::Reverse(slots[slot].tokens.len())));
         let Some(slot) = best else { break };
-        let own = known(&slots[slot].tokens);
+        let own = known(&slots[slot]);
         let mut choice = (own, Origin::Own);
         for (other, donor) in slots.iter().enumerate() {
-            let reach = known(&donor.tokens);
+            let reach = known(donor);
             if other != slot && reach >= choice.0 + LEAST_COPY {
                 choice = (reach, Origin::Slot(other));
             }
@@ -64,14 +76,16 @@ pub(super) fn admit(slots: &mut [Slot], waiting: &[usize], prompts: &[&[TokenId]
         for (index, earlier) in admissions.iter().enumerate() {
             // Only what is prefilled in the first wave can be copied for the second.
             let first_wave = !matches!(earlier.origin, Origin::Admitted(_));
-            let reach = known(prompts[earlier.request]);
-            if first_wave && reach >= choice.0 + LEAST_COPY {
+            let reach = shared(prompts[earlier.request], prompt).min(most);
+            let same = adapters[earlier.request] == adapter;
+            if first_wave && same && reach >= choice.0 + LEAST_COPY {
                 choice = (reach, Origin::Admitted(index));
             }
         }
         let (reused, origin) = choice;
         slots[slot].busy = true;
         slots[slot].tokens.truncate(own);
+        slots[slot].adapter = adapter;
         // A slot claims what it will hold before any later admission is copied: a prefix that comes
         // in the second wave is not there yet.
         if let Origin::Slot(_) = origin {
@@ -87,21 +101,21 @@ mod tests {
     use super::*;
 
     fn slots(tokens: &[&[TokenId]]) -> Vec<Slot> {
-        tokens.iter().map(|tokens| Slot { tokens: tokens.to_vec(), busy: false }).collect()
+        tokens.iter().map(|tokens| Slot { tokens: tokens.to_vec(), ..Slot::default() }).collect()
     }
 
     #[test]
     fn takes_the_slot_that_knows_most() {
         let long: Vec<TokenId> = (0..20).collect();
         let mut state = slots(&[&[], &long[..12], &long[..5]]);
-        let admitted = admit(&mut state, &[0], &[&long]);
+        let admitted = admit(&mut state, &[0], &[&long], &[None]);
         assert_eq!((admitted[0].slot, admitted[0].reused, admitted[0].origin), (1, 12, Origin::Own));
     }
 
     #[test]
     fn computes_the_last_token_of_a_known_prompt_again() {
         let mut state = slots(&[&[1, 2, 3]]);
-        assert_eq!(admit(&mut state, &[0], &[&[1, 2, 3]])[0].reused, 2);
+        assert_eq!(admit(&mut state, &[0], &[&[1, 2, 3]], &[None])[0].reused, 2);
         assert_eq!(state[0].tokens, [1, 2]);
     }
 
@@ -110,10 +124,10 @@ mod tests {
         let a: Vec<TokenId> = (0..20).chain([100]).collect();
         let b: Vec<TokenId> = (0..20).chain([200]).collect();
         let mut state = slots(&[&[], &[], &[]]);
-        let admitted = admit(&mut state, &[0, 1], &[&a, &b, &b]);
+        let admitted = admit(&mut state, &[0, 1], &[&a, &b, &b], &[None; 3]);
         assert_eq!((admitted[1].origin, admitted[1].reused), (Origin::Admitted(0), 20));
         state[admitted[0].slot].tokens = a.clone();
-        let later = admit(&mut state, &[2], &[&a, &b, &b]);
+        let later = admit(&mut state, &[2], &[&a, &b, &b], &[None; 3]);
         assert_eq!((later[0].origin, later[0].reused), (Origin::Slot(admitted[0].slot), 20));
     }
 
@@ -121,13 +135,13 @@ mod tests {
     fn copies_nothing_that_is_not_there_yet() {
         let prompts: Vec<Vec<TokenId>> = (0..3).map(|last| (0..20).chain([100 + last]).collect()).collect();
         let prompts: Vec<&[TokenId]> = prompts.iter().map(|prompt| &prompt[..]).collect();
-        let admitted = admit(&mut slots(&[&[], &[], &[]]), &[0, 1, 2], &prompts);
+        let admitted = admit(&mut slots(&[&[], &[], &[]]), &[0, 1, 2], &prompts, &[None; 3]);
         assert_eq!(admitted[2].origin, Origin::Admitted(0));
     }
 
     #[test]
     fn leaves_requests_without_a_free_slot_waiting() {
         let mut state = slots(&[&[]]);
-        assert_eq!(admit(&mut state, &[0, 1], &[&[1], &[2]]).len(), 1);
+        assert_eq!(admit(&mut state, &[0, 1], &[&[1], &[2]], &[None; 2]).len(), 1);
     }
 }

@@ -1,9 +1,84 @@
-//! The forward pass: one definition for prefill, decode and scoring.
+//! The forward pass: one definition for prefill, decode, scoring and training.
 
-use super::Model;
 use super::kv_cache::KvCache;
+use super::lora::{AdapterBank, LoraLayout, Site};
+use super::{Model, ModelConfig};
 use crate::gpu::{Buffer, Device, DeviceError, Recording};
-use crate::ops::{self, Activation, QueryTile, RopeTable, ShapeError, Store};
+use crate::ops::{
+    self, Activation, AttentionShape, LoraRows, LoraRun, LoraTile, QueryTile, RopeTable, ShapeError, Store,
+    Weight, buffer_bytes,
+};
+
+/// `x A^T` of every stacked linear, by [`Site`]; `None` where no adapter reaches.
+pub(crate) type LoraHidden = [Option<Activation>; 4];
+
+/// Buffers for the adapters' inner products over `rows` rows.
+pub(crate) fn lora_hidden(
+    device: &Device,
+    layout: &LoraLayout,
+    rows: usize,
+) -> Result<LoraHidden, DeviceError> {
+    let mut hidden = [const { None }; 4];
+    for site in Site::ALL {
+        if let Some(place) = layout.site(site) {
+            let what = "inner products of adapters";
+            hidden[site as usize] = Some(Activation::new(device, what, rows, place.h_width())?);
+        }
+    }
+    Ok(hidden)
+}
+
+/// Device memory of the adapters' inner products, in bytes.
+pub(crate) fn lora_hidden_bytes(layout: &LoraLayout, rows: usize) -> u64 {
+    layout.sites.iter().flatten().map(|site| Activation::bytes(rows, site.h_width())).sum()
+}
+
+/// What one layer computes on its way, over at most as many rows as the activations hold.
+///
+/// Generation uses one for all layers; training keeps one per layer, or computes it again.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    /// The residual stream after either norm, `(rows, hidden)`.
+    pub normed: Activation,
+    /// `(rows, (heads + 2 kv_heads) head_dim)`.
+    pub qkv: Activation,
+    /// Rotated queries as attention reads them.
+    pub q: Activation,
+    /// `(rows, heads * head_dim)`.
+    pub attended: Activation,
+    /// Log-sum-exp of the scores, `(rows, heads)`; only training asks for it.
+    pub lse: Option<Buffer<f32>>,
+    /// `(rows, 2 ffn)`.
+    pub gate_up: Activation,
+    /// `(rows, ffn)`.
+    pub gated: Activation,
+    /// Inner products of the adapters.
+    pub lora: LoraHidden,
+}
+
+impl Block {
+    pub fn new(
+        model: &Model,
+        shape: &AttentionShape,
+        layout: Option<&LoraLayout>,
+        rows: usize,
+    ) -> Result<Self, DeviceError> {
+        let device = model.device();
+        let config = model.config();
+        let q_out = config.heads * config.head_dim;
+        let activation = |what: &str, width: usize| Activation::new(device, what, rows, width);
+        Ok(Block {
+            normed: activation("normed rows", config.hidden)?,
+            qkv: activation("q, k and v", q_out + 2 * config.kv_heads * config.head_dim)?,
+            q: activation("rotated q", shape.q_width())?,
+            attended: activation("attention output", q_out)?,
+            lse: None,
+            gate_up: activation("gate and up", 2 * config.ffn)?,
+            gated: activation("gated rows", config.ffn)?,
+            lora: layout.map_or(Ok([const { None }; 4]), |layout| lora_hidden(device, layout, rows))?,
+        })
+    }
+}
 
 /// Buffers of a forward pass over at most `rows` tokens, and of logits for at most `logit_rows`.
 #[derive(Debug)]
@@ -14,24 +89,22 @@ pub(crate) struct Workspace {
     pub rows_at: Buffer<[u32; 2]>,
     /// Runs of rows of one sequence.
     pub tiles: Buffer<QueryTile>,
+    /// Runs of rows of one adapter.
+    pub lora_tiles: Buffer<LoraTile>,
     /// The residual stream, `(rows, hidden)`.
     pub x: Activation,
     /// Rows of the residual stream that want logits, `(logit_rows, hidden)`.
     pub selected: Activation,
+    /// The same after the last norm.
+    pub selected_normed: Activation,
     /// `(logit_rows, vocabulary)`.
     pub logits: Activation,
-    normed: Activation,
-    qkv: Activation,
-    q: Activation,
-    attended: Activation,
-    gate_up: Activation,
-    gated: Activation,
-    selected_normed: Activation,
+    block: Block,
     rope: RopeTable,
 }
 
 /// What the rows of a batch are, for the recorder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BatchShape {
     /// Tokens.
     pub rows: usize,
@@ -41,31 +114,113 @@ pub(crate) struct BatchShape {
     pub tile_rows: usize,
     /// Most positions that any row sees.
     pub reach: usize,
+    /// Adapter tiles; 0 where no row has an adapter.
+    pub lora_tiles: usize,
+    /// Rows of the largest adapter tile.
+    pub lora_tile_rows: usize,
+}
+
+/// The rows of a batch on the device, as every layer sees them.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub shape: &'a AttentionShape,
+    pub rope: &'a RopeTable,
+    pub rows_at: &'a Buffer<[u32; 2]>,
+    pub tiles: &'a Buffer<QueryTile>,
+    pub lora_tiles: &'a Buffer<LoraTile>,
+    pub bank: Option<&'a AdapterBank>,
+    pub batch: BatchShape,
+}
+
+impl<'a> Rows<'a> {
+    /// The adapter tiles of the batch.
+    pub fn lora_rows(&self) -> LoraRows<'a> {
+        LoraRows {
+            tiles: self.lora_tiles,
+            n_tiles: self.batch.lora_tiles,
+            tile_rows: self.batch.lora_tile_rows,
+        }
+    }
+}
+
+impl BatchShape {
+    /// Uploads the adapter tiles of `runs` and counts them.
+    pub fn load_adapters(
+        &mut self,
+        device: &Device,
+        runs: &[LoraRun],
+        tiles: &Buffer<LoraTile>,
+    ) -> Result<(), DeviceError> {
+        let cut = LoraTile::cut(runs, LoraTile::most_rows(device));
+        device.write(tiles, 0, &cut)?;
+        self.lora_tiles = cut.len();
+        self.lora_tile_rows = cut.iter().map(|tile| tile.rows as usize).max().unwrap_or(0);
+        Ok(())
+    }
 }
 
 impl Workspace {
-    pub fn new(model: &Model, cache: &KvCache, rows: usize, logit_rows: usize) -> Result<Self, DeviceError> {
+    pub fn new(
+        model: &Model,
+        cache: &KvCache,
+        bank: Option<&AdapterBank>,
+        rows: usize,
+        logit_rows: usize,
+    ) -> Result<Self, DeviceError> {
         let device: &Device = model.device();
         let config = model.config();
         let shape = cache.shape();
-        let q_out = config.heads * config.head_dim;
         let activation = |what: &str, rows: usize, width: usize| Activation::new(device, what, rows, width);
         Ok(Workspace {
             ids: device.buffer("token ids", rows)?,
             rows_at: device.buffer("bases and positions", rows)?,
             tiles: device.buffer("query tiles", rows)?,
+            lora_tiles: device.buffer("adapter tiles", rows)?,
             x: activation("residual stream", rows, config.hidden)?,
-            normed: activation("normed rows", rows, config.hidden)?,
-            qkv: activation("q, k and v", rows, q_out + 2 * config.kv_heads * config.head_dim)?,
-            q: activation("rotated q", rows, shape.q_width())?,
-            attended: activation("attention output", rows, q_out)?,
-            gate_up: activation("gate and up", rows, 2 * config.ffn)?,
-            gated: activation("gated rows", rows, config.ffn)?,
             selected: activation("selected rows", logit_rows, config.hidden)?,
             selected_normed: activation("normed selected rows", logit_rows, config.hidden)?,
             logits: activation("logits", logit_rows, config.vocab)?,
+            block: Block::new(model, shape, bank.map(AdapterBank::layout), rows)?,
             rope: RopeTable::new(device, &config.rope.inverse_frequencies(config.head_dim), shape.context)?,
         })
+    }
+}
+
+impl Block {
+    /// Device memory of a block of its own, in bytes, without the log-sum-exp.
+    fn bytes(config: &ModelConfig, shape: &AttentionShape, layout: Option<&LoraLayout>, rows: usize) -> u64 {
+        let q_out = config.heads * config.head_dim;
+        let widths = [
+            config.hidden,
+            q_out + 2 * config.kv_heads * config.head_dim,
+            shape.q_width(),
+            q_out,
+            2 * config.ffn,
+            config.ffn,
+        ];
+        widths.iter().map(|&width| Activation::bytes(rows, width)).sum::<u64>()
+            + layout.map_or(0, |layout| lora_hidden_bytes(layout, rows))
+    }
+}
+
+impl Workspace {
+    /// Device memory of a workspace, in bytes.
+    pub fn bytes(
+        config: &ModelConfig,
+        shape: &AttentionShape,
+        layout: Option<&LoraLayout>,
+        rows: usize,
+        logit_rows: usize,
+    ) -> u64 {
+        buffer_bytes::<u32>(rows)
+            + buffer_bytes::<[u32; 2]>(rows)
+            + buffer_bytes::<QueryTile>(rows)
+            + buffer_bytes::<LoraTile>(rows)
+            + Activation::bytes(rows, config.hidden)
+            + 2 * Activation::bytes(logit_rows, config.hidden)
+            + Activation::bytes(logit_rows, config.vocab)
+            + Block::bytes(config, shape, layout, rows)
+            + buffer_bytes::<[f32; 2]>(shape.context * config.head_dim / 2)
     }
 }
 
@@ -76,44 +231,124 @@ pub(crate) fn record_layers(
     model: &Model,
     cache: &KvCache,
     work: &Workspace,
+    bank: Option<&AdapterBank>,
     batch: BatchShape,
 ) -> Result<(), ShapeError> {
-    let config = model.config();
-    let weights = model.weights();
-    let shape = cache.shape();
-    let rows = batch.rows;
-    ops::embed(rec, &weights.embedding, &work.ids, &work.x, rows)?;
-    for (index, layer) in weights.layers.iter().enumerate() {
-        let (k, v) = cache.layer(index);
-        ops::rms_norm(rec, &work.x, &layer.attention_norm, config.norm_eps, &work.normed, rows)?;
-        ops::linear(rec, &layer.qkv, &work.normed, &work.qkv, rows, Store::Overwrite)?;
-        if let Some([q_norm, k_norm]) = &layer.head_norms {
-            let k_offset = config.heads * config.head_dim;
-            ops::head_norm(rec, &work.qkv, q_norm, config.norm_eps, 0, config.heads, rows)?;
-            ops::head_norm(rec, &work.qkv, k_norm, config.norm_eps, k_offset, config.kv_heads, rows)?;
-        }
-        ops::rope(rec, shape, &work.qkv, &work.rows_at, &work.rope, &work.q, k, v, rows)?;
-        ops::attention(
-            rec,
-            shape,
-            &work.tiles,
-            batch.tiles,
-            batch.tile_rows,
-            &work.rows_at,
-            &work.q,
-            k,
-            v,
-            &work.attended,
-            None,
-            batch.reach,
-        )?;
-        ops::linear(rec, &layer.o, &work.attended, &work.x, rows, Store::Add)?;
-        ops::rms_norm(rec, &work.x, &layer.ffn_norm, config.norm_eps, &work.normed, rows)?;
-        ops::linear(rec, &layer.gate_up, &work.normed, &work.gate_up, rows, Store::Overwrite)?;
-        ops::swiglu(rec, &work.gate_up, &work.gated, rows)?;
-        ops::linear(rec, &layer.down, &work.gated, &work.x, rows, Store::Add)?;
+    let rows = Rows {
+        shape: cache.shape(),
+        rope: &work.rope,
+        rows_at: &work.rows_at,
+        tiles: &work.tiles,
+        lora_tiles: &work.lora_tiles,
+        bank,
+        batch,
+    };
+    ops::embed(rec, &model.weights().embedding, &work.ids, &work.x, batch.rows)?;
+    for index in 0..model.config().layers {
+        record_attention(rec, model, index, &rows, &work.block, cache.layer(index), None, &work.x)?;
+        record_ffn(rec, model, index, &rows, &work.block, &work.x)?;
+        record_down(rec, model, index, &rows, &work.block, &work.x)?;
     }
     Ok(())
+}
+
+/// A stacked linear with its adapters: `y (+)= W x + scale B (A x)`.
+fn record_linear(
+    rec: &mut Recording,
+    (weight, site, layer): (&Weight, Site, usize),
+    rows: &Rows<'_>,
+    block: &Block,
+    (x, y): (&Activation, &Activation),
+    store: Store,
+) -> Result<(), ShapeError> {
+    ops::linear(rec, weight, x, y, rows.batch.rows, store)?;
+    let Some((bank, place, h)) = adapters_at(rows, block, site) else { return Ok(()) };
+    ops::lora_shrink(rec, place, bank.layer(layer), rows.lora_rows(), x, h)?;
+    ops::lora_expand(rec, place, bank.layer(layer), rows.lora_rows(), h, y)
+}
+
+/// The bank, the site's place in it and the inner products, if any row has an adapter there.
+pub(super) fn adapters_at<'a>(
+    rows: &Rows<'a>,
+    block: &'a Block,
+    site: Site,
+) -> Option<(&'a AdapterBank, &'a ops::LoraSite, &'a Activation)> {
+    let bank = rows.bank.filter(|_| rows.batch.lora_tiles > 0)?;
+    Some((bank, bank.layout().site(site)?, block.lora[site as usize].as_ref()?))
+}
+
+/// Records the attention half of a layer, in place on the residual stream `x`. Queries and keys as
+/// they are before their heads' norms go to `unnormed`, where a model has such norms and one asks.
+#[expect(clippy::too_many_arguments, reason = "the activations of a layer and where they stand")]
+pub(crate) fn record_attention(
+    rec: &mut Recording,
+    model: &Model,
+    index: usize,
+    rows: &Rows<'_>,
+    block: &Block,
+    (k, v): (&Buffer<u32>, &Buffer<u32>),
+    unnormed: Option<&Activation>,
+    x: &Activation,
+) -> Result<(), ShapeError> {
+    let config = model.config();
+    let layer = &model.weights().layers[index];
+    let n = rows.batch.rows;
+    ops::rms_norm(rec, x, &layer.attention_norm, config.norm_eps, &block.normed, n)?;
+    let qkv = (&block.normed, &block.qkv);
+    record_linear(rec, (&layer.qkv, Site::Qkv, index), rows, block, qkv, Store::Overwrite)?;
+    if let Some([q_norm, k_norm]) = &layer.head_norms {
+        if let Some(unnormed) = unnormed {
+            rec.copy(&block.qkv.buffer, 0, &unnormed.buffer, 0, n * block.qkv.stride);
+        }
+        let k_offset = config.heads * config.head_dim;
+        ops::head_norm(rec, &block.qkv, q_norm, config.norm_eps, 0, config.heads, n)?;
+        ops::head_norm(rec, &block.qkv, k_norm, config.norm_eps, k_offset, config.kv_heads, n)?;
+    }
+    ops::rope(rec, rows.shape, &block.qkv, rows.rows_at, rows.rope, &block.q, k, v, n)?;
+    ops::attention(
+        rec,
+        rows.shape,
+        rows.tiles,
+        rows.batch.tiles,
+        rows.batch.tile_rows,
+        rows.rows_at,
+        &block.q,
+        k,
+        v,
+        &block.attended,
+        block.lse.as_ref(),
+        rows.batch.reach,
+    )?;
+    record_linear(rec, (&layer.o, Site::O, index), rows, block, (&block.attended, x), Store::Add)
+}
+
+/// Records the feed-forward half of a layer up to its gate: `block.gated` from the residual stream.
+pub(crate) fn record_ffn(
+    rec: &mut Recording,
+    model: &Model,
+    index: usize,
+    rows: &Rows<'_>,
+    block: &Block,
+    x: &Activation,
+) -> Result<(), ShapeError> {
+    let layer = &model.weights().layers[index];
+    ops::rms_norm(rec, x, &layer.ffn_norm, model.config().norm_eps, &block.normed, rows.batch.rows)?;
+    let gate_up = (&block.normed, &block.gate_up);
+    record_linear(rec, (&layer.gate_up, Site::GateUp, index), rows, block, gate_up, Store::Overwrite)?;
+    ops::swiglu(rec, &block.gate_up, &block.gated, rows.batch.rows)
+}
+
+/// Records the way back to the residual stream: `x += W_down gated`.
+pub(crate) fn record_down(
+    rec: &mut Recording,
+    model: &Model,
+    index: usize,
+    rows: &Rows<'_>,
+    block: &Block,
+    x: &Activation,
+) -> Result<(), ShapeError> {
+    let down = &model.weights().layers[index].down;
+    record_linear(rec, (down, Site::Down, index), rows, block, (&block.gated, x), Store::Add)
 }
 
 /// Records the logits of the first `rows` rows of `hidden` into `work.logits`.

@@ -14,6 +14,24 @@ pub struct KvCache {
     layers: Vec<(Buffer<u32>, Buffer<u32>)>,
 }
 
+/// What attention needs to know of a cache for `config`.
+pub(crate) fn cache_shape(
+    config: &ModelConfig,
+    slots: usize,
+    context: usize,
+    kv: KvFormat,
+) -> AttentionShape {
+    AttentionShape {
+        heads: config.heads,
+        kv_heads: config.kv_heads,
+        head_dim: config.head_dim,
+        slots,
+        context,
+        window: config.sliding_window,
+        kv,
+    }
+}
+
 impl KvCache {
     /// An empty cache.
     ///
@@ -27,15 +45,7 @@ impl KvCache {
         context: usize,
         kv: KvFormat,
     ) -> Result<Self, DeviceError> {
-        let shape = AttentionShape {
-            heads: config.heads,
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-            slots,
-            context,
-            window: config.sliding_window,
-            kv,
-        };
+        let shape = cache_shape(config, slots, context, kv);
         let layers = (0..config.layers).map(|_| {
             Ok((
                 device.buffer("key cache", shape.cache_len())?,

@@ -13,9 +13,12 @@ use std::sync::Arc;
 
 pub use config::ModelConfig;
 pub use kv_cache::KvCache;
+pub(crate) use kv_cache::cache_shape;
 pub use weights::LoadProgress;
 
-pub(crate) use forward::{BatchShape, Workspace, record_layers, record_logits};
+pub(crate) use forward::{
+    BatchShape, Workspace, record_layers, record_logits,
+};
 
 use crate::Error;
 use crate::format::Checkpoint;
@@ -123,6 +126,11 @@ impl Model {
     /// Its chat template, if the checkpoint has one.
     pub fn chat(&self) -> Option<&ChatFormat> {
         self.inner.chat.as_ref()
+    }
+
+    /// Tokenizer and chat template together, as far as there are any.
+    pub fn text(&self) -> text::Text {
+        text::Text { tokenizer: self.inner.tokenizer.clone(), chat: self.inner.chat.clone() }
     }
 
     /// Device memory of the weights, in bytes.

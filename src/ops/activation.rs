@@ -2,6 +2,11 @@
 
 use crate::gpu::{Buffer, Device, DeviceError};
 
+/// Device memory of a buffer of `len` elements, in bytes: what [`Device::buffer`] takes for it.
+pub(crate) fn buffer_bytes<T>(len: usize) -> u64 {
+    (len as u64 * size_of::<T>() as u64).next_multiple_of(16).max(16)
+}
+
 /// A matrix of f32 activations, `(rows, stride)` in memory, of which the first `width` columns count.
 ///
 /// The stride is the width rounded up to 32, the block of every weight format; the columns beyond the
@@ -27,6 +32,11 @@ impl Activation {
     pub fn new(device: &Device, what: &str, rows: usize, width: usize) -> Result<Self, DeviceError> {
         let stride = width.next_multiple_of(32);
         Ok(Activation { buffer: device.buffer(what, rows * stride)?, rows, width, stride })
+    }
+
+    /// Device memory of such activations, in bytes.
+    pub(crate) fn bytes(rows: usize, width: usize) -> u64 {
+        buffer_bytes::<f32>(rows * width.next_multiple_of(32))
     }
 
     /// The stride in `vec4`s, as kernels count.

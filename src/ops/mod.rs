@@ -29,6 +29,7 @@ mod token_stats;
 mod weight;
 
 pub use activation::Activation;
+pub(crate) use activation::buffer_bytes;
 pub use adamw::{AdamWStep, adamw};
 pub use advance::{Drawn, advance};
 pub use attention::{AttentionShape, KvFormat, QueryTile, attention};

@@ -7,9 +7,9 @@
 
 pub mod adamw;
 pub mod attention;
+pub mod attention_backward;
 #[cfg(test)]
 mod differences;
-pub mod attention_backward;
 pub mod embed;
 pub mod linear;
 pub mod lora;

@@ -1,119 +1,16 @@
 //! Shapes that no shipped golden has, against the CPU oracle: Qwen3's normalised heads, Mistral's
 //! sliding window, widths that no tile divides, wide heads, and GGUF's order of llama's q and k.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use parr::format::gguf::{GgufWriter, Value};
 use parr::generate::CancelToken;
 use parr::gpu::{DeviceOptions, KernelFamily};
 use parr::model::{LoadOptions, Model};
 use parr::ops::KvFormat;
 use parr::quant::Quant;
-use parr::random::{Philox, Purpose};
-use safetensors::tensor::{Dtype, TensorView};
 
 use super::{furthest, generator, golden_path, load};
 use crate::support::gpu;
-
-/// A model's shape as its `config.json` tells it.
-#[derive(Clone, Copy)]
-struct Shape {
-    model_type: &'static str,
-    vocab: usize,
-    hidden: usize,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
-    ffn: usize,
-    window: Option<usize>,
-    tied: bool,
-}
-
-const LAYERS: usize = 2;
-
-/// Nothing divides anything: 20 dimensions a head, 100 columns, 517 tokens.
-const ODD: Shape = Shape {
-    model_type: "llama",
-    vocab: 517,
-    hidden: 100,
-    heads: 6,
-    kv_heads: 2,
-    head_dim: 20,
-    ffn: 92,
-    window: None,
-    tied: false,
-};
-
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
-fn weights(shape: &Shape) -> Tensors {
-    let Shape { vocab, hidden, heads, kv_heads, head_dim, ffn, .. } = *shape;
-    let mut tensors = Tensors::new();
-    let mut put = |name: String, dims: &[usize], scale: f32, center: f32| {
-        let n: usize = dims.iter().product();
-        let step = tensors.len() as u32;
-        let draw = |index| Philox::new(11).uniform(Purpose::RandomWeights, step, index, 0) - 0.5;
-        let values = (0..n as u32).map(|index| center + scale * draw(index)).collect();
-        tensors.insert(name, (dims.to_vec(), values));
-    };
-    put("model.embed_tokens.weight".into(), &[vocab, hidden], 1.0, 0.0);
-    put("model.norm.weight".into(), &[hidden], 0.5, 1.0);
-    if !shape.tied {
-        put("lm_head.weight".into(), &[vocab, hidden], 1.0, 0.0);
-    }
-    for layer in 0..LAYERS {
-        let mut matrix = |name: &str, rows: usize, cols: usize| {
-            put(
-                format!("model.layers.{layer}.{name}.weight"),
-                &[rows, cols],
-                4.0 / (cols as f32).sqrt(),
-                0.0,
-            );
-        };
-        matrix("self_attn.q_proj", heads * head_dim, hidden);
-        matrix("self_attn.k_proj", kv_heads * head_dim, hidden);
-        matrix("self_attn.v_proj", kv_heads * head_dim, hidden);
-        matrix("self_attn.o_proj", hidden, heads * head_dim);
-        matrix("mlp.gate_proj", ffn, hidden);
-        matrix("mlp.up_proj", ffn, hidden);
-        matrix("mlp.down_proj", hidden, ffn);
-        let mut norm =
-            |name: &str, len: usize| put(format!("model.layers.{layer}.{name}.weight"), &[len], 0.5, 1.0);
-        norm("input_layernorm", hidden);
-        norm("post_attention_layernorm", hidden);
-        if shape.model_type == "qwen3" {
-            norm("self_attn.q_norm", head_dim);
-            norm("self_attn.k_norm", head_dim);
-        }
-    }
-    tensors
-}
-
-fn write_directory(shape: &Shape, tensors: &Tensors, directory: &Path) {
-    let mut config = serde_json::json!({
-        "model_type": shape.model_type, "vocab_size": shape.vocab, "hidden_size": shape.hidden,
-        "num_hidden_layers": LAYERS, "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads, "head_dim": shape.head_dim,
-        "intermediate_size": shape.ffn, "rms_norm_eps": 1e-5, "hidden_act": "silu",
-        "max_position_embeddings": 256, "tie_word_embeddings": shape.tied,
-        "rope_parameters": { "rope_type": "default", "rope_theta": 10000.0 },
-    });
-    if let Some(window) = shape.window {
-        config["sliding_window"] = window.into();
-    }
-    std::fs::write(directory.join("config.json"), config.to_string())
-        .expect("a scratch directory is writable");
-    let views: Vec<(&str, TensorView<'_>)> = tensors
-        .iter()
-        .map(|(name, (dims, values))| {
-            let bytes = bytemuck::cast_slice(values);
-            (&name[..], TensorView::new(Dtype::F32, dims.clone(), bytes).expect("dims match the values"))
-        })
-        .collect();
-    let bytes = safetensors::serialize(views, None).expect("sound tensors");
-    std::fs::write(directory.join("model.safetensors"), bytes).expect("a scratch directory is writable");
-}
+use crate::support::synthetic::{LAYERS, ODD, Shape, weights, write_directory};
 
 fn ids(shape: &Shape, n: usize) -> Vec<u32> {
     (0..n).map(|at| ((at * at * 31 + at * 7 + 3) % shape.vocab) as u32).collect()
@@ -134,7 +31,7 @@ fn agrees(shape: Shape, tokens: usize) {
         for (kv, bound) in [(KvFormat::F32, 1e-4), (KvFormat::F16, 2e-2)] {
             let mut logits = Vec::new();
             generator(&model, 1, 256, kv)
-                .logits(&ids, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
+                .logits(&ids, None, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
                 .expect("known ids have logits");
             let distance = furthest(&logits, &expected) / largest;
             println!("{} {}: {distance:.1e}", family.name(), kv.name());
@@ -234,7 +131,7 @@ fn a_gguf_file_gives_the_logits_of_the_directory_it_came_from() {
     let mut logits = [Vec::new(), Vec::new()];
     for (path, logits) in [directory.path(), &path].into_iter().zip(&mut logits) {
         generator(&load(&device, path), 1, 64, KvFormat::F32)
-            .logits(&ids, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
+            .logits(&ids, None, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
             .expect("known ids have logits");
     }
     assert_eq!(logits[0], logits[1]);
@@ -265,7 +162,7 @@ fn a_float_checkpoint_quantized_at_load_is_the_oracle_on_the_rounded_weights() {
         let model = Model::load(&device, &path, &options, &mut |_| {}).expect("a sound checkpoint loads");
         let mut logits = Vec::new();
         generator(&model, 1, 64, KvFormat::F32)
-            .logits(&ids, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
+            .logits(&ids, None, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
             .expect("known ids have logits");
         let distance = furthest(&logits, &oracle.logits(&ids));
         println!("{quant:?}: {} bytes, {distance:.1e}", model.weight_bytes());

@@ -15,7 +15,7 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
 fn all_logits(generator: &mut Generator, ids: &[u32]) -> Vec<f32> {
     let mut logits = Vec::new();
     generator
-        .logits(ids, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
+        .logits(ids, None, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
         .expect("known ids have logits");
     logits
 }

@@ -154,11 +154,11 @@ fn entropy_and_log_probability_agree_with_the_logits() {
     let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
     let mut generator = generator(&tiny(&device, "qwen2-bias"), 2, 64, KvFormat::F32);
     let rows = [prompt(5, 30), prompt(6, 11), prompt(7, 23)];
-    let stats = generator.token_stats(&rows, &CancelToken::new()).expect("known ids are scored");
+    let stats = generator.token_stats(&rows, None, &CancelToken::new()).expect("known ids are scored");
     for (row, stats) in rows.iter().zip(&stats) {
         let mut logits = Vec::new();
         generator
-            .logits(row, &CancelToken::new(), &mut |more| logits.extend_from_slice(more))
+            .logits(row, None, &CancelToken::new(), &mut |more| logits.extend_from_slice(more))
             .expect("logits");
         assert_eq!(stats.len(), row.len() - 1);
         for (place, stat) in stats.iter().enumerate() {

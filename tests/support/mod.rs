@@ -3,3 +3,4 @@
 pub mod gpu;
 pub mod http;
 pub mod model;
+pub mod synthetic;

@@ -12,7 +12,7 @@ use super::stored::{Half, Origin, Pairing, Stored, module, place};
 use super::{AdapterFileError, Card, head};
 use crate::format::{Checkpoint, LoadError};
 
-const CONFIG: &str = "adapter_config.json";
+pub(super) const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT itself wrote until 2023.
 const PICKLED: &str = "adapter_model.bin";

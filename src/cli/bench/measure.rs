@@ -94,8 +94,7 @@ impl<'a> Bench<'a> {
                 prompt: self.ids(prompt_tokens),
                 sampling: Sampling { temperature: 0.0, ..Sampling::default() },
                 max_tokens,
-                stop: Vec::new(),
-                stop_ids: Vec::new(),
+                ..Request::default()
             })
             .collect();
         let start = Instant::now();
@@ -204,7 +203,7 @@ fn subtract(mut times: Vec<KernelTime>, prompt: &[KernelTime]) -> Vec<KernelTime
     times
 }
 
-fn shares(times: &[KernelTime]) -> Vec<KernelShare> {
+pub(super) fn shares(times: &[KernelTime]) -> Vec<KernelShare> {
     let whole: u64 = times.iter().map(|time| time.nanos).sum();
     let mut shares: Vec<KernelShare> = times
         .iter()

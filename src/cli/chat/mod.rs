@@ -16,10 +16,11 @@ use serde_json::json;
 use super::GlobalArgs;
 use super::error::CliError;
 use super::interrupt::interruptible;
-use super::open::{CacheArgs, ModelArgs, chat_format};
+use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format};
 use super::sampling::SamplingArgs;
 use crate::generate::{Finish, Generator, Reply, Request};
 use crate::model::Model;
+use crate::model::lora::AdapterId;
 use conversation::Conversation;
 use line::{HELP, Line};
 
@@ -37,6 +38,7 @@ Examples:
   parr chat                                    SmolLM2, after `parr pull smollm2`
   parr chat ~/models/llama-3.2-1b.Q4_K_M.gguf
   parr chat --system 'Answer in one sentence.' --temperature 0
+  parr chat --adapter runs/harbour             with what `parr sft` taught it
   printf 'Hello!\\nAnd in French?\\n' | parr chat --quiet";
 
 /// Talk with a model in the terminal
@@ -49,6 +51,9 @@ pub(super) struct ChatArgs {
 
     #[command(flatten)]
     model: ModelArgs,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     /// System message; without it the model's own default
     #[arg(long, value_name = "TEXT")]
@@ -69,8 +74,10 @@ impl ChatArgs {
         let (device, model) = self.model.open(global)?;
         chat_format(&model)?;
         let context = self.cache.context(&model);
+        let (bank, adapter) = self.adapter.attach(&model)?.unzip();
         let mut chat = Chat {
-            generator: self.cache.generator(&model, 1)?,
+            generator: self.cache.generator(&model, 1, bank.as_ref())?,
+            adapter,
             conversation: Conversation::new(self.system.take()),
             sampling: self.sampling,
             context,
@@ -108,6 +115,7 @@ struct Measured {
 struct Chat<'a> {
     model: &'a Model,
     generator: Generator,
+    adapter: Option<AdapterId>,
     conversation: Conversation,
     sampling: SamplingArgs,
     /// Tokens.
@@ -194,6 +202,7 @@ impl Chat<'_> {
         }
         let request = Request {
             prompt,
+            adapter: self.adapter,
             sampling: self.sampling.sampling(self.sampling.seed),
             max_tokens: self.sampling.max_tokens,
             stop: Vec::new(),

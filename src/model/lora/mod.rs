@@ -3,8 +3,11 @@
 //! A projection `y = W x` of the frozen base becomes `y = W x + scale B (A x)`, with `A` of shape
 //! `(rank, inputs)` and `B` of shape `(outputs, rank)`.
 
+mod bank;
 mod projection;
 mod weights;
 
+pub use bank::{AdapterBank, AdapterId};
+pub(crate) use bank::{LoraLayout, Site};
 pub use projection::{Projection, Projections};
 pub use weights::{AdapterError, LoraConfig, LoraPair, LoraWeights, ScalarHead};

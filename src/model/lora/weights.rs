@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Projection, Projections};
+use crate::gpu::DeviceError;
 use crate::model::ModelConfig;
 use crate::random::{Philox, Purpose, uniform01};
 
@@ -55,9 +56,12 @@ pub struct ScalarHead {
 }
 
 /// Why an adapter does not fit a model.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdapterError {
+    /// The device failed, or was asked for too much.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Rank 0, no target, a scale that is no number: name other settings.
     #[error("adapter setting {setting} is {value}, expected {expected}")]
     Setting {
@@ -98,6 +102,25 @@ pub enum AdapterError {
         /// Width of the model.
         expected: usize,
     },
+    /// The bank was made for smaller adapters: make it for this rank.
+    #[error("the adapter has rank {found}, the bank takes {allowed} at most")]
+    Rank {
+        /// Rank of the adapter.
+        found: usize,
+        /// Rank that the bank was made for.
+        allowed: usize,
+    },
+    /// The bank was made for other projections: name this one too when it is made.
+    #[error("the adapter changes {projection}, the bank was made for {allowed}")]
+    Target {
+        /// Hugging Face's name of the projection.
+        projection: &'static str,
+        /// What the bank was made for.
+        allowed: Projections,
+    },
+    /// The adapter was detached, or belongs to another bank.
+    #[error("no such adapter in this bank: it was detached, or belongs to another bank")]
+    Detached,
     /// No place left: detach an adapter first, or ask for more places.
     #[error("all {capacity} adapter places are taken")]
     Full {

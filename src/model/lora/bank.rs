@@ -1,0 +1,423 @@
+//! Adapters on the device: several on one base, in numbered places.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::{AdapterError, LoraConfig, LoraPair, LoraWeights, Projection, Projections, ScalarHead};
+use crate::gpu::{Buffer, Device, DeviceError};
+use crate::model::{Model, ModelConfig};
+use crate::ops::{LoraParams, LoraPart, LoraRun, LoraSite, scalar_head_len};
+
+/// A stacked linear of the decoder layer, where one input serves several projections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Site {
+    Qkv,
+    O,
+    GateUp,
+    Down,
+}
+
+impl Site {
+    pub const ALL: [Site; 4] = [Site::Qkv, Site::O, Site::GateUp, Site::Down];
+
+    /// The projections that it stacks, in order.
+    fn projections(self) -> &'static [Projection] {
+        match self {
+            Site::Qkv => &[Projection::Q, Projection::K, Projection::V],
+            Site::O => &[Projection::O],
+            Site::GateUp => &[Projection::Gate, Projection::Up],
+            Site::Down => &[Projection::Down],
+        }
+    }
+}
+
+/// Where the factors of every adapter of a bank lie: the same in all layers and places.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LoraLayout {
+    /// Rank that every adapter is padded to, a multiple of 4.
+    pub rank: usize,
+    pub targets: Projections,
+    /// By [`Site`]; `None` where no projection is a target.
+    pub sites: [Option<LoraSite>; 4],
+    /// Values of one adapter in one layer, a multiple of 32.
+    pub adapter_len: usize,
+}
+
+impl LoraLayout {
+    pub fn new(config: &ModelConfig, rank: usize, targets: Projections) -> Self {
+        let rank = rank.next_multiple_of(4);
+        let mut at = 0;
+        let sites = Site::ALL.map(|site| {
+            let (mut parts, mut first_col, mut inputs) = (Vec::new(), 0, 0);
+            for &projection in site.projections() {
+                let (cols, from) = projection.shape(config);
+                if targets.contains(projection) {
+                    parts.push(LoraPart { first_col, cols });
+                }
+                first_col += cols;
+                inputs = from;
+            }
+            if parts.is_empty() {
+                return None;
+            }
+            let mut site = LoraSite { rank, inputs, outputs: first_col, parts, a: at, b: 0 };
+            site.b = at + site.a_len().next_multiple_of(32);
+            at = site.b + site.b_len().next_multiple_of(32);
+            Some(site)
+        });
+        LoraLayout { rank, targets, sites, adapter_len: at }
+    }
+
+    pub fn site(&self, site: Site) -> Option<&LoraSite> {
+        self.sites[site as usize].as_ref()
+    }
+
+    /// Copies a pair between its natural order and the device's; `site` must hold `projection`.
+    fn each_value(
+        &self,
+        config: &ModelConfig,
+        projection: Projection,
+        rank: usize,
+        mut value: impl FnMut(usize, Factor, usize),
+    ) {
+        let site = Site::ALL.into_iter().find(|site| site.projections().contains(&projection));
+        let site = site.expect("every projection belongs to a site");
+        let Some(place) = self.site(site) else { return };
+        let members = site.projections().iter().filter(|&&member| self.targets.contains(member));
+        let Some(part) = members.clone().position(|&member| member == projection) else { return };
+        let (outputs, inputs) = projection.shape(config);
+        let columns_before: usize =
+            members.take(part).map(|member| member.shape(config).0.next_multiple_of(32)).sum();
+        for r in 0..rank {
+            for k in 0..inputs {
+                value(place.a + (part * self.rank + r) * place.a_stride() + k, Factor::A, r * inputs + k);
+            }
+            for n in 0..outputs {
+                value(place.b + r * place.b_stride() + columns_before + n, Factor::B, n * rank + r);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Factor {
+    A,
+    B,
+}
+
+/// An adapter in a bank. It names nothing any more once the adapter is detached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AdapterId {
+    place: u32,
+    serial: u32,
+}
+
+/// What stands in one place.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    serial: u32,
+    config: LoraConfig,
+    has_head: bool,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    taken: Vec<Option<Place>>,
+    next_serial: u32,
+}
+
+/// Adapters on the device: up to `capacity` of them beside one frozen base, so that every sequence of
+/// a batch can name its own, or none, in one forward pass.
+///
+/// All are padded to one rank; a smaller adapter costs the difference and nothing else. Clones share
+/// the bank.
+#[derive(Clone, Debug)]
+pub struct AdapterBank {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    device: Device,
+    config: ModelConfig,
+    layout: LoraLayout,
+    layers: Vec<Buffer<f32>>,
+    heads: Buffer<f32>,
+    capacity: usize,
+    places: Mutex<Places>,
+}
+
+impl AdapterBank {
+    /// An empty bank for adapters of at most `rank` on at most `targets` of `model`.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::Device`] if the adapters of a layer exceed a binding: take fewer places.
+    pub fn new(
+        model: &Model,
+        rank: usize,
+        targets: Projections,
+        capacity: usize,
+    ) -> Result<Self, AdapterError> {
+        let device = model.device();
+        let config = model.config();
+        let layout = LoraLayout::new(config, rank, targets);
+        let layers = (0..config.layers)
+            .map(|_| device.buffer("adapters of a layer", capacity * layout.adapter_len))
+            .collect::<Result<_, DeviceError>>()?;
+        let heads = device.buffer("scalar heads", capacity * scalar_head_len(config.hidden))?;
+        let places = Places { taken: vec![None; capacity], next_serial: 0 };
+        let inner = Inner {
+            device: device.clone(),
+            config: config.clone(),
+            layout,
+            layers,
+            heads,
+            capacity,
+            places: Mutex::new(places),
+        };
+        Ok(AdapterBank { inner: Arc::new(inner) })
+    }
+
+    /// A bank with a place for each of `adapters`, all of them attached.
+    ///
+    /// # Errors
+    ///
+    /// As [`AdapterBank::new`] and [`AdapterBank::attach`].
+    pub fn holding(model: &Model, adapters: &[&LoraWeights]) -> Result<(Self, Vec<AdapterId>), AdapterError> {
+        let rank = adapters.iter().map(|weights| weights.config.rank).max().unwrap_or(1);
+        let targets =
+            adapters.iter().fold(Projections::default(), |all, weights| all.union(weights.config.targets));
+        let bank = AdapterBank::new(model, rank, targets, adapters.len())?;
+        let ids =
+            adapters.iter().map(|weights| bank.attach(weights, None)).collect::<Result<_, AdapterError>>()?;
+        Ok((bank, ids))
+    }
+
+    /// Puts an adapter, and its head if it has one, into the first free place.
+    ///
+    /// # Errors
+    ///
+    /// * [`AdapterError`] if it does not fit the model or the bank, or no place is free;
+    /// * [`AdapterError::Device`] if the upload fails.
+    pub fn attach(
+        &self,
+        weights: &LoraWeights,
+        head: Option<&ScalarHead>,
+    ) -> Result<AdapterId, AdapterError> {
+        let mut places = self.places();
+        let free = places.taken.iter().position(Option::is_none);
+        let place = free.ok_or(AdapterError::Full { capacity: self.inner.capacity })?;
+        self.upload(place, weights, head)?;
+        let serial = places.next_serial;
+        places.next_serial += 1;
+        places.taken[place] = Some(Place { serial, config: weights.config, has_head: head.is_some() });
+        Ok(AdapterId { place: place as u32, serial })
+    }
+
+    /// Overwrites the values of an adapter; its id stays. What was computed with the old ones, a KV
+    /// cache above all, is the caller's to forget.
+    ///
+    /// # Errors
+    ///
+    /// As [`AdapterBank::attach`]; [`AdapterError::Detached`] if `id` names nothing.
+    pub fn replace(
+        &self,
+        id: AdapterId,
+        weights: &LoraWeights,
+        head: Option<&ScalarHead>,
+    ) -> Result<(), AdapterError> {
+        let place = self.place(id)?;
+        self.upload(place, weights, head)?;
+        self.places().taken[place] =
+            Some(Place { serial: id.serial, config: weights.config, has_head: head.is_some() });
+        Ok(())
+    }
+
+    /// Frees an adapter's place. An id that names nothing is no error.
+    pub fn detach(&self, id: AdapterId) {
+        if let Ok(place) = self.place(id) {
+            self.places().taken[place] = None;
+        }
+    }
+
+    /// Brings an adapter back to the host: after training, as it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::Detached`], or [`AdapterError::Device`] if the read fails.
+    pub fn read(&self, id: AdapterId) -> Result<(LoraWeights, Option<ScalarHead>), AdapterError> {
+        let place = self.place(id)?;
+        let taken = self.taken(id)?;
+        let inner = &*self.inner;
+        let at = place * inner.layout.adapter_len;
+        let mut layers = Vec::with_capacity(inner.layers.len());
+        for buffer in &inner.layers {
+            let values = inner.device.read(buffer, at, inner.layout.adapter_len)?;
+            layers.push(self.unpack(&taken.config, &values));
+        }
+        let head = match taken.has_head {
+            true => Some(self.read_head(place)?),
+            false => None,
+        };
+        Ok((LoraWeights { config: taken.config, layers }, head))
+    }
+
+    fn read_head(&self, place: usize) -> Result<ScalarHead, AdapterError> {
+        let hidden = self.inner.config.hidden;
+        let len = scalar_head_len(hidden);
+        Ok(self.unpack_head(&self.inner.device.read(&self.inner.heads, place * len, len)?))
+    }
+
+    /// A head, from the device's order.
+    pub(crate) fn unpack_head(&self, values: &[f32]) -> ScalarHead {
+        let hidden = self.inner.config.hidden;
+        ScalarHead { weight: values[..hidden].to_vec(), bias: values[hidden.next_multiple_of(32)] }
+    }
+
+    /// One adapter's values in one layer, from the device's order to pairs.
+    pub(crate) fn unpack(&self, config: &LoraConfig, values: &[f32]) -> BTreeMap<Projection, LoraPair> {
+        let inner = &*self.inner;
+        let pair =
+            |projection: Projection| {
+                let (outputs, inputs) = projection.shape(&inner.config);
+                let mut pair =
+                    LoraPair { a: vec![0.0; config.rank * inputs], b: vec![0.0; outputs * config.rank] };
+                inner.layout.each_value(&inner.config, projection, config.rank, |at, factor, index| {
+                    match factor {
+                        Factor::A => pair.a[index] = values[at],
+                        Factor::B => pair.b[index] = values[at],
+                    }
+                });
+                (projection, pair)
+            };
+        config.targets.iter().map(pair).collect()
+    }
+
+    fn upload(
+        &self,
+        place: usize,
+        weights: &LoraWeights,
+        head: Option<&ScalarHead>,
+    ) -> Result<(), AdapterError> {
+        let inner = &*self.inner;
+        weights.check(&inner.config)?;
+        if weights.config.rank > inner.layout.rank {
+            return Err(AdapterError::Rank { found: weights.config.rank, allowed: inner.layout.rank });
+        }
+        let outside = weights.config.targets.iter().find(|&target| !inner.layout.targets.contains(target));
+        if let Some(target) = outside {
+            return Err(AdapterError::Target { projection: target.name(), allowed: inner.layout.targets });
+        }
+        if let Some(head) = head.filter(|head| head.weight.len() != inner.config.hidden) {
+            return Err(AdapterError::Head { found: head.weight.len(), expected: inner.config.hidden });
+        }
+        let rank = weights.config.rank;
+        for (pairs, buffer) in weights.layers.iter().zip(&inner.layers) {
+            let mut values = vec![0.0; inner.layout.adapter_len];
+            for (&projection, pair) in pairs {
+                inner.layout.each_value(&inner.config, projection, rank, |at, factor, index| {
+                    values[at] = match factor {
+                        Factor::A => pair.a[index],
+                        Factor::B => pair.b[index],
+                    };
+                });
+            }
+            inner.device.write(buffer, place * inner.layout.adapter_len, &values)?;
+        }
+        let hidden = inner.config.hidden;
+        let mut values = vec![0.0; scalar_head_len(hidden)];
+        if let Some(head) = head {
+            values[..hidden].copy_from_slice(&head.weight);
+            values[hidden.next_multiple_of(32)] = head.bias;
+        }
+        inner.device.write(&inner.heads, place * values.len(), &values)?;
+        Ok(())
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.inner.places.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn taken(&self, id: AdapterId) -> Result<Place, AdapterError> {
+        let places = self.places();
+        let taken = places.taken.get(id.place as usize).copied().flatten();
+        taken.filter(|place| place.serial == id.serial).ok_or(AdapterError::Detached)
+    }
+
+    /// The place that `id` names.
+    pub(crate) fn place(&self, id: AdapterId) -> Result<usize, AdapterError> {
+        self.taken(id).map(|_| id.place as usize)
+    }
+
+    /// The shape of an adapter.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::Detached`] if `id` names nothing.
+    pub fn config(&self, id: AdapterId) -> Result<LoraConfig, AdapterError> {
+        self.taken(id).map(|place| place.config)
+    }
+
+    /// Whether an adapter has a scalar head.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::Detached`] if `id` names nothing.
+    pub fn has_head(&self, id: AdapterId) -> Result<bool, AdapterError> {
+        self.taken(id).map(|place| place.has_head)
+    }
+
+    /// The device that holds it.
+    pub fn device(&self) -> &Device {
+        &self.inner.device
+    }
+
+    /// Most adapters at a time.
+    pub fn capacity(&self) -> usize {
+        self.inner.capacity
+    }
+
+    /// Device memory held, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.inner.layers.iter().map(Buffer::bytes).sum::<u64>() + self.inner.heads.bytes()
+    }
+
+    pub(crate) fn layout(&self) -> &LoraLayout {
+        &self.inner.layout
+    }
+
+    /// The factors of one layer, all adapters.
+    pub(crate) fn layer(&self, index: usize) -> LoraParams<'_> {
+        LoraParams { buffer: &self.inner.layers[index], adapter_len: self.inner.layout.adapter_len }
+    }
+
+    /// The scalar heads, `(capacity, scalar_head_len)`.
+    pub(crate) fn heads(&self) -> &Buffer<f32> {
+        &self.inner.heads
+    }
+
+    /// Runs of consecutive rows of one adapter, from the adapter of each sequence and its number of
+    /// rows; rows without an adapter are in no run.
+    pub(crate) fn runs(
+        &self,
+        sequences: impl IntoIterator<Item = (Option<AdapterId>, usize)>,
+    ) -> Result<Vec<LoraRun>, AdapterError> {
+        let mut runs: Vec<LoraRun> = Vec::new();
+        let mut first_row = 0;
+        for (id, rows) in sequences {
+            if let Some(id) = id {
+                let place = self.taken(id)?;
+                let adapter = id.place as usize;
+                match runs.last_mut() {
+                    Some(run) if run.adapter == adapter && run.first_row + run.rows == first_row => {
+                        run.rows += rows;
+                    }
+                    _ => runs.push(LoraRun { first_row, rows, adapter, scale: place.config.scale() }),
+                }
+            }
+            first_row += rows;
+        }
+        Ok(runs)
+    }
+}
