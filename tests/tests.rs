@@ -9,6 +9,8 @@ mod architecture;
 mod cli;
 /// Checkpoints: sound files, malformed ones, configurations, atomic writing.
 mod format;
+/// Learning on whole models: PyTorch's losses and gradients, finite differences, invariants.
+mod learn;
 /// Whole models: PyTorch's values, batches, reuse, errors.
 mod model;
 /// Every kernel against its oracle, on a device.

@@ -1,5 +1,6 @@
 //! Architectures, weights on the device, and the forward pass.
 
+mod backward;
 pub mod config;
 mod forward;
 mod kv_cache;
@@ -16,8 +17,10 @@ pub use kv_cache::KvCache;
 pub(crate) use kv_cache::cache_shape;
 pub use weights::LoadProgress;
 
+pub(crate) use backward::{AdapterGradients, Backward, Gradients, Learning, Saved};
 pub(crate) use forward::{
-    BatchShape, Workspace, record_layers, record_logits,
+    BatchShape, Block, Rows, Workspace, lora_hidden, lora_hidden_bytes, record_attention, record_down,
+    record_ffn, record_layers, record_logits,
 };
 
 use crate::Error;

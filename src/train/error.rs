@@ -3,6 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::adapter::AdapterFileError;
+use crate::format::LoadError;
+use crate::generate::GenerateError;
+use crate::gpu::DeviceError;
+use crate::model::lora::AdapterError;
+use crate::ops::ShapeError;
+
 /// Why a training run could not be set up or go on, grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -66,6 +73,133 @@ pub enum TrainError {
         /// The rule that is broken, and by which value.
         rule: String,
     },
+
+    /// The state to resume from belongs to another run: resume it with that run's settings and files.
+    #[error("{} is of another run: its {what} is not the one given now", path.display())]
+    OtherRun {
+        /// The state.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
+
+    /// A state lacks what the adapters need: it belongs to other settings.
+    #[error("the state has {found:?} values of `{tensor}`, the run needs {expected}: it is of another run")]
+    Resume {
+        /// Name of the tensor.
+        tensor: String,
+        /// Values there are; none without the tensor.
+        found: Option<usize>,
+        /// Values there should be.
+        expected: usize,
+    },
+
+    /// The folder holds a run already: resume it, or name another folder.
+    #[error("{} holds a run that stands after step {step}: resume it, or name another folder", folder.display())]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+        /// Steps of that run.
+        step: u64,
+    },
+
+    /// A sequence that cannot be computed: correct it.
+    #[error("sequence {sequence}: {what}")]
+    Sequence {
+        /// Its index in the call.
+        sequence: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+
+    /// Sequences that exceed what a pass was made for: take fewer, or make a larger pass.
+    #[error("a pass takes {allowed} {what}, not {needed}")]
+    PassFull {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much.
+        needed: usize,
+        /// How much a pass takes.
+        allowed: usize,
+    },
+
+    /// A backward pass without its forward pass, or with gradients of another one.
+    #[error(
+        "a backward pass takes the gradients of the last forward pass: {readings} of each, not {gradients}"
+    )]
+    NoForward {
+        /// Readings of the last forward pass; 0 without one.
+        readings: usize,
+        /// Gradients given.
+        gradients: usize,
+    },
+
+    /// Adapters that learn must stand in the first places of their bank: attach them first.
+    #[error(
+        "adapter number {wanted} of those that learn stands in place {place} of its bank: attach it before others"
+    )]
+    Places {
+        /// Its number, which is the place it should have.
+        wanted: usize,
+        /// The place it has.
+        place: usize,
+    },
+
+    /// A loss or a gradient became NaN or infinite, and nothing was changed: lower the learning rate, or
+    /// look at the rows of this step.
+    #[error("{what} became NaN or infinite in step {step}; adapters and moments are as before it")]
+    NotFinite {
+        /// Where.
+        what: String,
+        /// The step that was about to be taken, from 1.
+        step: u64,
+    },
+
+    /// No pass fits: take shorter sequences, a smaller rank, or more memory.
+    #[error("needs {needed} bytes of device memory where {allowed} are allowed ({what}){}", listed(parts))]
+    Memory {
+        /// Bytes that the smallest pass takes.
+        needed: u64,
+        /// Bytes there are.
+        allowed: u64,
+        /// What was compared.
+        what: &'static str,
+        /// Bytes by what they are for.
+        parts: Vec<(&'static str, u64)>,
+    },
+
+    /// An adapter does not fit the model or its bank.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+
+    /// An adapter could not be written.
+    #[error(transparent)]
+    AdapterFile(#[from] AdapterFileError),
+
+    /// The base could not be read again.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+
+    /// Generation failed, with which training is compared.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+
+    /// The device failed, or was asked for too much.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+
+    /// Buffers of a pass disagree: a bug in Parr.
+    #[error(transparent)]
+    Shape(ShapeError),
+}
+
+impl From<ShapeError> for TrainError {
+    fn from(error: ShapeError) -> Self {
+        match error {
+            ShapeError::Device(device) => TrainError::Device(device),
+            other => TrainError::Shape(other),
+        }
+    }
 }
 
 impl TrainError {
@@ -81,6 +215,11 @@ impl TrainError {
     pub(crate) fn state(path: &Path, rule: impl Into<String>) -> TrainError {
         TrainError::State { path: path.to_owned(), rule: bounded(&rule.into()) }
     }
+}
+
+/// Bytes by what they are for, as the end of a message.
+fn listed(parts: &[(&'static str, u64)]) -> String {
+    parts.iter().map(|(what, bytes)| format!("\n  {what}: {bytes}")).collect()
 }
 
 /// A message that quotes a file, as it may be shown: no control characters, and of bounded length.

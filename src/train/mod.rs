@@ -15,14 +15,21 @@
 pub mod config;
 pub mod data;
 mod error;
+mod learner;
 pub mod metrics;
 pub mod objective;
+mod optimizer;
+mod pass;
 pub mod schedule;
 pub mod state;
 
 pub use config::SftConfig;
 pub use data::{Dataset, Example, Order};
 pub use error::TrainError;
+pub use learner::{Evaluate, Learned, Learner, Unit};
+pub use metrics::StepMetrics;
 pub use objective::{Evaluated, Objective, TokenStats};
+pub use optimizer::AdamW;
+pub use pass::{Pass, PassShape, Reading, Sequence};
 pub use schedule::Schedule;
 pub use state::TrainState;

@@ -1,0 +1,316 @@
+//! One optimizer step, whatever the objective: packs, runs forward, asks for the loss, runs backward, steps.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::error::TrainError;
+use super::objective::{Evaluated, TokenStats};
+use super::optimizer::{AdamW, Optimizer};
+use super::pass::{Pass, PassShape, Sequence};
+use crate::gpu::Buffer;
+use crate::model::Model;
+use crate::model::lora::{AdapterBank, AdapterId, LoraWeights, ScalarHead};
+use crate::tensor::HostTensor;
+
+/// Sequences that a loss looks at together, and that must share a pass: one of a supervised row, two
+/// of a preference.
+pub type Unit = Vec<Sequence>;
+
+/// The loss of the units in a range of the step's units, from what was read off their sequences.
+pub type Evaluate<'a> = dyn FnMut(Range<usize>, &TokenStats) -> Evaluated + 'a;
+
+/// What one optimizer step came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learned {
+    /// Sum over the passes.
+    pub loss: f64,
+    /// Norm of all gradients before clipping.
+    pub grad_norm: f64,
+    /// Tokens computed.
+    pub tokens: usize,
+    /// Passes that it took.
+    pub passes: usize,
+    /// The objective's own figures, summed over the passes.
+    pub metrics: Vec<(&'static str, f64)>,
+}
+
+/// Adapters that learn, their gradients and moments: everything between two steps.
+#[derive(Debug)]
+pub struct Learner {
+    bank: AdapterBank,
+    pass: Pass,
+    optimizer: Optimizer,
+    learning: Vec<AdapterId>,
+}
+
+/// Tensors of a saved state by name.
+type Tensors = BTreeMap<String, HostTensor>;
+
+impl Learner {
+    /// A learner of the adapters `learning`, which must stand in the first places of `bank`, in order.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Adapter`] if an adapter is not in the bank;
+    /// * [`TrainError::Places`] if they stand elsewhere in it;
+    /// * [`TrainError::Device`] if the device cannot hold pass and moments.
+    pub fn new(
+        model: &Model,
+        bank: &AdapterBank,
+        learning: &[AdapterId],
+        shape: &PassShape,
+        settings: AdamW,
+    ) -> Result<Self, TrainError> {
+        for (wanted, &id) in learning.iter().enumerate() {
+            let place = bank.place(id)?;
+            if place != wanted {
+                return Err(TrainError::Places { wanted, place });
+            }
+        }
+        let pass = Pass::new(model, bank, learning.len(), shape)?;
+        let optimizer = Optimizer::new(model.device(), pass.gradients(), settings)?;
+        Ok(Learner { bank: bank.clone(), pass, optimizer, learning: learning.to_vec() })
+    }
+
+    /// The adapters that learn.
+    pub fn learning(&self) -> &[AdapterId] {
+        &self.learning
+    }
+
+    /// Where they stand.
+    pub fn bank(&self) -> &AdapterBank {
+        &self.bank
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.optimizer.steps
+    }
+
+    /// Runs `units` forward only and returns the sum of their losses and of the objective's figures.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pass::forward`].
+    pub fn evaluate(
+        &mut self,
+        units: &[Unit],
+        loss: &mut Evaluate<'_>,
+    ) -> Result<(f64, Vec<(&'static str, f64)>), TrainError> {
+        let mut total = 0.0;
+        let mut metrics = Vec::new();
+        for range in pack(units, self.pass.shape())? {
+            let stats = self.pass.forward(&flat(&units[range.clone()]))?;
+            let evaluated = loss(range, &stats);
+            total += evaluated.loss;
+            add_metrics(&mut metrics, &evaluated.metrics);
+        }
+        Ok((total, metrics))
+    }
+
+    /// What is read off the sequences of `units`, forward only.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pass::forward`].
+    pub fn read(&mut self, units: &[Unit]) -> Result<TokenStats, TrainError> {
+        let mut all = TokenStats::default();
+        for range in pack(units, self.pass.shape())? {
+            let stats = self.pass.forward(&flat(&units[range]))?;
+            all.logprob.extend(stats.logprob);
+            all.entropy.extend(stats.entropy);
+            all.value.extend(stats.value);
+        }
+        Ok(all)
+    }
+
+    /// Runs `units` forward and backward, in as few passes as they fit, and adds to the gradients. The
+    /// loss of a unit must not depend on the pass that it falls into: normalise by the whole step.
+    ///
+    /// # Errors
+    ///
+    /// * as [`Pass::forward`] and [`Pass::backward`];
+    /// * [`TrainError::NotFinite`] if a loss is NaN or infinite.
+    pub fn accumulate(&mut self, units: &[Unit], loss: &mut Evaluate<'_>) -> Result<Learned, TrainError> {
+        let mut learned = Learned { loss: 0.0, grad_norm: 0.0, tokens: 0, passes: 0, metrics: Vec::new() };
+        for range in pack(units, self.pass.shape())? {
+            let sequences = flat(&units[range.clone()]);
+            let stats = self.pass.forward(&sequences)?;
+            let evaluated = loss(range, &stats);
+            if !evaluated.loss.is_finite() {
+                return Err(TrainError::NotFinite {
+                    what: "the loss".to_owned(),
+                    step: self.optimizer.steps + 1,
+                });
+            }
+            self.pass.backward(&evaluated)?;
+            learned.loss += evaluated.loss;
+            learned.tokens += sequences.iter().map(|sequence| sequence.ids.len()).sum::<usize>();
+            learned.passes += 1;
+            add_metrics(&mut learned.metrics, &evaluated.metrics);
+        }
+        Ok(learned)
+    }
+
+    /// Forgets gathered gradients.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Device`] if the device fails.
+    pub fn clear(&mut self) -> Result<(), TrainError> {
+        self.pass.clear_gradients()
+    }
+
+    /// One step of `rate` on the loss of `units`.
+    ///
+    /// # Errors
+    ///
+    /// * as [`Learner::accumulate`];
+    /// * [`TrainError::NotFinite`] if a gradient is NaN or infinite: adapters and moments are as before.
+    pub fn step(
+        &mut self,
+        units: &[Unit],
+        loss: &mut Evaluate<'_>,
+        rate: f64,
+    ) -> Result<Learned, TrainError> {
+        self.clear()?;
+        let mut learned = self.accumulate(units, loss)?;
+        learned.grad_norm = self.optimizer.step(&self.bank, self.pass.gradients(), rate)?;
+        Ok(learned)
+    }
+
+    /// The gradients of the adapter in `place` gathered so far, as pairs by layer, and of its head.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Device`] if the read fails, [`TrainError::Adapter`] if the adapter is gone.
+    pub fn read_gradients(&self, place: usize) -> Result<(LoraWeights, ScalarHead), TrainError> {
+        let device = self.bank.device();
+        let config = self.bank.config(self.learning[place])?;
+        let len = self.bank.layout().adapter_len;
+        let gradients = self.pass.gradients();
+        let layers = gradients
+            .layers
+            .iter()
+            .map(|buffer| Ok(self.bank.unpack(&config, &device.read(buffer, place * len, len)?)))
+            .collect::<Result<_, TrainError>>()?;
+        let head_len = gradients.heads.len() / gradients.trainable.max(1);
+        let values = device.read(&gradients.heads, place * head_len, head_len)?;
+        let head = self.bank.unpack_head(&values);
+        Ok((LoraWeights { config, layers }, head))
+    }
+
+    /// Everything that a step depends on, to be saved: values and moments in the device's layout.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Device`] if a read fails.
+    pub fn state(&self) -> Result<Tensors, TrainError> {
+        let device = self.bank.device();
+        let mut tensors = Tensors::new();
+        for (name, params, [first, second]) in self.parts() {
+            let n = first.len();
+            for (what, buffer) in [("params", params), ("exp_avg", first), ("exp_avg_sq", second)] {
+                let data = device.read(buffer, 0, n)?;
+                tensors.insert(format!("{name}.{what}"), HostTensor { shape: vec![n], data });
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Goes back to a saved state of `steps` steps.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Resume`] if a tensor is missing or of another length: the state belongs to
+    ///   other settings; nothing is changed then;
+    /// * [`TrainError::Device`] if the device fails.
+    pub fn restore(&mut self, tensors: &Tensors, steps: u64) -> Result<(), TrainError> {
+        let device = self.bank.device();
+        let mut writes = Vec::new();
+        for (name, params, [first, second]) in self.parts() {
+            for (what, buffer) in [("params", params), ("exp_avg", first), ("exp_avg_sq", second)] {
+                let tensor = format!("{name}.{what}");
+                match tensors.get(&tensor) {
+                    Some(HostTensor { data, .. }) if data.len() == first.len() => {
+                        writes.push((buffer.clone(), data))
+                    }
+                    found => {
+                        let found = found.map(|found| found.data.len());
+                        return Err(TrainError::Resume { tensor, found, expected: first.len() });
+                    }
+                }
+            }
+        }
+        for (buffer, values) in writes {
+            device.write(&buffer, 0, values)?;
+        }
+        self.optimizer.steps = steps;
+        Ok(())
+    }
+
+    /// Name, values and moments of every part that learns.
+    fn parts(&self) -> impl Iterator<Item = (String, &Buffer<f32>, &[Buffer<f32>; 2])> {
+        let layers = self.pass.gradients().layers.len();
+        self.optimizer.moments.iter().enumerate().map(move |(index, moments)| match index < layers {
+            true => (format!("layer.{index}"), self.bank.layer(index).buffer, moments),
+            false => ("heads".to_owned(), self.bank.heads(), moments),
+        })
+    }
+}
+
+fn flat(units: &[Unit]) -> Vec<Sequence> {
+    units.iter().flatten().cloned().collect()
+}
+
+fn add_metrics(sums: &mut Vec<(&'static str, f64)>, more: &[(&'static str, f64)]) {
+    for &(name, value) in more {
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += value,
+            None => sums.push((name, value)),
+        }
+    }
+}
+
+/// Runs of units, each of which fits a pass.
+fn pack(units: &[Unit], shape: &PassShape) -> Result<Vec<Range<usize>>, TrainError> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    let mut rows = 0;
+    for (index, unit) in units.iter().enumerate() {
+        let needed: usize = unit.iter().map(|sequence| sequence.ids.len()).sum();
+        if needed > shape.rows {
+            let what = "tokens of sequences that a loss compares";
+            return Err(TrainError::PassFull { what, needed, allowed: shape.rows });
+        }
+        match runs.last_mut() {
+            Some(run) if rows + needed <= shape.rows => {
+                run.end = index + 1;
+                rows += needed;
+            }
+            _ => {
+                runs.push(index..index + 1);
+                rows = needed;
+            }
+        }
+    }
+    Ok(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(lengths: &[usize]) -> Unit {
+        let sequence = |&len: &usize| Sequence { ids: vec![1; len], ..Sequence::default() };
+        lengths.iter().map(sequence).collect()
+    }
+
+    #[test]
+    fn fills_passes_in_order_and_splits_no_unit() {
+        let shape = PassShape { rows: 10, longest: 10, kept_layers: 0, logit_rows: 8 };
+        let units = [unit(&[4]), unit(&[3, 3]), unit(&[1]), unit(&[9]), unit(&[5, 5])];
+        assert_eq!(pack(&units, &shape).expect("all fit"), [0..2, 2..4, 4..5]);
+        let error = pack(&[unit(&[6, 5])], &shape).expect_err("11 do not fit 10");
+        assert!(error.to_string().contains("11"), "{error}");
+    }
+}

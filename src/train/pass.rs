@@ -1,0 +1,358 @@
+//! One forward and backward pass over packed sequences: the device side of every objective.
+
+mod layout;
+mod memory;
+
+use std::ops::Range;
+
+use super::error::TrainError;
+use super::objective::{Evaluated, TokenStats};
+use crate::gpu::Recording;
+use crate::model::lora::{AdapterBank, AdapterId};
+use crate::model::{
+    AdapterGradients, Backward, BatchShape, Model, Rows, record_attention, record_down, record_ffn,
+};
+use crate::ops::{self, QueryTile, Store, TokenStat};
+use crate::tokenizer::TokenId;
+use layout::Layout;
+use memory::PassMemory;
+
+pub use memory::PassShape;
+pub(super) use memory::{bank_bytes, pass_bytes};
+
+/// What is read off the hidden state behind one token of a sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The token, by its place in the sequence.
+    pub position: usize,
+    /// Whose log-probability is wanted as the next token, and the entropy of its distribution.
+    pub target: Option<TokenId>,
+    /// Whether the adapter's scalar head is read: a value, or a reward.
+    pub head: bool,
+}
+
+/// A sequence of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sequence {
+    /// Its tokens, from position 0.
+    pub ids: Vec<TokenId>,
+    /// Its adapter; without one the base answers.
+    pub adapter: Option<AdapterId>,
+    /// What is read off it, at most once per position.
+    pub readings: Vec<Reading>,
+}
+
+impl Sequence {
+    /// Every target of `ids` that `mask` marks, read one position before: what supervised training and
+    /// scoring ask for. `mask[0]` counts for nothing, since nothing comes before the first token.
+    pub fn with_targets(ids: &[TokenId], mask: &[bool], adapter: Option<AdapterId>) -> Sequence {
+        let wanted = (1..ids.len()).filter(|&place| mask[place]);
+        let reading = |place: usize| Reading { position: place - 1, target: Some(ids[place]), head: false };
+        Sequence { ids: ids.to_vec(), adapter, readings: wanted.map(reading).collect() }
+    }
+}
+
+/// Forward and backward passes over batches of up to so many tokens, with all memory taken beforehand.
+///
+/// Sequences are packed one behind another without padding. The adapters in the first places of the
+/// bank learn; sequences of other adapters, or of none, are computed forward only. Gradients accumulate
+/// over passes until [`Pass::clear_gradients`].
+#[derive(Debug)]
+pub struct Pass {
+    model: Model,
+    bank: AdapterBank,
+    memory: PassMemory,
+    gradients: AdapterGradients,
+    /// Of the last forward pass.
+    layout: Option<Layout>,
+}
+
+impl Pass {
+    /// Allocates everything for passes of `shape`, in which the adapters in the first `trainable`
+    /// places of `bank` learn.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Device`] if the device cannot hold it.
+    pub fn new(
+        model: &Model,
+        bank: &AdapterBank,
+        trainable: usize,
+        shape: &PassShape,
+    ) -> Result<Self, TrainError> {
+        Ok(Pass {
+            model: model.clone(),
+            bank: bank.clone(),
+            memory: PassMemory::new(model, bank, shape)?,
+            gradients: AdapterGradients::new(model, bank, trainable)?,
+            layout: None,
+        })
+    }
+
+    /// The most that a pass takes.
+    pub fn shape(&self) -> &PassShape {
+        &self.memory.shape
+    }
+
+    /// Runs `sequences` forward; one entry per reading, in the order of the sequences and of the
+    /// readings in each. What was not asked for is 0; without any head there are no values.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Sequence`] if a sequence is empty, has an unknown token, reads a position twice
+    ///   or one that it does not have;
+    /// * [`TrainError::PassFull`] if they are too many or too long for the pass's shape;
+    /// * [`TrainError::Adapter`] if an adapter is not in the bank;
+    /// * [`TrainError::Device`] if the device fails.
+    pub fn forward(&mut self, sequences: &[Sequence]) -> Result<TokenStats, TrainError> {
+        self.layout = None;
+        let vocab = self.model.config().vocab;
+        let layout = Layout::new(sequences, &self.bank, self.gradients.trainable, vocab, &self.memory.shape)?;
+        self.load(&layout)?;
+        let mut rec = Recording::new(self.model.device());
+        self.record_forward(&mut rec, &layout)?;
+        rec.submit()?;
+        let device = self.model.device();
+        let n = layout.readings.len();
+        let stats = device.read(&self.memory.stats, 0, layout.n_targets)?;
+        let values = if layout.has_heads { device.read(&self.memory.values, 0, n)? } else { Vec::new() };
+        let mut found =
+            TokenStats { logprob: vec![0.0; n], entropy: vec![0.0; n], value: vec![0.0; values.len()] };
+        for (place, reading) in layout.readings.iter().enumerate() {
+            if let Some(stat) = stats.get(place) {
+                found.logprob[reading.index] = stat.logprob;
+                found.entropy[reading.index] = stat.entropy;
+            }
+            if let Some(&value) = values.get(place) {
+                found.value[reading.index] = value;
+            }
+        }
+        self.layout = Some(layout);
+        Ok(found)
+    }
+
+    /// Runs the last forward pass backward from the gradients of its readings, and adds to the
+    /// gradients of the adapters that learn. Returns without waiting for the device.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::NoForward`] without a forward pass, or with gradients for another number of
+    ///   readings;
+    /// * [`TrainError::Device`] if the device fails.
+    pub fn backward(&mut self, gradients: &Evaluated) -> Result<(), TrainError> {
+        let layout = self.layout.take().ok_or(TrainError::NoForward { readings: 0, gradients: 0 })?;
+        let n = layout.readings.len();
+        let values = if layout.has_heads { gradients.d_value.len() } else { n };
+        let lengths = [gradients.d_logprob.len(), gradients.d_entropy.len(), values];
+        if let Some(&wrong) = lengths.iter().find(|&&length| length != n) {
+            return Err(TrainError::NoForward { readings: n, gradients: wrong });
+        }
+        let device = self.model.device().clone();
+        let ordered = |values: &[f32]| -> Vec<f32> {
+            layout.readings.iter().map(|reading| values[reading.index]).collect()
+        };
+        let (d_logprob, d_entropy) = (ordered(&gradients.d_logprob), ordered(&gradients.d_entropy));
+        let d_stats: Vec<TokenStat> = d_logprob
+            .iter()
+            .zip(&d_entropy)
+            .take(layout.n_targets)
+            .map(|(&logprob, &entropy)| TokenStat { logprob, entropy })
+            .collect();
+        device.write(&self.memory.d_stats, 0, &d_stats)?;
+        if layout.has_heads {
+            device.write(&self.memory.d_values, 0, &ordered(&gradients.d_value))?;
+        }
+        let mut rec = Recording::new(&device);
+        self.record_backward(&mut rec, &layout)?;
+        rec.submit()?;
+        self.layout = Some(layout);
+        Ok(())
+    }
+
+    /// Sets the gradients of all adapters to zero.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Device`] if the device fails.
+    pub fn clear_gradients(&mut self) -> Result<(), TrainError> {
+        let mut rec = Recording::new(self.model.device());
+        self.gradients.record_clear(&mut rec);
+        rec.submit()?;
+        Ok(())
+    }
+
+    /// The gradients gathered so far.
+    pub(super) fn gradients(&self) -> &AdapterGradients {
+        &self.gradients
+    }
+
+    /// Uploads what a batch is.
+    fn load(&self, layout: &Layout) -> Result<(), TrainError> {
+        let device = self.model.device();
+        let memory = &self.memory;
+        device.write(&memory.ids, 0, &layout.ids)?;
+        device.write(&memory.rows_at, 0, &layout.rows_at)?;
+        device.write(&memory.tiles, 0, &layout.tiles)?;
+        device.write(&memory.key_tiles, 0, &layout.key_tiles)?;
+        device.write(&memory.lora_tiles, 0, &layout.lora_tiles)?;
+        let rows: Vec<u32> = layout.readings.iter().map(|reading| reading.row as u32).collect();
+        let targets: Vec<u32> = layout.readings.iter().map(|reading| reading.target).collect();
+        let heads: Vec<u32> = layout.readings.iter().map(|reading| reading.head).collect();
+        device.write(&memory.read_rows, 0, &rows)?;
+        device.write(&memory.targets, 0, &targets)?;
+        device.write(&memory.head_of, 0, &heads)?;
+        Ok(())
+    }
+
+    /// The first `rows` rows of the batch, as layers see them.
+    fn rows(&self, layout: &Layout, rows: usize) -> Rows<'_> {
+        let memory = &self.memory;
+        let tiles = layout.tiles.iter().take_while(|tile| (tile.first_row as usize) < rows);
+        let lora_tiles = layout.lora_tiles.iter().take_while(|tile| (tile.first_row as usize) < rows);
+        Rows {
+            shape: &memory.attention,
+            rope: &memory.rope,
+            rows_at: &memory.rows_at,
+            tiles: &memory.tiles,
+            lora_tiles: &memory.lora_tiles,
+            bank: Some(&self.bank),
+            batch: BatchShape {
+                rows,
+                tiles: tiles.clone().count(),
+                tile_rows: tiles.map(|tile| tile.rows as usize).max().unwrap_or(0).min(QueryTile::MAX_ROWS),
+                reach: layout.longest,
+                lora_tiles: lora_tiles.clone().count(),
+                lora_tile_rows: lora_tiles.map(|tile| tile.rows as usize).max().unwrap_or(0),
+            },
+        }
+    }
+
+    fn record_forward(&self, rec: &mut Recording, layout: &Layout) -> Result<(), TrainError> {
+        let (model, memory) = (&self.model, &self.memory);
+        let rows = self.rows(layout, layout.ids.len());
+        let n = rows.batch.rows;
+        ops::embed(rec, &model.weights().embedding, &memory.ids, &memory.x, n)?;
+        for index in 0..model.config().layers {
+            let saved = memory.saved(index);
+            let values = n * memory.x.stride;
+            rec.copy(&memory.x.buffer, 0, &saved.input.buffer, 0, values);
+            let kv = (&saved.k, &saved.v);
+            record_attention(rec, model, index, &rows, &saved.block, kv, saved.unnormed.as_ref(), &memory.x)?;
+            if memory.keeps(index) {
+                rec.copy(&memory.x.buffer, 0, &saved.middle.buffer, 0, values);
+            }
+            record_ffn(rec, model, index, &rows, &saved.block, &memory.x)?;
+            record_down(rec, model, index, &rows, &saved.block, &memory.x)?;
+        }
+        for chunk in layout.chunks(0..layout.readings.len(), memory.shape.logit_rows) {
+            self.record_selected(rec, &memory.x, &chunk)?;
+            if chunk.start < layout.n_targets {
+                self.record_logits(rec, chunk.len())?;
+                let (targets, stats) = (&memory.targets, &memory.stats);
+                ops::token_stats(rec, &memory.logits, targets, stats, chunk.start, chunk.len())?;
+            }
+            if layout.has_heads {
+                let (heads, head_of) = (self.bank.heads(), &memory.head_of);
+                let (hidden, values) = (&memory.selected_normed, &memory.values);
+                ops::scalar_head(rec, hidden, heads, head_of, values, chunk.start, chunk.len())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows that `chunk` reads, before and after the last norm.
+    fn record_selected(
+        &self,
+        rec: &mut Recording,
+        x: &ops::Activation,
+        chunk: &Range<usize>,
+    ) -> Result<(), TrainError> {
+        let memory = &self.memory;
+        let norm = &self.model.weights().final_norm;
+        ops::gather_rows(rec, x, &memory.read_rows, chunk.start, &memory.selected, chunk.len())?;
+        let eps = self.model.config().norm_eps;
+        ops::rms_norm(rec, &memory.selected, norm, eps, &memory.selected_normed, chunk.len())?;
+        Ok(())
+    }
+
+    fn record_logits(&self, rec: &mut Recording, rows: usize) -> Result<(), TrainError> {
+        let memory = &self.memory;
+        let head = self.model.weights().head();
+        ops::linear(rec, head, &memory.selected_normed, &memory.logits, rows, Store::Overwrite)?;
+        Ok(())
+    }
+
+    fn record_backward(&self, rec: &mut Recording, layout: &Layout) -> Result<(), TrainError> {
+        let (model, memory) = (&self.model, &self.memory);
+        let gradients = &memory.gradients;
+        let learning_rows = layout.learning_rows();
+        rec.clear(&gradients.d_x.buffer, 0, learning_rows * gradients.d_x.stride);
+        // Readings of sequences that learn stand first among those with a target, and among the rest.
+        for range in layout.learning_readings() {
+            for chunk in layout.chunks(range, memory.shape.logit_rows) {
+                self.record_readings_backward(rec, layout, &chunk)?;
+            }
+        }
+        let rows = self.rows(layout, learning_rows);
+        let key_tiles = layout.key_tiles.iter().take_while(|tile| (tile.first_row as usize) < learning_rows);
+        let backward = Backward {
+            model,
+            rows,
+            key_tiles: &memory.key_tiles,
+            n_key_tiles: key_tiles.count(),
+            gradients,
+            adapters: &self.gradients,
+            learning: &layout.learning,
+        };
+        for index in (0..model.config().layers).rev() {
+            let saved = memory.saved(index);
+            if !memory.keeps(index) {
+                saved.record_again(rec, model, index, &rows)?;
+            }
+            backward.record_layer(rec, index, saved, index > 0)?;
+        }
+        Ok(())
+    }
+
+    /// From the gradients of a chunk of readings to the gradients of the rows that they read.
+    fn record_readings_backward(
+        &self,
+        rec: &mut Recording,
+        layout: &Layout,
+        chunk: &Range<usize>,
+    ) -> Result<(), TrainError> {
+        let (model, memory) = (&self.model, &self.memory);
+        let n = chunk.len();
+        // The last layer's output is not kept: `x` still holds it.
+        self.record_selected(rec, &memory.x, chunk)?;
+        if chunk.start < layout.n_targets {
+            self.record_logits(rec, n)?;
+            let (logits, d_stats) = (&memory.logits, &memory.d_stats);
+            ops::token_stats_backward(rec, logits, &memory.targets, d_stats, chunk.start, n)?;
+            let d_normed = &memory.d_selected_normed;
+            ops::linear_backward(rec, model.weights().head(), logits, d_normed, n, Store::Overwrite)?;
+        } else {
+            let d_normed = &memory.d_selected_normed;
+            rec.clear(&d_normed.buffer, 0, n * d_normed.stride);
+        }
+        if layout.has_heads {
+            ops::scalar_head_backward(
+                rec,
+                &memory.selected_normed,
+                self.bank.heads(),
+                &memory.head_of,
+                &memory.d_values,
+                &memory.d_selected_normed,
+                &self.gradients.heads,
+                self.gradients.trainable,
+                chunk.start,
+                n,
+            )?;
+        }
+        let (norm, eps) = (&model.weights().final_norm, model.config().norm_eps);
+        let (d_normed, d_selected) = (&memory.d_selected_normed, &memory.d_selected);
+        ops::rms_norm_backward(rec, &memory.selected, norm, eps, d_normed, d_selected, n, Store::Overwrite)?;
+        ops::scatter_rows(rec, d_selected, &memory.read_rows, chunk.start, &memory.gradients.d_x, n)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! How the sequences of a batch lie in its rows: those that learn first, then the others.
+
+use std::ops::Range;
+
+use super::{PassShape, Sequence};
+use crate::model::Learning;
+use crate::model::lora::AdapterBank;
+use crate::ops::{KeyTile, LoraTile, NO_HEAD, QueryTile};
+use crate::train::error::TrainError;
+
+/// No token: the target of a row that is read for its head alone.
+const NO_TARGET: u32 = u32::MAX;
+
+/// A reading in the device's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    /// Where the caller has it.
+    pub index: usize,
+    /// Row of the batch.
+    pub row: usize,
+    pub target: u32,
+    /// Place of the head, or [`NO_HEAD`].
+    pub head: u32,
+}
+
+/// A batch as the device sees it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layout {
+    pub ids: Vec<u32>,
+    /// First row of the sequence (its keys lie there) and position.
+    pub rows_at: Vec<[u32; 2]>,
+    pub tiles: Vec<QueryTile>,
+    pub key_tiles: Vec<KeyTile>,
+    pub lora_tiles: Vec<LoraTile>,
+    /// Length of the longest sequence.
+    pub longest: usize,
+    /// Those with a target first; among equals in the order of rows.
+    pub readings: Vec<Placed>,
+    /// Readings with a target.
+    pub n_targets: usize,
+    /// Whether any reading takes a head.
+    pub has_heads: bool,
+    pub learning: Vec<Learning>,
+}
+
+impl Layout {
+    pub fn new(
+        sequences: &[Sequence],
+        bank: &AdapterBank,
+        trainable: usize,
+        vocab: usize,
+        shape: &PassShape,
+    ) -> Result<Self, TrainError> {
+        check(sequences, vocab, shape)?;
+        let place = |sequence: &Sequence| sequence.adapter.map(|id| bank.place(id)).transpose();
+        let places = sequences.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let learns = |index: usize| places[index].is_some_and(|place| place < trainable);
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
+        order.sort_by_key(|&index| (!learns(index), places[index].unwrap_or(usize::MAX)));
+        let mut first_index = vec![0; sequences.len()];
+        for index in 1..sequences.len() {
+            first_index[index] = first_index[index - 1] + sequences[index - 1].readings.len();
+        }
+
+        let mut layout = Layout::default();
+        for &index in &order {
+            let sequence = &sequences[index];
+            let base = layout.ids.len();
+            layout.ids.extend_from_slice(&sequence.ids);
+            let positions = 0..sequence.ids.len() as u32;
+            layout.rows_at.extend(positions.map(|position| [base as u32, position]));
+            layout.longest = layout.longest.max(sequence.ids.len());
+            for (nth, reading) in sequence.readings.iter().enumerate() {
+                layout.readings.push(Placed {
+                    index: first_index[index] + nth,
+                    row: base + reading.position,
+                    target: reading.target.unwrap_or(NO_TARGET),
+                    head: match places[index] {
+                        Some(place) if reading.head => place as u32,
+                        _ => NO_HEAD,
+                    },
+                });
+            }
+        }
+        layout.readings.sort_by_key(|reading| (reading.target == NO_TARGET, reading.row));
+        layout.n_targets = layout.readings.iter().filter(|reading| reading.target != NO_TARGET).count();
+        layout.has_heads = layout.readings.iter().any(|reading| reading.head != NO_HEAD);
+        let lengths: Vec<usize> = order.iter().map(|&index| sequences[index].ids.len()).collect();
+        layout.tiles = QueryTile::cut(&lengths);
+        layout.key_tiles = KeyTile::cut(&lengths);
+        let runs =
+            bank.runs(order.iter().zip(&lengths).map(|(&index, &rows)| (sequences[index].adapter, rows)))?;
+        layout.learning = runs
+            .iter()
+            .filter(|run| run.adapter < trainable)
+            .map(|run| Learning {
+                place: run.adapter,
+                scale: run.scale,
+                rows: run.first_row..run.first_row + run.rows,
+            })
+            .collect();
+        layout.lora_tiles = LoraTile::cut(&runs, LoraTile::most_rows(bank.device()));
+        Ok(layout)
+    }
+
+    /// Rows of sequences that learn: the first of the batch.
+    pub fn learning_rows(&self) -> usize {
+        self.learning.last().map_or(0, |learning| learning.rows.end)
+    }
+
+    /// Readings of sequences that learn: a run of those with a target, and a run of the others.
+    pub fn learning_readings(&self) -> [Range<usize>; 2] {
+        let rows = self.learning_rows();
+        let run = |range: Range<usize>| {
+            let count = self.readings[range.clone()].iter().take_while(|reading| reading.row < rows).count();
+            range.start..range.start + count
+        };
+        [run(0..self.n_targets), run(self.n_targets..self.readings.len())]
+    }
+
+    /// `range` in chunks of at most `most`, none of which holds readings with a target and without.
+    pub fn chunks(&self, range: Range<usize>, most: usize) -> Vec<Range<usize>> {
+        let border = self.n_targets.clamp(range.start, range.end);
+        let cut = |range: Range<usize>| {
+            let end = range.end;
+            range.step_by(most).map(move |start| start..end.min(start + most))
+        };
+        cut(range.start..border).chain(cut(border..range.end)).collect()
+    }
+}
+
+fn check(sequences: &[Sequence], vocab: usize, shape: &PassShape) -> Result<(), TrainError> {
+    for (index, sequence) in sequences.iter().enumerate() {
+        let wrong = |what: String| TrainError::Sequence { sequence: index, what };
+        if sequence.ids.is_empty() {
+            return Err(wrong("it has no tokens".to_owned()));
+        }
+        if let Some(place) = sequence.ids.iter().position(|&id| id as usize >= vocab) {
+            let id = sequence.ids[place];
+            return Err(wrong(format!("token {id} at place {place} is outside the vocabulary of {vocab}")));
+        }
+        let mut read = vec![false; sequence.ids.len()];
+        for reading in &sequence.readings {
+            let position = reading.position;
+            match read.get_mut(position) {
+                None => {
+                    let length = sequence.ids.len();
+                    return Err(wrong(format!("position {position} is read, but there are {length} tokens")));
+                }
+                Some(true) => return Err(wrong(format!("position {position} is read twice"))),
+                Some(seen) => *seen = true,
+            }
+            if let Some(target) = reading.target.filter(|&target| target as usize >= vocab) {
+                return Err(wrong(format!("target {target} is outside the vocabulary of {vocab}")));
+            }
+            if reading.head && sequence.adapter.is_none() {
+                return Err(wrong("a head is read, but it has no adapter".to_owned()));
+            }
+        }
+    }
+    let full = |what, needed, allowed| Err(TrainError::PassFull { what, needed, allowed });
+    let rows: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
+    if rows > shape.rows {
+        return full("tokens", rows, shape.rows);
+    }
+    let longest = sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap_or(0);
+    if longest > shape.longest {
+        return full("tokens of one sequence", longest, shape.longest);
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! What a pass holds on the device, allocated at once; and the same, counted beforehand.
+
+use crate::gpu::{Buffer, DeviceError};
+use crate::model::lora::{AdapterBank, LoraLayout};
+use crate::model::{
+    Block, Gradients, Model, ModelConfig, Saved, cache_shape, lora_hidden, lora_hidden_bytes,
+};
+use crate::ops::{
+    Activation, AttentionShape, KeyTile, KvFormat, LoraTile, QueryTile, RopeTable, TokenStat, buffer_bytes,
+    scalar_head_len,
+};
+
+/// The most that a pass takes, and how much of it is kept between forward and backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassShape {
+    /// Tokens of all sequences together.
+    pub rows: usize,
+    /// Tokens of one sequence.
+    pub longest: usize,
+    /// Layers whose activations are kept for the backward pass. The others keep their input and
+    /// are computed a second time (arXiv 1604.06174).
+    pub kept_layers: usize,
+    /// Readings whose logits are computed at once, so that they are never all in memory.
+    pub logit_rows: usize,
+}
+
+/// Device memory of the logits of a chunk of readings, in bytes: enough rows for the matrix product
+/// to run at full speed.
+const LOGITS_BYTES: usize = 32 << 20;
+
+impl PassShape {
+    /// Readings per chunk of logits that suit a vocabulary.
+    pub fn logit_rows_for(vocab: usize) -> usize {
+        (LOGITS_BYTES / (4 * vocab.next_multiple_of(32)) / 8 * 8).clamp(8, 256)
+    }
+}
+
+/// All buffers of a pass.
+#[derive(Debug)]
+pub(super) struct PassMemory {
+    pub shape: PassShape,
+    pub attention: AttentionShape,
+    pub rope: RopeTable,
+    pub ids: Buffer<u32>,
+    pub rows_at: Buffer<[u32; 2]>,
+    pub tiles: Buffer<QueryTile>,
+    pub key_tiles: Buffer<KeyTile>,
+    pub lora_tiles: Buffer<LoraTile>,
+    pub read_rows: Buffer<u32>,
+    pub targets: Buffer<u32>,
+    pub head_of: Buffer<u32>,
+    pub stats: Buffer<TokenStat>,
+    pub values: Buffer<f32>,
+    pub d_stats: Buffer<TokenStat>,
+    pub d_values: Buffer<f32>,
+    pub x: Activation,
+    pub selected: Activation,
+    pub selected_normed: Activation,
+    pub d_selected: Activation,
+    pub d_selected_normed: Activation,
+    pub logits: Activation,
+    pub gradients: Gradients,
+    layers: Vec<Saved>,
+}
+
+/// The attention of packed training: every row is its own place in the cache, in full precision.
+fn attention_shape(config: &ModelConfig, rows: usize) -> AttentionShape {
+    cache_shape(config, rows, 1, KvFormat::F32)
+}
+
+impl PassMemory {
+    pub fn new(model: &Model, bank: &AdapterBank, shape: &PassShape) -> Result<Self, DeviceError> {
+        let device = model.device();
+        let config = model.config();
+        let PassShape { rows, longest, kept_layers, logit_rows } = *shape;
+        let attention = attention_shape(config, rows);
+        let activation = |what: &str, rows: usize, width: usize| Activation::new(device, what, rows, width);
+        let selected = |what: &str| Activation::new(device, what, logit_rows, config.hidden);
+
+        let q_out = config.heads * config.head_dim;
+        let qkv_width = q_out + 2 * config.kv_heads * config.head_dim;
+        let normed = activation("normed rows", rows, config.hidden)?;
+        let qkv = activation("q, k and v", rows, qkv_width)?;
+        let gated = activation("gated rows", rows, config.ffn)?;
+        let lora = lora_hidden(device, bank.layout(), rows)?;
+        let store = || -> Result<Saved, DeviceError> {
+            Ok(Saved {
+                input: activation("input of a layer", rows, config.hidden)?,
+                middle: activation("middle of a layer", rows, config.hidden)?,
+                unnormed: match config.qk_norm {
+                    true => Some(activation("q and k before their norms", rows, qkv_width)?),
+                    false => None,
+                },
+                k: device.buffer("keys of a layer", attention.cache_len())?,
+                v: device.buffer("values of a layer", attention.cache_len())?,
+                block: Block {
+                    normed: normed.clone(),
+                    qkv: qkv.clone(),
+                    q: activation("rotated q", rows, attention.q_width())?,
+                    attended: activation("attention output", rows, q_out)?,
+                    lse: Some(device.buffer("log-sum-exp of scores", rows * config.heads)?),
+                    gate_up: activation("gate and up", rows, 2 * config.ffn)?,
+                    gated: gated.clone(),
+                    lora: lora.clone(),
+                },
+            })
+        };
+        let mut layers: Vec<Saved> = Vec::with_capacity(config.layers);
+        for index in 0..config.layers {
+            // Layers that are computed again share one store, but for their input.
+            let again = index + kept_layers < config.layers;
+            let saved = match layers.first().filter(|_| again) {
+                Some(first) => {
+                    Saved { input: activation("input of a layer", rows, config.hidden)?, ..first.clone() }
+                }
+                None => store()?,
+            };
+            layers.push(saved);
+        }
+        Ok(PassMemory {
+            shape: *shape,
+            attention,
+            rope: RopeTable::new(device, &config.rope.inverse_frequencies(config.head_dim), longest)?,
+            ids: device.buffer("token ids", rows)?,
+            rows_at: device.buffer("bases and positions", rows)?,
+            tiles: device.buffer("query tiles", rows)?,
+            key_tiles: device.buffer("key tiles", rows)?,
+            lora_tiles: device.buffer("adapter tiles", rows)?,
+            read_rows: device.buffer("rows that are read", rows)?,
+            targets: device.buffer("targets", rows)?,
+            head_of: device.buffer("heads of readings", rows)?,
+            stats: device.buffer("token statistics", rows)?,
+            values: device.buffer("values", rows)?,
+            d_stats: device.buffer("gradients of token statistics", rows)?,
+            d_values: device.buffer("gradients of values", rows)?,
+            x: activation("residual stream", rows, config.hidden)?,
+            selected: selected("selected rows")?,
+            selected_normed: selected("normed selected rows")?,
+            d_selected: selected("gradient of selected rows")?,
+            d_selected_normed: selected("gradient of normed selected rows")?,
+            logits: activation("logits", logit_rows, config.vocab)?,
+            gradients: Gradients::new(model, bank, rows)?,
+            layers,
+        })
+    }
+
+    /// What the forward pass of a layer leaves, or where it leaves it when it is computed again.
+    pub fn saved(&self, layer: usize) -> &Saved {
+        &self.layers[layer]
+    }
+
+    /// Whether a layer's activations outlive the forward pass: the last layers', whose backward pass
+    /// comes first.
+    pub fn keeps(&self, layer: usize) -> bool {
+        layer + self.shape.kept_layers >= self.layers.len()
+    }
+}
+
+/// Device memory of a pass of `shape` in bytes, by what it is for.
+pub(in crate::train) fn pass_bytes(
+    config: &ModelConfig,
+    layout: &LoraLayout,
+    shape: &PassShape,
+) -> [(&'static str, u64); 4] {
+    let PassShape { rows, longest, kept_layers, logit_rows } = *shape;
+    let buffer = buffer_bytes::<f32>;
+    let activation = Activation::bytes;
+    let attention = attention_shape(config, rows);
+    let q_out = config.heads * config.head_dim;
+    let qkv = activation(rows, q_out + 2 * config.kv_heads * config.head_dim);
+    let hidden = activation(rows, config.hidden);
+    let lora = lora_hidden_bytes(layout, rows);
+    let store = hidden
+        + if config.qk_norm { qkv } else { 0 }
+        + 2 * buffer(attention.cache_len())
+        + activation(rows, attention.q_width())
+        + activation(rows, q_out)
+        + buffer(rows * config.heads)
+        + activation(rows, 2 * config.ffn);
+    let kept = kept_layers.min(config.layers);
+    let stores = (kept + usize::from(kept < config.layers)) as u64;
+    let gated = activation(rows, config.ffn);
+    // The residual stream, and what all layers share.
+    let shared = 2 * hidden + qkv + gated + lora;
+    let gradients = 2 * hidden
+        + qkv
+        + activation(rows, q_out)
+        + activation(rows, 2 * config.ffn)
+        + gated
+        + buffer(2 * rows * config.heads)
+        + lora;
+    let lists = 6 * buffer_bytes::<u32>(rows)
+        + buffer_bytes::<[u32; 2]>(rows)
+        + buffer_bytes::<QueryTile>(rows)
+        + buffer_bytes::<KeyTile>(rows)
+        + buffer_bytes::<LoraTile>(rows)
+        + 2 * buffer_bytes::<TokenStat>(rows);
+    let rope = buffer(longest * config.head_dim);
+    [
+        ("activations kept for the backward pass", config.layers as u64 * hidden + stores * store),
+        ("activations and gradients in work", shared + gradients),
+        (
+            "logits of a chunk",
+            activation(logit_rows, config.vocab) + 4 * activation(logit_rows, config.hidden),
+        ),
+        ("token lists and rope table", lists + rope),
+    ]
+}
+
+/// Device memory of a bank of `capacity` adapters in bytes.
+pub(in crate::train) fn bank_bytes(config: &ModelConfig, layout: &LoraLayout, capacity: usize) -> u64 {
+    config.layers as u64 * buffer_bytes::<f32>(capacity * layout.adapter_len)
+        + buffer_bytes::<f32>(capacity * scalar_head_len(config.hidden))
+}

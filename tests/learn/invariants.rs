@@ -1,0 +1,269 @@
+//! What must not matter to a pass: how a batch is cut, packed and kept, and who else is in it.
+
+use parr::generate::{CancelToken, Generator, GeneratorOptions, Request};
+use parr::gpu::{Device, KernelFamily};
+use parr::model::Model;
+use parr::model::lora::{AdapterBank, AdapterId, LoraWeights, Projection, Projections};
+use parr::ops::KvFormat;
+use parr::train::{Learner, Pass, Reading, Sequence, TokenStats};
+
+use super::{golden_path, load, lora, mean_loss, random_adapter, relative_distance, shape, targets};
+use crate::support::gpu;
+
+const TINY: &str = "tiny/llama3-rope-gqa";
+
+fn ids(n: usize, seed: usize) -> Vec<u32> {
+    (0..n).map(|at| ((at * at * 31 + at * 7 + 13 * seed + 3) % 512) as u32).collect()
+}
+
+/// Eight sequences of unequal length, all of whose tokens are targets.
+fn eight(adapter: AdapterId) -> Vec<Sequence> {
+    [9, 31, 4, 17, 25, 2, 40, 12]
+        .iter()
+        .enumerate()
+        .map(|(seed, &n)| Sequence::with_targets(&ids(n, seed), &vec![true; n], Some(adapter)))
+        .collect()
+}
+
+struct Setup {
+    model: Model,
+    bank: AdapterBank,
+    adapter: AdapterId,
+}
+
+fn setup(device: &Device, capacity: usize) -> Setup {
+    let model = load(device, &golden_path(TINY));
+    let bank = AdapterBank::new(&model, 8, Projections::ALL, capacity).expect("a small bank fits");
+    let weights = random_adapter(lora(8, Projections::ALL), model.config(), 1);
+    let adapter = bank.attach(&weights, None).expect("the adapter fits");
+    Setup { model, bank, adapter }
+}
+
+impl Setup {
+    fn learner(&self, rows: usize, recomputed: usize) -> Learner {
+        Learner::new(
+            &self.model,
+            &self.bank,
+            &[self.adapter],
+            &shape(&self.model, rows, recomputed),
+            super::ADAMW,
+        )
+        .expect("a small pass fits")
+    }
+
+    /// Loss and gradients of `sequences`, one unit each, in passes of at most `rows` tokens.
+    fn gradients(&self, sequences: &[Sequence], rows: usize, recomputed: usize) -> (f64, usize, LoraWeights) {
+        let mut learner = self.learner(rows, recomputed);
+        let targets = targets(sequences);
+        let units: Vec<Vec<Sequence>> = sequences.iter().map(|sequence| vec![sequence.clone()]).collect();
+        learner.clear().expect("gradients can be cleared");
+        let learned =
+            learner.accumulate(&units, &mut |_, stats| mean_loss(targets, stats)).expect("a sound pass");
+        (learned.loss, learned.passes, learner.read_gradients(0).expect("gradients can be read").0)
+    }
+}
+
+fn on_both(test: impl Fn(&Device)) {
+    let _turn = gpu::turn();
+    for family in [KernelFamily::Lane8, KernelFamily::Tiled] {
+        if let Some(device) = gpu::device(family) {
+            test(&device);
+        }
+    }
+}
+
+#[test]
+fn eight_at_once_are_eight_one_by_one() {
+    on_both(|device| {
+        let setup = setup(device, 1);
+        let sequences = eight(setup.adapter);
+        let (together, passes, at_once) = setup.gradients(&sequences, 140, 0);
+        assert_eq!(passes, 1);
+        let (apart, passes, accumulated) = setup.gradients(&sequences, 40, 0);
+        assert!(passes >= 4, "{passes} passes");
+        assert!((together - apart).abs() <= 1e-6 * together, "loss {together} and {apart}");
+        let distance = relative_distance(&accumulated, &at_once);
+        assert!(distance <= 2e-6, "gradients {distance:.1e} apart");
+    });
+}
+
+#[test]
+fn packed_is_padded() {
+    on_both(|device| {
+        let setup = setup(device, 1);
+        let sequences = eight(setup.adapter);
+        let padded: Vec<Sequence> = sequences
+            .iter()
+            .map(|sequence| {
+                let mut padded = sequence.clone();
+                padded.ids.resize(40, 0);
+                padded
+            })
+            .collect();
+        let (loss, _, packed) = setup.gradients(&sequences, 320, 0);
+        let (same_loss, _, same) = setup.gradients(&padded, 320, 0);
+        assert!((loss - same_loss).abs() <= 1e-6 * loss, "loss {loss} and {same_loss}");
+        let distance = relative_distance(&same, &packed);
+        assert!(distance <= 2e-6, "gradients {distance:.1e} apart");
+    });
+}
+
+#[test]
+fn recomputed_layers_give_the_same_bits() {
+    on_both(|device| {
+        let setup = setup(device, 1);
+        let sequences = eight(setup.adapter);
+        let kept = setup.gradients(&sequences, 140, 0);
+        for recomputed in 1..=3 {
+            assert!(setup.gradients(&sequences, 140, recomputed) == kept, "{recomputed} layers recomputed");
+        }
+    });
+}
+
+/// The pass's log-probabilities of every sequence.
+fn forward(pass: &mut Pass, sequences: &[Sequence]) -> Vec<Vec<f32>> {
+    let TokenStats { logprob, .. } = pass.forward(sequences).expect("sound sequences");
+    let mut rest = &logprob[..];
+    sequences
+        .iter()
+        .map(|sequence| rest.split_off(..sequence.readings.len()).expect("as many").to_vec())
+        .collect()
+}
+
+#[test]
+fn a_mixed_batch_is_one_by_one_and_the_base_stays_itself() {
+    on_both(|device| {
+        let Setup { model, bank, adapter } = setup(device, 3);
+        let narrow = [Projection::V].into_iter().collect();
+        let other = bank.attach(&random_adapter(lora(3, narrow), model.config(), 2), None).expect("it fits");
+        let answers =
+            [Some(adapter), None, Some(other), Some(adapter), Some(other), None, None, Some(adapter)];
+        let mut sequences = eight(adapter);
+        for (sequence, answer) in sequences.iter_mut().zip(answers) {
+            sequence.adapter = answer;
+        }
+        let mut pass = Pass::new(&model, &bank, 1, &shape(&model, 140, 0)).expect("a small pass fits");
+        let mixed = forward(&mut pass, &sequences);
+        for (sequence, mixed) in sequences.iter().zip(&mixed) {
+            let alone = forward(&mut pass, std::slice::from_ref(sequence)).remove(0);
+            if device.tuning().family == KernelFamily::Lane8 {
+                assert_eq!(&alone, mixed, "bit for bit");
+            }
+            let apart = alone.iter().zip(mixed).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart <= 1e-4, "{apart:.1e}");
+        }
+        let base: Vec<f32> =
+            forward(&mut pass, &[Sequence { adapter: None, ..sequences[0].clone() }]).remove(0);
+        let apart = base.iter().zip(&mixed[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart > 1e-2, "the adapter changes nothing: {apart:.1e}");
+    });
+}
+
+#[test]
+fn sequences_that_do_not_learn_leave_no_gradient() {
+    on_both(|device| {
+        let Setup { model, bank, adapter } = setup(device, 2);
+        let frozen = bank
+            .attach(&random_adapter(lora(8, Projections::ALL), model.config(), 2), None)
+            .expect("it fits");
+        let learning = eight(adapter);
+        let setup = Setup { model, bank, adapter };
+        let (_, _, alone) = setup.gradients(&learning, 280, 0);
+        let mut mixed: Vec<Sequence> = eight(frozen);
+        mixed.splice(3..3, learning.iter().cloned());
+        // The loss is normalised by all readings: twice as many here.
+        let (_, _, mut found) = setup.gradients(&mixed, 280, 0);
+        for pair in found.layers.iter_mut().flat_map(|pairs| pairs.values_mut()) {
+            pair.a.iter_mut().chain(&mut pair.b).for_each(|value| *value *= 2.0);
+        }
+        let distance = relative_distance(&found, &alone);
+        assert!(distance <= 2e-6, "{distance:.1e}");
+    });
+}
+
+#[test]
+fn generation_and_training_agree_on_log_probabilities() {
+    on_both(|device| {
+        let Setup { model, bank, adapter } = setup(device, 1);
+        let options =
+            GeneratorOptions { slots: 3, context: 64, kv: KvFormat::F32, ..GeneratorOptions::default() };
+        let mut generator = Generator::with_adapters(&model, options, &bank).expect("a small cache fits");
+        let requests: Vec<Request> = [(5, Some(adapter)), (20, None), (11, Some(adapter))]
+            .map(|(n, answers)| Request {
+                prompt: ids(n, n),
+                adapter: answers,
+                max_tokens: 24,
+                ..Request::default()
+            })
+            .into();
+        let replies = generator
+            .generate(&requests, &CancelToken::new(), &mut |_| {})
+            .expect("sound requests are served");
+        let sequences: Vec<Sequence> = requests
+            .iter()
+            .zip(&replies)
+            .map(|(request, reply)| {
+                let whole = [&request.prompt[..], &reply.tokens].concat();
+                let drawn: Vec<bool> = (0..whole.len()).map(|at| at >= request.prompt.len()).collect();
+                Sequence::with_targets(&whole, &drawn, request.adapter)
+            })
+            .collect();
+        let mut pass = Pass::new(&model, &bank, 1, &shape(&model, 140, 0)).expect("a small pass fits");
+        let mut worst: f32 = 0.0;
+        for (trained, reply) in forward(&mut pass, &sequences).iter().zip(&replies) {
+            assert_eq!(trained.len(), 24);
+            for (a, b) in trained.iter().zip(&reply.logprobs) {
+                worst = worst.max((a - b).abs());
+            }
+        }
+        println!("{}: {worst:.1e}", device.tuning().family.name());
+        if device.tuning().family == KernelFamily::Lane8 {
+            // The sampler and the statistics sum a row of logits in different orders.
+            assert!(worst <= 2e-6, "{worst:.1e}");
+        }
+        assert!(worst <= 1e-3, "{worst:.1e}");
+        // Scoring by the generator is the same arithmetic to the last bit.
+        let rows: Vec<Vec<u32>> = sequences.iter().map(|sequence| sequence.ids.clone()).collect();
+        let scored =
+            generator.token_stats(&rows[..1], Some(adapter), &CancelToken::new()).expect("known ids");
+        let all = Sequence::with_targets(&rows[0], &vec![true; rows[0].len()], Some(adapter));
+        let trained = forward(&mut pass, &[all]).remove(0);
+        let scored: Vec<f32> = scored[0].iter().map(|stat| stat.logprob).collect();
+        if device.tuning().family == KernelFamily::Lane8 {
+            assert_eq!(trained, scored);
+        }
+        let apart = trained.iter().zip(&scored).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart <= 1e-3, "{apart:.1e}");
+    });
+}
+
+#[test]
+fn heads_are_read_where_they_are_asked_for() {
+    on_both(|device| {
+        let Setup { model, bank, .. } = setup(device, 2);
+        let head = parr::model::lora::ScalarHead {
+            weight: (0..model.config().hidden).map(|k| (k as f32 * 0.7).sin()).collect(),
+            bias: 0.25,
+        };
+        let weights = random_adapter(lora(4, Projections::ALL), model.config(), 9);
+        let valued = bank.attach(&weights, Some(&head)).expect("it fits");
+        let reading =
+            |position| Reading { position, target: (position % 2 == 0).then_some(7), head: position > 2 };
+        let sequence =
+            Sequence { ids: ids(12, 1), adapter: Some(valued), readings: (0..12).map(reading).collect() };
+        let mut pass = Pass::new(&model, &bank, 0, &shape(&model, 40, 0)).expect("a small pass fits");
+        let stats = pass.forward(&[sequence.clone(), sequence.clone()]).expect("a sound sequence");
+        assert_eq!(stats.value[..12], stats.value[12..]);
+        for position in 0..12 {
+            assert_eq!(stats.value[position] != 0.0, position > 2, "value at {position}");
+            assert_eq!(stats.logprob[position] != 0.0, position % 2 == 0, "log-probability at {position}");
+        }
+        let last =
+            Sequence { readings: vec![Reading { position: 11, target: None, head: true }], ..sequence };
+        let alone = pass.forward(&[last]).expect("a sound sequence").value;
+        if device.tuning().family == KernelFamily::Lane8 {
+            assert_eq!(alone, stats.value[11..12]);
+        }
+        assert!((alone[0] - stats.value[11]).abs() <= 1e-4, "{} and {}", alone[0], stats.value[11]);
+    });
+}
