@@ -17,6 +17,7 @@ mod output;
 mod perplexity;
 mod pull;
 mod sampling;
+mod sft;
 mod table;
 mod tokenize;
 
@@ -116,6 +117,7 @@ enum Command {
     Logprobs(logprobs::LogprobsArgs),
     Tokenize(tokenize::TokenizeArgs),
     Perplexity(perplexity::PerplexityArgs),
+    Sft(sft::SftArgs),
     Adapter(adapter::AdapterArgs),
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
@@ -132,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Logprobs(args) => args.run(&cli.global),
         Command::Tokenize(args) => args.run(&cli.global),
         Command::Perplexity(args) => args.run(&cli.global),
+        Command::Sft(args) => args.run(&cli.global),
         Command::Adapter(args) => args.run(&cli.global),
         Command::Bench(args) => args.run(&cli.global),
         Command::Doctor(args) => args.run(&cli.global),

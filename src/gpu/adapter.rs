@@ -40,6 +40,8 @@ pub struct Capabilities {
     pub timestamps: bool,
     /// Bytes of immediates (push constants); 0 without them.
     pub immediate_bytes: u32,
+    /// Memory of the device in bytes, where the driver tells: on Vulkan.
+    pub memory_bytes: Option<u64>,
     /// Largest storage binding, in bytes.
     pub max_binding_bytes: u64,
     /// Largest buffer, in bytes.
@@ -120,6 +122,27 @@ pub(super) fn choose(instance: &wgpu::Instance, wanted: Option<&str>) -> Result<
     }
 }
 
+/// The sum of the device's own heaps. WebGPU has no word for it, so the driver is asked directly.
+#[cfg(not(target_vendor = "apple"))]
+fn memory_bytes(adapter: &wgpu::Adapter) -> Option<u64> {
+    /// `VK_MEMORY_HEAP_DEVICE_LOCAL_BIT`.
+    const DEVICE_LOCAL: u32 = 1;
+    // SAFETY: the handles are used while `adapter` lives, and only to read properties.
+    let memory = unsafe {
+        let vulkan = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
+        let instance = vulkan.shared_instance().raw_instance();
+        instance.get_physical_device_memory_properties(vulkan.raw_physical_device())
+    };
+    let heaps = memory.memory_heaps.iter().take(memory.memory_heap_count as usize);
+    Some(heaps.filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).sum())
+}
+
+/// Metal shares the system's memory and sets no border that could be told beforehand.
+#[cfg(target_vendor = "apple")]
+fn memory_bytes(_: &wgpu::Adapter) -> Option<u64> {
+    None
+}
+
 impl Capabilities {
     pub(super) fn of(adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> Self {
         let info = adapter.get_info();
@@ -140,6 +163,7 @@ impl Capabilities {
             } else {
                 0
             },
+            memory_bytes: memory_bytes(adapter),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,

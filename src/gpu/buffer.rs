@@ -32,6 +32,10 @@ impl MemoryMeter {
         self.current.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    pub(super) fn reset_peak(&self) {
+        self.peak.store(self.current.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     pub(super) fn read(&self) -> MemoryUse {
         MemoryUse {
             current_bytes: self.current.load(Ordering::Relaxed),

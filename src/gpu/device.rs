@@ -203,6 +203,11 @@ impl Device {
         self.inner.meter.read()
     }
 
+    /// Forgets the peak of [`Device::memory`]: from now on it is that of what follows.
+    pub fn reset_peak_memory(&self) {
+        self.inner.meter.reset_peak();
+    }
+
     /// Starts or stops timing every dispatch on the device; without timestamps nothing is recorded.
     pub fn set_profiling(&self, on: bool) {
         self.inner.profiling.store(on && self.inner.capabilities.timestamps, Ordering::Relaxed);

@@ -8,6 +8,7 @@ mod generate;
 mod logprobs;
 mod perplexity;
 mod pull;
+mod sft;
 mod tokenize;
 
 use std::io::Write;

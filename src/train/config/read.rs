@@ -9,6 +9,11 @@ use crate::train::TrainError;
 const MAX_BYTES: u64 = 1 << 20;
 
 impl SftConfig {
+    /// The settings as a settings file, without comments.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("settings are plain values")
+    }
+
     /// Reads a settings file. What it leaves out keeps its default; values are not judged yet
     /// ([`SftConfig::validate`]), since the command line may still change them.
     ///

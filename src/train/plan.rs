@@ -1,0 +1,147 @@
+//! How a run fits a device: peak bytes, known before the first allocation.
+
+use super::error::TrainError;
+use super::optimizer::Optimizer;
+use super::pass::{PassShape, bank_bytes, pass_bytes};
+use crate::model::ModelConfig;
+use crate::model::lora::{LoraLayout, Projections};
+use crate::ops::scalar_head_len;
+
+/// What a run needs of the device, whatever its passes look like.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// Shape of the base.
+    pub model: &'a ModelConfig,
+    /// Device memory of its weights, in bytes.
+    pub weight_bytes: u64,
+    /// Rank of the adapters.
+    pub rank: usize,
+    /// Their projections.
+    pub targets: Projections,
+    /// Adapters on the base.
+    pub adapters: usize,
+    /// How many of them learn.
+    pub trainable: usize,
+    /// Tokens of an optimizer step.
+    pub step_tokens: usize,
+    /// Tokens of the longest sequence, or of the longest unit that must share a pass.
+    pub longest: usize,
+    /// Device memory that something else takes beside, in bytes: a generator, say.
+    pub beside_bytes: u64,
+    /// Largest storage binding of the device, in bytes.
+    pub max_binding_bytes: u64,
+}
+
+/// A pass that fits, and what the run will hold at its peak.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The shape of the passes.
+    pub shape: PassShape,
+    /// Device memory in bytes, by what it is for.
+    pub parts: Vec<(&'static str, u64)>,
+}
+
+/// Below this many tokens a pass, the kernels lose speed; above, they gain little.
+const ENOUGH_ROWS: usize = 256;
+
+impl Plan {
+    /// Counts what passes of `shape` hold.
+    pub fn count(demand: &Demand<'_>, shape: PassShape) -> Plan {
+        let layout = LoraLayout::new(demand.model, demand.rank, demand.targets);
+        let trained = demand.trainable * layout.adapter_len;
+        let heads = demand.trainable * scalar_head_len(demand.model.hidden);
+        let mut parts = vec![
+            ("weights of the base", demand.weight_bytes),
+            ("adapters", bank_bytes(demand.model, &layout, demand.adapters)),
+            ("gradients of adapters", bank_bytes(demand.model, &layout, demand.trainable)),
+            ("optimizer moments", Optimizer::bytes(demand.model.layers, trained, heads)),
+        ];
+        parts.extend(pass_bytes(demand.model, &layout, &shape));
+        if demand.beside_bytes > 0 {
+            parts.push(("beside the passes", demand.beside_bytes));
+        }
+        Plan { shape, parts }
+    }
+
+    /// Peak device memory in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        self.parts.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// The plan that takes the fewest passes and recomputes least within `budget_bytes`.
+    ///
+    /// First smaller passes, down to where kernels lose speed, then fewer layers kept: another pass costs
+    /// nothing, a layer computed again costs its forward pass.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Memory`] with the figures if even the smallest pass does not fit.
+    pub fn fit(demand: &Demand<'_>, budget_bytes: u64) -> Result<Plan, TrainError> {
+        let layers = demand.model.layers;
+        let whole = demand.step_tokens.max(demand.longest);
+        let halves = std::iter::successors(Some(whole), |rows| Some(rows / 2));
+        let enough = ENOUGH_ROWS.min(whole).max(demand.longest);
+        let smaller = halves.take_while(|&rows| rows > enough).chain([enough]).map(|rows| (rows, layers));
+        let fewer = [enough, demand.longest]
+            .into_iter()
+            .flat_map(|rows| (0..layers).rev().map(move |kept| (rows, kept)));
+        Self::first(demand, budget_bytes, smaller.chain(fewer))
+    }
+
+    /// The plan of fewest passes that keeps just so many layers.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Memory`] with the figures if none fits.
+    pub fn fit_keeping(
+        demand: &Demand<'_>,
+        budget_bytes: u64,
+        kept_layers: usize,
+    ) -> Result<Plan, TrainError> {
+        let whole = demand.step_tokens.max(demand.longest);
+        let halves = std::iter::successors(Some(whole), |rows| Some(rows / 2));
+        let sizes = halves.take_while(|&rows| rows > demand.longest).chain([demand.longest]);
+        Self::first(demand, budget_bytes, sizes.map(|rows| (rows, kept_layers)))
+    }
+
+    /// The first of some candidates, tokens a pass and layers kept, that fits.
+    fn first(
+        demand: &Demand<'_>,
+        budget_bytes: u64,
+        candidates: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<Plan, TrainError> {
+        let logit_rows = PassShape::logit_rows_for(demand.model.vocab);
+        let mut least = None;
+        for (rows, kept_layers) in candidates {
+            let shape = PassShape { rows, longest: demand.longest, kept_layers, logit_rows };
+            let plan = Plan::count(demand, shape);
+            let bound = widest_bytes(demand.model, &shape) <= demand.max_binding_bytes;
+            if bound && plan.peak_bytes() <= budget_bytes {
+                return Ok(plan);
+            }
+            least = Some(plan);
+        }
+        let least = least.expect("there is always a smallest candidate");
+        if widest_bytes(demand.model, &least.shape) > demand.max_binding_bytes {
+            return Err(TrainError::Memory {
+                needed: widest_bytes(demand.model, &least.shape),
+                allowed: demand.max_binding_bytes,
+                what: "one activation of the longest sequence, against the device's largest binding",
+                parts: Vec::new(),
+            });
+        }
+        Err(TrainError::Memory {
+            needed: least.peak_bytes(),
+            allowed: budget_bytes,
+            what: "the smallest pass that the settings allow, against the memory there is",
+            parts: least.parts,
+        })
+    }
+}
+
+/// The largest buffer of a pass, in bytes.
+fn widest_bytes(config: &ModelConfig, shape: &PassShape) -> u64 {
+    let width = (2 * config.ffn).max((config.heads + 2 * config.kv_heads) * config.head_dim);
+    let logits = shape.logit_rows * config.vocab.next_multiple_of(32);
+    4 * (shape.rows * width.next_multiple_of(32)).max(logits) as u64
+}

@@ -1,0 +1,273 @@
+//! The training loop: there is one, whatever is learned.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::error::TrainError;
+use super::learner::{Learner, Unit};
+use super::metrics::{EvalMetrics, JsonlLog, Metrics, MetricsLog, StepMetrics, TensorBoardLog};
+use super::objective::{Evaluated, TokenStats};
+use super::schedule::Schedule;
+use super::state::{StateMeta, TrainState};
+use crate::generate::CancelToken;
+
+/// What one step learns from, or what is measured at once.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Sequences, in groups that a loss compares.
+    pub units: Vec<Unit>,
+    /// What the summed losses are divided by: targets, or pairs, of the whole batch.
+    pub normalizer: f64,
+}
+
+/// What a run learns: its batches and their loss.
+pub trait Task {
+    /// What the step after `step` others learns from. Called again with the same number, it gives the
+    /// same batch: that is what a run resumes by.
+    fn batch(&mut self, step: u64) -> Batch;
+
+    /// Rows seen by `step` steps, as a part of all.
+    fn epochs(&self, step: u64) -> f64;
+
+    /// What the run is measured on; empty for nothing.
+    fn held_out(&self) -> &Batch;
+
+    /// The loss of the units `range` of `batch`, from what was read off their sequences.
+    fn evaluate(&self, batch: &Batch, range: Range<usize>, stats: &TokenStats) -> Evaluated;
+
+    /// Figures of a step that its parts do not add up to, from its loss and its added figures.
+    fn summarize(&self, loss: f64, metrics: &[(&'static str, f64)]) -> Vec<(&'static str, f64)>;
+
+    /// The largest difference between generation's and training's log-probability of a token, where the
+    /// task can measure it.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if the device fails.
+    fn logprob_distance(&self, learner: &mut Learner) -> Result<Option<f64>, TrainError>;
+}
+
+/// How long a run is, and how often it is measured and saved.
+#[derive(Clone, Debug)]
+pub struct TrainerOptions {
+    /// Where logs and states go; it exists.
+    pub folder: PathBuf,
+    /// Optimizer steps in all.
+    pub steps: u64,
+    /// The rate of every step.
+    pub schedule: Schedule,
+    /// Steps from one measurement to the next; 0 for none but before the first and after the last step.
+    pub evaluate_every: u64,
+    /// Steps from one saved state to the next; 0 for none but the last.
+    pub save_every: u64,
+    /// States that are kept.
+    pub keep: usize,
+    /// What the run is made of: a state of another run is not resumed.
+    pub meta: StateMeta,
+}
+
+/// Holds a run, from another thread or from a callback. Clones hold the same run.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    /// Ends the run after the step in work, with its state saved.
+    pub cancel: CancelToken,
+    paused: Arc<AtomicBool>,
+}
+
+impl Control {
+    /// A run that `cancel` ends.
+    pub fn new(cancel: &CancelToken) -> Self {
+        Control { cancel: cancel.clone(), ..Control::default() }
+    }
+
+    /// Lets the run wait after the step in work, until [`Control::resume`] or a cancel.
+    pub fn pause(&self) {
+        self.paused.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets a paused run go on.
+    pub fn resume(&self) {
+        self.paused.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the run is to wait.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    fn wait_while_paused(&self) {
+        while self.is_paused() && !self.cancel.is_cancelled() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// What a run tells while it goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// It goes on after so many steps.
+    Resumed(u64),
+    /// It was measured before its first step.
+    Measured(&'a EvalMetrics),
+    /// A step is done.
+    Step(&'a StepMetrics),
+    /// Its state is on disk.
+    Saved(&'a Path),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All steps are done.
+    Done,
+    /// Someone cancelled; the state is saved.
+    Cancelled,
+}
+
+/// Runs `task` from where `learner` stands to the last step.
+///
+/// # Errors
+///
+/// * [`TrainError::NotFinite`] if a loss or a gradient is NaN or infinite: the last saved state is as
+///   it was;
+/// * [`TrainError::Io`] if a log or a state cannot be written;
+/// * [`TrainError::Device`] if the device fails.
+pub fn run(
+    learner: &mut Learner,
+    task: &mut dyn Task,
+    options: &TrainerOptions,
+    control: &Control,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Ended, TrainError> {
+    let mut meta = options.meta.clone();
+    let mut logs = Logs::open(&options.folder, learner.steps())?;
+    if learner.steps() > 0 {
+        progress(Progress::Resumed(learner.steps()));
+    } else if let Some(loss) = held_out_loss(learner, task)? {
+        let EvalLoss { loss, targets, seconds } = loss;
+        let measured = EvalMetrics { step: 0, loss, num_targets: targets, seconds };
+        logs.write(&measured)?;
+        progress(Progress::Measured(&measured));
+    }
+    let due = |every: u64, done: u64| done == options.steps || (every > 0 && done.is_multiple_of(every));
+    let mut saved = learner.steps();
+    while learner.steps() < options.steps {
+        control.wait_while_paused();
+        if control.cancel.is_cancelled() {
+            if learner.steps() > saved {
+                save(learner, options, &meta, &mut logs, progress)?;
+            }
+            return Ok(Ended::Cancelled);
+        }
+        let start = Instant::now();
+        let step = learner.steps();
+        let batch = task.batch(step);
+        let rate = options.schedule.rate(step);
+        let evaluate = &mut |range, stats: &TokenStats| task.evaluate(&batch, range, stats);
+        let learned = learner.step(&batch.units, evaluate, rate)?;
+        let done = learner.steps();
+        meta.tokens += learned.tokens as u64;
+        let seconds = start.elapsed().as_secs_f64();
+        let mut objective = learned.metrics;
+        objective.extend(task.summarize(learned.loss, &objective));
+        let mut metrics = StepMetrics {
+            objective,
+            step: done,
+            epoch: task.epochs(done),
+            loss: learned.loss,
+            learning_rate: rate,
+            grad_norm: learned.grad_norm,
+            num_tokens: meta.tokens,
+            num_targets: batch.normalizer as u64,
+            tokens_per_second: learned.tokens as f64 / seconds,
+            step_seconds: seconds,
+            ..StepMetrics::default()
+        };
+        if due(options.evaluate_every, done) {
+            metrics.eval_loss = held_out_loss(learner, task)?.map(|loss| loss.loss);
+            metrics.logprob_distance = task.logprob_distance(learner)?;
+        }
+        logs.write(&metrics)?;
+        progress(Progress::Step(&metrics));
+        if due(options.save_every, done) {
+            save(learner, options, &meta, &mut logs, progress)?;
+            saved = done;
+        }
+    }
+    Ok(Ended::Done)
+}
+
+struct EvalLoss {
+    loss: f64,
+    targets: u64,
+    seconds: f64,
+}
+
+fn held_out_loss(learner: &mut Learner, task: &dyn Task) -> Result<Option<EvalLoss>, TrainError> {
+    let batch = task.held_out();
+    if batch.units.is_empty() {
+        return Ok(None);
+    }
+    let start = Instant::now();
+    let (loss, _) = learner.evaluate(&batch.units, &mut |range, stats| task.evaluate(batch, range, stats))?;
+    let (targets, seconds) = (batch.normalizer as u64, start.elapsed().as_secs_f64());
+    Ok(Some(EvalLoss { loss, targets, seconds }))
+}
+
+fn save(
+    learner: &Learner,
+    options: &TrainerOptions,
+    meta: &StateMeta,
+    logs: &mut Logs,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), TrainError> {
+    // Logs first: a run that resumes from this state finds every record up to it.
+    logs.sync()?;
+    let state =
+        TrainState { meta: StateMeta { step: learner.steps(), ..meta.clone() }, tensors: learner.state()? };
+    let folder = states(&options.folder);
+    let path = state.save(&folder)?;
+    TrainState::keep_last(&folder, options.keep)?;
+    progress(Progress::Saved(&path));
+    Ok(())
+}
+
+/// Where the states of the run in `folder` lie.
+pub(super) fn states(folder: &Path) -> PathBuf {
+    folder.join("checkpoints")
+}
+
+/// Every log of a run.
+struct Logs {
+    logs: [Box<dyn MetricsLog>; 2],
+}
+
+impl Logs {
+    /// Logs of a run that stands after `step` steps; records of later steps are cut off.
+    fn open(folder: &Path, step: u64) -> Result<Logs, TrainError> {
+        let path = folder.join("metrics.jsonl");
+        if step > 0 {
+            let jsonl = JsonlLog::resume(&path, step)?;
+            return Ok(Logs { logs: [Box::new(jsonl), Box::new(TensorBoardLog::resume(folder, step)?)] });
+        }
+        // A run that ended before its first state left records of steps that are taken again now.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(TrainError::io("remove", &path)(error));
+            }
+            _ => {}
+        }
+        Ok(Logs { logs: [Box::new(JsonlLog::create(&path)?), Box::new(TensorBoardLog::create(folder)?)] })
+    }
+
+    fn write(&mut self, metrics: &dyn Metrics) -> Result<(), TrainError> {
+        self.logs.iter_mut().try_for_each(|log| log.write(metrics))
+    }
+
+    fn sync(&mut self) -> Result<(), TrainError> {
+        self.logs.iter_mut().try_for_each(|log| log.sync())
+    }
+}
