@@ -2,6 +2,7 @@
 
 mod measure;
 mod shape;
+mod train;
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::ops::KvFormat;
 use crate::quant::Quant;
 use measure::{Bench, DECODE_PROMPT_TOKENS, Decode, KernelShare, Prefill};
 use shape::Shape;
+use train::{Train, TrainShape, train};
 
 const LONG_ABOUT: &str = "\
 Measures speed and memory on this device: prefill (reading a prompt), decode of one and of many
@@ -30,7 +32,10 @@ sequences (writing replies), and time by kernel.
 Each figure is the median of --repeats runs after one that warms up. GFLOP/s count the matrix
 products with weights only; weight GB/s are the model's bytes times steps per second, to compare
 with the adapter's memory bandwidth. `start to first token` runs from the program's start through
-opening the device and loading the model to the first token of a 16-token prompt.";
+opening the device and loading the model to the first token of a 16-token prompt.
+
+With --train it also measures a step of AdamW on a LoRA adapter of all linear layers: every token of
+--train-batch sequences is a target, and activations are kept as far as --memory allows.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +43,7 @@ Examples:
   parr bench --json > bench.json
   parr bench --random 1b --quant q4_0          random weights in the shape of Llama-3.2-1B
   parr bench --kernels tiled --decode 1 --prefill 512
+  parr bench --train --train-batch 4x256 --rank 16 --memory 1000
 
 Shapes of --random: 135m, 360m (SmolLM2), 1b, 3b (Llama-3.2), 8b (Llama-3.1).";
 
@@ -72,6 +78,22 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     repeats: u16,
 
+    /// Measure training too
+    #[arg(long)]
+    train: bool,
+
+    /// Sequences of a training step, and tokens of each
+    #[arg(long, value_name = "NxTOKENS", default_value = "4x256", value_parser = batch, requires = "train")]
+    train_batch: (usize, usize),
+
+    /// Rank of the adapter that is trained
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024), requires = "train")]
+    rank: u16,
+
+    /// Device memory that training may use, in MB [default: what the device has]
+    #[arg(long, value_name = "MB", requires = "train")]
+    memory: Option<u64>,
+
     /// Numbers in the key/value cache
     #[arg(long, value_name = "f16|f32", default_value = "f16", value_parser = super::open::kv_format)]
     kv: KvFormat,
@@ -79,6 +101,16 @@ pub(super) struct BenchArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// `4x256`: sequences and tokens of each.
+fn batch(text: &str) -> Result<(usize, usize), String> {
+    let wrong = || format!("`{text}` is not sequences x tokens, such as 4x256");
+    let (sequences, tokens) = text.split_once('x').ok_or_else(wrong)?;
+    match (sequences.parse(), tokens.parse()) {
+        (Ok(sequences), Ok(tokens)) if sequences > 0 && tokens > 1 => Ok((sequences, tokens)),
+        _ => Err(wrong()),
+    }
 }
 
 /// Where the weights come from.
@@ -103,6 +135,8 @@ struct Report {
     peak_device_bytes: u64,
     prefill: Vec<Prefill>,
     decode: Vec<Decode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train: Option<Train>,
 }
 
 impl BenchArgs {
@@ -147,7 +181,20 @@ impl BenchArgs {
             global.note(format!("decode of {sequences} sequences"));
             decode.push(bench.decode(sequences, steps, self.repeats.into())?);
         }
+        let (cache_bytes, peak_device_bytes) = (bench.cache_bytes(), device.memory().peak_bytes);
+        // The cache is not there when an adapter is trained.
+        drop(bench);
         let capabilities = device.capabilities();
+        let trained = if self.train {
+            let (sequences, tokens) = self.train_batch;
+            global.note(format!("training on {sequences} x {tokens} tokens"));
+            let budget = self.memory.map(|megabytes| megabytes * 1_000_000).or(capabilities.memory_bytes);
+            let budget = budget.unwrap_or(u64::MAX);
+            let shape = TrainShape { sequences, tokens, rank: self.rank.into(), budget };
+            Some(train(&device, &model, shape, self.repeats.into())?)
+        } else {
+            None
+        };
         let report = Report {
             parr: env!("CARGO_PKG_VERSION"),
             adapter: capabilities.adapter.clone(),
@@ -156,12 +203,13 @@ impl BenchArgs {
             kernels: device.tuning().family.name(),
             model: name,
             weight_bytes: model.weight_bytes(),
-            cache_bytes: bench.cache_bytes(),
+            cache_bytes,
             load_seconds,
             start_to_first_token_seconds,
-            peak_device_bytes: device.memory().peak_bytes,
+            peak_device_bytes,
             prefill,
             decode,
+            train: trained,
         };
         if self.json {
             return write_row(&report);
@@ -210,13 +258,42 @@ impl Report {
             ]);
         }
         text.push_str(&format!("{table}dispatches are those of a whole prompt, and of one step of decode\n"));
+        if let Some(train) = &self.train {
+            text.push_str(&train.text(&self.prefill));
+        }
         for run in &self.prefill {
             text.push_str(&kernels(&format!("prefill {}", run.tokens), &run.kernels));
         }
         for run in &self.decode {
             text.push_str(&kernels(&format!("decode {} x {}", run.sequences, run.steps), &run.kernels));
         }
+        if let Some(train) = &self.train {
+            let name = format!("training step {} x {}", train.sequences, train.tokens);
+            text.push_str(&kernels(&name, &train.kernels));
+        }
         text
+    }
+}
+
+impl Train {
+    /// The figures for people, beside the fastest prefill.
+    fn text(&self, prefill: &[Prefill]) -> String {
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let fastest = prefill.iter().map(|run| run.tokens_per_second).fold(0.0, f64::max);
+        format!(
+            "\ntraining step          {} x {} tokens, rank {}: {:.2} s, {:.1} tok/s, {:.1}% of prefill\npasses                 up to {} tokens, {} of {} layers kept\npeak device memory     {:.1} MB, planned {:.1} MB\n",
+            self.sequences,
+            self.tokens,
+            self.rank,
+            self.seconds,
+            self.tokens_per_second,
+            100.0 * self.tokens_per_second / fastest,
+            self.pass_tokens,
+            self.kept_layers,
+            self.layers,
+            megabytes(self.peak_device_bytes),
+            megabytes(self.planned_bytes)
+        )
     }
 }
 
