@@ -140,6 +140,13 @@ impl Generator {
         self.slots.len()
     }
 
+    /// Device memory in bytes that such a generator will take beside weights and adapters, scoring
+    /// included: known before anything is allocated.
+    pub fn plan_bytes(model: &Model, options: GeneratorOptions, bank: Option<&AdapterBank>) -> u64 {
+        let layout = bank.map(AdapterBank::layout);
+        memory::generator_bytes(model.config(), layout, model.device().tuning(), &options)
+    }
+
     /// Forgets all cached prefixes: also what to do when an adapter's values have changed.
     pub fn clear(&mut self) {
         for slot in &mut self.slots {

@@ -267,3 +267,37 @@ fn heads_are_read_where_they_are_asked_for() {
         assert!((alone[0] - stats.value[11]).abs() <= 1e-4, "{} and {}", alone[0], stats.value[11]);
     });
 }
+
+#[test]
+fn a_gradient_that_is_no_number_changes_nothing() {
+    on_both(|device| {
+        let setup = setup(device, 1);
+        let mut learner = setup.learner(140, 0);
+        let units: Vec<Vec<Sequence>> =
+            eight(setup.adapter).into_iter().map(|sequence| vec![sequence]).collect();
+        let readings = units.iter().flatten().map(|sequence| sequence.readings.len()).sum();
+        let sound = &mut |_, stats: &TokenStats| mean_loss(readings, stats);
+        learner.step(&units, sound, 1e-3).expect("a sound step");
+        let before = learner.state().expect("a state can be read");
+        for poison in [f32::NAN, f32::INFINITY] {
+            let poisoned = &mut |_, stats: &TokenStats| {
+                let mut evaluated = mean_loss(readings, stats);
+                evaluated.d_logprob[3] = poison;
+                evaluated
+            };
+            let error =
+                learner.step(&units, poisoned, 1e-3).expect_err("no step along no number").to_string();
+            assert!(error.contains("layer 0") && error.contains("step 2"), "{error}");
+            let lost = &mut |_, stats: &TokenStats| {
+                let mut evaluated = mean_loss(readings, stats);
+                evaluated.loss = f64::from(poison);
+                evaluated
+            };
+            let error = learner.step(&units, lost, 1e-3).expect_err("no step to no number").to_string();
+            assert!(error.contains("the loss"), "{error}");
+        }
+        assert!(learner.state().expect("a state can be read") == before, "adapters or moments changed");
+        assert_eq!(learner.steps(), 1);
+        learner.step(&units, sound, 1e-3).expect("a sound step after all");
+    });
+}

@@ -4,8 +4,12 @@
 mod golden;
 /// Adapter gradients against finite differences of the oracle's loss.
 mod gradients;
-/// What must not matter: packing, accumulation, neighbours, merging.
+/// What must not matter: packing, accumulation, neighbours.
 mod invariants;
+/// Adapters within their base's weights.
+mod merged;
+/// Device memory, counted beforehand.
+mod plan;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
