@@ -1,10 +1,13 @@
-//! How Parr is built and why: four pages for those who read or extend it.
+//! How Parr is built and why: five pages for those who read or extend it.
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
 
 #[doc = include_str!("adding.md")]
 pub mod adding {}
+
+#[doc = include_str!("training.md")]
+pub mod training {}
 
 #[doc = include_str!("numerics.md")]
 pub mod numerics {}

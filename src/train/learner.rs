@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::error::TrainError;
-use super::objective::{Evaluated, TokenStats};
+use super::objective::{Evaluated, TokenStats, add_metrics};
 use super::optimizer::{AdamW, Optimizer};
 use super::pass::{Pass, PassShape, Sequence};
 use crate::gpu::Buffer;
@@ -19,6 +19,9 @@ pub type Unit = Vec<Sequence>;
 /// The loss of the units in a range of the step's units, from what was read off their sequences.
 pub type Evaluate<'a> = dyn FnMut(Range<usize>, &TokenStats) -> Evaluated + 'a;
 
+/// An objective's own figures, by name.
+pub type Figures = Vec<(&'static str, f64)>;
+
 /// What one optimizer step came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
@@ -31,7 +34,7 @@ pub struct Learned {
     /// Passes that it took.
     pub passes: usize,
     /// The objective's own figures, summed over the passes.
-    pub metrics: Vec<(&'static str, f64)>,
+    pub metrics: Figures,
 }
 
 /// Adapters that learn, their gradients and moments: everything between two steps.
@@ -96,7 +99,7 @@ impl Learner {
         &mut self,
         units: &[Unit],
         loss: &mut Evaluate<'_>,
-    ) -> Result<(f64, Vec<(&'static str, f64)>), TrainError> {
+    ) -> Result<(f64, Figures), TrainError> {
         let mut total = 0.0;
         let mut metrics = Vec::new();
         for range in pack(units, self.pass.shape())? {
@@ -261,15 +264,6 @@ impl Learner {
 
 fn flat(units: &[Unit]) -> Vec<Sequence> {
     units.iter().flatten().cloned().collect()
-}
-
-fn add_metrics(sums: &mut Vec<(&'static str, f64)>, more: &[(&'static str, f64)]) {
-    for &(name, value) in more {
-        match sums.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, sum)) => *sum += value,
-            None => sums.push((name, value)),
-        }
-    }
 }
 
 /// Runs of units, each of which fits a pass.

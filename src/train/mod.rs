@@ -1,10 +1,15 @@
-//! What a model is taught with: rows of data, a schedule, an objective, metrics, states to resume from.
+//! Teaching adapters on a frozen, quantized base: passes, objectives, steps, and the loop around them.
 //!
-//! Everything here runs on the CPU and is a pure function of its inputs, files aside: the same settings,
-//! data and seed give the same run, and a run that was interrupted goes on as if it had not been.
+//! The same settings, data and seed give the same run on the same device, and a run that was interrupted
+//! goes on as if it had not been. [How it works](crate::guide::training).
 //!
 //! | part | holds |
 //! |---|---|
+//! | [`Pass`] | packed sequences forward and backward, on the device |
+//! | [`Learner`] | one optimizer step, whatever the objective |
+//! | [`run`], [`Task`] | the loop, and what it asks of a task |
+//! | [`Sft`] | supervised fine-tuning, from a data file to an adapter |
+//! | [`Plan`] | device memory, counted before it is taken |
 //! | [`config`] | the settings of a run, from TOML; every knob documented where it is declared |
 //! | [`data`] | rows of a JSON Lines file as token ids with a loss mask, and their order |
 //! | [`schedule`] | the learning rate of each step |
@@ -29,7 +34,7 @@ mod trainer;
 pub use config::SftConfig;
 pub use data::{Dataset, Example, Order};
 pub use error::TrainError;
-pub use learner::{Evaluate, Learned, Learner, Unit};
+pub use learner::{Evaluate, Figures, Learned, Learner, Unit};
 pub use metrics::StepMetrics;
 pub use objective::{Evaluated, Objective, TokenStats};
 pub use optimizer::AdamW;

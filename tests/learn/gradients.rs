@@ -116,7 +116,7 @@ fn holds(path: &Path, targets: Projections, recomputed: usize, family: KernelFam
     let readings = super::targets(&sequences);
     learner.clear().expect("gradients can be cleared");
     let learned = learner
-        .accumulate(&[sequences.clone()], &mut |_, stats| mean_loss(readings, stats))
+        .accumulate(std::slice::from_ref(&sequences), &mut |_, stats| mean_loss(readings, stats))
         .expect("a sound pass");
     let loss = oracle_loss(&merged(&oracle, &adapter), &sequences);
     assert!((learned.loss - loss).abs() <= 1e-4, "loss {} of {loss}", learned.loss);
