@@ -12,8 +12,9 @@ pub mod tensor;
 // Layer 1: how weights and text are coded.
 pub mod quant;
 pub mod tokenizer;
-// Layer 2: files, and the CPU oracle that every kernel is checked against.
+// Layer 2: files, written principles, and the CPU oracle that every kernel is checked against.
 pub mod format;
+pub mod principles;
 pub mod reference;
 // Layer 3: devices, buffers, shaders, submission.
 pub mod gpu;

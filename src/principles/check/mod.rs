@@ -1,0 +1,123 @@
+//! Programs that can tell whether a reply keeps a principle: those that the key `check` names.
+//!
+//! `principles/schema.json` says what each of them looks at. They know nothing of the prompt, and most of
+//! them nothing of meaning: a reply that says "I might" is hedged, whatever it is about.
+
+mod language;
+mod language_words;
+mod layout;
+mod marks;
+mod text;
+mod wording;
+
+use std::cmp::Ordering;
+
+pub use language::{Language, language};
+pub use text::contains_phrase;
+
+/// A program that compares replies under a principle, and for most principles can judge a single one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Check(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// By place in [`PAIRS`].
+    Pair(usize),
+    /// By place in [`SINGLES`].
+    Single(usize),
+    Language(Language),
+}
+
+/// Whether the first of two replies keeps the principle better (`Greater`), as well, or less.
+type Compare = fn(&str, &str) -> Ordering;
+
+const PAIRS: &[(&str, Compare)] = &[
+    ("shorter", |a, b| text::n_words(b).cmp(&text::n_words(a))),
+    ("longer", |a, b| text::n_words(a).cmp(&text::n_words(b))),
+    ("short-sentences", short_sentences),
+];
+
+/// Whether a reply keeps the principle.
+type Keeps = fn(&str) -> bool;
+
+const SINGLES: &[(&str, Keeps)] = &[
+    ("bullets", layout::bullets),
+    ("numbered-steps", layout::numbered_steps),
+    ("plain-text", layout::plain_text),
+    ("headings", layout::headings),
+    ("bold", layout::bold),
+    ("several-paragraphs", layout::several_paragraphs),
+    ("ends-with:question", marks::ends_with_question),
+    ("ends-with:summary", wording::ends_with_summary),
+    ("ends-with:offer", wording::ends_with_offer),
+    ("opens-with:greeting", wording::opens_with_greeting),
+    ("opens-with:question", wording::opens_with_question),
+    ("opens-with:in-short", wording::opens_with_in_short),
+    ("first-person", wording::first_person),
+    ("second-person", wording::second_person),
+    ("contains-example", wording::contains_example),
+    ("no-digits", |text| !marks::digit(text)),
+    ("hedged", wording::hedged),
+    ("contractions", wording::contractions),
+    ("exclamation", marks::exclamation),
+    ("emoji", marks::emoji),
+    ("lowercase", marks::lowercase),
+];
+
+const LANGUAGE: &str = "language:";
+
+impl Check {
+    /// All there are, one for each language included.
+    pub fn all() -> impl Iterator<Item = Check> {
+        let pairs = (0..PAIRS.len()).map(Kind::Pair);
+        let singles = (0..SINGLES.len()).map(Kind::Single);
+        pairs.chain(singles).chain(Language::all().map(Kind::Language)).map(Check)
+    }
+
+    /// The check that a file calls by this name.
+    pub fn from_name(name: &str) -> Option<Check> {
+        Check::all().find(|check| check.name() == name)
+    }
+
+    /// The name that files call it by.
+    pub fn name(self) -> String {
+        match self.0 {
+            Kind::Pair(at) => PAIRS[at].0.to_owned(),
+            Kind::Single(at) => SINGLES[at].0.to_owned(),
+            Kind::Language(language) => format!("{LANGUAGE}{}", language.code()),
+        }
+    }
+
+    /// Whether a reply keeps the principle; `None` for a check that can only compare.
+    pub fn keeps(self, reply: &str) -> Option<bool> {
+        match self.0 {
+            Kind::Pair(_) => None,
+            Kind::Single(at) => Some(SINGLES[at].1(reply)),
+            Kind::Language(wanted) => Some(language(reply) == Some(wanted)),
+        }
+    }
+
+    /// Whether `first` keeps the principle better than `second` (`Greater`), less well (`Less`), or as well
+    /// (`Equal`), which says nothing on which of them is preferred. For the negated principle the order is
+    /// the reverse.
+    pub fn compare(self, first: &str, second: &str) -> Ordering {
+        match self.0 {
+            Kind::Pair(at) => PAIRS[at].1(first, second),
+            Kind::Single(_) | Kind::Language(_) => self.keeps(first).cmp(&self.keeps(second)),
+        }
+    }
+}
+
+/// Fewer words to a sentence are better.
+fn short_sentences(first: &str, second: &str) -> Ordering {
+    let count = |reply: &str| {
+        let sentences = text::sentences(reply);
+        let words: usize = sentences.iter().map(|sentence| text::n_words(sentence)).sum();
+        (words, sentences.len().max(1))
+    };
+    let ((first_words, first_count), (second_words, second_count)) = (count(first), count(second));
+    (second_words * first_count).cmp(&(first_words * second_count))
+}
+
+#[cfg(test)]
+mod tests;
