@@ -5,6 +5,7 @@ use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
 use crate::model::lora::AdapterError;
+use crate::principles::PrinciplesError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
@@ -18,6 +19,9 @@ pub enum Error {
     /// A tokenizer or a chat template could not be used.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// A file of principles has mistakes, or a name leads to none.
+    #[error(transparent)]
+    Principles(#[from] PrinciplesError),
     /// The device failed, or was asked for too much.
     #[error(transparent)]
     Device(#[from] DeviceError),

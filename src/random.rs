@@ -24,6 +24,8 @@ pub enum Purpose {
     /// The order of training rows: step = the epoch, index = the row. Draw 1 of step 0 chooses the rows
     /// that are held out.
     Shuffle = 5,
+    /// The principles of a scoring prompt: draw = the principle's place in its set.
+    DrawPrinciples = 6,
 }
 
 /// The generator of one run: nothing but its seed.
@@ -85,6 +87,12 @@ pub fn uniform01(bits: u32) -> f32 {
     (bits >> 9) as f32 * 2f32.powi(-23) + 2f32.powi(-24)
 }
 
+/// Maps 64 uniform bits to a uniform f64 in `[0, 1)`: one of 2^53 multiples of 2^-53.
+pub fn fraction(high: u32, low: u32) -> f64 {
+    let bits = u64::from(high) << 32 | u64::from(low);
+    (bits >> 11) as f64 * 2f64.powi(-53)
+}
+
 /// Maps 32 uniform bits to a standard Gumbel variable, `-ln(-ln(1 - v))` with `v` the bits as a
 /// fraction.
 ///
@@ -120,6 +128,13 @@ mod tests {
         assert_eq!(uniform01(0), 2f32.powi(-24));
         assert_eq!(uniform01(u32::MAX), 1.0 - 2f32.powi(-24));
         assert!(uniform01(u32::MAX) < 1.0);
+    }
+
+    #[test]
+    fn fractions_reach_zero_and_stay_below_one() {
+        assert_eq!(fraction(0, 0), 0.0);
+        assert_eq!(fraction(1 << 31, 0), 0.5);
+        assert_eq!(fraction(u32::MAX, u32::MAX), 1.0 - 2f64.powi(-53));
     }
 
     #[test]

@@ -17,6 +17,8 @@ mod model;
 mod ops;
 /// The optimizer against PyTorch's.
 mod optimizer;
+/// Files of principles: sound and faulty ones, collections, draws.
+mod principles;
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
 mod quant;
 /// The CPU oracle against PyTorch.

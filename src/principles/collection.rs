@@ -1,0 +1,335 @@
+//! Files of principles that are used together, and what is wrong with them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::document::{self, Node, Value};
+use super::error::{Fault, Faults, PrinciplesError, shown};
+use super::exemplars::{self, Exemplars, Named};
+use super::{PrincipleSet, hex, salmon_json, set};
+
+/// Bytes a file may have; the largest that comes with Parr has ten thousand.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Files of principles that are used together: within them every id has one meaning.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Collection {
+    /// The sets, in the order of the files.
+    pub sets: Vec<PrincipleSet>,
+    /// The exemplars, in the order of the files.
+    pub exemplars: Vec<Exemplars>,
+}
+
+/// What one file holds, or what is wrong with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileReport {
+    /// The file.
+    pub path: PathBuf,
+    /// How many principles or exemplars it holds, and of which set.
+    pub summary: String,
+    /// Every mistake in it, in the order of the file; none if it can be used.
+    pub faults: Vec<Fault>,
+}
+
+/// A file as it was read.
+struct Loaded {
+    path: PathBuf,
+    text: String,
+    contents: Contents,
+    /// Ids of principles with the byte where each stands.
+    ids: Vec<(String, usize)>,
+    /// Rules that exemplars name.
+    named: Vec<Named>,
+    faults: Faults,
+}
+
+enum Contents {
+    Set(PrincipleSet),
+    Exemplars(Exemplars),
+}
+
+impl Collection {
+    /// Reads files, and all files with the extensions `toml` and `json` in directories and below them;
+    /// `schema.json` is none of them.
+    ///
+    /// # Errors
+    ///
+    /// * [`PrinciplesError::Io`] if a path cannot be read, or a directory has no such files.
+    /// * [`PrinciplesError::Faults`] with every mistake in every file.
+    pub fn read(paths: &[PathBuf]) -> Result<Collection, PrinciplesError> {
+        let mut collection = Collection::default();
+        let mut faults = Vec::new();
+        for file in load(paths)? {
+            faults.extend(file.faults.finish(&file.path, &file.text));
+            match file.contents {
+                Contents::Set(set) => collection.sets.push(set),
+                Contents::Exemplars(exemplars) => collection.exemplars.push(exemplars),
+            }
+        }
+        if faults.is_empty() { Ok(collection) } else { Err(PrinciplesError::Faults(faults)) }
+    }
+
+    /// What each of the files holds or what is wrong with it, file by file; the files are those of
+    /// [`Collection::read`].
+    ///
+    /// # Errors
+    ///
+    /// [`PrinciplesError::Io`] as [`Collection::read`]. Mistakes are no error here: they are the report.
+    pub fn check(paths: &[PathBuf]) -> Result<Vec<FileReport>, PrinciplesError> {
+        let report = |file: Loaded| FileReport {
+            summary: match &file.contents {
+                Contents::Set(set) => format!(
+                    "set {}, {} principles, use = \"{}\"",
+                    set.id,
+                    set.principles.len(),
+                    set.uses.name()
+                ),
+                Contents::Exemplars(all) => format!("{} exemplars for {}", all.exemplars.len(), all.rules),
+            },
+            faults: file.faults.finish(&file.path, &file.text),
+            path: file.path,
+        };
+        Ok(load(paths)?.into_iter().map(report).collect())
+    }
+
+    /// The set with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`PrinciplesError::Unknown`] with the ids that there are.
+    pub fn set(&self, id: &str) -> Result<&PrincipleSet, PrinciplesError> {
+        let ids = || self.sets.iter().map(|set| set.id.as_str());
+        let found = self.sets.iter().find(|set| set.id == id);
+        found.ok_or_else(|| PrinciplesError::unknown("set of principles", id, ids()))
+    }
+}
+
+/// One file, which has to be a set.
+pub(super) fn read_set(path: &Path) -> Result<PrincipleSet, PrinciplesError> {
+    only_set(load_file(path)?)
+}
+
+/// The text of a file named `path`, which has to be a set.
+pub(super) fn parse_set(path: &Path, text: &str) -> Result<PrincipleSet, PrinciplesError> {
+    only_set(parse(path, text.as_bytes()))
+}
+
+fn only_set(mut file: Loaded) -> Result<PrincipleSet, PrinciplesError> {
+    if matches!(file.contents, Contents::Exemplars(_)) {
+        file.faults.add(0, "the file holds exemplars, not a set of principles");
+    }
+    match file.contents {
+        Contents::Set(set) if file.faults.is_empty() => Ok(set),
+        _ => Err(PrinciplesError::Faults(file.faults.finish(&file.path, &file.text))),
+    }
+}
+
+fn load(paths: &[PathBuf]) -> Result<Vec<Loaded>, PrinciplesError> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = files.len();
+            list(path, &mut files).map_err(PrinciplesError::io(path))?;
+            if files.len() == before {
+                let none = io::Error::new(ErrorKind::NotFound, "it has no .toml or .json file");
+                return Err(PrinciplesError::io(path)(none));
+            }
+        } else {
+            files.push(path.clone());
+        }
+    }
+    let mut seen = Vec::new();
+    files.retain(|file| {
+        // The same file by two names is one file, not a collection of doubles.
+        let real = fs::canonicalize(file).unwrap_or_else(|_| file.clone());
+        let new = !seen.contains(&real);
+        seen.push(real);
+        new
+    });
+    let mut loaded = files.iter().map(|file| load_file(file)).collect::<Result<Vec<Loaded>, _>>()?;
+    doubles(&mut loaded);
+    dangling_rules(&mut loaded);
+    Ok(loaded)
+}
+
+fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let mut folders = Vec::new();
+    for entry in entries {
+        let path = entry.path();
+        let known = path.extension().is_some_and(|extension| extension == "toml" || extension == "json");
+        if entry.file_type()?.is_dir() {
+            folders.push(path);
+        } else if known && entry.file_name() != "schema.json" {
+            files.push(path);
+        }
+    }
+    folders.into_iter().try_for_each(|folder| list(&folder, files))
+}
+
+fn load_file(path: &Path) -> Result<Loaded, PrinciplesError> {
+    let length = fs::metadata(path).map_err(PrinciplesError::io(path))?.len();
+    if length > MAX_BYTES {
+        let reason = format!("it has {length} bytes, more than any set of principles");
+        return Err(PrinciplesError::io(path)(io::Error::new(ErrorKind::InvalidData, reason)));
+    }
+    Ok(parse(path, &fs::read(path).map_err(PrinciplesError::io(path))?))
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Loaded {
+    let mut faults = Faults::new();
+    // The byte order mark that some editors put first.
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(error) => {
+            faults.add(error.valid_up_to(), "the file is not UTF-8 from here on");
+            String::from_utf8_lossy(bytes).into_owned()
+        }
+    };
+    let mut file = Loaded {
+        path: path.to_owned(),
+        text,
+        contents: Contents::Set(PrincipleSet::default()),
+        ids: Vec::new(),
+        named: Vec::new(),
+        faults,
+    };
+    if file.faults.is_empty() {
+        parse_text(&mut file);
+    }
+    file
+}
+
+fn parse_text(file: &mut Loaded) {
+    let json = file.path.extension().is_some_and(|extension| extension == "json");
+    let document = match json {
+        true => document::from_json(&file.text, &mut file.faults),
+        false => document::from_toml(&file.text, &mut file.faults),
+    };
+    // What a parser makes of a broken file is not worth judging.
+    if !file.faults.is_empty() {
+        return;
+    }
+    let sha256 = hex(&Sha256::digest(&file.text));
+    let stem = file.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    if json {
+        let set = salmon_json::read(&document, &stem, &mut file.faults);
+        file.contents = Contents::Set(PrincipleSet { sha256, ..set });
+        return;
+    }
+    let id = if has(&document, "exemplar") {
+        let (exemplars, named) = exemplars::read(&document, &mut file.faults);
+        file.named = named;
+        let id = exemplars.id.clone();
+        file.contents = Contents::Exemplars(Exemplars { sha256, ..exemplars });
+        id
+    } else {
+        let set = set::read(&document, &mut file.faults);
+        let id = set.id.clone();
+        file.contents = Contents::Set(PrincipleSet { sha256, ..set });
+        file.ids = ids(&document);
+        id
+    };
+    if !id.is_empty() && id != stem {
+        let reason = format!("`id` is \"{id}\", but the file is named for \"{stem}\"; they have to agree");
+        file.faults.add(value_at(&document, "id"), reason);
+    }
+}
+
+fn entries(node: &Node) -> &[(document::Key, Node)] {
+    match &node.value {
+        Value::Table(entries) => entries,
+        _ => &[],
+    }
+}
+
+fn has(document: &Node, key: &str) -> bool {
+    entries(document).iter().any(|(found, _)| found.name == key)
+}
+
+/// Where the value of `key` stands.
+fn value_at(node: &Node, key: &str) -> usize {
+    entries(node).iter().find(|(found, _)| found.name == key).map_or(node.at, |(_, value)| value.at)
+}
+
+/// The id of every principle, with its place.
+fn ids(document: &Node) -> Vec<(String, usize)> {
+    let lists = entries(document).iter().filter(|(key, _)| key.name == "principle");
+    let items = lists.flat_map(|(_, node)| match &node.value {
+        Value::List(items) => items.as_slice(),
+        _ => &[],
+    });
+    let id = |item: &Node| {
+        let (_, node) = entries(item).iter().find(|(key, _)| key.name == "id")?;
+        match &node.value {
+            Value::Text(id) => Some((id.clone(), node.at)),
+            _ => None,
+        }
+    };
+    items.filter_map(id).collect()
+}
+
+/// Notes ids of sets and of principles that an earlier file has as well.
+fn doubles(files: &mut [Loaded]) {
+    let mut owners: HashMap<(bool, String), String> = HashMap::new();
+    for file in files {
+        let Contents::Set(set) = &file.contents else { continue };
+        // Within the file itself they have been looked for.
+        let mut own: HashMap<(bool, String), usize> = HashMap::new();
+        own.insert((true, set.id.clone()), 0);
+        for (id, at) in &file.ids {
+            own.entry((false, id.clone())).or_insert(*at);
+        }
+        let mut own: Vec<((bool, String), usize)> = own.into_iter().collect();
+        own.sort_by_key(|(_, at)| *at);
+        for (name, at) in own.into_iter().filter(|((_, id), _)| !id.is_empty()) {
+            if let Some(first) = owners.get(&name) {
+                let kind = if name.0 { "set" } else { "principle" };
+                file.faults.add(at, format!("there is a {kind} `{}` in {first} already", name.1));
+            } else {
+                owners.insert(name, file.path.display().to_string());
+            }
+        }
+    }
+}
+
+/// Notes rules that exemplars name and that there are not, and those that the thoughts do not call by their
+/// dimension. The set of rules is one of the files, or stands a folder above the exemplars.
+fn dangling_rules(files: &mut [Loaded]) {
+    let mut sets: HashMap<String, PrincipleSet> = HashMap::new();
+    for file in files.iter() {
+        if let Contents::Set(set) = &file.contents {
+            sets.insert(set.id.clone(), set.clone());
+        }
+    }
+    for file in files {
+        let Contents::Exemplars(exemplars) = &file.contents else { continue };
+        let name = &exemplars.rules;
+        let beside = || read_set(&file.path.parent()?.join("..").join(format!("{name}.toml"))).ok();
+        let Some(set) = sets.get(name).cloned().or_else(beside) else {
+            if let Some(first) = file.named.first() {
+                let reason = format!("there is no set `{name}` among the files or in the folder above");
+                file.faults.add(first.at, reason);
+            }
+            continue;
+        };
+        for named in &file.named {
+            let Ok(rule) = set.principle(&named.rule) else {
+                let reason = format!("there is no rule `{}` in the set `{name}`", shown(&named.rule));
+                file.faults.add(named.at, reason);
+                continue;
+            };
+            let call = format!("({})", rule.dimension);
+            if !named.thoughts.contains(&call) {
+                let reason = format!("the thoughts do not name the rule `{}` as {call}", rule.id);
+                file.faults.add(named.at, reason);
+            }
+        }
+    }
+}

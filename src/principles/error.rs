@@ -1,0 +1,147 @@
+//! What is wrong with a file of principles, and where.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// One mistake in a file, with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The column in characters, counted from 1.
+    pub column: usize,
+    /// What is wrong there, and what would be right.
+    pub reason: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { path, line, column, reason } = self;
+        write!(f, "{} line {line} column {column}: {reason}", path.display())
+    }
+}
+
+/// Why principles cannot be used, grouped by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrinciplesError {
+    /// A file or directory could not be read: check path and permissions.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// Files have mistakes: correct them. All that could be found are here, in the order of the files.
+    #[error("{}", lines(.0))]
+    Faults(Vec<Fault>),
+
+    /// A name leads to no set, file or principle: use one of those that there are.
+    #[error("there is no {kind} `{name}`; there are {}", known.join(", "))]
+    Unknown {
+        /// What was looked for: a set, a principle.
+        kind: &'static str,
+        /// The name it was looked for by.
+        name: String,
+        /// The names that would have been found.
+        known: Vec<String>,
+    },
+}
+
+impl PrinciplesError {
+    /// A closure for `map_err`: names the path of an I/O failure.
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> PrinciplesError {
+        move |source| PrinciplesError::Io { path: path.to_owned(), source }
+    }
+
+    pub(super) fn unknown<'a>(
+        kind: &'static str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> PrinciplesError {
+        let known = known.into_iter().map(str::to_owned).collect();
+        PrinciplesError::Unknown { kind, name: name.to_owned(), known }
+    }
+}
+
+fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The mistakes of one file as they are found, by byte.
+pub(super) struct Faults {
+    found: Vec<(usize, String)>,
+}
+
+impl Faults {
+    pub(super) fn new() -> Faults {
+        Faults { found: Vec::new() }
+    }
+
+    /// Adds a mistake at byte `at` of the file.
+    pub(super) fn add(&mut self, at: usize, reason: impl Into<String>) {
+        self.found.push((at, reason.into()));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// All mistakes in the order of the file, whose text says which lines they are on.
+    pub(super) fn finish(mut self, path: &Path, text: &str) -> Vec<Fault> {
+        // Stable: mistakes of one place stay in the order they were found in.
+        self.found.sort_by_key(|(at, _)| *at);
+        let fault = |(at, reason)| {
+            let (line, column) = place(text, at);
+            Fault { path: path.to_owned(), line, column, reason }
+        };
+        self.found.into_iter().map(fault).collect()
+    }
+}
+
+/// Line and column, counted from 1, of byte `at` of a text.
+pub(super) fn place(text: &str, at: usize) -> (usize, usize) {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let before = &text[..at];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// Something from a file as it may go into a message: no control characters, and of bounded length.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_characters_and_begin_at_one() {
+        let text = "é = 1\n\nβ = 2\n";
+        assert_eq!(place(text, 0), (1, 1));
+        assert_eq!(place(text, text.find('=').expect("there")), (1, 3));
+        assert_eq!(place(text, text.find('2').expect("there")), (3, 5));
+        assert_eq!(place(text, 1), (1, 1), "inside a character");
+        assert_eq!(place(text, 999), (4, 1), "behind the end");
+    }
+
+    #[test]
+    fn what_a_file_says_is_shown_in_bounds() {
+        assert_eq!(shown("a\u{1b}[2J\n"), "a\\u{1b}[2J\\n");
+        assert_eq!(shown(&"x".repeat(1 << 20)).len(), 63);
+    }
+}

@@ -1,0 +1,138 @@
+//! SALMON's own collections: a JSON list of `{"dimension", "definition", "negative_definition"}` for the
+//! reward model, or of `{"dimension", "definition", "weight"}` for the policy.
+//!
+//! The lists say nothing of how they are used: that stands in SALMON's programs, which go by the names of
+//! dimensions. So do the tables here, that those files may mean to Parr what they meant there.
+
+use super::document::{Node, Value};
+use super::error::Faults;
+use super::table::Table;
+use super::{Boilerplate, Boost, Override, Overrides, Principle, PrincipleSet, Use};
+
+const KEYS: &[&str] = &["dimension", "definition", "negative_definition", "weight"];
+
+/// `max_principles` of the script that trains the policy.
+const DRAWS: usize = 3;
+
+/// Dimensions that the judge scores, but that the aggregation leaves out of training pairs.
+const UNDECIDING: &[&str] = &["overall helpful", "natural and fluent", "multilingual"];
+
+/// Parts of dimensions whose weight grows by 128 for prompts of one type.
+const BOOST: f64 = 128.0;
+const REASONING: &[&str] = &["reason", "numerical"];
+const RED_TEAM: &[&str] = &["ethical", "harmless"];
+
+/// What exactly one reply says, if half of the time the other reply is to win.
+const BOILERPLATE: &str = "as an ai language model";
+/// The dimensions that can explain such a label, and one by language, to the reward model.
+const FLUENT: &str = "natural and fluent";
+const MULTILINGUAL: &str = "multilingual";
+
+/// The set that the list is, named for its file; of no use if anything was added to `faults`.
+pub(super) fn read(document: &Node, stem: &str, faults: &mut Faults) -> PrincipleSet {
+    let Value::List(items) = &document.value else {
+        return PrincipleSet::default();
+    };
+    if items.is_empty() {
+        faults.add(document.at, "the list has no principles");
+    }
+    let id = words(stem);
+    let mut principles: Vec<Principle> = Vec::new();
+    // As SALMON does, by the first: either all have a negative, or a weight, or none.
+    let has = |key| {
+        matches!(items.first().map(|item| &item.value), Some(Value::Table(entries))
+        if entries.iter().any(|(found, _)| found.name == key))
+    };
+    let (judged, weighted) = (has("negative_definition"), has("weight"));
+    for item in items {
+        let Some(table) = Table::new(item, "the principle", KEYS, faults) else { continue };
+        for (key, needed) in [("negative_definition", judged), ("weight", weighted)] {
+            if needed && table.get(key).is_none() {
+                faults.add(table.at, format!("the principle has no `{key}`, but the first one has"));
+            }
+        }
+        let mut text = |key: &str| {
+            let text = one_line(table.raw_text(key, faults)?);
+            if text.is_empty() {
+                faults.add(table.place(key), format!("`{key}` is empty"));
+            }
+            Some(text)
+        };
+        let (dimension, definition) = (text("dimension"), text("definition"));
+        let negative = text("negative_definition");
+        let weight = table.number("weight", "a number above 0", |weight| weight > 0.0, faults);
+        table.need("dimension", faults);
+        table.need("definition", faults);
+        let (Some(dimension), Some(definition)) = (dimension, definition) else { continue };
+        let principle = principle(&id, dimension, definition, negative, weight);
+        for earlier in &principles {
+            let twice = if earlier.id == principle.id {
+                "dimension"
+            } else if earlier.definition.eq_ignore_ascii_case(&principle.definition) {
+                "definition"
+            } else {
+                continue;
+            };
+            let reason = format!("`{twice}` says the same as that of \"{}\"", earlier.dimension);
+            faults.add(table.place(twice), reason);
+        }
+        principles.push(principle);
+    }
+    let uses = if judged { Use::Judge } else { Use::Sample { draws: DRAWS.min(principles.len()).max(1) } };
+    PrincipleSet {
+        title: format!("Principles of {stem}.json"),
+        description: "A collection in the format of SALMON.".to_owned(),
+        uses,
+        overrides: if judged { overrides(&principles) } else { Overrides::default() },
+        principles,
+        id,
+        sha256: String::new(),
+    }
+}
+
+fn principle(
+    set: &str,
+    dimension: String,
+    definition: String,
+    negative: Option<String>,
+    weight: Option<f64>,
+) -> Principle {
+    let name = dimension.to_lowercase();
+    let boosted = |parts: &[&str]| if parts.iter().any(|part| name.contains(part)) { BOOST } else { 0.0 };
+    Principle {
+        // Collections share dimensions, and ids are to differ.
+        id: format!("{set}-{}", words(&dimension)),
+        decides: !UNDECIDING.contains(&name.as_str()),
+        boost: Boost { general: 0.0, reasoning: boosted(REASONING), red_team: boosted(RED_TEAM) },
+        dimension,
+        definition,
+        negative,
+        weight: weight.unwrap_or(1.0),
+        tags: Vec::new(),
+        check: None,
+    }
+}
+
+fn overrides(principles: &[Principle]) -> Overrides {
+    let rule = |dimension: &str, probability| {
+        let found = principles.iter().find(|principle| principle.dimension.to_lowercase() == dimension)?;
+        Some(Override { probability, noise: Override::NOISE, explained_by: found.id.clone() })
+    };
+    Overrides {
+        boilerplate: rule(FLUENT, 0.5)
+            .map(|rule| Boilerplate { rule, phrases: vec![BOILERPLATE.to_owned()] }),
+        language: rule(MULTILINGUAL, 1.0),
+    }
+}
+
+/// Runs of white space, line breaks among them, as one blank.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An identifier out of a name.
+fn words(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
+}

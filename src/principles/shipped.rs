@@ -1,0 +1,30 @@
+//! The sets that come with Parr, in the program itself: scoring needs no file beside it.
+
+use std::path::Path;
+
+use super::{PrincipleSet, PrinciplesError, collection};
+
+/// Name and text of every set in `principles/` that replies can be scored or judged under.
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("reward", include_str!("../../principles/reward.toml")),
+    ("policy", include_str!("../../principles/policy.toml")),
+    ("harmless", include_str!("../../principles/harmless.toml")),
+    ("honest", include_str!("../../principles/honest.toml")),
+    ("non-evasive", include_str!("../../principles/non-evasive.toml")),
+    ("interventions", include_str!("../../principles/interventions.toml")),
+    ("style", include_str!("../../principles/style.toml")),
+    ("style-unseen", include_str!("../../principles/style-unseen.toml")),
+    ("self-align", include_str!("../../principles/self-align.toml")),
+];
+
+pub(super) fn open(name: &str) -> Result<PrincipleSet, PrinciplesError> {
+    if let Some((_, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name)
+        && !Path::new(name).is_file()
+    {
+        return collection::parse_set(Path::new(&format!("{name}.toml")), text);
+    }
+    if Path::new(name).exists() || name.contains(['/', '\\', '.']) {
+        return PrincipleSet::read(Path::new(name));
+    }
+    Err(PrinciplesError::unknown("set of principles", name, SHIPPED.iter().map(|(name, _)| *name)))
+}

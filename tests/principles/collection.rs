@@ -1,0 +1,104 @@
+//! Files that are used together.
+
+use std::fs;
+use std::path::Path;
+
+use super::{faults, folder};
+use parr::principles::{Collection, PrincipleSet, PrinciplesError, SHIPPED};
+
+fn set(id: &str, principle: &str) -> String {
+    format!(
+        "id = \"{id}\"\ntitle = \"T\"\ndescription = \"D.\"\nuse = \"always\"\n[[principle]]\nid = \"{principle}\"\n\
+         dimension = \"A\"\ndefinition = \"Be {principle}.\"\n"
+    )
+}
+
+#[test]
+fn the_sets_that_come_with_parr_are_sound_together() {
+    let collection = Collection::read(&[folder()]).unwrap_or_else(|error| panic!("{error}"));
+    let count = |id: &str| collection.set(id).expect("shipped").principles.len();
+    for (id, expected) in [
+        ("reward", 11),
+        ("policy", 14),
+        ("harmless", 11),
+        ("honest", 8),
+        ("non-evasive", 9),
+        ("interventions", 3),
+        ("style", 27),
+        ("style-unseen", 27),
+        ("self-align", 17),
+    ] {
+        assert_eq!(count(id), expected, "{id}");
+    }
+    assert_eq!(collection.exemplars.len(), 1);
+    assert_eq!(collection.exemplars[0].exemplars.len(), 6);
+    assert!(matches!(collection.set("none"), Err(PrinciplesError::Unknown { .. })));
+
+    // What is built in is what the files say, all of it.
+    assert_eq!(SHIPPED.len(), collection.sets.len());
+    for set in &collection.sets {
+        assert_eq!(PrincipleSet::open(&set.id).expect("built in"), *set);
+        let missing = set.principle("none").expect_err("no such principle").to_string();
+        assert!(missing.starts_with("there is no principle `none`; there are "), "{missing}");
+    }
+    let unknown = PrincipleSet::open("polite").expect_err("no such set").to_string();
+    assert!(unknown.contains("no set of principles `polite`; there are reward, policy"), "{unknown}");
+}
+
+#[test]
+fn the_second_wording_of_style_has_the_same_checks_and_other_words() {
+    let [style, unseen] = ["style", "style-unseen"].map(|id| PrincipleSet::open(id).expect("built in"));
+    for (seen, unseen) in style.principles.iter().zip(&unseen.principles) {
+        assert_eq!((&seen.dimension, seen.check), (&unseen.dimension, unseen.check));
+        assert!(seen.check.is_some());
+        assert_ne!(seen.wording(), unseen.wording());
+    }
+}
+
+#[test]
+fn doubles_across_files_are_named_with_the_other_file() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, text).expect("written");
+        path
+    };
+    let one = write("one.toml", &set("one", "same"));
+    let two = write("two.toml", &set("two", "same"));
+    let other = write("more/one.toml", &set("one", "third"));
+    write("schema.json", "{}");
+    write("notes.txt", "no principles");
+
+    let error = Collection::read(&[folder.path().to_owned()]);
+    let text = error.as_ref().expect_err("doubles").to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    let expected = [
+        format!(
+            "{} line 6 column 6: there is a principle `same` in {} already",
+            two.display(),
+            one.display()
+        ),
+        format!("{} line 1 column 1: there is a set `one` in {} already", other.display(), one.display()),
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(faults(error).len(), 2);
+
+    // One file by two names is one file.
+    let again = folder.path().join("more/../one.toml");
+    assert_eq!(Collection::read(&[one.clone(), again]).expect("no doubles").sets.len(), 1);
+
+    let reports = Collection::check(&[two, one]).expect("readable");
+    let counts: Vec<usize> = reports.iter().map(|report| report.faults.len()).collect();
+    assert_eq!(counts, [0, 1], "the second in order is the double");
+    assert_eq!(reports[0].summary, "set two, 1 principles, use = \"always\"");
+}
+
+#[test]
+fn a_folder_without_principles_is_an_error() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let error = Collection::read(&[folder.path().to_owned()]).expect_err("empty");
+    assert!(matches!(error, PrinciplesError::Io { .. }));
+    let error = Collection::read(&[Path::new("no/such.toml").to_owned()]).expect_err("missing");
+    assert_eq!(error.to_string(), "cannot read no/such.toml");
+}
