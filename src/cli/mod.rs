@@ -15,6 +15,7 @@ mod logprobs;
 mod open;
 mod output;
 mod perplexity;
+mod principles;
 mod pull;
 mod sampling;
 mod sft;
@@ -119,6 +120,7 @@ enum Command {
     Perplexity(perplexity::PerplexityArgs),
     Sft(sft::SftArgs),
     Adapter(adapter::AdapterArgs),
+    Principles(principles::PrinciplesArgs),
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
 }
@@ -136,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Perplexity(args) => args.run(&cli.global),
         Command::Sft(args) => args.run(&cli.global),
         Command::Adapter(args) => args.run(&cli.global),
+        Command::Principles(args) => args.run(&cli.global),
         Command::Bench(args) => args.run(&cli.global),
         Command::Doctor(args) => args.run(&cli.global),
     };

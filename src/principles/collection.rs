@@ -82,13 +82,14 @@ impl Collection {
     pub fn check(paths: &[PathBuf]) -> Result<Vec<FileReport>, PrinciplesError> {
         let report = |file: Loaded| FileReport {
             summary: match &file.contents {
-                Contents::Set(set) => format!(
-                    "set {}, {} principles, use = \"{}\"",
-                    set.id,
-                    set.principles.len(),
-                    set.uses.name()
-                ),
-                Contents::Exemplars(all) => format!("{} exemplars for {}", all.exemplars.len(), all.rules),
+                Contents::Set(set) => {
+                    let count = plural(set.principles.len(), "principle");
+                    format!("set {}, {count}, use = \"{}\"", set.id, set.uses.name())
+                }
+                Contents::Exemplars(all) => {
+                    let count = plural(all.exemplars.len(), "exemplar");
+                    format!("{count} for the set {}", all.rules)
+                }
             },
             faults: file.faults.finish(&file.path, &file.text),
             path: file.path,
@@ -106,6 +107,10 @@ impl Collection {
         let found = self.sets.iter().find(|set| set.id == id);
         found.ok_or_else(|| PrinciplesError::unknown("set of principles", id, ids()))
     }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// One file, which has to be a set.

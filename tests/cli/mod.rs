@@ -7,6 +7,7 @@ mod doctor;
 mod generate;
 mod logprobs;
 mod perplexity;
+mod principles;
 mod pull;
 mod sft;
 mod tokenize;

@@ -91,7 +91,7 @@ fn doubles_across_files_are_named_with_the_other_file() {
     let reports = Collection::check(&[two, one]).expect("readable");
     let counts: Vec<usize> = reports.iter().map(|report| report.faults.len()).collect();
     assert_eq!(counts, [0, 1], "the second in order is the double");
-    assert_eq!(reports[0].summary, "set two, 1 principles, use = \"always\"");
+    assert_eq!(reports[0].summary, "set two, 1 principle, use = \"always\"");
 }
 
 #[test]

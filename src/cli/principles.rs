@@ -1,0 +1,200 @@
+//! `parr principles`: what sets there are, and what is wrong with a file.
+
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::GlobalArgs;
+use super::error::CliError;
+use super::output::write_row;
+use super::table::Table;
+use crate::principles::{Collection, PrincipleSet, SHIPPED, Use};
+
+const LONG_ABOUT: &str = "\
+Principles say in sentences what a good reply is: files that anyone can read and change. This finds
+the mistakes in them and shows what they hold.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr principles list                        the sets that come with parr
+  parr principles list policy                 what one of them says
+  parr principles check my-principles.toml    what is wrong with a file, by line and column
+  parr principles check principles            a whole folder, as files that are used together";
+
+const CHECK_ABOUT: &str = "\
+Finds every mistake in files of principles and of exemplars: unknown keys, empty texts, ids and texts
+that occur twice, in a file or in several of them, negatives that are missing, names that lead nowhere.
+A folder stands for all .toml and .json files in it and below it, SALMON's JSON lists among them.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  parr principles check my-principles.toml
+  parr principles check principles
+  parr principles check reward.toml policy.toml && echo sound
+
+Each file gets a line with what it holds, or a line for each mistake: FILE line L column C: what is
+wrong. Exit codes: 0 no mistake, 1 mistakes, or a file that cannot be read.";
+
+const LIST_ABOUT: &str = "\
+Shows sets of principles: those that come with parr, or what the given ones say.";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  parr principles list
+  parr principles list reward interventions
+  parr principles list ./my-principles.toml
+  parr principles list style --json | head -1
+
+With --json, one object a line: set, use, id, dimension, definition, negative, weight, tags, decides, check.";
+
+/// Show principles, or check files of them
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(super) struct PrinciplesArgs {
+    #[command(subcommand)]
+    command: PrinciplesCommand,
+}
+
+#[derive(Subcommand)]
+enum PrinciplesCommand {
+    Check(CheckArgs),
+    List(ListArgs),
+}
+
+/// Find what is wrong with files of principles
+#[derive(Args)]
+#[command(long_about = CHECK_ABOUT, after_long_help = CHECK_EXAMPLES)]
+struct CheckArgs {
+    /// Files, or folders of them
+    #[arg(value_name = "FILE|DIR", required = true)]
+    paths: Vec<PathBuf>,
+}
+
+/// Show what sets there are, or what they say
+#[derive(Args)]
+#[command(long_about = LIST_ABOUT, after_long_help = LIST_EXAMPLES)]
+struct ListArgs {
+    /// Names of sets that come with parr, files, or folders; all that come with parr if left out
+    #[arg(value_name = "SET|FILE|DIR")]
+    sets: Vec<String>,
+
+    /// Print one JSON object for each principle
+    #[arg(long)]
+    json: bool,
+}
+
+impl PrinciplesArgs {
+    pub(super) fn run(&self, _global: &GlobalArgs) -> Result<(), CliError> {
+        match &self.command {
+            PrinciplesCommand::Check(args) => args.run(),
+            PrinciplesCommand::List(args) => args.run(),
+        }
+    }
+}
+
+impl CheckArgs {
+    fn run(&self) -> Result<(), CliError> {
+        let reports = Collection::check(&self.paths)?;
+        let mut out = stdout().lock();
+        for report in &reports {
+            for fault in &report.faults {
+                writeln!(out, "{fault}")?;
+            }
+            if report.faults.is_empty() {
+                writeln!(out, "{}: {}", report.path.display(), report.summary)?;
+            }
+        }
+        out.flush()?;
+        let faulty = reports.iter().filter(|report| !report.faults.is_empty()).count();
+        let mistakes: usize = reports.iter().map(|report| report.faults.len()).sum();
+        let plural =
+            |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+        match mistakes {
+            0 => Ok(()),
+            _ => Err(CliError::Check(format!(
+                "{} in {faulty} of {}",
+                plural(mistakes, "mistake"),
+                plural(reports.len(), "file")
+            ))),
+        }
+    }
+}
+
+impl ListArgs {
+    fn run(&self) -> Result<(), CliError> {
+        let mut sets = Vec::new();
+        for name in &self.sets {
+            if Path::new(name).is_dir() {
+                sets.extend(Collection::read(&[PathBuf::from(name)])?.sets);
+            } else {
+                sets.push(PrincipleSet::open(name)?);
+            }
+        }
+        if self.sets.is_empty() {
+            sets = SHIPPED.iter().map(|(name, _)| PrincipleSet::open(name)).collect::<Result<_, _>>()?;
+        }
+        if self.json {
+            return sets.iter().try_for_each(rows);
+        }
+        let mut out = stdout().lock();
+        if self.sets.is_empty() {
+            let mut table = Table::new(&["set", "use", "principles", "title"]);
+            for set in &sets {
+                table.row([&set.id, set.uses.name(), &set.principles.len().to_string(), &set.title]);
+            }
+            write!(out, "{table}")?;
+            return Ok(out.flush()?);
+        }
+        for (at, set) in sets.iter().enumerate() {
+            if at > 0 {
+                writeln!(out)?;
+            }
+            show(set, &mut out)?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+/// A set for people.
+fn show(set: &PrincipleSet, out: &mut impl Write) -> Result<(), CliError> {
+    let uses = match set.uses {
+        Use::Sample { draws } => format!("sample, {draws} drawn for a score"),
+        other => other.name().to_owned(),
+    };
+    writeln!(out, "{}: {} ({uses})", set.id, set.title)?;
+    for principle in &set.principles {
+        let weight = match set.uses {
+            Use::Sample { .. } => format!(", weight {}", principle.weight),
+            _ => String::new(),
+        };
+        writeln!(out, "\n{} ({}{weight})", principle.id, principle.dimension)?;
+        writeln!(out, "  {}", principle.definition)?;
+        if let Some(negative) = &principle.negative {
+            writeln!(out, "  negated: {negative}")?;
+        }
+        if let Some(check) = principle.check {
+            writeln!(out, "  checked by: {}", check.name())?;
+        }
+    }
+    Ok(())
+}
+
+/// A set for programs.
+fn rows(set: &PrincipleSet) -> Result<(), CliError> {
+    set.principles.iter().try_for_each(|principle| {
+        write_row(&json!({
+            "set": set.id,
+            "use": set.uses.name(),
+            "id": principle.id,
+            "dimension": principle.dimension,
+            "definition": principle.definition,
+            "negative": principle.negative,
+            "weight": principle.weight,
+            "tags": principle.tags,
+            "decides": principle.decides,
+            "check": principle.check.map(|check| check.name()),
+        }))
+    })
+}
