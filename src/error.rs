@@ -6,6 +6,7 @@ use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
 use crate::model::lora::AdapterError;
 use crate::principles::PrinciplesError;
+use crate::salmon::SalmonError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
@@ -34,6 +35,9 @@ pub enum Error {
     /// A request could not be served.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// Preferences could not be recorded, aggregated or read.
+    #[error(transparent)]
+    Salmon(#[from] SalmonError),
     /// A training run could not be set up, or could not go on.
     #[error(transparent)]
     Train(#[from] TrainError),

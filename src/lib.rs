@@ -25,9 +25,11 @@ pub mod model;
 // Layer 6: tokens out; adapters in and out.
 pub mod adapter;
 pub mod generate;
-// Layer 7: what stands beside the runtime: models by name, every kernel against its oracle.
+// Layer 7: what stands beside the runtime: models by name, every kernel against its oracle, preferences
+// and what a reward model reads.
 pub mod conformance;
 pub mod hub;
+pub mod salmon;
 // Layer 8: what a model is taught with.
 pub mod train;
 // Layer 10: the `parr` program, on the public API alone.

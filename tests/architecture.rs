@@ -32,6 +32,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // Layer 7: beside each other.
     ("conformance", &["random", "tensor", "quant", "reference", "gpu", "ops"]),
     ("hub", &["cache", "format"]),
+    ("salmon", &["random", "tokenizer", "principles"]),
     // Layer 8.
     (
         "train",
@@ -70,6 +71,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "generate",
             "conformance",
             "hub",
+            "salmon",
             "train",
         ],
     ),
