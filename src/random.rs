@@ -26,6 +26,11 @@ pub enum Purpose {
     Shuffle = 5,
     /// The principles of a scoring prompt: draw = the principle's place in its set.
     DrawPrinciples = 6,
+    /// Which prompts are held out: step and index = words of the prompt's hash.
+    HoldOut = 7,
+    /// How judged replies become training pairs: step = the pass, index = a word of the hash of the
+    /// comparison's id, draw = what is decided.
+    Aggregate = 8,
 }
 
 /// The generator of one run: nothing but its seed.

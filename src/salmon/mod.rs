@@ -4,13 +4,23 @@
 //! |---|---|
 //! | [`Prompt`], [`Comparison`], [`Verdict`] | what is recorded while replies are sampled and judged |
 //! | [`RecordLog`], [`read_records`] | records in JSON Lines, resumable at any byte |
+//! | [`aggregate()`] | comparisons become training pairs with principles |
+//! | [`held_out`] | which prompts are kept for measuring |
+//! | [`judge_report`] | how consistent a judge is, and what it prefers for its place |
 //!
 //! Everything here runs on the CPU and is a pure function of its inputs, files aside.
 
+mod aggregate;
 mod error;
 mod jsonl;
 mod record;
+mod split;
 
+pub use aggregate::{
+    AggregateOptions, AggregateReport, Aggregated, Bullet, DecidedBy, Missing, Normalise, PreferencePair,
+    PrincipleReport, aggregate, judge_report,
+};
 pub use error::SalmonError;
 pub use jsonl::{Record, RecordLog, read_records};
 pub use record::{Comparison, Prompt, Reply, Scores, Under, Verdict};
+pub use split::held_out;

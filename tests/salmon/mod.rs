@@ -1,5 +1,6 @@
 //! From judged replies to what a reward model reads: records, aggregation, input format.
 
+mod aggregate;
 mod records;
 
 use parr::principles::{PrincipleSet, PromptType};

@@ -1,0 +1,338 @@
+//! Judged replies become training pairs of an instructable reward model: section 3.2 of SALMON
+//! (arXiv 2310.05910), as its program does it.
+//!
+//! In each pass a comparison gets a random list of principles, each negated half of the time, and the one
+//! under which the replies differ most decides which is preferred. So the label hangs on the list, and a
+//! model that does not read it cannot tell. Rules of the set may overrule the judge; then the principle that
+//! gives the reason joins the list. Labels of training pairs are flipped now and then, and the order of the
+//! replies says nothing.
+//!
+//! All of it is a function of the records, the set and the seed. The order of the records does not matter,
+//! and more of them leave the lists of the others as they were.
+
+mod draw;
+mod label;
+mod options;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+pub use options::{AggregateOptions, Missing, Normalise};
+pub use report::{AggregateReport, PrincipleReport, judge_report};
+
+use super::SalmonError;
+use super::jsonl::Record;
+use super::record::{Comparison, Prompt, Scores};
+use super::split::held_out;
+use crate::principles::{Override, Overrides, Principle, PrincipleSet};
+use draw::{Chosen, Draw};
+use label::{Facts, Rule, Ruling, dominant, gap, rule, variance};
+
+/// Two replies, principles to measure them by, and which of them is preferred.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreferencePair {
+    /// The comparison's id and the pass: `p001/0-1#2`.
+    pub id: String,
+    /// The prompt.
+    pub prompt: Prompt,
+    /// The replies, in random order.
+    pub replies: [String; 2],
+    /// The principles, in random order.
+    pub principles: Vec<Bullet>,
+    /// The place of the preferred reply, 0 or 1.
+    pub preferred: usize,
+    /// What decided that, before any noise.
+    pub decided_by: DecidedBy,
+    /// Whether the label was flipped on purpose.
+    pub flipped: bool,
+    /// Whether the replies stand in the other order than in the comparison.
+    pub swapped: bool,
+}
+
+/// One principle of a pair.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bullet {
+    /// The principle's id.
+    pub principle: String,
+    /// Whether `text` is its negative.
+    pub negated: bool,
+    /// What the reward model reads.
+    pub text: String,
+    /// How much better the first reply is by it, as it stands here; 0 if the judge cannot tell, or was not
+    /// asked.
+    pub gap: f64,
+}
+
+/// What decided a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DecidedBy {
+    /// The principle with the most pronounced difference, by its place in the list.
+    Principle(usize),
+    /// The rule against stock phrases.
+    Boilerplate,
+    /// The rule on languages.
+    Language,
+}
+
+/// Training pairs, and pairs of other prompts to measure by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregated {
+    /// To train on, with noise.
+    pub train: Vec<PreferencePair>,
+    /// Of prompts that no training pair has, without noise.
+    pub held_out: Vec<PreferencePair>,
+    /// What became of the comparisons.
+    pub report: AggregateReport,
+}
+
+/// Makes pairs of comparisons under the principles of `set` that decide.
+///
+/// # Errors
+///
+/// * [`SalmonError::Options`] if options are outside their range.
+/// * [`SalmonError::Nothing`] if no principle decides, one lacks its negative, or no comparison can be used.
+/// * [`SalmonError::Stale`] if a principle was edited since the judge read it.
+/// * [`SalmonError::Record`] if a record makes no sense, or two have the same id.
+/// * [`SalmonError::Principles`] if a rule is explained by a principle that there is not.
+pub fn aggregate(
+    comparisons: &[Comparison],
+    set: &PrincipleSet,
+    options: &AggregateOptions,
+) -> Result<Aggregated, SalmonError> {
+    options.validate()?;
+    let judged = Judged::new(comparisons, set, options)?;
+    let (mut train, mut kept) = (Vec::new(), Vec::new());
+    let mut report = AggregateReport { comparisons: comparisons.len(), ..AggregateReport::default() };
+    for (comparison, scores) in comparisons.iter().zip(&judged.scores) {
+        let Some(scores) = scores else {
+            report.incomplete += 1;
+            continue;
+        };
+        let kept_out = held_out(options.seed, &comparison.prompt.text, options.held_out);
+        let pairs = if kept_out { &mut kept } else { &mut train };
+        let facts = Facts::of(comparison, judged.overrides);
+        for pass in 0..options.passes {
+            let eligible: Vec<usize> = (0..scores.len()).filter(|&at| scores[at].is_some()).collect();
+            let draw = Draw::new(options, &comparison.id, pass, &eligible);
+            let noise = if kept_out { None } else { Some(options.noise) };
+            match judged.pair(comparison, pass, scores, facts, &draw, noise) {
+                Ok(pair) => {
+                    report.count(&pair);
+                    pairs.push(pair);
+                }
+                Err(Discard::Undecided) => report.undecided += 1,
+                Err(Discard::Foreign) => report.foreign += 1,
+            }
+        }
+    }
+    if train.is_empty() {
+        let reason = format!("of {}, none is left to train on: {report}", report.comparisons);
+        return Err(SalmonError::Nothing { reason });
+    }
+    (report.train, report.held_out) = (train.len(), kept.len());
+    Ok(Aggregated { train, held_out: kept, report })
+}
+
+/// Comparisons with the scores that count, by the place of the principle among those that decide.
+struct Judged<'a> {
+    set: &'a PrincipleSet,
+    overrides: &'a Overrides,
+    principles: Vec<&'a Principle>,
+    spread: Vec<f64>,
+    /// `None` for a comparison that cannot be used.
+    scores: Vec<Option<Vec<Option<Scores>>>>,
+}
+
+const NO_RULES: &Overrides = &Overrides { boilerplate: None, language: None };
+
+impl<'a> Judged<'a> {
+    fn new(
+        comparisons: &[Comparison],
+        set: &'a PrincipleSet,
+        options: &AggregateOptions,
+    ) -> Result<Judged<'a>, SalmonError> {
+        let principles: Vec<&Principle> = set.principles.iter().filter(|one| one.decides).collect();
+        let nothing = |reason| Err(SalmonError::Nothing { reason });
+        if principles.is_empty() {
+            return nothing(format!("no principle of the set `{}` decides", set.id));
+        }
+        if let Some(one) = principles.iter().find(|one| one.negative.is_none()) {
+            return nothing(format!("the principle `{}` has no negative", one.id));
+        }
+        let wordings: Vec<String> = principles.iter().map(|one| one.wording()).collect();
+        let mut names = HashSet::new();
+        let mut scores = Vec::with_capacity(comparisons.len());
+        for comparison in comparisons {
+            let refused =
+                |reason: &str| SalmonError::Record { id: comparison.id.clone(), reason: reason.to_owned() };
+            comparison.check().map_err(|reason| refused(&reason))?;
+            if !names.insert(comparison.id.as_str()) {
+                return Err(refused("there are two records of this name"));
+            }
+            let row =
+                principles.iter().zip(&wordings).map(|(one, wording)| current(comparison, one, wording));
+            let row = row.collect::<Result<Vec<_>, _>>()?;
+            let n_known = row.iter().flatten().count();
+            let enough = match options.missing {
+                Missing::Drop => n_known == row.len(),
+                Missing::UseRest => n_known > 0,
+            };
+            scores.push(enough.then_some(row));
+        }
+        // What is held out has no part in what training pairs are made with.
+        let train: Vec<bool> = comparisons
+            .iter()
+            .map(|comparison| !held_out(options.seed, &comparison.prompt.text, options.held_out))
+            .collect();
+        let mut spread = Vec::with_capacity(principles.len());
+        for at in 0..principles.len() {
+            let of_train = |scores: &[Option<Vec<Option<Scores>>>]| -> Vec<Scores> {
+                let rows = scores.iter().zip(&train).filter(|(_, train)| **train);
+                rows.filter_map(|(row, _)| row.as_ref()?[at]).collect()
+            };
+            if options.debias {
+                let known = of_train(&scores);
+                let bias = known.iter().map(|scores| scores.position_bias()).sum::<f64>()
+                    / known.len().max(1) as f64;
+                for scores in scores.iter_mut().flatten().filter_map(|row| row[at].as_mut()) {
+                    *scores = Scores { s12: scores.s12 - bias, s21: scores.s21 + bias };
+                }
+            }
+            let variance = variance(of_train(&scores).into_iter());
+            let divisor = match options.normalise {
+                Normalise::Variance => variance,
+                Normalise::Deviation => variance.sqrt(),
+                Normalise::Nothing => 1.0,
+            };
+            spread.push(if divisor > 0.0 { divisor } else { 1.0 });
+        }
+        let overrides = if options.rules { &set.overrides } else { NO_RULES };
+        let boilerplate = overrides.boilerplate.as_ref().map(|boilerplate| &boilerplate.rule);
+        for rule in boilerplate.into_iter().chain(&overrides.language) {
+            set.principle(&rule.explained_by)?;
+        }
+        Ok(Judged { set, overrides, principles, spread, scores })
+    }
+
+    /// The pair of one pass. `noise` is how often a label is flipped, `None` for never.
+    fn pair(
+        &self,
+        comparison: &Comparison,
+        pass: u32,
+        scores: &[Option<Scores>],
+        facts: Facts,
+        draw: &Draw,
+        noise: Option<f64>,
+    ) -> Result<PreferencePair, Discard> {
+        let gap_of = |&Chosen { principle, negated }: &Chosen| {
+            scores[principle].map_or(0.0, |scores| gap(scores, self.spread[principle], negated))
+        };
+        let gaps: Vec<f64> = draw.chosen.iter().map(gap_of).collect();
+        let deciding = dominant(&gaps).ok_or(Discard::Undecided)?;
+        let chosen = draw.chosen.iter().zip(&gaps);
+        let mut bullets: Vec<Bullet> =
+            chosen.map(|(one, gap)| bullet(self.principles[one.principle], one.negated, *gap)).collect();
+
+        let mut first_wins = gaps[deciding] > 0.0;
+        let mut decided_by = DecidedBy::Principle(deciding);
+        let mut noise = noise;
+        match rule(self.overrides, facts, draw) {
+            Ruling::None => {}
+            Ruling::Drop => return Err(Discard::Foreign),
+            Ruling::Decided { rule, by, first } => {
+                first_wins = first;
+                noise = noise.map(|_| rule.noise);
+                decided_by = match by {
+                    Rule::Boilerplate => DecidedBy::Boilerplate,
+                    Rule::Language => DecidedBy::Language,
+                };
+                self.explain(rule, draw, &mut bullets);
+            }
+        }
+        let flipped = noise.is_some_and(|noise| draw.noise < noise);
+        let mut replies = comparison.replies.each_ref().map(|reply| reply.text.clone());
+        let mut preferred = usize::from(first_wins == flipped);
+        if draw.swap {
+            replies.swap(0, 1);
+            bullets.iter_mut().for_each(|bullet| bullet.gap = 0.0 - bullet.gap);
+            preferred = 1 - preferred;
+        }
+        Ok(PreferencePair {
+            id: format!("{}#{pass}", comparison.id),
+            prompt: comparison.prompt.clone(),
+            replies,
+            principles: bullets,
+            preferred,
+            decided_by,
+            flipped,
+            swapped: draw.swap,
+        })
+    }
+
+    /// Puts the principle that gives the reason for a rule's label into the list, as it stands and not
+    /// negated: a list that does not explain the label would teach the model to ignore the list.
+    fn explain(&self, rule: &Override, draw: &Draw, bullets: &mut Vec<Bullet>) {
+        let reason = self.set.principle(&rule.explained_by).expect("looked up when the rules were taken");
+        match bullets.iter_mut().find(|bullet| bullet.principle == reason.id) {
+            Some(there) if there.negated => *there = bullet(reason, false, 0.0 - there.gap),
+            Some(_) => {}
+            None => {
+                let place = (draw.place * (bullets.len() + 1) as f64) as usize;
+                bullets.insert(place, bullet(reason, false, 0.0));
+            }
+        }
+    }
+}
+
+/// Why a comparison gives no pair in a pass.
+enum Discard {
+    /// Nothing tells the replies apart under the principles that were drawn.
+    Undecided,
+    /// Neither reply is in the language of the prompt.
+    Foreign,
+}
+
+/// The scores under a principle, if its wording is still the one that was judged.
+fn current(
+    comparison: &Comparison,
+    principle: &Principle,
+    wording: &str,
+) -> Result<Option<Scores>, SalmonError> {
+    let Some(verdict) = comparison.verdict(&principle.id) else {
+        return Ok(None);
+    };
+    if verdict.wording != wording {
+        let (record, principle) = (comparison.id.clone(), principle.id.clone());
+        return Err(SalmonError::Stale { record, principle });
+    }
+    Ok(Some(verdict.scores))
+}
+
+fn bullet(principle: &Principle, negated: bool, gap: f64) -> Bullet {
+    let text = principle.text(negated).expect("principles that are negated have a negative: `Judged::new`");
+    Bullet { principle: principle.id.clone(), negated, text: text.to_owned(), gap }
+}
+
+impl Record for PreferencePair {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.prompt.check()?;
+        if self.preferred > 1 {
+            return Err(format!("`preferred` is {}, not 0 or 1", self.preferred));
+        }
+        if let Some(at) = self.replies.iter().position(|reply| reply.trim().is_empty()) {
+            return Err(format!("reply {} is empty", at + 1));
+        }
+        Ok(())
+    }
+}
