@@ -7,11 +7,13 @@
 //! | [`aggregate()`] | comparisons become training pairs with principles |
 //! | [`held_out`] | which prompts are kept for measuring |
 //! | [`judge_report`] | how consistent a judge is, and what it prefers for its place |
+//! | [`RewardFormat`] | what the reward model reads |
 //!
 //! Everything here runs on the CPU and is a pure function of its inputs, files aside.
 
 mod aggregate;
 mod error;
+mod input;
 mod jsonl;
 mod record;
 mod split;
@@ -21,6 +23,7 @@ pub use aggregate::{
     PrincipleReport, aggregate, judge_report,
 };
 pub use error::SalmonError;
+pub use input::{InputLimits, InputParts, RewardFormat, RewardInput};
 pub use jsonl::{Record, RecordLog, read_records};
 pub use record::{Comparison, Prompt, Reply, Scores, Under, Verdict};
 pub use split::held_out;

@@ -1,6 +1,7 @@
 //! From judged replies to what a reward model reads: records, aggregation, input format.
 
 mod aggregate;
+mod input;
 mod records;
 
 use parr::principles::{PrincipleSet, PromptType};
