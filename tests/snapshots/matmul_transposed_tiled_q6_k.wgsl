@@ -126,13 +126,18 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
             }
         }
         workgroupBarrier();
+        // A sum of its own for every 32: that of a whole vocabulary, term by term, would lose four digits.
+        var part: array<vec4f, 4>;
         for (var k = 0u; k < 32u; k++) {
             let yv = y_tile[k * 16u + ty];
             let wv = w_tile[k * 16u + tx];
-            acc[0] += yv.x * wv;
-            acc[1] += yv.y * wv;
-            acc[2] += yv.z * wv;
-            acc[3] += yv.w * wv;
+            part[0] += yv.x * wv;
+            part[1] += yv.y * wv;
+            part[2] += yv.z * wv;
+            part[3] += yv.w * wv;
+        }
+        for (var i = 0u; i < 4u; i++) {
+            acc[i] += part[i];
         }
     }
     for (var i = 0u; i < 4u; i++) {
