@@ -20,13 +20,13 @@ pub(super) const SWIGLU: KernelSpec = KernelSpec {
     name: "mlp/swiglu",
     params_bytes: size_of::<Params>(),
     bindings: &[Access::Read, Access::Write],
-    variants: || vec![lanes()],
+    variants: || [false, true].map(variant).to_vec(),
 };
 
 const LANES: u32 = 64;
 
-fn lanes() -> Specialization {
-    Specialization::new(&[], &[("WG", LANES)])
+fn variant(split: bool) -> Specialization {
+    Specialization::new(&[], &[("WG", LANES), ("SPLIT", u32::from(split))])
 }
 
 /// Records `y = silu(gate) * up` for the first `rows` rows, where `gate_up` is `[gate | up]`.
@@ -50,14 +50,15 @@ pub fn swiglu(
     same("swiglu", "width of gate and up", gate_up.width, 2 * y.width)?;
     holds("swiglu", "rows of gate and up", gate_up.rows, rows)?;
     holds("swiglu", "rows of y", y.rows, rows)?;
-    let pipeline = rec.device().pipeline(&SWIGLU, &lanes())?;
+    let split = !y.width.is_multiple_of(4);
+    let pipeline = rec.device().pipeline(&SWIGLU, &variant(split))?;
     let params = Params {
         rows: rows as u32,
         width: y.width as u32,
-        x_stride: gate_up.stride as u32,
-        y_stride: y.stride as u32,
+        x_stride: gate_up.stride_quads(),
+        y_stride: y.stride_quads(),
     };
-    let grid = [y.width.div_ceil(LANES as usize) as u32, rows as u32, 1];
+    let grid = [y.width.div_ceil(4 * LANES as usize) as u32, rows as u32, 1];
     rec.dispatch(
         &pipeline,
         &params,
