@@ -1,5 +1,7 @@
 //! Learning on whole models: passes, gradients, steps.
 
+/// Pausing, cancelling, resuming.
+mod control;
 /// PyTorch's losses, gradients and weights.
 mod golden;
 /// Adapter gradients against finite differences of the oracle's loss.
