@@ -34,6 +34,29 @@ fn every_promised_figure_is_there_and_positive() {
 }
 
 #[test]
+fn training_is_measured_within_the_memory_that_was_planned() {
+    if !gpu() {
+        return;
+    }
+    let model = tiny();
+    let small =
+        ["bench", &model, "--prefill", "8", "--decode", "1", "--steps", "2", "--repeats", "1", "--json"];
+    let train = ["--train", "--train-batch", "3x20", "--rank", "4"];
+    let run = parr().args(small).args(train).output().expect("the program starts");
+    let report = rows(&run).swap_remove(0);
+    let found = |name: &str| report["train"][name].as_f64().unwrap_or_else(|| panic!("no {name}"));
+    assert!(found("tokens_per_second") > 0.0 && found("seconds") > 0.0);
+    assert_eq!((found("sequences"), found("tokens"), found("rank")), (3.0, 20.0, 4.0));
+    assert_eq!((found("pass_tokens"), found("kept_layers")), (60.0, found("layers")));
+    assert_eq!(found("peak_device_bytes"), found("planned_bytes"));
+
+    let wrong =
+        parr().args(small).args(["--train", "--train-batch", "4by9"]).output().expect("the program starts");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(stderr(&wrong).contains("4x256"), "{}", stderr(&wrong));
+}
+
+#[test]
 fn an_unknown_shape_is_wrong_usage() {
     let run = parr().args(["bench", "--random", "7t"]).output().expect("the program starts");
     assert_eq!(run.status.code(), Some(2));
