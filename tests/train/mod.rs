@@ -1,4 +1,4 @@
-//! Training: what it reads, in which order, and what it leaves on disk.
+//! Training: what it reads, in which order, what it computes, and what it leaves on disk.
 
 mod config;
 mod data;

@@ -4,6 +4,11 @@
 //! state to a value if there is a scalar head; it takes back one gradient for each. In between stands an
 //! [`Objective`], plain arithmetic on slices that is checked by finite differences. A new algorithm is a
 //! new file here and nothing on the device.
+//!
+//! | objective | learns from | paper |
+//! |---|---|---|
+//! | [`Supervised`] | targets | |
+//! | [`Preference`] | pairs of scores | arXiv 2203.02155 |
 
 mod preference;
 mod supervised;

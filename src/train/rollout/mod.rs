@@ -1,0 +1,14 @@
+//! From sampled replies and their scores to what a policy learns from: rewards, advantages, returns.
+//!
+//! Plain arithmetic in double precision, on the CPU. A token that is not real (a pad, or one that the policy
+//! did not choose) is never read, and everything computed for it is exactly 0.
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`KlEstimator`], [`KlController`] | how far the policy is from its reference, and what that costs |
+
+mod kl;
+mod kl_control;
+
+pub use kl::KlEstimator;
+pub use kl_control::{KlConfig, KlController};
