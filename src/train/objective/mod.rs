@@ -9,10 +9,15 @@
 //! |---|---|---|
 //! | [`Supervised`] | targets | |
 //! | [`Preference`] | pairs of scores | arXiv 2203.02155 |
+//! | [`Ppo`] | replies with a reward, and a critic | arXiv 1707.06347 |
 
+mod clip;
+mod ppo;
 mod preference;
 mod supervised;
 
+pub use clip::{Clip, Surrogate, ValueError, value_error};
+pub use ppo::{Ppo, PpoBatch, PpoLosses, PpoReading, PpoToken};
 pub use preference::{Pair, Preference, PreferenceBatch};
 pub use supervised::{Supervised, SupervisedBatch};
 

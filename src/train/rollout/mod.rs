@@ -9,6 +9,8 @@
 
 mod kl;
 mod kl_control;
+mod value_clip;
 
 pub use kl::KlEstimator;
 pub use kl_control::{KlConfig, KlController};
+pub use value_clip::ValueClip;
