@@ -3,4 +3,5 @@
 mod config;
 mod data;
 mod metrics;
+mod ppo;
 mod state;

@@ -6,11 +6,19 @@
 //! | part | holds |
 //! |---|---|
 //! | [`KlEstimator`], [`KlController`] | how far the policy is from its reference, and what that costs |
+//! | [`Trace`], [`Estimator`] | rewards, advantages and returns of every token |
+//! | [`gae`], [`whiten`] | what these are made of |
 
+mod advantage;
+mod estimate;
 mod kl;
 mod kl_control;
 mod value_clip;
+mod whiten;
 
+pub use advantage::gae;
+pub use estimate::{Estimate, Estimates, Estimator, Trace};
 pub use kl::KlEstimator;
 pub use kl_control::{KlConfig, KlController};
 pub use value_clip::ValueClip;
+pub use whiten::{scale_to_unit, whiten};
