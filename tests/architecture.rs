@@ -43,6 +43,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "quant",
             "tokenizer",
             "format",
+            "principles",
             "gpu",
             "ops",
             "model",

@@ -65,6 +65,15 @@ pub enum TrainError {
         faults: Vec<String>,
     },
 
+    /// A source of rewards cannot be used, or gave something that is no reward: mend that source.
+    #[error("source of rewards {name}: {reason}")]
+    Reward {
+        /// The source.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// A saved training state is damaged, or not one: resume from another.
     #[error("{} is no sound training state: {rule}", path.display())]
     State {

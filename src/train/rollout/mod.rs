@@ -5,20 +5,27 @@
 //!
 //! | part | holds |
 //! |---|---|
+//! | [`RewardSum`], [`RewardSource`] | one number a reply, from named sources with weights |
 //! | [`KlEstimator`], [`KlController`] | how far the policy is from its reference, and what that costs |
 //! | [`Trace`], [`Estimator`] | rewards, advantages and returns of every token |
 //! | [`gae`], [`whiten`] | what these are made of |
 
 mod advantage;
 mod estimate;
+mod figures;
 mod kl;
 mod kl_control;
+mod length;
+mod reward;
 mod value_clip;
 mod whiten;
 
 pub use advantage::gae;
 pub use estimate::{Estimate, Estimates, Estimator, Trace};
+pub use figures::RolloutFigures;
 pub use kl::KlEstimator;
 pub use kl_control::{KlConfig, KlController};
+pub use length::{LengthConfig, LengthTerm};
+pub use reward::{FinishedReply, FnSource, RewardSource, RewardSum, Rewards, UnfinishedConfig};
 pub use value_clip::ValueClip;
 pub use whiten::{scale_to_unit, whiten};

@@ -1,0 +1,114 @@
+//! What a rollout came to.
+
+use super::{KlEstimator, Rewards, Trace};
+
+/// The figures of one rollout, means over its replies. Names are those of TRL's PPO trainer where it has one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RolloutFigures {
+    /// `objective/kl`: KL to the reference in nats a reply, by k1 whatever the penalty is made of.
+    pub kl: f64,
+    /// `objective/entropy`: the sum of `-log pi` over a reply, in nats.
+    pub entropy: f64,
+    /// `objective/non_score_reward`: what the KL cost.
+    pub non_score_reward: f64,
+    /// `objective/scores`: the rewards without that.
+    pub scores: f64,
+    /// `objective/rlhf_reward`: with it.
+    pub rlhf_reward: f64,
+    /// `objective/kl_coef`: what a nat cost.
+    pub kl_coefficient: f64,
+    /// `completions/mean_length`: tokens of the policy's own choice.
+    pub mean_length: f64,
+    /// `val/num_eos_tokens`: replies that the policy ended itself (a number, not a mean).
+    pub n_ended: usize,
+    /// `objective/reward/NAME`: what each source added, in full under that name.
+    pub shares: Vec<(String, f64)>,
+}
+
+impl RolloutFigures {
+    /// Of replies that got `rewards`, where a nat of `estimator` cost `coefficient`. `ended` says which replies
+    /// the policy ended itself (B).
+    ///
+    /// # Panics
+    ///
+    /// If the columns are of different lengths.
+    pub fn new(
+        traces: &[Trace],
+        rewards: &Rewards,
+        ended: &[bool],
+        estimator: KlEstimator,
+        coefficient: f64,
+    ) -> RolloutFigures {
+        assert!(rewards.total.len() == traces.len() && ended.len() == traces.len(), "one of each a reply");
+        let n = traces.len().max(1) as f64;
+        let mean = |of: &dyn Fn(&Trace) -> f64| traces.iter().map(of).sum::<f64>() / n;
+        let scores = rewards.total.iter().sum::<f64>() / n;
+        let non_score_reward = -coefficient * mean(&|trace| trace.kl(estimator));
+        let share = |(name, share): &(String, Vec<f64>)| {
+            (format!("objective/reward/{name}"), share.iter().sum::<f64>() / n)
+        };
+        RolloutFigures {
+            kl: mean(&|trace| trace.kl(KlEstimator::K1)),
+            entropy: mean(&|trace| trace.places().map(|at| -trace.logprob[at]).sum()),
+            non_score_reward,
+            scores,
+            rlhf_reward: scores + non_score_reward,
+            kl_coefficient: coefficient,
+            mean_length: mean(&|trace| trace.n_real() as f64),
+            n_ended: ended.iter().filter(|&&ended| ended).count(),
+            shares: rewards.shares.iter().map(share).collect(),
+        }
+    }
+
+    /// Each figure under its name, in the order of a log.
+    pub fn tags(&self) -> Vec<(&str, f64)> {
+        let mut tags = vec![
+            ("objective/kl", self.kl),
+            ("objective/entropy", self.entropy),
+            ("objective/non_score_reward", self.non_score_reward),
+            ("objective/rlhf_reward", self.rlhf_reward),
+            ("objective/scores", self.scores),
+            ("objective/kl_coef", self.kl_coefficient),
+            ("completions/mean_length", self.mean_length),
+            ("val/num_eos_tokens", self.n_ended as f64),
+        ];
+        tags.extend(self.shares.iter().map(|(name, share)| (name.as_str(), *share)));
+        tags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_means_over_replies_and_pads_are_not_in_them() {
+        let trace = |logprob: &[f64], ref_logprob: &[f64]| Trace {
+            real: vec![true, logprob.len() > 1, false],
+            logprob: logprob.iter().copied().chain([f64::NAN; 2]).take(3).collect(),
+            ref_logprob: ref_logprob.iter().copied().chain([f64::NAN; 2]).take(3).collect(),
+            ..Trace::default()
+        };
+        let traces = [trace(&[-1.0, -2.0], &[-1.5, -1.75]), trace(&[-0.5], &[-1.25])];
+        let shares = vec![("rm".to_owned(), vec![2.0, 4.0]), ("length".to_owned(), vec![-1.0, 0.0])];
+        let rewards = Rewards { total: vec![1.0, 4.0], shares };
+        let found = RolloutFigures::new(&traces, &rewards, &[true, false], KlEstimator::K1, 0.5);
+        let expected = [
+            ("objective/kl", 0.5),
+            ("objective/entropy", 1.75),
+            ("objective/non_score_reward", -0.25),
+            ("objective/rlhf_reward", 2.25),
+            ("objective/scores", 2.5),
+            ("objective/kl_coef", 0.5),
+            ("completions/mean_length", 1.5),
+            ("val/num_eos_tokens", 1.0),
+            ("objective/reward/rm", 3.0),
+            ("objective/reward/length", -0.5),
+        ];
+        assert_eq!(found.tags(), expected);
+        // Another estimator changes what is paid, not what is told.
+        let other = RolloutFigures::new(&traces, &rewards, &[true, false], KlEstimator::K2, 0.5);
+        assert_eq!(other.kl, found.kl);
+        assert_ne!(other.non_score_reward, found.non_score_reward);
+    }
+}
