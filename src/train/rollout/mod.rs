@@ -9,23 +9,29 @@
 //! | [`KlEstimator`], [`KlController`] | how far the policy is from its reference, and what that costs |
 //! | [`Trace`], [`Estimator`] | rewards, advantages and returns of every token |
 //! | [`gae`], [`whiten`] | what these are made of |
+//! | [`Updates`] | the updates on one rollout: when to stop, and their mean figures |
+//! | [`Watch`] | whether the policy has collapsed |
 
 mod advantage;
+mod collapse;
 mod estimate;
 mod figures;
 mod kl;
 mod kl_control;
 mod length;
 mod reward;
+mod updates;
 mod value_clip;
 mod whiten;
 
 pub use advantage::gae;
+pub use collapse::{Collapse, CollapseConfig, Health, Watch, distinct};
 pub use estimate::{Estimate, Estimates, Estimator, Trace};
 pub use figures::RolloutFigures;
 pub use kl::KlEstimator;
 pub use kl_control::{KlConfig, KlController};
 pub use length::{LengthConfig, LengthTerm};
 pub use reward::{FinishedReply, FnSource, RewardSource, RewardSum, Rewards, UnfinishedConfig};
+pub use updates::Updates;
 pub use value_clip::ValueClip;
 pub use whiten::{scale_to_unit, whiten};
