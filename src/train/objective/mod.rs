@@ -10,15 +10,23 @@
 //! | [`Supervised`] | targets | |
 //! | [`Preference`] | pairs of scores | arXiv 2203.02155 |
 //! | [`Ppo`] | replies with a reward, and a critic | arXiv 1707.06347 |
+//! | [`Grpo`] | groups of replies with rewards | arXiv 2402.03300 |
+//! | [`Rloo`] | groups of replies with rewards | arXiv 2402.14740 |
 
 mod clip;
+mod group;
+mod grpo;
 mod ppo;
 mod preference;
+mod rloo;
 mod supervised;
 
 pub use clip::{Clip, Surrogate, ValueError, value_error};
+pub use group::{GroupBatch, GroupScale, ReplyTokens, group_advantages, leave_one_out};
+pub use grpo::{Aggregate, Grpo};
 pub use ppo::{Ppo, PpoBatch, PpoLosses, PpoReading, PpoToken};
 pub use preference::{Pair, Preference, PreferenceBatch};
+pub use rloo::Rloo;
 pub use supervised::{Supervised, SupervisedBatch};
 
 /// What the device says about the scored tokens (N), in the order of the batch.
