@@ -9,11 +9,13 @@
 //! |---|---|---|
 //! | [`Supervised`] | targets | |
 //! | [`Preference`] | pairs of scores | arXiv 2203.02155 |
+//! | [`Dpo`] | pairs of replies, without a reward model | arXiv 2305.18290 |
 //! | [`Ppo`] | replies with a reward, and a critic | arXiv 1707.06347 |
 //! | [`Grpo`] | groups of replies with rewards | arXiv 2402.03300 |
 //! | [`Rloo`] | groups of replies with rewards | arXiv 2402.14740 |
 
 mod clip;
+mod dpo;
 mod group;
 mod grpo;
 mod ppo;
@@ -22,6 +24,7 @@ mod rloo;
 mod supervised;
 
 pub use clip::{Clip, Surrogate, ValueError, value_error};
+pub use dpo::{Dpo, DpoBatch, DpoPair};
 pub use group::{GroupBatch, GroupScale, ReplyTokens, group_advantages, leave_one_out};
 pub use grpo::{Aggregate, Grpo};
 pub use ppo::{Ppo, PpoBatch, PpoLosses, PpoReading, PpoToken};

@@ -52,12 +52,12 @@ impl Objective for Preference {
 }
 
 /// `ln(1 + exp(x))`, exact at both ends: `exp` sees no argument above 0.
-fn softplus(x: f64) -> f64 {
+pub(super) fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 /// `1 / (1 + exp(-x))` likewise.
-fn sigmoid(x: f64) -> f64 {
+pub(super) fn sigmoid(x: f64) -> f64 {
     let small = (-x.abs()).exp();
     if x >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
 }
