@@ -33,7 +33,7 @@ mod sft;
 pub mod state;
 mod trainer;
 
-pub use config::SftConfig;
+pub use config::{PpoConfig, SftConfig};
 pub use data::{Dataset, Example, Order};
 pub use error::TrainError;
 pub use learner::{Evaluate, Figures, Learned, Learner, Unit};

@@ -4,4 +4,5 @@ mod config;
 mod data;
 mod metrics;
 mod ppo;
+mod ppo_config;
 mod state;

@@ -1,9 +1,12 @@
 //! The settings of a training run: plain structs, defaults with their source, one TOML file.
 //!
-//! `examples/sft.toml` ([`SftConfig::SAMPLE`]) shows every setting with its default.
+//! `examples/sft.toml` ([`SftConfig::SAMPLE`]) shows every setting of supervised fine-tuning with its default,
+//! `examples/align.toml` ([`PpoConfig::SAMPLE`]) those of reinforcement learning.
 
 mod check;
 mod knob;
+mod ppo;
+mod ppo_check;
 mod read;
 
 use std::fmt::{Display, Formatter};
@@ -14,6 +17,9 @@ use sha2::{Digest, Sha256};
 pub use super::data::{DataOptions, TrainOn};
 pub use super::schedule::{Decay, ScheduleConfig};
 pub use knob::{Auto, Share};
+pub use ppo::{
+    Algorithm, GrpoConfig, PpoConfig, Preset, RewardConfig, RolloutConfig, UpdateConfig, ValueConfig,
+};
 
 use crate::model::lora::{LoraConfig, Projections};
 
