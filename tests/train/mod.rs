@@ -6,3 +6,4 @@ mod metrics;
 mod ppo;
 mod ppo_config;
 mod state;
+mod tabular;
