@@ -7,7 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::stored::{Factors, Half, Origin, Pairing, Stored, check_finite, module, place};
+use super::stored::{Factors, Half, Origin, Pairing, Stored, encoded, module, place};
 use super::{Adapter, AdapterFileError, Card};
 use crate::atomic;
 use crate::format::gguf::{Gguf, GgufWriter, Value, gguf_name, half_split_row};
@@ -193,17 +193,4 @@ fn in_file_order(b: &[f32], rank: usize, projection: Projection, model: &ModelCo
         &b[from..from + rank]
     };
     (0..b.len() / rank).flat_map(row).copied().collect()
-}
-
-fn encoded(path: &Path, name: &str, values: &[f32], quant: Quant) -> Result<Vec<u8>, AdapterFileError> {
-    let mut bytes = Vec::new();
-    quant.encode(values, &mut bytes);
-    if quant == Quant::F16 {
-        let mut rounded = vec![0.0; values.len()];
-        quant.decode(&bytes, &mut rounded);
-        for (index, value) in rounded.iter().enumerate() {
-            check_finite(path, name, index, *value)?;
-        }
-    }
-    Ok(bytes)
 }

@@ -9,8 +9,9 @@ use crate::format::safetensors::{Dtype, SafetensorsWriter};
 use crate::format::{Checkpoint, LoadError};
 use crate::model::lora::ScalarHead;
 
-/// The file: `weight` of shape `[hidden]` or `[1, hidden]`, and `bias` of shape `[1]`, 0 without it.
-pub(super) const FILE: &str = "reward_head.safetensors";
+/// The file, beside an adapter, that holds its scalar head: `weight` of shape `[hidden]` or `[1, hidden]`, and
+/// `bias` of shape `[1]`, 0 without it.
+pub const FILE: &str = "reward_head.safetensors";
 
 const WEIGHT: &str = "weight";
 const BIAS: &str = "bias";

@@ -17,6 +17,7 @@ use std::path::Path;
 
 pub use card::{Card, check_base};
 pub use error::AdapterFileError;
+pub use head::FILE as HEAD_FILE;
 pub use merge::{MergeOptions, MergeProgress, merge};
 
 use crate::model::ModelConfig;
@@ -126,7 +127,18 @@ impl Adapter {
     /// * [`AdapterFileError::Unwritable`] if the factors have no whole rows.
     /// * [`AdapterFileError::Write`] if the disk says no.
     pub fn write_peft(&self, folder: &Path) -> Result<(), AdapterFileError> {
-        peft::write(self, folder)
+        peft::write(self, folder, Quant::F32)
+    }
+
+    /// The same with factors in `quant`, f32 or f16: half the size, and three digits of each value. A
+    /// scalar head stays f32.
+    ///
+    /// # Errors
+    ///
+    /// As [`Adapter::write_peft`]; [`AdapterFileError::Value`] also for a value that is infinite in f16, and
+    /// [`AdapterFileError::Unwritable`] for another `quant`.
+    pub fn write_peft_as(&self, folder: &Path, quant: Quant) -> Result<(), AdapterFileError> {
+        peft::write(self, folder, quant)
     }
 
     /// Writes the adapter, made for a model of shape `model`, as a GGUF file for llama.cpp, its factors

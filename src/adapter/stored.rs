@@ -11,6 +11,7 @@ use crate::model::ModelConfig;
 use crate::model::lora::{
     AdapterError, LoraConfig, LoraPair, LoraWeights, Projection, Projections, ScalarHead,
 };
+use crate::quant::Quant;
 
 /// Rows of a factor, the same bound as [`LoraWeights::check`] has.
 const MAX_RANK: usize = 1024;
@@ -237,4 +238,23 @@ pub(super) fn check_finite(
     }
     let (path, tensor) = (path.to_owned(), tensor.to_owned());
     Err(AdapterFileError::Value { path, tensor, index, value })
+}
+
+/// `values` as a file holds them in `quant`, f32 or f16; an f16 that overflows is an error.
+pub(super) fn encoded(
+    path: &Path,
+    name: &str,
+    values: &[f32],
+    quant: Quant,
+) -> Result<Vec<u8>, AdapterFileError> {
+    let mut bytes = Vec::new();
+    quant.encode(values, &mut bytes);
+    if quant == Quant::F16 {
+        let mut rounded = vec![0.0; values.len()];
+        quant.decode(&bytes, &mut rounded);
+        for (index, value) in rounded.iter().enumerate() {
+            check_finite(path, name, index, *value)?;
+        }
+    }
+    Ok(bytes)
 }

@@ -8,6 +8,7 @@ use parr::format::Checkpoint;
 use parr::format::safetensors::Dtype;
 use parr::model::ModelConfig;
 use parr::model::lora::{LoraConfig, LoraPair, Projection, Projections};
+use parr::quant::Quant;
 use serde_json::{Value, json};
 
 use super::*;
@@ -290,4 +291,36 @@ fn what_could_not_be_read_is_not_written() {
         &["lora_A of model.layers.0", "255 values"],
     );
     assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn f16_factors_halve_the_file_and_keep_three_digits() {
+    let model = llama();
+    let adapter = reward_adapter(&model);
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, half) = (folder.path().join("whole"), folder.path().join("half"));
+    adapter.write_peft(&whole).unwrap();
+    adapter.write_peft_as(&half, Quant::F16).unwrap();
+    let size = |folder: &std::path::Path| fs::metadata(folder.join(WEIGHTS)).unwrap().len();
+    let values = 2 * adapter.weights.parameters() as u64;
+    assert!(size(&whole) - size(&half) >= values - 64, "{} of {}", size(&half), size(&whole));
+    let read = Adapter::open(&half, &model).unwrap();
+    assert_eq!((&read.head, &read.card), (&adapter.head, &adapter.card), "the head stays f32");
+    for (found, expected) in read.weights.layers.iter().zip(&adapter.weights.layers) {
+        for (projection, pair) in expected {
+            let found = &found[projection];
+            for (found, expected) in found.a.iter().zip(&pair.a).chain(found.b.iter().zip(&pair.b)) {
+                let apart = (found - expected).abs();
+                assert!(apart <= expected.abs() / 2048.0 + 3e-8, "{found} of {expected}");
+            }
+        }
+    }
+
+    let mut large = adapter.clone();
+    large.weights.layers[0].values_mut().next().unwrap().a[3] = 1e5;
+    let error = large.write_peft_as(&folder.path().join("large"), Quant::F16).unwrap_err().to_string();
+    assert!(error.contains("lora_A") && error.contains("inf"), "{error}");
+    assert!(!folder.path().join("large").exists());
+    let error = adapter.write_peft_as(&folder.path().join("q8"), Quant::Q8_0).unwrap_err().to_string();
+    assert!(error.contains("choose f32 or f16"), "{error}");
 }

@@ -8,21 +8,34 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{CARD, CONFIG, WEIGHTS, tensor_name};
-use crate::adapter::stored::module;
+use crate::adapter::stored::{encoded, module};
 use crate::adapter::{Adapter, AdapterFileError, Card, head};
 use crate::atomic;
 use crate::format::safetensors::{Dtype, SafetensorsWriter};
 use crate::model::lora::{LoraWeights, Projections};
+use crate::quant::Quant;
 
 /// Every file that an adapter of ours can have.
 const OURS: [&str; 4] = [CONFIG, WEIGHTS, head::FILE, CARD];
 
-/// Writes `adapter` as directory `folder`, in place of an older adapter.
-pub(in crate::adapter) fn write(adapter: &Adapter, folder: &Path) -> Result<(), AdapterFileError> {
+/// Writes `adapter` as directory `folder`, its factors in `quant`, in place of an older adapter.
+pub(in crate::adapter) fn write(
+    adapter: &Adapter,
+    folder: &Path,
+    quant: Quant,
+) -> Result<(), AdapterFileError> {
+    let dtype = match quant {
+        Quant::F32 => Dtype::F32,
+        Quant::F16 => Dtype::F16,
+        other => {
+            let what = format!("factors cannot be {other}");
+            return Err(AdapterFileError::unwritable(folder, what, "choose f32 or f16"));
+        }
+    };
     adapter.check_values(folder)?;
     let replace = replaceable(folder)?;
     let fill = |folder: &Path| -> io::Result<()> {
-        write_weights(&folder.join(WEIGHTS), &adapter.weights)?;
+        write_weights(&folder.join(WEIGHTS), &adapter.weights, dtype, quant)?;
         write_json(&folder.join(CONFIG), &config(adapter))?;
         if let Some(head) = &adapter.head {
             head::write(&folder.join(head::FILE), head)?;
@@ -61,7 +74,7 @@ fn replaceable(folder: &Path) -> Result<bool, AdapterFileError> {
     Ok(!names.is_empty())
 }
 
-fn write_weights(path: &Path, weights: &LoraWeights) -> io::Result<()> {
+fn write_weights(path: &Path, weights: &LoraWeights, dtype: Dtype, quant: Quant) -> io::Result<()> {
     let rank = weights.config.rank;
     let pairs = || {
         let layers = weights.layers.iter().enumerate();
@@ -72,14 +85,14 @@ fn write_weights(path: &Path, weights: &LoraWeights) -> io::Result<()> {
     let mut writer = SafetensorsWriter::new();
     writer.set("format", "pt");
     for (module, pair) in pairs() {
-        writer.declare(&tensor_name(&module, "A"), Dtype::F32, &[rank, pair.a.len() / rank])?;
-        writer.declare(&tensor_name(&module, "B"), Dtype::F32, &[pair.b.len() / rank, rank])?;
+        writer.declare(&tensor_name(&module, "A"), dtype, &[rank, pair.a.len() / rank])?;
+        writer.declare(&tensor_name(&module, "B"), dtype, &[pair.b.len() / rank, rank])?;
     }
     atomic::write(path, |file| {
         let mut body = writer.start(file)?;
-        for (_, pair) in pairs() {
-            body.data(bytemuck::cast_slice(&pair.a))?;
-            body.data(bytemuck::cast_slice(&pair.b))?;
+        for (module, pair) in pairs() {
+            body.data(&encoded(path, &tensor_name(&module, "A"), &pair.a, quant)?)?;
+            body.data(&encoded(path, &tensor_name(&module, "B"), &pair.b, quant)?)?;
         }
         body.finish().map(drop)
     })
