@@ -21,6 +21,7 @@ mod sampling;
 mod sft;
 mod table;
 mod tokenize;
+mod training;
 
 use std::process::ExitCode;
 

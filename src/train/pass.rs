@@ -18,7 +18,8 @@ use layout::Layout;
 use memory::PassMemory;
 
 pub use memory::PassShape;
-pub(super) use memory::{bank_bytes, pass_bytes};
+pub(crate) use memory::bank_bytes;
+pub(super) use memory::pass_bytes;
 
 /// What is read off the hidden state behind one token of a sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,14 @@ impl Sequence {
         let wanted = (1..ids.len()).filter(|&place| mask[place]);
         let reading = |place: usize| Reading { position: place - 1, target: Some(ids[place]), head: false };
         Sequence { ids: ids.to_vec(), adapter, readings: wanted.map(reading).collect() }
+    }
+
+    /// The head of `adapter` read at the last token of `ids`: a reward model's score. Without tokens there
+    /// is nothing to read, and a pass refuses the sequence.
+    pub fn with_head(ids: Vec<TokenId>, adapter: AdapterId) -> Sequence {
+        let last = ids.len().checked_sub(1);
+        let reading = last.map(|position| Reading { position, target: None, head: true });
+        Sequence { ids, adapter: Some(adapter), readings: reading.into_iter().collect() }
     }
 }
 

@@ -3,23 +3,19 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::config::{Auto, Recompute, SftConfig};
+use super::config::SftConfig;
 use super::data::{DataReport, Dataset, Example, Order};
 use super::error::TrainError;
 use super::learner::{Learner, Unit};
 use super::objective::{Evaluated, Objective, Supervised, SupervisedBatch, TokenStats};
-use super::optimizer::AdamW;
-use super::pass::{PassShape, Sequence};
-use super::plan::{Demand, Plan};
-use super::schedule::Schedule;
-use super::state::{StateMeta, TrainState};
-use super::trainer::{self, Batch, Control, Ended, Progress, Task, TrainerOptions};
-use crate::adapter::{Adapter, Card, RUN_FOLDER};
-use crate::atomic;
-use crate::format::Checkpoint;
+use super::pass::Sequence;
+use super::plan::Plan;
+use super::run::{Lengths, Run, Start};
+use super::trainer::{Batch, Control, Progress, Task};
+use crate::adapter::{Adapter, RUN_FOLDER};
 use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes};
 use crate::model::Model;
-use crate::model::lora::{AdapterBank, AdapterId, LoraLayout, LoraWeights};
+use crate::model::lora::{AdapterId, LoraLayout, LoraWeights};
 use crate::ops::KvFormat;
 
 /// A run of supervised fine-tuning.
@@ -74,7 +70,7 @@ impl Sft<'_> {
     /// * [`TrainError::Occupied`] if `out` holds a run and `resume` is not set;
     /// * [`TrainError::OtherRun`] if the state to resume from is of other settings, data or base;
     /// * [`TrainError::Memory`] if no plan fits the device;
-    /// * those of [`trainer::run`].
+    /// * those of [`train::run`](super::run()).
     pub fn run(
         &self,
         control: &Control,
@@ -85,76 +81,43 @@ impl Sft<'_> {
         config.validate()?;
         let (mut dataset, held_out) = self.read()?;
         let examples = std::mem::take(&mut dataset.examples);
-        let steps = config.total_steps(examples.len());
-        let meta = StateMeta {
-            kind: "sft".to_owned(),
-            seed: config.seed,
+        let run = Run {
+            model,
+            out: self.out,
+            kind: "sft",
+            settings: config.run_settings(),
+            toml: config.to_toml(),
             config_sha256: config.hash(),
-            data_sha256: dataset.sha256.clone(),
-            base_sha256: base_sha256(model)?,
-            ..StateMeta::default()
+            data_sha256: dataset.sha256,
+            steps: config.total_steps(examples.len()),
+            resume: self.resume,
         };
-        let (state, damaged) = self.state(&meta)?;
         let weights = match self.init {
             Some(adapter) => adapter.weights.clone(),
             None => LoraWeights::fresh(config.lora.lora(), model.config(), config.seed)?,
         };
         let longest = examples.iter().chain(&held_out).map(|example| example.ids.len()).max().unwrap_or(2);
-        let plan = self.plan(&weights, &examples, longest, state.as_ref())?;
-        let lora = weights.config;
+        let units = examples.iter().map(|example| example.ids.len()).collect();
+        let layout = LoraLayout::new(model.config(), weights.config.rank, weights.config.targets);
+        let (tuning, compared) = (model.device().tuning(), comparing(longest));
+        let beside = generator_bytes(model.config(), Some(&layout), tuning, &compared);
+        let prepared = run.prepare(Start { weights, head: None }, &Lengths { units, longest }, beside)?;
         announce(&Prospect {
-            report: dataset.report.clone(),
+            report: dataset.report,
             rows: examples.len(),
             held_out_rows: held_out.len(),
-            steps,
-            parameters: weights.parameters(),
-            plan: plan.clone(),
-            damaged,
+            steps: run.steps,
+            parameters: prepared.parameters(),
+            plan: prepared.plan.clone(),
+            damaged: prepared.damaged.clone(),
         });
-
-        let bank = AdapterBank::new(model, lora.rank, lora.targets, 1)?;
-        let adapter = bank.attach(&weights, None)?;
-        let mut learner = Learner::new(model, &bank, &[adapter], &plan.shape, adamw(config))?;
-        let mut meta = StateMeta { extra: shape_entries(&plan.shape), ..meta };
-        if let Some(state) = state {
-            learner.restore(&state.tensors, state.meta.step)?;
-            meta = state.meta;
-        }
-        self.write_settings()?;
+        let (mut learner, adapter) = prepared.learner()?;
         let mut task = Rows::new(model, adapter, &examples, &held_out, config);
-        let options = TrainerOptions {
-            folder: self.out.to_owned(),
-            steps,
-            schedule: Schedule::new(&config.schedule, config.optimizer.learning_rate, steps),
-            evaluate_every: config.evaluation.every,
-            save_every: config.checkpoint.every,
-            keep: config.checkpoint.keep,
-            meta,
-        };
-        let mut last = Vec::new();
-        let ended = trainer::run(&mut learner, &mut task, &options, control, &mut |event| {
-            if let Progress::Step(metrics) = event {
-                last = vec![("train_loss", Some(metrics.loss)), ("eval_loss", metrics.eval_loss)];
-                last.push(("logprob_distance", metrics.logprob_distance));
-            }
-            progress(event);
-        })?;
-        if ended == Ended::Cancelled {
+        let Some(adapter) = prepared.learn(&mut learner, &mut task, control, progress)? else {
             return Ok(None);
-        }
-        let (weights, head) = bank.read(adapter)?;
-        let finite = |(name, value): (&str, Option<f64>)| Some((name.to_owned(), value?.into()));
-        let card = Card {
-            base: model.path().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
-            base_sha256: Some(options.meta.base_sha256).filter(|hash| !hash.is_empty()),
-            seed: Some(config.seed),
-            steps: Some(steps),
-            data_sha256: Some(dataset.sha256),
-            metrics: last.into_iter().filter_map(finite).collect(),
-            ..Card::default()
         };
         let folder = self.out.join(RUN_FOLDER);
-        Adapter { weights, head, card }.write_peft(&folder)?;
+        adapter.write_peft(&folder)?;
         Ok(Some(folder))
     }
 
@@ -169,122 +132,6 @@ impl Sft<'_> {
         };
         Ok((dataset, held_out))
     }
-
-    /// The state to go on from, if one is asked for and there, and what was passed over.
-    fn state(&self, meta: &StateMeta) -> Result<(Option<TrainState>, Vec<String>), TrainError> {
-        let folder = trainer::states(self.out);
-        let latest = TrainState::latest(&folder)?;
-        let Some((path, state)) = latest.found else {
-            return Ok((None, latest.damaged.iter().map(ToString::to_string).collect()));
-        };
-        if !self.resume {
-            return Err(TrainError::Occupied { folder: self.out.to_owned(), step: state.meta.step });
-        }
-        let found = &state.meta;
-        let facts = [
-            ("kind of training", &found.kind, &meta.kind),
-            ("settings", &found.config_sha256, &meta.config_sha256),
-            ("data", &found.data_sha256, &meta.data_sha256),
-            ("base model", &found.base_sha256, &meta.base_sha256),
-        ];
-        if let Some((what, ..)) = facts.into_iter().find(|(_, then, now)| then != now) {
-            return Err(TrainError::OtherRun { path, what });
-        }
-        Ok((Some(state), latest.damaged.iter().map(ToString::to_string).collect()))
-    }
-
-    /// Passes that fit the device. A resumed run keeps its own: sums in another order are other sums.
-    fn plan(
-        &self,
-        weights: &LoraWeights,
-        examples: &[Example],
-        longest: usize,
-        state: Option<&TrainState>,
-    ) -> Result<Plan, TrainError> {
-        let Sft { model, config, .. } = *self;
-        let device = model.device();
-        let mut lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
-        lengths.sort_unstable_by(|a, b| b.cmp(a));
-        let most = |sequences: usize| lengths.iter().take(sequences).sum::<usize>().max(longest);
-        let step_tokens = match config.batch.micro_batch {
-            Auto::Auto => most(config.batch.sequences),
-            Auto::Fixed(sequences) => most(sequences.min(config.batch.sequences)),
-        };
-        let lora = weights.config;
-        let layout = LoraLayout::new(model.config(), lora.rank, lora.targets);
-        let demand = Demand {
-            model: model.config(),
-            weight_bytes: model.weight_bytes(),
-            rank: lora.rank,
-            targets: lora.targets,
-            adapters: 1,
-            trainable: 1,
-            step_tokens,
-            longest,
-            beside_bytes: generator_bytes(
-                model.config(),
-                Some(&layout),
-                device.tuning(),
-                &comparing(longest),
-            ),
-            max_binding_bytes: device.capabilities().max_binding_bytes,
-        };
-        if let Some(shape) = state.and_then(|state| saved_shape(&state.meta, longest)) {
-            return Ok(Plan::count(&demand, shape));
-        }
-        let budget = match config.memory.budget_mib {
-            Auto::Fixed(mib) => (mib as u64) << 20,
-            Auto::Auto => device.capabilities().memory_bytes.unwrap_or(u64::MAX),
-        };
-        match config.memory.recompute {
-            Recompute::Auto => Plan::fit(&demand, budget),
-            Recompute::Never => Plan::fit_keeping(&demand, budget, model.config().layers),
-            Recompute::Always => Plan::fit_keeping(&demand, budget, 0),
-        }
-    }
-
-    /// The settings of the run, beside what they made.
-    fn write_settings(&self) -> Result<(), TrainError> {
-        let path = self.out.join("sft.toml");
-        let text = self.config.to_toml();
-        let io = |action| TrainError::io(action, &path);
-        std::fs::create_dir_all(self.out).map_err(TrainError::io("create", self.out))?;
-        atomic::write(&path, |file| std::io::Write::write_all(file, text.as_bytes())).map_err(io("write"))
-    }
-}
-
-fn base_sha256(model: &Model) -> Result<String, TrainError> {
-    match model.path() {
-        Some(path) => Ok(Checkpoint::open(path)?.content_hash()?),
-        None => Ok(String::new()),
-    }
-}
-
-fn adamw(config: &SftConfig) -> AdamW {
-    let optimizer = config.optimizer;
-    AdamW {
-        beta1: optimizer.betas[0],
-        beta2: optimizer.betas[1],
-        eps: optimizer.eps,
-        weight_decay: optimizer.weight_decay,
-        max_grad_norm: Some(optimizer.max_grad_norm).filter(|norm| norm.is_finite()),
-    }
-}
-
-fn shape_entries(shape: &PassShape) -> std::collections::BTreeMap<String, f64> {
-    let entries =
-        [("rows", shape.rows), ("kept_layers", shape.kept_layers), ("logit_rows", shape.logit_rows)];
-    entries.map(|(name, value)| (name.to_owned(), value as f64)).into()
-}
-
-fn saved_shape(meta: &StateMeta, longest: usize) -> Option<PassShape> {
-    let entry = |name: &str| meta.extra.get(name).map(|&value| value as usize);
-    Some(PassShape {
-        rows: entry("rows")?,
-        longest,
-        kept_layers: entry("kept_layers")?,
-        logit_rows: entry("logit_rows")?,
-    })
 }
 
 /// The generator that training is compared with.
@@ -330,11 +177,11 @@ fn batch(sequences: impl Iterator<Item = Sequence>) -> Batch {
 }
 
 impl Task for Rows<'_> {
-    fn batch(&mut self, step: u64) -> Batch {
+    fn batch(&mut self, step: u64) -> Result<Batch, TrainError> {
         let first = step * self.per_step as u64;
         let rows: Vec<usize> =
             (first..first + self.per_step as u64).map(|position| self.order.example(position)).collect();
-        batch(rows.into_iter().map(|row| self.sequences[row].clone()))
+        Ok(batch(rows.into_iter().map(|row| self.sequences[row].clone())))
     }
 
     fn epochs(&self, step: u64) -> f64 {

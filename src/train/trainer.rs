@@ -27,7 +27,11 @@ pub struct Batch {
 pub trait Task {
     /// What the step after `step` others learns from. Called again with the same number, it gives the
     /// same batch: that is what a run resumes by.
-    fn batch(&mut self, step: u64) -> Batch;
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Data`] if the data gives none.
+    fn batch(&mut self, step: u64) -> Result<Batch, TrainError>;
 
     /// Rows seen by `step` steps, as a part of all.
     fn epochs(&self, step: u64) -> f64;
@@ -147,8 +151,8 @@ pub fn run(
     if learner.steps() > 0 {
         progress(Progress::Resumed(learner.steps()));
     } else if let Some(loss) = held_out_loss(learner, task)? {
-        let EvalLoss { loss, targets, seconds } = loss;
-        let measured = EvalMetrics { step: 0, loss, num_targets: targets, seconds };
+        let EvalLoss { loss, targets, seconds, figures } = loss;
+        let measured = EvalMetrics { step: 0, loss, num_targets: targets, seconds, objective: figures };
         logs.write(&measured)?;
         progress(Progress::Measured(&measured));
     }
@@ -164,7 +168,7 @@ pub fn run(
         }
         let start = Instant::now();
         let step = learner.steps();
-        let batch = task.batch(step);
+        let batch = task.batch(step)?;
         let rate = options.schedule.rate(step);
         let evaluate = &mut |range, stats: &TokenStats| task.evaluate(&batch, range, stats);
         let learned = learner.step(&batch.units, evaluate, rate)?;
@@ -187,7 +191,9 @@ pub fn run(
             ..StepMetrics::default()
         };
         if due(options.evaluate_every, done) {
-            metrics.eval_loss = held_out_loss(learner, task)?.map(|loss| loss.loss);
+            if let Some(EvalLoss { loss, figures, .. }) = held_out_loss(learner, task)? {
+                (metrics.eval_loss, metrics.held_out) = (Some(loss), figures);
+            }
             metrics.logprob_distance = task.logprob_distance(learner)?;
         }
         logs.write(&metrics)?;
@@ -204,6 +210,7 @@ struct EvalLoss {
     loss: f64,
     targets: u64,
     seconds: f64,
+    figures: Vec<(String, f64)>,
 }
 
 fn held_out_loss(learner: &mut Learner, task: &dyn Task) -> Result<Option<EvalLoss>, TrainError> {
@@ -212,9 +219,17 @@ fn held_out_loss(learner: &mut Learner, task: &dyn Task) -> Result<Option<EvalLo
         return Ok(None);
     }
     let start = Instant::now();
-    let (loss, _) = learner.evaluate(&batch.units, &mut |range, stats| task.evaluate(batch, range, stats))?;
+    let evaluate = &mut |range, stats: &TokenStats| task.evaluate(batch, range, stats);
+    let (loss, mut figures) = learner.evaluate(&batch.units, evaluate)?;
+    figures.extend(task.summarize(loss, &figures));
     let (targets, seconds) = (batch.normalizer as u64, start.elapsed().as_secs_f64());
-    Ok(Some(EvalLoss { loss, targets, seconds }))
+    Ok(Some(EvalLoss { loss, targets, seconds, figures: held_out_names(&figures) }))
+}
+
+/// Figures under the names that they have where they are not of a step: `eval/`, not `train/`.
+fn held_out_names(figures: &[(&'static str, f64)]) -> Vec<(String, f64)> {
+    let name = |name: &str| format!("eval/{}", name.strip_prefix("train/").unwrap_or(name));
+    figures.iter().map(|&(of_step, value)| (name(of_step), value)).collect()
 }
 
 fn save(

@@ -134,10 +134,10 @@ fn every_fault_is_told_at_once() {
         "schedule.warmup",
         "schedule.floor",
         "batch.micro_batch",
-        "data.max_tokens",
         "evaluation.held_out",
         "checkpoint.keep",
         "memory.budget_mib",
+        "data.max_tokens",
     ];
     assert_eq!(names, expected);
     assert_eq!(faults[5], "optimizer.learning_rate is -1, expected a number above 0");

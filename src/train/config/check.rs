@@ -3,13 +3,14 @@
 use std::fmt::Display;
 
 use super::{
-    Auto, CheckpointConfig, LoraSettings, MemoryConfig, OptimizerConfig, ScheduleConfig, SftConfig, Share,
+    Auto, BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
+    ScheduleConfig, Share,
 };
 use crate::train::TrainError;
 
-/// Faults that were found so far.
-#[derive(Default)]
-pub(super) struct Faults(Vec<String>);
+/// Settings that are outside their range, found so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults(Vec<String>);
 
 pub(super) fn positive(value: f64) -> bool {
     value > 0.0 && value.is_finite()
@@ -22,7 +23,7 @@ fn sound(share: &Share) -> bool {
 /// The parts of the settings that several kinds of training have.
 impl Faults {
     /// Adds a fault unless `sound`.
-    pub(super) fn need(&mut self, sound: bool, setting: &str, value: &dyn Display, expected: &str) {
+    pub fn need(&mut self, sound: bool, setting: &str, value: impl Display, expected: &str) {
         if !sound {
             self.0.push(format!("{setting} is {value}, expected {expected}"));
         }
@@ -69,44 +70,32 @@ impl Faults {
         self.need(budget != Auto::Fixed(0), "memory.budget_mib", &budget, "\"auto\" or a number above 0");
     }
 
-    pub(super) fn into_result(self) -> Result<(), TrainError> {
-        match self.0 {
-            faults if faults.is_empty() => Ok(()),
-            faults => Err(TrainError::Settings { faults }),
-        }
-    }
-}
-
-impl SftConfig {
-    /// `Ok` if every setting is within its range.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Settings`] with every fault there is.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let SftConfig { seed: _, epochs, steps, lora, optimizer, schedule, batch, data, .. } = self;
-        let mut faults = Faults::default();
-        faults.length(*epochs, *steps);
-        faults.lora(lora);
-        faults.optimizer(optimizer);
-        faults.schedule(schedule);
-
-        faults.need(batch.sequences > 0, "batch.sequences", &batch.sequences, "a number above 0");
+    pub(super) fn batch(&mut self, batch: &BatchConfig) {
+        self.need(batch.sequences > 0, "batch.sequences", batch.sequences, "a number above 0");
         let fits = match batch.micro_batch {
             Auto::Auto => true,
             Auto::Fixed(count) => (1..=batch.sequences.max(1)).contains(&count),
         };
         let expected = "\"auto\", or from 1 to batch.sequences";
-        faults.need(fits, "batch.micro_batch", &batch.micro_batch, expected);
+        self.need(fits, "batch.micro_batch", batch.micro_batch, expected);
+    }
 
-        faults.need(data.max_tokens > 1, "data.max_tokens", &data.max_tokens, "a number above 1");
-
-        let held_out = &self.evaluation.held_out;
+    pub(super) fn evaluation(&mut self, evaluation: &EvaluationConfig) {
+        let held_out = &evaluation.held_out;
         let expected = "a count, or a fraction from 0.0 to below 1.0";
         let fits = sound(held_out) && *held_out != Share::Fraction(1.0);
-        faults.need(fits, "evaluation.held_out", held_out, expected);
-        faults.checkpoint(&self.checkpoint);
-        faults.memory(&self.memory);
-        faults.into_result()
+        self.need(fits, "evaluation.held_out", held_out, expected);
+    }
+
+    /// `Ok` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Settings`] with all of them.
+    pub fn finish(self) -> Result<(), TrainError> {
+        match self.0 {
+            faults if faults.is_empty() => Ok(()),
+            faults => Err(TrainError::Settings { faults }),
+        }
     }
 }

@@ -8,19 +8,24 @@ mod knob;
 mod ppo;
 mod ppo_check;
 mod read;
+mod run;
 
 use std::fmt::{Display, Formatter};
+use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest, Sha256};
 
 pub use super::data::{DataOptions, TrainOn};
 pub use super::schedule::{Decay, ScheduleConfig};
+pub use check::Faults;
 pub use knob::{Auto, Share};
 pub use ppo::{
     Algorithm, GrpoConfig, PpoConfig, Preset, RewardConfig, RolloutConfig, UpdateConfig, ValueConfig,
 };
+pub use run::RunSettings;
+pub(crate) use run::{parse_settings, read_settings, settings_hash, settings_toml};
 
+use super::TrainError;
 use crate::model::lora::{LoraConfig, Projections};
 
 /// Supervised fine-tuning of an adapter.
@@ -227,13 +232,37 @@ impl SftConfig {
     /// A settings file that says everything the default does, with comments.
     pub const SAMPLE: &'static str = include_str!("../../../examples/sft.toml");
 
-    /// Optimizer steps of a run over `rows` rows: as set, or as many as the epochs make, the last one over
-    /// the end if they do not divide.
-    pub fn total_steps(&self, rows: usize) -> u64 {
-        match self.steps {
-            Auto::Fixed(steps) => steps as u64,
-            Auto::Auto => ((self.epochs * rows as f64 / self.batch.sequences as f64).ceil() as u64).max(1),
+    /// The settings that every run has.
+    pub fn run_settings(&self) -> RunSettings {
+        RunSettings {
+            seed: self.seed,
+            epochs: self.epochs,
+            steps: self.steps,
+            lora: self.lora.clone(),
+            optimizer: self.optimizer,
+            schedule: self.schedule,
+            batch: self.batch,
+            evaluation: self.evaluation,
+            checkpoint: self.checkpoint,
+            memory: self.memory,
         }
+    }
+
+    /// Optimizer steps of a run over `rows` rows: [`RunSettings::total_steps`].
+    pub fn total_steps(&self, rows: usize) -> u64 {
+        self.run_settings().total_steps(rows)
+    }
+
+    /// `Ok` if every setting is within its range.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Settings`] with every fault there is.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let mut faults = self.run_settings().faults();
+        let most = self.data.max_tokens;
+        faults.need(most > 1, "data.max_tokens", most, "a number above 1");
+        faults.finish()
     }
 
     /// SHA-256 in hexadecimal of all settings that the run's weights depend on. A state can be resumed under
@@ -244,7 +273,31 @@ impl SftConfig {
         settings.checkpoint = CheckpointConfig::default();
         settings.memory = MemoryConfig::default();
         settings.batch.micro_batch = Auto::Auto;
-        let text = serde_json::to_string(&settings).expect("settings are plain values");
-        super::state::hex(&Sha256::digest(text))
+        settings_hash(&settings)
+    }
+
+    /// The settings as a settings file, without comments.
+    pub fn to_toml(&self) -> String {
+        settings_toml(self)
+    }
+
+    /// Reads a settings file. What it leaves out keeps its default; values are not judged yet
+    /// ([`SftConfig::validate`]), since the command line may still change them.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Io`] if it cannot be read.
+    /// * [`TrainError::Config`] with line and column of whatever is not TOML, no setting, or no value of it.
+    pub fn read(path: &Path) -> Result<SftConfig, TrainError> {
+        read_settings(path)
+    }
+
+    /// Parses the text of a settings file; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Config`] as [`SftConfig::read`].
+    pub fn parse(text: &str, path: &Path) -> Result<SftConfig, TrainError> {
+        parse_settings(text, path)
     }
 }

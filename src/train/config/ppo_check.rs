@@ -32,7 +32,7 @@ impl PpoConfig {
         faults.collapse(&self.collapse);
         faults.checkpoint(&self.checkpoint);
         faults.memory(&self.memory);
-        faults.into_result()
+        faults.finish()
     }
 }
 

@@ -70,6 +70,8 @@ pub struct StepMetrics {
     pub eval_loss: Option<f64>,
     /// What the objective reports besides, under the names that it gives.
     pub objective: Vec<(&'static str, f64)>,
+    /// The same on the held-out rows, where it was measured, under `eval/`.
+    pub held_out: Vec<(String, f64)>,
 }
 
 impl Metrics for StepMetrics {
@@ -91,12 +93,13 @@ impl Metrics for StepMetrics {
         tags.extend(&self.objective);
         tags.extend(self.logprob_distance.map(|distance| ("train/logprob_distance", distance)));
         tags.extend(self.eval_loss.map(|loss| ("eval/loss", loss)));
+        tags.extend(self.held_out.iter().map(|(name, value)| (name.as_str(), *value)));
         tags
     }
 }
 
 /// A measurement on held-out rows that belongs to no step, such as the one before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EvalMetrics {
     /// Optimizer steps done.
     pub step: u64,
@@ -106,6 +109,8 @@ pub struct EvalMetrics {
     pub num_targets: u64,
     /// `eval/runtime`, in seconds.
     pub seconds: f64,
+    /// What the objective reports besides, under `eval/`.
+    pub objective: Vec<(String, f64)>,
 }
 
 impl Metrics for EvalMetrics {
@@ -114,11 +119,13 @@ impl Metrics for EvalMetrics {
     }
 
     fn tags(&self) -> Vec<(&str, f64)> {
-        vec![
+        let mut tags = vec![
             ("eval/loss", self.loss),
             ("eval/num_targets", self.num_targets as f64),
             ("eval/runtime", self.seconds),
-        ]
+        ];
+        tags.extend(self.objective.iter().map(|(name, value)| (name.as_str(), *value)));
+        tags
     }
 }
 

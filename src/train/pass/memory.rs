@@ -208,7 +208,7 @@ pub(in crate::train) fn pass_bytes(
 }
 
 /// Device memory of a bank of `capacity` adapters in bytes.
-pub(in crate::train) fn bank_bytes(config: &ModelConfig, layout: &LoraLayout, capacity: usize) -> u64 {
+pub(crate) fn bank_bytes(config: &ModelConfig, layout: &LoraLayout, capacity: usize) -> u64 {
     config.layers as u64 * buffer_bytes::<f32>(capacity * layout.adapter_len)
         + buffer_bytes::<f32>(capacity * scalar_head_len(config.hidden))
 }

@@ -1,0 +1,261 @@
+//! What all commands that train share: their flags, and what a person sees of a run.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::ProgressBar;
+
+use super::GlobalArgs;
+use super::error::CliError;
+use super::interrupt::interruptible;
+use crate::model::lora::Projections;
+use crate::train::config::{Auto, CheckpointConfig, LoraSettings, MemoryConfig, OptimizerConfig};
+use crate::train::{Control, Plan, Progress, StepMetrics};
+
+/// Flags of every run.
+#[derive(Args)]
+pub(super) struct RunArgs {
+    /// Folder of the run
+    #[arg(long, value_name = "DIR", required_unless_present = "print_config")]
+    out: Option<PathBuf>,
+
+    /// Settings; the flags below overrule them
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Print a settings file that says what every setting does, and stop
+    #[arg(long)]
+    print_config: bool,
+
+    /// Go on from the newest state in the folder, if there is one
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Rank of the factors
+    #[arg(long, value_name = "N")]
+    rank: Option<usize>,
+
+    /// Numerator of the adapter's scale, alpha / rank
+    #[arg(long, value_name = "NUMBER")]
+    alpha: Option<f32>,
+
+    /// Projections that get an adapter: all, or some of q,k,v,o,gate,up,down
+    #[arg(long, value_name = "LIST")]
+    targets: Option<Projections>,
+
+    /// Highest learning rate
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
+
+    /// Optimizer steps
+    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    steps: Option<usize>,
+
+    /// How often each row is seen
+    #[arg(long, value_name = "NUMBER")]
+    epochs: Option<f64>,
+
+    /// Steps between measurements
+    #[arg(long, value_name = "N")]
+    evaluate_every: Option<u64>,
+
+    /// Steps between saved states
+    #[arg(long, value_name = "N")]
+    save_every: Option<u64>,
+
+    /// Device memory the run may use, in MiB
+    #[arg(long, value_name = "MIB")]
+    memory: Option<usize>,
+
+    /// Everything random follows from it
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+/// The settings that those flags are about, in the settings of a command.
+pub(super) struct Knobs<'a> {
+    pub seed: &'a mut u64,
+    pub epochs: &'a mut f64,
+    pub steps: &'a mut Auto,
+    pub lora: &'a mut LoraSettings,
+    pub optimizer: &'a mut OptimizerConfig,
+    pub evaluate_every: &'a mut u64,
+    pub checkpoint: &'a mut CheckpointConfig,
+    pub memory: &'a mut MemoryConfig,
+}
+
+/// Lets a flag that was given overrule a setting.
+pub(super) fn set<T: Clone>(place: &mut T, flag: &Option<T>) {
+    if let Some(value) = flag {
+        *place = value.clone();
+    }
+}
+
+impl RunArgs {
+    /// Prints `sample` if that is all that is wanted.
+    pub fn printed(&self, sample: &str) -> Result<bool, CliError> {
+        if self.print_config {
+            std::io::stdout().lock().write_all(sample.as_bytes())?;
+        }
+        Ok(self.print_config)
+    }
+
+    /// The folder of the run.
+    pub fn out(&self) -> Result<&PathBuf, CliError> {
+        self.out.as_ref().ok_or_else(|| CliError::Usage("--out is needed".to_owned()))
+    }
+
+    /// Fails for flags that shape a fresh adapter where there is one already.
+    pub fn check_init(&self, init: bool) -> Result<(), CliError> {
+        let shaped = self.rank.is_some() || self.alpha.is_some() || self.targets.is_some();
+        match init && shaped {
+            true => {
+                let reason =
+                    "an adapter to start from keeps its shape: leave out --rank, --alpha and --targets";
+                Err(CliError::Usage(reason.to_owned()))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Puts the flags over the settings.
+    pub fn apply(&self, knobs: Knobs<'_>) {
+        set(knobs.seed, &self.seed);
+        set(knobs.steps, &self.steps.map(Auto::Fixed));
+        if let Some(epochs) = self.epochs {
+            *knobs.epochs = epochs;
+            *knobs.steps = Auto::Auto;
+        }
+        set(&mut knobs.lora.rank, &self.rank);
+        set(&mut knobs.lora.alpha, &self.alpha);
+        set(&mut knobs.lora.targets, &self.targets);
+        set(&mut knobs.optimizer.learning_rate, &self.lr);
+        set(knobs.evaluate_every, &self.evaluate_every);
+        set(&mut knobs.checkpoint.every, &self.save_every);
+        set(&mut knobs.memory.budget_mib, &self.memory.map(Auto::Fixed));
+    }
+}
+
+/// What is ahead of a run.
+pub(super) struct Ahead<'a> {
+    /// What it learns from, in words.
+    pub data: String,
+    pub steps: u64,
+    pub parameters: usize,
+    pub plan: &'a Plan,
+    pub damaged: &'a [String],
+}
+
+/// What a run tells while it goes on.
+pub(super) enum Told<'a> {
+    Ahead(Ahead<'a>),
+    Progress(Progress<'a>),
+}
+
+/// Runs `work` under a screen that hears what it tells, until it ends or ctrl-C.
+pub(super) fn watched<T, E: Into<CliError>>(
+    global: &GlobalArgs,
+    work: impl FnOnce(&Control, &mut dyn FnMut(Told<'_>)) -> Result<T, E>,
+) -> Result<T, CliError> {
+    let mut screen = Screen { global, bar: None, steps: 0 };
+    let done = interruptible(|token| work(&Control::new(token), &mut |told| screen.hear(told)));
+    if let Some(bar) = screen.bar.take() {
+        bar.finish_and_clear();
+    }
+    done.map_err(Into::into)
+}
+
+/// What a person sees of a run: a bar, or a line a step where nobody looks at a terminal.
+struct Screen<'a> {
+    global: &'a GlobalArgs,
+    bar: Option<ProgressBar>,
+    steps: u64,
+}
+
+impl Screen<'_> {
+    fn hear(&mut self, told: Told<'_>) {
+        match told {
+            Told::Ahead(ahead) => self.announce(&ahead),
+            Told::Progress(progress) => self.show(progress),
+        }
+    }
+
+    fn announce(&mut self, ahead: &Ahead<'_>) {
+        let Ahead { data, steps, parameters, plan, damaged } = ahead;
+        for damage in *damaged {
+            self.global.note(format!("passed over: {damage}"));
+        }
+        self.global.note(data);
+        let shape = plan.shape;
+        self.global.note(format!(
+            "{parameters} trainable values, {steps} steps; passes of up to {} tokens, {:.0} MB of device memory",
+            shape.rows,
+            plan.peak_bytes() as f64 / 1e6
+        ));
+        self.steps = *steps;
+        if std::io::stderr().is_terminal() {
+            let bar = self.global.bar(Some(*steps), "{bar:30} step {pos}/{len}, {msg}, {eta} left");
+            self.bar = Some(bar);
+        }
+    }
+
+    fn show(&mut self, progress: Progress<'_>) {
+        match progress {
+            Progress::Resumed(step) => {
+                if let Some(bar) = &self.bar {
+                    bar.set_position(step);
+                    // Time left is judged by the steps of this process.
+                    bar.reset_eta();
+                }
+                self.say(format!("going on after step {step}"));
+            }
+            Progress::Measured(metrics) => {
+                let figures = figures(&metrics.objective);
+                self.say(format!("before the first step: held-out loss {:.4}{figures}", metrics.loss))
+            }
+            Progress::Step(metrics) => self.step(metrics),
+            Progress::Saved(_) => {}
+        }
+    }
+
+    fn step(&mut self, metrics: &StepMetrics) {
+        let StepMetrics { step, loss, grad_norm, tokens_per_second, step_seconds, .. } = metrics;
+        let summary = format!("loss {loss:.4}, {tokens_per_second:.1} tok/s");
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(summary);
+                bar.set_position(*step);
+            }
+            None => {
+                let left = (self.steps - step) as f64 * step_seconds;
+                let steps = self.steps;
+                self.say(format!(
+                    "step {step}/{steps}: {summary}, gradient norm {grad_norm:.3}, {left:.0} s left"
+                ));
+            }
+        }
+        if let Some(loss) = metrics.eval_loss {
+            let apart =
+                metrics.logprob_distance.map(|apart| format!("; generation {apart:.1e} from training"));
+            let figures = figures(&metrics.held_out);
+            self.say(format!(
+                "after step {step}: held-out loss {loss:.4}{figures}{}",
+                apart.unwrap_or_default()
+            ));
+        }
+    }
+
+    fn say(&self, text: String) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.global.note(text)),
+            None => self.global.note(text),
+        }
+    }
+}
+
+/// How many held-out pairs are right, where the objective has pairs.
+fn figures(held_out: &[(String, f64)]) -> String {
+    let accuracy = held_out.iter().find(|(name, _)| name == "eval/accuracy");
+    accuracy.map(|(_, part)| format!(", {:.1}% of pairs right", 100.0 * part)).unwrap_or_default()
+}

@@ -1,0 +1,303 @@
+//! What every training run does around its task: the state it goes on from, the passes that fit, the
+//! loop, the adapter with its card.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::config::{Auto, Recompute, RunSettings};
+use super::error::TrainError;
+use super::learner::Learner;
+use super::optimizer::AdamW;
+use super::pass::PassShape;
+use super::plan::{Demand, Plan};
+use super::schedule::Schedule;
+use super::state::{StateMeta, TrainState};
+use super::trainer::{self, Control, Ended, Progress, Task, TrainerOptions};
+use crate::adapter::{Adapter, Card};
+use crate::atomic;
+use crate::format::Checkpoint;
+use crate::model::Model;
+use crate::model::lora::{AdapterBank, AdapterId, LoraWeights, ScalarHead};
+
+/// A training run before it is known what it needs of the device.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    /// The base, which stays as it is.
+    pub model: &'a Model,
+    /// Where everything goes.
+    pub out: &'a Path,
+    /// The kind of training: it names states, and the settings file.
+    pub kind: &'static str,
+    /// The settings that every run has.
+    pub settings: RunSettings,
+    /// All settings as a file.
+    pub toml: String,
+    /// Hash of all settings that the weights depend on.
+    pub config_sha256: String,
+    /// Hash of everything that is learned from.
+    pub data_sha256: String,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Whether to go on from the newest state in `out`, if there is one.
+    pub resume: bool,
+}
+
+/// What starts out: factors, and a head where there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    pub weights: LoraWeights,
+    pub head: Option<ScalarHead>,
+}
+
+/// How long what is learned from is.
+#[derive(Clone, Debug)]
+pub(crate) struct Lengths {
+    /// Tokens of each unit that may be in a step.
+    pub units: Vec<usize>,
+    /// Tokens of the longest unit, those included that are only measured on.
+    pub longest: usize,
+}
+
+/// A run whose passes fit the device, before its first allocation.
+#[derive(Debug)]
+pub(crate) struct Prepared<'a> {
+    run: &'a Run<'a>,
+    start: Start,
+    meta: StateMeta,
+    state: Option<TrainState>,
+    /// Passes, and the device memory that they take.
+    pub plan: Plan,
+    /// States that were found damaged and passed over.
+    pub damaged: Vec<String>,
+}
+
+impl Run<'_> {
+    /// Finds the state to go on from, and passes that fit the device; `beside_bytes` of it are taken by
+    /// something else. Nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Occupied`] if `out` holds a run and it is not to be resumed;
+    /// * [`TrainError::OtherRun`] if the state to resume from is of other settings, data or base;
+    /// * [`TrainError::Memory`] if no plan fits the device.
+    pub fn prepare(
+        &self,
+        start: Start,
+        lengths: &Lengths,
+        beside_bytes: u64,
+    ) -> Result<Prepared<'_>, TrainError> {
+        let meta = StateMeta {
+            kind: self.kind.to_owned(),
+            seed: self.settings.seed,
+            config_sha256: self.config_sha256.clone(),
+            data_sha256: self.data_sha256.clone(),
+            base_sha256: base_sha256(self.model)?,
+            ..StateMeta::default()
+        };
+        let (state, damaged) = self.state(&meta)?;
+        let plan = self.plan(&start.weights, lengths, beside_bytes, state.as_ref())?;
+        Ok(Prepared { run: self, start, meta, state, plan, damaged })
+    }
+
+    /// The state to go on from, if one is asked for and there, and what was passed over.
+    fn state(&self, meta: &StateMeta) -> Result<(Option<TrainState>, Vec<String>), TrainError> {
+        let folder = trainer::states(self.out);
+        let latest = TrainState::latest(&folder)?;
+        let damaged = latest.damaged.iter().map(ToString::to_string).collect();
+        let Some((path, state)) = latest.found else {
+            return Ok((None, damaged));
+        };
+        if !self.resume {
+            return Err(TrainError::Occupied { folder: self.out.to_owned(), step: state.meta.step });
+        }
+        let found = &state.meta;
+        let facts = [
+            ("kind of training", &found.kind, &meta.kind),
+            ("settings", &found.config_sha256, &meta.config_sha256),
+            ("data", &found.data_sha256, &meta.data_sha256),
+            ("base model", &found.base_sha256, &meta.base_sha256),
+        ];
+        if let Some((what, ..)) = facts.into_iter().find(|(_, then, now)| then != now) {
+            return Err(TrainError::OtherRun { path, what });
+        }
+        Ok((Some(state), damaged))
+    }
+
+    /// Passes that fit the device. A resumed run keeps its own: sums in another order are other sums.
+    fn plan(
+        &self,
+        weights: &LoraWeights,
+        lengths: &Lengths,
+        beside_bytes: u64,
+        state: Option<&TrainState>,
+    ) -> Result<Plan, TrainError> {
+        let RunSettings { batch, memory, .. } = &self.settings;
+        let model = self.model;
+        let device = model.device();
+        let mut units = lengths.units.clone();
+        units.sort_unstable_by(|a, b| b.cmp(a));
+        let most = |count: usize| units.iter().take(count).sum::<usize>().max(lengths.longest);
+        let step_tokens = match batch.micro_batch {
+            Auto::Auto => most(batch.sequences),
+            Auto::Fixed(count) => most(count.min(batch.sequences)),
+        };
+        let demand = Demand {
+            model: model.config(),
+            weight_bytes: model.weight_bytes(),
+            rank: weights.config.rank,
+            targets: weights.config.targets,
+            adapters: 1,
+            trainable: 1,
+            step_tokens,
+            longest: lengths.longest,
+            beside_bytes,
+            max_binding_bytes: device.capabilities().max_binding_bytes,
+        };
+        if let Some(shape) = state.and_then(|state| saved_shape(&state.meta, lengths.longest)) {
+            return Ok(Plan::count(&demand, shape));
+        }
+        let budget = match memory.budget_mib {
+            Auto::Fixed(mib) => (mib as u64) << 20,
+            Auto::Auto => device.capabilities().memory_bytes.unwrap_or(u64::MAX),
+        };
+        match memory.recompute {
+            Recompute::Auto => Plan::fit(&demand, budget),
+            Recompute::Never => Plan::fit_keeping(&demand, budget, model.config().layers),
+            Recompute::Always => Plan::fit_keeping(&demand, budget, 0),
+        }
+    }
+
+    /// The settings of the run, beside what they made.
+    fn write_settings(&self) -> Result<(), TrainError> {
+        let path = self.out.join(format!("{}.toml", self.kind));
+        let write = |file: &mut _| std::io::Write::write_all(file, self.toml.as_bytes());
+        std::fs::create_dir_all(self.out).map_err(TrainError::io("create", self.out))?;
+        atomic::write(&path, write).map_err(TrainError::io("write", &path))
+    }
+}
+
+impl Prepared<'_> {
+    /// Trainable values.
+    pub fn parameters(&self) -> usize {
+        let head = self.start.head.as_ref().map_or(0, |head| head.weight.len() + 1);
+        self.start.weights.parameters() + head
+    }
+
+    /// Puts the adapter onto the device, as it stood in the state where there is one.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Device`] if the device cannot hold it after all;
+    /// * [`TrainError::Resume`] if the state belongs to another adapter.
+    pub fn learner(&self) -> Result<(Learner, AdapterId), TrainError> {
+        let Start { weights, head } = &self.start;
+        let model = self.run.model;
+        let bank = AdapterBank::new(model, weights.config.rank, weights.config.targets, 1)?;
+        let adapter = bank.attach(weights, head.as_ref())?;
+        let settings = adamw(&self.run.settings);
+        let mut learner = Learner::new(model, &bank, &[adapter], &self.plan.shape, settings)?;
+        if let Some(state) = &self.state {
+            learner.restore(&state.tensors, state.meta.step)?;
+        }
+        Ok((learner, adapter))
+    }
+
+    /// Runs `task` to its last step and returns the adapter with a card of what is known; nothing after
+    /// a cancel.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`trainer::run`].
+    pub fn learn(
+        &self,
+        learner: &mut Learner,
+        task: &mut dyn Task,
+        control: &Control,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<Adapter>, TrainError> {
+        let RunSettings { seed, optimizer, schedule, evaluation, checkpoint, .. } = &self.run.settings;
+        self.run.write_settings()?;
+        let meta = match &self.state {
+            Some(state) => state.meta.clone(),
+            None => StateMeta { extra: shape_entries(&self.plan.shape), ..self.meta.clone() },
+        };
+        let steps = self.run.steps;
+        let options = TrainerOptions {
+            folder: self.run.out.to_owned(),
+            steps,
+            schedule: Schedule::new(schedule, optimizer.learning_rate, steps),
+            evaluate_every: evaluation.every,
+            save_every: checkpoint.every,
+            keep: checkpoint.keep,
+            meta,
+        };
+        let mut metrics: BTreeMap<String, Value> = BTreeMap::new();
+        let ended = trainer::run(learner, task, &options, control, &mut |event| {
+            if let Progress::Step(step) = event {
+                let figures = [
+                    ("train_loss", Some(step.loss)),
+                    ("eval_loss", step.eval_loss),
+                    ("logprob_distance", step.logprob_distance),
+                ];
+                let known = figures.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+                let measured = step.held_out.iter().map(|(name, value)| (name.replace('/', "_"), *value));
+                metrics = known.chain(measured).map(|(name, value)| (name, value.into())).collect();
+            }
+            progress(event);
+        })?;
+        if ended == Ended::Cancelled {
+            return Ok(None);
+        }
+        let (weights, head) = learner.bank().read(learner.learning()[0])?;
+        let card = Card {
+            base: self.run.model.path().and_then(file_name),
+            base_sha256: Some(options.meta.base_sha256).filter(|hash| !hash.is_empty()),
+            seed: Some(*seed),
+            steps: Some(steps),
+            data_sha256: Some(self.run.data_sha256.clone()),
+            metrics,
+            ..Card::default()
+        };
+        Ok(Some(Adapter { weights, head, card }))
+    }
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_string_lossy().into_owned())
+}
+
+fn base_sha256(model: &Model) -> Result<String, TrainError> {
+    match model.path() {
+        Some(path) => Ok(Checkpoint::open(path)?.content_hash()?),
+        None => Ok(String::new()),
+    }
+}
+
+fn adamw(settings: &RunSettings) -> AdamW {
+    let optimizer = settings.optimizer;
+    AdamW {
+        beta1: optimizer.betas[0],
+        beta2: optimizer.betas[1],
+        eps: optimizer.eps,
+        weight_decay: optimizer.weight_decay,
+        max_grad_norm: Some(optimizer.max_grad_norm).filter(|norm| norm.is_finite()),
+    }
+}
+
+fn shape_entries(shape: &PassShape) -> BTreeMap<String, f64> {
+    let entries =
+        [("rows", shape.rows), ("kept_layers", shape.kept_layers), ("logit_rows", shape.logit_rows)];
+    entries.map(|(name, value)| (name.to_owned(), value as f64)).into()
+}
+
+fn saved_shape(meta: &StateMeta, longest: usize) -> Option<PassShape> {
+    let entry = |name: &str| meta.extra.get(name).map(|&value| value as usize);
+    Some(PassShape {
+        rows: entry("rows")?,
+        longest,
+        kept_layers: entry("kept_layers")?,
+        logit_rows: entry("logit_rows")?,
+    })
+}
