@@ -43,7 +43,7 @@ pub struct Generator {
     pub(super) model: Model,
     pub(super) cache: KvCache,
     pub(super) work: Workspace,
-    bank: Option<AdapterBank>,
+    pub(super) bank: Option<AdapterBank>,
     pub(super) slots: Vec<Slot>,
     pub(super) rows: usize,
     pub(super) logit_rows: usize,
@@ -218,6 +218,16 @@ impl Generator {
         match bank.and_then(|bank| bank.config(id)) {
             Ok(_) => Ok(()),
             Err(source) => Err(GenerateError::Adapter { request, source }),
+        }
+    }
+
+    /// `Ok` if the adapter is in the bank and has a scalar head.
+    pub(super) fn check_head(&self, request: usize, adapter: AdapterId) -> Result<(), GenerateError> {
+        self.check_adapter(request, Some(adapter))?;
+        let has_head = self.bank.as_ref().map(|bank| bank.has_head(adapter));
+        match has_head {
+            Some(Ok(true)) => Ok(()),
+            _ => Err(GenerateError::Adapter { request, source: AdapterError::NoHead }),
         }
     }
 

@@ -8,6 +8,7 @@
 mod batch;
 mod error;
 mod generator;
+mod heads;
 mod memory;
 mod request;
 mod score;

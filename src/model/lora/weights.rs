@@ -102,6 +102,9 @@ pub enum AdapterError {
         /// Width of the model.
         expected: usize,
     },
+    /// The adapter gives no score: take one that was trained as a reward model.
+    #[error("the adapter has no scalar head: it is no reward model")]
+    NoHead,
     /// The bank was made for smaller adapters: make it for this rank.
     #[error("the adapter has rank {found}, the bank takes {allowed} at most")]
     Rank {
