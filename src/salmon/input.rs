@@ -117,6 +117,11 @@ impl<'a> RewardFormat<'a> {
         Ok(format)
     }
 
+    /// Tokens that an input and its parts may have.
+    pub fn limits(&self) -> InputLimits {
+        self.limits
+    }
+
     /// The stem's tokens: every input ends with them.
     pub fn stem(&self) -> &[TokenId] {
         &self.stem

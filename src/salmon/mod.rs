@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Prompt`], [`Comparison`], [`Verdict`] | what is recorded while replies are sampled and judged |
 //! | [`RecordLog`], [`read_records`] | records in JSON Lines, resumable at any byte |
-//! | [`aggregate()`] | comparisons become training pairs with principles |
+//! | [`aggregate()`], [`Aggregator`] | comparisons become training pairs with principles |
 //! | [`held_out`] | which prompts are kept for measuring |
 //! | [`judge_report`] | how consistent a judge is, and what it prefers for its place |
 //! | [`RewardFormat`] | what the reward model reads |
@@ -19,8 +19,8 @@ mod record;
 mod split;
 
 pub use aggregate::{
-    AggregateOptions, AggregateReport, Aggregated, Bullet, DecidedBy, Missing, Normalise, PreferencePair,
-    PrincipleReport, aggregate, judge_report,
+    AggregateOptions, AggregateReport, Aggregated, Aggregator, Bullet, DecidedBy, Missing, Normalise,
+    PreferencePair, PrincipleReport, aggregate, judge_report,
 };
 pub use error::SalmonError;
 pub use input::{InputLimits, InputParts, RewardFormat, RewardInput};

@@ -82,7 +82,7 @@ pub enum DecidedBy {
 }
 
 /// Training pairs, and pairs of other prompts to measure by.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Aggregated {
     /// To train on, with noise.
     pub train: Vec<PreferencePair>,
@@ -92,55 +92,98 @@ pub struct Aggregated {
     pub report: AggregateReport,
 }
 
-/// Makes pairs of comparisons under the principles of `set` that decide.
+/// Makes pairs of comparisons under the principles of `set` that decide: those of all passes.
 ///
 /// # Errors
 ///
-/// * [`SalmonError::Options`] if options are outside their range.
-/// * [`SalmonError::Nothing`] if no principle decides, one lacks its negative, or no comparison can be used.
-/// * [`SalmonError::Stale`] if a principle was edited since the judge read it.
-/// * [`SalmonError::Record`] if a record makes no sense, or two have the same id.
-/// * [`SalmonError::Principles`] if a rule is explained by a principle that there is not.
+/// As [`Aggregator::new`].
 pub fn aggregate(
     comparisons: &[Comparison],
     set: &PrincipleSet,
     options: &AggregateOptions,
 ) -> Result<Aggregated, SalmonError> {
-    options.validate()?;
-    let judged = Judged::new(comparisons, set, options)?;
-    let (mut train, mut kept) = (Vec::new(), Vec::new());
-    let mut report = AggregateReport { comparisons: comparisons.len(), ..AggregateReport::default() };
-    for (comparison, scores) in comparisons.iter().zip(&judged.scores) {
-        let Some(scores) = scores else {
-            report.incomplete += 1;
-            continue;
-        };
-        let kept_out = held_out(options.seed, &comparison.prompt.text, options.held_out);
-        let pairs = if kept_out { &mut kept } else { &mut train };
-        let facts = Facts::of(comparison, judged.overrides);
-        for pass in 0..options.passes {
+    let aggregator = Aggregator::new(comparisons, set, options)?;
+    let mut all = Aggregated::default();
+    for pass in 0..options.passes {
+        let Aggregated { train, held_out, report } = aggregator.pass(pass);
+        all.train.extend(train);
+        all.held_out.extend(held_out);
+        all.report.add(&report);
+    }
+    all.report.comparisons = comparisons.len();
+    all.report.incomplete = aggregator.incomplete();
+    if all.train.is_empty() {
+        let reason = format!("of {}, none is left to train on: {}", comparisons.len(), all.report);
+        return Err(SalmonError::Nothing { reason });
+    }
+    Ok(all)
+}
+
+/// Makes pairs pass by pass: who trains for long never holds them all.
+#[derive(Debug)]
+pub struct Aggregator<'a> {
+    comparisons: &'a [Comparison],
+    options: &'a AggregateOptions,
+    judged: Judged<'a>,
+    /// What each comparison has to do with the rules.
+    facts: Vec<Facts>,
+}
+
+impl<'a> Aggregator<'a> {
+    /// Takes comparisons and the principles of `set` that decide.
+    ///
+    /// # Errors
+    ///
+    /// * [`SalmonError::Options`] if options are outside their range.
+    /// * [`SalmonError::Nothing`] if no principle decides, one lacks its negative, or no comparison can be
+    ///   used.
+    /// * [`SalmonError::Stale`] if a principle was edited since the judge read it.
+    /// * [`SalmonError::Record`] if a record makes no sense, or two have the same id.
+    /// * [`SalmonError::Principles`] if a rule is explained by a principle that there is not.
+    pub fn new(
+        comparisons: &'a [Comparison],
+        set: &'a PrincipleSet,
+        options: &'a AggregateOptions,
+    ) -> Result<Aggregator<'a>, SalmonError> {
+        options.validate()?;
+        let judged = Judged::new(comparisons, set, options)?;
+        let facts = comparisons.iter().map(|comparison| Facts::of(comparison, judged.overrides)).collect();
+        Ok(Aggregator { comparisons, options, judged, facts })
+    }
+
+    /// Comparisons that cannot be used because verdicts are missing.
+    pub fn incomplete(&self) -> usize {
+        self.judged.scores.iter().filter(|scores| scores.is_none()).count()
+    }
+
+    /// The pairs of one pass, at most one of each comparison. There is no last pass: any number gives lists
+    /// of its own.
+    pub fn pass(&self, pass: u32) -> Aggregated {
+        let Aggregator { comparisons, options, judged, facts } = self;
+        let mut pairs = Aggregated::default();
+        let report = &mut pairs.report;
+        for ((comparison, scores), facts) in comparisons.iter().zip(&judged.scores).zip(facts) {
+            let Some(scores) = scores else { continue };
+            let kept_out = held_out(options.seed, &comparison.prompt.text, options.held_out);
             let eligible: Vec<usize> = (0..scores.len()).filter(|&at| scores[at].is_some()).collect();
             let draw = Draw::new(options, &comparison.id, pass, &eligible);
             let noise = if kept_out { None } else { Some(options.noise) };
-            match judged.pair(comparison, pass, scores, facts, &draw, noise) {
+            match judged.pair(comparison, pass, scores, *facts, &draw, noise) {
                 Ok(pair) => {
                     report.count(&pair);
-                    pairs.push(pair);
+                    if kept_out { &mut pairs.held_out } else { &mut pairs.train }.push(pair);
                 }
                 Err(Discard::Undecided) => report.undecided += 1,
                 Err(Discard::Foreign) => report.foreign += 1,
             }
         }
+        (report.train, report.held_out) = (pairs.train.len(), pairs.held_out.len());
+        pairs
     }
-    if train.is_empty() {
-        let reason = format!("of {}, none is left to train on: {report}", report.comparisons);
-        return Err(SalmonError::Nothing { reason });
-    }
-    (report.train, report.held_out) = (train.len(), kept.len());
-    Ok(Aggregated { train, held_out: kept, report })
 }
 
 /// Comparisons with the scores that count, by the place of the principle among those that decide.
+#[derive(Debug)]
 struct Judged<'a> {
     set: &'a PrincipleSet,
     overrides: &'a Overrides,

@@ -30,6 +30,16 @@ pub struct AggregateReport {
 }
 
 impl AggregateReport {
+    /// Adds what became of the comparisons in one more pass; they themselves are counted once.
+    pub(super) fn add(&mut self, pass: &AggregateReport) {
+        self.undecided += pass.undecided;
+        self.foreign += pass.foreign;
+        self.ruled += pass.ruled;
+        self.flipped += pass.flipped;
+        self.train += pass.train;
+        self.held_out += pass.held_out;
+    }
+
     pub(super) fn count(&mut self, pair: &PreferencePair) {
         self.flipped += usize::from(pair.flipped);
         self.ruled += usize::from(!matches!(pair.decided_by, DecidedBy::Principle(_)));
