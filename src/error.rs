@@ -6,6 +6,7 @@ use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
 use crate::model::lora::AdapterError;
 use crate::principles::PrinciplesError;
+use crate::reward::RewardError;
 use crate::salmon::SalmonError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
@@ -41,4 +42,7 @@ pub enum Error {
     /// A training run could not be set up, or could not go on.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// A reward model could not be trained, opened or asked.
+    #[error(transparent)]
+    Reward(#[from] RewardError),
 }

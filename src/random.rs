@@ -19,7 +19,8 @@ pub enum Purpose {
     Conformance = 2,
     /// Weights of a model without a checkpoint: step = the matrix, index = four weights.
     RandomWeights = 3,
-    /// The first values of an adapter: step = layer * 7 + projection, index = four of them.
+    /// The first values of an adapter: step = layer * 7 + projection, or `u32::MAX` for its scalar head,
+    /// index = four of them.
     LoraInit = 4,
     /// The order of training rows: step = the epoch, index = the row. Draw 1 of step 0 chooses the rows
     /// that are held out.

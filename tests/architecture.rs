@@ -51,6 +51,25 @@ const TABLE: &[(&str, &[&str])] = &[
             "generate",
         ],
     ),
+    // Layer 9.
+    (
+        "reward",
+        &[
+            "atomic",
+            "random",
+            "tensor",
+            "quant",
+            "tokenizer",
+            "format",
+            "principles",
+            "ops",
+            "model",
+            "adapter",
+            "generate",
+            "salmon",
+            "train",
+        ],
+    ),
     // Prose for rustdoc.
     ("guide", &[]),
     // Layer 10: the public API only, which its being in the same crate does not change.
@@ -74,6 +93,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "hub",
             "salmon",
             "train",
+            "reward",
         ],
     ),
     ("main", &["cli"]),

@@ -23,6 +23,8 @@ mod principles;
 mod quant;
 /// The CPU oracle against PyTorch.
 mod reference;
+/// Reward models: PyTorch's scores, learning to follow principles, what is refused.
+mod reward;
 /// Preferences: records, training pairs, what a reward model reads.
 mod salmon;
 /// Every specialisation of every kernel: valid, within limits, translatable. Needs no GPU.

@@ -17,7 +17,9 @@ mod output;
 mod perplexity;
 mod principles;
 mod pull;
+mod reward;
 mod sampling;
+mod score;
 mod sft;
 mod table;
 mod tokenize;
@@ -120,6 +122,8 @@ enum Command {
     Tokenize(tokenize::TokenizeArgs),
     Perplexity(perplexity::PerplexityArgs),
     Sft(sft::SftArgs),
+    Reward(reward::RewardArgs),
+    Score(score::ScoreArgs),
     Adapter(adapter::AdapterArgs),
     Principles(principles::PrinciplesArgs),
     Bench(bench::BenchArgs),
@@ -138,6 +142,8 @@ pub fn main() -> ExitCode {
         Command::Tokenize(args) => args.run(&cli.global),
         Command::Perplexity(args) => args.run(&cli.global),
         Command::Sft(args) => args.run(&cli.global),
+        Command::Reward(args) => args.run(&cli.global),
+        Command::Score(args) => args.run(&cli.global),
         Command::Adapter(args) => args.run(&cli.global),
         Command::Principles(args) => args.run(&cli.global),
         Command::Bench(args) => args.run(&cli.global),

@@ -24,7 +24,7 @@ use parr::train::objective::{Objective, Supervised, SupervisedBatch};
 use parr::train::{AdamW, Evaluated, PassShape, Sequence, TokenStats};
 use safetensors::SafeTensors;
 
-fn golden_path(name: &str) -> PathBuf {
+pub(crate) fn golden_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
@@ -33,12 +33,12 @@ fn load(device: &Device, path: &Path) -> Model {
 }
 
 /// A pass for up to `rows` tokens that keeps the activations of all layers but `recomputed`.
-fn shape(model: &Model, rows: usize, recomputed: usize) -> PassShape {
+pub(crate) fn shape(model: &Model, rows: usize, recomputed: usize) -> PassShape {
     PassShape { rows, longest: rows, kept_layers: model.config().layers - recomputed, logit_rows: 24 }
 }
 
 /// PyTorch's defaults, clipped at 1.
-const ADAMW: AdamW =
+pub(crate) const ADAMW: AdamW =
     AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, max_grad_norm: Some(1.0) };
 
 /// An adapter whose both factors are away from zero.
@@ -71,7 +71,12 @@ fn mean_loss(targets: usize, stats: &TokenStats) -> Evaluated {
 }
 
 /// An adapter in PEFT's names, each with `prefix` before it; missing pairs are left out.
-fn peft(file: &SafeTensors<'_>, prefix: &str, config: LoraConfig, model: &ModelConfig) -> LoraWeights {
+pub(crate) fn peft(
+    file: &SafeTensors<'_>,
+    prefix: &str,
+    config: LoraConfig,
+    model: &ModelConfig,
+) -> LoraWeights {
     let floats = |name: &str| -> Option<Vec<f32>> {
         let tensor = file.tensor(name).ok()?;
         Some(tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())

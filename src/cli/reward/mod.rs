@@ -1,0 +1,78 @@
+//! `parr reward`: training and measuring reward models.
+
+mod eval;
+mod train;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::GlobalArgs;
+use super::error::CliError;
+use crate::reward::RewardData;
+
+const LONG_ABOUT: &str = "\
+Trains reward models that read principles, and measures how well they follow them. Replies are scored
+with `parr score`.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr reward train --comparisons judged.jsonl --principles reward --out runs/reward
+  parr reward eval --reward runs/reward --comparisons judged.jsonl --principles reward --html report.html
+  parr score replies.jsonl --reward runs/reward --principles policy";
+
+/// Train and measure reward models that read principles
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(super) struct RewardArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(Box<train::TrainArgs>),
+    Eval(eval::EvalArgs),
+}
+
+impl RewardArgs {
+    pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
+        match self.command {
+            Command::Train(args) => args.run(global),
+            Command::Eval(args) => args.run(global),
+        }
+    }
+}
+
+/// What is learned from, or measured on.
+#[derive(Args)]
+struct DataArgs {
+    /// Judged replies, in JSON Lines of comparisons
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "preferences")]
+    comparisons: Vec<PathBuf>,
+
+    /// The principles of the comparisons: sets that come with parr, or files, taken together
+    #[arg(long, value_name = "SET|FILE", num_args = 1.., default_values = ["reward"])]
+    principles: Vec<String>,
+
+    /// Let the programs that principles name judge, in place of the verdicts in the file
+    #[arg(long, conflicts_with = "preferences")]
+    by_check: bool,
+
+    /// Preferences without principles, in JSON Lines of prompt, chosen and rejected
+    #[arg(long, value_name = "FILE")]
+    preferences: Option<PathBuf>,
+}
+
+impl DataArgs {
+    fn read(&self) -> Result<RewardData, CliError> {
+        if let Some(file) = &self.preferences {
+            return Ok(RewardData::preferences(file)?);
+        }
+        if self.comparisons.is_empty() {
+            return Err(CliError::Usage("--comparisons or --preferences is needed".to_owned()));
+        }
+        let data = RewardData::judged(&self.comparisons, &self.principles)?;
+        Ok(if self.by_check { data.checked()? } else { data })
+    }
+}

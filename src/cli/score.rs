@@ -1,0 +1,244 @@
+//! `parr score`: what a reward model says of replies.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::GlobalArgs;
+use super::error::CliError;
+use super::input::{Row, read_rows};
+use super::interrupt::interruptible;
+use super::open::ModelArgs;
+use super::output::write_row;
+use crate::principles::{PrincipleSet, PromptType};
+use crate::random::Philox;
+use crate::reward::{Question, RewardError, RewardModel, RewardOptions, Score};
+
+const LONG_ABOUT: &str = "\
+Scores replies under principles with a reward model that `parr reward train` made. Principles are read as
+text: a set that was written after training works too.
+
+The larger the score the better the reply keeps to the principles. The difference of two replies' scores,
+to the same prompt and under the same principles, are the log-odds that the first is preferred; a score by
+itself means nothing. Of sets that are made to be drawn from (`policy`), each row gets a draw of its own,
+by --seed and line.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr score replies.jsonl --reward runs/reward --principles reward
+  parr score replies.jsonl --reward runs/reward --principles harmless honest my-principles.toml
+  parr score - --reward runs/reward --principles style:style-concise,!style-bulleted < replies.jsonl
+  parr score replies.jsonl --reward runs/start          without principles: good replies in general
+
+SET:ID,!ID takes some principles of a set, negated behind an exclamation mark.
+
+Rows, one JSON object a line: {\"prompt\": \"Name a river.\", \"response\": \"The Loire.\"}
+Out comes one object for each: {\"scores\": {\"honest\": 1.25}, \"tokens\": 143}, with \"cut_prompt\" and
+\"cut_response\" where tokens were left out to fit, and \"principles\" where they were drawn.";
+
+/// Score replies under principles with a reward model
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(super) struct ScoreArgs {
+    /// JSON Lines of prompt and response; - for standard input
+    file: String,
+
+    /// The reward model: the folder of a `parr reward train` run, or a PEFT directory
+    #[arg(long, value_name = "DIR")]
+    reward: PathBuf,
+
+    /// Sets of principles that come with parr, or files; each gives a score of its own
+    #[arg(long, value_name = "SET|FILE[:ID,!ID]", num_args = 1..)]
+    principles: Vec<String>,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Inputs computed at the same time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    batch: u16,
+
+    /// What is drawn of sets follows from it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Take the reward model even if it was trained on other weights, such as an unquantized copy
+    #[arg(long)]
+    any_base: bool,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    prompt: String,
+    response: String,
+}
+
+/// A set, or some of one, under the name that its scores get.
+struct Guidelines {
+    name: String,
+    set: PrincipleSet,
+    /// Places and whether each is negated; none for what the set's own use gives.
+    picked: Option<Vec<(usize, bool)>>,
+}
+
+impl Guidelines {
+    /// Of `SET`, `FILE`, or either with `:ID,!ID` behind it.
+    fn open(spec: &str) -> Result<Guidelines, CliError> {
+        let is_id = |letter: char| letter.is_ascii_alphanumeric() || "-_,!".contains(letter);
+        // A drive's letter is followed by a path, which no list of ids is.
+        let picks = spec.rsplit_once(':').filter(|(_, ids)| !ids.is_empty() && ids.chars().all(is_id));
+        let (name, ids) = match picks {
+            Some((name, ids)) => (name, Some(ids)),
+            None => (spec, None),
+        };
+        let set = PrincipleSet::open(name)?;
+        let pick = |text: &str| -> Result<(usize, bool), CliError> {
+            let (id, negated) = match text.strip_prefix('!') {
+                Some(id) => (id, true),
+                None => (text, false),
+            };
+            let found = set.principle(id)?;
+            if negated && found.negative.is_none() {
+                return Err(CliError::Usage(format!("principle `{id}` has no negative")));
+            }
+            let place = set.principles.iter().position(|one| std::ptr::eq(one, found));
+            Ok((place.unwrap_or_default(), negated))
+        };
+        let picked = ids.map(|ids| ids.split(',').map(pick).collect::<Result<_, _>>()).transpose()?;
+        let name = if ids.is_some() { spec.to_owned() } else { set.id.clone() };
+        Ok(Guidelines { name, set, picked })
+    }
+
+    /// The principles of a row: places, and whether each is negated.
+    fn of_row(&self, seed: u64, line: usize) -> Vec<(usize, bool)> {
+        match &self.picked {
+            Some(picked) => picked.clone(),
+            None => {
+                let drawn = self.set.draw(PromptType::General, Philox::new(seed), 0, line as u32);
+                drawn.into_iter().map(|place| (place, false)).collect()
+            }
+        }
+    }
+
+    fn texts(&self, principles: &[(usize, bool)]) -> Vec<&str> {
+        let text = |&(place, negated): &(usize, bool)| self.set.principles[place].text(negated);
+        principles.iter().filter_map(text).collect()
+    }
+
+    fn ids(&self, principles: &[(usize, bool)]) -> Vec<&str> {
+        principles.iter().map(|&(place, _)| self.set.principles[place].id.as_str()).collect()
+    }
+
+    fn draws(&self) -> bool {
+        self.picked.is_none() && matches!(self.set.uses, crate::principles::Use::Sample { .. })
+    }
+}
+
+impl ScoreArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        let guidelines =
+            self.principles.iter().map(|spec| Guidelines::open(spec)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(twice) = guidelines
+            .iter()
+            .enumerate()
+            .find_map(|(place, one)| guidelines[..place].iter().find(|earlier| earlier.name == one.name))
+        {
+            return Err(CliError::Usage(format!("`{}` is named twice", twice.name)));
+        }
+        let rows: Vec<Row<Reply>> = read_rows(&self.file)?;
+        for Row { line, value } in &rows {
+            for (key, text) in [("prompt", &value.prompt), ("response", &value.response)] {
+                if text.trim().is_empty() {
+                    return Err(CliError::line(&self.file, *line, format!("`{key}` is empty")));
+                }
+            }
+        }
+        let (_device, model) = self.model.open(global)?;
+        let options = RewardOptions { slots: self.batch.into(), any_base: self.any_base };
+        let mut reward = RewardModel::open(&model, &self.reward, &options)?;
+
+        let bar = global.bar(Some(rows.len() as u64), "{bar:30} row {pos}/{len}, {eta} left");
+        // Whole batches, so that what is done is out whatever happens next.
+        let per_row = guidelines.len().max(1);
+        let at_a_time = (usize::from(self.batch) / per_row).max(1);
+        for rows in rows.chunks(at_a_time) {
+            let written = self.score(&mut reward, &guidelines, rows);
+            if let Err(error) = written {
+                bar.finish_and_clear();
+                return Err(error);
+            }
+            bar.inc(rows.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Scores some rows under all guidelines and writes what comes of it.
+    fn score(
+        &self,
+        reward: &mut RewardModel,
+        guidelines: &[Guidelines],
+        rows: &[Row<Reply>],
+    ) -> Result<(), CliError> {
+        let drawn: Vec<Vec<Vec<(usize, bool)>>> = rows
+            .iter()
+            .map(|row| guidelines.iter().map(|one| one.of_row(self.seed, row.line)).collect())
+            .collect();
+        let mut questions = Vec::new();
+        for (row, drawn) in rows.iter().zip(&drawn) {
+            let Reply { prompt, response } = &row.value;
+            let ask = |principles| Question { prompt, reply: response, principles };
+            match guidelines {
+                [] => questions.push(ask(Vec::new())),
+                _ => questions.extend(guidelines.iter().zip(drawn).map(|(one, list)| ask(one.texts(list)))),
+            }
+        }
+        let scores = interruptible(|token| reward.score(&questions, token, &mut |_| {}));
+        let per_row = guidelines.len().max(1);
+        let scores = scores.map_err(|error| match error {
+            RewardError::Item { item, source } => {
+                CliError::line(&self.file, rows[item / per_row].line, source)
+            }
+            other => other.into(),
+        })?;
+        for (drawn, scores) in drawn.iter().zip(scores.chunks(per_row)) {
+            write_row(&row(guidelines, drawn, scores))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is said of one reply.
+fn row(guidelines: &[Guidelines], drawn: &[Vec<(usize, bool)>], scores: &[Score]) -> Value {
+    let mut row = Map::new();
+    match guidelines {
+        [] => row.insert("score".to_owned(), json!(scores[0].value)),
+        _ => {
+            let named = guidelines.iter().zip(scores);
+            let named: Map<String, Value> =
+                named.map(|(one, score)| (one.name.clone(), json!(score.value))).collect();
+            row.insert("scores".to_owned(), named.into())
+        }
+    };
+    let drawn: Map<String, Value> = guidelines
+        .iter()
+        .zip(drawn)
+        .filter(|(one, _)| one.draws())
+        .map(|(one, list)| (one.name.clone(), json!(one.ids(list))))
+        .collect();
+    if !drawn.is_empty() {
+        row.insert("principles".to_owned(), drawn.into());
+    }
+    let most = |of: fn(&Score) -> usize| scores.iter().map(of).max().unwrap_or(0);
+    row.insert("tokens".to_owned(), json!(most(|score| score.tokens)));
+    for (key, cut) in
+        [("cut_prompt", most(|score| score.cut_prompt)), ("cut_response", most(|score| score.cut_reply))]
+    {
+        if cut > 0 {
+            row.insert(key.to_owned(), json!(cut));
+        }
+    }
+    row.into()
+}

@@ -1,0 +1,275 @@
+//! What a reward model learns from: judged replies with principles, or plain preferences without.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::RewardError;
+use crate::principles::{Overrides, Principle, PrincipleSet, PromptType, Use};
+use crate::salmon::{
+    AggregateOptions, AggregateReport, Aggregated, Aggregator, Comparison, DecidedBy, PreferencePair, Prompt,
+    Scores, Verdict, held_out, read_records,
+};
+
+/// What a reward model learns from, read whole.
+#[derive(Clone, Debug)]
+pub struct RewardData {
+    kind: Kind,
+    /// The files, for messages.
+    path: PathBuf,
+    sha256: String,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Judged { comparisons: Vec<Comparison>, set: Box<PrincipleSet> },
+    Preferences(Vec<PreferencePair>),
+}
+
+/// A line of HH-style preferences. Other keys are passed over: such files come from elsewhere.
+#[derive(Deserialize)]
+struct Preference {
+    prompt: String,
+    chosen: String,
+    rejected: String,
+}
+
+impl RewardData {
+    /// Replies that a judge compared, in JSON Lines of [`Comparison`], and the principles of `sets`, by name
+    /// or file, taken together.
+    ///
+    /// # Errors
+    ///
+    /// * [`RewardError::Principles`] if a set cannot be read, or two of them have the same principle;
+    /// * [`RewardError::Salmon`] if a file cannot be read, or a line is no comparison;
+    /// * [`RewardError::Nothing`] without any.
+    pub fn judged(files: &[PathBuf], sets: &[String]) -> Result<RewardData, RewardError> {
+        let set = joined(sets.iter().map(|name| PrincipleSet::open(name)).collect::<Result<_, _>>()?)?;
+        let mut comparisons = Vec::new();
+        for file in files {
+            comparisons.extend(read_records::<Comparison>(file)?);
+        }
+        let (path, sha256) = (files.first().cloned().unwrap_or_default(), hash(files)?);
+        if comparisons.is_empty() {
+            let reason = format!("{} holds no comparison", path.display());
+            return Err(RewardError::Nothing { reason });
+        }
+        Ok(RewardData { kind: Kind::Judged { comparisons, set: Box::new(set) }, path, sha256 })
+    }
+
+    /// Preferences without principles, in JSON Lines of `{"prompt", "chosen", "rejected"}`.
+    ///
+    /// # Errors
+    ///
+    /// * [`RewardError::Io`] if the file cannot be read;
+    /// * [`RewardError::Row`] for the first line that is no preference, has an empty text, or prefers a reply
+    ///   to itself;
+    /// * [`RewardError::Nothing`] without any.
+    pub fn preferences(file: &Path) -> Result<RewardData, RewardError> {
+        let bytes = fs::read(file).map_err(RewardError::io("read", file))?;
+        let mut pairs = Vec::new();
+        for (at, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let pair = preference(line, at + 1);
+            pairs.push(pair.map_err(|reason| {
+                let reason = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
+                RewardError::Row { path: file.to_owned(), line: at + 1, reason }
+            })?);
+        }
+        if pairs.is_empty() {
+            let reason = format!("{} holds no preference", file.display());
+            return Err(RewardError::Nothing { reason });
+        }
+        let sha256 = hex(&Sha256::digest(&bytes));
+        Ok(RewardData { kind: Kind::Preferences(pairs), path: file.to_owned(), sha256 })
+    }
+
+    /// Comparisons, and the set that they are aggregated under, that are in memory already.
+    pub fn of_comparisons(comparisons: Vec<Comparison>, set: PrincipleSet) -> RewardData {
+        let mut all = Sha256::new();
+        for comparison in &comparisons {
+            all.update(serde_json::to_vec(comparison).expect("records are plain values"));
+            all.update(b"\n");
+        }
+        let kind = Kind::Judged { comparisons, set: Box::new(set) };
+        RewardData { kind, path: PathBuf::from("comparisons"), sha256: hex(&all.finalize()) }
+    }
+
+    /// The same with verdicts of the programs that principles name, in place of the judge's: 1, 0 or -1 for
+    /// a first reply that keeps the principle better, as well, or less. Principles without a program have no
+    /// verdict then.
+    ///
+    /// # Errors
+    ///
+    /// [`RewardError::Nothing`] if there are no comparisons, or no principle names a program.
+    pub fn checked(mut self) -> Result<RewardData, RewardError> {
+        let Kind::Judged { comparisons, set } = &mut self.kind else {
+            let reason = "preferences without principles cannot be checked".to_owned();
+            return Err(RewardError::Nothing { reason });
+        };
+        if set.principles.iter().all(|principle| principle.check.is_none()) {
+            let reason = format!("no principle of {} names a program that checks it", set.id);
+            return Err(RewardError::Nothing { reason });
+        }
+        for comparison in comparisons {
+            let [first, second] = comparison.replies.each_ref().map(|reply| reply.text.as_str());
+            let verdict = |principle: &Principle| {
+                let score = f64::from(principle.check?.compare(first, second) as i8);
+                Some(Verdict::new(principle, Scores::without_order(score)))
+            };
+            comparison.verdicts = set.principles.iter().filter_map(verdict).collect();
+            "check".clone_into(&mut comparison.judge);
+        }
+        self.sha256 = hex(&Sha256::digest([&self.sha256, "\nchecked"].concat()));
+        Ok(self)
+    }
+
+    /// The principles; none for plain preferences.
+    pub fn set(&self) -> Option<&PrincipleSet> {
+        match &self.kind {
+            Kind::Judged { set, .. } => Some(set),
+            Kind::Preferences(_) => None,
+        }
+    }
+
+    /// The comparisons; none for plain preferences.
+    pub fn comparisons(&self) -> &[Comparison] {
+        match &self.kind {
+            Kind::Judged { comparisons, .. } => comparisons,
+            Kind::Preferences(_) => &[],
+        }
+    }
+
+    /// Hash of all that is learned from, principles included.
+    pub fn sha256(&self) -> String {
+        let set = self.set().map_or("", |set| &set.sha256);
+        hex(&Sha256::digest([&self.sha256, "\n", set].concat()))
+    }
+
+    /// Where it comes from, for messages.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What pairs are drawn from.
+    ///
+    /// # Errors
+    ///
+    /// [`RewardError::Salmon`] as [`Aggregator::new`] has them.
+    pub(super) fn source<'a>(&'a self, options: &'a AggregateOptions) -> Result<Source<'a>, RewardError> {
+        options.validate()?;
+        Ok(match &self.kind {
+            Kind::Judged { comparisons, set } => {
+                Source::Judged(Box::new(Aggregator::new(comparisons, set, options)?))
+            }
+            Kind::Preferences(pairs) => Source::Preferences { pairs, options },
+        })
+    }
+}
+
+/// Pairs, pass by pass.
+#[derive(Debug)]
+pub(super) enum Source<'a> {
+    Judged(Box<Aggregator<'a>>),
+    Preferences { pairs: &'a [PreferencePair], options: &'a AggregateOptions },
+}
+
+impl Source<'_> {
+    /// The pairs of one pass: of judged replies always others, of preferences always the same.
+    pub fn pass(&self, pass: u32) -> Aggregated {
+        match self {
+            Source::Judged(aggregator) => aggregator.pass(pass),
+            Source::Preferences { pairs, options } => {
+                let out = |pair: &PreferencePair| held_out(options.seed, &pair.prompt.text, options.held_out);
+                let (held_out, train): (Vec<_>, Vec<_>) = pairs.iter().cloned().partition(out);
+                let report = AggregateReport {
+                    comparisons: pairs.len(),
+                    train: train.len(),
+                    held_out: held_out.len(),
+                    ..AggregateReport::default()
+                };
+                Aggregated { train, held_out, report }
+            }
+        }
+    }
+
+    /// Pairs to measure by: those of `passes` passes, of preferences each once.
+    pub fn held_out(&self, passes: u32) -> Vec<PreferencePair> {
+        let passes = if matches!(self, Source::Judged(_)) { passes } else { 1 };
+        (0..passes).flat_map(|pass| self.pass(pass).held_out).collect()
+    }
+}
+
+fn preference(line: &[u8], number: usize) -> Result<PreferencePair, String> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| format!("byte {} is not UTF-8; save the file as UTF-8", error.valid_up_to() + 1))?;
+    let Preference { prompt, chosen, rejected } = serde_json::from_str(text.trim_start_matches('\u{FEFF}'))
+        .map_err(|error| {
+        // serde ends its messages with " at line 1 column 9": the line is always 1 here.
+        let reason = error.to_string();
+        let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
+        format!("{reason} (column {})", error.column())
+    })?;
+    for (key, text) in [("prompt", &prompt), ("chosen", &chosen), ("rejected", &rejected)] {
+        if text.trim().is_empty() {
+            return Err(format!("`{key}` is empty"));
+        }
+    }
+    if chosen.trim() == rejected.trim() {
+        return Err("`chosen` and `rejected` are the same text".to_owned());
+    }
+    let id = format!("line-{number}");
+    Ok(PreferencePair {
+        prompt: Prompt { id: id.clone(), kind: PromptType::General, language: None, text: prompt },
+        id,
+        replies: [chosen, rejected],
+        principles: Vec::new(),
+        preferred: 0,
+        // There is no list; nothing asks which place of it.
+        decided_by: DecidedBy::Principle(0),
+        flipped: false,
+        swapped: false,
+    })
+}
+
+/// Several sets as one: principles of all, rules of the first that has any.
+fn joined(sets: Vec<PrincipleSet>) -> Result<PrincipleSet, RewardError> {
+    let mut sets = sets.into_iter();
+    let Some(mut all) = sets.next() else {
+        return Err(RewardError::Nothing { reason: "no set of principles was named".to_owned() });
+    };
+    for set in sets {
+        for principle in &set.principles {
+            if all.principles.iter().any(|known| known.id == principle.id) {
+                let reason = format!("principle `{}` is in {} and in {}", principle.id, all.id, set.id);
+                return Err(RewardError::Nothing { reason });
+            }
+        }
+        if all.overrides == Overrides::default() {
+            all.overrides = set.overrides;
+        }
+        all.id = format!("{}+{}", all.id, set.id);
+        all.sha256 = hex(&Sha256::digest([all.sha256, set.sha256].concat()));
+        all.principles.extend(set.principles);
+    }
+    all.uses = Use::Judge;
+    Ok(all)
+}
+
+fn hash(files: &[PathBuf]) -> Result<String, RewardError> {
+    let mut all = Sha256::new();
+    for file in files {
+        let bytes = fs::read(file).map_err(RewardError::io("read", file))?;
+        all.update((bytes.len() as u64).to_le_bytes());
+        all.update(bytes);
+    }
+    Ok(hex(&all.finalize()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,127 @@
+//! What can go wrong around a reward model, apart from the layers below.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::adapter::AdapterFileError;
+use crate::format::LoadError;
+use crate::generate::GenerateError;
+use crate::model::lora::AdapterError;
+use crate::principles::PrinciplesError;
+use crate::salmon::SalmonError;
+use crate::tokenizer::TextError;
+use crate::train::TrainError;
+
+/// Why a reward model could not be trained, opened or asked, grouped by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RewardError {
+    /// A file could not be read or written: check path, permissions and space; a retry may help.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// A line of a data file is wrong: correct it.
+    #[error("{} line {line}: {reason}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+
+    /// The adapter has no scalar head, so its scores would be chance: name one that was trained as a
+    /// reward model.
+    #[error("{} is no reward model: it has no {}", path.display(), crate::adapter::HEAD_FILE)]
+    NoHead {
+        /// The adapter.
+        path: PathBuf,
+    },
+
+    /// What the adapter's card says of its input makes no sense: take an unchanged copy.
+    #[error("{}: the card's `reward` {reason}", path.display())]
+    Card {
+        /// The adapter.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// The model knows only token ids: take one with a tokenizer.
+    #[error(
+        "the model has no tokenizer, so it cannot read principles: put tokenizer.json beside its weights"
+    )]
+    NoTokenizer,
+
+    /// Inputs may be longer than the model's context: lower the limit.
+    #[error("inputs of {tokens} tokens are allowed, but the model's context has {context}")]
+    Context {
+        /// The limit that was asked for.
+        tokens: usize,
+        /// Positions of the model.
+        context: usize,
+    },
+
+    /// One of the replies to be scored cannot be: correct or leave out that one.
+    #[error("item {item}: {source}")]
+    Item {
+        /// Its index in the call.
+        item: usize,
+        /// What is wrong with it.
+        source: SalmonError,
+    },
+
+    /// There is nothing to measure or to train on.
+    #[error("{reason}")]
+    Nothing {
+        /// What is missing.
+        reason: String,
+    },
+
+    /// Preferences or principles cannot be used.
+    #[error(transparent)]
+    Salmon(#[from] SalmonError),
+
+    /// Principles cannot be read, or there is no such principle.
+    #[error(transparent)]
+    Principles(#[from] PrinciplesError),
+
+    /// The training run failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+
+    /// The adapter could not be read or written, or belongs to another base.
+    #[error(transparent)]
+    AdapterFile(#[from] AdapterFileError),
+
+    /// The adapter does not fit the model or its bank.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+
+    /// The base could not be read again.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+
+    /// The forward pass failed, or was cancelled.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+
+    /// A text could not be encoded.
+    #[error(transparent)]
+    Text(#[from] TextError),
+}
+
+impl RewardError {
+    /// A closure for `map_err`: names the action and the path of an I/O failure.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RewardError {
+        move |source| RewardError::Io { action, path: path.to_owned(), source }
+    }
+}

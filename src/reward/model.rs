@@ -1,0 +1,248 @@
+//! A trained reward model on its base: replies in, scores out.
+
+use std::path::Path;
+
+use super::{RewardCard, RewardError};
+use crate::adapter::{Adapter, Card, check_base};
+use crate::format::Checkpoint;
+use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes};
+use crate::model::Model;
+use crate::model::lora::{AdapterBank, AdapterError, AdapterId, LoraLayout, LoraWeights};
+use crate::ops::KvFormat;
+use crate::salmon::{InputLimits, RewardFormat};
+use crate::tokenizer::TokenId;
+use crate::train::bank_bytes;
+
+/// How much a reward model holds beside its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RewardOptions {
+    /// Inputs that are computed together.
+    pub slots: usize,
+    /// Whether to take an adapter that was trained on other weights than the model's, such as an
+    /// unquantized copy of them.
+    pub any_base: bool,
+}
+
+impl Default for RewardOptions {
+    /// Eight inputs at a time, on the very base of the adapter.
+    fn default() -> Self {
+        RewardOptions { slots: 8, any_base: false }
+    }
+}
+
+/// A reply to be scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// What was asked.
+    pub prompt: &'a str,
+    /// What was answered.
+    pub reply: &'a str,
+    /// What to measure the reply by: definitions or negatives, in their order. Without any the model is
+    /// asked for a good reply in general.
+    pub principles: Vec<&'a str>,
+}
+
+/// What a reward model says of a reply.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// The larger the better: the difference of two scores under the same principles are the log-odds that
+    /// the first reply is preferred. By itself a score means nothing.
+    pub value: f32,
+    /// Tokens that were read.
+    pub tokens: usize,
+    /// Tokens that the prompt lost at its beginning, to fit.
+    pub cut_prompt: usize,
+    /// Tokens that the reply lost at its end, to fit.
+    pub cut_reply: usize,
+}
+
+/// A reward model on the device: base, adapter, scalar head.
+///
+/// Its forward pass is that of training, with keys and values in full precision.
+#[derive(Debug)]
+pub struct RewardModel {
+    generator: Generator,
+    adapter: AdapterId,
+    limits: InputLimits,
+    card: Card,
+    reward_card: RewardCard,
+}
+
+impl RewardModel {
+    /// Opens the reward model in `folder`: a PEFT adapter with `reward_head.safetensors`, or the folder of a
+    /// run that holds one.
+    ///
+    /// # Errors
+    ///
+    /// * [`RewardError::AdapterFile`] if there is no adapter, it does not fit the model, or it was trained on
+    ///   other weights;
+    /// * [`RewardError::NoHead`] if it has no head;
+    /// * [`RewardError::Card`] or [`RewardError::Context`] if its input limits make no sense;
+    /// * [`RewardError::NoTokenizer`] if the model has none;
+    /// * [`RewardError::Generate`] if the device cannot hold it.
+    pub fn open(model: &Model, folder: &Path, options: &RewardOptions) -> Result<RewardModel, RewardError> {
+        let adapter = Adapter::open(folder, model.config())?;
+        if adapter.head.is_none() {
+            return Err(RewardError::NoHead { path: folder.to_owned() });
+        }
+        let card = RewardCard::read(&adapter.card, folder)?;
+        if let Some(base) = model.path().filter(|_| !options.any_base) {
+            check_base(&adapter.card, &Checkpoint::open(base)?)?;
+        }
+        RewardModel::new(model, &adapter, card, options)
+    }
+
+    /// The reward model that `adapter` is on `model`, reading inputs as `card` says.
+    ///
+    /// # Errors
+    ///
+    /// * [`RewardError::Adapter`] if the adapter has no head, or does not fit;
+    /// * otherwise those of [`RewardModel::open`] that no file has part in.
+    pub fn new(
+        model: &Model,
+        adapter: &Adapter,
+        card: RewardCard,
+        options: &RewardOptions,
+    ) -> Result<RewardModel, RewardError> {
+        let LoraWeights { config, .. } = &adapter.weights;
+        let bank = AdapterBank::new(model, config.rank, config.targets, 1)?;
+        let id = bank.attach(&adapter.weights, adapter.head.as_ref())?;
+        let mut reward = RewardModel::in_bank(model, &bank, id, card, options)?;
+        reward.card = adapter.card.clone();
+        Ok(reward)
+    }
+
+    /// The reward model that the adapter `id` of `bank` is: for a bank that others use too, a policy while it
+    /// learns, say.
+    ///
+    /// # Errors
+    ///
+    /// As [`RewardModel::new`].
+    pub fn in_bank(
+        model: &Model,
+        bank: &AdapterBank,
+        id: AdapterId,
+        card: RewardCard,
+        options: &RewardOptions,
+    ) -> Result<RewardModel, RewardError> {
+        if !bank.has_head(id)? {
+            return Err(AdapterError::NoHead.into());
+        }
+        let limits = limits_on(model, &card)?;
+        let tokenizer = model.tokenizer().ok_or(RewardError::NoTokenizer)?;
+        RewardFormat::new(tokenizer, limits)?;
+        let generator = Generator::with_adapters(model, generator_options(limits, options), bank)?;
+        Ok(RewardModel { generator, adapter: id, limits, card: Card::default(), reward_card: card })
+    }
+
+    /// Device memory in bytes that the reward model in `folder` will take beside the weights of `model`,
+    /// known before anything is allocated: adapter, cache, activations.
+    ///
+    /// # Errors
+    ///
+    /// As [`RewardModel::open`], but for those of the device.
+    pub fn plan_bytes(model: &Model, folder: &Path, options: &RewardOptions) -> Result<u64, RewardError> {
+        let summary = Adapter::inspect(folder)?;
+        let limits = limits_on(model, &RewardCard::read(&summary.card, folder)?)?;
+        let layout = LoraLayout::new(model.config(), summary.config.rank, summary.config.targets);
+        let tuning = model.device().tuning();
+        let generator = generator_options(limits, options);
+        Ok(bank_bytes(model.config(), &layout, 1)
+            + generator_bytes(model.config(), Some(&layout), tuning, &generator))
+    }
+
+    /// The base.
+    pub fn model(&self) -> &Model {
+        self.generator.model()
+    }
+
+    /// Where the adapter comes from.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// How its input is made, and what it was taught with.
+    pub fn reward_card(&self) -> &RewardCard {
+        &self.reward_card
+    }
+
+    /// Tokens that an input and its parts may have.
+    pub fn limits(&self) -> InputLimits {
+        self.limits
+    }
+
+    /// Scores replies, each to its own prompt and under its own principles. Questions of the same prompt and
+    /// reply share what is computed of them where they stand one behind another. `on_done` hears how many
+    /// are finished.
+    ///
+    /// # Errors
+    ///
+    /// * [`RewardError::Item`] with the index of a question whose prompt or reply is empty, or whose
+    ///   principles leave no room; nothing is computed then;
+    /// * [`RewardError::Generate`] after a cancel, or if the device fails.
+    pub fn score(
+        &mut self,
+        questions: &[Question<'_>],
+        cancel: &CancelToken,
+        on_done: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Score>, RewardError> {
+        let inputs = {
+            let format = self.format()?;
+            let encode = |(item, question): (usize, &Question<'_>)| {
+                let Question { prompt, reply, principles } = question;
+                let input = format.encode(prompt, reply, principles);
+                input.map_err(|source| RewardError::Item { item, source })
+            };
+            questions.iter().enumerate().map(encode).collect::<Result<Vec<_>, _>>()?
+        };
+        let mut scores = Vec::with_capacity(inputs.len());
+        for inputs in inputs.chunks(self.generator.slots()) {
+            let ids: Vec<Vec<TokenId>> = inputs.iter().map(|input| input.ids.clone()).collect();
+            let values = self.score_ids(&ids, cancel)?;
+            scores.extend(inputs.iter().zip(values).map(|(input, value)| Score {
+                value,
+                tokens: input.ids.len(),
+                cut_prompt: input.cut_request,
+                cut_reply: input.cut_reply,
+            }));
+            on_done(scores.len());
+        }
+        Ok(scores)
+    }
+
+    /// The head's values at the last tokens of inputs that are tokens already.
+    ///
+    /// # Errors
+    ///
+    /// [`RewardError::Generate`] if an input is empty, too long or has unknown tokens, after a cancel, or if
+    /// the device fails.
+    pub fn score_ids(
+        &mut self,
+        inputs: &[Vec<TokenId>],
+        cancel: &CancelToken,
+    ) -> Result<Vec<f32>, RewardError> {
+        Ok(self.generator.head_values(inputs, self.adapter, cancel)?)
+    }
+
+    /// What turns texts into its input.
+    pub(super) fn format(&self) -> Result<RewardFormat<'_>, RewardError> {
+        let tokenizer = self.generator.model().tokenizer().ok_or(RewardError::NoTokenizer)?;
+        Ok(RewardFormat::new(tokenizer, self.limits)?)
+    }
+}
+
+/// The limits that `card` asks for, if the model has the positions.
+pub(super) fn limits_on(model: &Model, card: &RewardCard) -> Result<InputLimits, RewardError> {
+    let limits = card.limits.limits();
+    let context = model.config().context;
+    match limits.tokens > context {
+        true => Err(RewardError::Context { tokens: limits.tokens, context }),
+        false => Ok(limits),
+    }
+}
+
+/// Scores are compared with those of training, which keeps keys and values in full precision.
+fn generator_options(limits: InputLimits, options: &RewardOptions) -> GeneratorOptions {
+    let slots = options.slots.max(1);
+    GeneratorOptions { slots, context: limits.tokens.max(2), kv: KvFormat::F32, repetition_window: 1 }
+}

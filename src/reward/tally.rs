@@ -1,0 +1,66 @@
+//! How often the preferred reply has the larger score, by what decided.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::salmon::{DecidedBy, PreferencePair};
+
+/// Pairs, and how many of them are scored the right way round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Tally {
+    /// Pairs.
+    pub pairs: usize,
+    /// Those whose preferred reply has the larger score; a draw is not right.
+    pub right: usize,
+    /// `right / pairs`, 0 without pairs.
+    pub accuracy: f64,
+    /// Mean difference of the scores, preferred reply minus the other.
+    pub margin: f64,
+}
+
+impl Tally {
+    /// Counts a pair of this margin.
+    pub(super) fn add(&mut self, margin: f64) {
+        let sum = self.margin * self.pairs as f64 + margin;
+        self.pairs += 1;
+        self.right += usize::from(margin > 0.0);
+        self.accuracy = self.right as f64 / self.pairs as f64;
+        self.margin = sum / self.pairs as f64;
+    }
+}
+
+/// Tallies of the same pairs, cut in several ways.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Tallies {
+    /// All pairs.
+    pub all: Tally,
+    /// By the principle that decided; `rule` for pairs that a rule did, `none` for preferences without
+    /// principles.
+    pub by_principle: BTreeMap<String, Tally>,
+    /// By the same principles where their negative decided.
+    pub by_negative: BTreeMap<String, Tally>,
+    /// By the number of principles in the list.
+    pub by_length: BTreeMap<usize, Tally>,
+}
+
+impl Tallies {
+    /// Those of `pairs` with these margins.
+    pub(super) fn of_pairs(pairs: &[PreferencePair], margins: &[f64]) -> Tallies {
+        let mut tallies = Tallies::default();
+        for (pair, &margin) in pairs.iter().zip(margins) {
+            tallies.all.add(margin);
+            tallies.by_length.entry(pair.principles.len()).or_default().add(margin);
+            let (name, negated) = match pair.decided_by {
+                DecidedBy::Principle(place) => match pair.principles.get(place) {
+                    Some(bullet) => (bullet.principle.as_str(), bullet.negated),
+                    None => ("none", false),
+                },
+                DecidedBy::Boilerplate | DecidedBy::Language => ("rule", false),
+            };
+            let by = if negated { &mut tallies.by_negative } else { &mut tallies.by_principle };
+            by.entry(name.to_owned()).or_default().add(margin);
+        }
+        tallies
+    }
+}

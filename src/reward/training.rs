@@ -1,0 +1,310 @@
+//! Training of a reward model: from judged replies to an adapter with a scalar head.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::data::Source;
+use super::model::limits_on;
+use super::stream::Stream;
+use super::tally::Tallies;
+use super::{RewardCard, RewardConfig, RewardData, RewardError};
+use crate::adapter::{Adapter, RUN_FOLDER};
+use crate::model::Model;
+use crate::model::lora::{AdapterId, LoraWeights, ScalarHead};
+use crate::random::{Philox, Purpose, uniform01};
+use crate::salmon::{AggregateReport, PreferencePair, RewardFormat, SalmonError};
+use crate::train::objective::{Evaluated, Objective, Pair, Preference, PreferenceBatch, TokenStats};
+use crate::train::{
+    Batch, Control, Learner, Lengths, Plan, Progress, Run, Sequence, Start, Task, TrainError, Unit,
+};
+
+/// A run that trains a reward model.
+#[derive(Clone, Copy, Debug)]
+pub struct RewardTraining<'a> {
+    /// The base, which stays as it is.
+    pub model: &'a Model,
+    /// What to learn from.
+    pub data: &'a RewardData,
+    /// The adapter to start from, with its head if it has one, instead of a fresh one; and its name.
+    pub init: Option<(&'a Adapter, &'a str)>,
+    /// Where everything goes: settings, logs, states, and the adapter.
+    pub out: &'a Path,
+    /// The settings.
+    pub config: &'a RewardConfig,
+    /// Whether to go on from the newest state in `out`, if there is one.
+    pub resume: bool,
+}
+
+/// What a run is about to do, before its first step.
+#[derive(Clone, Debug)]
+pub struct RewardProspect {
+    /// What became of the comparisons in the first pass.
+    pub report: AggregateReport,
+    /// Pairs measured on.
+    pub held_out_pairs: usize,
+    /// Optimizer steps in all.
+    pub steps: u64,
+    /// Trainable values.
+    pub parameters: usize,
+    /// Passes, and the device memory that they take.
+    pub plan: Plan,
+    /// States that were found damaged and passed over.
+    pub damaged: Vec<String>,
+}
+
+impl RewardTraining<'_> {
+    /// Runs it. `announce` hears once what is ahead, `progress` of every step. Where it ends well the reward
+    /// model is in `out/adapter`, and that path is returned; after a cancel nothing is, and another call
+    /// with `resume` goes on.
+    ///
+    /// # Errors
+    ///
+    /// * [`RewardError::Salmon`], [`RewardError::Nothing`] and [`RewardError::Context`] before anything is
+    ///   written, if data or settings cannot be used;
+    /// * [`RewardError::NoTokenizer`] if the model has none;
+    /// * [`RewardError::Train`] as training has them.
+    pub fn run(
+        &self,
+        control: &Control,
+        announce: &mut dyn FnMut(&RewardProspect),
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<PathBuf>, RewardError> {
+        let RewardTraining { model, data, config, .. } = *self;
+        config.validate()?;
+        let set = data.set();
+        let mut card = RewardCard::of_set(set, config.limits);
+        card.aggregate = Some(config.aggregate.clone());
+        card.init = self.init.map(|(_, name)| name.to_owned());
+        let limits = limits_on(model, &card)?;
+        let tokenizer = model.tokenizer().ok_or(RewardError::NoTokenizer)?;
+        let format = RewardFormat::new(tokenizer, limits)?;
+
+        let source = data.source(&config.aggregate)?;
+        let first = source.pass(0);
+        if first.train.is_empty() {
+            let reason = format!("no pair is left to train on: {}", first.report);
+            return Err(RewardError::Nothing { reason });
+        }
+        let measured = source.held_out(config.aggregate.passes);
+        let settings = config.run_settings();
+        let run = Run {
+            model,
+            out: self.out,
+            kind: "reward",
+            steps: settings.total_steps(first.train.len()),
+            settings,
+            toml: config.to_toml(),
+            config_sha256: config.hash(),
+            data_sha256: data.sha256(),
+            resume: self.resume,
+        };
+        let mut measure = Measure { format: &format, path: data.path() };
+        let longest_list = measure.longest_list(self)?;
+        let mut lengths = Lengths { units: Vec::new(), longest: 0 };
+        for pair in &first.train {
+            lengths.units.push(measure.most_tokens(pair, longest_list)?);
+        }
+        for pair in &measured {
+            lengths.longest = lengths.longest.max(measure.most_tokens(pair, longest_list)?);
+        }
+        // Other passes use comparisons that the first could not decide: they count by the longest.
+        let undecided = data.comparisons().iter().map(|comparison| {
+            let texts = comparison.replies.each_ref().map(|reply| reply.text.as_str());
+            measure.most_tokens_of(&comparison.prompt.text, texts, longest_list)
+        });
+        for tokens in undecided {
+            lengths.longest = lengths.longest.max(tokens?);
+        }
+        lengths.longest = lengths.units.iter().copied().fold(lengths.longest, usize::max);
+
+        let prepared = run.prepare(self.start()?, &lengths, 0)?;
+        announce(&RewardProspect {
+            report: first.report,
+            held_out_pairs: measured.len(),
+            steps: run.steps,
+            parameters: prepared.parameters(),
+            plan: prepared.plan.clone(),
+            damaged: prepared.damaged.clone(),
+        });
+        let (mut learner, id) = prepared.learner()?;
+        let mut task = Pairs::new(measure, source, &measured, id, config, first.train.len())?;
+        let Some(mut adapter) = prepared.learn(&mut learner, &mut task, control, progress)? else {
+            return Ok(None);
+        };
+        let tallies = Tallies::of_pairs(&measured, &task.margins(&mut learner)?);
+        adapter.card.metrics.insert("held_out".to_owned(), json!(tallies));
+        card.write(&mut adapter.card);
+        let folder = self.out.join(RUN_FOLDER);
+        adapter.write_peft_as(&folder, config.factors.quant())?;
+        Ok(Some(folder))
+    }
+
+    /// What the adapter and its head start as.
+    fn start(&self) -> Result<Start, RewardError> {
+        let RewardTraining { model, config, .. } = *self;
+        let weights = match self.init {
+            Some((adapter, _)) => adapter.weights.clone(),
+            None => LoraWeights::fresh(config.lora.lora(), model.config(), config.seed)?,
+        };
+        let head = self.init.and_then(|(adapter, _)| adapter.head.clone());
+        let head = head.unwrap_or_else(|| fresh_head(model.config().hidden, config.seed));
+        Ok(Start { weights, head: Some(head) })
+    }
+}
+
+/// A head that scores everything near 0, so that the loss starts at ln 2, and yet lets gradients through
+/// from the first step.
+fn fresh_head(hidden: usize, seed: u64) -> ScalarHead {
+    let random = Philox::new(seed);
+    let value = |at: usize| {
+        let block = random.block(Purpose::LoraInit, u32::MAX, at as u32 / 4, 0);
+        (2.0 * uniform01(block[at % 4]) - 1.0) / hidden as f32
+    };
+    ScalarHead { weight: (0..hidden).map(value).collect(), bias: 0.0 }
+}
+
+/// Counts the tokens of pairs, whatever lists they will get.
+#[derive(Clone, Copy, Debug)]
+struct Measure<'a> {
+    format: &'a RewardFormat<'a>,
+    path: &'a Path,
+}
+
+impl Measure<'_> {
+    /// A pair as a unit: the preferred reply first.
+    fn unit(&self, pair: &PreferencePair, adapter: AdapterId) -> Result<Unit, TrainError> {
+        let principles: Vec<&str> = pair.principles.iter().map(|bullet| bullet.text.as_str()).collect();
+        let replies = [pair.preferred, 1 - pair.preferred].map(|place| pair.replies[place].as_str());
+        let sequence = |reply: &str| {
+            let input = self.format.encode(&pair.prompt.text, reply, &principles);
+            let input = input.map_err(|error| self.fault(&pair.id, &error))?;
+            Ok(Sequence::with_head(input.ids, adapter))
+        };
+        replies.into_iter().map(sequence).collect()
+    }
+
+    fn fault(&self, id: &str, error: &SalmonError) -> TrainError {
+        TrainError::Data { path: self.path.to_owned(), reason: format!("pair `{id}`: {error}") }
+    }
+
+    /// Tokens that the longest list which can be drawn has more than no list.
+    fn longest_list(&mut self, run: &RewardTraining<'_>) -> Result<usize, RewardError> {
+        let Some(set) = run.data.set() else { return Ok(0) };
+        let tokens = |principles: &[&str]| -> Result<usize, SalmonError> {
+            Ok(self.format.encode("?", "!", principles)?.ids.len())
+        };
+        let texts = |negated| set.principles.iter().filter_map(move |one| one.text(negated));
+        let mut lengths = Vec::new();
+        for text in texts(false).chain(texts(true)) {
+            lengths.push((tokens(&[text])?, text));
+        }
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        // One more explains a rule's label. No list has a definition and its negative, so this bounds all.
+        let longest: Vec<&str> = lengths.iter().map(|(_, text)| *text).collect();
+        let most = longest.len().min(run.config.aggregate.most_principles + 1);
+        Ok((tokens(&longest[..most])?).saturating_sub(tokens(&[])?))
+    }
+
+    fn most_tokens(&self, pair: &PreferencePair, longest_list: usize) -> Result<usize, RewardError> {
+        let [first, second] = &pair.replies;
+        self.most_tokens_of(&pair.prompt.text, [first, second], longest_list)
+    }
+
+    /// Tokens of a unit of these replies under the longest list.
+    fn most_tokens_of(
+        &self,
+        prompt: &str,
+        replies: [&str; 2],
+        longest_list: usize,
+    ) -> Result<usize, RewardError> {
+        let mut all = 0;
+        for reply in replies {
+            let alone = self.format.encode(prompt, reply, &[])?.ids.len();
+            all += (alone + longest_list).min(self.format.limits().tokens);
+        }
+        Ok(all)
+    }
+}
+
+/// Pairs as a task.
+struct Pairs<'a> {
+    measure: Measure<'a>,
+    stream: Stream<'a>,
+    held_out: Batch,
+    adapter: AdapterId,
+    per_step: usize,
+    /// Pairs of the first pass.
+    per_epoch: usize,
+}
+
+impl<'a> Pairs<'a> {
+    fn new(
+        measure: Measure<'a>,
+        source: Source<'a>,
+        measured: &[PreferencePair],
+        adapter: AdapterId,
+        config: &RewardConfig,
+        per_epoch: usize,
+    ) -> Result<Self, TrainError> {
+        let units = measured.iter().map(|pair| measure.unit(pair, adapter)).collect::<Result<_, _>>()?;
+        Ok(Pairs {
+            measure,
+            stream: Stream::new(source, config.seed),
+            held_out: batch(units),
+            adapter,
+            per_step: config.batch.pairs,
+            per_epoch,
+        })
+    }
+
+    /// By how much each held-out pair's preferred reply has the larger score.
+    fn margins(&self, learner: &mut Learner) -> Result<Vec<f64>, TrainError> {
+        let values = learner.read(&self.held_out.units)?.value;
+        Ok(values.chunks_exact(2).map(|pair| f64::from(pair[0]) - f64::from(pair[1])).collect())
+    }
+}
+
+/// A batch normalised by its pairs.
+fn batch(units: Vec<Unit>) -> Batch {
+    Batch { normalizer: units.len() as f64, units }
+}
+
+impl Task for Pairs<'_> {
+    fn batch(&mut self, step: u64) -> Result<Batch, TrainError> {
+        let first = step * self.per_step as u64;
+        let mut units = Vec::with_capacity(self.per_step);
+        for position in first..first + self.per_step as u64 {
+            let pair = self.stream.pair(position).ok_or_else(|| TrainError::Data {
+                path: self.measure.path.to_owned(),
+                reason: "its comparisons give no more pairs: nothing tells the replies apart".to_owned(),
+            })?;
+            units.push(self.measure.unit(pair, self.adapter)?);
+        }
+        Ok(batch(units))
+    }
+
+    fn epochs(&self, step: u64) -> f64 {
+        (step * self.per_step as u64) as f64 / self.per_epoch as f64
+    }
+
+    fn held_out(&self) -> &Batch {
+        &self.held_out
+    }
+
+    fn evaluate(&self, batch: &Batch, range: Range<usize>, stats: &TokenStats) -> Evaluated {
+        let pair = |unit: usize| Pair { chosen: 2 * unit, rejected: 2 * unit + 1 };
+        let pairs = (0..range.len()).map(pair).collect();
+        Preference.evaluate(stats, &PreferenceBatch { pairs, normalizer: batch.normalizer })
+    }
+
+    fn summarize(&self, loss: f64, metrics: &[(&'static str, f64)]) -> Vec<(&'static str, f64)> {
+        Preference.summarize(loss, metrics)
+    }
+
+    /// Generation has no part in what is learned here.
+    fn logprob_distance(&self, _learner: &mut Learner) -> Result<Option<f64>, TrainError> {
+        Ok(None)
+    }
+}
