@@ -9,6 +9,7 @@ mod logprobs;
 mod perplexity;
 mod principles;
 mod pull;
+mod reward;
 mod sft;
 mod tokenize;
 
