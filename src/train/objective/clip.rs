@@ -122,6 +122,10 @@ mod tests {
         // Bounds of their own.
         let higher = Clip { low: 0.2, high: 0.28 };
         assert!(!higher.surrogate(1.0, 1.25f64.ln()).clipped && higher.surrogate(1.0, 1.3f64.ln()).clipped);
+        assert!(
+            !higher.surrogate(-1.0, 0.85f64.ln()).clipped && higher.surrogate(-1.0, 0.75f64.ln()).clipped
+        );
+        assert!((higher.surrogate(-1.0, 0.75f64.ln()).loss - 0.8).abs() < 1e-12);
         assert!(!Clip::OFF.surrogate(1.0, 9.0).clipped && !Clip::OFF.surrogate(-1.0, -9.0).clipped);
     }
 

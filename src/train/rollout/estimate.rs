@@ -290,8 +290,23 @@ mod tests {
         assert_eq!(found.value_error, 7f64.sqrt());
     }
 
-    /// Steps that are no tokens discount, in the original, whatever comes behind them; and a rollout that is
-    /// scaled differently must teach the policy the same.
+    #[test]
+    fn rewards_are_divided_by_their_spread_and_then_scaled() {
+        let plain = ESTIMATOR.estimate(&traces());
+        let whitened =
+            Estimator { whiten_rewards: true, reward_scale: 10.0, ..ESTIMATOR }.estimate(&traces());
+        let rewards = |found: &Estimates| -> Vec<f64> {
+            found.replies.iter().flat_map(|reply| reply.reward.clone()).collect()
+        };
+        let (plain, whitened) = (rewards(&plain), rewards(&whitened));
+        let mean = plain.iter().sum::<f64>() / 4.0;
+        let spread = (plain.iter().map(|reward| (reward - mean).powi(2)).sum::<f64>() / 4.0).sqrt();
+        for (plain, whitened) in plain.iter().zip(&whitened) {
+            let expected = 10.0 * ((plain - mean) / spread + mean);
+            assert!((whitened - expected).abs() < 1e-6, "{whitened}, expected {expected}");
+        }
+    }
+
     #[test]
     fn the_scale_of_the_reward_does_not_change_whitened_advantages() {
         let at = |reward_scale| {
