@@ -30,44 +30,44 @@ impl Faults {
     }
 
     pub(super) fn length(&mut self, epochs: f64, steps: Auto) {
-        self.need(positive(epochs), "epochs", &epochs, "a number above 0");
-        self.need(steps != Auto::Fixed(0), "steps", &steps, "\"auto\" or a number above 0");
+        self.need(positive(epochs), "epochs", epochs, "a number above 0");
+        self.need(steps != Auto::Fixed(0), "steps", steps, "\"auto\" or a number above 0");
     }
 
     pub(super) fn lora(&mut self, lora: &LoraSettings) {
-        self.need((1..=1024).contains(&lora.rank), "lora.rank", &lora.rank, "a number from 1 to 1024");
-        self.need(positive(lora.alpha.into()), "lora.alpha", &lora.alpha, "a number above 0");
+        self.need((1..=1024).contains(&lora.rank), "lora.rank", lora.rank, "a number from 1 to 1024");
+        self.need(positive(lora.alpha.into()), "lora.alpha", lora.alpha, "a number above 0");
         let no_target = lora.targets.is_empty();
-        self.need(!no_target, "lora.targets", &"empty", "\"all\", or some of q,k,v,o,gate,up,down");
+        self.need(!no_target, "lora.targets", "empty", "\"all\", or some of q,k,v,o,gate,up,down");
     }
 
     pub(super) fn optimizer(&mut self, optimizer: &OptimizerConfig) {
         let rate = optimizer.learning_rate;
-        self.need(positive(rate), "optimizer.learning_rate", &rate, "a number above 0");
+        self.need(positive(rate), "optimizer.learning_rate", rate, "a number above 0");
         for beta in optimizer.betas {
-            self.need((0.0..1.0).contains(&beta), "optimizer.betas", &beta, "numbers from 0 to below 1");
+            self.need((0.0..1.0).contains(&beta), "optimizer.betas", beta, "numbers from 0 to below 1");
         }
-        self.need(positive(optimizer.eps), "optimizer.eps", &optimizer.eps, "a number above 0");
+        self.need(positive(optimizer.eps), "optimizer.eps", optimizer.eps, "a number above 0");
         let decay = optimizer.weight_decay;
-        self.need((0.0..1e6).contains(&decay), "optimizer.weight_decay", &decay, "0 or a number above it");
+        self.need((0.0..1e6).contains(&decay), "optimizer.weight_decay", decay, "0 or a number above it");
         let norm = optimizer.max_grad_norm;
-        self.need(norm > 0.0, "optimizer.max_grad_norm", &norm, "a number above 0, or inf");
+        self.need(norm > 0.0, "optimizer.max_grad_norm", norm, "a number above 0, or inf");
     }
 
     pub(super) fn schedule(&mut self, schedule: &ScheduleConfig) {
         let expected = "a count, or a fraction from 0.0 to 1.0";
-        self.need(sound(&schedule.warmup), "schedule.warmup", &schedule.warmup, expected);
+        self.need(sound(&schedule.warmup), "schedule.warmup", schedule.warmup, expected);
         let floor = schedule.floor;
-        self.need((0.0..=1.0).contains(&floor), "schedule.floor", &floor, "a fraction from 0 to 1");
+        self.need((0.0..=1.0).contains(&floor), "schedule.floor", floor, "a fraction from 0 to 1");
     }
 
     pub(super) fn checkpoint(&mut self, checkpoint: &CheckpointConfig) {
-        self.need(checkpoint.keep > 0, "checkpoint.keep", &checkpoint.keep, "a number above 0");
+        self.need(checkpoint.keep > 0, "checkpoint.keep", checkpoint.keep, "a number above 0");
     }
 
     pub(super) fn memory(&mut self, memory: &MemoryConfig) {
         let budget = memory.budget_mib;
-        self.need(budget != Auto::Fixed(0), "memory.budget_mib", &budget, "\"auto\" or a number above 0");
+        self.need(budget != Auto::Fixed(0), "memory.budget_mib", budget, "\"auto\" or a number above 0");
     }
 
     pub(super) fn batch(&mut self, batch: &BatchConfig) {

@@ -22,11 +22,11 @@ impl PpoConfig {
         let samples = self.rollout.prompts.saturating_mul(self.rollout.replies);
         let fits = self.update.mini_batches <= samples.max(1);
         let expected = "at most rollout.prompts times rollout.replies";
-        faults.need(fits, "update.mini_batches", &self.update.mini_batches, expected);
+        faults.need(fits, "update.mini_batches", self.update.mini_batches, expected);
         let weight = self.value.weight;
-        faults.need(positive(weight), "value.weight", &weight, "a number above 0");
+        faults.need(positive(weight), "value.weight", weight, "a number above 0");
         let sound = !matches!(self.value.clip, ValueClip::Returns(part) if !positive(part));
-        faults.need(sound, "value.clip", &self.value.clip, "\"off\" or a number above 0");
+        faults.need(sound, "value.clip", self.value.clip, "\"off\" or a number above 0");
         faults.kl(&self.kl);
         faults.reward(&self.reward);
         faults.collapse(&self.collapse);
@@ -38,27 +38,27 @@ impl PpoConfig {
 
 impl Faults {
     fn fraction(&mut self, setting: &str, value: f64) {
-        self.need((0.0..=1.0).contains(&value), setting, &value, "a fraction from 0 to 1");
+        self.need((0.0..=1.0).contains(&value), setting, value, "a fraction from 0 to 1");
     }
 
     fn not_negative(&mut self, setting: &str, value: f64) {
-        self.need(value >= 0.0 && value.is_finite(), setting, &value, "0 or a number above it");
+        self.need(value >= 0.0 && value.is_finite(), setting, value, "0 or a number above it");
     }
 
     fn at_least_one(&mut self, setting: &str, value: usize) {
-        self.need(value > 0, setting, &value, "a number above 0");
+        self.need(value > 0, setting, value, "a number above 0");
     }
 
     fn rollout(&mut self, rollout: &RolloutConfig, algorithm: Algorithm) {
         self.at_least_one("rollout.prompts", rollout.prompts);
         if algorithm.needs_groups() {
             let expected = format!("2 at the least: {algorithm} compares replies to one prompt");
-            self.need(rollout.replies > 1, "rollout.replies", &rollout.replies, &expected);
+            self.need(rollout.replies > 1, "rollout.replies", rollout.replies, &expected);
         } else {
             self.at_least_one("rollout.replies", rollout.replies);
         }
         let temperature = rollout.temperature;
-        self.need(positive(temperature), "rollout.temperature", &temperature, "a number above 0");
+        self.need(positive(temperature), "rollout.temperature", temperature, "a number above 0");
         self.at_least_one("rollout.max_prompt_tokens", rollout.max_prompt_tokens);
         self.at_least_one("rollout.max_reply_tokens", rollout.max_reply_tokens);
     }
@@ -67,24 +67,24 @@ impl Faults {
         self.at_least_one("update.epochs", update.epochs);
         self.at_least_one("update.mini_batches", update.mini_batches);
         let (low, high) = (update.clip_low, update.clip_high);
-        self.need(low > 0.0 && low <= 1.0, "update.clip_low", &low, "a number above 0 and up to 1");
-        self.need(high > 0.0, "update.clip_high", &high, "a number above 0, or inf");
+        self.need(low > 0.0 && low <= 1.0, "update.clip_low", low, "a number above 0 and up to 1");
+        self.need(high > 0.0, "update.clip_high", high, "a number above 0, or inf");
         self.not_negative("update.entropy_weight", update.entropy_weight);
         self.fraction("update.gamma", update.gamma);
         self.fraction("update.lambda", update.lambda);
         let target = update.target_kl;
-        self.need(target > 0.0, "update.target_kl", &target, "a number above 0, or inf");
+        self.need(target > 0.0, "update.target_kl", target, "a number above 0, or inf");
     }
 
     fn kl(&mut self, kl: &KlConfig) {
         self.not_negative("kl.coefficient", kl.coefficient);
         // What is multiplied stays at 0.
         let moves = !kl.adaptive || kl.coefficient != 0.0;
-        self.need(moves, "kl.coefficient", &kl.coefficient, "a number above 0 where kl.adaptive is true");
-        self.need(positive(kl.target), "kl.target", &kl.target, "a number above 0");
+        self.need(moves, "kl.coefficient", kl.coefficient, "a number above 0 where kl.adaptive is true");
+        self.need(positive(kl.target), "kl.target", kl.target, "a number above 0");
         // The error is up to 0.2 either way: from 5 on, the coefficient could reach 0 and stay there.
         let rate = kl.rate;
-        self.need(rate > 0.0 && rate < 5.0, "kl.rate", &rate, "a number above 0 and below 5");
+        self.need(rate > 0.0 && rate < 5.0, "kl.rate", rate, "a number above 0 and below 5");
     }
 
     fn reward(&mut self, reward: &RewardConfig) {
@@ -100,17 +100,17 @@ impl Faults {
             ("reward.length.reasoning", length.reasoning),
             ("reward.length.red_team", length.red_team),
         ] {
-            self.need(multiplier.is_finite(), setting, &multiplier, "a number");
+            self.need(multiplier.is_finite(), setting, multiplier, "a number");
         }
-        self.need(positive(reward.scale), "reward.scale", &reward.scale, "a number above 0");
+        self.need(positive(reward.scale), "reward.scale", reward.scale, "a number above 0");
     }
 
     fn collapse(&mut self, collapse: &CollapseConfig) {
-        self.need(collapse.kl > 0.0, "collapse.kl", &collapse.kl, "a number above 0, or inf");
+        self.need(collapse.kl > 0.0, "collapse.kl", collapse.kl, "a number above 0, or inf");
         self.fraction("collapse.entropy", collapse.entropy);
         self.fraction("collapse.distinct_2", collapse.distinct_2);
         let window = collapse.window;
-        self.need(window > 1, "collapse.window", &window, "a number above 1");
+        self.need(window > 1, "collapse.window", window, "a number above 1");
         self.at_least_one("collapse.patience", collapse.patience);
     }
 }
