@@ -13,6 +13,8 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("non-evasive", include_str!("../../principles/non-evasive.toml")),
     ("interventions", include_str!("../../principles/interventions.toml")),
     ("style", include_str!("../../principles/style.toml")),
+    ("style-plainer", include_str!("../../principles/style-plainer.toml")),
+    ("style-further", include_str!("../../principles/style-further.toml")),
     ("style-unseen", include_str!("../../principles/style-unseen.toml")),
     ("self-align", include_str!("../../principles/self-align.toml")),
 ];

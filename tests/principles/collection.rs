@@ -1,5 +1,6 @@
 //! Files that are used together.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -25,6 +26,8 @@ fn the_sets_that_come_with_parr_are_sound_together() {
         ("non-evasive", 9),
         ("interventions", 3),
         ("style", 27),
+        ("style-plainer", 27),
+        ("style-further", 27),
         ("style-unseen", 27),
         ("self-align", 17),
     ] {
@@ -45,14 +48,23 @@ fn the_sets_that_come_with_parr_are_sound_together() {
     assert!(unknown.contains("no set of principles `polite`; there are reward, policy"), "{unknown}");
 }
 
+/// The set `style` in other words has its dimensions and checks, and shares no sentence with it: least of all
+/// what is measured on with what is trained on.
 #[test]
-fn the_second_wording_of_style_has_the_same_checks_and_other_words() {
-    let [style, unseen] = ["style", "style-unseen"].map(|id| PrincipleSet::open(id).expect("built in"));
-    for (seen, unseen) in style.principles.iter().zip(&unseen.principles) {
-        assert_eq!((&seen.dimension, seen.check), (&unseen.dimension, unseen.check));
-        assert!(seen.check.is_some());
-        assert_ne!(seen.wording(), unseen.wording());
+fn the_wordings_of_style_have_the_same_checks_and_other_words() {
+    let set = |id| PrincipleSet::open(id).expect("built in");
+    let style = set("style");
+    let mut texts: HashSet<String> = HashSet::new();
+    for wording in [&style, &set("style-plainer"), &set("style-further"), &set("style-unseen")] {
+        for (one, first) in wording.principles.iter().zip(&style.principles) {
+            assert_eq!((&one.dimension, one.check), (&first.dimension, first.check));
+            assert!(one.check.is_some());
+            for text in [false, true].map(|negated| one.text(negated).expect("both are there")) {
+                assert!(texts.insert(text.to_lowercase()), "{text}");
+            }
+        }
     }
+    assert_eq!(texts.len(), 4 * 2 * style.principles.len());
 }
 
 #[test]
