@@ -8,13 +8,14 @@
 use super::SalmonError;
 use crate::tokenizer::{Specials, TokenId, Tokenizer};
 
-const OPENING: &str = "# Review\nA careful reviewer measures a reply against guidelines.\n\n## Reply\n";
-const BEFORE_REQUEST: &str = "\n\n## Request\n";
-const GUIDELINES: &str = "\n\n## Guidelines\nA good reply keeps to each of these:\n";
+// As few words as make plain what is what: every score pays for them.
+const OPENING: &str = "# Reply\n";
+const BEFORE_REQUEST: &str = "\n\n# Request\n";
+const GUIDELINES: &str = "\n\n# A good reply\n";
 /// For preferences that come without principles.
-const NO_PRINCIPLES: &str = "\n\n## Guidelines\nDoes the reply help the person who asked? Is it clearly \
-    written, and are its facts right? Whatever else makes a reply good or bad counts as well.\n";
-const STEM: &str = "\n## Reviewer\nMeasured against these guidelines, the reply is";
+const NO_PRINCIPLES: &str = "\n\n# A good reply\n- It helps the person who asked, is clearly written, and its \
+    facts are right.\n";
+const STEM: &str = "\n# Review\nBy these rules, the reply is";
 
 /// Tokens that an input and its parts may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

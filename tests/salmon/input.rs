@@ -77,14 +77,13 @@ fn every_input_ends_with_the_stem() {
                 let input = format.encode(request, reply, principles).expect("room");
                 assert!(input.ids.len() <= most && input.ids.ends_with(format.stem()));
                 let text = tokenizer.decode(&input.ids, false);
-                assert!(
-                    text.ends_with("\n## Reviewer\nMeasured against these guidelines, the reply is"),
-                    "{text}"
-                );
+                assert!(text.ends_with("\n# Review\nBy these rules, the reply is"), "{text}");
                 assert!(principles.iter().all(|principle| text.contains(&format!("\n- {principle}\n"))));
                 assert_eq!((input.cut_request > 0, input.cut_reply > 0), (request == long, reply == long));
-                let heading = |name: &str| text.find(&format!("## {name}\n")).expect("there");
-                assert!(heading("Reply") < heading("Request") && heading("Request") < heading("Guidelines"));
+                let heading = |name: &str| text.find(&format!("# {name}\n")).expect("there");
+                assert!(
+                    heading("Reply") < heading("Request") && heading("Request") < heading("A good reply")
+                );
                 longest = longest.max(input.ids.len());
             }
         }
