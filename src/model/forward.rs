@@ -262,18 +262,19 @@ fn record_linear(
     store: Store,
 ) -> Result<(), ShapeError> {
     ops::linear(rec, weight, x, y, rows.batch.rows, store)?;
-    let Some((bank, place, h)) = adapters_at(rows, block, site) else { return Ok(()) };
+    let Some((bank, place, h)) = adapters_at(rows, block, (site, layer)) else { return Ok(()) };
     ops::lora_shrink(rec, place, bank.layer(layer), rows.lora_rows(), x, h)?;
     ops::lora_expand(rec, place, bank.layer(layer), rows.lora_rows(), h, y)
 }
 
-/// The bank, the site's place in it and the inner products, if any row has an adapter there.
+/// The bank, the site's place in it and the inner products, if any row may have an adapter there: one that
+/// changes only the last layers costs nothing below them.
 pub(super) fn adapters_at<'a>(
     rows: &Rows<'a>,
     block: &'a Block,
-    site: Site,
+    (site, layer): (Site, usize),
 ) -> Option<(&'a AdapterBank, &'a ops::LoraSite, &'a Activation)> {
-    let bank = rows.bank.filter(|_| rows.batch.lora_tiles > 0)?;
+    let bank = rows.bank.filter(|bank| rows.batch.lora_tiles > 0 && layer >= bank.first_layer())?;
     Some((bank, bank.layout().site(site)?, block.lora[site as usize].as_ref()?))
 }
 

@@ -12,7 +12,7 @@ use super::tally::Tallies;
 use super::{RewardCard, RewardConfig, RewardData, RewardError};
 use crate::adapter::{Adapter, RUN_FOLDER};
 use crate::model::Model;
-use crate::model::lora::{AdapterId, LoraWeights, ScalarHead};
+use crate::model::lora::{AdapterId, ScalarHead};
 use crate::random::{Philox, Purpose, uniform01};
 use crate::salmon::{AggregateReport, PreferencePair, RewardFormat, SalmonError};
 use crate::train::objective::{Evaluated, Objective, Pair, Preference, PreferenceBatch, TokenStats};
@@ -146,7 +146,7 @@ impl RewardTraining<'_> {
         let RewardTraining { model, config, .. } = *self;
         let weights = match self.init {
             Some((adapter, _)) => adapter.weights.clone(),
-            None => LoraWeights::fresh(config.lora.lora(), model.config(), config.seed)?,
+            None => config.lora.fresh(model.config(), config.seed)?,
         };
         let head = self.init.and_then(|(adapter, _)| adapter.head.clone());
         let head = head.unwrap_or_else(|| fresh_head(model.config().hidden, config.seed));

@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn fills_passes_in_order_and_splits_no_unit() {
-        let shape = PassShape { rows: 10, longest: 10, kept_layers: 0, logit_rows: 8 };
+        let shape = PassShape { rows: 10, longest: 10, learning_layers: 0, kept_layers: 0, logit_rows: 8 };
         let units = [unit(&[4]), unit(&[3, 3]), unit(&[1]), unit(&[9]), unit(&[5, 5])];
         assert_eq!(pack(&units, &shape).expect("all fit"), [0..2, 2..4, 4..5]);
         let error = pack(&[unit(&[6, 5])], &shape).expect_err("11 do not fit 10");

@@ -244,7 +244,9 @@ impl Pass {
         for index in 0..model.config().layers {
             let saved = memory.saved(index);
             let values = n * memory.x.stride;
-            rec.copy(&memory.x.buffer, 0, &saved.input.buffer, 0, values);
+            if memory.learns(index) {
+                rec.copy(&memory.x.buffer, 0, &saved.input.buffer, 0, values);
+            }
             let kv = (&saved.k, &saved.v);
             record_attention(rec, model, index, &rows, &saved.block, kv, saved.unnormed.as_ref(), &memory.x)?;
             if memory.keeps(index) {
@@ -313,12 +315,14 @@ impl Pass {
             adapters: &self.gradients,
             learning: &layout.learning,
         };
-        for index in (0..model.config().layers).rev() {
+        let layers = model.config().layers;
+        let lowest = (0..layers).find(|&index| memory.learns(index)).unwrap_or(layers);
+        for index in (lowest..layers).rev() {
             let saved = memory.saved(index);
             if !memory.keeps(index) {
                 saved.record_again(rec, model, index, &rows)?;
             }
-            backward.record_layer(rec, index, saved, index > 0)?;
+            backward.record_layer(rec, index, saved, index > lowest)?;
         }
         Ok(())
     }

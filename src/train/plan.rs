@@ -22,6 +22,8 @@ pub struct Demand<'a> {
     pub adapters: usize,
     /// How many of them learn.
     pub trainable: usize,
+    /// The last so many layers learn.
+    pub learning_layers: usize,
     /// Tokens of an optimizer step.
     pub step_tokens: usize,
     /// Tokens of the longest sequence, or of the longest unit that must share a pass.
@@ -77,7 +79,7 @@ impl Plan {
     ///
     /// [`TrainError::Memory`] with the figures if even the smallest pass does not fit.
     pub fn fit(demand: &Demand<'_>, budget_bytes: u64) -> Result<Plan, TrainError> {
-        let layers = demand.model.layers;
+        let layers = demand.learning_layers;
         let whole = demand.step_tokens.max(demand.longest);
         let halves = std::iter::successors(Some(whole), |rows| Some(rows / 2));
         let enough = ENOUGH_ROWS.min(whole).max(demand.longest);
@@ -113,7 +115,8 @@ impl Plan {
         let logit_rows = PassShape::logit_rows_for(demand.model.vocab);
         let mut least = None;
         for (rows, kept_layers) in candidates {
-            let shape = PassShape { rows, longest: demand.longest, kept_layers, logit_rows };
+            let (longest, learning_layers) = (demand.longest, demand.learning_layers);
+            let shape = PassShape { rows, longest, learning_layers, kept_layers, logit_rows };
             let plan = Plan::count(demand, shape);
             let bound = widest_bytes(demand.model, &shape) <= demand.max_binding_bytes;
             if bound && plan.peak_bytes() <= budget_bytes {

@@ -143,6 +143,7 @@ impl Run<'_> {
             Auto::Auto => most(batch.sequences),
             Auto::Fixed(count) => most(count.min(batch.sequences)),
         };
+        let learning_layers = model.config().layers - weights.first_layer();
         let demand = Demand {
             model: model.config(),
             weight_bytes: model.weight_bytes(),
@@ -150,12 +151,15 @@ impl Run<'_> {
             targets: weights.config.targets,
             adapters: 1,
             trainable: 1,
+            learning_layers,
             step_tokens,
             longest: lengths.longest,
             beside_bytes,
             max_binding_bytes: device.capabilities().max_binding_bytes,
         };
-        if let Some(shape) = state.and_then(|state| saved_shape(&state.meta, lengths.longest)) {
+        if let Some(shape) =
+            state.and_then(|state| saved_shape(&state.meta, lengths.longest, learning_layers))
+        {
             return Ok(Plan::count(&demand, shape));
         }
         let budget = match memory.budget_mib {
@@ -292,11 +296,12 @@ fn shape_entries(shape: &PassShape) -> BTreeMap<String, f64> {
     entries.map(|(name, value)| (name.to_owned(), value as f64)).into()
 }
 
-fn saved_shape(meta: &StateMeta, longest: usize) -> Option<PassShape> {
+fn saved_shape(meta: &StateMeta, longest: usize, learning_layers: usize) -> Option<PassShape> {
     let entry = |name: &str| meta.extra.get(name).map(|&value| value as usize);
     Some(PassShape {
         rows: entry("rows")?,
         longest,
+        learning_layers,
         kept_layers: entry("kept_layers")?,
         logit_rows: entry("logit_rows")?,
     })

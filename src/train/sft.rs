@@ -15,7 +15,7 @@ use super::trainer::{Batch, Control, Progress, Task};
 use crate::adapter::{Adapter, RUN_FOLDER};
 use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes};
 use crate::model::Model;
-use crate::model::lora::{AdapterId, LoraLayout, LoraWeights};
+use crate::model::lora::{AdapterId, LoraLayout};
 use crate::ops::KvFormat;
 
 /// A run of supervised fine-tuning.
@@ -94,7 +94,7 @@ impl Sft<'_> {
         };
         let weights = match self.init {
             Some(adapter) => adapter.weights.clone(),
-            None => LoraWeights::fresh(config.lora.lora(), model.config(), config.seed)?,
+            None => config.lora.fresh(model.config(), config.seed)?,
         };
         let longest = examples.iter().chain(&held_out).map(|example| example.ids.len()).max().unwrap_or(2);
         let units = examples.iter().map(|example| example.ids.len()).collect();

@@ -5,7 +5,7 @@ use parr::gpu::{Device, KernelFamily};
 use parr::model::Model;
 use parr::model::lora::{AdapterBank, AdapterId, LoraWeights, Projection, Projections};
 use parr::ops::KvFormat;
-use parr::train::{Learner, Pass, Reading, Sequence, TokenStats};
+use parr::train::{Learner, Pass, PassShape, Reading, Sequence, TokenStats};
 
 use super::{golden_path, load, lora, mean_loss, random_adapter, relative_distance, shape, targets};
 use crate::support::gpu;
@@ -299,5 +299,40 @@ fn a_gradient_that_is_no_number_changes_nothing() {
         assert!(learner.state().expect("a state can be read") == before, "adapters or moments changed");
         assert_eq!(learner.steps(), 1);
         learner.step(&units, sound, 1e-3).expect("a sound step after all");
+    });
+}
+
+/// An adapter of the last layers has the gradients there that it has in a pass over all of them, and its pass
+/// ends where it does.
+#[test]
+fn an_adapter_of_the_last_layers_ends_the_backward_pass() {
+    on_both(|device| {
+        let model = load(device, &golden_path(TINY));
+        let layers = model.config().layers;
+        let last = layers - 1;
+        let weights = random_adapter(lora(8, Projections::ALL), model.config(), 1).of_last_layers(1);
+        assert_eq!(weights.first_layer(), last);
+        let bank = AdapterBank::new(&model, 8, Projections::ALL, 1).expect("a small bank fits");
+        let adapter = bank.attach(&weights, None).expect("the adapter fits");
+        assert_eq!(bank.first_layer(), last);
+        assert_eq!(bank.read(adapter).expect("it is there").0, weights, "no pairs come into being");
+        let setup = Setup { model, bank, adapter };
+        let sequences = eight(adapter);
+        let (loss, _, whole) = setup.gradients(&sequences, 140, 0);
+        for kept_layers in [0, 1, layers] {
+            let shape = PassShape { learning_layers: 1, kept_layers, ..shape(&setup.model, 140, 0) };
+            let mut learner = Learner::new(&setup.model, &setup.bank, &[adapter], &shape, super::ADAMW)
+                .expect("a small pass fits");
+            let targets = targets(&sequences);
+            let units = vec![sequences.clone()];
+            learner.clear().expect("gradients can be cleared");
+            let learned =
+                learner.accumulate(&units, &mut |_, stats| mean_loss(targets, stats)).expect("a sound pass");
+            assert_eq!(learned.loss, loss);
+            let found = learner.read_gradients(0).expect("gradients can be read").0;
+            assert_eq!(found.layers[last], whole.layers[last], "{kept_layers} kept");
+            let below = found.layers[..last].iter().flat_map(|pairs| pairs.values());
+            assert!(below.flat_map(|pair| pair.a.iter().chain(&pair.b)).all(|gradient| *gradient == 0.0));
+        }
     });
 }

@@ -34,7 +34,9 @@ fn load(device: &Device, path: &Path) -> Model {
 
 /// A pass for up to `rows` tokens that keeps the activations of all layers but `recomputed`.
 pub(crate) fn shape(model: &Model, rows: usize, recomputed: usize) -> PassShape {
-    PassShape { rows, longest: rows, kept_layers: model.config().layers - recomputed, logit_rows: 24 }
+    let layers = model.config().layers;
+    let kept_layers = layers - recomputed;
+    PassShape { rows, longest: rows, learning_layers: layers, kept_layers, logit_rows: 24 }
 }
 
 /// PyTorch's defaults, clipped at 1.

@@ -41,6 +41,7 @@ fn demand<'a>(model: &'a Model, rank: usize, targets: Projections) -> Demand<'a>
         targets,
         adapters: 2,
         trainable: 1,
+        learning_layers: model.config().layers,
         step_tokens: 600,
         longest: 70,
         beside_bytes: 0,
@@ -51,14 +52,16 @@ fn demand<'a>(model: &'a Model, rank: usize, targets: Projections) -> Demand<'a>
 #[test]
 fn a_run_takes_to_the_byte_what_was_planned() {
     for qk_norm in [false, true] {
-        for (rank, kept_layers, rows) in [(4, 0, 70), (5, 4, 333), (16, 2, 100), (8, 3, 512)] {
+        for (rank, learning_layers, kept_layers, rows) in
+            [(4, 4, 0, 70), (5, 4, 4, 333), (16, 4, 2, 100), (8, 4, 3, 512), (4, 2, 4, 70), (4, 3, 1, 333)]
+        {
             let targets = match rank {
                 5 => [Projection::V, Projection::Up].into_iter().collect(),
                 _ => Projections::ALL,
             };
             let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
             let model = Model::random(&device, &config(qk_norm), Quant::Q8_0, 1).expect("a tiny model fits");
-            let shape = PassShape { rows, longest: 70, kept_layers, logit_rows: 24 };
+            let shape = PassShape { rows, longest: 70, learning_layers, kept_layers, logit_rows: 24 };
             let plan = Plan::count(&demand(&model, rank, targets), shape);
             device.reset_peak_memory();
             let bank = AdapterBank::new(&model, rank, targets, 2).expect("a small bank fits");

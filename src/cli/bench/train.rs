@@ -58,6 +58,7 @@ pub(super) fn train(
         targets: lora.targets,
         adapters: 1,
         trainable: 1,
+        learning_layers: config.layers,
         step_tokens: sequences * tokens,
         longest: tokens,
         beside_bytes: 0,

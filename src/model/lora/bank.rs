@@ -117,7 +117,16 @@ pub struct AdapterId {
 struct Place {
     serial: u32,
     config: LoraConfig,
+    /// The lowest layer that it changes.
+    first_layer: usize,
     has_head: bool,
+}
+
+impl Place {
+    fn new(serial: u32, weights: &LoraWeights, head: Option<&ScalarHead>) -> Place {
+        let (config, first_layer) = (weights.config, weights.first_layer());
+        Place { serial, config, first_layer, has_head: head.is_some() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -211,7 +220,7 @@ impl AdapterBank {
         self.upload(place, weights, head)?;
         let serial = places.next_serial;
         places.next_serial += 1;
-        places.taken[place] = Some(Place { serial, config: weights.config, has_head: head.is_some() });
+        places.taken[place] = Some(Place::new(serial, weights, head));
         Ok(AdapterId { place: place as u32, serial })
     }
 
@@ -229,8 +238,7 @@ impl AdapterBank {
     ) -> Result<(), AdapterError> {
         let place = self.place(id)?;
         self.upload(place, weights, head)?;
-        self.places().taken[place] =
-            Some(Place { serial: id.serial, config: weights.config, has_head: head.is_some() });
+        self.places().taken[place] = Some(Place::new(id.serial, weights, head));
         Ok(())
     }
 
@@ -252,7 +260,11 @@ impl AdapterBank {
         let inner = &*self.inner;
         let at = place * inner.layout.adapter_len;
         let mut layers = Vec::with_capacity(inner.layers.len());
-        for buffer in &inner.layers {
+        for (index, buffer) in inner.layers.iter().enumerate() {
+            if index < taken.first_layer {
+                layers.push(BTreeMap::new());
+                continue;
+            }
             let values = inner.device.read(buffer, at, inner.layout.adapter_len)?;
             layers.push(self.unpack(&taken.config, &values));
         }
@@ -366,6 +378,13 @@ impl AdapterBank {
     /// [`AdapterError::Detached`] if `id` names nothing.
     pub fn has_head(&self, id: AdapterId) -> Result<bool, AdapterError> {
         self.taken(id).map(|place| place.has_head)
+    }
+
+    /// The lowest layer that any of its adapters changes; the number of layers if none changes any.
+    pub fn first_layer(&self) -> usize {
+        let places = self.places();
+        let first = places.taken.iter().flatten().map(|place| place.first_layer).min();
+        first.unwrap_or(self.inner.layers.len())
     }
 
     /// The device that holds it.

@@ -188,6 +188,20 @@ impl LoraWeights {
         Ok(())
     }
 
+    /// The same without pairs below the last `count` layers: what those of a reward model say of a text has
+    /// little to learn of its words, and a run that teaches only the last ones goes back no further.
+    #[must_use]
+    pub fn of_last_layers(mut self, count: usize) -> Self {
+        let below = self.layers.len().saturating_sub(count);
+        self.layers[..below].iter_mut().for_each(BTreeMap::clear);
+        self
+    }
+
+    /// The lowest layer that has a pair; the number of layers if none has.
+    pub fn first_layer(&self) -> usize {
+        self.layers.iter().position(|pairs| !pairs.is_empty()).unwrap_or(self.layers.len())
+    }
+
     /// Number of trainable values.
     pub fn parameters(&self) -> usize {
         self.layers.iter().flat_map(BTreeMap::values).map(|pair| pair.a.len() + pair.b.len()).sum()

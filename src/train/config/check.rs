@@ -38,6 +38,8 @@ impl Faults {
         self.need((1..=1024).contains(&lora.rank), "lora.rank", lora.rank, "a number from 1 to 1024");
         self.need(positive(lora.alpha.into()), "lora.alpha", lora.alpha, "a number above 0");
         let no_target = lora.targets.is_empty();
+        let no_layer = lora.last_layers == Auto::Fixed(0);
+        self.need(!no_layer, "lora.last_layers", lora.last_layers, "\"auto\", or a number above 0");
         self.need(!no_target, "lora.targets", "empty", "\"all\", or some of q,k,v,o,gate,up,down");
     }
 

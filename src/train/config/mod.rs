@@ -26,7 +26,8 @@ pub use run::RunSettings;
 pub(crate) use run::{parse_settings, read_settings, settings_hash, settings_toml};
 
 use super::TrainError;
-use crate::model::lora::{LoraConfig, Projections};
+use crate::model::ModelConfig;
+use crate::model::lora::{AdapterError, LoraConfig, LoraWeights, Projections};
 
 /// Supervised fine-tuning of an adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,19 +89,36 @@ pub struct LoraSettings {
     /// linear layer are what matches full fine-tuning (QLoRA, arXiv 2305.14314, section 4).
     #[serde(serialize_with = "write_targets", deserialize_with = "read_targets")]
     pub targets: Projections,
+    /// Only the last so many layers get pairs, and the backward pass ends there; `auto` for every layer. A scalar
+    /// read off a frozen base needs its last layers most, and half of the layers take half of the backward pass.
+    pub last_layers: Auto,
 }
 
 impl Default for LoraSettings {
     fn default() -> Self {
-        LoraSettings { rank: 16, alpha: 32.0, rs_lora: false, targets: Projections::ALL }
+        LoraSettings {
+            rank: 16,
+            alpha: 32.0,
+            rs_lora: false,
+            targets: Projections::ALL,
+            last_layers: Auto::Auto,
+        }
     }
 }
 
 impl LoraSettings {
-    /// The same as the model knows it.
-    pub fn lora(&self) -> LoraConfig {
-        let LoraSettings { rank, alpha, rs_lora, targets } = *self;
-        LoraConfig { rank, alpha, rs_lora, targets }
+    /// A fresh adapter of this shape for `model`: [`LoraWeights::fresh`].
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::Setting`](crate::model::lora::AdapterError::Setting) if it makes no adapter.
+    pub fn fresh(&self, model: &ModelConfig, seed: u64) -> Result<LoraWeights, AdapterError> {
+        let LoraSettings { rank, alpha, rs_lora, targets, last_layers } = *self;
+        let weights = LoraWeights::fresh(LoraConfig { rank, alpha, rs_lora, targets }, model, seed)?;
+        Ok(match last_layers {
+            Auto::Auto => weights,
+            Auto::Fixed(count) => weights.of_last_layers(count),
+        })
     }
 }
 

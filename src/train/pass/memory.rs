@@ -17,7 +17,10 @@ pub struct PassShape {
     pub rows: usize,
     /// Tokens of one sequence.
     pub longest: usize,
-    /// Layers whose activations are kept for the backward pass. The others keep their input and
+    /// The last so many layers have adapters that learn: the backward pass ends at the first of them, and
+    /// nothing of the layers below is kept for it.
+    pub learning_layers: usize,
+    /// Layers whose activations are kept for the backward pass. The others that learn keep their input and
     /// are computed a second time (arXiv 1604.06174).
     pub kept_layers: usize,
     /// Readings whose logits are computed at once, so that they are never all in memory.
@@ -29,6 +32,12 @@ pub struct PassShape {
 const LOGITS_BYTES: usize = 32 << 20;
 
 impl PassShape {
+    /// How many of `layers` learn, and how many of those keep their activations.
+    fn layers(&self, layers: usize) -> (usize, usize) {
+        let learning = self.learning_layers.min(layers);
+        (learning, self.kept_layers.min(learning))
+    }
+
     /// Readings per chunk of logits that suit a vocabulary.
     pub fn logit_rows_for(vocab: usize) -> usize {
         (LOGITS_BYTES / (4 * vocab.next_multiple_of(32)) / 8 * 8).clamp(8, 256)
@@ -72,7 +81,8 @@ impl PassMemory {
     pub fn new(model: &Model, bank: &AdapterBank, shape: &PassShape) -> Result<Self, DeviceError> {
         let device = model.device();
         let config = model.config();
-        let PassShape { rows, longest, kept_layers, logit_rows } = *shape;
+        let PassShape { rows, longest, logit_rows, .. } = *shape;
+        let (learning, kept) = shape.layers(config.layers);
         let attention = attention_shape(config, rows);
         let activation = |what: &str, rows: usize, width: usize| Activation::new(device, what, rows, width);
         let selected = |what: &str| Activation::new(device, what, logit_rows, config.hidden);
@@ -107,9 +117,11 @@ impl PassMemory {
         };
         let mut layers: Vec<Saved> = Vec::with_capacity(config.layers);
         for index in 0..config.layers {
-            // Layers that are computed again share one store, but for their input.
-            let again = index + kept_layers < config.layers;
+            // Layers that are computed again share one store, but for their input; those that learn nothing
+            // share that as well.
+            let again = index + kept < config.layers;
             let saved = match layers.first().filter(|_| again) {
+                Some(first) if index + learning < config.layers => first.clone(),
                 Some(first) => {
                     Saved { input: activation("input of a layer", rows, config.hidden)?, ..first.clone() }
                 }
@@ -152,7 +164,12 @@ impl PassMemory {
     /// Whether a layer's activations outlive the forward pass: the last layers', whose backward pass
     /// comes first.
     pub fn keeps(&self, layer: usize) -> bool {
-        layer + self.shape.kept_layers >= self.layers.len()
+        layer + self.shape.kept_layers >= self.layers.len() && self.learns(layer)
+    }
+
+    /// Whether a layer has a backward pass.
+    pub fn learns(&self, layer: usize) -> bool {
+        layer + self.shape.learning_layers >= self.layers.len()
     }
 }
 
@@ -162,7 +179,8 @@ pub(in crate::train) fn pass_bytes(
     layout: &LoraLayout,
     shape: &PassShape,
 ) -> [(&'static str, u64); 4] {
-    let PassShape { rows, longest, kept_layers, logit_rows } = *shape;
+    let PassShape { rows, longest, logit_rows, .. } = *shape;
+    let (learning, kept) = shape.layers(config.layers);
     let buffer = buffer_bytes::<f32>;
     let activation = Activation::bytes;
     let attention = attention_shape(config, rows);
@@ -177,8 +195,8 @@ pub(in crate::train) fn pass_bytes(
         + activation(rows, q_out)
         + buffer(rows * config.heads)
         + activation(rows, 2 * config.ffn);
-    let kept = kept_layers.min(config.layers);
     let stores = (kept + usize::from(kept < config.layers)) as u64;
+    let inputs = (learning + usize::from(learning < config.layers)) as u64;
     let gated = activation(rows, config.ffn);
     // The residual stream, and what all layers share.
     let shared = 2 * hidden + qkv + gated + lora;
@@ -197,7 +215,7 @@ pub(in crate::train) fn pass_bytes(
         + 2 * buffer_bytes::<TokenStat>(rows);
     let rope = buffer(longest * config.head_dim);
     [
-        ("activations kept for the backward pass", config.layers as u64 * hidden + stores * store),
+        ("activations kept for the backward pass", inputs * hidden + stores * store),
         ("activations and gradients in work", shared + gradients),
         (
             "logits of a chunk",
