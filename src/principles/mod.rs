@@ -25,6 +25,7 @@ mod check;
 mod collection;
 mod document;
 mod draw;
+mod edit;
 mod error;
 mod exemplars;
 mod salmon_json;

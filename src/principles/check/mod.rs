@@ -14,6 +14,7 @@ use std::cmp::Ordering;
 
 pub use language::{Language, language};
 pub use text::contains_phrase;
+pub(super) use text::{blocks, sentences};
 
 /// A program that compares replies under a principle, and for most principles can judge a single one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -57,7 +57,7 @@ pub(super) fn after_hashes(line: &str) -> Option<&str> {
 
 /// Sentences without bullets, step numbers and marks of bold type. One ends at a line's end, or at one of
 /// `. ! ?` before white space.
-pub(super) fn sentences(text: &str) -> Vec<String> {
+pub(in crate::principles) fn sentences(text: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     for line in lines(text) {
         let line = after_bullet(line).or_else(|| after_step(line).map(|(.., rest)| rest)).unwrap_or(line);
@@ -81,7 +81,7 @@ pub(super) fn sentences(text: &str) -> Vec<String> {
 }
 
 /// Runs of lines that are not empty.
-pub(super) fn blocks(text: &str) -> Vec<String> {
+pub(in crate::principles) fn blocks(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut block: Vec<&str> = Vec::new();
     for line in text.lines().chain([""]) {

@@ -1,0 +1,107 @@
+//! Two versions of one reply that differ in a single principle, made by a program.
+//!
+//! Replies that a small model samples differ in many ways at once, and seldom in the one that a principle
+//! names: it puts no emoji into a thousand replies. A version with and one without, otherwise the same,
+//! say plainly what a principle is about (counterfactual augmentation, arXiv 1909.12434).
+
+mod layout;
+mod wording;
+
+use super::check::Check;
+
+/// Makes two versions of a reply, of which the first keeps the principle better; `pick` chooses among
+/// phrases. Nothing where it cannot.
+type Edit = fn(&str, usize) -> Option<[String; 2]>;
+
+/// By the name of the check.
+const EDITS: &[(&str, Edit)] = &[
+    ("shorter", layout::shorter),
+    ("longer", |reply, pick| layout::shorter(reply, pick).map(|[short, long]| [long, short])),
+    ("short-sentences", layout::short_sentences),
+    ("bullets", layout::bullets),
+    ("numbered-steps", layout::numbered_steps),
+    ("plain-text", layout::plain_text),
+    ("headings", layout::headings),
+    ("bold", layout::bold),
+    ("several-paragraphs", layout::several_paragraphs),
+    ("ends-with:question", wording::ends_with_question),
+    ("ends-with:summary", wording::ends_with_summary),
+    ("ends-with:offer", wording::ends_with_offer),
+    ("opens-with:greeting", wording::opens_with_greeting),
+    ("opens-with:question", wording::opens_with_question),
+    ("opens-with:in-short", wording::opens_with_in_short),
+    ("first-person", wording::first_person),
+    ("second-person", wording::second_person),
+    ("contains-example", wording::contains_example),
+    ("no-digits", wording::no_digits),
+    ("hedged", wording::hedged),
+    ("contractions", wording::contractions),
+    ("exclamation", wording::exclamation),
+    ("emoji", wording::emoji),
+    ("lowercase", |reply, _| Some([reply.to_lowercase(), wording::capitalised(reply)])),
+];
+
+impl Check {
+    /// Two versions of `reply` that differ in what the check looks at, the first of which keeps the principle
+    /// better; as little else as can be differs. Any number serves as `pick`, which chooses among phrases
+    /// where some are put in.
+    ///
+    /// Nothing if the reply offers no hold, or the check knows no edit: no program writes Spanish.
+    pub fn edit(self, reply: &str, pick: u32) -> Option<[String; 2]> {
+        let name = self.name();
+        let (_, edit) = EDITS.iter().find(|(known, _)| *known == name)?;
+        let [kept, broken] = edit(reply.trim(), pick as usize)?.map(|version| version.trim().to_owned());
+        // A reply may keep a principle in ways that an edit does not see.
+        self.compare(&kept, &broken).is_gt().then_some([kept, broken])
+    }
+}
+
+/// One of `phrases`.
+fn picked<'a>(phrases: &[&'a str], pick: usize) -> &'a str {
+    phrases[pick % phrases.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPLIES: [&str; 4] = [
+        "Tea is made of leaves. Boil the water first, let it cool for a moment, and pour it over them. It is \
+         ready after three minutes.",
+        "Rain comes from clouds because water vapour cools, forms drops, and falls down when the drops grow heavy.",
+        "Here is a plan:\n1. Sleep well.\n2. Eat 3 meals.\n\nDon't worry! Shall we begin?",
+        "- Oats\n- Milk\n\nYou may add **honey**. I'd leave out the sugar.",
+    ];
+
+    #[test]
+    fn every_edit_makes_a_difference_that_its_check_sees() {
+        for (name, _) in EDITS {
+            let check = Check::from_name(name).expect("a check of this name");
+            let mut made = 0;
+            for (reply, pick) in
+                REPLIES.iter().zip(0..).flat_map(|(reply, at)| [(reply, at), (reply, at + 5)])
+            {
+                let Some([kept, broken]) = check.edit(reply, pick) else { continue };
+                made += 1;
+                assert!(check.compare(&kept, &broken).is_gt(), "{name}: {kept:?}, {broken:?}");
+                assert_eq!(check.edit(reply, pick), Some([kept, broken]), "the same every time");
+            }
+            assert!(made >= 2, "{name} edits {made} of {} replies", 2 * REPLIES.len());
+        }
+    }
+
+    #[test]
+    fn versions_differ_in_little() {
+        let edit = |name: &str, reply: &str| Check::from_name(name).and_then(|check| check.edit(reply, 0));
+        let two = |versions: [&str; 2]| Some(versions.map(str::to_owned));
+        let reply = "Use it well. It is new!";
+        assert_eq!(edit("bullets", reply), two(["- Use it well.\n- It is new!", "Use it well. It is new!"]));
+        assert_eq!(edit("exclamation", reply), two(["Use it well! It is new!", "Use it well. It is new."]));
+        assert_eq!(edit("contractions", reply), two(["Use it well. It's new!", "Use it well. It is new!"]));
+        assert_eq!(edit("lowercase", "so IT is"), two(["so it is", "So IT is"]));
+        assert_eq!(edit("shorter", "One. Two."), two(["One.", "One. Two."]));
+        assert_eq!(edit("shorter", "One."), None, "there is nothing to leave out");
+        assert_eq!(edit("language:es", "Agua."), None);
+        assert_eq!(edit("bullets", ""), None);
+    }
+}
