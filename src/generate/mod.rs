@@ -6,7 +6,9 @@
 //! and its logits alone, never on its neighbours.
 
 mod batch;
+mod continuations;
 mod error;
+mod families;
 mod generator;
 mod heads;
 mod memory;
@@ -16,6 +18,7 @@ mod sequence;
 mod slots;
 mod stop;
 
+pub use continuations::Continuation;
 pub use error::GenerateError;
 pub use generator::{Generator, GeneratorOptions};
 pub(crate) use memory::generator_bytes;

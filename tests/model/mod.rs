@@ -2,6 +2,8 @@
 
 /// Shapes beyond the goldens, against the oracle.
 mod architectures;
+/// Scores of ends with shared beginnings.
+mod continuations;
 /// PyTorch's logits, log-probabilities and greedy texts.
 mod golden;
 /// Batches, prefixes and seeds leave a sequence's result alone.

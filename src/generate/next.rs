@@ -1,0 +1,79 @@
+//! How likely a model finds a few tokens to come next.
+
+use super::error::GenerateError;
+use super::families::Row;
+use super::generator::Generator;
+use super::request::CancelToken;
+use crate::gpu::Buffer;
+use crate::model::lora::AdapterId;
+use crate::model::record_logits;
+use crate::tokenizer::TokenId;
+
+impl Generator {
+    /// The logits of `tokens` behind each row of token ids, `(rows, tokens)`. Differences between those of
+    /// one row are differences of log-probabilities.
+    ///
+    /// As many rows as there are slots are computed together. Rows that begin alike and stand one behind
+    /// another share that beginning: it is computed once.
+    ///
+    /// # Errors
+    ///
+    /// * [`GenerateError::EmptyPrompt`], [`GenerateError::UnknownToken`] or
+    ///   [`GenerateError::ContextOverflow`], naming the row; an unknown one of `tokens` names none;
+    /// * [`GenerateError::Adapter`] if the adapter is not in the bank;
+    /// * [`GenerateError::Cancelled`] after a cancel;
+    /// * [`GenerateError::Device`] if the device fails.
+    pub fn next_logits(
+        &mut self,
+        rows: &[Vec<TokenId>],
+        tokens: &[TokenId],
+        adapter: Option<AdapterId>,
+        cancel: &CancelToken,
+    ) -> Result<Vec<Vec<f32>>, GenerateError> {
+        for (index, ids) in rows.iter().enumerate() {
+            self.check_prompt(index, ids, 0)?;
+            self.check_adapter(index, adapter)?;
+        }
+        let vocab = self.model.config().vocab;
+        if let Some(place) = tokens.iter().position(|&id| id as usize >= vocab) {
+            return Err(GenerateError::UnknownToken { request: 0, place, id: tokens[place], vocab });
+        }
+        let device = self.model.device().clone();
+        let wanted: Buffer<f32> = device.buffer("wanted logits", self.logit_rows * tokens.len().max(1))?;
+        let mut logits = vec![Vec::new(); rows.len()];
+        let (slots, ends) = (self.slots.len(), self.logit_rows);
+        for (group, wave) in rows.chunks(slots).enumerate() {
+            // What comes next hangs on the last token, which is computed in every row.
+            let part = |ids| {
+                let ids: &Vec<TokenId> = ids;
+                Row { tokens: ids, unread: ids.len() - 1 }
+            };
+            let parts: Vec<Row<'_>> = wave.iter().map(part).collect();
+            self.each_pass(&parts, adapter, ends, cancel, &mut |generator, mut rec, pass, segments| {
+                let work = &generator.work;
+                let (hidden, width) = (work.x.stride, work.logits.stride);
+                for (row, &(_, from)) in pass.ends.iter().enumerate() {
+                    let (from, to) = (from * hidden, row * hidden);
+                    rec.copy(&work.x.buffer, from, &work.selected.buffer, to, hidden);
+                }
+                if !pass.ends.is_empty() {
+                    record_logits(&mut rec, &generator.model, work, &work.selected, pass.ends.len())?;
+                }
+                for row in 0..pass.ends.len() {
+                    for (at, &id) in tokens.iter().enumerate() {
+                        let from = row * width + id as usize;
+                        rec.copy(&work.logits.buffer, from, &wanted, row * tokens.len() + at, 1);
+                    }
+                }
+                rec.submit()?;
+                let mut found = device.read(&wanted, 0, pass.ends.len() * tokens.len())?.into_iter();
+                for &(segment, _) in &pass.ends {
+                    let row = group * slots + segments[segment].slot;
+                    logits[row] = found.by_ref().take(tokens.len()).collect();
+                }
+                Ok(())
+            })?;
+        }
+        Ok(logits)
+    }
+}
