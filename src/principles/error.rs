@@ -51,6 +51,21 @@ pub enum PrinciplesError {
         /// The names that would have been found.
         known: Vec<String>,
     },
+
+    /// Sets that are taken together have the same principle: leave out one of them.
+    #[error("principle `{principle}` is in {first} and in {second}")]
+    Twice {
+        /// The principle's id.
+        principle: String,
+        /// The set that has it.
+        first: String,
+        /// The set that has it too.
+        second: String,
+    },
+
+    /// Nothing was named where sets are to be taken together: name one.
+    #[error("no set of principles was named")]
+    NoSet,
 }
 
 impl PrinciplesError {

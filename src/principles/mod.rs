@@ -28,6 +28,7 @@ mod draw;
 mod edit;
 mod error;
 mod exemplars;
+mod joined;
 mod salmon_json;
 mod set;
 mod shipped;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::RewardError;
-use crate::principles::{Overrides, Principle, PrincipleSet, PromptType, Use};
+use crate::principles::{Principle, PrincipleSet, PromptType};
 use crate::salmon::{
     AggregateOptions, AggregateReport, Aggregated, Aggregator, Comparison, DecidedBy, PreferencePair, Prompt,
     Scores, Verdict, held_out, read_records,
@@ -37,8 +37,8 @@ struct Preference {
 }
 
 impl RewardData {
-    /// Replies that a judge compared, in JSON Lines of [`Comparison`], and the principles of `sets`, by name
-    /// or file, taken together.
+    /// Replies that a judge compared, in JSON Lines of [`Comparison`], and the principles of `sets`, taken
+    /// together by [`PrincipleSet::open_all`].
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl RewardData {
     /// * [`RewardError::Salmon`] if a file cannot be read, or a line is no comparison;
     /// * [`RewardError::Nothing`] without any.
     pub fn judged(files: &[PathBuf], sets: &[String]) -> Result<RewardData, RewardError> {
-        let set = joined(sets.iter().map(|name| PrincipleSet::open(name)).collect::<Result<_, _>>()?)?;
+        let set = PrincipleSet::open_all(sets)?;
         let mut comparisons = Vec::new();
         for file in files {
             comparisons.extend(read_records::<Comparison>(file)?);
@@ -234,30 +234,6 @@ fn preference(line: &[u8], number: usize) -> Result<PreferencePair, String> {
         flipped: false,
         swapped: false,
     })
-}
-
-/// Several sets as one: principles of all, rules of the first that has any.
-fn joined(sets: Vec<PrincipleSet>) -> Result<PrincipleSet, RewardError> {
-    let mut sets = sets.into_iter();
-    let Some(mut all) = sets.next() else {
-        return Err(RewardError::Nothing { reason: "no set of principles was named".to_owned() });
-    };
-    for set in sets {
-        for principle in &set.principles {
-            if all.principles.iter().any(|known| known.id == principle.id) {
-                let reason = format!("principle `{}` is in {} and in {}", principle.id, all.id, set.id);
-                return Err(RewardError::Nothing { reason });
-            }
-        }
-        if all.overrides == Overrides::default() {
-            all.overrides = set.overrides;
-        }
-        all.id = format!("{}+{}", all.id, set.id);
-        all.sha256 = hex(&Sha256::digest([all.sha256, set.sha256].concat()));
-        all.principles.extend(set.principles);
-    }
-    all.uses = Use::Judge;
-    Ok(all)
 }
 
 fn hash(files: &[PathBuf]) -> Result<String, RewardError> {
