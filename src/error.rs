@@ -4,6 +4,7 @@ use crate::adapter::AdapterFileError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
+use crate::judge::JudgeError;
 use crate::model::lora::AdapterError;
 use crate::principles::PrinciplesError;
 use crate::reward::RewardError;
@@ -42,6 +43,9 @@ pub enum Error {
     /// A training run could not be set up, or could not go on.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// Replies could not be sampled or judged.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
     /// A reward model could not be trained, opened or asked.
     #[error(transparent)]
     Reward(#[from] RewardError),

@@ -32,7 +32,8 @@ pub mod hub;
 pub mod salmon;
 // Layer 8: what a model is taught with.
 pub mod train;
-// Layer 9: reward models, from judged replies to scores.
+// Layer 9: replies sampled and judged; reward models, from judged replies to scores.
+pub mod judge;
 pub mod reward;
 // Layer 10: the `parr` program, on the public API alone.
 #[cfg(feature = "cli")]

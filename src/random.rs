@@ -32,6 +32,9 @@ pub enum Purpose {
     /// How judged replies become training pairs: step = the pass, index = a word of the hash of the
     /// comparison's id, draw = what is decided.
     Aggregate = 8,
+    /// How replies to be compared are sampled: step and index = words of the hash of the prompt's id, draw =
+    /// the number of the reply (its seed) or of the pair (what it is written under, and in which order).
+    Preferences = 10,
 }
 
 /// The generator of one run: nothing but its seed.

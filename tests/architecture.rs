@@ -51,7 +51,22 @@ const TABLE: &[(&str, &[&str])] = &[
             "generate",
         ],
     ),
-    // Layer 9.
+    // Layer 9: beside each other. Of `train` a judge takes how settings files are read.
+    (
+        "judge",
+        &[
+            "atomic",
+            "random",
+            "tokenizer",
+            "format",
+            "principles",
+            "ops",
+            "model",
+            "generate",
+            "salmon",
+            "train",
+        ],
+    ),
     (
         "reward",
         &[
@@ -93,6 +108,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "hub",
             "salmon",
             "train",
+            "judge",
             "reward",
         ],
     ),

@@ -9,6 +9,8 @@ mod architecture;
 mod cli;
 /// Checkpoints: sound files, malformed ones, configurations, atomic writing.
 mod format;
+/// Judges, and the collection of preferences.
+mod judge;
 /// Learning on whole models: PyTorch's losses and gradients, finite differences, invariants.
 mod learn;
 /// Whole models: PyTorch's values, batches, reuse, errors.

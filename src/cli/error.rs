@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::generate::GenerateError;
 use crate::hub::HubError;
+use crate::judge::JudgeError;
 
 /// The exit code of a process that ctrl-C ended, by the shell's custom: 128 + SIGINT.
 pub(super) const INTERRUPTED: u8 = 130;
@@ -53,7 +54,8 @@ pub(super) enum CliError {
 impl<E: Into<crate::Error>> From<E> for CliError {
     fn from(error: E) -> CliError {
         match error.into() {
-            crate::Error::Generate(GenerateError::Cancelled) => CliError::Interrupted,
+            crate::Error::Generate(GenerateError::Cancelled)
+            | crate::Error::Judge(JudgeError::Generate(GenerateError::Cancelled)) => CliError::Interrupted,
             error => CliError::Library(error),
         }
     }

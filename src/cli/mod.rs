@@ -15,6 +15,7 @@ mod logprobs;
 mod open;
 mod output;
 mod perplexity;
+mod preferences;
 mod principles;
 mod pull;
 mod reward;
@@ -122,6 +123,7 @@ enum Command {
     Tokenize(tokenize::TokenizeArgs),
     Perplexity(perplexity::PerplexityArgs),
     Sft(sft::SftArgs),
+    Preferences(Box<preferences::PreferencesArgs>),
     Reward(reward::RewardArgs),
     Score(score::ScoreArgs),
     Adapter(adapter::AdapterArgs),
@@ -142,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::Tokenize(args) => args.run(&cli.global),
         Command::Perplexity(args) => args.run(&cli.global),
         Command::Sft(args) => args.run(&cli.global),
+        Command::Preferences(args) => args.run(&cli.global),
         Command::Reward(args) => args.run(&cli.global),
         Command::Score(args) => args.run(&cli.global),
         Command::Adapter(args) => args.run(&cli.global),

@@ -36,11 +36,23 @@ pub trait Record: Serialize + DeserializeOwned {
 /// * [`SalmonError::Row`] for the first line that is no record, is longer than 16 MiB, or has the id of an
 ///   earlier one.
 pub fn read_records<T: Record>(path: &Path) -> Result<Vec<T>, SalmonError> {
+    Ok(read_numbered(path)?.into_iter().map(|(_, record)| record).collect())
+}
+
+/// The same with the line of each, counted from 1, for messages.
+///
+/// # Errors
+///
+/// As [`read_records`].
+pub fn read_numbered<T: Record>(path: &Path) -> Result<Vec<(usize, T)>, SalmonError> {
     let file = File::open(path).map_err(SalmonError::io("read", path))?;
-    let found = scan(path, &file)?;
+    let found = scan::<T>(path, &file)?;
     match found.half {
         Some(fault) => Err(fault),
-        None => Ok(found.records),
+        None => {
+            let line = |record: T| (found.lines[record.id()], record);
+            Ok(found.records.into_iter().map(line).collect())
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub fn held_out(seed: u64, prompt: &str, part: f64) -> bool {
 }
 
 /// Words of the SHA-256 of a text, to name random draws by.
-pub(super) fn name(text: &str) -> [u32; 8] {
+pub(crate) fn name(text: &str) -> [u32; 8] {
     let digest = Sha256::digest(text);
     std::array::from_fn(|word| {
         let bytes = [0, 1, 2, 3].map(|byte| digest[4 * word + byte]);

@@ -7,6 +7,7 @@ mod doctor;
 mod generate;
 mod logprobs;
 mod perplexity;
+mod preferences;
 mod principles;
 mod pull;
 mod reward;

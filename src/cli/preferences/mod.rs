@@ -1,0 +1,321 @@
+//! `parr preferences`: replies sampled, judged under principles, and recorded.
+
+mod report;
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand, ValueEnum};
+use indicatif::ProgressBar;
+
+use super::GlobalArgs;
+use super::error::CliError;
+use super::interrupt::interruptible;
+use super::open::{AdapterArgs, ModelArgs};
+use super::training::set;
+use crate::judge::{
+    JudgeKind, PreferenceConfig, PreferenceProgress, PreferenceReport, PreferenceRun, Prompts, ReplyPlan,
+    TooLong, Verdicts, Voice,
+};
+use crate::principles::PrincipleSet;
+use crate::salmon::{Comparison, read_records};
+
+const LONG_ABOUT: &str = "\
+Lets the model reply to prompts, compares the replies under principles, and records the verdicts: what
+`parr reward train` learns from, without a human preference in it (SALMON, arXiv 2310.05910).
+
+Replies (--replies): `sample` takes plain ones that differ by their seed; `contrast` pairs one that is
+written under a principle with one under its negative; `mix` pairs one under either with a plain one.
+Judges (--judge): `contrast` asks how much likelier a reply is under a principle than under its negative;
+`check` runs the program that a principle names.
+
+FILE gets a comparison a line. The same command goes on where a run was stopped or killed, and ends with
+the same bytes as one that was left alone; FILE.toml beside it says what it was made with.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr preferences --prompts examples/prompts.jsonl --out judged.jsonl
+  parr preferences --prompts examples/prompts.jsonl --out style.jsonl --principles style \\
+    --replies contrast --judge check --pairs 4 --max-tokens 64 --languages en
+  parr preferences --prompts mine.jsonl --out mine.judged.jsonl --principles mine.toml \\
+    --replies mix --pairs 2 --own
+  parr preferences --prompts mine.jsonl --out judged.jsonl --principles reward style:style-concise
+  parr preferences --print-config > preferences.toml      every setting, explained
+  parr preferences report judged.jsonl
+  parr reward train --comparisons judged.jsonl --out runs/reward
+
+Prompts, one JSON object a line; `type` (general, reasoning, red-team) and `language` may be left out:
+  {\"id\": \"p1\", \"type\": \"general\", \"language\": \"en\", \"prompt\": \"Name a river.\"}";
+
+/// Sample replies, judge them under principles, record the verdicts
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct PreferencesArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    collect: CollectArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Report(report::ReportArgs),
+}
+
+#[derive(Args)]
+struct CollectArgs {
+    /// What is asked, in JSON Lines of prompts
+    #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
+    prompts: Option<PathBuf>,
+
+    /// Where the comparisons go, in JSON Lines; what is there goes on
+    #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
+    out: Option<PathBuf>,
+
+    /// Sets of principles that come with parr, or files, taken together [default: reward]
+    #[arg(long, value_name = "SET|FILE[:ID,ID]", num_args = 1..)]
+    principles: Option<Vec<String>>,
+
+    /// What differs between replies [default: sample]
+    #[arg(long, value_name = "PLAN")]
+    replies: Option<PlanName>,
+
+    /// Who compares them [default: contrast]
+    #[arg(long, value_name = "JUDGE")]
+    judge: Option<JudgeName>,
+
+    /// Judge pairs under the principle alone that they were written under, not under all
+    #[arg(long)]
+    own: bool,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
+
+    /// Settings; the flags overrule them
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print a settings file that says what every setting does, and stop
+    #[arg(long)]
+    print_config: bool,
+
+    /// Replies to each prompt, with --replies sample [default: 2]
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+
+    /// Pairs to each prompt, with the other plans [default: 1]
+    #[arg(long, value_name = "N")]
+    pairs: Option<usize>,
+
+    /// Longest reply, in tokens [default: 256]
+    #[arg(long, value_name = "TOKENS")]
+    max_tokens: Option<usize>,
+
+    /// How varied replies are [default: 0.7]
+    #[arg(long, value_name = "T")]
+    temperature: Option<f32>,
+
+    /// Take the first N prompts [default: all]; may be raised when a run goes on
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+
+    /// Take prompts in these languages, by ISO 639-1 code [default: all]
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    languages: Option<Vec<String>>,
+
+    /// Leave out prompts that do not fit, instead of refusing the file
+    #[arg(long)]
+    skip_long: bool,
+
+    /// Sequences computed at the same time [default: 16]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+
+    /// Everything random follows from it [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PlanName {
+    Sample,
+    Contrast,
+    Mix,
+}
+
+impl From<PlanName> for ReplyPlan {
+    fn from(name: PlanName) -> ReplyPlan {
+        match name {
+            PlanName::Sample => ReplyPlan::Sample,
+            PlanName::Contrast => ReplyPlan::Contrast,
+            PlanName::Mix => ReplyPlan::Mix,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum JudgeName {
+    Contrast,
+    Check,
+}
+
+impl From<JudgeName> for JudgeKind {
+    fn from(name: JudgeName) -> JudgeKind {
+        match name {
+            JudgeName::Contrast => JudgeKind::Contrast,
+            JudgeName::Check => JudgeKind::Check,
+        }
+    }
+}
+
+impl PreferencesArgs {
+    pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
+        match self.command {
+            Some(Command::Report(args)) => args.run(),
+            None => self.collect.run(global),
+        }
+    }
+}
+
+impl CollectArgs {
+    fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
+        if self.print_config {
+            return Ok(stdout().lock().write_all(PreferenceConfig::SAMPLE.as_bytes())?);
+        }
+        let (Some(prompts), Some(out)) = (&self.prompts, &self.out) else {
+            return Err(CliError::Usage("--prompts and --out are needed".to_owned()));
+        };
+        let config = self.settings()?;
+        config.validate()?;
+        // Read first: a mistake in a file should not wait for the model.
+        let principles = PrincipleSet::open_all(&config.principles)?;
+        let prompts = Prompts::read(prompts)?;
+        let (_device, model) = self.model.open(global)?;
+        let adapter = self.adapter.attach(&model)?;
+        let voice =
+            Voice { model: &model, adapter: adapter.as_ref().map(|(bank, adapter)| (bank, *adapter)) };
+        let name = voice.name()?;
+        let run = PreferenceRun {
+            voice,
+            model: &name,
+            prompts: &prompts,
+            principles: &principles,
+            config: &config,
+            out,
+        };
+        let mut screen = Screen::new(global);
+        let done = interruptible(|token| run.run(token, &mut |progress| screen.show(progress)));
+        screen.bar.finish_and_clear();
+        match done {
+            Ok(report) => {
+                global.note(summary(&report));
+                let comparisons: Vec<Comparison> = read_records(out)?;
+                Ok(write!(stdout().lock(), "{}", report::table(&comparisons))?)
+            }
+            Err(error) => {
+                let error = CliError::from(error);
+                if matches!(error, CliError::Interrupted) {
+                    global.note("stopped; the same command goes on");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The settings of the file, with the flags over them.
+    fn settings(&self) -> Result<PreferenceConfig, CliError> {
+        let mut config = match &self.config {
+            Some(path) => PreferenceConfig::read(path)?,
+            None => PreferenceConfig::default(),
+        };
+        set(&mut config.seed, &self.seed);
+        set(&mut config.principles, &self.principles);
+        set(&mut config.judge, &self.judge.map(JudgeKind::from));
+        set(&mut config.prompts.limit, &self.limit);
+        set(&mut config.prompts.languages, &self.languages);
+        set(&mut config.replies.plan, &self.replies.map(ReplyPlan::from));
+        set(&mut config.replies.count, &self.count);
+        set(&mut config.replies.pairs, &self.pairs);
+        set(&mut config.replies.max_tokens, &self.max_tokens);
+        set(&mut config.replies.temperature, &self.temperature);
+        set(&mut config.batch.slots, &self.batch);
+        if self.own {
+            config.verdicts = Verdicts::Own;
+        }
+        if self.skip_long {
+            config.prompts.too_long = TooLong::Skip;
+        }
+        Ok(config)
+    }
+}
+
+/// What became of prompts and replies, in words.
+fn summary(report: &PreferenceReport) -> String {
+    let PreferenceReport { prompts, comparisons, earlier, empty, identical, dropped_earlier, .. } = report;
+    let mut text = format!("{comparisons} comparisons of replies to {prompts} prompts");
+    let mut add = |count: usize, what: &str| {
+        if count > 0 {
+            text.push_str(&format!("; {count} {what}"));
+        }
+    };
+    add(*earlier, "of them were there before");
+    add(*empty, "pairs left out because a reply is empty");
+    add(*identical, "pairs left out because the replies are the same");
+    add(*dropped_earlier, "pairs left out by earlier runs");
+    add(report.too_long, "prompts left out because they do not fit");
+    add(report.cut, "replies ended at --max-tokens");
+    if report.tokens > 0 {
+        let rate = report.tokens as f64 / report.seconds;
+        text.push_str(&format!("; {} tokens in {:.0} s, {rate:.1} tok/s", report.tokens, report.seconds));
+    }
+    text
+}
+
+/// Seconds between two lines where nobody looks at a terminal.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// What a person sees of a run: a bar, or a line now and then where nobody looks at a terminal.
+struct Screen<'a> {
+    global: &'a GlobalArgs,
+    bar: ProgressBar,
+    terminal: bool,
+    said: Instant,
+    /// Pairs that were done when this run began, once it is known.
+    before: Option<usize>,
+}
+
+impl Screen<'_> {
+    fn new(global: &GlobalArgs) -> Screen<'_> {
+        let bar = global.bar(None, "{bar:30} pair {pos}/{len}, {msg}, {eta} left");
+        Screen { global, bar, terminal: stderr().is_terminal(), said: Instant::now(), before: None }
+    }
+
+    fn show(&mut self, progress: &PreferenceProgress) {
+        let PreferenceProgress { done, all, tokens, seconds } = *progress;
+        if tokens == 0 || self.before.is_none() {
+            // What earlier runs did says nothing of how fast this one is.
+            self.before = Some(done);
+            self.bar.set_length(all as u64);
+            self.bar.set_position(done as u64);
+            self.bar.reset_eta();
+        }
+        let rate = tokens as f64 / seconds.max(1e-9);
+        self.bar.set_message(format!("{rate:.1} tok/s"));
+        self.bar.set_position(done as u64);
+        if !self.terminal && self.said.elapsed() >= QUIET {
+            self.said = Instant::now();
+            let own = done - self.before.unwrap_or(0);
+            let left = match own {
+                0 => String::new(),
+                _ => format!(", {:.0} s left", (all - done) as f64 * seconds / own as f64),
+            };
+            self.global.note(format!("pair {done}/{all}, {tokens} tokens, {rate:.1} tok/s{left}"));
+        }
+    }
+}

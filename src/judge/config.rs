@@ -1,0 +1,219 @@
+//! The settings of a collection of preferences: plain structs, one TOML file.
+//!
+//! `examples/preferences.toml` ([`PreferenceConfig::SAMPLE`]) shows every setting with its default.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::JudgeError;
+use crate::generate::Sampling;
+use crate::train::config::{Faults, parse_settings, read_settings, settings_toml};
+
+/// Which replies are sampled, and how they are judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PreferenceConfig {
+    /// Everything random follows from it and from the ids of the prompts.
+    pub seed: u64,
+    /// The principles, as [`PrincipleSet::open_all`](crate::principles::PrincipleSet::open_all) takes them.
+    pub principles: Vec<String>,
+    /// Who judges.
+    pub judge: JudgeKind,
+    /// Principles that a pair is judged under.
+    pub verdicts: Verdicts,
+    /// Which prompts are taken.
+    pub prompts: PromptSettings,
+    /// Which replies are written and compared.
+    pub replies: ReplySettings,
+    /// How much is computed at a time.
+    pub batch: SlotSettings,
+}
+
+impl Default for PreferenceConfig {
+    fn default() -> Self {
+        PreferenceConfig {
+            seed: 0,
+            principles: vec!["reward".to_owned()],
+            judge: JudgeKind::default(),
+            verdicts: Verdicts::default(),
+            prompts: PromptSettings::default(),
+            replies: ReplySettings::default(),
+            batch: SlotSettings::default(),
+        }
+    }
+}
+
+/// Who judges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JudgeKind {
+    /// [`ContrastJudge`](super::ContrastJudge).
+    #[default]
+    Contrast,
+    /// [`CheckJudge`](super::CheckJudge).
+    Check,
+}
+
+/// Principles that a pair is judged under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdicts {
+    /// All there are, as in SALMON.
+    #[default]
+    All,
+    /// That alone which one of its replies was written under, and all where neither was: what a judge that
+    /// reads costs grows with the number of principles.
+    /// [`Missing::UseRest`](crate::salmon::Missing) aggregates such comparisons.
+    Own,
+}
+
+/// Which prompts are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PromptSettings {
+    /// The first so many of the file; 0 for all.
+    pub limit: usize,
+    /// Languages by ISO 639-1 code; none for all.
+    pub languages: Vec<String>,
+    /// What becomes of prompts that do not fit into the model's context.
+    pub too_long: TooLong,
+}
+
+/// What becomes of prompts that do not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TooLong {
+    /// Nothing starts.
+    #[default]
+    Refuse,
+    /// They are left out, and counted.
+    Skip,
+}
+
+/// Which replies are written and compared.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplySettings {
+    /// What differs between the replies of a pair.
+    pub plan: ReplyPlan,
+    /// Plain replies to a prompt, for [`ReplyPlan::Sample`]. 2 as in SALMON.
+    pub count: usize,
+    /// Pairs to a prompt, for the other plans.
+    pub pairs: usize,
+    /// Longest reply, in tokens. SALMON has 768; a small model has said what it knows in a third of it.
+    pub max_tokens: usize,
+    /// Divides the logits. 0.7 as in SALMON.
+    pub temperature: f32,
+    /// Keep the most probable tokens up to this mass. 1 as in SALMON: all.
+    pub top_p: f32,
+    /// Keep this many tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keep tokens at least this many times as probable as the first.
+    pub min_p: f32,
+}
+
+impl Default for ReplySettings {
+    fn default() -> Self {
+        ReplySettings {
+            plan: ReplyPlan::default(),
+            count: 2,
+            pairs: 1,
+            max_tokens: 256,
+            temperature: 0.7,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+        }
+    }
+}
+
+impl ReplySettings {
+    /// How the tokens of one reply are drawn.
+    pub(super) fn sampling(&self, seed: u64) -> Sampling {
+        let ReplySettings { temperature, top_p, top_k, min_p, .. } = *self;
+        Sampling { temperature, top_k, top_p, min_p, repetition_penalty: 1.0, seed }
+    }
+}
+
+/// What differs between the replies of a pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReplyPlan {
+    /// The seed alone, as in SALMON.
+    #[default]
+    Sample,
+    /// One is written under a principle, the other under its negative (RLCD, arXiv 2307.12950): they differ
+    /// in what is judged even where plain replies of a small model would not.
+    Contrast,
+    /// One is written under a principle or its negative, the other is plain: closer to what a policy says.
+    Mix,
+}
+
+/// How much is computed at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SlotSettings {
+    /// Sequences side by side.
+    pub slots: usize,
+}
+
+impl Default for SlotSettings {
+    fn default() -> Self {
+        SlotSettings { slots: 16 }
+    }
+}
+
+impl PreferenceConfig {
+    /// A settings file that says everything the default does, with comments.
+    pub const SAMPLE: &'static str = include_str!("../../examples/preferences.toml");
+
+    /// `Ok` if every setting is within its range.
+    ///
+    /// # Errors
+    ///
+    /// [`JudgeError::Settings`] with every fault there is.
+    pub fn validate(&self) -> Result<(), JudgeError> {
+        let mut faults = Faults::default();
+        let ReplySettings { count, pairs, max_tokens, temperature, top_p, min_p, .. } = self.replies;
+        let within = |value: usize, most: usize| (1..=most).contains(&value);
+        faults.need((2..=64).contains(&count), "replies.count", count, "a number from 2 to 64");
+        faults.need(within(pairs, 1024), "replies.pairs", pairs, "a number from 1 to 1024");
+        faults.need(within(max_tokens, 1 << 20), "replies.max_tokens", max_tokens, "a number above 0");
+        let temperature_fits = (0.0..=100.0).contains(&temperature);
+        faults.need(temperature_fits, "replies.temperature", temperature, "a number from 0 to 100");
+        faults.need(top_p > 0.0 && top_p <= 1.0, "replies.top_p", top_p, "above 0 and at most 1");
+        faults.need((0.0..=1.0).contains(&min_p), "replies.min_p", min_p, "a number from 0 to 1");
+        // Settings files have no larger integers.
+        let seed_fits = self.seed <= i64::MAX as u64;
+        faults.need(seed_fits, "seed", self.seed, "a number below 2^63");
+        let slots = self.batch.slots;
+        faults.need(within(slots, 1024), "batch.slots", slots, "a number from 1 to 1024");
+        Ok(faults.finish()?)
+    }
+
+    /// The settings as a settings file, without comments.
+    pub fn to_toml(&self) -> String {
+        settings_toml(self)
+    }
+
+    /// Reads a settings file. What it leaves out keeps its default; values are not judged yet
+    /// ([`PreferenceConfig::validate`]), since the command line may still change them.
+    ///
+    /// # Errors
+    ///
+    /// [`JudgeError::Settings`] if it cannot be read, or with line and column of whatever is not TOML, no
+    /// setting, or no value of it.
+    pub fn read(path: &Path) -> Result<PreferenceConfig, JudgeError> {
+        Ok(read_settings(path)?)
+    }
+
+    /// Parses the text of a settings file; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`JudgeError::Settings`] as [`PreferenceConfig::read`].
+    pub fn parse(text: &str, path: &Path) -> Result<PreferenceConfig, JudgeError> {
+        Ok(parse_settings(text, path)?)
+    }
+}

@@ -1,0 +1,131 @@
+//! How much likelier a reply is under a principle than under its negative, as a judge.
+
+use super::chat::{Voice, encode};
+use super::{Judge, JudgeError, Question};
+use crate::generate::{CancelToken, Continuation, Generator, GeneratorOptions};
+use crate::ops::{KvFormat, TokenStat};
+use crate::principles::Principle;
+use crate::salmon::Scores;
+use crate::tokenizer::{ChatFormat, Specials, TokenId};
+
+/// Of each reply `y` to `x` the judge takes `(log p(y | x, principle) - log p(y | x, negative)) / tokens of y`,
+/// with the text in the system message, and of the two replies the difference.
+///
+/// It asks of the model only what it can do, to go on with a text, and shows it one reply at a time: there is
+/// no order that a verdict could hang on. Related are context distillation and RLCD (arXiv 2307.12950).
+#[derive(Debug)]
+pub struct ContrastJudge<'a> {
+    voice: Voice<'a>,
+    chat: &'a ChatFormat,
+    generator: Generator,
+    reply_tokens: usize,
+}
+
+impl<'a> ContrastJudge<'a> {
+    /// A judge that computes `slots` inputs of up to `context` tokens side by side, and reads the first
+    /// `reply_tokens` of a reply.
+    ///
+    /// # Errors
+    ///
+    /// * [`JudgeError::NoChat`] if the model has no chat template;
+    /// * [`JudgeError::Generate`] if the device cannot hold it.
+    pub fn new(
+        voice: Voice<'a>,
+        slots: usize,
+        context: usize,
+        reply_tokens: usize,
+    ) -> Result<ContrastJudge<'a>, JudgeError> {
+        // Verdicts are small differences of large sums: keys and values keep every digit.
+        let options = GeneratorOptions { slots, context, kv: KvFormat::F32, ..GeneratorOptions::default() };
+        Ok(ContrastJudge { voice, chat: voice.chat()?, generator: voice.generator(options)?, reply_tokens })
+    }
+
+    /// Context that questions on `prompt` under any of `principles` need, for replies of up to
+    /// `reply_tokens` tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`Judge::judge`].
+    pub fn context<'b>(
+        chat: &ChatFormat,
+        prompt: &str,
+        principles: impl IntoIterator<Item = &'b Principle>,
+        reply_tokens: usize,
+    ) -> Result<usize, JudgeError> {
+        let mut longest = 0;
+        for principle in principles {
+            for text in texts(principle)? {
+                longest = longest.max(encode(chat, Some(text), prompt)?.len());
+            }
+        }
+        Ok(longest + reply_tokens)
+    }
+
+    /// What is scored of one question: for each principle, under it and under its negative, both replies.
+    fn inputs(&self, question: &Question<'_>) -> Result<Vec<Continuation>, JudgeError> {
+        let replies: Vec<Vec<TokenId>> = question
+            .replies
+            .iter()
+            .map(|reply| {
+                let mut ids = self.chat.tokenizer().encode(reply, Specials::AsText)?;
+                ids.truncate(self.reply_tokens);
+                Ok(ids)
+            })
+            .collect::<Result<_, JudgeError>>()?;
+        let mut inputs = Vec::new();
+        for principle in &question.principles {
+            for text in texts(principle)? {
+                let given = encode(self.chat, Some(text), question.prompt)?;
+                inputs.extend(replies.iter().map(|reply| Continuation {
+                    ids: [given.as_slice(), reply].concat(),
+                    from: given.len(),
+                }));
+            }
+        }
+        Ok(inputs)
+    }
+}
+
+/// The principle and its negative.
+fn texts(principle: &Principle) -> Result<[&str; 2], JudgeError> {
+    let negative = principle.negative.as_deref().ok_or_else(|| JudgeError::Principle {
+        principle: principle.id.clone(),
+        reason: "has no negative, which the judge `contrast` sets against it".to_owned(),
+    })?;
+    Ok([&principle.definition, negative])
+}
+
+impl Judge for ContrastJudge<'_> {
+    fn name(&self) -> &'static str {
+        "contrast"
+    }
+
+    fn inputs_per_principle(&self) -> usize {
+        4
+    }
+
+    fn judge(
+        &mut self,
+        questions: &[Question<'_>],
+        cancel: &CancelToken,
+    ) -> Result<Vec<Vec<Option<Scores>>>, JudgeError> {
+        let mut inputs = Vec::new();
+        for question in questions {
+            inputs.extend(self.inputs(question)?);
+        }
+        let adapter = self.voice.adapter_id();
+        let stats = self.generator.continuation_stats(&inputs, adapter, cancel)?;
+        let mut means = stats.iter().map(|stats| mean_logprob(stats));
+        let mut scores = |_: &&Principle| {
+            let mut next = || means.next().expect("four inputs for each principle");
+            let [first_with, second_with, first_against, second_against] = [(); 4].map(|()| next());
+            Some(Scores::without_order((first_with - first_against) - (second_with - second_against)))
+        };
+        Ok(questions.iter().map(|question| question.principles.iter().map(&mut scores).collect()).collect())
+    }
+}
+
+/// Log-probability per token, in nats; 0 for a reply without tokens.
+fn mean_logprob(stats: &[TokenStat]) -> f64 {
+    stats.iter().map(|stat| f64::from(stat.logprob)).sum::<f64>() / stats.len().max(1) as f64
+}

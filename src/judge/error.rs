@@ -1,0 +1,121 @@
+//! What can go wrong while replies are sampled and judged.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::format::LoadError;
+use crate::generate::GenerateError;
+use crate::model::lora::AdapterError;
+use crate::principles::PrinciplesError;
+use crate::salmon::SalmonError;
+use crate::tokenizer::TextError;
+use crate::train::TrainError;
+
+/// Why preferences could not be collected, grouped by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JudgeError {
+    /// A file could not be read or written: check path, permissions and space; a retry may help.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The model cannot reply: take one with a chat template.
+    #[error("the model has no chat template, so it can neither reply nor judge")]
+    NoChat,
+
+    /// The chat template does not take what it is given: leave out what it refuses.
+    #[error("the chat template refuses {what}")]
+    Template {
+        /// What it was asked to write, such as a system message.
+        what: &'static str,
+        /// What it said.
+        source: TextError,
+    },
+
+    /// A prompt does not fit: leave it out, ask for shorter replies, or let such prompts be skipped.
+    #[error(
+        "{} line {line}: prompt `{id}` with its replies takes up to {needed} tokens, but the model's context \
+         has {capacity}; shorten it, lower max_tokens, or set prompts.too_long to \"skip\"",
+        path.display()
+    )]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The prompt's id.
+        id: String,
+        /// Tokens that it may need.
+        needed: usize,
+        /// Positions of the model.
+        capacity: usize,
+    },
+
+    /// A principle cannot be used in the way that was asked for: leave it out, complete it, or take another
+    /// judge or plan.
+    #[error("principle `{principle}` {reason}")]
+    Principle {
+        /// The principle's id.
+        principle: String,
+        /// What it lacks, and what needs it.
+        reason: String,
+    },
+
+    /// The file holds comparisons of another run: write to another file, or go back to its settings.
+    #[error("{} is of another run: {reason}", path.display())]
+    OtherRun {
+        /// The file of comparisons.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+
+    /// There is nothing to compare.
+    #[error("{reason}")]
+    Nothing {
+        /// What is missing.
+        reason: String,
+    },
+
+    /// Settings are not a settings file, or outside their range.
+    #[error(transparent)]
+    Settings(#[from] TrainError),
+
+    /// Principles cannot be read, or there is no such principle.
+    #[error(transparent)]
+    Principles(#[from] PrinciplesError),
+
+    /// Prompts or comparisons cannot be read or written.
+    #[error(transparent)]
+    Salmon(#[from] SalmonError),
+
+    /// The model failed to run, or the run was cancelled.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+
+    /// The base could not be read again.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+
+    /// The adapter is not in its bank.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+
+    /// A text could not be encoded.
+    #[error(transparent)]
+    Text(#[from] TextError),
+}
+
+impl JudgeError {
+    /// A closure for `map_err`: names the action and the path of an I/O failure.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JudgeError {
+        move |source| JudgeError::Io { action, path: path.to_owned(), source }
+    }
+}

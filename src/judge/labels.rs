@@ -1,0 +1,173 @@
+//! Which of two labelled replies the model names as the better one, as a judge: SALMON's.
+
+use super::chat::Voice;
+use super::{Judge, JudgeError, Question};
+use crate::generate::{CancelToken, Generator, GeneratorOptions};
+use crate::ops::KvFormat;
+use crate::principles::Principle;
+use crate::salmon::Scores;
+use crate::tokenizer::{ChatFormat, Message, Specials, TextError, TokenId, Tokenizer};
+
+const SYSTEM: &str = "You compare two replies to the same request. You are given the request, reply (a), \
+    reply (b) and one guideline. Only the guideline counts: say which of the two replies keeps to it better.";
+
+/// Where the assistant's turn is begun for it: what comes next is a label.
+const BEGUN: &str = "I have read the request, both replies and the guideline. The reply that keeps to the \
+    guideline better is (";
+
+const LABELS: [&str; 2] = ["a", "b"];
+
+/// The judge of SALMON (arXiv 2310.05910, section 3.2): the model is shown a request with both replies,
+/// labelled (a) and (b), and a principle, and its answer is begun up to the label. A score is the difference of
+/// the logits of the two labels; each pair is shown in both orders.
+///
+/// The principle comes last, so that all before it is computed once for all principles of a question.
+#[derive(Debug)]
+pub struct LabelJudge<'a> {
+    voice: Voice<'a>,
+    chat: &'a ChatFormat,
+    generator: Generator,
+    reply_tokens: usize,
+    begun: Vec<TokenId>,
+    labels: [TokenId; 2],
+}
+
+impl<'a> LabelJudge<'a> {
+    /// A judge that computes `slots` inputs of up to `context` tokens side by side, and reads the first
+    /// `reply_tokens` of a reply.
+    ///
+    /// # Errors
+    ///
+    /// * [`JudgeError::NoChat`] if the model has no chat template;
+    /// * [`JudgeError::Labels`] if a label is not one token of its own behind the opening parenthesis;
+    /// * [`JudgeError::Generate`] if the device cannot hold it.
+    pub fn new(
+        voice: Voice<'a>,
+        slots: usize,
+        context: usize,
+        reply_tokens: usize,
+    ) -> Result<LabelJudge<'a>, JudgeError> {
+        let chat = voice.chat()?;
+        let (begun, labels) = labels(chat.tokenizer(), BEGUN)?;
+        // Verdicts are small differences: keys and values keep every digit.
+        let options = GeneratorOptions { slots, context, kv: KvFormat::F32, ..GeneratorOptions::default() };
+        let generator = voice.generator(options)?;
+        Ok(LabelJudge { voice, chat, generator, reply_tokens, begun, labels })
+    }
+
+    /// Context that questions on `prompt` under any of `principles` need, for replies of up to
+    /// `reply_tokens` tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`Judge::judge`].
+    pub fn context<'b>(
+        chat: &ChatFormat,
+        prompt: &str,
+        principles: impl IntoIterator<Item = &'b Principle>,
+        reply_tokens: usize,
+    ) -> Result<usize, JudgeError> {
+        // Where texts meet, tokens may differ from those of each by itself: a few to each of four borders.
+        const BORDERS: usize = 16;
+        let mut longest = 0;
+        for principle in principles {
+            longest = longest.max(encode(chat, prompt, ["", ""], principle)?.len());
+        }
+        let begun = chat.tokenizer().encode(BEGUN, Specials::AsText)?;
+        Ok(longest + begun.len() + 2 * reply_tokens + BORDERS)
+    }
+
+    /// As much of a reply as is read.
+    fn cut(&self, reply: &str) -> Result<String, JudgeError> {
+        let tokenizer = self.chat.tokenizer();
+        let ids = tokenizer.encode(reply, Specials::AsText)?;
+        Ok(match ids.len() > self.reply_tokens {
+            true => tokenizer.decode(&ids[..self.reply_tokens], false).trim_end_matches('\u{FFFD}').to_owned(),
+            false => reply.to_owned(),
+        })
+    }
+}
+
+/// The ids of `begun`, and those of the labels behind it.
+fn labels(tokenizer: &Tokenizer, begun: &str) -> Result<(Vec<TokenId>, [TokenId; 2]), JudgeError> {
+    let ids = tokenizer.encode(begun, Specials::AsText)?;
+    let label = |label: &str| {
+        let with = tokenizer.encode(&format!("{begun}{label}"), Specials::AsText)?;
+        match with.strip_prefix(ids.as_slice()) {
+            Some(&[id]) => Ok(id),
+            _ => {
+                let last: Vec<String> =
+                    with.iter().rev().take(3).rev().filter_map(|&id| tokenizer.token_text(id)).collect();
+                let reason = format!("its tokens for `({label}` end in {last:?}, where `{label}` is none of its own");
+                Err(JudgeError::Labels { reason })
+            }
+        }
+    };
+    let found = [label(LABELS[0])?, label(LABELS[1])?];
+    match found[0] == found[1] {
+        true => Err(JudgeError::Labels { reason: "both labels are the same token to it".to_owned() }),
+        false => Ok((ids, found)),
+    }
+}
+
+/// The ids of a question, up to where the verdict begins.
+fn encode(
+    chat: &ChatFormat,
+    prompt: &str,
+    replies: [&str; 2],
+    principle: &Principle,
+) -> Result<Vec<TokenId>, JudgeError> {
+    let [a, b] = replies;
+    let Principle { dimension, definition, .. } = principle;
+    let question = format!(
+        "Here are a request and two replies to it.\n\n# Request\n{prompt}\n\n# Reply (a)\n{a}\n\n# Reply (b)\n{b}\n\n\
+         # Guideline: {dimension}\n{definition}\n\nWhich reply keeps to the guideline better, (a) or (b)?"
+    );
+    let messages = [Message::new("system", SYSTEM), Message::new("user", question)];
+    chat.encode_chat(&messages, true).map_err(|source| match source {
+        TextError::TemplateRefused { .. } => {
+            JudgeError::Template { what: "a system message, which tells the model to judge", source }
+        }
+        source => JudgeError::Text(source),
+    })
+}
+
+impl Judge for LabelJudge<'_> {
+    fn name(&self) -> &'static str {
+        "ab"
+    }
+
+    fn inputs_per_principle(&self) -> usize {
+        2
+    }
+
+    fn judge(
+        &mut self,
+        questions: &[Question<'_>],
+        cancel: &CancelToken,
+    ) -> Result<Vec<Vec<Option<Scores>>>, JudgeError> {
+        let mut inputs = Vec::new();
+        for Question { prompt, replies: [first, second], principles } in questions {
+            let (first, second) = (self.cut(first)?, self.cut(second)?);
+            // One order behind the other: what all principles of an order share stands together.
+            for replies in [[&first, &second], [&second, &first]] {
+                for principle in principles {
+                    let mut ids = encode(self.chat, prompt, replies.map(String::as_str), principle)?;
+                    ids.extend_from_slice(&self.begun);
+                    inputs.push(ids);
+                }
+            }
+        }
+        let adapter = self.voice.adapter_id();
+        let logits = self.generator.next_logits(&inputs, &self.labels, adapter, cancel)?;
+        let mut rest = logits.iter().map(|logits| [f64::from(logits[0]), f64::from(logits[1])]);
+        let of_question = |question: &Question<'_>| {
+            let count = question.principles.len();
+            let both: Vec<[f64; 2]> = rest.by_ref().take(2 * count).collect();
+            let (first_first, second_first) = both.split_at(count);
+            let scores = first_first.iter().zip(second_first);
+            scores.map(|(first, second)| Some(Scores::from_labels(*first, *second))).collect()
+        };
+        Ok(questions.iter().map(of_question).collect())
+    }
+}

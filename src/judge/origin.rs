@@ -1,0 +1,93 @@
+//! What the comparisons of a file were made with, kept beside it: records of two runs are not to be mixed.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+use super::{JudgeError, PreferenceConfig};
+use crate::atomic;
+use crate::principles::PrincipleSet;
+
+/// Settings that may differ between runs into one file: a larger limit goes on with further prompts, and
+/// principles are the same under another name of their file.
+const FREE: [&str; 2] = ["settings.prompts.limit", "settings.principles"];
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Origin {
+    /// What records call the model.
+    model: String,
+    /// Hash of the principles and their wordings.
+    principles: String,
+    settings: PreferenceConfig,
+}
+
+impl Origin {
+    pub fn new(model: &str, set: &PrincipleSet, config: &PreferenceConfig) -> Origin {
+        let line = |one: &crate::principles::Principle| format!("{} {}\n", one.id, one.wording());
+        let lines: String = set.principles.iter().map(line).collect();
+        let principles = Sha256::digest(lines).iter().map(|byte| format!("{byte:02x}")).collect();
+        Origin { model: model.to_owned(), principles, settings: config.clone() }
+    }
+
+    /// `Ok` if the `records` comparisons in `file` are of this origin; the first run says what it is.
+    pub fn agree(&self, file: &Path, records: usize) -> Result<(), JudgeError> {
+        let path = beside(file);
+        let other = |reason| Err(JudgeError::OtherRun { path: file.to_owned(), reason });
+        if records == 0 {
+            return self.write(&path, file);
+        }
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return other(format!("{}, which says what it was made with, is missing", path.display()));
+            }
+            text => text.map_err(JudgeError::io("read", &path))?,
+        };
+        let Ok(found) = toml::from_str::<Origin>(&text) else {
+            return other(format!("{} is damaged", path.display()));
+        };
+        let (there, here) = (found.flat(), self.flat());
+        let free = |name: &str| FREE.iter().any(|free| name == *free);
+        let differs = there.iter().zip(&here).find(|(there, here)| there != here && !free(&there.0));
+        match differs {
+            None => Ok(()),
+            Some(((name, there), (_, here))) => {
+                let name = name.strip_prefix("settings.").unwrap_or(name);
+                other(format!("{name} is {there} there and {here} here"))
+            }
+        }
+    }
+
+    fn write(&self, path: &Path, file: &Path) -> Result<(), JudgeError> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let body = toml::to_string(self).expect("settings are plain values");
+        let text = format!("# What the comparisons in {name} were made with; a later run reads it.\n{body}");
+        atomic::write(path, |out| out.write_all(text.as_bytes())).map_err(JudgeError::io("write", path))
+    }
+
+    /// All values by their names, in one order.
+    fn flat(&self) -> Vec<(String, String)> {
+        fn add(prefix: &str, table: &Table, flat: &mut Vec<(String, String)>) {
+            for (key, value) in table {
+                let name = format!("{prefix}{key}");
+                match value {
+                    Value::Table(inner) => add(&format!("{name}."), inner, flat),
+                    value => flat.push((name, value.to_string())),
+                }
+            }
+        }
+        let mut flat = Vec::new();
+        add("", &Table::try_from(self).expect("settings are plain values"), &mut flat);
+        flat
+    }
+}
+
+fn beside(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".toml");
+    PathBuf::from(name)
+}

@@ -1,0 +1,102 @@
+//! Which replies are written to a prompt, under what, and which of them are compared.
+
+use super::{JudgeError, PreferenceConfig, ReplyPlan};
+use crate::principles::{Principle, PrincipleSet, Use};
+use crate::random::{Philox, Purpose};
+use crate::salmon::{Prompt, Under, name_words};
+
+/// A reply to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PlannedReply {
+    pub under: Option<Under>,
+    pub seed: u64,
+}
+
+/// Two replies to be compared, by their place among those to the prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PlannedPair {
+    /// The id of the record: the prompt's, the pair's number and what it was written under.
+    pub id: String,
+    pub replies: [usize; 2],
+}
+
+/// What is done with one prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PromptPlan {
+    pub replies: Vec<PlannedReply>,
+    pub pairs: Vec<PlannedPair>,
+}
+
+/// Plans prompts one by one: what is planned for one hangs on its id and type, the principles and the
+/// settings alone.
+#[derive(Debug)]
+pub(super) struct Planner<'a> {
+    config: &'a PreferenceConfig,
+    /// As it is drawn from: as many principles as there are pairs.
+    set: PrincipleSet,
+}
+
+impl<'a> Planner<'a> {
+    pub fn new(config: &'a PreferenceConfig, set: &PrincipleSet) -> Result<Planner<'a>, JudgeError> {
+        let mut set = set.clone();
+        if config.replies.plan != ReplyPlan::Sample {
+            let (pairs, known) = (config.replies.pairs, set.principles.len());
+            if pairs > known {
+                let reason = format!(
+                    "{pairs} pairs to a prompt, each under another principle, but {known} principles"
+                );
+                return Err(JudgeError::Nothing { reason });
+            }
+            if let Some(one) = set.principles.iter().find(|one| one.negative.is_none()) {
+                let reason = "has no negative to write replies under".to_owned();
+                return Err(JudgeError::Principle { principle: one.id.clone(), reason });
+            }
+            set.uses = Use::Sample { draws: pairs };
+        }
+        Ok(Planner { config, set })
+    }
+
+    /// Replies to each prompt.
+    pub fn replies_per_prompt(&self) -> usize {
+        match self.config.replies.plan {
+            ReplyPlan::Sample => self.config.replies.count,
+            ReplyPlan::Contrast | ReplyPlan::Mix => 2 * self.config.replies.pairs,
+        }
+    }
+
+    pub fn plan(&self, prompt: &Prompt) -> PromptPlan {
+        // Should two prompts share these 64 bits they share draws too, which does neither any harm.
+        let [index, step, ..] = name_words(&prompt.id);
+        let random = Philox::new(self.config.seed);
+        let block = |draw: usize| random.block(Purpose::Preferences, step, index, draw as u32);
+        let planned = |number: usize, under| PlannedReply { under, seed: block(2 * number)[0].into() };
+        if self.config.replies.plan == ReplyPlan::Sample {
+            let count = self.config.replies.count;
+            let pairs = (0..count).flat_map(|first| (first + 1..count).map(move |second| [first, second]));
+            let pair = |[first, second]: [usize; 2]| PlannedPair {
+                id: format!("{}/{first}-{second}", prompt.id),
+                replies: [first, second],
+            };
+            let replies = (0..count).map(|number| planned(number, None)).collect();
+            return PromptPlan { replies, pairs: pairs.map(pair).collect() };
+        }
+        let mut plan = PromptPlan { replies: Vec::new(), pairs: Vec::new() };
+        for (number, place) in self.set.draw(prompt.kind, random, step, index).into_iter().enumerate() {
+            let Principle { id, .. } = &self.set.principles[place];
+            let [order, negated, ..] = block(2 * number + 1).map(|bits| bits >> 31 == 1);
+            let under = |negated| Some(Under { principle: id.clone(), negated });
+            let (first, second, mark) = match self.config.replies.plan {
+                ReplyPlan::Mix => (under(negated), None, if negated { "!" } else { "" }),
+                _ => (under(false), under(true), ""),
+            };
+            let (one, other) = (2 * number, 2 * number + 1);
+            plan.replies.extend([planned(one, first), planned(other, second)]);
+            plan.pairs.push(PlannedPair {
+                id: format!("{}/{number}/{mark}{id}", prompt.id),
+                // Else the better reply would always be the first.
+                replies: if order { [one, other] } else { [other, one] },
+            });
+        }
+        plan
+    }
+}

@@ -1,0 +1,52 @@
+//! Whether a judge finds what replies were written under.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::salmon::Comparison;
+
+/// Verdicts under the principle that a reply was written under.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WrittenReport {
+    /// The principle's id.
+    pub principle: String,
+    /// Pairs of which a reply was written under it, or under its negative.
+    pub pairs: usize,
+    /// Of those, verdicts for the reply that was to keep it better.
+    pub as_written: usize,
+    /// Verdicts for the other one.
+    pub against: usize,
+}
+
+/// How often verdicts are as replies were written, for each principle that some were written under, by id.
+/// The rest of the pairs are not told apart, or have no verdict.
+pub fn written_report(comparisons: &[Comparison]) -> Vec<WrittenReport> {
+    let mut reports: BTreeMap<&str, WrittenReport> = BTreeMap::new();
+    for comparison in comparisons {
+        let unders = comparison.replies.each_ref().map(|reply| reply.under.as_ref());
+        let Some(principle) = unders.iter().flatten().next().map(|under| &under.principle) else { continue };
+        // A plain reply stands between one under the principle and one under its negative.
+        let [first, second] = unders.map(|under| match under {
+            Some(under) if under.principle == *principle => {
+                if under.negated {
+                    -1
+                } else {
+                    1
+                }
+            }
+            _ => 0,
+        });
+        let report = reports.entry(principle).or_default();
+        report.pairs += 1;
+        let score = comparison.verdict(principle).map_or(0.0, |verdict| verdict.scores.agreed());
+        let agrees = score * f64::from(first - second);
+        report.as_written += usize::from(agrees > 0.0);
+        report.against += usize::from(agrees < 0.0);
+    }
+    let named = |(principle, report): (&str, WrittenReport)| WrittenReport {
+        principle: principle.to_owned(),
+        ..report
+    };
+    reports.into_iter().map(named).collect()
+}

@@ -1,0 +1,147 @@
+//! What judges say: the same of both orders, and sense of replies whose difference is plain.
+
+use parr::generate::CancelToken;
+use parr::gpu::{DeviceOptions, KernelFamily};
+use parr::judge::{CheckJudge, ContrastJudge, Judge, JudgeError, Question, Voice};
+use parr::model::Model;
+use parr::principles::{Principle, PrincipleSet};
+use parr::salmon::Scores;
+
+use super::{load, style, tiny_that_chats, without_negative};
+use crate::support::{self, gpu};
+
+/// Replies that differ in length, shape and tone, and prompts for them.
+const PAIRS: [(&str, [&str; 2]); 3] = [
+    ("Name a river.", ["The Loire.", "A river that many know is the Loire, which is long. Is it?"]),
+    (
+        "Why do cats purr?",
+        ["they are happy", "Nobody knows for sure; a purring cat may be content, or hurt."],
+    ),
+    ("Sing.", ["La la la <|im_end|> la!", "no"]),
+];
+
+fn questions(set: &PrincipleSet) -> Vec<Question<'_>> {
+    let question =
+        |(prompt, replies)| Question { prompt, replies, principles: set.principles.iter().collect() };
+    PAIRS.map(question).into()
+}
+
+/// Asks in both orders, all at once and one by one.
+fn says_the_same_of_both_orders(judge: &mut dyn Judge, set: &PrincipleSet, exact: bool) {
+    let cancel = CancelToken::new();
+    let questions = questions(set);
+    let swapped: Vec<Question<'_>> = questions.iter().map(Question::swapped).collect();
+    let forth = judge.judge(&questions, &cancel).expect("sound questions");
+    let back = judge.judge(&swapped, &cancel).expect("sound questions");
+    assert!(forth.iter().flatten().flatten().any(|scores| scores.s12 != 0.0), "it tells nothing apart");
+    let same = |one: &Scores, other: &Scores| match exact {
+        true => assert_eq!(one, other),
+        false => {
+            let apart = (one.s12 - other.s12).abs().max((one.s21 - other.s21).abs());
+            assert!(apart < 1e-4, "{one:?} and {other:?}");
+        }
+    };
+    for (at, (forth, back)) in forth.iter().zip(&back).enumerate() {
+        assert_eq!(forth.len(), set.principles.len());
+        for (forth, back) in forth.iter().zip(back) {
+            let (forth, back) = (forth.expect("an opinion"), back.expect("an opinion"));
+            same(&forth.swapped(), &back);
+            assert!(forth.s12.is_finite() && forth.s21.is_finite(), "question {at}: {forth:?}");
+        }
+        let alone = judge.judge(&questions[at..=at], &cancel).expect("a sound question");
+        for (alone, together) in alone[0].iter().zip(forth) {
+            same(&alone.expect("an opinion"), &together.expect("an opinion"));
+        }
+    }
+}
+
+#[test]
+fn checks_say_the_same_of_both_orders() {
+    says_the_same_of_both_orders(&mut CheckJudge, &style(), true);
+    let mut set = style();
+    set.principles[1].check = None;
+    let said = CheckJudge.judge(&questions(&set), &CancelToken::new()).expect("sound questions");
+    assert_eq!(said[0], [Some(Scores::without_order(1.0)), None, Some(Scores::without_order(0.0))]);
+}
+
+fn on_the_tiny_model(family: KernelFamily, check: impl Fn(&Model)) {
+    let _turn = gpu::turn();
+    let Some(device) = gpu::device(family) else { return };
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    check(&load(&device, &tiny_that_chats(folder.path())));
+}
+
+#[test]
+fn contrast_says_the_same_of_both_orders() {
+    for family in [KernelFamily::Lane8, KernelFamily::Tiled] {
+        on_the_tiny_model(family, |model| {
+            let mut judge = ContrastJudge::new(Voice::base(model), 7, 256, 64).expect("it fits");
+            says_the_same_of_both_orders(&mut judge, &style(), family == KernelFamily::Lane8);
+        });
+    }
+}
+
+#[test]
+fn contrast_needs_negatives_and_reads_no_more_than_it_may() {
+    on_the_tiny_model(KernelFamily::Lane8, |model| {
+        let cancel = CancelToken::new();
+        let mut set = style();
+        let mut short = ContrastJudge::new(Voice::base(model), 4, 256, 3).expect("it fits");
+        let [prompt, longer] = ["Name a river.", "The Loire. And a lot behind it that is not read."];
+        let ask = |reply| Question {
+            prompt,
+            replies: [reply, "Rhone"],
+            principles: set.principles[..1].iter().collect(),
+        };
+        let said = short.judge(&[ask(longer), ask(&longer[..12])], &cancel).expect("sound questions");
+        assert_eq!(said[0], said[1], "the first three tokens are the same");
+        set.principles[2] = without_negative(&set.principles[2]);
+        let error = short.judge(&questions(&set), &cancel).expect_err("there is nothing to contrast with");
+        assert!(
+            matches!(&error, JudgeError::Principle { principle, .. } if *principle == set.principles[2].id)
+        );
+        assert!(error.to_string().contains("has no negative"), "{error}");
+    });
+}
+
+#[test]
+fn smollm2_tells_brief_replies_from_long_ones() {
+    let _turn = gpu::turn();
+    let Some(path) = support::model::smollm2() else { return };
+    let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
+    let model = load(&device, &path);
+    let set = PrincipleSet::open_all(&["style:style-concise".to_owned()]).expect("built in");
+    let brief_and_long = [
+        (
+            "What is the capital of France?",
+            "Paris.",
+            "The capital of France is Paris, a large city on the river Seine \
+          that is known for its museums, its food and its long history.",
+        ),
+        (
+            "How do I boil an egg?",
+            "Ten minutes in boiling water.",
+            "Put the egg into a pot of cold water, bring \
+          it to the boil, lower the heat, wait for about ten minutes, and cool it under cold water.",
+        ),
+        (
+            "Is the sun a star?",
+            "Yes.",
+            "Yes, the sun is a star: a hot ball of plasma that makes light and heat \
+          by nuclear fusion, about 150 million kilometres away from the Earth.",
+        ),
+    ];
+    let principles: Vec<&Principle> = set.principles.iter().collect();
+    let questions: Vec<Question<'_>> = brief_and_long
+        .iter()
+        .map(|(prompt, brief, long)| Question {
+            prompt,
+            replies: [brief, long],
+            principles: principles.clone(),
+        })
+        .collect();
+    let mut judge = ContrastJudge::new(Voice::base(&model), 12, 160, 64).expect("it fits");
+    let said = judge.judge(&questions, &CancelToken::new()).expect("sound questions");
+    let scores: Vec<f64> = said.iter().map(|scores| scores[0].expect("an opinion").s12).collect();
+    assert!(scores.iter().all(|score| *score > 0.0), "brief against long: {scores:.3?}");
+}
