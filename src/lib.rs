@@ -8,6 +8,7 @@ pub mod atomic;
 pub mod cache;
 pub mod error;
 pub mod random;
+mod report;
 pub mod tensor;
 // Layer 1: how weights and text are coded.
 pub mod quant;

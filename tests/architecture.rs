@@ -12,6 +12,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("atomic", &[]),
     ("cache", &[]),
     ("random", &[]),
+    ("report", &[]),
     ("tensor", &[]),
     // Layer 1: how weights and text are coded.
     ("quant", &["tensor"]),
@@ -72,6 +73,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "atomic",
             "random",
+            "report",
             "tensor",
             "quant",
             "tokenizer",

@@ -1,9 +1,7 @@
 //! How well a reward model follows principles.
 
 mod ask;
-mod numbers;
 mod page;
-mod plot;
 
 use std::collections::BTreeMap;
 
@@ -14,12 +12,12 @@ use super::tally::{Tallies, Tally};
 use super::{RewardData, RewardError, RewardModel};
 use crate::generate::CancelToken;
 use crate::principles::{Principle, PrincipleSet};
+use crate::report::{correlation, moments};
 use crate::salmon::{AggregateOptions, Comparison, PreferencePair, PrincipleReport, held_out, judge_report};
 use crate::train::Order;
 use ask::{Asked, Ticket};
-use numbers::{correlation, moments};
 
-pub use numbers::{Bin, Calibration, Rate};
+pub use crate::report::{Bin, Calibration, Rate};
 
 /// What is measured on.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,50 +1,23 @@
-//! A report as one HTML page that needs nothing beside it, in light and in dark.
+//! The report as a page.
 
 use std::fmt::Write;
 
-use super::plot::{Bar, bars, escaped, histogram, reliability, scatter};
 use super::{Rate, RewardReport};
+use crate::report::{Bar, PAGE_END, bars, escaped, figure, histogram, page_of, reliability, scatter};
 
-const STYLE: &str = "\
-:root{color-scheme:light dark;--paper:#fff;--ink:#1c2430;--soft:#5b6675;--line:#dfe4ea;--one:#2f6fde;\
---two:#d9822b;--three:#2c9a6a;--mark:#b3261e}\
-@media(prefers-color-scheme:dark){:root{--paper:#14181e;--ink:#e6eaf0;--soft:#9aa6b5;--line:#2c3440;\
---one:#6ea3ff;--two:#f0a95b;--three:#5fcf9c;--mark:#ff8a80}}\
-body{margin:0 auto;max-width:60rem;padding:2rem 1.2rem 4rem;background:var(--paper);color:var(--ink);\
-font:16px/1.5 system-ui,sans-serif}\
-h1{font-size:1.6rem;margin:0 0 .3rem}h2{font-size:1.15rem;margin:2.4rem 0 .3rem}p{max-width:46rem}\
-.soft{color:var(--soft);font-size:.9rem}\
-.figures{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.4rem 0}\
-.figure{border:1px solid var(--line);border-radius:.5rem;padding:.6rem .9rem;min-width:9rem;flex:1}\
-.figure b{display:block;font-size:1.5rem;font-variant-numeric:tabular-nums}\
-svg{width:100%;height:auto;display:block;margin:.6rem 0}svg text{font:12px system-ui,sans-serif;fill:var(--ink)}\
-svg .tick,svg .axis{fill:var(--soft)}.grid{stroke:var(--line)}.whisker{stroke:var(--ink);stroke-opacity:.65}\
-.mark{stroke:var(--mark);stroke-dasharray:4 4}.s1{fill:var(--one)}.s2{fill:var(--two)}.s3{fill:var(--three)}\
-.p1{fill:var(--one);fill-opacity:.45}.p2{fill:var(--two);fill-opacity:.45}\
-.l1{stroke:var(--one);fill:none;stroke-width:2}.l2{stroke:var(--two);fill:none;stroke-width:2}\
-.key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin:0 .35em 0 1em}\
-.k1{background:var(--one);margin-left:0}.k2{background:var(--two)}.k3{background:var(--three)}\
-.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}\
-th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right}\
-th:first-child,td:first-child{text-align:left}";
+const TITLE: &str = "How a reward model follows principles";
 
 impl RewardReport {
     /// The report as one self-contained HTML page: no script, no font, nothing from elsewhere.
     pub fn to_html(&self) -> String {
-        let mut page = String::with_capacity(1 << 16);
-        let _ = write!(
-            page,
-            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-             <title>How a reward model follows principles</title>\n<style>{STYLE}</style></head>\n<body>\n"
-        );
+        let mut page = page_of(TITLE);
         self.head(&mut page);
         self.by_principle(&mut page);
         self.sensitivities(&mut page);
         self.lengths(&mut page);
         self.calibrated(&mut page);
         self.tables(&mut page);
-        page.push_str("</body></html>\n");
+        page.push_str(PAGE_END);
         page
     }
 
@@ -53,8 +26,7 @@ impl RewardReport {
         let part = if self.held_out { "of held-out prompts" } else { "of all prompts" };
         let _ = write!(
             page,
-            "<h1>How a reward model follows principles</h1>\n\
-             <p class=\"soft\">Base {}, principles {}, {} comparisons {part}, {} pairs under drawn lists, {} \
+            "<h1>{TITLE}</h1>\n<p class=\"soft\">Base {}, principles {}, {} comparisons {part}, {} pairs under drawn lists, {} \
              questions asked.</p>\n<div class=\"figures\">",
             escaped(self.base.as_deref().unwrap_or("unknown")),
             escaped(set),
@@ -216,17 +188,4 @@ impl RewardReport {
         }
         page.push_str("</table></div>\n");
     }
-}
-
-/// One large number with what it means.
-fn figure(page: &mut String, rate: Rate, what: &str) {
-    let Rate { hits, of, low, high, rate } = rate;
-    let _ = write!(
-        page,
-        "<div class=\"figure\"><b>{:.0}%</b>{what}<br><span class=\"soft\">{hits} of {of}, {:.0} to {:.0}%</span>\
-         </div>",
-        100.0 * rate,
-        100.0 * low,
-        100.0 * high
-    );
 }

@@ -34,7 +34,7 @@ impl Rate {
     }
 
     /// The rate of `true` among `all`.
-    pub(super) fn of(all: impl IntoIterator<Item = bool>) -> Rate {
+    pub(crate) fn of(all: impl IntoIterator<Item = bool>) -> Rate {
         let (mut hits, mut of) = (0, 0);
         for hit in all {
             hits += usize::from(hit);
@@ -45,7 +45,7 @@ impl Rate {
 }
 
 /// Mean and standard deviation; 0 and 0 without values.
-pub(super) fn moments(values: &[f64]) -> (f64, f64) {
+pub(crate) fn moments(values: &[f64]) -> (f64, f64) {
     let n = values.len().max(1) as f64;
     let mean = values.iter().sum::<f64>() / n;
     let square = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
@@ -53,7 +53,7 @@ pub(super) fn moments(values: &[f64]) -> (f64, f64) {
 }
 
 /// Pearson's correlation; none where there are fewer than three pairs, or one side is constant.
-pub(super) fn correlation(pairs: &[[f64; 2]]) -> Option<f64> {
+pub(crate) fn correlation(pairs: &[[f64; 2]]) -> Option<f64> {
     if pairs.len() < 3 {
         return None;
     }
@@ -64,7 +64,7 @@ pub(super) fn correlation(pairs: &[[f64; 2]]) -> Option<f64> {
 }
 
 /// The chance that the first of two replies is preferred, where its score is larger by `margin`.
-pub(super) fn sigmoid(margin: f64) -> f64 {
+fn sigmoid(margin: f64) -> f64 {
     let small = (-margin.abs()).exp();
     if margin >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
 }
@@ -93,7 +93,7 @@ pub struct Calibration {
 
 impl Calibration {
     /// From margins, first reply minus second, and whether the first is preferred.
-    pub(super) fn of(outcomes: &[(f64, bool)]) -> Calibration {
+    pub(crate) fn of(outcomes: &[(f64, bool)]) -> Calibration {
         const BINS: usize = 10;
         let mut bins = vec![Vec::new(); BINS];
         for &(margin, first) in outcomes {

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::Rate;
 use super::numbers::moments;
+use super::{Bin, Rate};
 
 /// Text as it may stand in HTML and SVG.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -77,7 +77,7 @@ fn number(value: f64) -> String {
 }
 
 /// One bar of a row: how long, between which bounds, and what it says when pointed at.
-pub(super) struct Bar {
+pub(crate) struct Bar {
     pub value: f64,
     pub bounds: Option<[f64; 2]>,
     pub says: String,
@@ -100,7 +100,7 @@ impl Bar {
 
 /// Rows of bars side by side, from 0 to `most`; a line where `mark` is. The bars of a row have the colours
 /// `s1`, `s2` and so on.
-pub(super) fn bars(label: &str, rows: &[(String, Vec<Bar>)], most: f64, mark: Option<f64>) -> String {
+pub(crate) fn bars(label: &str, rows: &[(String, Vec<Bar>)], most: f64, mark: Option<f64>) -> String {
     const BAR: f64 = 9.0;
     let per_row = rows.iter().map(|(_, bars)| bars.len()).max().unwrap_or(1).max(1) as f64;
     let row_height = per_row * (BAR + 2.0) + 10.0;
@@ -198,7 +198,7 @@ fn axes(ranges: [[f64; 2]; 2], names: [&str; 2], height: f64) -> (String, [Scale
 }
 
 /// Points of several series, each with a straight line of least squares.
-pub(super) fn scatter(label: &str, names: [&str; 2], series: &[Vec<[f64; 2]>]) -> String {
+pub(crate) fn scatter(label: &str, names: [&str; 2], series: &[Vec<[f64; 2]>]) -> String {
     let all = || series.iter().flatten();
     let ranges = [range(all().map(|point| point[0])), range(all().map(|point| point[1]))];
     let (mut body, [x, y]) = axes(ranges, names, 320.0);
@@ -225,6 +225,27 @@ pub(super) fn scatter(label: &str, names: [&str; 2], series: &[Vec<[f64; 2]>]) -
     svg(320.0, label, &body)
 }
 
+/// A few points, each with its name.
+pub(crate) fn labelled(label: &str, names: [&str; 2], points: &[(String, [f64; 2])]) -> String {
+    let ranges = [0, 1].map(|axis| range(points.iter().map(|(_, point)| point[axis])));
+    let (mut body, [x, y]) = axes(ranges, names, 320.0);
+    for (name, point) in points {
+        let (at_x, at_y, name) = (x.at(point[0]), y.at(point[1]), escaped(name));
+        // Names lean away from the right edge.
+        let (anchor, beside) = if at_x > WIDTH / 2.0 { ("end", -8.0) } else { ("start", 8.0) };
+        let _ = write!(
+            body,
+            "<circle class=\"s1\" cx=\"{at_x:.1}\" cy=\"{at_y:.1}\" r=\"4\"><title>{name}: {}, {}</title></circle>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{name}</text>",
+            number(point[0]),
+            number(point[1]),
+            at_x + beside,
+            at_y - 6.0
+        );
+    }
+    svg(320.0, label, &body)
+}
+
 fn least_squares(points: &[[f64; 2]]) -> Option<(f64, f64)> {
     let side = |side: usize| -> Vec<f64> { points.iter().map(|point| point[side]).collect() };
     let ((mean_x, deviation), (mean_y, _)) = (moments(&side(0)), moments(&side(1)));
@@ -235,7 +256,7 @@ fn least_squares(points: &[[f64; 2]]) -> Option<(f64, f64)> {
 }
 
 /// What was predicted against what happened, with intervals, and the line on which both agree.
-pub(super) fn reliability(label: &str, names: [&str; 2], bins: &[super::Bin]) -> String {
+pub(crate) fn reliability(label: &str, names: [&str; 2], bins: &[Bin]) -> String {
     let (mut body, [x, y]) = axes([[0.0, 1.0]; 2], names, 320.0);
     let _ = write!(
         body,
@@ -245,7 +266,7 @@ pub(super) fn reliability(label: &str, names: [&str; 2], bins: &[super::Bin]) ->
         x.at(1.0),
         y.at(1.0)
     );
-    let place = |bin: &super::Bin| format!("{:.1},{:.1}", x.at(bin.predicted), y.at(bin.observed.rate));
+    let place = |bin: &Bin| format!("{:.1},{:.1}", x.at(bin.predicted), y.at(bin.observed.rate));
     let line: Vec<String> = bins.iter().map(place).collect();
     let _ = write!(body, "<polyline class=\"l1\" points=\"{}\"/>", line.join(" "));
     for bin in bins {
@@ -267,7 +288,7 @@ pub(super) fn reliability(label: &str, names: [&str; 2], bins: &[super::Bin]) ->
 }
 
 /// How often values fall into equal steps; those below 0 in another colour.
-pub(super) fn histogram(label: &str, names: [&str; 2], values: &[f64]) -> String {
+pub(crate) fn histogram(label: &str, names: [&str; 2], values: &[f64]) -> String {
     const STEPS: usize = 30;
     let most = values.iter().fold(1e-6f64, |most, value| most.max(value.abs())) * 1.02;
     let step = 2.0 * most / STEPS as f64;
@@ -323,6 +344,12 @@ mod tests {
             bars("bars", &[], 1.0, None),
             scatter("points", ["x", "y"], &[vec![], vec![[1.0, 1.0], [1.0, 1.0]]]),
             reliability("bins", ["x", "y"], &[]),
+            labelled("names", ["x", "y"], &[]),
+            labelled(
+                "names",
+                ["x", "y"],
+                &[("one".to_owned(), [1.0, 1.0]), ("<two>".to_owned(), [1.0, 1.0])],
+            ),
             histogram("values", ["x", "y"], &[]),
             histogram("values", ["x", "y"], &[0.0, 0.0]),
         ] {
