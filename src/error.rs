@@ -9,6 +9,7 @@ use crate::model::lora::AdapterError;
 use crate::principles::PrinciplesError;
 use crate::reward::RewardError;
 use crate::salmon::SalmonError;
+use crate::steer::SteerError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
@@ -49,4 +50,7 @@ pub enum Error {
     /// A reward model could not be trained, opened or asked.
     #[error(transparent)]
     Reward(#[from] RewardError),
+    /// A reply could not be steered.
+    #[error(transparent)]
+    Steer(#[from] SteerError),
 }

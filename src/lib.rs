@@ -36,7 +36,9 @@ pub mod train;
 // Layer 9: replies sampled and judged; reward models, from judged replies to scores.
 pub mod judge;
 pub mod reward;
-// Layer 10: the `parr` program, on the public API alone.
+// Layer 10: replies steered by principles, with and without training.
+pub mod steer;
+// Layer 11: the `parr` program, on the public API alone.
 #[cfg(feature = "cli")]
 pub mod cli;
 // How all this is built, for readers of the documentation.

@@ -35,6 +35,8 @@ pub enum Purpose {
     /// How replies to be compared are sampled: step and index = words of the hash of the prompt's id, draw =
     /// the number of the reply (its seed) or of the pair (what it is written under, and in which order).
     Preferences = 10,
+    /// The seeds of candidates that a choice is made among: index = the candidate, from 1.
+    Candidates = 12,
 }
 
 /// The generator of one run: nothing but its seed.

@@ -87,9 +87,25 @@ const TABLE: &[(&str, &[&str])] = &[
             "train",
         ],
     ),
+    // Layer 10.
+    (
+        "steer",
+        &[
+            "atomic",
+            "random",
+            "report",
+            "tokenizer",
+            "principles",
+            "model",
+            "adapter",
+            "generate",
+            "salmon",
+            "reward",
+        ],
+    ),
     // Prose for rustdoc.
     ("guide", &[]),
-    // Layer 10: the public API only, which its being in the same crate does not change.
+    // Layer 11: the public API only, which its being in the same crate does not change.
     (
         "cli",
         &[
@@ -112,6 +128,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "train",
             "judge",
             "reward",
+            "steer",
         ],
     ),
     ("main", &["cli"]),

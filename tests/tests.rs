@@ -31,6 +31,8 @@ mod reward;
 mod salmon;
 /// Every specialisation of every kernel: valid, within limits, translatable. Needs no GPU.
 mod shaders;
+/// Replies steered by principles: candidates, choices, files that change.
+mod steer;
 /// What several of the others share.
 mod support;
 /// Tokenizers and chat templates against other implementations.

@@ -81,15 +81,26 @@ impl RewardModel {
     /// * [`RewardError::NoTokenizer`] if the model has none;
     /// * [`RewardError::Generate`] if the device cannot hold it.
     pub fn open(model: &Model, folder: &Path, options: &RewardOptions) -> Result<RewardModel, RewardError> {
+        let (adapter, card) = RewardModel::read(model, folder, options.any_base)?;
+        RewardModel::new(model, &adapter, card, options)
+    }
+
+    /// The adapter of the reward model in `folder`, and how its input is made: for a bank that others use too.
+    /// `any_base` takes one that was trained on other weights than the model's.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RewardModel::open`] that need no device.
+    pub fn read(model: &Model, folder: &Path, any_base: bool) -> Result<(Adapter, RewardCard), RewardError> {
         let adapter = Adapter::open(folder, model.config())?;
         if adapter.head.is_none() {
             return Err(RewardError::NoHead { path: folder.to_owned() });
         }
         let card = RewardCard::read(&adapter.card, folder)?;
-        if let Some(base) = model.path().filter(|_| !options.any_base) {
+        if let Some(base) = model.path().filter(|_| !any_base) {
             check_base(&adapter.card, &Checkpoint::open(base)?)?;
         }
-        RewardModel::new(model, &adapter, card, options)
+        Ok((adapter, card))
     }
 
     /// The reward model that `adapter` is on `model`, reading inputs as `card` says.

@@ -1,0 +1,55 @@
+//! What can go wrong around steered replies, apart from the layers below.
+
+use crate::generate::GenerateError;
+use crate::model::lora::AdapterError;
+use crate::reward::RewardError;
+use crate::salmon::SalmonError;
+use crate::tokenizer::TextError;
+
+/// Why there is no steered reply, grouped by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SteerError {
+    /// Something is to be scored and there is nothing that scores: name a reward model.
+    #[error("{what} needs a reward model, and none is there")]
+    NoReward {
+        /// What needs it.
+        what: &'static str,
+    },
+
+    /// A setting makes no sense: change it.
+    #[error("{setting} is {value}, expected {expected}")]
+    Setting {
+        /// Which one.
+        setting: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+
+    /// A reply to what was asked could not be scored: correct or leave out that one.
+    #[error("question {ask}: {source}")]
+    Ask {
+        /// Its index in the call.
+        ask: usize,
+        /// What is wrong with it.
+        source: SalmonError,
+    },
+
+    /// The adapter of the model that answers does not fit.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+
+    /// The reward model could not be opened or asked.
+    #[error(transparent)]
+    Reward(#[from] RewardError),
+
+    /// Nothing could be generated.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+
+    /// A prompt could not be put into the model's chat template.
+    #[error(transparent)]
+    Text(#[from] TextError),
+}

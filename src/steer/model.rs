@@ -1,0 +1,326 @@
+//! A base that answers and a reward model that reads, on one copy of the weights.
+
+use std::path::Path;
+
+use super::guided;
+use super::{Answer, Candidate, Choice, Cost, Progress, Search, SteerError, Steering};
+use crate::generate::{CancelToken, Finish, GenerateError, Generator, GeneratorOptions, Reply, Request};
+use crate::model::Model;
+use crate::model::lora::{AdapterBank, AdapterId, LoraWeights};
+use crate::random::{Philox, Purpose};
+use crate::reward::{Question, RewardError, RewardModel, RewardOptions};
+use crate::tokenizer::{ChatFormat, Message, TextError, TokenId};
+
+/// A question that waits for its answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ask {
+    /// What is continued, and how. The first candidate has its seed, the others have seeds that follow from it.
+    pub request: Request,
+    /// What the reward model is told was asked.
+    pub question: String,
+}
+
+impl Ask {
+    /// The next reply of the conversation `messages`, with the principles told as `steering` says. The reward
+    /// model is told the last message of the user: it was taught on questions that stand alone.
+    ///
+    /// Sampling is greedy and `max_tokens` 0 until the caller sets them.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatFormat::encode_chat`].
+    pub fn new(format: &ChatFormat, steering: &Steering, messages: &[Message]) -> Result<Ask, TextError> {
+        let prompt = format.encode_chat(&steering.messages(messages), true)?;
+        let question = messages.iter().rev().find(|message| message.role == "user");
+        let request = Request { prompt, stop_ids: format.end_of_turn().to_vec(), ..Request::default() };
+        Ok(Ask { request, question: question.map(|message| message.content.clone()).unwrap_or_default() })
+    }
+
+    /// The seed of a candidate: that of the request for the first, so that one candidate is a plain sample.
+    pub(super) fn seed(&self, candidate: usize) -> u64 {
+        let seed = self.request.sampling.seed;
+        if candidate == 0 {
+            return seed;
+        }
+        let [low, high, ..] = Philox::new(seed).block(Purpose::Candidates, 0, candidate as u32, 0);
+        u64::from(high) << 32 | u64::from(low)
+    }
+}
+
+/// A model that answers and, where there is one, a reward model that chooses: two adapters at most on one base,
+/// in one bank, each with a cache of its own.
+#[derive(Debug)]
+pub struct SteeredModel {
+    pub(super) generator: Generator,
+    policy: Option<AdapterId>,
+    pub(super) reward: Option<RewardModel>,
+}
+
+impl SteeredModel {
+    /// Puts `policy`, the adapter that answers, and the reward model in the folder `reward` beside `model`.
+    /// Either may be missing. As many candidates are computed together as `generator` has slots.
+    ///
+    /// # Errors
+    ///
+    /// * [`SteerError::Reward`] if the reward model cannot be read, has no head, or was trained on other weights;
+    /// * [`SteerError::Adapter`] if an adapter does not fit;
+    /// * [`SteerError::Generate`] if the device cannot hold it all.
+    pub fn open(
+        model: &Model,
+        policy: Option<&LoraWeights>,
+        reward: Option<&Path>,
+        generator: GeneratorOptions,
+        reading: &RewardOptions,
+    ) -> Result<SteeredModel, SteerError> {
+        let reward = reward.map(|folder| RewardModel::read(model, folder, reading.any_base)).transpose()?;
+        let scorer = reward.as_ref().map(|(adapter, _)| &adapter.weights);
+        let all: Vec<&LoraWeights> = policy.into_iter().chain(scorer).collect();
+        let Some(first) = all.first() else {
+            return Ok(SteeredModel {
+                generator: Generator::new(model, generator)?,
+                policy: None,
+                reward: None,
+            });
+        };
+        let targets = all.iter().fold(first.config.targets, |one, more| one.union(more.config.targets));
+        let rank = all.iter().map(|weights| weights.config.rank).max().unwrap_or(1);
+        let bank = AdapterBank::new(model, rank, targets, all.len())?;
+        let policy = policy.map(|weights| bank.attach(weights, None)).transpose()?;
+        let reward = match reward {
+            Some((adapter, card)) => {
+                let id = bank.attach(&adapter.weights, adapter.head.as_ref())?;
+                Some(RewardModel::in_bank(model, &bank, id, card, reading)?)
+            }
+            None => None,
+        };
+        let generator = Generator::with_adapters(model, generator, &bank)?;
+        Ok(SteeredModel { generator, policy, reward })
+    }
+
+    /// The base.
+    pub fn model(&self) -> &Model {
+        self.generator.model()
+    }
+
+    /// The adapter that answers, for [`Request::adapter`].
+    pub fn policy(&self) -> Option<AdapterId> {
+        self.policy
+    }
+
+    /// The model that scores.
+    pub fn reward(&mut self) -> Option<&mut RewardModel> {
+        self.reward.as_mut()
+    }
+
+    /// Tokens of a prompt and its reply together.
+    pub fn context(&self) -> usize {
+        self.generator.context()
+    }
+
+    /// Answers every question; one [`Answer`] each, in order. All that is drawn follows from the seeds of the
+    /// questions, whatever else is asked beside them.
+    ///
+    /// After a cancel every answer has what there was by then, unscored where scores were still to come, and
+    /// ends in [`Finish::Cancelled`] unless it was complete.
+    ///
+    /// # Errors
+    ///
+    /// * those of [`Steering::check`] before anything runs;
+    /// * [`SteerError::Ask`] with the index of a question that is empty, or to which the principles leave no
+    ///   room;
+    /// * [`SteerError::Generate`], naming the question, as [`Generator::generate`];
+    /// * [`SteerError::Reward`] if the device fails while scores are read.
+    pub fn answer(
+        &mut self,
+        steering: &Steering,
+        asks: &[Ask],
+        cancel: &CancelToken,
+        on_progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<Answer>, SteerError> {
+        steering.check(self.reward.is_some())?;
+        match steering.search {
+            Search::Guided { n, block } => {
+                guided::answer(self, steering, (n, block), asks, cancel, on_progress)
+            }
+            search => self.answer_whole(steering, search.n(), asks, cancel, on_progress),
+        }
+    }
+
+    /// Draws `n` whole replies to every question and keeps the best of each.
+    fn answer_whole(
+        &mut self,
+        steering: &Steering,
+        n: usize,
+        asks: &[Ask],
+        cancel: &CancelToken,
+        on_progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<Answer>, SteerError> {
+        let requests: Vec<Request> =
+            asks.iter().flat_map(|ask| (0..n).map(|place| seeded(&ask.request, ask.seed(place)))).collect();
+        let replies = self.generator.generate(&requests, cancel, &mut |event| {
+            on_progress(match n {
+                1 => Progress::Text { ask: event.request, text: &event.text },
+                _ => Progress::Drawn,
+            });
+        });
+        let mut replies = replies.map_err(|error| of_ask(error, n))?.into_iter();
+        let mut drawn: Vec<Vec<Reply>> = asks.iter().map(|_| replies.by_ref().take(n).collect()).collect();
+        let mut choices: Vec<Choice> = Vec::with_capacity(asks.len());
+        for (ask, replies) in asks.iter().zip(&drawn) {
+            let candidate = |(place, reply): (usize, &Reply)| Candidate {
+                seed: ask.seed(place),
+                text: reply.text.clone(),
+                tokens: reply.tokens.len(),
+                finish: Some(reply.finish.clone()),
+                score: None,
+                by_principle: Vec::new(),
+            };
+            choices
+                .push(Choice { candidates: replies.iter().enumerate().map(candidate).collect(), chosen: 0 });
+        }
+        let mut scored = vec![0; asks.len()];
+        if !cancel.is_cancelled() && (steering.search != Search::Sample || steering.scores) {
+            let places: Vec<usize> = (0..asks.len()).collect();
+            let lists = Lists { whole: true, alone: steering.scores };
+            scored = self.judge(steering, lists, asks, &places, &mut choices, cancel, on_progress)?;
+        }
+        let mut answers = Vec::with_capacity(asks.len());
+        for (ask, mut choice) in choices.into_iter().enumerate() {
+            choice.chosen = best(&choice);
+            let generated_tokens = choice.candidates.iter().map(|candidate| candidate.tokens).sum();
+            let reply = drawn[ask].swap_remove(choice.chosen);
+            if n > 1 {
+                on_progress(Progress::Text { ask, text: &reply.text });
+            }
+            let cost = Cost { generated_tokens, scored_tokens: scored[ask] };
+            answers.push(Answer { reply, choices: vec![choice], cost });
+        }
+        Ok(answers)
+    }
+
+    /// Scores the candidates of `choices`, which belong to the questions at `places`, and returns how many
+    /// tokens were read for each. Candidates that say the same are read once; blank ones have no score. After
+    /// a cancel nobody has one.
+    #[expect(clippy::too_many_arguments, reason = "what is scored, by what, and who listens")]
+    pub(super) fn judge(
+        &mut self,
+        steering: &Steering,
+        lists: Lists,
+        asks: &[Ask],
+        places: &[usize],
+        choices: &mut [Choice],
+        cancel: &CancelToken,
+        on_progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<usize>, SteerError> {
+        let mut tokens = vec![0; choices.len()];
+        let Some(reward) = &mut self.reward else { return Ok(tokens) };
+        let mut guidelines: Vec<Vec<&str>> = Vec::new();
+        if lists.whole {
+            guidelines.push(steering.guidelines());
+        }
+        if lists.alone {
+            guidelines.extend(steering.used().iter().map(|principle| vec![principle.definition.as_str()]));
+        }
+        // Choice and text, each once, in the order of the candidates.
+        let mut texts: Vec<(usize, String)> = Vec::new();
+        for (place, choice) in choices.iter().enumerate() {
+            let from = texts.len();
+            for Candidate { text, .. } in &choice.candidates {
+                if !text.trim().is_empty() && !texts[from..].iter().any(|(_, known)| known == text) {
+                    texts.push((place, text.clone()));
+                }
+            }
+        }
+        let mut questions = Vec::with_capacity(texts.len() * guidelines.len());
+        for (place, text) in &texts {
+            let prompt = asks[places[*place]].question.as_str();
+            let all = guidelines.iter().cloned();
+            questions.extend(all.map(|principles| Question { prompt, reply: text, principles }));
+        }
+        let of = questions.len();
+        let scores = match reward.score(&questions, cancel, &mut |done| {
+            on_progress(Progress::Scored { done, of });
+        }) {
+            Ok(scores) => scores,
+            Err(RewardError::Generate(GenerateError::Cancelled)) => return Ok(tokens),
+            Err(RewardError::Item { item, source }) => {
+                return Err(SteerError::Ask { ask: places[texts[item / guidelines.len()].0], source });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for ((place, text), scores) in texts.iter().zip(scores.chunks(guidelines.len().max(1))) {
+            tokens[*place] += scores.iter().map(|score| score.tokens).sum::<usize>();
+            let (whole, alone) = scores.split_at(usize::from(lists.whole));
+            for candidate in choices[*place].candidates.iter_mut().filter(|one| one.text == *text) {
+                if let Some(score) = whole.first() {
+                    candidate.score = Some(*score);
+                }
+                if lists.alone {
+                    candidate.by_principle = alone.iter().map(|score| score.value).collect();
+                }
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// The log-probability of `reply` after `prompt`, in nats, as `adapter` or the base has it at temperature 1.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generator::token_stats`].
+    pub fn logprob(
+        &mut self,
+        prompt: &[TokenId],
+        reply: &[TokenId],
+        adapter: Option<AdapterId>,
+        cancel: &CancelToken,
+    ) -> Result<f64, GenerateError> {
+        let stats = self.generator.token_stats(&[[prompt, reply].concat()], adapter, cancel)?;
+        let of_reply = stats[0].iter().skip(prompt.len().saturating_sub(1));
+        Ok(of_reply.map(|stat| f64::from(stat.logprob)).sum())
+    }
+}
+
+/// Which lists of principles candidates are read under.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lists {
+    /// All of them in one.
+    pub whole: bool,
+    /// Each by itself.
+    pub alone: bool,
+}
+
+/// The place of the first candidate with the largest score. Without scores, as after a cancel, that of the first
+/// that is complete, or the first of all.
+pub(super) fn best(choice: &Choice) -> usize {
+    let mut best: Option<(usize, f32)> = None;
+    for (place, candidate) in choice.candidates.iter().enumerate() {
+        if let Some(score) = candidate.score
+            && best.is_none_or(|(_, most)| score.value > most)
+        {
+            best = Some((place, score.value));
+        }
+    }
+    let complete = |one: &Candidate| !matches!(one.finish, None | Some(Finish::Cancelled));
+    best.map(|(place, _)| place).or_else(|| choice.candidates.iter().position(complete)).unwrap_or_default()
+}
+
+/// `request` with another seed.
+pub(super) fn seeded(request: &Request, seed: u64) -> Request {
+    let mut request = request.clone();
+    request.sampling.seed = seed;
+    request
+}
+
+/// An error about one of `n` candidates as one about their question.
+pub(super) fn of_ask(mut error: GenerateError, n: usize) -> GenerateError {
+    match &mut error {
+        GenerateError::ContextOverflow { request, .. }
+        | GenerateError::EmptyPrompt { request }
+        | GenerateError::UnknownToken { request, .. }
+        | GenerateError::Setting { request, .. }
+        | GenerateError::Adapter { request, .. } => *request /= n.max(1),
+        _ => {}
+    }
+    error
+}

@@ -1,0 +1,70 @@
+//! Principles that are edited while they are used.
+
+use crate::principles::{PrincipleSet, PrinciplesError};
+
+/// A set of principles and the file that it comes from, looked at again whenever it is asked to.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("mine.toml");
+/// # let name = path.to_str().expect("UTF-8");
+/// let text = |definition: &str| format!(
+///     "id = \"mine\"\ntitle = \"Mine\"\ndescription = \"Mine.\"\nuse = \"sample\"\ndraws = 1\n\
+///      [[principle]]\nid = \"brief\"\ndimension = \"Brief\"\ndefinition = \"{definition}\"\n");
+/// std::fs::write(&path, text("Be brief."))?;
+/// let mut watched = parr::steer::WatchedSet::open(name)?;
+/// assert!(!watched.poll()?);
+/// std::fs::write(&path, text("Be very brief."))?;
+/// assert!(watched.poll()?);
+/// assert_eq!(watched.set().principles[0].definition, "Be very brief.");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct WatchedSet {
+    name: String,
+    set: PrincipleSet,
+    /// What was last wrong with the file, so that it is said once.
+    fault: Option<String>,
+}
+
+impl WatchedSet {
+    /// Reads the set in the file `name`, or the shipped one of that name.
+    ///
+    /// # Errors
+    ///
+    /// As [`PrincipleSet::open`].
+    pub fn open(name: &str) -> Result<WatchedSet, PrinciplesError> {
+        Ok(WatchedSet { name: name.to_owned(), set: PrincipleSet::open(name)?, fault: None })
+    }
+
+    /// The set as it was last read without mistakes.
+    pub fn set(&self) -> &PrincipleSet {
+        &self.set
+    }
+
+    /// What it was opened by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads the file again; true if it is another set now. A file is small, so it is its contents that are
+    /// compared, not its clock: an edit within the same second is seen as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`PrincipleSet::open`], once for each different mistake. The set stays what it was.
+    pub fn poll(&mut self) -> Result<bool, PrinciplesError> {
+        match PrincipleSet::open(&self.name) {
+            Ok(set) => {
+                self.fault = None;
+                let changed = set.sha256 != self.set.sha256;
+                self.set = set;
+                Ok(changed)
+            }
+            Err(error) => {
+                let said = self.fault.replace(error.to_string());
+                if said == self.fault { Ok(false) } else { Err(error) }
+            }
+        }
+    }
+}
