@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use crate::generate::GenerateError;
 use crate::hub::HubError;
 use crate::judge::JudgeError;
+use crate::reward::RewardError;
+use crate::steer::SteerError;
 
 /// The exit code of a process that ctrl-C ended, by the shell's custom: 128 + SIGINT.
 pub(super) const INTERRUPTED: u8 = 130;
@@ -56,6 +58,11 @@ impl<E: Into<crate::Error>> From<E> for CliError {
         match error.into() {
             crate::Error::Generate(GenerateError::Cancelled)
             | crate::Error::Judge(JudgeError::Generate(GenerateError::Cancelled)) => CliError::Interrupted,
+            | crate::Error::Reward(RewardError::Generate(GenerateError::Cancelled))
+            | crate::Error::Steer(SteerError::Generate(GenerateError::Cancelled))
+            | crate::Error::Steer(SteerError::Reward(RewardError::Generate(GenerateError::Cancelled))) => {
+                CliError::Interrupted
+            }
             error => CliError::Library(error),
         }
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::GlobalArgs;
 use super::error::CliError;
@@ -13,22 +13,29 @@ use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format, tokenizer};
 use super::output::write_row;
 use super::sampling::SamplingArgs;
-use crate::generate::{Finish, Generator, Reply, Request};
+use super::steering::{SteeringArgs, scores};
+use crate::generate::{Finish, Request};
 use crate::model::Model;
-use crate::model::lora::AdapterId;
+use crate::steer::{
+    Answer, Ask, Candidate, Progress, Search, SteerError, SteeredModel, Steering, WatchedSet,
+};
 use crate::tokenizer::{Message, Specials, TokenId};
 
 const LONG_ABOUT: &str = "\
 Generates text for one prompt, or for every line of a JSON Lines file, many at a time.
 
 A prompt is put into the model's chat template as a message of the user; --raw continues it as plain
-text instead. The same seed and prompt give the same text whatever else is in the batch.";
+text instead. The same seed and prompt give the same text whatever else is in the batch.
+
+--principles puts written principles into the system message; with --reward a reward model that reads the
+same principles chooses among several replies (--best-of) or block by block (--guided).";
 
 const EXAMPLES: &str = "\
 Examples:
   parr generate 'Why is the sky blue?'
   parr generate --raw 'Once upon a time' --max-tokens 40 --temperature 0.8 --seed 7
   parr generate --jsonl prompts.jsonl --batch 16 > replies.jsonl
+  parr generate --jsonl prompts.jsonl --principles honest --reward runs/reward --best-of 4 --temperature 0.8
 
 Input rows, one JSON object a line:
   {\"prompt\": \"Name three rivers.\"}
@@ -36,8 +43,9 @@ Input rows, one JSON object a line:
 and optionally \"id\" (any value, copied to the output), \"seed\" and \"max_tokens\" of their own.
 
 Output rows, in the order of the input: line, id, text, finish (end_of_turn, stop, length or
-context_full), prompt_tokens, tokens (ids) and logprobs (natural, one a token). --json prints one
-such row for a prompt argument.";
+context_full), prompt_tokens, tokens (ids) and logprobs (natural, one a token); with --best-of, --guided or
+--scores also score, choices (how many), and candidates of the last choice: seed, text, score and, with
+--scores, by_principle. --json prints one such row for a prompt argument.";
 
 /// Generate text for a prompt, or for JSON Lines of them
 #[derive(Args)]
@@ -57,8 +65,11 @@ pub(super) struct GenerateArgs {
     #[command(flatten)]
     adapter: AdapterArgs,
 
+    #[command(flatten)]
+    steering: SteeringArgs,
+
     /// Continue the prompt as plain text, without the chat template
-    #[arg(long)]
+    #[arg(long, conflicts_with = "principles")]
     raw: bool,
 
     /// System message in front of prompts; rows of messages bring their own
@@ -117,10 +128,46 @@ struct Output<'a> {
     prompt_tokens: usize,
     tokens: &'a [TokenId],
     logprobs: &'a [f32],
+    #[serde(flatten)]
+    steered: Option<OutputOfSearch<'a>>,
+}
+
+/// What the output says of a reply that was scored.
+#[derive(Serialize)]
+struct OutputOfSearch<'a> {
+    score: Option<f32>,
+    choices: usize,
+    candidates: Vec<OutputCandidate<'a>>,
+}
+
+#[derive(Serialize)]
+struct OutputCandidate<'a> {
+    seed: u64,
+    text: &'a str,
+    score: Option<f32>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    by_principle: Map<String, Value>,
 }
 
 impl<'a> Output<'a> {
-    fn new(line: Option<usize>, id: Option<&'a Value>, reply: &'a Reply) -> Output<'a> {
+    fn new(
+        line: Option<usize>,
+        id: Option<&'a Value>,
+        steering: &Steering,
+        answer: &'a Answer,
+    ) -> Output<'a> {
+        let Answer { reply, choices, .. } = answer;
+        let candidate = |one: &'a Candidate| {
+            let scores = steering.used().into_iter().zip(&one.by_principle);
+            OutputCandidate {
+                seed: one.seed,
+                text: &one.text,
+                score: one.score.map(|score| score.value),
+                by_principle: scores.map(|(principle, score)| (principle.id.clone(), json!(score))).collect(),
+            }
+        };
+        let scored = steering.search != Search::Sample || steering.scores;
+        let last = answer.last().filter(|_| scored);
         Output {
             line,
             id,
@@ -129,26 +176,33 @@ impl<'a> Output<'a> {
             prompt_tokens: reply.prompt_tokens,
             tokens: &reply.tokens,
             logprobs: &reply.logprobs,
+            steered: last.map(|last| OutputOfSearch {
+                score: answer.score(),
+                choices: choices.len(),
+                candidates: last.candidates.iter().map(candidate).collect(),
+            }),
         }
     }
 }
 
-/// Who answers.
+/// Who answers, and how.
 struct Voice<'a> {
     model: &'a Model,
-    generator: Generator,
-    adapter: Option<AdapterId>,
+    steered: SteeredModel,
+    steering: Steering,
 }
 
 impl GenerateArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         // Read first: a mistake in the file should not wait for the model.
         let rows = self.jsonl.as_deref().map(read_rows).transpose()?;
+        let watched = self.steering.watch()?;
+        let steering = self.steering.steering(watched.as_ref().map(WatchedSet::set))?;
         let (_, model) = self.model.open(global)?;
-        let slots = rows.as_ref().map_or(1, |rows| rows.len().clamp(1, self.batch.into()));
-        let (bank, adapter) = self.adapter.attach(&model)?.unzip();
-        let generator = self.cache.generator(&model, slots, bank.as_ref())?;
-        let mut voice = Voice { model: &model, generator, adapter };
+        let n = self.steering.candidates();
+        let slots = rows.as_ref().map_or(n, |rows| (n * rows.len()).clamp(1, self.batch.into()));
+        let steered = self.steering.open(&model, &self.adapter, &self.cache, slots)?;
+        let mut voice = Voice { model: &model, steered, steering };
         match (rows, &self.jsonl, &self.prompt) {
             (Some(rows), Some(path), _) => self.answer_rows(&mut voice, slots, path, &rows),
             (_, _, Some(prompt)) => self.answer_prompt(&mut voice, prompt),
@@ -158,15 +212,17 @@ impl GenerateArgs {
 
     fn answer_prompt(&self, voice: &mut Voice<'_>, prompt: &str) -> Result<(), CliError> {
         let input = Input { prompt: Some(prompt.to_owned()), ..Input::default() };
-        let request = self.request(voice, &input).map_err(CliError::Usage)?;
+        let ask = self.ask(voice, &input).map_err(CliError::Usage)?;
         let mut written = Ok(());
-        let replies = interruptible(|token| {
-            voice.generator.generate(&[request], token, &mut |event| {
+        let Voice { steered, steering, .. } = voice;
+        let answers = interruptible(|token| {
+            steered.answer(steering, &[ask], token, &mut |progress| {
+                let Progress::Text { text, .. } = progress else { return };
                 if self.json {
                     return;
                 }
                 let mut out = io::stdout().lock();
-                let result = out.write_all(event.text.as_bytes()).and_then(|()| out.flush());
+                let result = out.write_all(text.as_bytes()).and_then(|()| out.flush());
                 if result.is_err() {
                     token.cancel();
                     written = result;
@@ -174,13 +230,16 @@ impl GenerateArgs {
             })
         });
         written?;
-        let reply = replies?.swap_remove(0);
+        let answer = answers?.swap_remove(0);
         if self.json {
-            write_row(&Output::new(None, None, &reply))?;
+            write_row(&Output::new(None, None, steering, &answer))?;
         } else {
             writeln!(io::stdout())?;
+            if steering.scores {
+                eprintln!("{}", scores(steering, &answer));
+            }
         }
-        if matches!(reply.finish, Finish::Cancelled) { Err(CliError::Interrupted) } else { Ok(()) }
+        if matches!(answer.reply.finish, Finish::Cancelled) { Err(CliError::Interrupted) } else { Ok(()) }
     }
 
     fn answer_rows(
@@ -191,58 +250,66 @@ impl GenerateArgs {
         rows: &[Row<Input>],
     ) -> Result<(), CliError> {
         let context = self.cache.context(voice.model);
-        let mut requests = Vec::with_capacity(rows.len());
+        let mut asks = Vec::with_capacity(rows.len());
         for row in rows {
-            let request =
-                self.request(voice, &row.value).map_err(|reason| CliError::line(path, row.line, reason))?;
-            if request.prompt.len() + 1 > context {
-                let reason = format!("the prompt has {} tokens, the context {context}", request.prompt.len());
+            let ask = self.ask(voice, &row.value).map_err(|reason| CliError::line(path, row.line, reason))?;
+            let needed = ask.request.prompt.len();
+            if needed + 1 > context {
+                let reason = format!("the prompt has {needed} tokens, the context {context}");
                 return Err(CliError::line(path, row.line, reason));
             }
-            requests.push(request);
+            asks.push(ask);
         }
         // Slots are refilled as replies end, so a round is several times as many rows; between rounds
         // what is done is written.
-        let round = slots * ROUND;
-        for (rows, requests) in rows.chunks(round).zip(requests.chunks(round)) {
-            let replies = interruptible(|token| voice.generator.generate(requests, token, &mut |_| {}));
-            let replies = replies?;
-            for (row, reply) in rows.iter().zip(&replies) {
-                if matches!(reply.finish, Finish::Cancelled) {
+        let Voice { steered, steering, .. } = voice;
+        let round = (slots * ROUND / steering.search.n()).max(1);
+        for (rows, asks) in rows.chunks(round).zip(asks.chunks(round)) {
+            let (answers, cancelled) = interruptible(|token| {
+                (steered.answer(steering, asks, token, &mut |_| {}), token.is_cancelled())
+            });
+            let answers = answers.map_err(|error| match error {
+                SteerError::Ask { ask, source } => CliError::line(path, rows[ask].line, source),
+                other => other.into(),
+            })?;
+            for (row, answer) in rows.iter().zip(&answers) {
+                // What could not be scored was not chosen: such a row is not written.
+                if matches!(answer.reply.finish, Finish::Cancelled)
+                    || (cancelled && steering.search != Search::Sample)
+                {
                     return Err(CliError::Interrupted);
                 }
-                write_row(&Output::new(Some(row.line), row.value.id.as_ref(), reply))?;
+                write_row(&Output::new(Some(row.line), row.value.id.as_ref(), steering, answer))?;
             }
         }
         Ok(())
     }
 
-    /// What the generator is asked for; the error is a sentence about the input.
-    fn request(&self, voice: &Voice<'_>, input: &Input) -> Result<Request, String> {
-        let model = voice.model;
-        let (prompt, stop_ids) = match (&input.prompt, &input.messages) {
-            (Some(prompt), None) if self.raw => (raw_prompt(model, prompt)?, Vec::new()),
+    /// What is asked; the error is a sentence about the input.
+    fn ask(&self, voice: &Voice<'_>, input: &Input) -> Result<Ask, String> {
+        let Voice { model, steered, steering } = voice;
+        let mut ask = match (&input.prompt, &input.messages) {
+            (Some(prompt), None) if self.raw => {
+                let request = Request { prompt: raw_prompt(model, prompt)?, ..Request::default() };
+                Ask { request, question: prompt.clone() }
+            }
             (Some(prompt), None) => {
                 let system = self.system.iter().map(|text| Message::new("system", text.as_str()));
-                chat_prompt(
-                    model,
-                    &system.chain([Message::new("user", prompt.as_str())]).collect::<Vec<_>>(),
-                )?
+                let messages: Vec<_> = system.chain([Message::new("user", prompt.as_str())]).collect();
+                chat_ask(model, steering, &messages)?
             }
             (None, Some(messages)) => {
                 let message = |m: &InputMessage| Message::new(m.role.as_str(), m.content.as_str());
-                chat_prompt(model, &messages.iter().map(message).collect::<Vec<_>>())?
+                chat_ask(model, steering, &messages.iter().map(message).collect::<Vec<_>>())?
             }
             _ => return Err("give either `prompt` or `messages`".to_owned()),
         };
-        Ok(Request {
-            prompt,
-            adapter: voice.adapter,
-            sampling: self.sampling.sampling(input.seed.unwrap_or(self.sampling.seed)),
-            max_tokens: input.max_tokens.unwrap_or(self.sampling.max_tokens),
-            stop: self.stop.clone(),
-            stop_ids,
-        })
+        let request = &mut ask.request;
+        request.adapter = steered.policy();
+        request.sampling = self.sampling.sampling(input.seed.unwrap_or(self.sampling.seed));
+        request.max_tokens = input.max_tokens.unwrap_or(self.sampling.max_tokens);
+        request.stop = self.stop.clone();
+        Ok(ask)
     }
 }
 
@@ -253,10 +320,9 @@ fn raw_prompt(model: &Model, text: &str) -> Result<Vec<TokenId>, String> {
     if ids.is_empty() { Err("the prompt is empty".to_owned()) } else { Ok(ids) }
 }
 
-fn chat_prompt(model: &Model, messages: &[Message]) -> Result<(Vec<TokenId>, Vec<TokenId>), String> {
+fn chat_ask(model: &Model, steering: &Steering, messages: &[Message]) -> Result<Ask, String> {
     let format = chat_format(model).map_err(|error| error.to_string())?;
-    let ids = format.encode_chat(messages, true).map_err(|error| error.to_string())?;
-    Ok((ids, format.end_of_turn().to_vec()))
+    Ask::new(format, steering, messages).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod reward;
 mod sampling;
 mod score;
 mod sft;
+mod steering;
 mod table;
 mod tokenize;
 mod training;

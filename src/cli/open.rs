@@ -70,19 +70,25 @@ pub(super) struct AdapterArgs {
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
-    /// Take the adapter even if it was trained on other weights, such as an unquantized copy
-    #[arg(long, requires = "adapter")]
-    any_base: bool,
+    /// Take adapters even if they were trained on other weights, such as an unquantized copy
+    #[arg(long)]
+    pub any_base: bool,
 }
 
 impl AdapterArgs {
-    /// The adapter on the device, alone in a bank of its own; `None` without one.
-    pub(super) fn attach(&self, model: &Model) -> Result<Option<(AdapterBank, AdapterId)>, CliError> {
+    /// The adapter, made for the model; `None` without one.
+    pub(super) fn read(&self, model: &Model) -> Result<Option<Adapter>, CliError> {
         let Some(path) = &self.adapter else { return Ok(None) };
         let adapter = Adapter::open(path, model.config())?;
         if let Some(base) = model.path().filter(|_| !self.any_base) {
             check_base(&adapter.card, &Checkpoint::open(base)?)?;
         }
+        Ok(Some(adapter))
+    }
+
+    /// The adapter on the device, alone in a bank of its own; `None` without one.
+    pub(super) fn attach(&self, model: &Model) -> Result<Option<(AdapterBank, AdapterId)>, CliError> {
+        let Some(adapter) = self.read(model)? else { return Ok(None) };
         let (bank, ids) = AdapterBank::holding(model, &[&adapter.weights])?;
         Ok(Some((bank, ids[0])))
     }
@@ -116,6 +122,16 @@ impl CacheArgs {
         self.context.unwrap_or(model.config().context.min(DEFAULT_CONTEXT))
     }
 
+    /// What a generator of `slots` sequences at a time holds.
+    pub(super) fn options(&self, model: &Model, slots: usize) -> GeneratorOptions {
+        GeneratorOptions {
+            slots,
+            context: self.context(model),
+            kv: self.kv,
+            repetition_window: self.repetition_window,
+        }
+    }
+
     /// A generator of `slots` sequences at a time, with the adapters of `bank`.
     pub(super) fn generator(
         &self,
@@ -123,12 +139,7 @@ impl CacheArgs {
         slots: usize,
         bank: Option<&AdapterBank>,
     ) -> Result<Generator, CliError> {
-        let options = GeneratorOptions {
-            slots,
-            context: self.context(model),
-            kv: self.kv,
-            repetition_window: self.repetition_window,
-        };
+        let options = self.options(model, slots);
         Ok(match bank {
             Some(bank) => Generator::with_adapters(model, options, bank)?,
             None => Generator::new(model, options)?,

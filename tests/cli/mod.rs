@@ -12,6 +12,7 @@ mod principles;
 mod pull;
 mod reward;
 mod sft;
+mod steer;
 mod tokenize;
 
 use std::io::Write;

@@ -43,6 +43,11 @@ impl Conversation {
         self.turns.pop();
     }
 
+    /// What the user said last.
+    pub(super) fn question(&self) -> &str {
+        self.turns.iter().rev().find(|turn| turn.role == "user").map_or("", |turn| &turn.content)
+    }
+
     /// The system message, if any, and the turns.
     pub(super) fn messages(&self) -> Vec<Message> {
         let system = self.system.iter().map(|text| Message::new("system", text.as_str()));

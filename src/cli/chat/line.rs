@@ -20,6 +20,12 @@ pub(super) enum Line {
     Save(PathBuf),
     Regenerate,
     Stats,
+    /// Shows the principles in use, or takes others.
+    Principles(Option<String>),
+    /// Whether scores are shown.
+    Scores(bool),
+    /// How many replies the reward model chooses from.
+    BestOf(usize),
     Quit,
     /// A command that does not exist or lacks its argument, with a sentence about it.
     Wrong(String),
@@ -34,6 +40,9 @@ pub(super) const HELP: &str = "\
 /regen             reply once more to your last message, with the next seed
 /save FILE         write the conversation as one JSON line, as `parr generate --jsonl` reads it
 /stats             tokens and speed of the last reply, and how full the context is
+/principles NAME   keep to another set or file of principles; without NAME show those in use
+/best-of N         draw N replies and keep the one that the reward model likes best
+/scores on|off     show what the reward model says of replies
 /quit              leave, as ctrl-D does; ctrl-C stops a reply
 A line that starts with // is sent with one / less.";
 
@@ -64,6 +73,16 @@ impl Line {
             "save" => Line::Save(rest.into()),
             "regen" => Line::Regenerate,
             "stats" => Line::Stats,
+            "principles" => Line::Principles(Some(rest.to_owned()).filter(|name| !name.is_empty())),
+            "scores" => match rest {
+                "on" => Line::Scores(true),
+                "off" => Line::Scores(false),
+                _ => Line::Wrong("/scores needs on or off".to_owned()),
+            },
+            "best-of" => match rest.parse() {
+                Ok(n @ 1..=256) => Line::BestOf(n),
+                _ => Line::Wrong("/best-of needs a number from 1 to 256".to_owned()),
+            },
             "quit" | "exit" => Line::Quit,
             _ => Line::Wrong(format!(
                 "no command /{name}: /help lists them, // says a line that starts with /"
@@ -88,7 +107,11 @@ mod tests {
             Line::Set { name: "top_p".to_owned(), value: "0.5".to_owned() }
         );
         assert_eq!(Line::parse("/save my chat.jsonl"), Line::Save("my chat.jsonl".into()));
-        for wrong in ["/set temperature", "/save", "/fly"] {
+        assert_eq!(Line::parse("/principles"), Line::Principles(None));
+        assert_eq!(Line::parse("/principles my set.toml"), Line::Principles(Some("my set.toml".to_owned())));
+        assert_eq!(Line::parse("/scores off"), Line::Scores(false));
+        assert_eq!(Line::parse("/best-of 4"), Line::BestOf(4));
+        for wrong in ["/set temperature", "/save", "/fly", "/scores", "/best-of 0", "/best-of many"] {
             assert!(matches!(Line::parse(wrong), Line::Wrong(_)), "{wrong}");
         }
     }

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod line;
+mod steer;
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use indicatif::ProgressBar;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use serde_json::json;
@@ -18,9 +20,10 @@ use super::error::CliError;
 use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format};
 use super::sampling::SamplingArgs;
-use crate::generate::{Finish, Generator, Reply, Request};
+use super::steering::{SteeringArgs, scores};
+use crate::generate::{Finish, Request};
 use crate::model::Model;
-use crate::model::lora::AdapterId;
+use crate::steer::{Answer, Ask, Progress, Search, SteeredModel, Steering, WatchedSet};
 use conversation::Conversation;
 use line::{HELP, Line};
 
@@ -31,6 +34,11 @@ The reply appears as it is made; ctrl-C stops it and keeps what was said so far.
 with / are commands, /help lists them. When the conversation outgrows the context, its oldest turns
 are dropped and a note says so.
 
+--principles puts written principles into the system message; the file is read again before each reply,
+so an edited line changes the next one. With --reward a reward model that reads the same principles
+chooses among several replies (--best-of) or block by block (--guided); candidates differ by chance
+alone, so give them a --temperature of 0.7 or more.
+
 With a pipe as standard input every line is a message and only the replies are printed.";
 
 const EXAMPLES: &str = "\
@@ -39,6 +47,8 @@ Examples:
   parr chat ~/models/llama-3.2-1b.Q4_K_M.gguf
   parr chat --system 'Answer in one sentence.' --temperature 0
   parr chat --adapter runs/harbour             with what `parr sft` taught it
+  parr chat --principles my-principles.toml    kept to while you edit them
+  parr chat --principles honest --reward runs/reward --best-of 4 --temperature 0.8 --scores
   printf 'Hello!\\nAnd in French?\\n' | parr chat --quiet";
 
 /// Talk with a model in the terminal
@@ -60,6 +70,9 @@ pub(super) struct ChatArgs {
     system: Option<String>,
 
     #[command(flatten)]
+    steering: SteeringArgs,
+
+    #[command(flatten)]
     sampling: SamplingArgs,
 
     #[command(flatten)]
@@ -71,13 +84,16 @@ impl ChatArgs {
         if let Some(name) = self.positional.take() {
             self.model.model = name;
         }
+        // Read first: a mistake in the principles should not wait for the model.
+        let watched = self.steering.watch()?;
+        let steering = self.steering.steering(watched.as_ref().map(WatchedSet::set))?;
         let (device, model) = self.model.open(global)?;
         chat_format(&model)?;
         let context = self.cache.context(&model);
-        let (bank, adapter) = self.adapter.attach(&model)?.unzip();
         let mut chat = Chat {
-            generator: self.cache.generator(&model, 1, bank.as_ref())?,
-            adapter,
+            steered: self.steering.open(&model, &self.adapter, &self.cache, self.steering.candidates())?,
+            steering,
+            watched,
             conversation: Conversation::new(self.system.take()),
             sampling: self.sampling,
             context,
@@ -107,15 +123,17 @@ enum Next {
 
 /// A reply and what it cost.
 struct Measured {
-    reply: Reply,
+    answer: Answer,
     first_token: Duration,
     whole: Duration,
 }
 
 struct Chat<'a> {
     model: &'a Model,
-    generator: Generator,
-    adapter: Option<AdapterId>,
+    steered: SteeredModel,
+    steering: Steering,
+    /// The file that the principles come from, if they come from one.
+    watched: Option<WatchedSet>,
     conversation: Conversation,
     sampling: SamplingArgs,
     /// Tokens.
@@ -182,59 +200,79 @@ impl Chat<'_> {
             }
             Line::Regenerate => eprintln!("there is no reply to replace yet"),
             Line::Stats => self.show_stats(),
+            Line::Principles(name) => self.take_principles(name.as_deref()),
+            Line::Scores(on) => self.search(|steering| steering.scores = on),
+            Line::BestOf(n) => {
+                self.search(|steering| steering.search = steer::with_candidates(steering.search, n));
+            }
             Line::Quit => return Ok(Next::End),
             Line::Wrong(what) => eprintln!("{what}"),
         }
         Ok(Next::Line)
     }
 
-    /// Streams the reply to what was said last.
+    /// Streams the reply to what was said last; where it is chosen among several, once it is chosen.
     fn answer(&mut self) -> Result<(), CliError> {
+        self.reload_principles();
         let format = chat_format(self.model)?;
         // Leave room for a reply: a quarter of the context if the longest one asked for is longer.
         let reserve = self.sampling.max_tokens.min(self.context / 4);
-        let (prompt, dropped) = self
-            .conversation
-            .encode(self.context - reserve, |messages| format.encode_chat(messages, true))?;
+        let (prompt, dropped) = self.conversation.encode(self.context - reserve, |messages| {
+            format.encode_chat(&self.steering.messages(messages), true)
+        })?;
         if dropped > 0 {
             self.global
                 .note(format!("the {dropped} oldest messages no longer fit into {} tokens", self.context));
         }
         let request = Request {
             prompt,
-            adapter: self.adapter,
+            adapter: self.steered.policy(),
             sampling: self.sampling.sampling(self.sampling.seed),
             max_tokens: self.sampling.max_tokens,
             stop: Vec::new(),
             stop_ids: format.end_of_turn().to_vec(),
         };
+        let ask = Ask { request, question: self.conversation.question().to_owned() };
         let start = Instant::now();
         let mut first_token = None;
         let mut output = Ok(());
-        let replies = interruptible(|token| {
-            self.generator.generate(&[request], token, &mut |event| {
+        let mut waiting = (self.steering.search != Search::Sample).then(|| Waiting::new(self.global));
+        let answers = interruptible(|token| {
+            self.steered.answer(&self.steering, &[ask], token, &mut |progress| {
                 first_token.get_or_insert_with(|| start.elapsed());
+                let Progress::Text { text, .. } = progress else {
+                    return waiting.iter_mut().for_each(|waiting| waiting.hear(&progress));
+                };
+                // A line that is being written and a bar cannot share a terminal.
+                waiting.take().into_iter().for_each(Waiting::end);
                 let mut out = io::stdout().lock();
-                let written = out.write_all(event.text.as_bytes()).and_then(|()| out.flush());
+                let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
                 if written.is_err() {
                     token.cancel();
                     output = written;
                 }
             })
         });
+        waiting.take().into_iter().for_each(Waiting::end);
         let whole = start.elapsed();
         output?;
-        let reply = replies?.swap_remove(0);
+        let answer = answers?.swap_remove(0);
         println!();
-        match reply.finish {
+        match answer.reply.finish {
             Finish::Cancelled => self.global.note("(stopped)"),
             Finish::Length | Finish::ContextFull => {
-                self.global.note(format!("(cut off after {} tokens)", reply.tokens.len()));
+                self.global.note(format!("(cut off after {} tokens)", answer.reply.tokens.len()));
+            }
+            _ if self.steering.search != Search::Sample && answer.score().is_none() => {
+                self.global.note("(kept without a score)");
             }
             _ => {}
         }
-        self.conversation.say("assistant", reply.text.trim_end());
-        self.last = Some(Measured { reply, first_token: first_token.unwrap_or(whole), whole });
+        if self.steering.scores {
+            eprintln!("{}", scores(&self.steering, &answer));
+        }
+        self.conversation.say("assistant", answer.reply.text.trim_end());
+        self.last = Some(Measured { answer, first_token: first_token.unwrap_or(whole), whole });
         Ok(())
     }
 
@@ -251,9 +289,10 @@ impl Chat<'_> {
     }
 
     fn show_stats(&self) {
-        let Some(Measured { reply, first_token, whole }) = &self.last else {
+        let Some(Measured { answer, first_token, whole }) = &self.last else {
             return eprintln!("there is no reply to measure yet");
         };
+        let (reply, cost) = (&answer.reply, answer.cost);
         let tokens = reply.tokens.len();
         let decoding = (*whole - *first_token).as_secs_f64();
         eprintln!(
@@ -265,6 +304,42 @@ impl Chat<'_> {
         if tokens > 1 && decoding > 0.0 {
             eprintln!("reply {tokens} tokens, {:.1} tok/s", (tokens - 1) as f64 / decoding);
         }
+        if cost.generated_tokens > tokens || cost.scored_tokens > 0 {
+            eprintln!(
+                "{} tokens drawn in all, {} read for scores",
+                cost.generated_tokens, cost.scored_tokens
+            );
+        }
         eprintln!("context {} of {} tokens", reply.prompt_tokens + tokens, self.context);
+    }
+}
+
+/// What a person sees while nothing of the reply is certain yet.
+struct Waiting {
+    bar: ProgressBar,
+    drawn: usize,
+}
+
+impl Waiting {
+    fn new(global: &GlobalArgs) -> Waiting {
+        Waiting { bar: global.bar(None, "{spinner} {msg}"), drawn: 0 }
+    }
+
+    fn hear(&mut self, progress: &Progress<'_>) {
+        match progress {
+            Progress::Drawn => {
+                self.drawn += 1;
+                self.bar.set_message(format!("{} tokens drawn", self.drawn));
+            }
+            Progress::Scored { done, of } => {
+                self.bar.set_message(format!("{} tokens drawn, {done} of {of} scores read", self.drawn));
+            }
+            Progress::Text { .. } => {}
+        }
+        self.bar.tick();
+    }
+
+    fn end(self) {
+        self.bar.finish_and_clear();
     }
 }

@@ -1,0 +1,118 @@
+//! Flags of steered replies, and what a person sees of them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::error::CliError;
+use super::open::{AdapterArgs, CacheArgs};
+use crate::model::Model;
+use crate::principles::PrincipleSet;
+use crate::reward::RewardOptions;
+use crate::steer::{Answer, Search, SteeredModel, Steering, WatchedSet};
+
+/// How replies are steered by principles.
+#[derive(Args)]
+pub(super) struct SteeringArgs {
+    /// Principles to keep to: a set that comes with parr, or a file, which is read again when it changes
+    #[arg(long, value_name = "SET|FILE")]
+    pub principles: Option<String>,
+
+    /// Reward model that chooses among replies: the folder of a `parr reward train` run, or a PEFT directory
+    #[arg(long, value_name = "DIR")]
+    reward: Option<PathBuf>,
+
+    /// Draw N replies and keep the one that the reward model likes best
+    #[arg(long, value_name = "N", requires = "reward", value_parser = clap::value_parser!(u16).range(1..=256))]
+    best_of: Option<u16>,
+
+    /// Choose anew after every BLOCK tokens, among as many continuations as --best-of says [default: 4]
+    #[arg(long, value_name = "BLOCK", requires = "reward", value_parser = clap::value_parser!(u16).range(1..))]
+    guided: Option<u16>,
+
+    /// Show scores, of every principle by itself too
+    #[arg(long, requires = "reward")]
+    scores: bool,
+
+    /// Do not tell the model the principles: choose by the reward model alone
+    #[arg(long, requires = "principles", requires = "reward")]
+    unprompted: bool,
+
+    /// Most principles that are used, the heaviest first; 0 for all
+    #[arg(long, value_name = "N", default_value_t = Steering::MOST)]
+    most_principles: usize,
+
+    /// Fixed principles that the reward model reads before the others
+    #[arg(long, value_name = "SET|FILE", requires = "reward")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "interventions")]
+    interventions: Option<String>,
+}
+
+impl SteeringArgs {
+    /// The principles, looked at again whenever they are asked to.
+    pub(super) fn watch(&self) -> Result<Option<WatchedSet>, CliError> {
+        Ok(self.principles.as_deref().map(WatchedSet::open).transpose()?)
+    }
+
+    /// How replies are steered by `principles`.
+    pub(super) fn steering(&self, principles: Option<&PrincipleSet>) -> Result<Steering, CliError> {
+        Ok(Steering {
+            principles: principles.cloned().unwrap_or_default(),
+            interventions: self.interventions.as_deref().map(PrincipleSet::open).transpose()?,
+            most: self.most_principles,
+            in_prompt: !self.unprompted,
+            search: self.search(),
+            scores: self.scores,
+        })
+    }
+
+    fn search(&self) -> Search {
+        let n = self.best_of.map(usize::from);
+        match (self.guided, n) {
+            (Some(block), n) => Search::Guided { n: n.unwrap_or(4), block: block.into() },
+            (None, Some(n)) => Search::BestOf { n },
+            (None, None) => Search::Sample,
+        }
+    }
+
+    /// Candidates at a time.
+    pub(super) fn candidates(&self) -> usize {
+        self.search().n()
+    }
+
+    /// The model with its adapter and the reward model, drawing so many sequences at a time as `slots` says.
+    pub(super) fn open(
+        &self,
+        model: &Model,
+        adapter: &AdapterArgs,
+        cache: &CacheArgs,
+        slots: usize,
+    ) -> Result<SteeredModel, CliError> {
+        let policy = adapter.read(model)?;
+        let generator = cache.options(model, slots);
+        let reading = RewardOptions { any_base: adapter.any_base, ..RewardOptions::default() };
+        let policy = policy.as_ref().map(|adapter| &adapter.weights);
+        Ok(SteeredModel::open(model, policy, self.reward.as_deref(), generator, &reading)?)
+    }
+}
+
+/// What a person is told of the scores of an answer: those of all candidates, and those of the chosen one under
+/// each principle.
+pub(super) fn scores(steering: &Steering, answer: &Answer) -> String {
+    let Some(choice) = answer.last() else { return "no reply was finished, so none was scored".to_owned() };
+    let shown = |score: Option<f32>| score.map_or("-".to_owned(), |score| format!("{score:.2}"));
+    let value = |place: usize| choice.candidates[place].score.map(|score| score.value);
+    let mut text = format!("score {}", shown(value(choice.chosen)));
+    if choice.candidates.len() > 1 {
+        let all: Vec<String> = (0..choice.candidates.len()).map(|place| shown(value(place))).collect();
+        text.push_str(&format!(", the best of {}", all.join(" ")));
+    }
+    if answer.choices.len() > 1 {
+        text.push_str(&format!(", after {} choices", answer.choices.len()));
+    }
+    let alone = choice.kept().map_or(&[][..], |kept| &kept.by_principle);
+    for (principle, score) in steering.used().iter().zip(alone) {
+        text.push_str(&format!("\n{score:>8.2}  {}", principle.id));
+    }
+    text
+}
