@@ -22,6 +22,7 @@ mod reward;
 mod sampling;
 mod score;
 mod sft;
+mod steer;
 mod steering;
 mod table;
 mod tokenize;
@@ -127,6 +128,7 @@ enum Command {
     Preferences(Box<preferences::PreferencesArgs>),
     Reward(reward::RewardArgs),
     Score(score::ScoreArgs),
+    Steer(steer::SteerArgs),
     Adapter(adapter::AdapterArgs),
     Principles(principles::PrinciplesArgs),
     Bench(bench::BenchArgs),
@@ -148,6 +150,7 @@ pub fn main() -> ExitCode {
         Command::Preferences(args) => args.run(&cli.global),
         Command::Reward(args) => args.run(&cli.global),
         Command::Score(args) => args.run(&cli.global),
+        Command::Steer(args) => args.run(&cli.global),
         Command::Adapter(args) => args.run(&cli.global),
         Command::Principles(args) => args.run(&cli.global),
         Command::Bench(args) => args.run(&cli.global),

@@ -28,6 +28,10 @@ pub enum SteerError {
         expected: &'static str,
     },
 
+    /// There is nothing to compare on.
+    #[error("there are no prompts to compare on")]
+    NoPrompts,
+
     /// A reply to what was asked could not be scored: correct or leave out that one.
     #[error("question {ask}: {source}")]
     Ask {

@@ -18,9 +18,11 @@
 //! | [`Steering`], [`Search`] | how replies are steered, and by which principles |
 //! | [`SteeredModel`], [`Ask`] | a base that answers and a reward model that reads, one copy of the weights |
 //! | [`Answer`], [`Candidate`] | what was chosen, what else there was, with scores and seeds |
+//! | [`compare`](compare::compare), [`LadderReport`](compare::LadderReport) | the rungs side by side: effect, distance from the base, cost |
 //! | [`WatchedSet`] | principles that are edited while they are used |
 
 mod answer;
+pub mod compare;
 mod error;
 mod guided;
 mod model;

@@ -1,4 +1,4 @@
-//! Steered replies from outside: principles that change during a chat, candidates.
+//! Steered replies from outside: principles that change during a chat, candidates, the rungs compared.
 
 use std::fs;
 use std::io::Write;
@@ -177,5 +177,59 @@ fn flags_that_need_each_other_say_so() {
         let run = parr().args(words).output().expect("the program starts");
         assert_eq!(run.status.code(), Some(2), "{words:?}");
         assert!(stderr(&run).contains(advice), "{words:?}: {}", stderr(&run));
+    }
+}
+
+#[test]
+fn the_rungs_are_compared() {
+    let _turn = support::gpu::turn();
+    if !super::gpu() {
+        return;
+    }
+    let bench = Bench::new();
+    let prompts = bench.path("prompts.jsonl");
+    fs::write(&prompts, "{\"prompt\": \"Is it <one>?\", \"more\": 1}\n{\"prompt\": \"And two?\"}\n")
+        .expect("a scratch directory is writable");
+    let path = prompts.to_str().expect("UTF-8");
+    let mut command = bench.rewarded(&["steer", "compare", "--prompts", path, "--best-of", "2"]);
+    command.args(["--guided", "3", "--max-tokens", "6", "--seed", "1"]);
+    command.arg("--html").arg(bench.path("ladder.html")).arg("--json").arg(bench.path("ladder.json"));
+    // The scorer serves as a policy as well: an adapter that is not the base.
+    command.arg("--adapter").arg(&bench.reward);
+    let run = command.output().expect("the program starts");
+    assert!(run.status.success(), "{}", stderr(&run));
+    let report = fs::read(bench.path("ladder.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    let rungs = report["rungs"].as_array().expect("rungs");
+    let names: Vec<&str> = rungs.iter().filter_map(|rung| rung["name"].as_str()).collect();
+    assert_eq!(names, ["base", "prompt", "best of 2", "guided", "adapter"]);
+    assert_eq!((&report["plain_sampling"], &report["prompts"]), (&true.into(), &2.into()));
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("no number: {value}"));
+    for (rung, name) in rungs.iter().zip(&names) {
+        assert_eq!(rung["score"]["of"], 2, "{name}");
+        assert!(number(&rung["cost"]["seconds"]) > 0.0);
+        assert_eq!(rung["checks"][0]["principle"], "loud");
+        assert!(stdout(&run).contains(name), "{}", stdout(&run));
+        let searches = name.starts_with("best") || *name == "guided";
+        assert_eq!(number(&rung["cost"]["scored_tokens"]) > 0.0, searches, "{name}");
+        let one_choice = 2f64.ln() - 0.5;
+        match *name {
+            "base" => assert!(rung["divergence"].is_null() && rung["better"].is_null()),
+            _ => {
+                let choosing = number(&rung["divergence"]["choosing"]);
+                assert!(number(&rung["divergence"]["drawn"]["mean"]).abs() > 1e-3, "{name}");
+                assert!(
+                    choosing == 0.0 || (searches && choosing >= one_choice - 1e-12),
+                    "{name}: {choosing}"
+                );
+            }
+        }
+    }
+    assert_eq!(report["replies"][1]["replies"].as_array().map(Vec::len), Some(5));
+    let page = fs::read_to_string(bench.path("ladder.html")).expect("a page");
+    assert!(page.contains("Is it &lt;one&gt;?") && !page.contains("<one>"));
+    assert_eq!(page.matches("<svg").count(), 3, "distance, cost, checks");
+    for outside in ["http:", "https:", "<script", "<link", "<img", "url(", "@import", "NaN", "inf\""] {
+        assert!(!page.contains(outside), "the page holds {outside}");
     }
 }

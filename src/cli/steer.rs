@@ -1,0 +1,233 @@
+//! `parr steer`: what steering by principles does.
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+
+use super::GlobalArgs;
+use super::error::CliError;
+use super::input::{Row, read_rows};
+use super::interrupt::interruptible;
+use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format};
+use super::sampling::SamplingArgs;
+use super::table::Table;
+use crate::atomic;
+use crate::principles::PrincipleSet;
+use crate::reward::RewardOptions;
+use crate::steer::compare::{CompareOptions, LadderReport, Mean, compare};
+use crate::steer::{SteerError, SteeredModel, Steering};
+
+const EXAMPLES: &str = "\
+Examples:
+  parr steer compare --prompts prompts.jsonl --principles honest --reward runs/reward --html ladder.html";
+
+/// Measure what steering by principles does, rung by rung
+#[derive(Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct SteerArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Compare(Box<CompareArgs>),
+}
+
+impl SteerArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        match &self.command {
+            Command::Compare(args) => args.run(global),
+        }
+    }
+}
+
+const LONG_ABOUT: &str = "\
+Lets every rung of the ladder answer the same prompts: the base; the base that is told the principles; with
+--reward the best of several replies and guided decoding; with --adapter an adapter that is told nothing.
+For each: the mean score under the principles, how often principles are kept that a program can check, how
+far replies are from those of the base in nats, and tokens and seconds.
+
+Where the reward model chose among candidates it is the judge of its own choice: checked principles (the sets
+style and style-unseen) are an independent measure. Differences of log-probabilities estimate a KL divergence
+at --temperature 1 --top-p 1, the defaults here.";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  parr steer compare --prompts prompts.jsonl --principles my.toml
+  parr steer compare --prompts prompts.jsonl --principles honest --reward runs/reward --best-of 8 --html ladder.html
+  parr steer compare --prompts prompts.jsonl --principles style --reward runs/style --adapter runs/ppo --json report.json
+
+Prompts, one JSON object a line: {\"prompt\": \"Why is the sky blue?\"}; other keys are passed over.";
+
+/// Let every rung answer the same prompts, and compare effect, distance from the base and cost
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = COMPARE_EXAMPLES)]
+// A divergence is measured on what the models themselves draw, and a ladder has five rungs.
+#[command(mut_arg("temperature", |arg| arg.default_value("1")))]
+#[command(mut_arg("top_p", |arg| arg.default_value("1")))]
+#[command(mut_arg("max_tokens", |arg| arg.default_value("128")))]
+struct CompareArgs {
+    /// JSON Lines of prompts; - for standard input
+    #[arg(long, value_name = "FILE")]
+    prompts: String,
+
+    /// Principles: a set that comes with parr, or a file
+    #[arg(long, value_name = "SET|FILE")]
+    principles: String,
+
+    /// Reward model that chooses and scores: the folder of a `parr reward train` run, or a PEFT directory
+    #[arg(long, value_name = "DIR")]
+    reward: Option<PathBuf>,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
+
+    /// Candidates of each choice
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    best_of: u16,
+
+    /// Tokens of a block of guided decoding; 0 leaves that rung out
+    #[arg(long, value_name = "BLOCK", default_value_t = 16)]
+    guided: u16,
+
+    /// Search without telling the model the principles
+    #[arg(long)]
+    unprompted: bool,
+
+    /// Most principles that are used, the heaviest first; 0 for all
+    #[arg(long, value_name = "N", default_value_t = Steering::MOST)]
+    most_principles: usize,
+
+    /// Fixed principles that the reward model reads before the others
+    #[arg(long, value_name = "SET|FILE", requires = "reward")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "interventions")]
+    interventions: Option<String>,
+
+    /// Sequences generated at the same time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch: u16,
+
+    /// Write the report as a page of its own
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Write the report as JSON, with every reply
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    #[command(flatten)]
+    sampling: SamplingArgs,
+
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+#[derive(Deserialize)]
+struct Prompt {
+    prompt: String,
+}
+
+impl CompareArgs {
+    fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        let principles = PrincipleSet::open(&self.principles)?;
+        let interventions = self.interventions.as_deref().map(PrincipleSet::open).transpose()?;
+        let rows: Vec<Row<Prompt>> = read_rows(&self.prompts)?;
+        if let Some(blank) = rows.iter().find(|row| row.value.prompt.trim().is_empty()) {
+            return Err(CliError::line(&self.prompts, blank.line, "`prompt` is empty"));
+        }
+        let prompts: Vec<String> = rows.iter().map(|row| row.value.prompt.clone()).collect();
+        let (_device, model) = self.model.open(global)?;
+        let format = chat_format(&model)?;
+        let policy = self.adapter.read(&model)?;
+        let policy = policy.as_ref().map(|adapter| &adapter.weights);
+        let generator = self.cache.options(&model, self.batch.into());
+        let reading = RewardOptions { any_base: self.adapter.any_base, ..RewardOptions::default() };
+        let mut steered = SteeredModel::open(&model, policy, self.reward.as_deref(), generator, &reading)?;
+        let options = CompareOptions {
+            steering: Steering {
+                principles,
+                interventions,
+                most: self.most_principles,
+                in_prompt: !self.unprompted,
+                ..Steering::default()
+            },
+            n: self.best_of.into(),
+            block: self.guided.into(),
+            sampling: self.sampling.sampling(self.sampling.seed),
+            max_tokens: self.sampling.max_tokens,
+            batch: self.batch.into(),
+        };
+        let bar = global.bar(Some(prompts.len() as u64), "{msg:>12} {bar:30} prompt {pos}/{len}");
+        let report = interruptible(|token| {
+            compare(&mut steered, format, &prompts, &options, token, &mut |rung, done| {
+                bar.set_message(rung.to_owned());
+                bar.set_position(done as u64);
+            })
+        });
+        bar.finish_and_clear();
+        let report = report.map_err(|error| match error {
+            SteerError::Ask { ask, source } => CliError::line(&self.prompts, rows[ask].line, source),
+            other => other.into(),
+        })?;
+        if let Some(path) = &self.html {
+            atomic::write(path, |file| file.write_all(report.to_html().as_bytes()))?;
+            global.note(format!("the page is in {}", path.display()));
+        }
+        if let Some(path) = &self.json {
+            atomic::write(path, |file| {
+                serde_json::to_writer(&mut *file, &report)?;
+                file.write_all(b"\n")
+            })?;
+            global.note(format!("the report is in {}", path.display()));
+        }
+        Ok(write!(stdout().lock(), "{}", text(&report))?)
+    }
+}
+
+/// The report for a terminal.
+fn text(report: &LadderReport) -> String {
+    let mean = |mean: Option<Mean>| mean.map_or("-".to_owned(), |one| format!("{:.2}", one.mean));
+    let mut table = Table::new(&[
+        "rung",
+        "score",
+        "+-",
+        "better %",
+        "tokens",
+        "nats drawn",
+        "chosen <=",
+        "drawn",
+        "read",
+        "s",
+    ]);
+    for rung in &report.rungs {
+        table.row([
+            rung.name.clone(),
+            mean(rung.score),
+            rung.score.map_or("-".to_owned(), |one| format!("{:.2}", one.error)),
+            rung.better.map_or("-".to_owned(), |rate| format!("{:.0}", 100.0 * rate.rate)),
+            format!("{:.1}", rung.reply_tokens.mean),
+            mean(rung.divergence.map(|one| one.drawn)),
+            rung.divergence.map_or("-".to_owned(), |one| format!("{:.2}", one.choosing)),
+            rung.cost.generated_tokens.to_string(),
+            rung.cost.scored_tokens.to_string(),
+            format!("{:.1}", rung.cost.seconds),
+        ]);
+    }
+    let mut text = table.to_string();
+    let Some(first) = report.rungs.first().filter(|rung| !rung.checks.is_empty()) else { return text };
+    let names: Vec<&str> = report.rungs.iter().map(|rung| rung.name.as_str()).collect();
+    let mut table = Table::new(&[&["kept, %"], &names[..]].concat());
+    for (place, check) in first.checks.iter().enumerate() {
+        let rate =
+            |rung: &crate::steer::compare::RungReport| format!("{:.0}", 100.0 * rung.checks[place].rate.rate);
+        table.row([check.principle.clone()].into_iter().chain(report.rungs.iter().map(rate)));
+    }
+    text.push_str(&format!("\n{table}"));
+    text
+}

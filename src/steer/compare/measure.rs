@@ -1,0 +1,121 @@
+//! The figures of one rung.
+
+use super::{
+    Answered, CheckReport, CompareOptions, Divergence, LadderReport, Mean, ReplyReport, Rung, RungReport,
+};
+use crate::generate::CancelToken;
+use crate::report::{Rate, moments};
+use crate::reward::{Question, RewardError};
+use crate::steer::{SteerError, SteeredModel, Steering};
+use crate::tokenizer::{ChatFormat, Message};
+
+impl Mean {
+    pub(super) fn of(values: &[f64]) -> Mean {
+        let (mean, deviation) = moments(values);
+        Mean { mean, error: deviation / (values.len().max(1) as f64).sqrt(), of: values.len() }
+    }
+}
+
+/// Measures what `rung` answered and puts it into the report.
+pub(super) fn measure(
+    report: &mut LadderReport,
+    steered: &mut SteeredModel,
+    format: &ChatFormat,
+    options: &CompareOptions,
+    rung: &Rung,
+    answered: &Answered,
+    cancel: &CancelToken,
+) -> Result<(), SteerError> {
+    let scores = scores(steered, &options.steering, answered, cancel)?;
+    let known: Vec<f64> = scores.iter().flatten().map(|score| f64::from(*score)).collect();
+    let of_base = |place: usize| report.replies[place].replies.first().and_then(|reply| reply.score);
+    let pairs = scores.iter().enumerate().filter_map(|(place, score)| Some((of_base(place)?, (*score)?)));
+    let better = Rate::of(pairs.map(|(base, score)| score > base));
+    let lengths: Vec<f64> = answered.answers.iter().map(|answer| answer.reply.tokens.len() as f64).collect();
+    let is_base = report.rungs.is_empty();
+    let divergence = match is_base {
+        true => None,
+        false => Some(divergence(steered, format, options, rung, answered, cancel)?),
+    };
+    report.rungs.push(RungReport {
+        name: rung.name.clone(),
+        score: (!known.is_empty()).then(|| Mean::of(&known)),
+        better: (!is_base && !known.is_empty()).then_some(better),
+        checks: checks(&options.steering, answered),
+        reply_tokens: Mean::of(&lengths),
+        divergence,
+        cost: answered.cost(),
+    });
+    for ((prompt, answer), score) in report.replies.iter_mut().zip(&answered.answers).zip(scores) {
+        prompt.replies.push(ReplyReport { text: answer.reply.text.clone(), score });
+    }
+    Ok(())
+}
+
+/// The score of each reply under the whole list: that of the search, or read now.
+fn scores(
+    steered: &mut SteeredModel,
+    steering: &Steering,
+    answered: &Answered,
+    cancel: &CancelToken,
+) -> Result<Vec<Option<f32>>, SteerError> {
+    let mut scores: Vec<Option<f32>> = answered.answers.iter().map(|answer| answer.score()).collect();
+    let Some(reward) = steered.reward() else { return Ok(scores) };
+    let principles = steering.guidelines();
+    let unread =
+        |place: &usize| scores[*place].is_none() && !answered.answers[*place].reply.text.trim().is_empty();
+    let places: Vec<usize> = (0..scores.len()).filter(unread).collect();
+    let question = |&place: &usize| Question {
+        prompt: &answered.asks[place].question,
+        reply: &answered.answers[place].reply.text,
+        principles: principles.clone(),
+    };
+    let questions: Vec<Question<'_>> = places.iter().map(question).collect();
+    let read = reward.score(&questions, cancel, &mut |_| {}).map_err(|error| match error {
+        RewardError::Item { item, source } => SteerError::Ask { ask: places[item], source },
+        other => other.into(),
+    })?;
+    for (place, score) in places.into_iter().zip(read) {
+        scores[place] = Some(score.value);
+    }
+    Ok(scores)
+}
+
+/// How often the principles are kept whose keeping a program can tell of a single reply.
+fn checks(steering: &Steering, answered: &Answered) -> Vec<CheckReport> {
+    let rate = |principle: &&crate::principles::Principle| {
+        let check = principle.check?;
+        let kept = answered.answers.iter().map(|answer| check.keeps(&answer.reply.text));
+        let kept = kept.collect::<Option<Vec<bool>>>()?;
+        Some(CheckReport { principle: principle.id.clone(), rate: Rate::of(kept) })
+    };
+    steering.used().iter().filter_map(rate).collect()
+}
+
+/// How far the replies are from those of the base that is told nothing.
+fn divergence(
+    steered: &mut SteeredModel,
+    format: &ChatFormat,
+    options: &CompareOptions,
+    rung: &Rung,
+    answered: &Answered,
+    cancel: &CancelToken,
+) -> Result<Divergence, SteerError> {
+    let plain = Steering { in_prompt: false, ..options.steering.clone() };
+    let mut differences = Vec::with_capacity(answered.answers.len());
+    let mut choices = 0;
+    for (ask, answer) in answered.asks.iter().zip(&answered.answers) {
+        choices += answer.choices.len();
+        let messages = plain.messages(&[Message::new("user", ask.question.as_str())]);
+        let prompt = format.encode_chat(&messages, true)?;
+        // A base that is told nothing draws from itself.
+        if answer.reply.tokens.is_empty() || (prompt == ask.request.prompt && !rung.adapter) {
+            differences.push(0.0);
+            continue;
+        }
+        let drawn: f64 = answer.reply.logprobs.iter().map(|logprob| f64::from(*logprob)).sum();
+        differences.push(drawn - steered.logprob(&prompt, &answer.reply.tokens, None, cancel)?);
+    }
+    let choices = choices as f64 / answered.answers.len().max(1) as f64;
+    Ok(Divergence { drawn: Mean::of(&differences), choosing: rung.steering.search.kl_bound(choices) })
+}

@@ -1,0 +1,269 @@
+//! The rungs side by side: what each does to replies, how far it takes them from the base, what it costs.
+
+mod measure;
+mod page;
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{Answer, Ask, Cost, Search, SteerError, SteeredModel, Steering};
+use crate::generate::{CancelToken, GenerateError, Sampling};
+use crate::report::Rate;
+use crate::tokenizer::{ChatFormat, Message};
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompareOptions {
+    /// Principles, interventions, and whether the searches go on from a model that is told them. Its search is
+    /// not looked at.
+    pub steering: Steering,
+    /// Candidates of the searches.
+    pub n: usize,
+    /// Tokens of a block of guided decoding; 0 leaves that rung out.
+    pub block: usize,
+    /// How candidates are drawn. At temperature 1 and without filters the differences of log-probabilities are
+    /// estimates of KL divergences.
+    pub sampling: Sampling,
+    /// Most tokens of a reply.
+    pub max_tokens: usize,
+    /// Prompts that are answered together.
+    pub batch: usize,
+}
+
+/// The rungs side by side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LadderReport {
+    /// The base, where it was loaded from.
+    pub base: Option<String>,
+    /// The set of principles.
+    pub set: String,
+    /// Ids of the principles that are used.
+    pub principles: Vec<String>,
+    /// Prompts that every rung answers.
+    pub prompts: usize,
+    /// Candidates of the searches.
+    pub n: usize,
+    /// Tokens of a block.
+    pub block: usize,
+    /// Temperature of sampling.
+    pub temperature: f32,
+    /// Whether candidates come from the plain softmax: temperature 1 and no filter. Only then are the figures
+    /// of divergence what their names say.
+    pub plain_sampling: bool,
+    /// Seed of the first candidates.
+    pub seed: u64,
+    /// The rungs, the base without any principle first.
+    pub rungs: Vec<RungReport>,
+    /// What was asked and answered.
+    pub replies: Vec<PromptReport>,
+}
+
+/// One rung.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RungReport {
+    /// `base`, `prompt`, `best of N`, `guided`, `adapter`.
+    pub name: String,
+    /// Mean score of the replies under the whole list; none without a reward model. Where the same model chose
+    /// among candidates, it is the judge of its own choice.
+    pub score: Option<Mean>,
+    /// How often a reply scores more than that of the base to the same prompt.
+    pub better: Option<Rate>,
+    /// How often replies keep those principles that a program can check.
+    pub checks: Vec<CheckReport>,
+    /// Tokens of a reply.
+    pub reply_tokens: Mean,
+    /// How far replies are from those of the base; none for the base itself.
+    pub divergence: Option<Divergence>,
+    /// What it took to answer all prompts, measuring aside.
+    pub cost: RungCost,
+}
+
+/// A mean and its standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Mean {
+    /// The mean.
+    pub mean: f64,
+    /// Standard deviation of the values, divided by the root of their number.
+    pub error: f64,
+    /// How many values there are.
+    pub of: usize,
+}
+
+/// How often replies keep one principle, by the program that checks it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckReport {
+    /// The principle's id.
+    pub principle: String,
+    /// How often.
+    pub rate: Rate,
+}
+
+/// How far the replies of a rung are from those of the base without principles, in nats for a reply. By the
+/// chain rule the KL divergence is at most the sum of both parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Divergence {
+    /// Mean of the log-probability of a reply to the model that it is drawn from (told the principles, or with an
+    /// adapter), minus that to the base which is told nothing.
+    pub drawn: Mean,
+    /// What choosing among candidates adds at most ([`Search::kl_bound`]).
+    pub choosing: f64,
+}
+
+/// What a rung costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct RungCost {
+    /// Tokens drawn, all candidates together.
+    pub generated_tokens: usize,
+    /// Tokens that the reward model read.
+    pub scored_tokens: usize,
+    /// Time on the clock.
+    pub seconds: f64,
+}
+
+/// One prompt and what the rungs answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PromptReport {
+    /// What was asked.
+    pub prompt: String,
+    /// The replies, in the order of the rungs.
+    pub replies: Vec<ReplyReport>,
+}
+
+/// What one rung answers to one prompt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReplyReport {
+    /// The reply.
+    pub text: String,
+    /// Its score under the whole list.
+    pub score: Option<f32>,
+}
+
+/// A rung that is about to answer.
+struct Rung {
+    name: String,
+    steering: Steering,
+    adapter: bool,
+}
+
+/// What a rung answered, before it is measured.
+struct Answered {
+    asks: Vec<Ask>,
+    answers: Vec<Answer>,
+    seconds: f64,
+}
+
+/// Lets every rung that there is answer `prompts`, and measures the replies. `on_done` hears the rung's name and
+/// how many of its prompts are done.
+///
+/// There is always the base, and the base that is told the principles; with a reward model the best of `n` and
+/// guided decoding; with a policy adapter that adapter, which is told nothing.
+///
+/// # Errors
+///
+/// * [`SteerError::NoPrompts`] without prompts;
+/// * otherwise as [`SteeredModel::answer`]; [`GenerateError::Cancelled`] after a cancel.
+pub fn compare(
+    steered: &mut SteeredModel,
+    format: &ChatFormat,
+    prompts: &[String],
+    options: &CompareOptions,
+    cancel: &CancelToken,
+    on_done: &mut dyn FnMut(&str, usize),
+) -> Result<LadderReport, SteerError> {
+    if prompts.is_empty() {
+        return Err(SteerError::NoPrompts);
+    }
+    let rungs = rungs(steered, options);
+    for rung in &rungs {
+        rung.steering.check(steered.reward().is_some())?;
+    }
+    let Sampling { temperature, top_k, top_p, min_p, repetition_penalty, seed } = options.sampling;
+    let filtered = top_k > 0 || top_p < 1.0 || min_p > 0.0 || repetition_penalty != 1.0;
+    let mut report = LadderReport {
+        base: steered.model().path().map(|path| path.display().to_string()),
+        set: options.steering.principles.id.clone(),
+        principles: options.steering.used().iter().map(|principle| principle.id.clone()).collect(),
+        prompts: prompts.len(),
+        n: options.n,
+        block: options.block,
+        temperature,
+        plain_sampling: temperature == 1.0 && !filtered,
+        seed,
+        ..LadderReport::default()
+    };
+    report.replies =
+        prompts.iter().map(|prompt| PromptReport { prompt: prompt.clone(), replies: Vec::new() }).collect();
+    for rung in &rungs {
+        let answered = rung.answer(steered, format, prompts, options, cancel, on_done)?;
+        measure::measure(&mut report, steered, format, options, rung, &answered, cancel)?;
+    }
+    Ok(report)
+}
+
+/// The rungs that there are means for.
+fn rungs(steered: &mut SteeredModel, options: &CompareOptions) -> Vec<Rung> {
+    let CompareOptions { steering, n, block, .. } = options;
+    let rung = |name: &str, in_prompt: bool, search: Search| Rung {
+        name: name.to_owned(),
+        steering: Steering { in_prompt, search, scores: false, ..steering.clone() },
+        adapter: false,
+    };
+    let mut rungs = vec![rung("base", false, Search::Sample), rung("prompt", true, Search::Sample)];
+    if steered.reward().is_some() {
+        rungs.push(rung(&format!("best of {n}"), steering.in_prompt, Search::BestOf { n: *n }));
+        if *block > 0 {
+            rungs.push(rung("guided", steering.in_prompt, Search::Guided { n: *n, block: *block }));
+        }
+    }
+    if steered.policy().is_some() {
+        rungs.push(Rung { adapter: true, ..rung("adapter", false, Search::Sample) });
+    }
+    rungs
+}
+
+impl Rung {
+    fn answer(
+        &self,
+        steered: &mut SteeredModel,
+        format: &ChatFormat,
+        prompts: &[String],
+        options: &CompareOptions,
+        cancel: &CancelToken,
+        on_done: &mut dyn FnMut(&str, usize),
+    ) -> Result<Answered, SteerError> {
+        let adapter = steered.policy().filter(|_| self.adapter);
+        let ask = |prompt: &String| -> Result<Ask, SteerError> {
+            let mut ask = Ask::new(format, &self.steering, &[Message::new("user", prompt.as_str())])?;
+            ask.request.adapter = adapter;
+            ask.request.sampling = options.sampling;
+            ask.request.max_tokens = options.max_tokens;
+            Ok(ask)
+        };
+        let asks = prompts.iter().map(ask).collect::<Result<Vec<_>, _>>()?;
+        let mut answers = Vec::with_capacity(asks.len());
+        let mut seconds = 0.0;
+        for some in asks.chunks(options.batch.max(1)) {
+            on_done(&self.name, answers.len());
+            let start = Instant::now();
+            answers.extend(steered.answer(&self.steering, some, cancel, &mut |_| {})?);
+            seconds += start.elapsed().as_secs_f64();
+            if cancel.is_cancelled() {
+                return Err(GenerateError::Cancelled.into());
+            }
+        }
+        on_done(&self.name, answers.len());
+        Ok(Answered { asks, answers, seconds })
+    }
+}
+
+impl Answered {
+    fn cost(&self) -> RungCost {
+        let sum = |of: fn(&Cost) -> usize| self.answers.iter().map(|answer| of(&answer.cost)).sum();
+        RungCost {
+            generated_tokens: sum(|cost| cost.generated_tokens),
+            scored_tokens: sum(|cost| cost.scored_tokens),
+            seconds: self.seconds,
+        }
+    }
+}
