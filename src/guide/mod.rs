@@ -1,4 +1,4 @@
-//! How Parr is built and why: five pages for those who read or extend it.
+//! How Parr is built and why: six pages for those who read or extend it.
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
@@ -8,6 +8,9 @@ pub mod adding {}
 
 #[doc = include_str!("training.md")]
 pub mod training {}
+
+#[doc = include_str!("steering.md")]
+pub mod steering {}
 
 #[doc = include_str!("numerics.md")]
 pub mod numerics {}
