@@ -36,7 +36,7 @@ pub enum Purpose {
     /// the number of the reply (its seed) or of the pair (what it is written under, and in which order).
     Preferences = 10,
     /// The seeds of candidates that a choice is made among: index = the candidate, from 1.
-    Candidates = 12,
+    Candidates = 15,
 }
 
 /// The generator of one run: nothing but its seed.

@@ -57,7 +57,7 @@ impl<E: Into<crate::Error>> From<E> for CliError {
     fn from(error: E) -> CliError {
         match error.into() {
             crate::Error::Generate(GenerateError::Cancelled)
-            | crate::Error::Judge(JudgeError::Generate(GenerateError::Cancelled)) => CliError::Interrupted,
+            | crate::Error::Judge(JudgeError::Generate(GenerateError::Cancelled))
             | crate::Error::Reward(RewardError::Generate(GenerateError::Cancelled))
             | crate::Error::Steer(SteerError::Generate(GenerateError::Cancelled))
             | crate::Error::Steer(SteerError::Reward(RewardError::Generate(GenerateError::Cancelled))) => {

@@ -12,7 +12,7 @@ use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
 use super::open::ModelArgs;
 use super::output::write_row;
-use crate::principles::{PrincipleSet, PromptType};
+use crate::principles::{PromptType, Selection, Use};
 use crate::random::Philox;
 use crate::reward::{Question, RewardError, RewardModel, RewardOptions, Score};
 
@@ -78,61 +78,38 @@ struct Reply {
 /// A set, or some of one, under the name that its scores get.
 struct Guidelines {
     name: String,
-    set: PrincipleSet,
-    /// Places and whether each is negated; none for what the set's own use gives.
-    picked: Option<Vec<(usize, bool)>>,
+    selection: Selection,
 }
 
 impl Guidelines {
-    /// Of `SET`, `FILE`, or either with `:ID,!ID` behind it.
     fn open(spec: &str) -> Result<Guidelines, CliError> {
-        let is_id = |letter: char| letter.is_ascii_alphanumeric() || "-_,!".contains(letter);
-        // A drive's letter is followed by a path, which no list of ids is.
-        let picks = spec.rsplit_once(':').filter(|(_, ids)| !ids.is_empty() && ids.chars().all(is_id));
-        let (name, ids) = match picks {
-            Some((name, ids)) => (name, Some(ids)),
-            None => (spec, None),
-        };
-        let set = PrincipleSet::open(name)?;
-        let pick = |text: &str| -> Result<(usize, bool), CliError> {
-            let (id, negated) = match text.strip_prefix('!') {
-                Some(id) => (id, true),
-                None => (text, false),
-            };
-            let found = set.principle(id)?;
-            if negated && found.negative.is_none() {
-                return Err(CliError::Usage(format!("principle `{id}` has no negative")));
-            }
-            let place = set.principles.iter().position(|one| std::ptr::eq(one, found));
-            Ok((place.unwrap_or_default(), negated))
-        };
-        let picked = ids.map(|ids| ids.split(',').map(pick).collect::<Result<_, _>>()).transpose()?;
-        let name = if ids.is_some() { spec.to_owned() } else { set.id.clone() };
-        Ok(Guidelines { name, set, picked })
+        let selection = Selection::open(spec)?;
+        let name = if selection.picked.is_some() { spec.to_owned() } else { selection.set.id.clone() };
+        Ok(Guidelines { name, selection })
     }
 
     /// The principles of a row: places, and whether each is negated.
     fn of_row(&self, seed: u64, line: usize) -> Vec<(usize, bool)> {
-        match &self.picked {
+        match &self.selection.picked {
             Some(picked) => picked.clone(),
             None => {
-                let drawn = self.set.draw(PromptType::General, Philox::new(seed), 0, line as u32);
+                let drawn = self.selection.set.draw(PromptType::General, Philox::new(seed), 0, line as u32);
                 drawn.into_iter().map(|place| (place, false)).collect()
             }
         }
     }
 
     fn texts(&self, principles: &[(usize, bool)]) -> Vec<&str> {
-        let text = |&(place, negated): &(usize, bool)| self.set.principles[place].text(negated);
+        let text = |&(place, negated): &(usize, bool)| self.selection.set.principles[place].text(negated);
         principles.iter().filter_map(text).collect()
     }
 
     fn ids(&self, principles: &[(usize, bool)]) -> Vec<&str> {
-        principles.iter().map(|&(place, _)| self.set.principles[place].id.as_str()).collect()
+        principles.iter().map(|&(place, _)| self.selection.set.principles[place].id.as_str()).collect()
     }
 
     fn draws(&self) -> bool {
-        self.picked.is_none() && matches!(self.set.uses, crate::principles::Use::Sample { .. })
+        self.selection.picked.is_none() && matches!(self.selection.set.uses, Use::Sample { .. })
     }
 }
 

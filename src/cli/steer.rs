@@ -14,7 +14,7 @@ use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format};
 use super::sampling::SamplingArgs;
 use super::table::Table;
 use crate::atomic;
-use crate::principles::PrincipleSet;
+use crate::principles::{PrincipleSet, Selection};
 use crate::reward::RewardOptions;
 use crate::steer::compare::{CompareOptions, LadderReport, Mean, compare};
 use crate::steer::{SteerError, SteeredModel, Steering};
@@ -58,7 +58,8 @@ const COMPARE_EXAMPLES: &str = "\
 Examples:
   parr steer compare --prompts prompts.jsonl --principles my.toml
   parr steer compare --prompts prompts.jsonl --principles honest --reward runs/reward --best-of 8 --html ladder.html
-  parr steer compare --prompts prompts.jsonl --principles style --reward runs/style --adapter runs/ppo --json report.json
+  parr steer compare --prompts prompts.jsonl --principles style:style-concise,style-bulleted \\
+      --reward runs/style --adapter runs/ppo --json report.json
 
 Prompts, one JSON object a line: {\"prompt\": \"Why is the sky blue?\"}; other keys are passed over.";
 
@@ -75,7 +76,7 @@ struct CompareArgs {
     prompts: String,
 
     /// Principles: a set that comes with parr, or a file
-    #[arg(long, value_name = "SET|FILE")]
+    #[arg(long, value_name = "SET|FILE[:ID,!ID]")]
     principles: String,
 
     /// Reward model that chooses and scores: the folder of a `parr reward train` run, or a PEFT directory
@@ -135,7 +136,7 @@ struct Prompt {
 
 impl CompareArgs {
     fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
-        let principles = PrincipleSet::open(&self.principles)?;
+        let principles = Selection::open(&self.principles)?.into_set();
         let interventions = self.interventions.as_deref().map(PrincipleSet::open).transpose()?;
         let rows: Vec<Row<Prompt>> = read_rows(&self.prompts)?;
         if let Some(blank) = rows.iter().find(|row| row.value.prompt.trim().is_empty()) {

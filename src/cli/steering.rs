@@ -14,8 +14,8 @@ use crate::steer::{Answer, Search, SteeredModel, Steering, WatchedSet};
 /// How replies are steered by principles.
 #[derive(Args)]
 pub(super) struct SteeringArgs {
-    /// Principles to keep to: a set that comes with parr, or a file, which is read again when it changes
-    #[arg(long, value_name = "SET|FILE")]
+    /// Principles to keep to: a set that comes with parr, or a file, which a chat reads again when it changes
+    #[arg(long, value_name = "SET|FILE[:ID,!ID]")]
     pub principles: Option<String>,
 
     /// Reward model that chooses among replies: the folder of a `parr reward train` run, or a PEFT directory

@@ -66,6 +66,13 @@ pub enum PrinciplesError {
     /// Nothing was named where sets are to be taken together: name one.
     #[error("no set of principles was named")]
     NoSet,
+
+    /// A principle cannot be negated: write its negative, or leave it as it is.
+    #[error("principle `{id}` has no negative")]
+    NoNegative {
+        /// Its id.
+        id: String,
+    },
 }
 
 impl PrinciplesError {

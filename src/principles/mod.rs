@@ -7,6 +7,7 @@
 //! | part | holds |
 //! |---|---|
 //! | [`PrincipleSet`], [`Principle`] | what a file says |
+//! | [`Selection`] | some principles of a set, by name |
 //! | [`Collection`] | files that are used together, read with all their mistakes at once |
 //! | [`PrincipleSet::draw`] | the principles of one scoring prompt |
 //! | [`Check`] | programs that can tell whether a reply keeps a principle |
@@ -30,6 +31,7 @@ mod error;
 mod exemplars;
 mod joined;
 mod salmon_json;
+mod selection;
 mod set;
 mod shipped;
 mod table;
@@ -43,6 +45,7 @@ pub use check::{Check, Language, contains_phrase, language};
 pub use collection::{Collection, FileReport};
 pub use error::{Fault, PrinciplesError};
 pub use exemplars::{Exemplar, Exemplars};
+pub use selection::Selection;
 pub use shipped::SHIPPED;
 
 /// A set of principles: one file.

@@ -1,6 +1,6 @@
 //! Principles that are edited while they are used.
 
-use crate::principles::{PrincipleSet, PrinciplesError};
+use crate::principles::{PrincipleSet, PrinciplesError, Selection};
 
 /// A set of principles and the file that it comes from, looked at again whenever it is asked to.
 ///
@@ -28,13 +28,14 @@ pub struct WatchedSet {
 }
 
 impl WatchedSet {
-    /// Reads the set in the file `name`, or the shipped one of that name.
+    /// Reads the set in the file `name`, the shipped one of that name, or some principles of either, as
+    /// [`Selection::open`] takes it.
     ///
     /// # Errors
     ///
-    /// As [`PrincipleSet::open`].
+    /// As [`Selection::open`].
     pub fn open(name: &str) -> Result<WatchedSet, PrinciplesError> {
-        Ok(WatchedSet { name: name.to_owned(), set: PrincipleSet::open(name)?, fault: None })
+        Ok(WatchedSet { name: name.to_owned(), set: Selection::open(name)?.into_set(), fault: None })
     }
 
     /// The set as it was last read without mistakes.
@@ -52,11 +53,12 @@ impl WatchedSet {
     ///
     /// # Errors
     ///
-    /// As [`PrincipleSet::open`], once for each different mistake. The set stays what it was.
+    /// As [`Selection::open`], once for each different mistake. The set stays what it was.
     pub fn poll(&mut self) -> Result<bool, PrinciplesError> {
-        match PrincipleSet::open(&self.name) {
-            Ok(set) => {
+        match Selection::open(&self.name) {
+            Ok(selection) => {
                 self.fault = None;
+                let set = selection.into_set();
                 let changed = set.sha256 != self.set.sha256;
                 self.set = set;
                 Ok(changed)

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use parr::principles::{PrincipleSet, PrinciplesError};
+use parr::principles::{PrincipleSet, PrinciplesError, Selection};
 use parr::steer::{Search, SteerError, Steering, WatchedSet};
 use parr::tokenizer::Message;
 
@@ -63,6 +63,27 @@ fn the_reward_model_reads_interventions_first() {
 }
 
 #[test]
+fn some_principles_of_a_set_are_a_set() {
+    let picked = Selection::open("style:style-bulleted,!style-concise").expect("it is shipped").into_set();
+    let texts: Vec<_> = picked.principles.iter().map(|one| (&*one.id, &*one.definition)).collect();
+    let style = PrincipleSet::open("style").expect("it is shipped");
+    let [bulleted, concise] =
+        ["style-bulleted", "style-concise"].map(|id| style.principle(id).expect("there"));
+    let negative = concise.negative.as_deref().expect("it has one");
+    assert_eq!(texts, [("style-bulleted", &*bulleted.definition), ("!style-concise", negative)]);
+    assert_eq!(picked.principles[1].negative.as_ref(), Some(&concise.definition));
+    assert!(picked.principles[0].check.is_some() && picked.principles[1].check.is_none());
+    for (spec, reason) in [
+        ("style:style-brief", "there is no principle `style-brief`"),
+        ("interventions:!never-praise-itself", "principle `never-praise-itself` has no negative"),
+        ("stile:one", "there is no set of principles `stile`"),
+    ] {
+        let error = Selection::open(spec).expect_err("nothing of that name").to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn settings_that_make_no_sense_are_named() {
     let of = |search| Steering { search, ..Steering::new(rules()) };
     for (search, setting) in [
@@ -117,7 +138,7 @@ fn an_edited_line_is_read_and_a_broken_one_keeps_the_old_set() {
     write("id = \"mine");
     assert!(watched.poll().is_err(), "another mistake");
     fs::remove_file(&path).expect("it is there");
-    assert!(matches!(watched.poll(), Err(_)));
+    assert!(watched.poll().is_err());
     assert_eq!(definition(&watched), "Be briefer.");
 
     write(&file("\"Be briefer.\""));

@@ -1,0 +1,72 @@
+//! Some principles of a set, by name.
+
+use super::{PrincipleSet, PrinciplesError};
+
+/// A set, or some of its principles, negated or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selection {
+    /// The whole set.
+    pub set: PrincipleSet,
+    /// Places in the set in the order in which they were named, and whether each is negated; `None` for what
+    /// the set's own use gives.
+    pub picked: Option<Vec<(usize, bool)>>,
+}
+
+impl Selection {
+    /// What `SET`, `FILE`, or either with `:ID,!ID` behind it names: an exclamation mark negates.
+    ///
+    /// ```
+    /// use parr::principles::Selection;
+    ///
+    /// let calm = Selection::open("style:style-concise,!style-exclamation")?;
+    /// assert_eq!(calm.picked.as_ref().map(|picked| picked[1].1), Some(true));
+    /// assert_eq!(calm.into_set().principles[1].definition, "Stay calm, and use no exclamation marks.");
+    /// # Ok::<(), parr::principles::PrinciplesError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// * As [`PrincipleSet::open`], and [`PrinciplesError::Unknown`] for an id that the set does not have.
+    /// * [`PrinciplesError::NoNegative`] for a principle that cannot be negated.
+    pub fn open(spec: &str) -> Result<Selection, PrinciplesError> {
+        let is_id = |letter: char| letter.is_ascii_alphanumeric() || "-_,!".contains(letter);
+        // A drive's letter is followed by a path, which no list of ids is.
+        let picks = spec.rsplit_once(':').filter(|(_, ids)| !ids.is_empty() && ids.chars().all(is_id));
+        let Some((name, ids)) = picks else {
+            return Ok(Selection { set: PrincipleSet::open(spec)?, picked: None });
+        };
+        let set = PrincipleSet::open(name)?;
+        let pick = |text: &str| -> Result<(usize, bool), PrinciplesError> {
+            let (id, negated) = match text.strip_prefix('!') {
+                Some(id) => (id, true),
+                None => (text, false),
+            };
+            let found = set.principle(id)?;
+            if negated && found.negative.is_none() {
+                return Err(PrinciplesError::NoNegative { id: id.to_owned() });
+            }
+            let place = set.principles.iter().position(|one| std::ptr::eq(one, found));
+            Ok((place.unwrap_or_default(), negated))
+        };
+        let picked = ids.split(',').map(pick).collect::<Result<_, _>>()?;
+        Ok(Selection { set, picked: Some(picked) })
+    }
+
+    /// The selection as a set of its own. A negated principle has its texts exchanged, `!` before its id, and no
+    /// program that checks it.
+    pub fn into_set(self) -> PrincipleSet {
+        let Selection { mut set, picked } = self;
+        let Some(picked) = picked else { return set };
+        let one = |(place, negated): (usize, bool)| {
+            let mut one = set.principles[place].clone();
+            if let Some(negative) = one.negative.take_if(|_| negated) {
+                one.negative = Some(std::mem::replace(&mut one.definition, negative));
+                one.id.insert(0, '!');
+                one.check = None;
+            }
+            one
+        };
+        set.principles = picked.into_iter().map(one).collect();
+        set
+    }
+}
