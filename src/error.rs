@@ -1,6 +1,7 @@
 //! The one error of the public API, over the typed errors of each layer.
 
 use crate::adapter::AdapterFileError;
+use crate::align::AlignError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
@@ -53,4 +54,7 @@ pub enum Error {
     /// A reply could not be steered.
     #[error(transparent)]
     Steer(#[from] SteerError),
+    /// A policy could not be aligned.
+    #[error(transparent)]
+    Align(#[from] AlignError),
 }

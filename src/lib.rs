@@ -36,7 +36,9 @@ pub mod train;
 // Layer 9: replies sampled and judged; reward models, from judged replies to scores.
 pub mod judge;
 pub mod reward;
-// Layer 10: replies steered by principles, with and without training.
+// Layer 10: policies aligned by what reward models say of their replies; replies steered by principles
+// without training.
+pub mod align;
 pub mod steer;
 // Layer 11: the `parr` program, on the public API alone.
 #[cfg(feature = "cli")]

@@ -37,6 +37,11 @@ pub enum Purpose {
     Preferences = 10,
     /// The seeds of candidates that a choice is made among: index = the candidate, from 1.
     Candidates = 15,
+    /// The seed of each reply of a rollout: step = the rollout, index = the reply.
+    Rollout = 12,
+    /// The order in which the replies of a rollout are learned from: step = the rollout, index = the reply,
+    /// draw = how often it was learned from before.
+    MiniBatch = 13,
 }
 
 /// The generator of one run: nothing but its seed.

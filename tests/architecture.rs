@@ -103,6 +103,22 @@ const TABLE: &[(&str, &[&str])] = &[
             "reward",
         ],
     ),
+    (
+        "align",
+        &[
+            "atomic",
+            "random",
+            "tokenizer",
+            "principles",
+            "ops",
+            "model",
+            "adapter",
+            "generate",
+            "salmon",
+            "train",
+            "reward",
+        ],
+    ),
     // Prose for rustdoc.
     ("guide", &[]),
     // Layer 11: the public API only, which its being in the same crate does not change.
@@ -129,6 +145,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "judge",
             "reward",
             "steer",
+            "align",
         ],
     ),
     ("main", &["cli"]),

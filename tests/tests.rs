@@ -2,6 +2,8 @@
 
 /// Adapters on disk: PEFT directories, GGUF files, merging.
 mod adapter;
+/// Reinforcement learning: rollouts, updates, toy tasks with a known optimum, resuming.
+mod align;
 /// The order of the modules: who may import whom.
 mod architecture;
 /// The program from outside: arguments, output, exit codes.

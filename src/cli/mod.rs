@@ -4,6 +4,7 @@
 //! Results go to standard output, everything said to a person to standard error.
 
 mod adapter;
+mod align;
 mod bench;
 mod chat;
 mod doctor;
@@ -129,6 +130,7 @@ enum Command {
     Reward(reward::RewardArgs),
     Score(score::ScoreArgs),
     Steer(steer::SteerArgs),
+    Align(Box<align::AlignArgs>),
     Adapter(adapter::AdapterArgs),
     Principles(principles::PrinciplesArgs),
     Bench(bench::BenchArgs),
@@ -151,6 +153,7 @@ pub fn main() -> ExitCode {
         Command::Reward(args) => args.run(&cli.global),
         Command::Score(args) => args.run(&cli.global),
         Command::Steer(args) => args.run(&cli.global),
+        Command::Align(args) => args.run(&cli.global),
         Command::Adapter(args) => args.run(&cli.global),
         Command::Principles(args) => args.run(&cli.global),
         Command::Bench(args) => args.run(&cli.global),

@@ -126,7 +126,7 @@ impl SftArgs {
             steps: &mut config.steps,
             lora: &mut config.lora,
             optimizer: &mut config.optimizer,
-            evaluate_every: &mut config.evaluation.every,
+            evaluate_every: Some(&mut config.evaluation.every),
             checkpoint: &mut config.checkpoint,
             memory: &mut config.memory,
         });
@@ -141,5 +141,5 @@ impl SftArgs {
 fn ahead(prospect: &Prospect) -> Told<'_> {
     let Prospect { report, rows, held_out_rows, steps, parameters, plan, damaged } = prospect;
     let data = format!("{report}; {rows} to learn from, {held_out_rows} to measure on");
-    Told::Ahead(Ahead { data, steps: *steps, parameters: *parameters, plan, damaged })
+    Told::Ahead(Ahead { data, steps: Some(*steps), parameters: *parameters, plan, damaged })
 }

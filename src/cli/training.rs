@@ -80,7 +80,8 @@ pub(super) struct Knobs<'a> {
     pub steps: &'a mut Auto,
     pub lora: &'a mut LoraSettings,
     pub optimizer: &'a mut OptimizerConfig,
-    pub evaluate_every: &'a mut u64,
+    /// None where there is nothing to measure on.
+    pub evaluate_every: Option<&'a mut u64>,
     pub checkpoint: &'a mut CheckpointConfig,
     pub memory: &'a mut MemoryConfig,
 }
@@ -131,7 +132,9 @@ impl RunArgs {
         set(&mut knobs.lora.alpha, &self.alpha);
         set(&mut knobs.lora.targets, &self.targets);
         set(&mut knobs.optimizer.learning_rate, &self.lr);
-        set(knobs.evaluate_every, &self.evaluate_every);
+        if let Some(every) = knobs.evaluate_every {
+            set(every, &self.evaluate_every);
+        }
         set(&mut knobs.checkpoint.every, &self.save_every);
         set(&mut knobs.memory.budget_mib, &self.memory.map(Auto::Fixed));
     }
@@ -141,7 +144,8 @@ impl RunArgs {
 pub(super) struct Ahead<'a> {
     /// What it learns from, in words.
     pub data: String,
-    pub steps: u64,
+    /// None where the first step will tell.
+    pub steps: Option<u64>,
     pub parameters: usize,
     pub plan: &'a Plan,
     pub damaged: &'a [String],
@@ -151,6 +155,16 @@ pub(super) struct Ahead<'a> {
 pub(super) enum Told<'a> {
     Ahead(Ahead<'a>),
     Progress(Progress<'a>),
+    /// How many steps there will be, after all.
+    Steps(u64),
+    /// A step is done, in so many seconds.
+    Step {
+        step: u64,
+        summary: String,
+        seconds: f64,
+    },
+    /// Something to read.
+    Text(String),
 }
 
 /// Runs `work` under a screen that hears what it tells, until it ends or ctrl-C.
@@ -178,6 +192,9 @@ impl Screen<'_> {
         match told {
             Told::Ahead(ahead) => self.announce(&ahead),
             Told::Progress(progress) => self.show(progress),
+            Told::Steps(steps) => self.expect(steps),
+            Told::Step { step, summary, seconds } => self.advance(step, summary, seconds),
+            Told::Text(text) => self.say(text),
         }
     }
 
@@ -188,15 +205,24 @@ impl Screen<'_> {
         }
         self.global.note(data);
         let shape = plan.shape;
+        let count = steps.map_or("as many as fit".to_owned(), |steps| steps.to_string());
         self.global.note(format!(
-            "{parameters} trainable values, {steps} steps; passes of up to {} tokens, {:.0} MB of device memory",
+            "{parameters} trainable values, {count} steps; passes of up to {} tokens, {:.0} MB of device memory",
             shape.rows,
             plan.peak_bytes() as f64 / 1e6
         ));
-        self.steps = *steps;
         if std::io::stderr().is_terminal() {
-            let bar = self.global.bar(Some(*steps), "{bar:30} step {pos}/{len}, {msg}, {eta} left");
-            self.bar = Some(bar);
+            self.bar = Some(self.global.bar(None, "{bar:30} step {pos}/{len}, {msg}, {eta} left"));
+        }
+        if let Some(steps) = *steps {
+            self.expect(steps);
+        }
+    }
+
+    fn expect(&mut self, steps: u64) {
+        self.steps = steps;
+        if let Some(bar) = &self.bar {
+            bar.set_length(steps);
         }
     }
 
@@ -222,19 +248,11 @@ impl Screen<'_> {
     fn step(&mut self, metrics: &StepMetrics) {
         let StepMetrics { step, loss, grad_norm, tokens_per_second, step_seconds, .. } = metrics;
         let summary = format!("loss {loss:.4}, {tokens_per_second:.1} tok/s");
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(summary);
-                bar.set_position(*step);
-            }
-            None => {
-                let left = (self.steps - step) as f64 * step_seconds;
-                let steps = self.steps;
-                self.say(format!(
-                    "step {step}/{steps}: {summary}, gradient norm {grad_norm:.3}, {left:.0} s left"
-                ));
-            }
-        }
+        let summary = match &self.bar {
+            Some(_) => summary,
+            None => format!("{summary}, gradient norm {grad_norm:.3}"),
+        };
+        self.advance(*step, summary, *step_seconds);
         if let Some(loss) = metrics.eval_loss {
             let apart =
                 metrics.logprob_distance.map(|apart| format!("; generation {apart:.1e} from training"));
@@ -243,6 +261,20 @@ impl Screen<'_> {
                 "after step {step}: held-out loss {loss:.4}{figures}{}",
                 apart.unwrap_or_default()
             ));
+        }
+    }
+
+    fn advance(&self, step: u64, summary: String, seconds: f64) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(summary);
+                bar.set_position(step);
+            }
+            None => {
+                let left = self.steps.saturating_sub(step) as f64 * seconds;
+                let steps = if self.steps > 0 { format!("/{}", self.steps) } else { String::new() };
+                self.say(format!("step {step}{steps}: {summary}, {left:.0} s left"));
+            }
         }
     }
 

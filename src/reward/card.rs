@@ -75,7 +75,11 @@ impl RewardCard {
 
     /// What `card` says; the defaults where it says nothing, as that of a foreign reward model. `path` is
     /// for messages.
-    pub(super) fn read(card: &Card, path: &Path) -> Result<RewardCard, RewardError> {
+    ///
+    /// # Errors
+    ///
+    /// [`RewardError::Card`] if what it says cannot be read.
+    pub fn read(card: &Card, path: &Path) -> Result<RewardCard, RewardError> {
         let Some(value) = card.other.get(KEY) else { return Ok(RewardCard::default()) };
         serde_json::from_value(value.clone()).map_err(|error| RewardError::Card {
             path: path.to_owned(),

@@ -162,6 +162,17 @@ impl RewardModel {
             + generator_bytes(model.config(), Some(&layout), tuning, &generator))
     }
 
+    /// Device memory in bytes that a reward model of this card takes in a bank of `layout`, beside the bank.
+    pub(crate) fn bytes_in_bank(
+        model: &Model,
+        layout: &LoraLayout,
+        card: &RewardCard,
+        options: &RewardOptions,
+    ) -> Result<u64, RewardError> {
+        let generator = generator_options(limits_on(model, card)?, options);
+        Ok(generator_bytes(model.config(), Some(layout), model.device().tuning(), &generator))
+    }
+
     /// The base.
     pub fn model(&self) -> &Model {
         self.generator.model()

@@ -88,21 +88,26 @@ impl Run<'_> {
         lengths: &Lengths,
         beside_bytes: u64,
     ) -> Result<Prepared<'_>, TrainError> {
-        let meta = StateMeta {
+        let meta = self.meta()?;
+        let (state, damaged) = self.state(&meta)?;
+        let plan = self.plan(&start.weights, lengths, beside_bytes, state.as_ref())?;
+        Ok(Prepared { run: self, start, meta, state, plan, damaged })
+    }
+
+    /// What the run is made of, before its first step.
+    pub fn meta(&self) -> Result<StateMeta, TrainError> {
+        Ok(StateMeta {
             kind: self.kind.to_owned(),
             seed: self.settings.seed,
             config_sha256: self.config_sha256.clone(),
             data_sha256: self.data_sha256.clone(),
             base_sha256: base_sha256(self.model)?,
             ..StateMeta::default()
-        };
-        let (state, damaged) = self.state(&meta)?;
-        let plan = self.plan(&start.weights, lengths, beside_bytes, state.as_ref())?;
-        Ok(Prepared { run: self, start, meta, state, plan, damaged })
+        })
     }
 
     /// The state to go on from, if one is asked for and there, and what was passed over.
-    fn state(&self, meta: &StateMeta) -> Result<(Option<TrainState>, Vec<String>), TrainError> {
+    pub fn state(&self, meta: &StateMeta) -> Result<(Option<TrainState>, Vec<String>), TrainError> {
         let folder = trainer::states(self.out);
         let latest = TrainState::latest(&folder)?;
         let damaged = latest.damaged.iter().map(ToString::to_string).collect();
@@ -133,9 +138,7 @@ impl Run<'_> {
         beside_bytes: u64,
         state: Option<&TrainState>,
     ) -> Result<Plan, TrainError> {
-        let RunSettings { batch, memory, .. } = &self.settings;
-        let model = self.model;
-        let device = model.device();
+        let (batch, model) = (&self.settings.batch, self.model);
         let mut units = lengths.units.clone();
         units.sort_unstable_by(|a, b| b.cmp(a));
         let most = |count: usize| units.iter().take(count).sum::<usize>().max(lengths.longest);
@@ -155,26 +158,31 @@ impl Run<'_> {
             step_tokens,
             longest: lengths.longest,
             beside_bytes,
-            max_binding_bytes: device.capabilities().max_binding_bytes,
+            max_binding_bytes: model.device().capabilities().max_binding_bytes,
         };
-        if let Some(shape) =
-            state.and_then(|state| saved_shape(&state.meta, lengths.longest, learning_layers))
-        {
-            return Ok(Plan::count(&demand, shape));
+        self.fit(&demand, state)
+    }
+
+    /// The passes of `state`, or without one those for `demand` that fit the device as the settings say.
+    pub fn fit(&self, demand: &Demand<'_>, state: Option<&TrainState>) -> Result<Plan, TrainError> {
+        let memory = &self.settings.memory;
+        let (device, layers) = (self.model.device(), self.model.config().layers);
+        if let Some(shape) = state.and_then(|state| saved_shape(&state.meta, demand)) {
+            return Ok(Plan::count(demand, shape));
         }
         let budget = match memory.budget_mib {
             Auto::Fixed(mib) => (mib as u64) << 20,
             Auto::Auto => device.capabilities().memory_bytes.unwrap_or(u64::MAX),
         };
         match memory.recompute {
-            Recompute::Auto => Plan::fit(&demand, budget),
-            Recompute::Never => Plan::fit_keeping(&demand, budget, model.config().layers),
-            Recompute::Always => Plan::fit_keeping(&demand, budget, 0),
+            Recompute::Auto => Plan::fit(demand, budget),
+            Recompute::Never => Plan::fit_keeping(demand, budget, layers),
+            Recompute::Always => Plan::fit_keeping(demand, budget, 0),
         }
     }
 
     /// The settings of the run, beside what they made.
-    fn write_settings(&self) -> Result<(), TrainError> {
+    pub fn write_settings(&self) -> Result<(), TrainError> {
         let path = self.out.join(format!("{}.toml", self.kind));
         let write = |file: &mut _| std::io::Write::write_all(file, self.toml.as_bytes());
         std::fs::create_dir_all(self.out).map_err(TrainError::io("create", self.out))?;
@@ -268,7 +276,8 @@ impl Prepared<'_> {
     }
 }
 
-fn file_name(path: &Path) -> Option<String> {
+/// The last part of a path.
+pub(crate) fn file_name(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_string_lossy().into_owned())
 }
 
@@ -279,7 +288,8 @@ fn base_sha256(model: &Model) -> Result<String, TrainError> {
     }
 }
 
-fn adamw(settings: &RunSettings) -> AdamW {
+/// The optimizer that settings speak of.
+pub(crate) fn adamw(settings: &RunSettings) -> AdamW {
     let optimizer = settings.optimizer;
     AdamW {
         beta1: optimizer.betas[0],
@@ -290,18 +300,19 @@ fn adamw(settings: &RunSettings) -> AdamW {
     }
 }
 
-fn shape_entries(shape: &PassShape) -> BTreeMap<String, f64> {
+/// What a state keeps of the passes: a resumed run has the same.
+pub(crate) fn shape_entries(shape: &PassShape) -> BTreeMap<String, f64> {
     let entries =
         [("rows", shape.rows), ("kept_layers", shape.kept_layers), ("logit_rows", shape.logit_rows)];
     entries.map(|(name, value)| (name.to_owned(), value as f64)).into()
 }
 
-fn saved_shape(meta: &StateMeta, longest: usize, learning_layers: usize) -> Option<PassShape> {
+fn saved_shape(meta: &StateMeta, demand: &Demand<'_>) -> Option<PassShape> {
     let entry = |name: &str| meta.extra.get(name).map(|&value| value as usize);
     Some(PassShape {
         rows: entry("rows")?,
-        longest,
-        learning_layers,
+        longest: demand.longest,
+        learning_layers: demand.learning_layers,
         kept_layers: entry("kept_layers")?,
         logit_rows: entry("logit_rows")?,
     })

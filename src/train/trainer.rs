@@ -102,7 +102,8 @@ impl Control {
         self.paused.load(Ordering::Relaxed)
     }
 
-    fn wait_while_paused(&self) {
+    /// Waits until someone lets the run go on, or cancels it.
+    pub(crate) fn wait_while_paused(&self) {
         while self.is_paused() && !self.cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -162,7 +163,8 @@ pub fn run(
         control.wait_while_paused();
         if control.cancel.is_cancelled() {
             if learner.steps() > saved {
-                save(learner, options, &meta, &mut logs, progress)?;
+                let meta = StateMeta { step: learner.steps(), ..meta };
+                progress(Progress::Saved(&save(learner, &options.folder, options.keep, meta, &mut logs)?));
             }
             return Ok(Ended::Cancelled);
         }
@@ -199,7 +201,8 @@ pub fn run(
         logs.write(&metrics)?;
         progress(Progress::Step(&metrics));
         if due(options.save_every, done) {
-            save(learner, options, &meta, &mut logs, progress)?;
+            let meta = StateMeta { step: done, ..meta.clone() };
+            progress(Progress::Saved(&save(learner, &options.folder, options.keep, meta, &mut logs)?));
             saved = done;
         }
     }
@@ -232,22 +235,21 @@ fn held_out_names(figures: &[(&'static str, f64)]) -> Vec<(String, f64)> {
     figures.iter().map(|&(of_step, value)| (name(of_step), value)).collect()
 }
 
-fn save(
+/// Saves the state of the run in `folder`, of which the newest `keep` stay, and returns its file.
+pub(crate) fn save(
     learner: &Learner,
-    options: &TrainerOptions,
-    meta: &StateMeta,
+    folder: &Path,
+    keep: usize,
+    meta: StateMeta,
     logs: &mut Logs,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<(), TrainError> {
+) -> Result<PathBuf, TrainError> {
     // Logs first: a run that resumes from this state finds every record up to it.
     logs.sync()?;
-    let state =
-        TrainState { meta: StateMeta { step: learner.steps(), ..meta.clone() }, tensors: learner.state()? };
-    let folder = states(&options.folder);
+    let state = TrainState { meta, tensors: learner.state()? };
+    let folder = states(folder);
     let path = state.save(&folder)?;
-    TrainState::keep_last(&folder, options.keep)?;
-    progress(Progress::Saved(&path));
-    Ok(())
+    TrainState::keep_last(&folder, keep)?;
+    Ok(path)
 }
 
 /// Where the states of the run in `folder` lie.
@@ -256,13 +258,13 @@ pub(super) fn states(folder: &Path) -> PathBuf {
 }
 
 /// Every log of a run.
-struct Logs {
+pub(crate) struct Logs {
     logs: [Box<dyn MetricsLog>; 2],
 }
 
 impl Logs {
     /// Logs of a run that stands after `step` steps; records of later steps are cut off.
-    fn open(folder: &Path, step: u64) -> Result<Logs, TrainError> {
+    pub fn open(folder: &Path, step: u64) -> Result<Logs, TrainError> {
         let path = folder.join("metrics.jsonl");
         if step > 0 {
             let jsonl = JsonlLog::resume(&path, step)?;
@@ -278,7 +280,8 @@ impl Logs {
         Ok(Logs { logs: [Box::new(JsonlLog::create(&path)?), Box::new(TensorBoardLog::create(folder)?)] })
     }
 
-    fn write(&mut self, metrics: &dyn Metrics) -> Result<(), TrainError> {
+    /// Appends a record to each.
+    pub fn write(&mut self, metrics: &dyn Metrics) -> Result<(), TrainError> {
         self.logs.iter_mut().try_for_each(|log| log.write(metrics))
     }
 

@@ -130,7 +130,7 @@ impl TrainArgs {
             steps: &mut config.steps,
             lora: &mut config.lora,
             optimizer: &mut config.optimizer,
-            evaluate_every: &mut config.evaluation.every,
+            evaluate_every: Some(&mut config.evaluation.every),
             checkpoint: &mut config.checkpoint,
             memory: &mut config.memory,
         });
@@ -150,5 +150,5 @@ impl TrainArgs {
 fn ahead(prospect: &RewardProspect) -> Told<'_> {
     let RewardProspect { report, held_out_pairs, steps, parameters, plan, damaged } = prospect;
     let data = format!("first pass: {report}; measured on {held_out_pairs} pairs");
-    Told::Ahead(Ahead { data, steps: *steps, parameters: *parameters, plan, damaged })
+    Told::Ahead(Ahead { data, steps: Some(*steps), parameters: *parameters, plan, damaged })
 }

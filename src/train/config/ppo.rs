@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Auto, CheckpointConfig, Decay, LoraSettings, MemoryConfig, OptimizerConfig, ScheduleConfig, Share,
+    Auto, BatchConfig, CheckpointConfig, Decay, EvaluationConfig, LoraSettings, MemoryConfig,
+    OptimizerConfig, RunSettings, ScheduleConfig, Share,
 };
 use crate::train::objective::{Aggregate, Clip, GroupScale, Grpo, Ppo, Rloo};
 use crate::train::rollout::{CollapseConfig, Estimator, KlConfig, LengthConfig, UnfinishedConfig, ValueClip};
@@ -249,7 +250,8 @@ impl Default for PpoConfig {
             // SALMON's code has 2e-4, its script for 70 billion weights and 520 rollouts 2e-5: between the two
             // for a model a hundredth of that size and as many rollouts as a small budget allows.
             optimizer: OptimizerConfig { learning_rate: 1e-4, ..OptimizerConfig::default() },
-            schedule: ScheduleConfig::default(),
+            // A rollout costs what fifty steps of SFT do, and one at a rate of 0 teaches nothing.
+            schedule: ScheduleConfig { warmup: Share::Count(0), ..ScheduleConfig::default() },
             rollout: RolloutConfig::default(),
             update: UpdateConfig::default(),
             value: ValueConfig::default(),
@@ -307,6 +309,27 @@ impl PpoConfig {
             },
             ..PpoConfig::default()
         }
+    }
+
+    /// Those that every run has.
+    pub fn run_settings(&self) -> RunSettings {
+        RunSettings {
+            seed: self.seed,
+            epochs: self.epochs,
+            steps: self.steps,
+            lora: self.lora.clone(),
+            optimizer: self.optimizer,
+            schedule: self.schedule,
+            batch: BatchConfig { sequences: self.samples(), micro_batch: Auto::Auto },
+            evaluation: EvaluationConfig::default(),
+            checkpoint: self.checkpoint,
+            memory: self.memory,
+        }
+    }
+
+    /// Replies of a rollout.
+    pub fn samples(&self) -> usize {
+        self.rollout.prompts * self.rollout.replies
     }
 
     /// Rollouts of a run over `prompts` prompts: as set, or as many as the epochs make, the last one over the

@@ -112,6 +112,28 @@ impl Watch {
         Watch { config: *config, first: None, signs: 0 }
     }
 
+    /// What a state keeps of the watch, as plain numbers by name; nothing before the first rollout.
+    pub fn entries(&self) -> Vec<(&'static str, f64)> {
+        let Some(first) = self.first else { return Vec::new() };
+        vec![
+            ("watch.kl", first.kl),
+            ("watch.entropy", first.entropy),
+            ("watch.distinct_2", first.distinct_2),
+            ("watch.signs", self.signs as f64),
+        ]
+    }
+
+    /// The watch that [`Watch::entries`] were taken from, under the same settings. `entry` finds a number by
+    /// its name.
+    pub fn restored(config: &CollapseConfig, entry: impl Fn(&str) -> Option<f64>) -> Watch {
+        let first = || {
+            let (kl, entropy) = (entry("watch.kl")?, entry("watch.entropy")?);
+            Some(Health { kl, entropy, distinct_2: entry("watch.distinct_2")? })
+        };
+        let signs = entry("watch.signs").unwrap_or(0.0) as usize;
+        Watch { config: *config, first: first(), signs }
+    }
+
     /// Takes note of a rollout; the first, from the policy as it was, is what later ones are held against.
     /// `Some` once as many rollouts in a row as there is patience for have shown a sign: the last one's.
     pub fn observe(&mut self, health: Health) -> Option<Collapse> {
@@ -218,6 +240,11 @@ mod tests {
         let mut resumed: Watch = serde_json::from_str(&text).expect("a watch");
         assert_eq!(resumed, whole);
         assert!(resumed.observe(ill).is_some());
+
+        let config = CollapseConfig { patience: 2, ..CollapseConfig::default() };
+        let entries: std::collections::BTreeMap<_, _> = whole.entries().into_iter().collect();
+        assert_eq!(Watch::restored(&config, |name| entries.get(name).copied()), whole);
+        assert_eq!(Watch::restored(&config, |_| None), Watch::new(&config), "before the first rollout");
     }
 
     #[test]

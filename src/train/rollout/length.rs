@@ -63,7 +63,7 @@ impl RewardSource for LengthTerm {
     }
 
     fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError> {
-        Ok(replies.iter().map(|reply| self.of(reply.kind, reply.n_tokens)).collect())
+        Ok(replies.iter().map(|reply| self.of(reply.kind, reply.tokens.len())).collect())
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::principles::PromptType;
+use crate::tokenizer::TokenId;
 use crate::train::TrainError;
 
 /// A reply that is to be rewarded.
@@ -12,10 +13,12 @@ pub struct FinishedReply<'a> {
     pub prompt: &'a str,
     /// What kind of task it sets.
     pub kind: PromptType,
-    /// The reply, without the end of turn.
+    /// The principles that were drawn for it, in words: the replies to one prompt of a rollout share them.
+    pub principles: &'a [&'a str],
+    /// The reply, without the end of turn; empty if the model has no tokenizer.
     pub reply: &'a str,
-    /// Its tokens, the end of turn not counted.
-    pub n_tokens: usize,
+    /// Its tokens, without the end of turn (T).
+    pub tokens: &'a [TokenId],
     /// Whether the policy ended its turn itself, by the token that the chat template ends turns with, and was
     /// not cut off. A fact of the sampling and not of the text: headings or remarks in the reply change nothing.
     pub ended: bool,
@@ -32,6 +35,17 @@ pub trait RewardSource {
     ///
     /// [`TrainError`] if it cannot judge.
     fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError>;
+}
+
+/// A source behind a pointer is one too.
+impl<S: RewardSource + ?Sized> RewardSource for Box<S> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError> {
+        (**self).score(replies)
+    }
 }
 
 /// A closure over single replies as a source.
@@ -171,8 +185,8 @@ mod tests {
     use super::*;
 
     fn reply(text: &str, ended: bool) -> FinishedReply<'_> {
-        let n_tokens = text.split_whitespace().count();
-        FinishedReply { prompt: "?", kind: PromptType::General, reply: text, n_tokens, ended }
+        let tokens = &[0; 8][..text.split_whitespace().count()];
+        FinishedReply { prompt: "?", kind: PromptType::General, principles: &[], reply: text, tokens, ended }
     }
 
     fn sum(unfinished: UnfinishedConfig) -> RewardSum<'static> {

@@ -1,0 +1,68 @@
+//! What can go wrong around reinforcement learning, apart from the layers below.
+
+use std::path::PathBuf;
+
+use crate::adapter::AdapterFileError;
+use crate::generate::GenerateError;
+use crate::model::lora::AdapterError;
+use crate::reward::RewardError;
+use crate::salmon::SalmonError;
+use crate::tokenizer::TextError;
+use crate::train::TrainError;
+
+/// Why a policy could not be aligned, grouped by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AlignError {
+    /// No prompt is left to learn from: give shorter ones, or allow longer ones.
+    #[error("{} leaves no prompt: {left_out} have more than {longest} tokens", path.display())]
+    NoPrompts {
+        /// Where they come from.
+        path: PathBuf,
+        /// Prompts that were too long.
+        left_out: usize,
+        /// Tokens that a prompt may have.
+        longest: usize,
+    },
+
+    /// Nothing judges the replies: give a reward model, a closure, or a length term.
+    #[error("there is no source of rewards: give a reward model, or set reward.length.score")]
+    NoReward,
+
+    /// Prompts and replies may be longer than the model's context: lower the limits.
+    #[error("prompts and replies of {tokens} tokens are asked for, but the model's context has {context}")]
+    Context {
+        /// The longest prompt and the longest reply together.
+        tokens: usize,
+        /// Positions of the model.
+        context: usize,
+    },
+
+    /// The training run failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+
+    /// The reward model cannot be used.
+    #[error(transparent)]
+    Reward(#[from] RewardError),
+
+    /// Prompts cannot be read.
+    #[error(transparent)]
+    Salmon(#[from] SalmonError),
+
+    /// A prompt could not be encoded.
+    #[error(transparent)]
+    Text(#[from] TextError),
+
+    /// An adapter does not fit the model or its bank.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+
+    /// An adapter could not be written.
+    #[error(transparent)]
+    AdapterFile(#[from] AdapterFileError),
+
+    /// Replies could not be sampled.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+}

@@ -1,0 +1,84 @@
+//! The principles that replies are judged by.
+
+use sha2::{Digest, Sha256};
+
+use crate::principles::{Principle, PrincipleSet, PromptType, Use};
+use crate::random::Philox;
+
+/// Sets of principles, those that stand in every scoring prompt first.
+///
+/// The words of a set with `use = "always"` are what an intervention is: when a policy has found a habit that the
+/// reward model likes and people do not, a sentence against it goes in front of all drawn ones, and the
+/// reward model stays as it is (SALMON, section 3.4).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Guidelines {
+    sets: Vec<PrincipleSet>,
+}
+
+impl Guidelines {
+    /// These sets; without any, replies are judged as good or bad in general.
+    pub fn new(mut sets: Vec<PrincipleSet>) -> Guidelines {
+        sets.sort_by_key(|set| set.uses != Use::Always);
+        Guidelines { sets }
+    }
+
+    /// The principles for prompt number `index` of a step: all of the sets that are used so, and of a set
+    /// with `use = "sample"` those that it draws for a prompt of this type.
+    ///
+    /// All replies to the prompt are judged by them, or it would be luck which reply got the easier list.
+    pub fn draw(&self, kind: PromptType, random: Philox, step: u32, index: u32) -> Vec<&Principle> {
+        let n_sets = self.sets.len() as u32;
+        let of_set = |(number, set): (usize, &'_ PrincipleSet)| -> Vec<usize> {
+            // A name of its own for each set, or two sets would draw the same places.
+            set.draw(kind, random, step, index * n_sets + number as u32)
+        };
+        let drawn = self.sets.iter().enumerate().map(|(number, set)| (set, of_set((number, set))));
+        drawn.flat_map(|(set, places)| places.into_iter().map(|place| &set.principles[place])).collect()
+    }
+
+    /// Their names.
+    pub fn ids(&self) -> Vec<&str> {
+        self.sets.iter().map(|set| set.id.as_str()).collect()
+    }
+
+    /// SHA-256 of all files, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        self.sets.iter().for_each(|set| hash.update(set.sha256.as_bytes()));
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interventions_stand_before_what_is_drawn() {
+        let open = |name| PrincipleSet::open(name).expect("it comes with parr");
+        let guidelines = Guidelines::new(vec![open("policy"), open("interventions")]);
+        assert_eq!(guidelines.ids(), ["interventions", "policy"]);
+        let (fixed, random) = (open("interventions").principles, Philox::new(3));
+        let mut lists = Vec::new();
+        for index in 0..20 {
+            let drawn = guidelines.draw(PromptType::General, random, 0, index);
+            assert_eq!(drawn.len(), fixed.len() + 3);
+            assert!(drawn.iter().zip(&fixed).all(|(drawn, fixed)| *drawn == fixed));
+            lists.push(drawn[fixed.len()..].iter().map(|one| one.id.clone()).collect::<Vec<_>>());
+        }
+        lists.sort();
+        lists.dedup();
+        assert!(lists.len() > 15, "every prompt has its own draw: {lists:?}");
+    }
+
+    #[test]
+    fn two_sets_do_not_draw_the_same_places() {
+        let policy = PrincipleSet::open("policy").expect("it comes with parr");
+        let guidelines = Guidelines::new(vec![policy.clone(), policy]);
+        let same = (0..20).filter(|&index| {
+            let drawn = guidelines.draw(PromptType::Reasoning, Philox::new(1), 4, index);
+            drawn[..3].iter().zip(&drawn[3..]).all(|(first, second)| first.id == second.id)
+        });
+        assert!(same.count() < 5);
+    }
+}

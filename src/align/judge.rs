@@ -1,0 +1,89 @@
+//! The reward model as a source of rewards.
+
+use super::AlignError;
+use crate::adapter::Adapter;
+use crate::generate::{CancelToken, GenerateError};
+use crate::reward::{Question, RewardCard, RewardError, RewardModel, RewardOptions};
+use crate::train::TrainError;
+use crate::train::rollout::{FinishedReply, RewardSource};
+
+/// The reward model of a run.
+#[derive(Debug)]
+pub enum Judge<'a> {
+    /// On the policy's own base: it takes a place in the same bank, and the critic starts from it.
+    Shared {
+        /// The adapter, with its scalar head.
+        adapter: &'a Adapter,
+        /// How its input is made.
+        card: RewardCard,
+    },
+    /// On another base, of another tokenizer perhaps: it gets texts.
+    Apart(Box<RewardModel>),
+}
+
+impl<'a> Judge<'a> {
+    /// The judge that `adapter` is on the policy's base.
+    ///
+    /// # Errors
+    ///
+    /// [`AlignError::Reward`] if it has no head, or its card makes no sense.
+    pub fn shared(adapter: &'a Adapter, path: &std::path::Path) -> Result<Judge<'a>, AlignError> {
+        if adapter.head.is_none() {
+            return Err(RewardError::NoHead { path: path.to_owned() }.into());
+        }
+        let card = RewardCard::read(&adapter.card, path)?;
+        Ok(Judge::Shared { adapter, card })
+    }
+}
+
+/// Inputs that the reward model computes together.
+pub(super) const OPTIONS: RewardOptions = RewardOptions { slots: 8, any_base: true };
+
+/// The source `reward_model`: what a reward model says of a reply under the principles drawn for its prompt.
+///
+/// An empty reply cannot be read. It gets the lowest score of its rollout, or 0 where all are empty.
+#[derive(Debug)]
+pub struct ModelReward {
+    reward: RewardModel,
+    cancel: CancelToken,
+}
+
+impl ModelReward {
+    /// What the source is called.
+    pub const NAME: &'static str = "reward_model";
+
+    /// A source that `cancel` interrupts.
+    pub fn new(reward: RewardModel, cancel: &CancelToken) -> ModelReward {
+        ModelReward { reward, cancel: cancel.clone() }
+    }
+}
+
+fn question<'a>(reply: &FinishedReply<'a>) -> Question<'a> {
+    let FinishedReply { prompt, principles, reply, .. } = *reply;
+    Question { prompt, reply, principles: principles.to_vec() }
+}
+
+impl RewardSource for ModelReward {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError> {
+        let readable = |reply: &FinishedReply<'_>| !reply.reply.trim().is_empty();
+        let questions: Vec<Question<'_>> =
+            replies.iter().filter(|reply| readable(reply)).map(question).collect();
+        let scores =
+            self.reward.score(&questions, &self.cancel, &mut |_| {}).map_err(|error| match error {
+                RewardError::Generate(GenerateError::Cancelled) => GenerateError::Cancelled.into(),
+                error => TrainError::Reward { name: Self::NAME.to_owned(), reason: error.to_string() },
+            })?;
+        let lowest = scores.iter().map(|score| score.value).fold(f32::INFINITY, f32::min);
+        let lowest = if lowest.is_finite() { f64::from(lowest) } else { 0.0 };
+        let mut scores = scores.into_iter().map(|score| f64::from(score.value));
+        let score = |reply| match readable(reply) {
+            true => scores.next().unwrap_or(lowest),
+            false => lowest,
+        };
+        Ok(replies.iter().map(score).collect())
+    }
+}

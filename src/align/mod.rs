@@ -1,0 +1,35 @@
+//! Reinforcement learning of a policy by a reward that reads principles: stage 3 of SALMON
+//! (arXiv 2310.05910).
+//!
+//! One quantized base is in memory, and up to four adapters on it: the policy, its reference, the critic and
+//! the reward model. A step samples replies, scores them under principles drawn for each prompt, reads them
+//! by policy, critic and reference in mixed passes, and learns from them by PPO, GRPO or RLOO.
+//! [What the figures of a run mean](crate::guide::salmon).
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`Align`] | a run: from prompts, principles and rewards to an adapter |
+//! | [`Prompts`] | what is asked, as tokens |
+//! | [`Guidelines`] | sets of principles, and what is drawn of them for a prompt |
+//! | [`Judge`], [`ModelReward`] | the reward model, on the same base or on another |
+//! | [`AlignMetrics`], [`Sample`] | what a step reports: figures, and replies with their scores |
+
+mod error;
+mod guidelines;
+mod judge;
+mod lesson;
+mod metrics;
+mod prompts;
+mod roles;
+mod rollout;
+mod run;
+mod samples;
+mod steps;
+
+pub use error::AlignError;
+pub use guidelines::Guidelines;
+pub use judge::{Judge, ModelReward};
+pub use metrics::AlignMetrics;
+pub use prompts::{AlignPrompt, Prompts};
+pub use run::{Align, AlignProgress, AlignProspect, Outcome};
+pub use samples::Sample;

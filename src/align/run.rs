@@ -1,0 +1,413 @@
+//! A run: from prompts, principles and rewards to an adapter.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::judge::OPTIONS;
+use super::roles::{Cast, Roles};
+use super::rollout::Sampler;
+use super::steps::{Ended, KL_COEFFICIENT, PLANNED, Steps, UPDATES};
+use super::{AlignError, AlignMetrics, Guidelines, Judge, ModelReward, Prompts, Sample};
+use crate::adapter::{Adapter, Card, RUN_FOLDER};
+use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes};
+use crate::model::Model;
+use crate::ops::KvFormat;
+use crate::reward::RewardModel;
+use crate::train::config::Faults;
+use crate::train::rollout::{
+    Collapse, KlController, LanguageMatch, LengthTerm, RewardSource, RewardSum, Watch,
+};
+use crate::train::state::StateMeta;
+use crate::train::{
+    Control, Demand, Learner, Plan, PpoConfig, Run, TrainState, adamw, file_name, shape_entries,
+};
+
+/// A run that aligns a policy.
+pub struct Align<'a> {
+    /// The base, which stays as it is.
+    pub model: &'a Model,
+    /// What replies are sampled to.
+    pub prompts: &'a Prompts,
+    /// What they are judged by.
+    pub guidelines: &'a Guidelines,
+    /// The adapter that the policy starts from and is held to; without one it starts as the base.
+    pub init: Option<&'a Adapter>,
+    /// The reward model, the source `reward_model`.
+    pub judge: Option<Judge<'a>>,
+    /// Further sources of rewards. The settings add `length` and `language`, which need none here.
+    pub sources: Vec<Box<dyn RewardSource + 'a>>,
+    /// Where everything goes: settings, logs, states, rollouts, and the adapter.
+    pub out: &'a Path,
+    /// The settings.
+    pub config: &'a PpoConfig,
+    /// The time that the run may take: the first step tells how many fit into it, whatever the settings say.
+    pub budget: Option<Duration>,
+    /// Whether to go on from the newest state in `out`, if there is one.
+    pub resume: bool,
+}
+
+/// What a run is about to do, before its first step.
+#[derive(Clone, Debug)]
+pub struct AlignProspect {
+    /// Prompts that replies are sampled to.
+    pub prompts: usize,
+    /// Prompts that were left out, since they are too long.
+    pub left_out: usize,
+    /// Replies of a step.
+    pub samples: usize,
+    /// Steps in all; none where the time of the first one will tell.
+    pub steps: Option<u64>,
+    /// Trainable values.
+    pub parameters: usize,
+    /// Adapters on the base.
+    pub adapters: usize,
+    /// Passes, and the device memory that the run takes.
+    pub plan: Plan,
+    /// States that were found damaged and passed over.
+    pub damaged: Vec<String>,
+}
+
+/// What a run tells while it goes.
+#[derive(Clone, Copy, Debug)]
+pub enum AlignProgress<'a> {
+    /// It goes on after so many steps.
+    Resumed(u64),
+    /// The first step took `seconds`, and so many steps fit into the budget.
+    Planned {
+        /// Steps in all.
+        steps: u64,
+        /// What one takes.
+        seconds: f64,
+    },
+    /// Replies were sampled, scored and written to `rollouts/`.
+    Rollout {
+        /// The step that they belong to.
+        step: u64,
+        /// The replies.
+        samples: &'a [Sample],
+    },
+    /// A step is done.
+    Step(&'a AlignMetrics),
+    /// Its state is on disk.
+    Saved(&'a Path),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All steps are done; the adapter is there.
+    Done(PathBuf),
+    /// Someone cancelled; the state is saved, and another call with `resume` goes on.
+    Cancelled,
+    /// The policy has collapsed, and the run was given up. The adapter is what it has become.
+    Collapsed {
+        /// The sign.
+        sign: Collapse,
+        /// The step whose rollout showed it; nothing was learned in it.
+        step: u64,
+        /// The adapter.
+        adapter: PathBuf,
+    },
+}
+
+/// Tokens of a pass beyond which the kernels gain nothing, and memory is only lost.
+const MOST_ROWS: usize = 1024;
+/// Replies that are sampled side by side at most.
+const MOST_SLOTS: usize = 64;
+
+impl<'a> Align<'a> {
+    /// Runs it. `announce` hears once what is ahead, `progress` of every step.
+    ///
+    /// # Errors
+    ///
+    /// * [`AlignError::NoReward`], [`AlignError::Context`] and [`AlignError::Train`] before anything is
+    ///   written, if settings, roles or sources make no sense together, the folder holds another run, or no
+    ///   plan fits the device;
+    /// * [`AlignError::Reward`] if the reward model cannot be used;
+    /// * [`AlignError::Train`] later on as training has them, with the last saved state as it was.
+    pub fn run(
+        self,
+        control: &Control,
+        announce: &mut dyn FnMut(&AlignProspect),
+        progress: &mut dyn FnMut(AlignProgress<'_>),
+    ) -> Result<Outcome, AlignError> {
+        let (model, config, prompts, out) = (self.model, self.config, self.prompts, self.out);
+        self.check()?;
+        let settings = config.run_settings();
+        let cast = Cast::new(model, self.init, self.judge.as_ref(), config)?;
+        let judge_sha256 = self.judge.as_ref().map(Judge::sha256);
+        let card = self.card(judge_sha256.as_deref());
+        let run = Run {
+            model,
+            out,
+            kind: "align",
+            settings: settings.clone(),
+            toml: config.to_toml(),
+            config_sha256: config.hash(),
+            data_sha256: self.data_sha256(judge_sha256.as_deref()),
+            steps: config.total_steps(prompts.prompts.len()),
+            resume: self.resume,
+        };
+        let fresh = run.meta()?;
+        let (state, damaged) = run.state(&fresh)?;
+        let generation = self.generation();
+        let plan = run.fit(&self.demand(&cast, generation)?, state.as_ref())?;
+        let total = match state.as_ref().and_then(|state| state.meta.extra.get(PLANNED)) {
+            Some(&planned) => Some(planned as u64),
+            None => self.budget.is_none().then_some(run.steps),
+        };
+        announce(&AlignProspect {
+            prompts: prompts.prompts.len(),
+            left_out: prompts.left_out,
+            samples: config.samples(),
+            steps: total,
+            parameters: cast.parameters(model.config().hidden),
+            adapters: cast.bank().2,
+            plan: plan.clone(),
+            damaged,
+        });
+
+        let roles = cast.take_places(model)?;
+        let mut learner = Learner::new(model, &roles.bank, &roles.learning(), &plan.shape, adamw(&settings))?;
+        let mut controller = KlController::new(&config.kl);
+        let entry = |state: &TrainState, name: &str| state.meta.extra.get(name).copied();
+        let meta = match &state {
+            Some(state) => {
+                learner.restore(&state.tensors, entry(state, UPDATES).unwrap_or_default() as u64)?;
+                controller.coefficient = entry(state, KL_COEFFICIENT).unwrap_or(controller.coefficient);
+                state.meta.clone()
+            }
+            None => StateMeta { extra: shape_entries(&plan.shape), ..fresh },
+        };
+        let watch = Watch::restored(&config.collapse, |name| state.as_ref().and_then(|one| entry(one, name)));
+        let generator = Generator::with_adapters(model, generation, &roles.bank)?;
+        let guidelines = self.guidelines;
+        let budget = self.budget;
+        let rewards = self.rewards(&roles, &control.cancel)?;
+        run.write_settings()?;
+        let mut steps = Steps {
+            config,
+            out,
+            roles,
+            learner,
+            generator,
+            sampler: Sampler::new(prompts, guidelines, config),
+            rewards,
+            controller,
+            watch,
+            meta,
+            total,
+            budget,
+        };
+        let (collapse, last) = match steps.run(control, progress)? {
+            Ended::Cancelled => return Ok(Outcome::Cancelled),
+            Ended::Done(last) => (None, last),
+            Ended::Collapsed(sign, metrics) => (Some(sign), Some(metrics)),
+        };
+        let step = last.as_ref().map_or(steps.meta.step, |metrics| metrics.step);
+        let folder = out.join(RUN_FOLDER);
+        let metrics = last.iter().flat_map(AlignMetrics::lasting);
+        let metrics: BTreeMap<String, Value> =
+            metrics.map(|(name, value)| (name.replace('/', "_"), value.into())).collect();
+        let ended = match &collapse {
+            Some(sign) => sign.to_string(),
+            None => "done".to_owned(),
+        };
+        let mut card = Card {
+            base_sha256: Some(steps.meta.base_sha256.clone()).filter(|hash| !hash.is_empty()),
+            data_sha256: Some(steps.meta.data_sha256.clone()),
+            steps: Some(steps.meta.step),
+            metrics,
+            ..card
+        };
+        card.other["align"]["ended"] = ended.into();
+        let (weights, _) = steps.roles.bank.read(steps.roles.policy)?;
+        Adapter { weights, head: None, card }.write_peft(&folder)?;
+        Ok(match collapse {
+            Some(sign) => Outcome::Collapsed { sign, step, adapter: folder },
+            None => Outcome::Done(folder),
+        })
+    }
+
+    /// `Ok` if settings, prompts and sources make sense together.
+    fn check(&self) -> Result<(), AlignError> {
+        let Align { model, config, prompts, .. } = self;
+        config.validate()?;
+        let mut faults = Faults::default();
+        let temperature = config.rollout.temperature;
+        let expected = "1: log-probabilities are read at no other yet";
+        faults.need(temperature == 1.0, "rollout.temperature", temperature, expected);
+        let sources = self.source_names();
+        for (name, weight) in &config.reward.weights {
+            let expected = format!("the weight of a source that there is: {}", sources.join(", "));
+            faults.need(sources.contains(name), &format!("reward.weights.{name}"), weight, &expected);
+        }
+        faults.finish()?;
+        if sources.is_empty() {
+            return Err(AlignError::NoReward);
+        }
+        if prompts.prompts.is_empty() {
+            let (path, left_out) = (prompts.path.clone(), prompts.left_out);
+            return Err(AlignError::NoPrompts { path, left_out, longest: config.rollout.max_prompt_tokens });
+        }
+        let (tokens, context) = (self.longest(), model.config().context);
+        if tokens > context {
+            return Err(AlignError::Context { tokens, context });
+        }
+        Ok(())
+    }
+
+    /// Tokens of the longest prompt with the longest reply.
+    fn longest(&self) -> usize {
+        self.prompts.longest() + self.config.rollout.max_reply_tokens
+    }
+
+    /// The names of all sources, in their order.
+    fn source_names(&self) -> Vec<String> {
+        let reward = &self.config.reward;
+        let mut names: Vec<String> = Vec::new();
+        names.extend(self.judge.as_ref().map(|_| ModelReward::NAME.to_owned()));
+        names.extend(self.sources.iter().map(|source| source.name().to_owned()));
+        names.extend((reward.length.score != 0.0).then(|| "length".to_owned()));
+        let language = LanguageMatch::NAME.to_owned();
+        names.extend(
+            (reward.weights.contains_key(&language) && !names.contains(&language)).then_some(language),
+        );
+        names
+    }
+
+    /// The sum of all sources.
+    fn rewards(self, roles: &Roles, cancel: &CancelToken) -> Result<RewardSum<'a>, AlignError> {
+        let names = self.source_names();
+        let config = &self.config.reward;
+        let mut sum = RewardSum::new(config.unfinished);
+        let mut add = |source: Box<dyn RewardSource + 'a>| {
+            let weight = config.weight(source.name());
+            sum.add(source, weight)
+        };
+        let model = match (self.judge, roles.reward) {
+            (Some(Judge::Shared { card, .. }), Some(id)) => {
+                Some(RewardModel::in_bank(self.model, &roles.bank, id, card, &OPTIONS)?)
+            }
+            (Some(Judge::Apart(model)), _) => Some(*model),
+            _ => None,
+        };
+        if let Some(model) = model {
+            add(Box::new(ModelReward::new(model, cancel)))?;
+        }
+        let given: Vec<String> = self.sources.iter().map(|source| source.name().to_owned()).collect();
+        self.sources.into_iter().try_for_each(&mut add)?;
+        if config.length.score != 0.0 {
+            add(Box::new(LengthTerm::new(&config.length, self.config.rollout.max_reply_tokens)))?;
+        }
+        let own = |name: &str| names.iter().any(|one| one == name) && !given.iter().any(|one| one == name);
+        if own(LanguageMatch::NAME) {
+            add(Box::new(LanguageMatch))?;
+        }
+        Ok(sum)
+    }
+
+    /// The generator of a run. Keys and values are kept as in training, so that both mean the same policy.
+    fn generation(&self) -> GeneratorOptions {
+        let slots = self.config.samples().min(MOST_SLOTS);
+        GeneratorOptions { slots, context: self.longest().max(2), kv: KvFormat::F32, repetition_window: 1 }
+    }
+
+    /// What the run needs of the device.
+    fn demand(&self, cast: &Cast<'_>, generation: GeneratorOptions) -> Result<Demand<'a>, AlignError> {
+        let model = self.model;
+        let device = model.device();
+        let (rank, targets, adapters) = cast.bank();
+        let layout = cast.layout(model);
+        let judge = match &self.judge {
+            Some(Judge::Shared { card, .. }) => RewardModel::bytes_in_bank(model, &layout, card, &OPTIONS)?,
+            _ => 0,
+        };
+        // A reward model on another base, say.
+        let there = device.memory().current_bytes.saturating_sub(model.weight_bytes());
+        let sampling = generator_bytes(model.config(), Some(&layout), device.tuning(), &generation);
+        // Those who read a reply share a pass.
+        let longest = cast.readers() * (self.longest() - 1);
+        let rollout = self.config.samples() * longest;
+        Ok(Demand {
+            model: model.config(),
+            weight_bytes: model.weight_bytes(),
+            rank,
+            targets,
+            adapters,
+            trainable: cast.learning(),
+            learning_layers: cast.learning_layers(model),
+            step_tokens: rollout.min(MOST_ROWS),
+            longest,
+            beside_bytes: there + sampling + judge,
+            max_binding_bytes: device.capabilities().max_binding_bytes,
+        })
+    }
+
+    /// What is known of the adapter before it is there.
+    fn card(&self, judge_sha256: Option<&str>) -> Card {
+        let align = json!({
+            "algorithm": self.config.algorithm,
+            "reward_sha256": judge_sha256,
+            "init_sha256": self.init.map(adapter_sha256),
+            "principles": self.guidelines.ids(),
+            "principles_sha256": self.guidelines.sha256(),
+            "sources": self.source_names(),
+        });
+        let mut card = Card {
+            base: self.model.path().and_then(file_name),
+            seed: Some(self.config.seed),
+            ..Card::default()
+        };
+        card.other.insert("align".to_owned(), align);
+        card
+    }
+
+    /// Hash of everything that is learned from.
+    fn data_sha256(&self, judge_sha256: Option<&str>) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.prompts.sha256());
+        hash.update(self.guidelines.sha256());
+        hash.update(judge_sha256.unwrap_or("no reward model"));
+        hash.update(self.init.map_or_else(|| "the base".to_owned(), adapter_sha256));
+        self.source_names().iter().for_each(|name| hash.update(format!("{name}\n")));
+        hex(hash)
+    }
+}
+
+impl Judge<'_> {
+    /// SHA-256 of factors and head, in hexadecimal; of a reward model on another base, of its card.
+    pub fn sha256(&self) -> String {
+        match self {
+            Judge::Shared { adapter, .. } => adapter_sha256(adapter),
+            Judge::Apart(model) => {
+                let card = serde_json::to_vec(model.card()).expect("a card is plain values");
+                hex(Sha256::new_with_prefix(card))
+            }
+        }
+    }
+}
+
+/// SHA-256 of an adapter's values, in hexadecimal.
+fn adapter_sha256(adapter: &Adapter) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |values: &[f32]| values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+    for pair in adapter.weights.layers.iter().flat_map(BTreeMap::values) {
+        add(&pair.a);
+        add(&pair.b);
+    }
+    if let Some(head) = &adapter.head {
+        add(&head.weight);
+        add(&[head.bias]);
+    }
+    add(&[adapter.weights.config.scale()]);
+    hex(hash)
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,234 @@
+//! The loop: sample, reward, read, learn.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::lesson::{Learnt, Lesson, learn};
+use super::metrics::AlignMetrics;
+use super::roles::Roles;
+use super::rollout::{Sampler, read, reward};
+use super::run::AlignProgress;
+use super::samples::{samples, write};
+use crate::generate::{CancelToken, GenerateError, Generator};
+use crate::train::rollout::{
+    Collapse, Health, KlController, RewardSum, RolloutFigures, Trace, Updates, Watch, distinct,
+};
+use crate::train::state::StateMeta;
+use crate::train::{Control, Learner, Logs, PpoConfig, Schedule, TrainError, save};
+
+/// Names of what a state keeps beside the adapters.
+pub(super) const UPDATES: &str = "updates";
+pub(super) const KL_COEFFICIENT: &str = "kl_coefficient";
+pub(super) const PLANNED: &str = "planned_steps";
+
+/// Everything that a run works with.
+pub(super) struct Steps<'a> {
+    pub config: &'a PpoConfig,
+    pub out: &'a Path,
+    pub roles: Roles,
+    pub learner: Learner,
+    pub generator: Generator,
+    pub sampler: Sampler<'a>,
+    pub rewards: RewardSum<'a>,
+    pub controller: KlController,
+    pub watch: Watch,
+    /// Where the run stands; what changes is written into it when it is saved.
+    pub meta: StateMeta,
+    /// Steps in all; none where the time of the first one will tell.
+    pub total: Option<u64>,
+    /// The time that the run may take.
+    pub budget: Option<Duration>,
+}
+
+/// How the loop ended.
+pub(super) enum Ended {
+    /// All steps are done; the last one's figures, if it was done by this call.
+    Done(Option<AlignMetrics>),
+    /// Someone cancelled; the state is saved.
+    Cancelled,
+    /// The policy has collapsed. Nothing was learned from the rollout that showed it.
+    Collapsed(Collapse, AlignMetrics),
+}
+
+/// How a step ended.
+enum Stepped {
+    Done(AlignMetrics),
+    Cancelled,
+    Collapsed(Collapse, AlignMetrics),
+}
+
+impl Steps<'_> {
+    /// Runs from where the state stands to the last step.
+    pub fn run(
+        &mut self,
+        control: &Control,
+        progress: &mut dyn FnMut(AlignProgress<'_>),
+    ) -> Result<Ended, TrainError> {
+        let mut logs = Logs::open(self.out, self.meta.step)?;
+        if self.meta.step > 0 {
+            progress(AlignProgress::Resumed(self.meta.step));
+        }
+        let (mut saved, mut last) = (self.meta.step, None);
+        while self.total.is_none_or(|total| self.meta.step < total) {
+            control.wait_while_paused();
+            let stepped = match control.cancel.is_cancelled() {
+                true => Stepped::Cancelled,
+                false => self.step(&control.cancel, progress)?,
+            };
+            let metrics = match stepped {
+                Stepped::Done(metrics) => metrics,
+                Stepped::Cancelled => {
+                    if self.meta.step > saved {
+                        progress(AlignProgress::Saved(&self.save(&mut logs)?));
+                    }
+                    return Ok(Ended::Cancelled);
+                }
+                Stepped::Collapsed(sign, metrics) => {
+                    logs.write(&metrics)?;
+                    progress(AlignProgress::Step(&metrics));
+                    return Ok(Ended::Collapsed(sign, metrics));
+                }
+            };
+            logs.write(&metrics)?;
+            progress(AlignProgress::Step(&metrics));
+            self.plan(metrics.step_seconds, progress);
+            let (done, every) = (self.meta.step, self.config.checkpoint.every);
+            if self.total == Some(done) || (every > 0 && done.is_multiple_of(every)) {
+                progress(AlignProgress::Saved(&self.save(&mut logs)?));
+                saved = done;
+            }
+            last = Some(metrics);
+        }
+        Ok(Ended::Done(last))
+    }
+
+    /// Settles on a number of steps once the first has shown what one takes.
+    fn plan(&mut self, seconds: f64, progress: &mut dyn FnMut(AlignProgress<'_>)) {
+        if let (None, Some(budget)) = (self.total, self.budget) {
+            let steps = ((budget.as_secs_f64() / seconds) as u64).max(self.meta.step);
+            self.total = Some(steps);
+            self.meta.extra.insert(PLANNED.to_owned(), steps as f64);
+            progress(AlignProgress::Planned { steps, seconds });
+        }
+    }
+
+    fn save(&mut self, logs: &mut Logs) -> Result<std::path::PathBuf, TrainError> {
+        let mut meta = self.meta.clone();
+        meta.extra.insert(UPDATES.to_owned(), self.learner.steps() as f64);
+        meta.extra.insert(KL_COEFFICIENT.to_owned(), self.controller.coefficient);
+        meta.extra.extend(self.watch.entries().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        save(&self.learner, self.out, self.config.checkpoint.keep, meta, logs)
+    }
+
+    /// The rate of the step that comes next. The first one's does not depend on how many there will be.
+    fn rate(&self) -> f64 {
+        let PpoConfig { schedule, optimizer, .. } = self.config;
+        Schedule::new(schedule, optimizer.learning_rate, self.total.unwrap_or(1)).rate(self.meta.step)
+    }
+
+    fn step(
+        &mut self,
+        cancel: &CancelToken,
+        progress: &mut dyn FnMut(AlignProgress<'_>),
+    ) -> Result<Stepped, TrainError> {
+        let (config, step, rate) = (self.config, self.meta.step, self.rate());
+        let mut clock = Clock::start();
+        let Some(drawn) = self.sampler.sample(step, &mut self.generator, &self.roles, cancel)? else {
+            return Ok(Stepped::Cancelled);
+        };
+        let sample_seconds = clock.lap();
+        let rewards = match reward(&mut self.rewards, &drawn) {
+            Err(TrainError::Generate(GenerateError::Cancelled)) => return Ok(Stepped::Cancelled),
+            rewards => rewards?,
+        };
+        let reward_seconds = clock.lap();
+        let read = read(&mut self.learner, &self.roles, &drawn, &rewards.total)?;
+        let read_seconds = clock.lap();
+
+        let coefficient = self.controller.coefficient;
+        let ended: Vec<bool> = drawn.iter().map(|drawn| drawn.ended).collect();
+        let figures = RolloutFigures::new(&read.traces, &rewards, &ended, config.kl.estimator, coefficient);
+        let replies = drawn.iter().map(|drawn| drawn.tokens.as_slice());
+        let distinct_2 = distinct(replies, 2, config.collapse.window);
+        let collapse = self.watch.observe(Health { kl: figures.kl, entropy: read.entropy, distinct_2 });
+        let shown = samples(&drawn, &rewards, &read.traces);
+        write(self.out, step + 1, &shown)?;
+        progress(AlignProgress::Rollout { step: step + 1, samples: &shown });
+
+        let lesson = Lesson::new(config, &read.traces, coefficient);
+        let learnt = match collapse {
+            Some(_) => Learnt { updates: Updates::new(f64::INFINITY), grad_norm: 0.0, tokens: 0 },
+            None => {
+                let rollout = (&drawn[..], &read.traces[..]);
+                learn(&mut self.learner, &self.roles, &lesson, rollout, (config, step, rate))?
+            }
+        };
+        let update_seconds = clock.lap();
+        let step_seconds = clock.total();
+        let n_tokens: usize = drawn.iter().map(|drawn| drawn.tokens.len()).sum();
+        self.meta.tokens += (read.tokens + learnt.tokens) as u64;
+        let prompts = (step + 1) * config.rollout.prompts as u64;
+        let metrics = AlignMetrics {
+            step: step + 1,
+            episode: (step + 1) * config.samples() as u64,
+            epoch: prompts as f64 / self.sampler.prompts.prompts.len() as f64,
+            learning_rate: rate,
+            distinct_2,
+            entropy: read.entropy,
+            value: mean_value(&read.traces),
+            value_error: lesson.value_error(),
+            updates: learnt.updates.figures(),
+            n_updates: learnt.updates.taken(),
+            grad_norm: learnt.grad_norm,
+            logprob_distance: read.logprob_distance,
+            num_tokens: self.meta.tokens,
+            tokens_per_second: n_tokens as f64 / step_seconds,
+            sample_seconds,
+            reward_seconds,
+            read_seconds,
+            update_seconds,
+            step_seconds,
+            rollout: figures,
+        };
+        if let Some(sign) = collapse {
+            return Ok(Stepped::Collapsed(sign, metrics));
+        }
+        self.controller.update(metrics.rollout.kl);
+        self.meta.step = step + 1;
+        self.meta.position = prompts;
+        Ok(Stepped::Done(metrics))
+    }
+}
+
+/// The mean of all values; none without a critic.
+fn mean_value(traces: &[Trace]) -> Option<f64> {
+    let values = || traces.iter().flat_map(|trace| &trace.value);
+    let count = values().count();
+    (count > 0).then(|| values().sum::<f64>() / count as f64)
+}
+
+/// The parts of a step by the clock.
+struct Clock {
+    start: Instant,
+    lap: Instant,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        let start = Instant::now();
+        Clock { start, lap: start }
+    }
+
+    /// Seconds since the last lap.
+    fn lap(&mut self) -> f64 {
+        let now = Instant::now();
+        let seconds = (now - self.lap).as_secs_f64();
+        self.lap = now;
+        seconds
+    }
+
+    /// Seconds since the start.
+    fn total(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+}

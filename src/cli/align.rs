@@ -1,0 +1,320 @@
+//! `parr align`: reinforcement learning by a reward that reads principles.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::GlobalArgs;
+use super::error::CliError;
+use super::open::{ModelArgs, chat_format};
+use super::training::{Ahead, Knobs, RunArgs, Told, set, watched};
+use crate::adapter::{Adapter, check_base};
+use crate::align::{
+    Align, AlignMetrics, AlignProgress, AlignProspect, Guidelines, Judge, Outcome, Prompts, Sample,
+};
+use crate::format::Checkpoint;
+use crate::hub;
+use crate::model::Model;
+use crate::principles::PrincipleSet;
+use crate::reward::{RewardModel, RewardOptions};
+use crate::train::PpoConfig;
+use crate::train::config::Algorithm;
+
+const LONG_ABOUT: &str = "\
+Aligns a model to written principles by reinforcement learning: samples replies to prompts, lets a reward
+model score them under principles that are drawn for each prompt, and teaches a LoRA adapter to give
+replies that score more, by PPO, GRPO or RLOO. What it may unlearn on the way is held by the price of each
+nat that it moves away from where it started.
+
+Base, policy, reference, critic and reward model share one set of quantized weights: they are adapters on
+it. A reward model on another base comes with --reward-base.
+
+Sets with use = \"always\", such as interventions, stand in every scoring prompt before the drawn
+principles: a sentence there stops a habit that the reward model likes too much, without training that anew.
+
+DIR holds the settings (align.toml), the metrics (metrics.jsonl, and event files for TensorBoard), the
+sampled replies with their scores (rollouts/), states to resume from (checkpoints/) and in the end the
+adapter (adapter/), a PEFT directory. Ctrl-C saves a state and stops; --resume goes on from the newest,
+also after a crash, and ends with the same bits as a run that was never interrupted.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/aligned --steps 40
+  parr align --reward runs/reward --principles policy interventions --prompts prompts.jsonl --out runs/b
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/c --algorithm grpo --replies 4
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/d --budget 10m
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/e --init-adapter runs/sft
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/aligned --resume
+  parr align --print-config > align.toml        every setting, explained
+  parr chat --adapter runs/aligned
+
+Prompts, one JSON object a line; type is general, reasoning or red-team:
+  {\"id\": \"p1\", \"type\": \"general\", \"prompt\": \"Name a river.\"}";
+
+/// Align a model to principles by a reward model
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+#[command(mut_arg("evaluate_every", |arg| arg.hide(true)))]
+pub(super) struct AlignArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Prompts to answer, in JSON Lines
+    #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
+    prompts: Option<PathBuf>,
+
+    /// Reward model: the folder of a `parr reward train` run, or its adapter; without one, the settings
+    /// must name another source
+    #[arg(long, value_name = "DIR")]
+    reward: Option<PathBuf>,
+
+    /// Model that the reward model was trained on, if it is not the one to be aligned
+    #[arg(long, value_name = "MODEL", requires = "reward")]
+    reward_base: Option<String>,
+
+    /// Take adapters even if they were trained on other weights, such as an unquantized copy
+    #[arg(long)]
+    any_base: bool,
+
+    /// What replies are judged by: sets that come with parr, or files, taken together
+    #[arg(long, value_name = "SET|FILE", num_args = 1.., default_values = ["policy"])]
+    principles: Vec<String>,
+
+    /// Start from this adapter, and stay near it; its rank and targets stay
+    #[arg(long, value_name = "DIR")]
+    init_adapter: Option<PathBuf>,
+
+    #[command(flatten)]
+    run: RunArgs,
+
+    /// What to learn by: ppo, grpo or rloo
+    #[arg(long, value_name = "NAME", value_parser = algorithm)]
+    algorithm: Option<Algorithm>,
+
+    /// Prompts of a step
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+
+    /// Replies to each prompt of a step; grpo and rloo compare them
+    #[arg(long, value_name = "N")]
+    replies: Option<usize>,
+
+    /// Tokens a reply may have
+    #[arg(long, value_name = "N")]
+    max_reply_tokens: Option<usize>,
+
+    /// Tokens a prompt may have, the chat template's included; longer ones are left out
+    #[arg(long, value_name = "N")]
+    max_prompt_tokens: Option<usize>,
+
+    /// How often each reply is learned from
+    #[arg(long, value_name = "N")]
+    update_epochs: Option<usize>,
+
+    /// What a nat away from the start costs, in the units of the reward
+    #[arg(long, value_name = "NUMBER")]
+    kl: Option<f64>,
+
+    /// Time that the run may take, such as 90s, 10m or 2h: the first step tells how many fit
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["steps", "epochs"])]
+    budget: Option<Duration>,
+
+    /// Steps from one sampled reply that is shown to the next; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    show_every: u64,
+}
+
+fn algorithm(name: &str) -> Result<Algorithm, String> {
+    let known = [Algorithm::Ppo, Algorithm::Grpo, Algorithm::Rloo];
+    known
+        .into_iter()
+        .find(|algorithm| algorithm.to_string() == name)
+        .ok_or_else(|| "expected ppo, grpo or rloo".to_owned())
+}
+
+/// `90s`, `10m` or `2h`; a number alone is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1.0),
+        Some((at, 'm')) => (&text[..at], 60.0),
+        Some((at, 'h')) => (&text[..at], 3600.0),
+        _ => (text, 1.0),
+    };
+    let seconds = number.parse::<f64>().ok().map(|number| number * unit);
+    seconds
+        .filter(|&seconds| seconds > 0.0)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "expected a time such as 90s, 10m or 2h".to_owned())
+}
+
+impl AlignArgs {
+    pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
+        if self.run.printed(PpoConfig::SAMPLE)? {
+            return Ok(());
+        }
+        self.run.check_init(self.init_adapter.is_some())?;
+        let config = self.settings()?;
+        config.validate()?;
+        let out = self.run.out()?;
+        let file = self.prompts.as_ref().ok_or_else(|| CliError::Usage("--prompts is needed".to_owned()))?;
+        let sets = self.principles.iter().map(|name| PrincipleSet::open(name)).collect::<Result<_, _>>()?;
+        let guidelines = Guidelines::new(sets);
+        let (device, model) = self.model.open(global)?;
+        let prompts = Prompts::read(file, chat_format(&model)?, config.rollout.max_prompt_tokens)?;
+        let init = self.init_adapter.as_deref().map(|path| self.adapter(path, &model)).transpose()?;
+        // A reward model of another base has its weights beside those of the policy.
+        let reward = match (&self.reward, &self.reward_base) {
+            (Some(path), None) => Some((self.adapter(path, &model)?, path)),
+            _ => None,
+        };
+        let judge = match (&self.reward, &self.reward_base) {
+            (Some(path), Some(base)) => {
+                let base = self.model.load(&hub::resolve(base)?, &device, global)?;
+                let options = RewardOptions { any_base: self.any_base, ..RewardOptions::default() };
+                Some(Judge::Apart(Box::new(RewardModel::open(&base, path, &options)?)))
+            }
+            _ => reward.as_ref().map(|(adapter, path)| Judge::shared(adapter, path)).transpose()?,
+        };
+        let align = Align {
+            model: &model,
+            prompts: &prompts,
+            guidelines: &guidelines,
+            init: init.as_ref(),
+            judge,
+            sources: Vec::new(),
+            out,
+            config: &config,
+            budget: self.budget,
+            resume: self.run.resume,
+        };
+        let outcome = watched(global, |control, told| {
+            let told = RefCell::new(told);
+            align.run(control, &mut |prospect| told.borrow_mut()(ahead(prospect)), &mut |progress| {
+                if let Some(said) = self.said(progress) {
+                    told.borrow_mut()(said);
+                }
+            })
+        })?;
+        match outcome {
+            Outcome::Done(adapter) => {
+                global.note(format!("the adapter is in {}; try it:", adapter.display()));
+                global.note(format!("  parr chat --model {} --adapter {}", self.model.model, out.display()));
+                Ok(())
+            }
+            Outcome::Cancelled => {
+                global.note("stopped, with the state saved; --resume goes on");
+                Err(CliError::Interrupted)
+            }
+            Outcome::Collapsed { sign, step, adapter } => Err(CliError::Check(format!(
+                "given up in step {step}: {sign}; what it has become is in {}; raise --kl, lower --lr, or see \
+                 rollouts/ for what the reward model likes, and start anew",
+                adapter.display()
+            ))),
+        }
+    }
+
+    /// The adapter at `path`, if it was trained on the model's weights.
+    fn adapter(&self, path: &std::path::Path, model: &Model) -> Result<Adapter, CliError> {
+        let adapter = Adapter::open(path, model.config())?;
+        if let Some(base) = model.path().filter(|_| !self.any_base) {
+            check_base(&adapter.card, &Checkpoint::open(base)?)?;
+        }
+        Ok(adapter)
+    }
+
+    /// The settings of the file, with the flags over them.
+    fn settings(&self) -> Result<PpoConfig, CliError> {
+        let mut config = match &self.run.config {
+            Some(path) => PpoConfig::read(path)?,
+            None => PpoConfig::default(),
+        };
+        self.run.apply(Knobs {
+            seed: &mut config.seed,
+            epochs: &mut config.epochs,
+            steps: &mut config.steps,
+            lora: &mut config.lora,
+            optimizer: &mut config.optimizer,
+            evaluate_every: None,
+            checkpoint: &mut config.checkpoint,
+            memory: &mut config.memory,
+        });
+        set(&mut config.algorithm, &self.algorithm);
+        set(&mut config.rollout.prompts, &self.batch);
+        set(&mut config.rollout.replies, &self.replies);
+        set(&mut config.rollout.max_reply_tokens, &self.max_reply_tokens);
+        set(&mut config.rollout.max_prompt_tokens, &self.max_prompt_tokens);
+        set(&mut config.update.epochs, &self.update_epochs);
+        set(&mut config.kl.coefficient, &self.kl);
+        Ok(config)
+    }
+
+    /// What a person is told of the run.
+    fn said(&self, progress: AlignProgress<'_>) -> Option<Told<'static>> {
+        match progress {
+            AlignProgress::Resumed(step) => Some(Told::Text(format!("going on after step {step}"))),
+            AlignProgress::Planned { steps, seconds } => {
+                // The bar learns of it first, so that the next line has the count.
+                let _ = seconds;
+                Some(Told::Steps(steps))
+            }
+            AlignProgress::Rollout { step, samples } => {
+                let due = self.show_every > 0 && (step == 1 || step.is_multiple_of(self.show_every));
+                samples.first().filter(|_| due).map(|sample| Told::Text(shown(step, sample)))
+            }
+            AlignProgress::Step(metrics) => Some(Told::Step {
+                step: metrics.step,
+                summary: summary(metrics),
+                seconds: metrics.step_seconds,
+            }),
+            AlignProgress::Saved(_) => None,
+        }
+    }
+}
+
+fn ahead(prospect: &AlignProspect) -> Told<'_> {
+    let AlignProspect { prompts, left_out, samples, steps, parameters, adapters, plan, damaged } = prospect;
+    let long = if *left_out > 0 { format!(" ({left_out} too long, left out)") } else { String::new() };
+    let data = format!("{prompts} prompts{long}, {samples} replies a step; {adapters} adapters on one base");
+    Told::Ahead(Ahead { data, steps: *steps, parameters: *parameters, plan, damaged })
+}
+
+/// A step in a line: what it came to, and where its time went.
+fn summary(metrics: &AlignMetrics) -> String {
+    let AlignMetrics { rollout, entropy, sample_seconds, reward_seconds, .. } = metrics;
+    let AlignMetrics { read_seconds, update_seconds, .. } = metrics;
+    format!(
+        "reward {:.3}, KL {:.2}, entropy {entropy:.2}, {:.0} tokens a reply; sampled in {sample_seconds:.1} s, \
+         scored {reward_seconds:.1}, read {read_seconds:.1}, learned {update_seconds:.1}",
+        rollout.scores, rollout.kl, rollout.mean_length
+    )
+}
+
+/// A sampled reply, as a person reads it.
+fn shown(step: u64, sample: &Sample) -> String {
+    let Sample { prompt, principles, reply, reward, shares, .. } = sample;
+    let parts: Vec<String> = shares.iter().map(|(name, share)| format!("{name} {share:.3}")).collect();
+    let principles = if principles.is_empty() { "none".to_owned() } else { principles.join(", ") };
+    format!(
+        "--- a reply of step {step}, worth {reward:.3} ({})\n  asked: {}\n  judged by: {principles}\n  answered: {}\n---",
+        parts.join(", "),
+        prompt.trim(),
+        reply.trim()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "m", "-1s", "10d", "inf", "nan"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Aligning a policy: what holds before anything is learned, toy tasks with a known optimum, resuming.
+
+/// Gradients of the PPO loss through a pass with policy and critic.
+mod gradients;
+/// A reward model on the same base, and one apart.
+mod judged;
+/// Device memory, counted beforehand.
+mod plan;
+/// What is refused, and how it is said.
+mod refused;
+/// Pausing, cancelling, resuming, giving up.
+mod resumed;
+/// Tasks whose optimum is known, by each algorithm.
+mod solves;
+/// The first rollout: nothing has been learned yet.
+mod start;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use parr::adapter::Adapter;
+use parr::align::{Align, AlignMetrics, AlignProgress, AlignPrompt, Guidelines, Outcome, Prompts};
+use parr::gpu::Device;
+use parr::model::{LoadOptions, Model};
+use parr::principles::PromptType;
+use parr::salmon::Prompt;
+use parr::tokenizer::TokenId;
+use parr::train::config::{Algorithm, Auto};
+use parr::train::rollout::{CollapseConfig, FnSource, RewardSource};
+use parr::train::{Control, PpoConfig};
+use serde_json::Value;
+
+use crate::support::synthetic::{self, Shape};
+
+/// The token that is worth something.
+pub(crate) const WANTED: TokenId = 7;
+/// Tokens of every reply.
+pub(crate) const REPLY: usize = 6;
+
+/// A model of two small layers and 32 tokens, none of which it finds very likely.
+pub(crate) fn tiny(device: &Device, folder: &Path) -> Model {
+    let shape = Shape {
+        model_type: "llama",
+        vocab: 32,
+        hidden: 64,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 16,
+        ffn: 96,
+        window: None,
+        tied: true,
+    };
+    let path = folder.join("tiny");
+    fs::create_dir_all(&path).expect("a scratch directory is writable");
+    synthetic::write_directory(&shape, &synthetic::weights(&shape), &path);
+    load(device, &path)
+}
+
+pub(crate) fn load(device: &Device, path: &Path) -> Model {
+    Model::load(device, path, &LoadOptions::default(), &mut |_| {}).expect("a sound checkpoint loads")
+}
+
+/// Prompts of uneven lengths, as tokens; no token ends a turn.
+pub(crate) fn prompts(count: usize) -> Prompts {
+    let prompt = |number: usize| AlignPrompt {
+        prompt: Prompt {
+            id: format!("p{number}"),
+            kind: PromptType::General,
+            language: None,
+            text: format!("question {number}"),
+        },
+        ids: (0..3 + number % 4).map(|at| ((at * 5 + number * 11) % 32) as TokenId).collect(),
+    };
+    Prompts {
+        path: PathBuf::from("prompts.jsonl"),
+        prompts: (0..count).map(prompt).collect(),
+        end_of_turn: Vec::new(),
+        left_out: 0,
+    }
+}
+
+/// The part of a reply's tokens that are the wanted one.
+pub(crate) fn wanted() -> Vec<Box<dyn RewardSource>> {
+    let judge = |reply: &parr::train::rollout::FinishedReply<'_>| {
+        reply.tokens.iter().filter(|&&token| token == WANTED).count() as f64 / REPLY as f64
+    };
+    vec![Box::new(FnSource::new("wanted", judge))]
+}
+
+/// Settings under which a tiny model learns quickly, and may go wherever it likes.
+pub(crate) fn settings(algorithm: Algorithm, seed: u64, steps: usize) -> PpoConfig {
+    let mut config = PpoConfig { algorithm, seed, steps: Auto::Fixed(steps), ..PpoConfig::default() };
+    config.lora.rank = 8;
+    config.lora.alpha = 16.0;
+    config.optimizer.learning_rate = 1e-2;
+    config.rollout.max_reply_tokens = REPLY;
+    (config.rollout.prompts, config.rollout.replies) = match algorithm {
+        Algorithm::Ppo => (32, 1),
+        Algorithm::Grpo | Algorithm::Rloo => (8, 4),
+    };
+    config.update.epochs = 2;
+    config.kl.coefficient = 0.002;
+    config.reward.unfinished.penalty = 0.0;
+    config.collapse =
+        CollapseConfig { kl: f64::INFINITY, entropy: 0.0, distinct_2: 0.0, ..CollapseConfig::default() };
+    config.checkpoint.every = 0;
+    config
+}
+
+/// A run over prompts whose rewards need no model.
+pub(crate) struct Toy<'a> {
+    pub model: &'a Model,
+    pub config: &'a PpoConfig,
+    pub out: &'a Path,
+    pub init: Option<&'a Adapter>,
+}
+
+impl Toy<'_> {
+    /// Runs it, to the end or until `most` steps are done by this call.
+    pub fn run(&self, most: Option<usize>) -> (Outcome, Vec<AlignMetrics>) {
+        let (prompts, guidelines, control) = (prompts(24), Guidelines::default(), Control::default());
+        let align = Align {
+            model: self.model,
+            prompts: &prompts,
+            guidelines: &guidelines,
+            init: self.init,
+            judge: None,
+            sources: wanted(),
+            out: self.out,
+            config: self.config,
+            budget: None,
+            resume: self.out.exists(),
+        };
+        let mut steps = Vec::new();
+        let outcome = align.run(&control, &mut |_| {}, &mut |progress| {
+            if let AlignProgress::Step(metrics) = progress {
+                steps.push(metrics.clone());
+                if Some(steps.len()) == most {
+                    control.cancel.cancel();
+                }
+            }
+        });
+        (outcome.expect("sound settings"), steps)
+    }
+}
+
+/// What a run logged, but for the clock.
+pub(crate) fn logged(out: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(out.join("metrics.jsonl")).expect("a run keeps its metrics");
+    let record = |line: &str| {
+        let mut record: Value = serde_json::from_str(line).expect("a record a line");
+        let fields = record.as_object_mut().expect("an object");
+        fields.retain(|name, _| !name.contains("second"));
+        record
+    };
+    text.lines().map(record).collect()
+}

@@ -1,0 +1,46 @@
+//! Peak device memory is what was planned. A device that computes nothing is enough to count.
+
+use parr::align::{Align, Guidelines};
+use parr::gpu::{Device, KernelFamily};
+use parr::train::Control;
+use parr::train::config::Algorithm;
+
+use super::{prompts, settings, tiny, wanted};
+
+#[test]
+fn a_run_takes_what_was_planned() {
+    for (algorithm, share_trunk, adapters) in
+        [(Algorithm::Ppo, false, 2), (Algorithm::Ppo, true, 1), (Algorithm::Grpo, false, 1)]
+    {
+        let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
+        let folder = tempfile::tempdir().expect("a scratch directory");
+        let model = tiny(&device, folder.path());
+        let mut config = settings(algorithm, 0, 2);
+        config.value.share_trunk = share_trunk;
+        let (out, prompts, guidelines) = (folder.path().join("run"), prompts(24), Guidelines::default());
+        let align = Align {
+            model: &model,
+            prompts: &prompts,
+            guidelines: &guidelines,
+            init: None,
+            judge: None,
+            sources: wanted(),
+            out: &out,
+            config: &config,
+            budget: None,
+            resume: false,
+        };
+        device.reset_peak_memory();
+        let mut planned = 0;
+        let announce = &mut |prospect: &parr::align::AlignProspect| {
+            assert_eq!((prospect.adapters, prospect.samples, prospect.steps), (adapters, 32, Some(2)));
+            planned = prospect.plan.peak_bytes();
+        };
+        align
+            .run(&Control::default(), announce, &mut |_| {})
+            .expect("a device that computes nothing will do");
+        let taken = device.memory().peak_bytes;
+        // The plan of a generator counts the two buffers of scoring too, 12 bytes a row of logits.
+        assert!((taken..=taken + 1024).contains(&planned), "{algorithm}: {taken} of {planned}");
+    }
+}

@@ -1,0 +1,50 @@
+//! What cannot be run is refused before anything is written.
+
+use parr::align::{Align, AlignError, Guidelines};
+use parr::gpu::{Device, KernelFamily};
+use parr::train::config::Algorithm;
+use parr::train::{Control, PpoConfig};
+
+use super::{prompts, settings, tiny, wanted};
+
+fn refused(change: impl FnOnce(&mut PpoConfig), with_sources: bool, expected: &str) -> AlignError {
+    let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = tiny(&device, folder.path());
+    let mut config = settings(Algorithm::Ppo, 0, 2);
+    change(&mut config);
+    let (out, prompts, guidelines) = (folder.path().join("run"), prompts(4), Guidelines::default());
+    let align = Align {
+        model: &model,
+        prompts: &prompts,
+        guidelines: &guidelines,
+        init: None,
+        judge: None,
+        sources: if with_sources { wanted() } else { Vec::new() },
+        out: &out,
+        config: &config,
+        budget: None,
+        resume: false,
+    };
+    let error = align.run(&Control::default(), &mut |_| {}, &mut |_| {}).expect_err(expected);
+    assert!(error.to_string().contains(expected), "{error}");
+    assert!(!out.exists(), "something was written");
+    error
+}
+
+#[test]
+fn settings_and_sources_must_make_sense_together() {
+    refused(|_| {}, false, "no source of rewards");
+    refused(|config| config.rollout.max_reply_tokens = 300, true, "the model's context has 256");
+    refused(|config| config.update.epochs = 0, true, "update.epochs");
+    let weigh = |config: &mut PpoConfig| {
+        config.reward.weights.insert("wnated".to_owned(), 2.0);
+    };
+    refused(weigh, true, "reward.weights.wnated is 2, expected the weight of a source that there is: wanted");
+    let error = refused(
+        |config| config.memory.budget_mib = parr::train::config::Auto::Fixed(1),
+        true,
+        "device memory",
+    );
+    assert!(error.to_string().contains("weights of the base"), "{error}");
+}

@@ -1,0 +1,44 @@
+//! A reply is worth the part of its tokens that are the wanted one: at best 1, a thirtieth at first.
+
+use std::time::Instant;
+
+use parr::align::Outcome;
+use parr::gpu::DeviceOptions;
+use parr::train::config::Algorithm;
+
+use super::{Toy, settings, tiny};
+use crate::support::gpu;
+
+fn solved_by(algorithm: Algorithm) {
+    let _turn = gpu::turn();
+    let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = tiny(&device, folder.path());
+    for seed in 0..3 {
+        let config = settings(algorithm, seed, 25);
+        let out = folder.path().join(format!("run-{seed}"));
+        let start = Instant::now();
+        let (outcome, steps) = Toy { model: &model, config: &config, out: &out, init: None }.run(None);
+        let scores: Vec<f64> = steps.iter().map(|step| step.rollout.scores).collect();
+        println!("{algorithm} seed {seed}: {:.1?}, scores {scores:.2?}", start.elapsed());
+        assert_eq!(outcome, Outcome::Done(out.join("adapter")));
+        assert!(scores[0] < 0.2, "seed {seed}: nothing was to be learned: {}", scores[0]);
+        let last = scores[scores.len() - 3..].iter().sum::<f64>() / 3.0;
+        assert!(last > 0.9, "{algorithm}, seed {seed}: {last} of 1");
+    }
+}
+
+#[test]
+fn ppo_finds_the_optimum() {
+    solved_by(Algorithm::Ppo);
+}
+
+#[test]
+fn grpo_finds_the_optimum() {
+    solved_by(Algorithm::Grpo);
+}
+
+#[test]
+fn rloo_finds_the_optimum() {
+    solved_by(Algorithm::Rloo);
+}

@@ -1,0 +1,114 @@
+//! Before anything was learned the policy is its reference, every ratio is 1, and the critic knows nothing.
+
+use std::collections::BTreeMap;
+
+use parr::adapter::{Adapter, Card};
+use parr::gpu::{Device, DeviceOptions, KernelFamily};
+use parr::model::lora::LoraWeights;
+use parr::random::{Philox, Purpose};
+use parr::train::PpoConfig;
+use parr::train::config::Algorithm;
+
+use super::{REPLY, Toy, settings, tiny};
+use crate::support::gpu;
+
+/// An adapter that changes what the model says.
+fn adapter(model: &parr::model::Model, config: &PpoConfig) -> Adapter {
+    let mut weights = LoraWeights::fresh(config.lora.lora(), model.config(), 5).expect("sound settings");
+    for (at, pair) in weights.layers.iter_mut().flat_map(BTreeMap::values_mut).enumerate() {
+        for (index, value) in pair.b.iter_mut().enumerate() {
+            let draw = Philox::new(9).uniform(Purpose::Conformance, at as u32, index as u32, 0);
+            *value = 0.1 * (draw - 0.5);
+        }
+    }
+    Adapter { weights, head: None, card: Card::default() }
+}
+
+fn first_step(device: &Device, config: &PpoConfig, with_init: bool) -> parr::align::AlignMetrics {
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = tiny(device, folder.path());
+    let init = with_init.then(|| adapter(&model, config));
+    let out = folder.path().join("run");
+    let (_, mut steps) = Toy { model: &model, config, out: &out, init: init.as_ref() }.run(Some(1));
+    steps.remove(0)
+}
+
+fn figure(metrics: &parr::align::AlignMetrics, wanted: &str) -> f64 {
+    let found = metrics.updates.iter().find(|(name, _)| *name == wanted);
+    found.unwrap_or_else(|| panic!("{wanted} in {:?}", metrics.updates)).1
+}
+
+fn holds(device: &Device, config: &PpoConfig, with_init: bool) {
+    let lane8 = device.tuning().family == KernelFamily::Lane8;
+    let metrics = first_step(device, config, with_init);
+    let (kl, ratio) = (metrics.rollout.kl, figure(&metrics, "val/ratio"));
+    println!("kl {kl:e}, ratio - 1 {:e}, apart {:e}", ratio - 1.0, metrics.logprob_distance);
+    if lane8 {
+        assert_eq!((kl, ratio), (0.0, 1.0));
+        assert_eq!(figure(&metrics, "policy/approxkl_avg"), 0.0);
+        assert!(metrics.logprob_distance <= 4e-6, "{:e}", metrics.logprob_distance);
+    }
+    // Kernels that suit the number of rows may round in another order.
+    assert!(kl.abs() <= 1e-3 && (ratio - 1.0).abs() <= 1e-4, "kl {kl}, ratio {ratio}");
+    assert_eq!(figure(&metrics, "policy/clipfrac_avg"), 0.0);
+    assert!(metrics.logprob_distance <= 1e-3, "{:e}", metrics.logprob_distance);
+    assert_eq!(metrics.rollout.mean_length, REPLY as f64);
+    assert_eq!((metrics.rollout.n_ended, metrics.n_updates), (0, 1));
+    if let Some(error) = metrics.value_error {
+        assert_eq!(metrics.value, Some(0.0), "a head of zeros");
+        // So the returns are the whole error.
+        let loss = figure(&metrics, "loss/value_avg");
+        assert!(
+            error > 0.0 && (loss - 0.5 * error * error).abs() <= 1e-6 * loss,
+            "error {error}, loss {loss}"
+        );
+    }
+}
+
+fn on_both(algorithm: Algorithm, change: impl Fn(&mut PpoConfig)) {
+    let _turn = gpu::turn();
+    for family in [KernelFamily::Lane8, KernelFamily::Tiled] {
+        let options = DeviceOptions { family: Some(family), ..DeviceOptions::default() };
+        let Some(device) = gpu::open(&options) else { continue };
+        let mut config = settings(algorithm, 3, 2);
+        config.update.epochs = 1;
+        // With lambda 1 returns are suffix sums, whatever the values.
+        config.update.lambda = 1.0;
+        change(&mut config);
+        for with_init in [false, true] {
+            holds(&device, &config, with_init);
+        }
+    }
+}
+
+#[test]
+fn ppo_starts_at_its_reference_with_values_of_zero() {
+    on_both(Algorithm::Ppo, |_| {});
+}
+
+#[test]
+fn a_critic_on_the_policy_starts_at_zero_too() {
+    on_both(Algorithm::Ppo, |config| config.value.share_trunk = true);
+}
+
+#[test]
+fn grpo_and_rloo_start_at_their_reference() {
+    on_both(Algorithm::Grpo, |_| {});
+    on_both(Algorithm::Rloo, |_| {});
+}
+
+/// Of several mini-batches the first one's ratio is 1, those behind it have moved.
+#[test]
+fn later_mini_batches_see_a_policy_that_has_moved() {
+    let _turn = gpu::turn();
+    let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
+    let mut config = settings(Algorithm::Ppo, 3, 2);
+    (config.update.epochs, config.update.mini_batches) = (1, 4);
+    let metrics = first_step(&device, &config, false);
+    assert_eq!(metrics.n_updates, 4);
+    assert!(figure(&metrics, "policy/approxkl_avg") > 0.0);
+    // With a target of nearly nothing the second mini-batch is the last.
+    config.update.target_kl = 1e-12;
+    let metrics = first_step(&device, &config, false);
+    assert_eq!(metrics.n_updates, 2);
+}
