@@ -7,7 +7,7 @@ use parr::adapter::{Adapter, Card};
 use parr::align::{Align, AlignMetrics, AlignProgress, AlignPrompt, Guidelines, Judge, Prompts, Sample};
 use parr::gpu::{DeviceOptions, KernelFamily};
 use parr::model::Model;
-use parr::model::lora::{LoraWeights, ScalarHead};
+use parr::model::lora::ScalarHead;
 use parr::principles::{PrincipleSet, PromptType, Use};
 use parr::random::{Philox, Purpose};
 use parr::reward::{LimitSettings, RewardCard, RewardModel, RewardOptions};
@@ -24,7 +24,7 @@ use crate::support::gpu;
 /// A reward model that has learned nothing, and has its opinions.
 fn opinionated(model: &Model, folder: &Path) -> PathBuf {
     let config = settings(Algorithm::Ppo, 0, 1);
-    let weights = LoraWeights::fresh(config.lora.lora(), model.config(), 8).expect("sound settings");
+    let weights = config.lora.fresh(model.config(), 8).expect("sound settings");
     let weight = |at: usize| Philox::new(4).uniform(Purpose::Conformance, 1, at as u32, 0) - 0.5;
     let head = ScalarHead { weight: (0..model.config().hidden).map(weight).collect(), bias: 0.5 };
     let limits = LimitSettings { tokens: 320, request: 24, reply: 48 };

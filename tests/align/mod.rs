@@ -17,6 +17,7 @@ mod start;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use parr::adapter::Adapter;
 use parr::align::{Align, AlignMetrics, AlignProgress, AlignPrompt, Guidelines, Outcome, Prompts};
@@ -99,6 +100,8 @@ pub(crate) fn settings(algorithm: Algorithm, seed: u64, steps: usize) -> PpoConf
         Algorithm::Grpo | Algorithm::Rloo => (8, 4),
     };
     config.update.epochs = 2;
+    // Without it a policy that is sure of one wrong token may stay so.
+    config.update.entropy_weight = 0.01;
     config.kl.coefficient = 0.002;
     config.reward.unfinished.penalty = 0.0;
     config.collapse =
@@ -113,6 +116,7 @@ pub(crate) struct Toy<'a> {
     pub config: &'a PpoConfig,
     pub out: &'a Path,
     pub init: Option<&'a Adapter>,
+    pub budget: Option<Duration>,
 }
 
 impl Toy<'_> {
@@ -128,7 +132,7 @@ impl Toy<'_> {
             sources: wanted(),
             out: self.out,
             config: self.config,
-            budget: None,
+            budget: self.budget,
             resume: self.out.exists(),
         };
         let mut steps = Vec::new();

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use parr::align::Outcome;
-use parr::gpu::{Device, DeviceOptions};
+use parr::gpu::{Device, DeviceOptions, KernelFamily};
 use parr::train::PpoConfig;
 use parr::train::config::Algorithm;
 use parr::train::rollout::Collapse;
@@ -31,12 +32,13 @@ fn is_the_same(change: impl Fn(&mut PpoConfig), algorithm: Algorithm) {
     config.checkpoint.every = 2;
     change(&mut config);
     let whole = folder.path().join("whole");
-    let (outcome, steps) = Toy { model: &model, config: &config, out: &whole, init: None }.run(None);
+    let (outcome, steps) =
+        Toy { model: &model, config: &config, out: &whole, init: None, budget: None }.run(None);
     assert_eq!((outcome, steps.len()), (Outcome::Done(whole.join("adapter")), 6));
 
     // Cancelled after its third step, which is saved; and killed after its fifth, which is not.
     let parts = folder.path().join("parts");
-    let toy = Toy { model: &model, config: &config, out: &parts, init: None };
+    let toy = Toy { model: &model, config: &config, out: &parts, init: None, budget: None };
     assert_eq!(toy.run(Some(3)).0, Outcome::Cancelled);
     assert_eq!(toy.run(Some(2)).0, Outcome::Cancelled);
     let state = |step: u64| parts.join(format!("checkpoints/step-{step:08}.safetensors"));
@@ -83,7 +85,8 @@ fn a_collapsed_policy_ends_the_run_with_a_word() {
     config.collapse.kl = 0.5;
     config.collapse.patience = 2;
     let out = folder.path().join("run");
-    let (outcome, steps) = Toy { model: &model, config: &config, out: &out, init: None }.run(None);
+    let (outcome, steps) =
+        Toy { model: &model, config: &config, out: &out, init: None, budget: None }.run(None);
     let Outcome::Collapsed { sign, step, adapter } = outcome else { panic!("it went on: {outcome:?}") };
     println!("{sign} in step {step}");
     assert!(matches!(sign, Collapse::Kl { found, limit } if found > limit && limit == 0.5), "{sign}");
@@ -92,4 +95,33 @@ fn a_collapsed_policy_ends_the_run_with_a_word() {
     assert!(step < 30);
     let card = fs::read_to_string(adapter.join("parr.json")).expect("it is kept for who wants to look");
     assert!(card.contains("nats a reply from its reference"), "{card}");
+}
+
+/// The first step tells how many fit, and a run that goes on keeps to that.
+#[test]
+fn a_run_of_so_much_time_plans_its_steps() {
+    let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = tiny(&device, folder.path());
+    let mut config = settings(Algorithm::Grpo, 0, 9);
+    config.checkpoint.every = 1;
+    let (short, long) = (folder.path().join("short"), folder.path().join("long"));
+    let budget = Some(Duration::from_nanos(1));
+    let toy = Toy { model: &model, config: &config, out: &short, init: None, budget };
+    let (outcome, steps) = toy.run(None);
+    assert_eq!((outcome, steps.len()), (Outcome::Done(short.join("adapter")), 1), "one there is always");
+    assert!(steps[0].learning_rate > 0.0, "which is not thrown away");
+
+    let budget = Some(Duration::from_secs(3600));
+    let toy = Toy { model: &model, config: &config, out: &long, init: None, budget };
+    assert_eq!(toy.run(Some(2)).0, Outcome::Cancelled);
+    let planned = |step: u64| {
+        let state =
+            parr::train::TrainState::read(&long.join(format!("checkpoints/step-{step:08}.safetensors")));
+        state.expect("it was saved").meta.extra["planned_steps"]
+    };
+    let steps = planned(2);
+    assert!(steps > 9.0, "an hour is more than nine steps of nothing: {steps}");
+    assert_eq!(toy.run(Some(1)).0, Outcome::Cancelled);
+    assert_eq!(planned(3), steps);
 }

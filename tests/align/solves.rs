@@ -1,4 +1,4 @@
-//! A reply is worth the part of its tokens that are the wanted one: at best 1, a thirtieth at first.
+//! A reply is worth the part of its tokens that are the wanted one: at best 1, a thirtieth by chance.
 
 use std::time::Instant;
 
@@ -15,10 +15,11 @@ fn solved_by(algorithm: Algorithm) {
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = tiny(&device, folder.path());
     for seed in 0..3 {
-        let config = settings(algorithm, seed, 25);
+        let config = settings(algorithm, seed, 16);
         let out = folder.path().join(format!("run-{seed}"));
         let start = Instant::now();
-        let (outcome, steps) = Toy { model: &model, config: &config, out: &out, init: None }.run(None);
+        let (outcome, steps) =
+            Toy { model: &model, config: &config, out: &out, init: None, budget: None }.run(None);
         let scores: Vec<f64> = steps.iter().map(|step| step.rollout.scores).collect();
         println!("{algorithm} seed {seed}: {:.1?}, scores {scores:.2?}", start.elapsed());
         assert_eq!(outcome, Outcome::Done(out.join("adapter")));

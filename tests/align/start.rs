@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use parr::adapter::{Adapter, Card};
 use parr::gpu::{Device, DeviceOptions, KernelFamily};
-use parr::model::lora::LoraWeights;
 use parr::random::{Philox, Purpose};
 use parr::train::PpoConfig;
 use parr::train::config::Algorithm;
@@ -14,7 +13,7 @@ use crate::support::gpu;
 
 /// An adapter that changes what the model says.
 fn adapter(model: &parr::model::Model, config: &PpoConfig) -> Adapter {
-    let mut weights = LoraWeights::fresh(config.lora.lora(), model.config(), 5).expect("sound settings");
+    let mut weights = config.lora.fresh(model.config(), 5).expect("sound settings");
     for (at, pair) in weights.layers.iter_mut().flat_map(BTreeMap::values_mut).enumerate() {
         for (index, value) in pair.b.iter_mut().enumerate() {
             let draw = Philox::new(9).uniform(Purpose::Conformance, at as u32, index as u32, 0);
@@ -29,7 +28,8 @@ fn first_step(device: &Device, config: &PpoConfig, with_init: bool) -> parr::ali
     let model = tiny(device, folder.path());
     let init = with_init.then(|| adapter(&model, config));
     let out = folder.path().join("run");
-    let (_, mut steps) = Toy { model: &model, config, out: &out, init: init.as_ref() }.run(Some(1));
+    let (_, mut steps) =
+        Toy { model: &model, config, out: &out, init: init.as_ref(), budget: None }.run(Some(1));
     steps.remove(0)
 }
 
