@@ -12,6 +12,9 @@ pub mod training {}
 #[doc = include_str!("steering.md")]
 pub mod steering {}
 
+#[doc = include_str!("salmon.md")]
+pub mod salmon {}
+
 #[doc = include_str!("numerics.md")]
 pub mod numerics {}
 
