@@ -1,12 +1,12 @@
 // stats/softmax: what the softmax of one row of logits needs, by all lanes of a workgroup.
 //
-// Requires  `logits` as vec4 and `params.width` as the kernel declares them; the `reduce` slot
+// Requires  `logits` as vec4, `params.width` and `params.scale` as the kernel declares them; the `reduce` slot
 
 // A logit that adds nothing to a sum of exponentials, and whose product with 0 is 0.
 const LOWEST: f32 = -1e30;
 
 struct Softmax {
-    largest: f32,  // of the logits
+    largest: f32,  // of the scaled logits
     sum: f32,      // of exp(logit - largest)
     mean: f32,     // expectation of logit - largest
 }
@@ -15,9 +15,9 @@ fn columns_of(quad: u32) -> vec4<u32> {
     return vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
 }
 
-// Four logits of the row that begins at vec4 `first`; LOWEST beyond the width.
+// Four scaled logits of the row that begins at vec4 `first`; LOWEST beyond the width.
 fn logits_of(first: u32, quad: u32) -> vec4f {
-    return select(vec4f(LOWEST), logits[first + quad], columns_of(quad) < vec4<u32>(params.width));
+    return select(vec4f(LOWEST), logits[first + quad] * params.scale, columns_of(quad) < vec4<u32>(params.width));
 }
 
 fn softmax_of(first: u32, local: u32) -> Softmax {

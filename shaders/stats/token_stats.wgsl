@@ -2,7 +2,8 @@
 //
 // Shapes    logits (rows, x_stride vec4) of which `width` columns count; targets and stats (first + rows),
 //           of which row i uses first + i; stats: (log p of the target, entropy), natural logarithms; a
-//           target of width or more gives log p = 0
+//           target of width or more gives log p = 0; the distribution is that of scale * logits, where the
+//           scale is 1 / temperature
 // Types     f32
 // Grid      rows workgroups of WG lanes, folded
 // Memory    in the `reduce` slot
@@ -18,6 +19,10 @@ struct Params {
     width: u32,
     x_stride: u32,
     first: u32,
+    scale: f32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -37,7 +42,7 @@ fn main(
     if local == 0u {
         let target_id = targets[params.first + row];
         let token = min(target_id, params.width - 1u);
-        let above = logits[begin + token / 4u][token % 4u] - softmax.largest;
+        let above = logits[begin + token / 4u][token % 4u] * params.scale - softmax.largest;
         let logprob = select(0.0, above - log(softmax.sum), target_id < params.width);
         stats[params.first + row] = vec2f(logprob, log(softmax.sum) - softmax.mean);
     }

@@ -1,13 +1,13 @@
 // stats/token_stats_backward: the gradient of stats/token_stats, in place of the logits. With p the
-// softmax, H its entropy and d = (d_logprob, d_entropy):
-// d_logit[i] = d_logprob (1[i = target] - p[i]) - d_entropy p[i] (log p[i] + H).
+// softmax of scale * logits, H its entropy and d = (d_logprob, d_entropy):
+// d_logit[i] = scale (d_logprob (1[i = target] - p[i]) - d_entropy p[i] (log p[i] + H)).
 //
 // Shapes    logits (rows, x_stride vec4) of which `width` columns count; targets and d_stats
 //           (first + rows), of which row i uses first + i; a target of width or more has no d_logprob
 // Types     f32
 // Grid      rows workgroups of WG lanes, folded
 // Memory    in the `reduce` slot
-// Error     |d_logit - reference| <= 2^-20 (|d_logprob| + |d_entropy| |log p|) (1[i = target] + p)
+// Error     |d_logit - reference| <= 2^-20 scale (|d_logprob| + |d_entropy| |log p|) (1[i = target] + p)
 //
 //# use lib/index
 //# use stats/softmax
@@ -18,6 +18,10 @@ struct Params {
     width: u32,
     x_stride: u32,
     first: u32,
+    scale: f32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -47,11 +51,11 @@ fn main(
         // A lane writes only what it alone has read.
         for (var i = local; i < (params.width + 3u) / 4u; i += WG) {
             let columns = columns_of(i);
-            let above = logits[begin + i] - softmax.largest;
+            let above = logits[begin + i] * params.scale - softmax.largest;
             let hit = select(vec4f(0.0), vec4f(d_logprob), columns == vec4<u32>(target_id));
             let slope = hit - exp(above) * share * (fixed + d_entropy * above);
             // The padding stays zero, whatever the gradient is.
-            logits[begin + i] = select(vec4f(0.0), slope, columns < vec4<u32>(params.width));
+            logits[begin + i] = select(vec4f(0.0), slope * params.scale, columns < vec4<u32>(params.width));
         }
     }
 }

@@ -130,7 +130,8 @@ pub(super) fn learn(
     let mut learnt = Learnt { updates: Updates::new(config.update.target_kl), grad_norm: 0.0, tokens: 0 };
     'epochs: for epoch in 0..config.update.epochs {
         let order = order(config, step, epoch, units.len());
-        for members in order.chunks(units.len().div_ceil(config.update.mini_batches)) {
+        for number in 0..config.update.mini_batches {
+            let members = &order[share(number, order.len(), config)..share(number + 1, order.len(), config)];
             let batch: Vec<Unit> = members.iter().map(|&reply| units[reply].clone()).collect();
             let n_tokens: usize = members.iter().map(|&reply| traces[reply].n_real()).sum();
             let whole = Whole { n_replies: members.len() as f64, n_tokens: n_tokens as f64 };
@@ -147,6 +148,11 @@ pub(super) fn learn(
     }
     learnt.grad_norm /= learnt.updates.taken().max(1) as f64;
     Ok(learnt)
+}
+
+/// Where mini-batch `number` of so many replies begins: no two differ by more than one reply.
+fn share(number: usize, replies: usize, config: &PpoConfig) -> usize {
+    number * replies / config.update.mini_batches
 }
 
 /// The order of a pass over the replies. Where all of them are one mini-batch it is that of the read-out: sums

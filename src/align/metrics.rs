@@ -32,8 +32,8 @@ pub struct AlignMetrics {
     /// `train/grad_norm`: mean norm of all gradients together, before clipping.
     pub grad_norm: f64,
     /// `train/logprob_distance`: the largest difference between a token's log-probability in generation and in
-    /// training, in nats.
-    pub logprob_distance: f64,
+    /// training, in nats; at temperature 1, the only one at which generation says it.
+    pub logprob_distance: Option<f64>,
     /// `train/num_tokens`: tokens computed in training of the run up to here, those of prompts included.
     pub num_tokens: u64,
     /// `train/tokens_per_second`: tokens of the replies by the seconds of the step.
@@ -76,7 +76,6 @@ impl Metrics for AlignMetrics {
             ("episode", self.episode as f64),
             ("train/epoch", self.epoch),
             ("train/grad_norm", self.grad_norm),
-            ("train/logprob_distance", self.logprob_distance),
             ("train/num_tokens", self.num_tokens as f64),
             ("train/tokens_per_second", self.tokens_per_second),
             ("time/sample_seconds", self.sample_seconds),
@@ -85,6 +84,7 @@ impl Metrics for AlignMetrics {
             ("time/update_seconds", self.update_seconds),
             ("train/step_seconds", self.step_seconds),
         ]);
+        tags.extend(self.logprob_distance.map(|distance| ("train/logprob_distance", distance)));
         tags
     }
 }

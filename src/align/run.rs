@@ -173,6 +173,7 @@ impl<'a> Align<'a> {
 
         let roles = cast.take_places(model)?;
         let mut learner = Learner::new(model, &roles.bank, &roles.learning(), &plan.shape, adamw(&settings))?;
+        learner.set_temperature(config.rollout.temperature as f32);
         let mut controller = KlController::new(&config.kl);
         let entry = |state: &TrainState, name: &str| state.meta.extra.get(name).copied();
         let meta = match &state {
@@ -220,10 +221,11 @@ impl<'a> Align<'a> {
         let mut card = Card {
             base_sha256: Some(steps.meta.base_sha256.clone()).filter(|hash| !hash.is_empty()),
             data_sha256: Some(steps.meta.data_sha256.clone()),
-            steps: Some(steps.meta.step),
+            steps: Some(steps.learner.steps()),
             metrics,
             ..card
         };
+        card.other["align"]["rollouts"] = steps.meta.step.into();
         card.other["align"]["ended"] = ended.into();
         let (weights, _) = steps.roles.bank.read(steps.roles.policy)?;
         Adapter { weights, head: None, card }.write_peft(&folder)?;
@@ -238,9 +240,6 @@ impl<'a> Align<'a> {
         let Align { model, config, prompts, .. } = self;
         config.validate()?;
         let mut faults = Faults::default();
-        let temperature = config.rollout.temperature;
-        let expected = "1: log-probabilities are read at no other yet";
-        faults.need(temperature == 1.0, "rollout.temperature", temperature, expected);
         let sources = self.source_names();
         for (name, weight) in &config.reward.weights {
             let expected = format!("the weight of a source that there is: {}", sources.join(", "));

@@ -192,9 +192,7 @@ impl AlignArgs {
         let outcome = watched(global, |control, told| {
             let told = RefCell::new(told);
             align.run(control, &mut |prospect| told.borrow_mut()(ahead(prospect)), &mut |progress| {
-                if let Some(said) = self.said(progress) {
-                    told.borrow_mut()(said);
-                }
+                self.tell(progress, *told.borrow_mut())
             })
         })?;
         match outcome {
@@ -250,25 +248,26 @@ impl AlignArgs {
         Ok(config)
     }
 
-    /// What a person is told of the run.
-    fn said(&self, progress: AlignProgress<'_>) -> Option<Told<'static>> {
+    /// Tells a person of the run.
+    fn tell(&self, progress: AlignProgress<'_>, told: &mut dyn FnMut(Told<'_>)) {
         match progress {
-            AlignProgress::Resumed(step) => Some(Told::Text(format!("going on after step {step}"))),
+            AlignProgress::Resumed(step) => told(Told::Text(format!("going on after step {step}"))),
             AlignProgress::Planned { steps, seconds } => {
-                // The bar learns of it first, so that the next line has the count.
-                let _ = seconds;
-                Some(Told::Steps(steps))
+                told(Told::Text(format!("a step takes {seconds:.1} s, so {steps} fit")));
+                told(Told::Steps(steps));
             }
             AlignProgress::Rollout { step, samples } => {
                 let due = self.show_every > 0 && (step == 1 || step.is_multiple_of(self.show_every));
-                samples.first().filter(|_| due).map(|sample| Told::Text(shown(step, sample)))
+                if let Some(sample) = samples.first().filter(|_| due) {
+                    told(Told::Text(shown(step, sample)));
+                }
             }
-            AlignProgress::Step(metrics) => Some(Told::Step {
+            AlignProgress::Step(metrics) => told(Told::Step {
                 step: metrics.step,
                 summary: summary(metrics),
                 seconds: metrics.step_seconds,
             }),
-            AlignProgress::Saved(_) => None,
+            AlignProgress::Saved(_) => {}
         }
     }
 }
@@ -276,7 +275,8 @@ impl AlignArgs {
 fn ahead(prospect: &AlignProspect) -> Told<'_> {
     let AlignProspect { prompts, left_out, samples, steps, parameters, adapters, plan, damaged } = prospect;
     let long = if *left_out > 0 { format!(" ({left_out} too long, left out)") } else { String::new() };
-    let data = format!("{prompts} prompts{long}, {samples} replies a step; {adapters} adapters on one base");
+    let adapters = if *adapters == 1 { "1 adapter".to_owned() } else { format!("{adapters} adapters") };
+    let data = format!("{prompts} prompts{long}, {samples} replies a step; {adapters} on one base");
     Told::Ahead(Ahead { data, steps: *steps, parameters: *parameters, plan, damaged })
 }
 

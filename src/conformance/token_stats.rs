@@ -5,15 +5,21 @@ use super::check::GUARD;
 use crate::ops::{TokenStat, token_stats, token_stats_backward};
 use crate::reference;
 
-/// Rows, vocabulary, largest logit, and targets that belong to rows before.
-const SHAPES: [(usize, usize, f32, usize); 6] = [
-    (1, 1, 1.0, 0),
-    (3, 7, 0.0, 2),
-    (2, 1000, 10.0, 0),
-    (1, 49_157, 3.0, 5),
-    (5, 333, 80.0, 1),
-    (70, 36, 5.0, 0),
+/// Rows, vocabulary, largest logit, targets that belong to rows before, and the temperature.
+const SHAPES: [(usize, usize, f32, usize, f32); 7] = [
+    (1, 1, 1.0, 0, 1.0),
+    (3, 7, 0.0, 2, 1.0),
+    (2, 1000, 10.0, 0, 1.0),
+    (1, 49_157, 3.0, 5, 1.0),
+    (5, 333, 80.0, 1, 1.0),
+    (70, 36, 5.0, 0, 0.7),
+    (3, 517, 8.0, 2, 1.6),
 ];
+
+/// The logits of a temperature, rounded as the kernels round them: what the oracle is asked about.
+fn divided(logits: &[f32], temperature: f32) -> Vec<f32> {
+    logits.iter().map(|logit| logit * temperature.recip()).collect()
+}
 
 pub(super) fn cases() -> Vec<Case> {
     vec![forward(), backward()]
@@ -21,8 +27,10 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn forward() -> Case {
     Case::new("token_stats", "f32", 1e-11, |check| {
-        for (rows, vocab, spread, first) in SHAPES {
-            check.shape(format!("{rows} rows of {vocab} logits up to {spread}, from row {first} on"));
+        for (rows, vocab, spread, first, temperature) in SHAPES {
+            check.shape(format!(
+                "{rows} rows of {vocab} logits up to {spread}, from row {first} on, temperature {temperature}"
+            ));
             let logits: Vec<f32> = check.values(rows * vocab).iter().map(|v| spread * v).collect();
             let targets = check.integers(first + rows, vocab);
             let logits_device = check.activation(vocab, &logits)?;
@@ -30,13 +38,15 @@ fn forward() -> Case {
             let unwritten = f32::from_bits(GUARD);
             let unwritten = TokenStat { logprob: unwritten, entropy: unwritten };
             let stats = check.guarded(&vec![unwritten; first + rows])?;
-            check.run(|rec| token_stats(rec, &logits_device, &targets_device, &stats, first, rows))?;
+            check.run(|rec| {
+                token_stats(rec, &logits_device, &targets_device, &stats, first, rows, temperature)
+            })?;
             let found = check.read_guarded("stats", &stats)?;
             let (before, found) = found.split_at(first);
             if bytemuck::cast_slice::<_, u32>(before).iter().any(|&word| word != GUARD) {
                 check.fault(format!("stats: wrote before row {first}"));
             }
-            let expected: Vec<_> = logits
+            let expected: Vec<_> = divided(&logits, temperature)
                 .chunks_exact(vocab)
                 .zip(&targets[first..])
                 .map(|(logits, &target)| reference::token_stats(logits, target))
@@ -62,8 +72,10 @@ fn forward() -> Case {
 
 fn backward() -> Case {
     Case::new("token_stats_backward", "f32", 1e-11, |check| {
-        for (rows, vocab, spread, first) in SHAPES {
-            check.shape(format!("{rows} rows of {vocab} logits up to {spread}, from row {first} on"));
+        for (rows, vocab, spread, first, temperature) in SHAPES {
+            check.shape(format!(
+                "{rows} rows of {vocab} logits up to {spread}, from row {first} on, temperature {temperature}"
+            ));
             let logits: Vec<f32> = check.values(rows * vocab).iter().map(|v| spread * v).collect();
             // As large as the vocabulary, so that a probability's share of it is of ordinary size.
             let d_stats: Vec<TokenStat> = check
@@ -81,15 +93,17 @@ fn backward() -> Case {
             let targets_device = check.device().upload("conformance", &targets)?;
             let d_stats_device = check.device().upload("conformance", &d_stats)?;
             check.run(|rec| {
-                token_stats_backward(rec, &d_logits, &targets_device, &d_stats_device, first, rows)
+                let (targets, d_stats) = (&targets_device, &d_stats_device);
+                token_stats_backward(rec, &d_logits, targets, d_stats, first, rows, temperature)
             })?;
             let given = || targets[first..].iter().zip(&d_stats[first..]);
-            let mut expected: Vec<f32> = logits
+            let mut expected: Vec<f32> = divided(&logits, temperature)
                 .chunks_exact(vocab)
                 .zip(given())
                 .flat_map(|(logits, (&target, d))| {
                     reference::token_stats_backward(logits, target, d.logprob, d.entropy)
                 })
+                .map(|slope| slope * temperature.recip())
                 .collect();
             check.compare("d_logits", &d_logits, &expected)?;
 

@@ -79,7 +79,7 @@ impl Generator {
                         &wave[segment.slot].ids[place + 1..][..piece.rows]
                     });
                     device.write(&targets, 0, &next.copied().collect::<Vec<u32>>())?;
-                    ops::token_stats(&mut rec, &generator.work.logits, &targets, &stats, 0, n)?;
+                    ops::token_stats(&mut rec, &generator.work.logits, &targets, &stats, 0, n, 1.0)?;
                     rec.submit()?;
                     let mut values = device.read(&stats, 0, n)?.into_iter();
                     for piece in run {

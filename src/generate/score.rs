@@ -45,7 +45,7 @@ impl Generator {
                 let following = |piece: &Piece| &wave[piece.segment][piece.place + 1..][..piece.rows];
                 let next: Vec<u32> = pieces.iter().flat_map(following).copied().collect();
                 device.write(&targets, 0, &next)?;
-                ops::token_stats(&mut rec, &generator.work.logits, &targets, &stats, 0, next.len())?;
+                ops::token_stats(&mut rec, &generator.work.logits, &targets, &stats, 0, next.len(), 1.0)?;
                 rec.submit()?;
                 let mut values = device.read(&stats, 0, next.len())?.into_iter();
                 for piece in pieces {

@@ -24,6 +24,10 @@ struct Params {
     width: u32,
     x_stride: u32,
     first: u32,
+    scale: f32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 /// `stats/token_stats`.
@@ -46,17 +50,22 @@ fn reductions() -> Vec<Specialization> {
     [KernelFamily::Lane8, KernelFamily::Tiled].map(row_reduction).to_vec()
 }
 
-fn params(logits: &Activation, first: usize, rows: usize) -> Params {
+fn params(logits: &Activation, first: usize, rows: usize, temperature: f32) -> Params {
     Params {
         rows: rows as u32,
         width: logits.width as u32,
         x_stride: logits.stride_quads(),
         first: first as u32,
+        scale: temperature.recip(),
+        pad0: 0,
+        pad1: 0,
+        pad2: 0,
     }
 }
 
 /// Records `stats[first + i] = (log p(targets[first + i]), entropy)` under the softmax of row `i` of
-/// `logits`, for `i` below `rows`: the logits of a long batch are made a few rows at a time.
+/// `logits` divided by `temperature`, for `i` below `rows`: the logits of a long batch are made a few rows at
+/// a time.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
@@ -76,20 +85,21 @@ pub fn token_stats(
     stats: &Buffer<TokenStat>,
     first: usize,
     rows: usize,
+    temperature: f32,
 ) -> Result<(), ShapeError> {
     holds("token_stats", "rows of logits", logits.rows, rows)?;
     holds("token_stats", "number of targets", targets.len(), first + rows)?;
     holds("token_stats", "number of stats", stats.len(), first + rows)?;
     let device = rec.device().clone();
     let pipeline = device.pipeline(&TOKEN_STATS, &row_reduction(device.tuning().family))?;
-    let params = params(logits, first, rows);
+    let params = params(logits, first, rows, temperature);
     let bindings = [logits.buffer.binding(), targets.binding(), stats.binding()];
     rec.dispatch(&pipeline, &params, &bindings, folded(&device, rows), 16 * (rows * logits.width) as u64)?;
     Ok(())
 }
 
 /// Records the gradient of [`token_stats`] in place of the first `rows` rows of `logits`: `d_stats` holds
-/// the gradients with respect to log-probability and entropy of rows `first..`.
+/// the gradients with respect to log-probability and entropy of rows `first..` at the same `temperature`.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
@@ -109,13 +119,14 @@ pub fn token_stats_backward(
     d_stats: &Buffer<TokenStat>,
     first: usize,
     rows: usize,
+    temperature: f32,
 ) -> Result<(), ShapeError> {
     holds("token_stats_backward", "rows of logits", logits.rows, rows)?;
     holds("token_stats_backward", "number of targets", targets.len(), first + rows)?;
     holds("token_stats_backward", "number of gradients", d_stats.len(), first + rows)?;
     let device = rec.device().clone();
     let pipeline = device.pipeline(&TOKEN_STATS_BACKWARD, &row_reduction(device.tuning().family))?;
-    let params = params(logits, first, rows);
+    let params = params(logits, first, rows, temperature);
     let bindings = [logits.buffer.binding(), targets.binding(), d_stats.binding()];
     rec.dispatch(&pipeline, &params, &bindings, folded(&device, rows), 32 * (rows * logits.width) as u64)?;
     Ok(())

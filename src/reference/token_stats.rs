@@ -11,7 +11,8 @@ pub struct TokenStats {
     pub log_sum_exp: f32,
 }
 
-/// Statistics of `token` under `softmax(logits)`.
+/// Statistics of `token` under `softmax(logits)`. At another temperature than 1 they are those of the logits
+/// divided by it, and so is the gradient, divided once more.
 ///
 /// # Shapes
 ///

@@ -85,6 +85,11 @@ impl Learner {
         &self.bank
     }
 
+    /// As [`Pass::set_temperature`].
+    pub fn set_temperature(&mut self, temperature: f32) {
+        self.pass.set_temperature(temperature);
+    }
+
     /// Steps taken.
     pub fn steps(&self) -> u64 {
         self.optimizer.steps

@@ -72,6 +72,7 @@ pub struct Pass {
     bank: AdapterBank,
     memory: PassMemory,
     gradients: AdapterGradients,
+    temperature: f32,
     /// Of the last forward pass.
     layout: Option<Layout>,
 }
@@ -94,8 +95,15 @@ impl Pass {
             bank: bank.clone(),
             memory: PassMemory::new(model, bank, shape)?,
             gradients: AdapterGradients::new(model, bank, trainable)?,
+            temperature: 1.0,
             layout: None,
         })
+    }
+
+    /// Reads log-probabilities and entropies of logits divided by `temperature`, above 0, from the next forward
+    /// pass on; 1 without a word.
+    pub fn set_temperature(&mut self, temperature: f32) {
+        self.temperature = temperature;
     }
 
     /// The most that a pass takes.
@@ -260,7 +268,8 @@ impl Pass {
             if chunk.start < layout.n_targets {
                 self.record_logits(rec, chunk.len())?;
                 let (targets, stats) = (&memory.targets, &memory.stats);
-                ops::token_stats(rec, &memory.logits, targets, stats, chunk.start, chunk.len())?;
+                let (first, n) = (chunk.start, chunk.len());
+                ops::token_stats(rec, &memory.logits, targets, stats, first, n, self.temperature)?;
             }
             if layout.has_heads {
                 let (heads, head_of) = (self.bank.heads(), &memory.head_of);
@@ -340,8 +349,8 @@ impl Pass {
         self.record_selected(rec, &memory.x, chunk)?;
         if chunk.start < layout.n_targets {
             self.record_logits(rec, n)?;
-            let (logits, d_stats) = (&memory.logits, &memory.d_stats);
-            ops::token_stats_backward(rec, logits, &memory.targets, d_stats, chunk.start, n)?;
+            let (logits, targets, d_stats) = (&memory.logits, &memory.targets, &memory.d_stats);
+            ops::token_stats_backward(rec, logits, targets, d_stats, chunk.start, n, self.temperature)?;
             let d_normed = &memory.d_selected_normed;
             ops::linear_backward(rec, model.weights().head(), logits, d_normed, n, Store::Overwrite)?;
         } else {

@@ -22,7 +22,7 @@ use crate::reward::{rules, tiny_that_reads};
 use crate::support::gpu;
 
 /// A reward model that has learned nothing, and has its opinions.
-fn opinionated(model: &Model, folder: &Path) -> PathBuf {
+pub fn opinionated(model: &Model, folder: &Path) -> PathBuf {
     let config = settings(Algorithm::Ppo, 0, 1);
     let weights = config.lora.fresh(model.config(), 8).expect("sound settings");
     let weight = |at: usize| Philox::new(4).uniform(Purpose::Conformance, 1, at as u32, 0) - 0.5;

@@ -15,6 +15,8 @@ mod solves;
 /// The first rollout: nothing has been learned yet.
 mod start;
 
+pub(crate) use judged::opinionated;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

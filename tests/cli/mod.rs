@@ -1,6 +1,7 @@
 //! The `parr` program as a person or a script meets it: arguments, output, exit codes.
 
 mod adapter;
+mod align;
 mod bench;
 mod chat;
 mod doctor;
