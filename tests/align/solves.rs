@@ -25,7 +25,7 @@ fn solved_by(algorithm: Algorithm) {
         assert_eq!(outcome, Outcome::Done(out.join("adapter")));
         assert!(scores[0] < 0.2, "seed {seed}: nothing was to be learned: {}", scores[0]);
         let last = scores[scores.len() - 3..].iter().sum::<f64>() / 3.0;
-        assert!(last > 0.9, "{algorithm}, seed {seed}: {last} of 1");
+        assert!(last > 0.85, "{algorithm}, seed {seed}: {last} of 1");
     }
 }
 

@@ -45,8 +45,9 @@ fn holds(device: &Device, config: &PpoConfig, with_init: bool) {
     let apart = metrics.logprob_distance.unwrap_or(0.0);
     println!("kl {kl:e}, ratio - 1 {:e}, apart {apart:e}", ratio - 1.0);
     if lane8 {
-        assert_eq!((kl, ratio), (0.0, 1.0));
-        assert_eq!(figure(&metrics, "policy/approxkl_avg"), 0.0);
+        // Every log-ratio is 0, so every ratio is 1; their mean is a sum of rounded shares.
+        assert_eq!((kl, figure(&metrics, "policy/approxkl_avg")), (0.0, 0.0));
+        assert!((ratio - 1.0).abs() <= 1e-13, "{ratio}");
         assert!(apart <= 4e-6, "{apart:e}");
     }
     // Kernels that suit the number of rows may round in another order.
