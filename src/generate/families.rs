@@ -21,6 +21,13 @@ pub(super) struct Row<'a> {
     pub unread: usize,
 }
 
+impl<'a> Row<'a> {
+    /// A row that something is read off the last token of.
+    pub fn to_last(ids: &'a [TokenId]) -> Row<'a> {
+        Row { tokens: ids, unread: ids.len() - 1 }
+    }
+}
+
 /// Takes a pass: the recording that computes its hidden states, and which rows they belong to; a segment's
 /// slot is the place of its row. It has to submit the recording.
 type OnPass<'a> = dyn FnMut(&Generator, Recording, &Pass, &[Segment<'_>]) -> Result<(), GenerateError> + 'a;
@@ -92,8 +99,7 @@ mod tests {
     use super::*;
 
     fn families(rows: &[Vec<TokenId>]) -> Vec<(usize, usize)> {
-        let rows = rows.iter().map(|ids| Row { tokens: ids, unread: ids.len() - 1 });
-        origins(&rows.collect::<Vec<_>>())
+        origins(&rows.iter().map(|ids| Row::to_last(ids)).collect::<Vec<_>>())
     }
 
     #[test]

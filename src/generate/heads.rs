@@ -56,7 +56,7 @@ impl Generator {
     ) -> Result<Vec<f32>, GenerateError> {
         let mut values = vec![0.0; rows.len()];
         // The last token's hidden state is what the head reads.
-        let parts: Vec<Row<'_>> = rows.iter().map(|ids| Row { tokens: ids, unread: ids.len() - 1 }).collect();
+        let parts: Vec<Row<'_>> = rows.iter().map(|ids| Row::to_last(ids)).collect();
         let ends = self.logit_rows;
         self.each_pass(&parts, Some(adapter), ends, cancel, &mut |generator, mut rec, pass, segments| {
             let ends: Vec<usize> = pass.ends.iter().map(|&(_, row)| row).collect();

@@ -12,6 +12,7 @@ mod families;
 mod generator;
 mod heads;
 mod memory;
+mod next;
 mod request;
 mod score;
 mod sequence;

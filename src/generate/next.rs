@@ -43,15 +43,10 @@ impl Generator {
         let mut logits = vec![Vec::new(); rows.len()];
         let (slots, ends) = (self.slots.len(), self.logit_rows);
         for (group, wave) in rows.chunks(slots).enumerate() {
-            // What comes next hangs on the last token, which is computed in every row.
-            let part = |ids| {
-                let ids: &Vec<TokenId> = ids;
-                Row { tokens: ids, unread: ids.len() - 1 }
-            };
-            let parts: Vec<Row<'_>> = wave.iter().map(part).collect();
+            let parts: Vec<Row<'_>> = wave.iter().map(|ids| Row::to_last(ids)).collect();
             self.each_pass(&parts, adapter, ends, cancel, &mut |generator, mut rec, pass, segments| {
                 let work = &generator.work;
-                let (hidden, width) = (work.x.stride, work.logits.stride);
+                let (hidden, vocab) = (work.x.stride, work.logits.stride);
                 for (row, &(_, from)) in pass.ends.iter().enumerate() {
                     let (from, to) = (from * hidden, row * hidden);
                     rec.copy(&work.x.buffer, from, &work.selected.buffer, to, hidden);
@@ -61,7 +56,7 @@ impl Generator {
                 }
                 for row in 0..pass.ends.len() {
                     for (at, &id) in tokens.iter().enumerate() {
-                        let from = row * width + id as usize;
+                        let from = row * vocab + id as usize;
                         rec.copy(&work.logits.buffer, from, &wanted, row * tokens.len() + at, 1);
                     }
                 }

@@ -8,7 +8,7 @@ use super::chat::{Voice, encode};
 use super::config::{JudgeKind, PreferenceConfig, TooLong, Verdicts};
 use super::origin::Origin;
 use super::plan::{PlannedPair, Planner, PromptPlan};
-use super::{CheckJudge, ContrastJudge, Judge, JudgeError, Prompts, Question};
+use super::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Prompts, Question};
 use crate::generate::{CancelToken, Finish, Generator, GeneratorOptions, Reply as Generated, Request};
 use crate::ops::KvFormat;
 use crate::principles::{Principle, PrincipleSet};
@@ -217,6 +217,7 @@ impl<'a> PreferenceRun<'a> {
         match self.config.judge {
             JudgeKind::Check => Ok(0),
             JudgeKind::Contrast => ContrastJudge::context(chat, &prompt.text, principles, reply_tokens),
+            JudgeKind::Ab => LabelJudge::context(chat, &prompt.text, principles, reply_tokens),
         }
     }
 
@@ -231,6 +232,7 @@ impl<'a> PreferenceRun<'a> {
                 }
                 Box::new(CheckJudge)
             }
+            JudgeKind::Ab => Box::new(LabelJudge::new(self.voice, slots, context, reply_tokens)?),
             JudgeKind::Contrast => Box::new(ContrastJudge::new(self.voice, slots, context, reply_tokens)?),
         })
     }

@@ -18,7 +18,8 @@ pub struct PreferenceConfig {
     pub seed: u64,
     /// The principles, as [`PrincipleSet::open_all`](crate::principles::PrincipleSet::open_all) takes them.
     pub principles: Vec<String>,
-    /// Who judges.
+    /// Who judges. SALMON's judge is [`JudgeKind::Ab`]; small models do better at what
+    /// [`JudgeKind::Contrast`] asks of them.
     pub judge: JudgeKind,
     /// Principles that a pair is judged under.
     pub verdicts: Verdicts,
@@ -48,6 +49,8 @@ impl Default for PreferenceConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JudgeKind {
+    /// [`LabelJudge`](super::LabelJudge).
+    Ab,
     /// [`ContrastJudge`](super::ContrastJudge).
     #[default]
     Contrast,

@@ -68,6 +68,13 @@ pub enum JudgeError {
         reason: String,
     },
 
+    /// The model's vocabulary has no single tokens for the labels that a judge reads: take another judge.
+    #[error("this model cannot judge by labels: {reason}; the judge `contrast` needs none")]
+    Labels {
+        /// Which label, and what it is made of.
+        reason: String,
+    },
+
     /// The file holds comparisons of another run: write to another file, or go back to its settings.
     #[error("{} is of another run: {reason}", path.display())]
     OtherRun {

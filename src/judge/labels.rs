@@ -82,7 +82,9 @@ impl<'a> LabelJudge<'a> {
         let tokenizer = self.chat.tokenizer();
         let ids = tokenizer.encode(reply, Specials::AsText)?;
         Ok(match ids.len() > self.reply_tokens {
-            true => tokenizer.decode(&ids[..self.reply_tokens], false).trim_end_matches('\u{FFFD}').to_owned(),
+            true => {
+                tokenizer.decode(&ids[..self.reply_tokens], false).trim_end_matches('\u{FFFD}').to_owned()
+            }
             false => reply.to_owned(),
         })
     }
@@ -98,7 +100,8 @@ fn labels(tokenizer: &Tokenizer, begun: &str) -> Result<(Vec<TokenId>, [TokenId;
             _ => {
                 let last: Vec<String> =
                     with.iter().rev().take(3).rev().filter_map(|&id| tokenizer.token_text(id)).collect();
-                let reason = format!("its tokens for `({label}` end in {last:?}, where `{label}` is none of its own");
+                let reason =
+                    format!("its tokens for `({label}` end in {last:?}, where `{label}` is none of its own");
                 Err(JudgeError::Labels { reason })
             }
         }
@@ -169,5 +172,47 @@ impl Judge for LabelJudge<'_> {
             scores.map(|(first, second)| Some(Scores::from_labels(*first, *second))).collect()
         };
         Ok(questions.iter().map(of_question).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenizer::Vocab;
+
+    /// A vocabulary of single characters, and of what `merges` join.
+    fn tokenizer(merges: &[&str]) -> Tokenizer {
+        let letters = ('!'..='~').map(String::from);
+        let joined = merges.iter().map(|merge| merge.replace(' ', ""));
+        let tokens: Vec<String> = letters.chain(joined).collect();
+        let vocab = Vocab {
+            model: "gpt2".to_owned(),
+            pre: "default".to_owned(),
+            token_types: Some(vec![1; tokens.len()]),
+            tokens,
+            scores: None,
+            merges: merges.iter().map(|merge| (*merge).to_owned()).collect(),
+            bos: None,
+            eos: None,
+            unk: None,
+            add_bos: None,
+            add_space_prefix: None,
+        };
+        Tokenizer::from_vocab(vocab).expect("a sound vocabulary")
+    }
+
+    #[test]
+    fn labels_are_tokens_of_their_own_behind_the_parenthesis() {
+        let plain = tokenizer(&[]);
+        let (begun, [a, b]) = labels(&plain, "is(").expect("single characters");
+        assert_eq!(
+            (begun.len(), a, b),
+            (3, u32::from('a') - u32::from('!'), u32::from('b') - u32::from('!'))
+        );
+        for merge in ["( a", "( b"] {
+            let error = labels(&tokenizer(&[merge]), "is(").expect_err("a label and its parenthesis are one");
+            assert!(matches!(error, JudgeError::Labels { .. }));
+            assert!(error.to_string().contains(&merge.replace(' ', "")), "{error}");
+        }
     }
 }

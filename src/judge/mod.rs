@@ -3,6 +3,7 @@
 //! | part | holds |
 //! |---|---|
 //! | [`Judge`] | which of two replies is better under each principle |
+//! | [`LabelJudge`] | which of two labelled replies the model names: SALMON's judge |
 //! | [`ContrastJudge`] | how much likelier a reply is under a principle than under its negative |
 //! | [`CheckJudge`] | the programs that principles name |
 //! | [`PreferenceRun`], [`PreferenceConfig`] | from prompts to a file of [`Comparison`](crate::salmon::Comparison)s |
@@ -17,6 +18,7 @@ mod collect;
 mod config;
 mod contrast;
 mod error;
+mod labels;
 mod origin;
 mod plan;
 mod prompts;
@@ -30,6 +32,7 @@ pub use config::{
 };
 pub use contrast::ContrastJudge;
 pub use error::JudgeError;
+pub use labels::LabelJudge;
 pub use prompts::Prompts;
 pub use report::{WrittenReport, written_report};
 

@@ -2,7 +2,7 @@
 
 use parr::generate::CancelToken;
 use parr::gpu::{DeviceOptions, KernelFamily};
-use parr::judge::{CheckJudge, ContrastJudge, Judge, JudgeError, Question, Voice};
+use parr::judge::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Question, Voice};
 use parr::model::Model;
 use parr::principles::{Principle, PrincipleSet};
 use parr::salmon::Scores;
@@ -79,6 +79,36 @@ fn contrast_says_the_same_of_both_orders() {
             says_the_same_of_both_orders(&mut judge, &style(), family == KernelFamily::Lane8);
         });
     }
+}
+
+#[test]
+fn labels_say_the_same_of_both_orders() {
+    for family in [KernelFamily::Lane8, KernelFamily::Tiled] {
+        on_the_tiny_model(family, |model| {
+            let mut judge = LabelJudge::new(Voice::base(model), 5, 512, 24).expect("it fits");
+            says_the_same_of_both_orders(&mut judge, &style(), family == KernelFamily::Lane8);
+        });
+    }
+}
+
+#[test]
+fn labels_read_what_they_are_told_they_need() {
+    on_the_tiny_model(KernelFamily::Lane8, |model| {
+        let (set, voice) = (style(), Voice::base(model));
+        let chat = voice.chat().expect("it chats");
+        let (prompt, reply) =
+            ("Name a river.", "The Loire, and many a river that is no longer known.".repeat(3));
+        let other = reply.replace("river", "brook");
+        let context = LabelJudge::context(chat, prompt, &set.principles, 20).expect("texts are encoded");
+        let mut judge = LabelJudge::new(voice, 2, context, 20).expect("it fits");
+        let replies = [reply.as_str(), &other];
+        let question = Question { prompt, replies, principles: set.principles.iter().collect() };
+        let said = judge.judge(std::slice::from_ref(&question), &CancelToken::new()).expect("there is room");
+        assert_eq!(said[0].len(), 3);
+        // A short context has none for it, and says so.
+        let mut short = LabelJudge::new(voice, 2, context / 2, 20).expect("it fits");
+        short.judge(&[question], &CancelToken::new()).expect_err("there is no room for it");
+    });
 }
 
 #[test]

@@ -73,6 +73,32 @@ fn continuations_score_as_whole_rows_on_tiled() {
 }
 
 #[test]
+fn what_comes_next_has_the_logits_of_whole_rows() {
+    let _turn = gpu::turn();
+    let Some(device) = gpu::device(KernelFamily::Lane8) else { return };
+    let cancel = CancelToken::new();
+    let model = tiny(&device, "llama-mha-untied");
+    let vocab = model.config().vocab;
+    let wanted = [7, 0, vocab as u32 - 1];
+    let rows: Vec<Vec<u32>> = [(50, 1, 12), (50, 2, 30), (50, 3, 1), (4, 4, 9), (4, 5, 3)]
+        .into_iter()
+        .map(|(given, end, len)| [ids(given, given as usize), ids(end, len)].concat())
+        .map(|row| row.into_iter().map(|id| id % vocab as u32).collect())
+        .collect();
+    let mut together = generator(&model, 4, 128, KvFormat::F32);
+    let found = together.next_logits(&rows, &wanted, None, &cancel).expect("sound rows");
+    let mut alone = generator(&model, 1, 128, KvFormat::F32);
+    for (row, found) in rows.iter().zip(&found) {
+        let mut last = Vec::new();
+        let on_rows = &mut |values: &[f32]| last = values[values.len() - vocab..].to_vec();
+        alone.logits(row, None, &cancel, on_rows).expect("known ids");
+        assert_eq!(*found, wanted.map(|id| last[id as usize]), "{} tokens", row.len());
+    }
+    let unknown = together.next_logits(&rows, &[vocab as u32], None, &cancel).expect_err("no such token");
+    assert!(matches!(unknown, GenerateError::UnknownToken { .. }));
+}
+
+#[test]
 fn what_cannot_be_scored_is_refused_by_row() {
     let _turn = gpu::turn();
     let Some(device) = gpu::open(&DeviceOptions::default()) else { return };

@@ -28,7 +28,8 @@ Lets the model reply to prompts, compares the replies under principles, and reco
 Replies (--replies): `sample` takes plain ones that differ by their seed; `contrast` pairs one that is
 written under a principle with one under its negative; `mix` pairs one under either with a plain one.
 Judges (--judge): `contrast` asks how much likelier a reply is under a principle than under its negative;
-`check` runs the program that a principle names.
+`ab` which of the two the model names as the better one, in both orders, as SALMON does; `check` runs the
+program that a principle names.
 
 FILE gets a comparison a line. The same command goes on where a run was stopped or killed, and ends with
 the same bytes as one that was left alone; FILE.toml beside it says what it was made with.";
@@ -161,6 +162,7 @@ impl From<PlanName> for ReplyPlan {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum JudgeName {
+    Ab,
     Contrast,
     Check,
 }
@@ -168,6 +170,7 @@ enum JudgeName {
 impl From<JudgeName> for JudgeKind {
     fn from(name: JudgeName) -> JudgeKind {
         match name {
+            JudgeName::Ab => JudgeKind::Ab,
             JudgeName::Contrast => JudgeKind::Contrast,
             JudgeName::Check => JudgeKind::Check,
         }
