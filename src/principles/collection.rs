@@ -133,6 +133,39 @@ fn only_set(mut file: Loaded) -> Result<PrincipleSet, PrinciplesError> {
     }
 }
 
+/// The exemplars in one file, which have to be for the set `rules`.
+pub(super) fn read_exemplars(path: &Path, rules: &PrincipleSet) -> Result<Exemplars, PrinciplesError> {
+    only_exemplars(load_file(path)?, rules)
+}
+
+/// The same from the text of a file named `path`.
+pub(super) fn parse_exemplars(
+    path: &Path,
+    text: &str,
+    rules: &PrincipleSet,
+) -> Result<Exemplars, PrinciplesError> {
+    only_exemplars(parse(path, text.as_bytes()), rules)
+}
+
+fn only_exemplars(mut file: Loaded, rules: &PrincipleSet) -> Result<Exemplars, PrinciplesError> {
+    match &file.contents {
+        Contents::Exemplars(all) if all.rules == rules.id => check_named(&mut file, rules),
+        Contents::Exemplars(all) => {
+            let reason = format!("the exemplars are for the set `{}`, not for `{}`", all.rules, rules.id);
+            file.faults.add(0, reason);
+        }
+        // A file that could not be read as anything has faults of its own.
+        Contents::Set(_) if file.faults.is_empty() => {
+            file.faults.add(0, "the file holds a set of principles, not exemplars");
+        }
+        Contents::Set(_) => {}
+    }
+    match file.contents {
+        Contents::Exemplars(all) if file.faults.is_empty() => Ok(all),
+        _ => Err(PrinciplesError::Faults(file.faults.finish(&file.path, &file.text))),
+    }
+}
+
 fn load(paths: &[PathBuf]) -> Result<Vec<Loaded>, PrinciplesError> {
     let mut files = Vec::new();
     for path in paths {
@@ -324,17 +357,22 @@ fn dangling_rules(files: &mut [Loaded]) {
             }
             continue;
         };
-        for named in &file.named {
-            let Ok(rule) = set.principle(&named.rule) else {
-                let reason = format!("there is no rule `{}` in the set `{name}`", shown(&named.rule));
-                file.faults.add(named.at, reason);
-                continue;
-            };
-            let call = format!("({})", rule.dimension);
-            if !named.thoughts.contains(&call) {
-                let reason = format!("the thoughts do not name the rule `{}` as {call}", rule.id);
-                file.faults.add(named.at, reason);
-            }
+        check_named(file, &set);
+    }
+}
+
+/// Notes what is wrong with the rules of `set` that the exemplars of `file` name.
+fn check_named(file: &mut Loaded, set: &PrincipleSet) {
+    for named in &file.named {
+        let Ok(rule) = set.principle(&named.rule) else {
+            let reason = format!("there is no rule `{}` in the set `{}`", shown(&named.rule), set.id);
+            file.faults.add(named.at, reason);
+            continue;
+        };
+        let call = format!("({})", rule.dimension);
+        if !named.thoughts.contains(&call) {
+            let reason = format!("the thoughts do not name the rule `{}` as {call}", rule.id);
+            file.faults.add(named.at, reason);
         }
     }
 }

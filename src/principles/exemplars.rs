@@ -5,6 +5,7 @@ use super::document::Node;
 use super::error::Faults;
 use super::set::LONGEST_PROSE;
 use super::table::{Table, check_id, check_line};
+use super::{PrincipleSet, PrinciplesError, shipped};
 
 /// Exemplars for one set of rules: one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,20 @@ pub struct Exemplars {
     pub exemplars: Vec<Exemplar>,
     /// SHA-256 of the file in hexadecimal.
     pub sha256: String,
+}
+
+impl Exemplars {
+    /// The exemplars in the file `name`, or if there is no such file those of that name which come with Parr
+    /// (`self-align`); they have to be for `rules`.
+    ///
+    /// # Errors
+    ///
+    /// * [`PrinciplesError::Unknown`] if there are neither.
+    /// * [`PrinciplesError::Io`] if the file cannot be read.
+    /// * [`PrinciplesError::Faults`] with every mistake in it, such as rules that `rules` does not have.
+    pub fn open(name: &str, rules: &PrincipleSet) -> Result<Exemplars, PrinciplesError> {
+        shipped::open_exemplars(name, rules)
+    }
 }
 
 /// One dialogue.

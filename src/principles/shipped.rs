@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{PrincipleSet, PrinciplesError, collection};
+use super::{Exemplars, PrincipleSet, PrinciplesError, collection};
 
 /// Name and text of every set in `principles/` that replies can be scored or judged under.
 pub const SHIPPED: &[(&str, &str)] = &[
@@ -18,6 +18,22 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("style-unseen", include_str!("../../principles/style-unseen.toml")),
     ("self-align", include_str!("../../principles/self-align.toml")),
 ];
+
+/// The exemplars that come with Parr, by name.
+const EXEMPLARS: &[(&str, &str)] =
+    &[("self-align", include_str!("../../principles/exemplars/self-align.toml"))];
+
+pub(super) fn open_exemplars(name: &str, rules: &PrincipleSet) -> Result<Exemplars, PrinciplesError> {
+    if let Some((_, text)) = EXEMPLARS.iter().find(|(shipped, _)| *shipped == name)
+        && !Path::new(name).is_file()
+    {
+        return collection::parse_exemplars(Path::new(&format!("{name}.toml")), text, rules);
+    }
+    if Path::new(name).exists() || name.contains(['/', '\\', '.']) {
+        return collection::read_exemplars(Path::new(name), rules);
+    }
+    Err(PrinciplesError::unknown("file of exemplars", name, EXEMPLARS.iter().map(|(name, _)| *name)))
+}
 
 pub(super) fn open(name: &str) -> Result<PrincipleSet, PrinciplesError> {
     if let Some((_, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name)
