@@ -10,6 +10,7 @@ use crate::model::lora::AdapterError;
 use crate::principles::PrinciplesError;
 use crate::reward::RewardError;
 use crate::salmon::SalmonError;
+use crate::self_align::SelfAlignError;
 use crate::steer::SteerError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
@@ -57,4 +58,7 @@ pub enum Error {
     /// A policy could not be aligned.
     #[error(transparent)]
     Align(#[from] AlignError),
+    /// A model could not be aligned by itself.
+    #[error(transparent)]
+    SelfAlign(#[from] SelfAlignError),
 }

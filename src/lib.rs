@@ -33,9 +33,11 @@ pub mod hub;
 pub mod salmon;
 // Layer 8: what a model is taught with.
 pub mod train;
-// Layer 9: replies sampled and judged; reward models, from judged replies to scores.
+// Layer 9: answers that a model writes for itself; replies sampled and judged; reward models, from judged
+// replies to scores.
 pub mod judge;
 pub mod reward;
+pub mod self_align;
 // Layer 10: policies aligned by what reward models say of their replies; replies steered by principles
 // without training.
 pub mod align;

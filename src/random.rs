@@ -42,6 +42,8 @@ pub enum Purpose {
     /// The order in which the replies of a rollout are learned from: step = the rollout, index = the reply,
     /// draw = how often it was learned from before.
     MiniBatch = 13,
+    /// The seeds of answers in self-alignment: step and index = words of the hash of the prompt's id.
+    SelfAlign = 14,
 }
 
 /// The generator of one run: nothing but its seed.

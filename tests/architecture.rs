@@ -87,6 +87,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "train",
         ],
     ),
+    ("self_align", &["atomic", "random", "tokenizer", "principles", "model", "generate", "salmon", "train"]),
     // Layer 10.
     (
         "steer",
@@ -146,6 +147,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "reward",
             "steer",
             "align",
+            "self_align",
         ],
     ),
     ("main", &["cli"]),

@@ -31,6 +31,8 @@ mod reference;
 mod reward;
 /// Preferences: records, training pairs, what a reward model reads.
 mod salmon;
+/// Self-alignment: the prompt, the filters, a run and its resumption.
+mod self_align;
 /// Every specialisation of every kernel: valid, within limits, translatable. Needs no GPU.
 mod shaders;
 /// Replies steered by principles: candidates, choices, files that change.

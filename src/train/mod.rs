@@ -44,7 +44,7 @@ pub use optimizer::AdamW;
 pub(crate) use pass::bank_bytes;
 pub use pass::{Pass, PassShape, Reading, Sequence};
 pub use plan::{Demand, Plan};
-pub(crate) use run::{Lengths, Run, Start, adamw, file_name, shape_entries};
+pub(crate) use run::{Lengths, Run, Start, adamw, base_sha256, file_name, shape_entries};
 pub use schedule::Schedule;
 pub use sft::{Prospect, Sft};
 pub use state::TrainState;

@@ -281,7 +281,8 @@ pub(crate) fn file_name(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_string_lossy().into_owned())
 }
 
-fn base_sha256(model: &Model) -> Result<String, TrainError> {
+/// What the base is, by its contents; empty for one that came from no file.
+pub(crate) fn base_sha256(model: &Model) -> Result<String, TrainError> {
     match model.path() {
         Some(path) => Ok(Checkpoint::open(path)?.content_hash()?),
         None => Ok(String::new()),

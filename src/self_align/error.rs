@@ -1,0 +1,106 @@
+//! What can go wrong in self-alignment, apart from the layers below.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::generate::GenerateError;
+use crate::principles::PrinciplesError;
+use crate::salmon::SalmonError;
+use crate::tokenizer::TextError;
+use crate::train::TrainError;
+
+/// Why a model could not be aligned by itself, grouped by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelfAlignError {
+    /// A file could not be written: check path, permissions and space; a retry may help.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The set of principles has another use: take one with `use = "rules"`.
+    #[error("the set `{set}` is made for use = \"{uses}\"; self-alignment needs use = \"rules\"")]
+    Rules {
+        /// The set's id.
+        set: String,
+        /// What it is made for.
+        uses: &'static str,
+    },
+
+    /// Rules and exemplars do not fit: use fewer, leave less room for request and answer, or take a model
+    /// with a longer context.
+    #[error(
+        "rules and exemplars need {needed} tokens; beside request and answer there is room for {capacity}"
+    )]
+    NoRoom {
+        /// Tokens of the least that was tried.
+        needed: usize,
+        /// Tokens that there may be.
+        capacity: usize,
+    },
+
+    /// The model knows only token ids: take one with a tokenizer.
+    #[error("the model has no tokenizer: put tokenizer.json beside its weights")]
+    NoTokenizer,
+
+    /// The folder holds a run already: resume it, or name another folder.
+    #[error("{} holds answers to {prompts} prompts: resume that run, or name another folder", folder.display())]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+        /// Prompts that were answered.
+        prompts: usize,
+    },
+
+    /// What the folder holds was made from something else: resume it with that, or name another folder.
+    #[error("{} line {line} is of another run: its {what} is not the one given now", path.display())]
+    OtherRun {
+        /// The file of records.
+        path: PathBuf,
+        /// The line of the first such record, counted from 1.
+        line: usize,
+        /// What differs.
+        what: &'static str,
+    },
+
+    /// There is nothing to ask, or no answer passed the filters: give more prompts, more tokens, or a larger
+    /// model.
+    #[error("{reason}")]
+    Nothing {
+        /// What is missing.
+        reason: String,
+    },
+
+    /// Prompts or records could not be read or written.
+    #[error(transparent)]
+    Salmon(#[from] SalmonError),
+
+    /// Rules or exemplars have mistakes, or a name leads to none.
+    #[error(transparent)]
+    Principles(#[from] PrinciplesError),
+
+    /// A text could not be encoded.
+    #[error(transparent)]
+    Text(#[from] TextError),
+
+    /// Nothing could be generated.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+
+    /// Settings or the training on the answers.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+}
+
+impl SelfAlignError {
+    /// A closure for `map_err`: names the action and the path of an I/O failure.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SelfAlignError {
+        move |source| SelfAlignError::Io { action, path: path.to_owned(), source }
+    }
+}

@@ -1,0 +1,190 @@
+//! What the model reads before it answers: who it is, rules, exemplars, the request.
+
+use crate::principles::{Exemplar, Exemplars, PrincipleSet, Use};
+use crate::tokenizer::{Specials, TextError, TokenId, Tokenizer};
+use crate::train::config::Auto;
+
+use super::SelfAlignError;
+
+const PERSONA: &str = "# A record of conversations\n\nThese are conversations between a user and an assistant. \
+    The assistant is a language model that runs on the user's own device: it reads text and writes text, and \
+    can do nothing else. It means to be useful, to be honest, and to harm nobody.\n\n## Rules of the \
+    assistant\n\n";
+const BEFORE_EXEMPLARS: &str = "\n## Conversations\n\nBefore it answers, the assistant thinks to itself about \
+    which of its rules matter here, and names them in brackets. The user does not see these thoughts.\n\n";
+/// What stands before a request.
+pub(super) const USER: &str = "User:";
+/// What stands before the thoughts.
+pub(super) const THOUGHTS: &str = "Assistant (thoughts):";
+/// What stands before an answer.
+pub(super) const ANSWER: &str = "Assistant:";
+
+/// How many rules and exemplars are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Rules, the first of the set; those that the exemplars name stand in the prompt in any case.
+    pub rules: Auto,
+    /// Exemplars, the first of the file.
+    pub exemplars: Auto,
+}
+
+/// The prompt in the tokens of one model.
+///
+/// Its beginning, up to the request, is the same for all requests: a generator computes it once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InContext {
+    text: String,
+    ids: Vec<TokenId>,
+    rules: Vec<String>,
+    left_out_rules: usize,
+    exemplars: Vec<Exemplar>,
+    left_out_exemplars: usize,
+    resets: [String; 2],
+    opener: String,
+}
+
+/// One exemplar shows no pattern, so rules are left out before the second exemplar is.
+const PATTERN: usize = 2;
+
+impl InContext {
+    /// The prompt with as many rules and exemplars as are wanted, or with all that fit into `capacity` tokens.
+    /// Exemplars are left out first, from the end down to two; then rules that none of them names, from the
+    /// end; then the second exemplar.
+    ///
+    /// # Errors
+    ///
+    /// * [`SelfAlignError::NoRoom`] if not even the least fits, or not what is wanted.
+    /// * [`SelfAlignError::Rules`] if the set is not made for such a prompt.
+    /// * [`SelfAlignError::Text`] if the tokenizer fails.
+    pub fn fit(
+        tokenizer: &Tokenizer,
+        rules: &PrincipleSet,
+        exemplars: &Exemplars,
+        wanted: Wanted,
+        capacity: usize,
+    ) -> Result<InContext, SelfAlignError> {
+        if rules.uses != Use::Rules {
+            let (set, uses) = (rules.id.clone(), rules.uses.name());
+            return Err(SelfAlignError::Rules { set, uses });
+        }
+        let most = |wanted: Auto, all: usize| match wanted {
+            Auto::Auto => all,
+            Auto::Fixed(count) => count.min(all),
+        };
+        let mut n_rules = most(wanted.rules, rules.principles.len());
+        let mut n_exemplars = most(wanted.exemplars, exemplars.exemplars.len()).max(1);
+        loop {
+            let prompt = InContext::with(tokenizer, rules, exemplars, n_rules, n_exemplars)?;
+            if prompt.ids.len() <= capacity {
+                return Ok(prompt);
+            }
+            let more_exemplars = |least: usize| wanted.exemplars == Auto::Auto && n_exemplars > least;
+            if more_exemplars(PATTERN) {
+                n_exemplars -= 1;
+            } else if wanted.rules == Auto::Auto && n_rules > 0 {
+                n_rules -= 1;
+            } else if more_exemplars(1) {
+                n_exemplars -= 1;
+            } else {
+                return Err(SelfAlignError::NoRoom { needed: prompt.ids.len(), capacity });
+            }
+        }
+    }
+
+    /// The prompt with the first `n_rules` rules, those that the exemplars name beside them, and the first
+    /// `n_exemplars` exemplars.
+    fn with(
+        tokenizer: &Tokenizer,
+        rules: &PrincipleSet,
+        exemplars: &Exemplars,
+        n_rules: usize,
+        n_exemplars: usize,
+    ) -> Result<InContext, TextError> {
+        let shown = &exemplars.exemplars[..n_exemplars];
+        let named = |id: &str| shown.iter().any(|exemplar| exemplar.rules.iter().any(|rule| rule == id));
+        let principles = rules.principles.iter().enumerate();
+        let kept: Vec<_> = principles
+            .filter(|(place, rule)| *place < n_rules || named(&rule.id))
+            .map(|(_, rule)| rule)
+            .collect();
+
+        let mut text = PERSONA.to_owned();
+        for (place, rule) in kept.iter().enumerate() {
+            text.push_str(&format!("{} ({}). {}\n", place + 1, rule.dimension, rule.definition));
+        }
+        text.push_str(BEFORE_EXEMPLARS);
+        let opener = &exemplars.opener;
+        for Exemplar { user, thoughts, reply, .. } in shown {
+            text.push_str(&format!(
+                "{USER} {user}\n\n{THOUGHTS} {opener} {thoughts}\n\n{ANSWER} {reply}\n\n\
+                 {USER} {}\n\n{ANSWER} {}\n\n",
+                exemplars.reset_user, exemplars.reset_reply
+            ));
+        }
+        text.push_str(USER);
+        let begin = tokenizer.bos().filter(|_| tokenizer.add_bos());
+        let ids = begin.into_iter().chain(tokenizer.encode(&text, Specials::AsText)?).collect();
+        Ok(InContext {
+            text,
+            ids,
+            rules: kept.iter().map(|rule| rule.dimension.clone()).collect(),
+            left_out_rules: rules.principles.len() - kept.len(),
+            exemplars: shown.to_vec(),
+            left_out_exemplars: exemplars.exemplars.len() - n_exemplars,
+            resets: [exemplars.reset_user.clone(), exemplars.reset_reply.clone()],
+            opener: opener.clone(),
+        })
+    }
+
+    /// Everything before the request, as text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The same as tokens (T): what all requests share.
+    pub fn prefix(&self) -> &[TokenId] {
+        &self.ids
+    }
+
+    /// The names of the rules, in their order.
+    pub fn rules(&self) -> &[String] {
+        &self.rules
+    }
+
+    /// The exemplars, in their order.
+    pub fn exemplars(&self) -> &[Exemplar] {
+        &self.exemplars
+    }
+
+    /// Rules and exemplars that were left out.
+    pub fn left_out(&self) -> (usize, usize) {
+        (self.left_out_rules, self.left_out_exemplars)
+    }
+
+    /// The sentence that all thoughts begin with.
+    pub fn opener(&self) -> &str {
+        &self.opener
+    }
+
+    /// What the user says, and the assistant replies, between exemplars.
+    pub(super) fn resets(&self) -> &[String; 2] {
+        &self.resets
+    }
+
+    /// All that the model reads before it thinks about `request`: the prefix, the request, and the word that
+    /// thoughts begin behind. Special tokens that stand written out in the request stay text.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError`] if the request cannot be encoded.
+    pub fn encode(&self, tokenizer: &Tokenizer, request: &str) -> Result<Vec<TokenId>, TextError> {
+        let rest = format!(" {}\n\n{THOUGHTS}", request.trim());
+        let rest = tokenizer.encode(&rest, Specials::AsText)?;
+        Ok([&self.ids[..], &rest].concat())
+    }
+
+    /// Texts at which an answer ends: the model would go on with a request of its own.
+    pub fn stops() -> Vec<String> {
+        vec![format!("\n{USER}")]
+    }
+}
