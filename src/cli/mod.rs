@@ -22,6 +22,7 @@ mod pull;
 mod reward;
 mod sampling;
 mod score;
+mod self_align;
 mod sft;
 mod steer;
 mod steering;
@@ -127,6 +128,7 @@ enum Command {
     Perplexity(perplexity::PerplexityArgs),
     Sft(sft::SftArgs),
     Preferences(Box<preferences::PreferencesArgs>),
+    SelfAlign(self_align::SelfAlignArgs),
     Reward(reward::RewardArgs),
     Score(score::ScoreArgs),
     Steer(steer::SteerArgs),
@@ -150,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Perplexity(args) => args.run(&cli.global),
         Command::Sft(args) => args.run(&cli.global),
         Command::Preferences(args) => args.run(&cli.global),
+        Command::SelfAlign(args) => args.run(&cli.global),
         Command::Reward(args) => args.run(&cli.global),
         Command::Score(args) => args.run(&cli.global),
         Command::Steer(args) => args.run(&cli.global),

@@ -138,7 +138,8 @@ impl SftArgs {
     }
 }
 
-fn ahead(prospect: &Prospect) -> Told<'_> {
+/// What is ahead, for the screen of a run.
+pub(super) fn ahead(prospect: &Prospect) -> Told<'_> {
     let Prospect { report, rows, held_out_rows, steps, parameters, plan, damaged } = prospect;
     let data = format!("{report}; {rows} to learn from, {held_out_rows} to measure on");
     Told::Ahead(Ahead { data, steps: Some(*steps), parameters: *parameters, plan, damaged })

@@ -93,11 +93,16 @@ pub(super) fn set<T: Clone>(place: &mut T, flag: &Option<T>) {
     }
 }
 
+/// Prints a settings file.
+pub(super) fn print_sample(sample: &str) -> Result<(), CliError> {
+    Ok(std::io::stdout().lock().write_all(sample.as_bytes())?)
+}
+
 impl RunArgs {
     /// Prints `sample` if that is all that is wanted.
     pub fn printed(&self, sample: &str) -> Result<bool, CliError> {
         if self.print_config {
-            std::io::stdout().lock().write_all(sample.as_bytes())?;
+            print_sample(sample)?;
         }
         Ok(self.print_config)
     }
@@ -172,23 +177,32 @@ pub(super) fn watched<T, E: Into<CliError>>(
     global: &GlobalArgs,
     work: impl FnOnce(&Control, &mut dyn FnMut(Told<'_>)) -> Result<T, E>,
 ) -> Result<T, CliError> {
-    let mut screen = Screen { global, bar: None, steps: 0 };
+    let mut screen = Screen::new(global);
     let done = interruptible(|token| work(&Control::new(token), &mut |told| screen.hear(told)));
-    if let Some(bar) = screen.bar.take() {
-        bar.finish_and_clear();
-    }
+    screen.clear();
     done.map_err(Into::into)
 }
 
 /// What a person sees of a run: a bar, or a line a step where nobody looks at a terminal.
-struct Screen<'a> {
+pub(super) struct Screen<'a> {
     global: &'a GlobalArgs,
     bar: Option<ProgressBar>,
     steps: u64,
 }
 
-impl Screen<'_> {
-    fn hear(&mut self, told: Told<'_>) {
+impl<'a> Screen<'a> {
+    pub(super) fn new(global: &'a GlobalArgs) -> Self {
+        Screen { global, bar: None, steps: 0 }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    pub(super) fn hear(&mut self, told: Told<'_>) {
         match told {
             Told::Ahead(ahead) => self.announce(&ahead),
             Told::Progress(progress) => self.show(progress),

@@ -12,6 +12,7 @@ mod preferences;
 mod principles;
 mod pull;
 mod reward;
+mod self_align;
 mod sft;
 mod steer;
 mod tokenize;
