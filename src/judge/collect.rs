@@ -5,14 +5,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::chat::{Voice, encode};
-use super::config::{JudgeKind, PreferenceConfig, TooLong, Verdicts};
+use super::config::{JudgeKind, PreferenceConfig, ReplyPlan, ReplySettings, TooLong, Verdicts};
 use super::origin::Origin;
-use super::plan::{PlannedPair, Planner, PromptPlan};
+use super::plan::{PlannedEdit, PlannedPair, Planner, PromptPlan};
 use super::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Prompts, Question};
 use crate::generate::{CancelToken, Finish, Generator, GeneratorOptions, Reply as Generated, Request};
 use crate::ops::KvFormat;
 use crate::principles::{Principle, PrincipleSet};
-use crate::salmon::{Comparison, Prompt, RecordLog, Reply, Verdict};
+use crate::salmon::{Comparison, Prompt, RecordLog, Reply, Under, Verdict};
 use crate::tokenizer::ChatFormat;
 
 /// Replies that are generated in one call, for each slot: slots are refilled as replies end, and what a call
@@ -64,7 +64,9 @@ pub struct PreferenceReport {
     pub empty: usize,
     /// Pairs without a comparison because the replies are the same.
     pub identical: usize,
-    /// Pairs that earlier runs found empty or identical.
+    /// Pairs without a comparison because no program could edit the reply for the principle.
+    pub not_edited: usize,
+    /// Pairs that earlier runs found empty, identical or impossible to edit.
     pub dropped_earlier: usize,
     /// Replies that this run generated.
     pub replies: usize,
@@ -210,10 +212,16 @@ impl<'a> PreferenceRun<'a> {
         plan.replies.iter().map(request).collect()
     }
 
+    /// Tokens that a reply which is judged may have: an edit puts in a phrase, or a few marks a sentence.
+    fn reply_tokens(&self) -> usize {
+        let ReplySettings { plan, max_tokens, .. } = self.config.replies;
+        if plan == ReplyPlan::Edit { 2 * max_tokens + 64 } else { max_tokens }
+    }
+
     /// Positions that the judge may need for this prompt.
     fn judge_context(&self, chat: &ChatFormat, prompt: &Prompt) -> Result<usize, JudgeError> {
         let principles = &self.principles.principles;
-        let reply_tokens = self.config.replies.max_tokens;
+        let reply_tokens = self.reply_tokens();
         match self.config.judge {
             JudgeKind::Check => Ok(0),
             JudgeKind::Contrast => ContrastJudge::context(chat, &prompt.text, principles, reply_tokens),
@@ -222,7 +230,7 @@ impl<'a> PreferenceRun<'a> {
     }
 
     fn judge(&self, context: usize) -> Result<Box<dyn Judge + 'a>, JudgeError> {
-        let (slots, reply_tokens) = (self.config.batch.slots, self.config.replies.max_tokens);
+        let (slots, reply_tokens) = (self.config.batch.slots, self.reply_tokens());
         Ok(match self.config.judge {
             JudgeKind::Check => {
                 if self.principles.principles.iter().all(|principle| principle.check.is_none()) {
@@ -353,7 +361,15 @@ impl Running<'_, '_> {
                     let planned = &plan.replies[at];
                     Reply { text: text_of(&own[at]), seed: planned.seed, under: planned.under.clone() }
                 };
-                let replies = pair.replies.map(reply);
+                let mut replies = pair.replies.map(reply);
+                if let Some(edit) = pair.edit.as_ref().filter(|_| !replies[0].text.is_empty()) {
+                    let Some(edited) = self.edited(edit, &replies[0]) else {
+                        self.report.not_edited += 1;
+                        self.progress.done += 1;
+                        continue;
+                    };
+                    replies = edited;
+                }
                 match &replies {
                     [a, b] if a.text.is_empty() || b.text.is_empty() => self.report.empty += 1,
                     [a, b] if a.text == b.text => self.report.identical += 1,
@@ -366,6 +382,20 @@ impl Running<'_, '_> {
             }
         }
         sampled
+    }
+
+    /// The two versions of `reply`, in the order of the pair.
+    fn edited(&self, edit: &PlannedEdit, reply: &Reply) -> Option<[Reply; 2]> {
+        let PlannedEdit { principle, pick, swapped } = edit;
+        let check = self.run.principles.principle(principle).ok()?.check?;
+        let [kept, broken] = check.edit(&reply.text, *pick)?;
+        let version = |text, negated| Reply {
+            text,
+            seed: reply.seed,
+            under: Some(Under { principle: principle.clone(), negated }),
+        };
+        let [kept, broken] = [version(kept, false), version(broken, true)];
+        Some(if *swapped { [broken, kept] } else { [kept, broken] })
     }
 
     /// Pairs that are judged in one call: enough to fill the slots once.

@@ -151,6 +151,10 @@ pub enum ReplyPlan {
     Contrast,
     /// One is written under a principle or its negative, the other is plain: closer to what a policy says.
     Mix,
+    /// Both are one plain reply, which a program has edited to keep a principle and to break it
+    /// ([`Check::edit`](crate::principles::Check::edit)): they differ in nothing else, and one reply makes many
+    /// pairs.
+    Edit,
 }
 
 /// How much is computed at a time.

@@ -18,6 +18,17 @@ pub(super) struct PlannedPair {
     /// The id of the record: the prompt's, the pair's number and what it was written under.
     pub id: String,
     pub replies: [usize; 2],
+    /// How a program makes two versions of the reply that both are.
+    pub edit: Option<PlannedEdit>,
+}
+
+/// An edit of a reply into two versions, of which one keeps a principle better.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PlannedEdit {
+    pub principle: String,
+    pub pick: u32,
+    /// Whether the version that keeps it better is the second.
+    pub swapped: bool,
 }
 
 /// What is done with one prompt.
@@ -39,11 +50,17 @@ pub(super) struct Planner<'a> {
 impl<'a> Planner<'a> {
     pub fn new(config: &'a PreferenceConfig, set: &PrincipleSet) -> Result<Planner<'a>, JudgeError> {
         let mut set = set.clone();
+        if config.replies.plan == ReplyPlan::Edit {
+            // The others cannot be edited for.
+            set.principles.retain(|one| one.check.is_some());
+        }
         if config.replies.plan != ReplyPlan::Sample {
             let (pairs, known) = (config.replies.pairs, set.principles.len());
             if pairs > known {
+                let which =
+                    if config.replies.plan == ReplyPlan::Edit { " that a program checks" } else { "" };
                 let reason = format!(
-                    "{pairs} pairs to a prompt, each under another principle, but {known} principles"
+                    "{pairs} pairs to a prompt, each under another principle, but {known} principles{which}"
                 );
                 return Err(JudgeError::Nothing { reason });
             }
@@ -61,6 +78,7 @@ impl<'a> Planner<'a> {
         match self.config.replies.plan {
             ReplyPlan::Sample => self.config.replies.count,
             ReplyPlan::Contrast | ReplyPlan::Mix => 2 * self.config.replies.pairs,
+            ReplyPlan::Edit => 1,
         }
     }
 
@@ -76,14 +94,27 @@ impl<'a> Planner<'a> {
             let pair = |[first, second]: [usize; 2]| PlannedPair {
                 id: format!("{}/{first}-{second}", prompt.id),
                 replies: [first, second],
+                edit: None,
             };
             let replies = (0..count).map(|number| planned(number, None)).collect();
             return PromptPlan { replies, pairs: pairs.map(pair).collect() };
         }
         let mut plan = PromptPlan { replies: Vec::new(), pairs: Vec::new() };
+        if self.config.replies.plan == ReplyPlan::Edit {
+            plan.replies.push(planned(0, None));
+        }
         for (number, place) in self.set.draw(prompt.kind, random, step, index).into_iter().enumerate() {
             let Principle { id, .. } = &self.set.principles[place];
-            let [order, negated, ..] = block(2 * number + 1).map(|bits| bits >> 31 == 1);
+            let bits = block(2 * number + 1);
+            let [order, negated, ..] = bits.map(|bits| bits >> 31 == 1);
+            if self.config.replies.plan == ReplyPlan::Edit {
+                plan.pairs.push(PlannedPair {
+                    id: format!("{}/{number}/{id}", prompt.id),
+                    replies: [0, 0],
+                    edit: Some(PlannedEdit { principle: id.clone(), pick: bits[2], swapped: order }),
+                });
+                continue;
+            }
             let under = |negated| Some(Under { principle: id.clone(), negated });
             let (first, second, mark) = match self.config.replies.plan {
                 ReplyPlan::Mix => (under(negated), None, if negated { "!" } else { "" }),
@@ -95,6 +126,7 @@ impl<'a> Planner<'a> {
                 id: format!("{}/{number}/{mark}{id}", prompt.id),
                 // Else the better reply would always be the first.
                 replies: if order { [one, other] } else { [other, one] },
+                edit: None,
             });
         }
         plan

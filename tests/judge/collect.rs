@@ -111,6 +111,32 @@ fn plain_replies_are_compared_with_each_other() {
 }
 
 #[test]
+fn one_reply_is_edited_to_keep_and_to_break_principles() {
+    let _turn = gpu::turn();
+    let Some(bench) = Bench::new() else { return };
+    let set = style();
+    let mut config = settings(ReplyPlan::Edit, JudgeKind::Check);
+    config.replies.pairs = 3;
+    let report = bench.collect(prompts(6), &set, &config, "out").expect("a sound run");
+    let records = bench.records("out");
+    assert_eq!(report.replies, 6, "one to a prompt");
+    let left_out = report.empty + report.identical + report.not_edited;
+    assert_eq!(records.len() + left_out, 18, "{report:?}");
+    assert!(records.len() > 6, "{report:?}");
+    let mut shown_first = 0;
+    for one in &records {
+        let [first, second] = one.replies.each_ref().map(|reply| reply.under.as_ref().expect("an edit"));
+        assert!(first.principle == second.principle && first.negated != second.negated);
+        assert_eq!(one.replies[0].seed, one.replies[1].seed);
+        let scores = one.verdict(&first.principle).expect("it was checked").scores;
+        assert_eq!(scores.s12, if first.negated { -1.0 } else { 1.0 });
+        shown_first += usize::from(!first.negated);
+    }
+    assert!(shown_first > 0 && shown_first < records.len(), "always in one order");
+    assert_eq!(written_report(&records).iter().map(|one| one.against).sum::<usize>(), 0);
+}
+
+#[test]
 fn pairs_are_written_under_principles_and_their_negatives() {
     let _turn = gpu::turn();
     let Some(bench) = Bench::new() else { return };

@@ -148,6 +148,7 @@ enum PlanName {
     Sample,
     Contrast,
     Mix,
+    Edit,
 }
 
 impl From<PlanName> for ReplyPlan {
@@ -156,6 +157,7 @@ impl From<PlanName> for ReplyPlan {
             PlanName::Sample => ReplyPlan::Sample,
             PlanName::Contrast => ReplyPlan::Contrast,
             PlanName::Mix => ReplyPlan::Mix,
+            PlanName::Edit => ReplyPlan::Edit,
         }
     }
 }
@@ -270,6 +272,7 @@ fn summary(report: &PreferenceReport) -> String {
     add(*earlier, "of them were there before");
     add(*empty, "pairs left out because a reply is empty");
     add(*identical, "pairs left out because the replies are the same");
+    add(report.not_edited, "pairs left out because no program could edit the reply");
     add(*dropped_earlier, "pairs left out by earlier runs");
     add(report.too_long, "prompts left out because they do not fit");
     add(report.cut, "replies ended at --max-tokens");
