@@ -1,6 +1,11 @@
 //! Some principles of a set, by name.
 
-use super::{PrincipleSet, PrinciplesError};
+use std::collections::HashSet;
+
+use sha2::{Digest, Sha256};
+
+use super::joined::twice;
+use super::{Overrides, Principle, PrincipleSet, PrinciplesError, hex};
 
 /// A set, or some of its principles, negated or not.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +33,7 @@ impl Selection {
     ///
     /// * As [`PrincipleSet::open`], and [`PrinciplesError::Unknown`] for an id that the set does not have.
     /// * [`PrinciplesError::NoNegative`] for a principle that cannot be negated.
+    /// * [`PrinciplesError::Twice`] for one that is named twice.
     pub fn open(spec: &str) -> Result<Selection, PrinciplesError> {
         let is_id = |letter: char| letter.is_ascii_alphanumeric() || "-_,!".contains(letter);
         // A drive's letter is followed by a path, which no list of ids is.
@@ -48,12 +54,16 @@ impl Selection {
             let place = set.principles.iter().position(|one| std::ptr::eq(one, found));
             Ok((place.unwrap_or_default(), negated))
         };
-        let picked = ids.split(',').map(pick).collect::<Result<_, _>>()?;
-        Ok(Selection { set, picked: Some(picked) })
+        let picked: Vec<(usize, bool)> = ids.split(',').map(pick).collect::<Result<_, _>>()?;
+        let mut places = HashSet::new();
+        match picked.iter().find(|(place, _)| !places.insert(*place)) {
+            Some((place, _)) => Err(twice(&set.principles[*place], &set.id, &set.id)),
+            None => Ok(Selection { set, picked: Some(picked) }),
+        }
     }
 
-    /// The selection as a set of its own. A negated principle has its texts exchanged, `!` before its id, and no
-    /// program that checks it.
+    /// The selection as a set of its own, with the rules that one of its principles explains. A negated principle
+    /// has its texts exchanged, `!` before its id, and no program that checks it.
     pub fn into_set(self) -> PrincipleSet {
         let Selection { mut set, picked } = self;
         let Some(picked) = picked else { return set };
@@ -66,7 +76,16 @@ impl Selection {
             }
             one
         };
-        set.principles = picked.into_iter().map(one).collect();
+        let principles: Vec<Principle> = picked.into_iter().map(one).collect();
+        let there = |id: &str| principles.iter().any(|one| one.id == id);
+        let Overrides { boilerplate, language } = set.overrides;
+        set.overrides = Overrides {
+            boilerplate: boilerplate.filter(|boilerplate| there(&boilerplate.rule.explained_by)),
+            language: language.filter(|rule| there(&rule.explained_by)),
+        };
+        let ids: Vec<&str> = principles.iter().map(|one| one.id.as_str()).collect();
+        set.sha256 = hex(&Sha256::digest([&set.sha256, ":", &ids.join(",")].concat()));
+        set.principles = principles;
         set
     }
 }

@@ -76,6 +76,7 @@ fn some_principles_of_a_set_are_a_set() {
     for (spec, reason) in [
         ("style:style-brief", "there is no principle `style-brief`"),
         ("interventions:!never-praise-itself", "principle `never-praise-itself` has no negative"),
+        ("style:style-bold,style-bold", "principle `style-bold` is in style and in style"),
         ("stile:one", "there is no set of principles `stile`"),
     ] {
         let error = Selection::open(spec).expect_err("nothing of that name").to_string();
