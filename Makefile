@@ -7,6 +7,10 @@
 #
 #   make proofs  perplexity against PyTorch's, ten minutes of each fuzz target
 #
+# and one for those with a GPU, or a night:
+#
+#   make reward-model  judged replies, a reward model that reads principles, and how well it does
+#
 # Nothing is installed that is there already: a software Vulkan driver only where no GPU answers,
 # pip only where the Hugging Face hub does not.
 
@@ -17,7 +21,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and complains where there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat test proofs
+.PHONY: chat test proofs reward-model
 
 chat:
 	.ci/setup tools
@@ -59,3 +63,25 @@ proofs:
 	$(CARGO) fuzz run -s none gguf fuzz/corpus/gguf fuzz/seeds/gguf -- -max_total_time=600 -timeout=20
 	$(CARGO) fuzz run -s none safetensors fuzz/corpus/safetensors fuzz/seeds/safetensors -- -max_total_time=600 -timeout=20
 	$(CARGO) fuzz run -s none chat_template fuzz/corpus/chat_template tests/golden/chat -- -max_total_time=600 -timeout=20
+
+# Stages 1 and 2 of SALMON under principles that programs can check, by the settings in
+# examples/reward-model/. What was interrupted goes on where it stood.
+REWARD ?= runs/reward-model
+STYLE := style style-plainer style-further
+
+reward-model:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup gpu $(BUILT)/release/parr
+	.ci/setup model $(BUILT)/release/parr
+	mkdir -p $(REWARD)
+	for replies in edited sampled; do \
+	    $(BUILT)/release/parr preferences --config examples/reward-model/$$replies.toml \
+	        --prompts examples/prompts.jsonl --out $(REWARD)/$$replies.jsonl || exit 1; \
+	done
+	$(BUILT)/release/parr reward train --config examples/reward-model/train.toml --principles $(STYLE) \
+	    --comparisons $(REWARD)/edited.jsonl $(REWARD)/sampled.jsonl --out $(REWARD) --resume
+	for wording in style style-unseen; do \
+	    $(BUILT)/release/parr reward eval --reward $(REWARD) --comparisons $(REWARD)/edited.jsonl \
+	        --principles $$wording --by-check --limit 40 --html $(REWARD)/$$wording.html || exit 1; \
+	done
