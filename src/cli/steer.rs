@@ -12,12 +12,13 @@ use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format};
 use super::sampling::SamplingArgs;
+use super::steering::tell;
 use super::table::Table;
 use crate::atomic;
 use crate::principles::{PrincipleSet, Selection};
 use crate::reward::RewardOptions;
 use crate::steer::compare::{CompareOptions, LadderReport, Mean, compare};
-use crate::steer::{SteerError, SteeredModel, Steering};
+use crate::steer::{SteerError, SteeredModel, Steering, Tell};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,9 +98,9 @@ struct CompareArgs {
     #[arg(long, value_name = "BLOCK", default_value_t = 16)]
     guided: u16,
 
-    /// Search without telling the model the principles
-    #[arg(long)]
-    unprompted: bool,
+    /// Where the model is told the principles; `nobody` lets the searches go on from the base
+    #[arg(long, value_name = "system|question|nobody", default_value = "system", value_parser = tell)]
+    tell: Tell,
 
     /// Most principles that are used, the heaviest first; 0 for all
     #[arg(long, value_name = "N", default_value_t = Steering::MOST)]
@@ -155,7 +156,7 @@ impl CompareArgs {
                 principles,
                 interventions,
                 most: self.most_principles,
-                in_prompt: !self.unprompted,
+                tell: self.tell,
                 ..Steering::default()
             },
             n: self.best_of.into(),

@@ -9,7 +9,11 @@ use super::open::{AdapterArgs, CacheArgs};
 use crate::model::Model;
 use crate::principles::PrincipleSet;
 use crate::reward::RewardOptions;
-use crate::steer::{Answer, Search, SteeredModel, Steering, WatchedSet};
+use crate::steer::{Answer, Search, SteeredModel, Steering, Tell, WatchedSet};
+
+pub(super) fn tell(name: &str) -> Result<Tell, String> {
+    Tell::from_name(name).ok_or_else(|| "expected system, question or nobody".to_owned())
+}
 
 /// How replies are steered by principles.
 #[derive(Args)]
@@ -34,9 +38,10 @@ pub(super) struct SteeringArgs {
     #[arg(long, requires = "reward")]
     scores: bool,
 
-    /// Do not tell the model the principles: choose by the reward model alone
-    #[arg(long, requires = "principles", requires = "reward")]
-    unprompted: bool,
+    /// Where the model is told the principles: in the system message, in front of the question (which small
+    /// models heed more), or nowhere, so that the reward model alone knows them
+    #[arg(long, value_name = "system|question|nobody", default_value = "system", value_parser = tell)]
+    tell: Tell,
 
     /// Most principles that are used, the heaviest first; 0 for all
     #[arg(long, value_name = "N", default_value_t = Steering::MOST)]
@@ -56,11 +61,15 @@ impl SteeringArgs {
 
     /// How replies are steered by `principles`.
     pub(super) fn steering(&self, principles: Option<&PrincipleSet>) -> Result<Steering, CliError> {
+        if self.tell == Tell::Nobody && principles.is_some() && self.reward.is_none() {
+            let reason = "--tell nobody leaves principles to a reward model: name one by --reward";
+            return Err(CliError::Usage(reason.to_owned()));
+        }
         Ok(Steering {
             principles: principles.cloned().unwrap_or_default(),
             interventions: self.interventions.as_deref().map(PrincipleSet::open).transpose()?,
             most: self.most_principles,
-            in_prompt: !self.unprompted,
+            tell: self.tell,
             search: self.search(),
             scores: self.scores,
         })

@@ -2,7 +2,7 @@
 //!
 //! Four rungs, each above the one before in what it costs and in how far it moves a model:
 //!
-//! 1. principles in the prompt: the model that answers is told them ([`Steering::in_prompt`]);
+//! 1. principles in the prompt: the model that answers is told them ([`Tell`]);
 //! 2. best of n: so many replies are drawn, and a reward model that reads the principles chooses one
 //!    ([`Search::BestOf`]);
 //! 3. guided decoding: the same block by block, so that a bad turn is left before the reply is whole
@@ -15,7 +15,7 @@
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`Steering`], [`Search`] | how replies are steered, and by which principles |
+//! | [`Steering`], [`Tell`], [`Search`] | how replies are steered, and by which principles |
 //! | [`SteeredModel`], [`Ask`] | a base that answers and a reward model that reads, one copy of the weights |
 //! | [`Answer`], [`Candidate`] | what was chosen, what else there was, with scores and seeds |
 //! | [`compare`](compare::compare), [`LadderReport`](compare::LadderReport) | the rungs side by side: effect, distance from the base, cost |
@@ -32,5 +32,5 @@ mod watch;
 pub use answer::{Answer, Candidate, Choice, Cost, Progress};
 pub use error::SteerError;
 pub use model::{Ask, SteeredModel};
-pub use steering::{Search, Steering};
+pub use steering::{Search, Steering, Tell};
 pub use watch::WatchedSet;

@@ -9,6 +9,41 @@ const ASSISTANT: &str = "You are a helpful assistant.";
 /// What stands between the system message and the principles.
 const LEAD: &str = "Whatever you are asked, your reply keeps to these principles. The first matter most:";
 
+/// What stands before the principles in a message of the user.
+const REQUEST: &str = "Keep to these principles in your reply. The first matter most:";
+
+/// Where the model that answers is told the principles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tell {
+    /// Nowhere.
+    #[default]
+    Nobody,
+    /// At the end of the system message: computed once for a whole conversation.
+    System,
+    /// In front of the last message of the user, and of no earlier one. Models of a few hundred million
+    /// parameters hardly heed a system message, and heed this.
+    Question,
+}
+
+impl Tell {
+    /// All there are.
+    pub const ALL: [Tell; 3] = [Tell::System, Tell::Question, Tell::Nobody];
+
+    /// `system`, `question` or `nobody`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tell::Nobody => "nobody",
+            Tell::System => "system",
+            Tell::Question => "question",
+        }
+    }
+
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Tell> {
+        Tell::ALL.into_iter().find(|tell| tell.name() == name)
+    }
+}
+
 /// Where a reply comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Search {
@@ -73,8 +108,8 @@ pub struct Steering {
     pub interventions: Option<PrincipleSet>,
     /// Most of `principles` that are used; 0 for all. Reward models are taught on lists of up to eight.
     pub most: usize,
-    /// Whether the model that answers is told the principles.
-    pub in_prompt: bool,
+    /// Where the model that answers is told the principles.
+    pub tell: Tell,
     /// Where a reply comes from.
     pub search: Search,
     /// Whether to score more than the search needs: a lone sample, and every candidate of the last choice
@@ -86,9 +121,9 @@ impl Steering {
     /// The most principles of a list that a reward model is taught on (SALMON, arXiv 2310.05910).
     pub const MOST: usize = 8;
 
-    /// Principles in the prompt, and nothing else.
+    /// Principles in the system message, and nothing else.
     pub fn new(principles: PrincipleSet) -> Steering {
-        Steering { principles, most: Steering::MOST, in_prompt: true, ..Steering::default() }
+        Steering { principles, most: Steering::MOST, tell: Tell::System, ..Steering::default() }
     }
 
     /// The principles that are used: the heaviest, in the order of their weights, and of equal weights those
@@ -109,30 +144,39 @@ impl Steering {
         fixed.chain(self.used()).map(|principle| principle.definition.as_str()).collect()
     }
 
-    /// The system message that tells the principles, behind `system` if there is one already; `None` if there
-    /// are none to tell.
-    pub fn system(&self, system: Option<&str>) -> Option<String> {
-        if !self.in_prompt || self.principles.principles.is_empty() {
-            return None;
+    /// `messages` with the principles told in them. A system message is put in front if there is none and one is
+    /// needed; a conversation without a message of the user is told nothing in one.
+    pub fn messages(&self, messages: &[Message]) -> Vec<Message> {
+        let mut messages = messages.to_vec();
+        if self.principles.principles.is_empty() {
+            return messages;
         }
-        let mut text = format!("{}\n\n{LEAD}", system.unwrap_or(ASSISTANT).trim_end());
+        match self.tell {
+            Tell::Nobody => {}
+            Tell::System => {
+                if messages.first().is_none_or(|first| first.role != "system") {
+                    messages.insert(0, Message::new("system", ASSISTANT));
+                }
+                let text = format!("{}\n\n{}", messages[0].content.trim_end(), self.list(LEAD));
+                messages[0].content = text;
+            }
+            Tell::Question => {
+                if let Some(question) = messages.iter_mut().rev().find(|message| message.role == "user") {
+                    question.content = format!("{}\n\n{}", self.list(REQUEST), question.content);
+                }
+            }
+        }
+        messages
+    }
+
+    /// The definitions of the principles that are used, one a line behind `lead`.
+    fn list(&self, lead: &str) -> String {
+        let mut text = lead.to_owned();
         for principle in self.used() {
             text.push_str("\n- ");
             text.push_str(&principle.definition);
         }
-        Some(text)
-    }
-
-    /// `messages` with the principles told in their system message, which is put in front if there is none.
-    pub fn messages(&self, messages: &[Message]) -> Vec<Message> {
-        let (system, turns) = match messages.split_first() {
-            Some((first, turns)) if first.role == "system" => (Some(first.content.as_str()), turns),
-            _ => (None, messages),
-        };
-        match self.system(system) {
-            Some(text) => [Message::new("system", text)].into_iter().chain(turns.iter().cloned()).collect(),
-            None => messages.to_vec(),
-        }
+        text
     }
 
     /// `Ok` if the settings make sense, for a model with a reward model or without.

@@ -170,7 +170,8 @@ fn flags_that_need_each_other_say_so() {
         (&["chat", "--best-of", "4"][..], "--reward"),
         (&["chat", "--guided", "4"], "--reward"),
         (&["chat", "--scores"], "--reward"),
-        (&["generate", "Hi", "--unprompted", "--principles", "honest"], "--reward"),
+        (&["generate", "Hi", "--tell", "nobody", "--principles", "honest"], "name one by --reward"),
+        (&["generate", "Hi", "--tell", "me"], "expected system, question or nobody"),
         (&["generate", "Hi", "--raw", "--principles", "honest"], "cannot be used with"),
         (&["chat", "--reward", "somewhere", "--best-of", "0"], "0 is not in 1..=256"),
     ] {

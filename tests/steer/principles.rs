@@ -3,7 +3,7 @@
 use std::fs;
 
 use parr::principles::{PrincipleSet, PrinciplesError, Selection};
-use parr::steer::{Search, SteerError, Steering, WatchedSet};
+use parr::steer::{Search, SteerError, Steering, Tell, WatchedSet};
 use parr::tokenizer::Message;
 
 use crate::reward::rules;
@@ -42,9 +42,23 @@ fn the_model_is_told_principles_behind_its_system_message() {
     assert_eq!((alone.len(), alone[0].role.as_str()), (2, "system"));
     assert!(alone[0].content.ends_with(":\n- Be loud!\n- Say yes."), "{}", alone[0].content);
 
-    let silent = Steering { in_prompt: false, ..steering };
+    let before = [Message::new("user", "One"), Message::new("assistant", "Two"), told[1].clone()];
+    let asked = Steering { tell: Tell::Question, ..steering.clone() }.messages(&before);
+    assert_eq!(asked[..2], before[..2], "earlier questions are what they were");
+    let question = &asked[2].content;
+    assert!(question.ends_with(":\n- Be loud!\n- Say yes.\n\nHello") && asked.len() == 3, "{question}");
+
+    let silent = Steering { tell: Tell::Nobody, ..steering };
     assert_eq!(silent.messages(&told), told);
     assert_eq!(Steering::default().messages(&told), told, "without principles nobody is told of any");
+    for tell in Tell::ALL {
+        assert_eq!(Tell::from_name(tell.name()), Some(tell));
+        assert_eq!(
+            Steering { tell, ..Steering::default() }.messages(&told),
+            told,
+            "there is nothing to tell"
+        );
+    }
 }
 
 #[test]
@@ -58,8 +72,8 @@ fn the_reward_model_reads_interventions_first() {
         interventions.principles.iter().map(|one| &*one.definition).collect::<Vec<_>>()
     );
     assert_eq!(read[count..], ["Be loud!", "Say yes."]);
-    let told = steering.system(None).expect("there are principles");
-    assert!(!told.contains(read[0]), "the model that answers is not told of habits: {told}");
+    let told = steering.messages(&[Message::new("user", "Hello")]);
+    assert!(!told[0].content.contains(read[0]), "the model that answers is not told of habits: {told:?}");
 }
 
 #[test]

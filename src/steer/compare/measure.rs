@@ -1,8 +1,6 @@
 //! The figures of one rung.
 
-use super::{
-    Answered, CheckReport, CompareOptions, Divergence, LadderReport, Mean, ReplyReport, Rung, RungReport,
-};
+use super::{Answered, CheckReport, Divergence, LadderReport, Mean, ReplyReport, Rung, RungReport};
 use crate::generate::CancelToken;
 use crate::report::{Rate, moments};
 use crate::reward::{Question, RewardError};
@@ -21,12 +19,12 @@ pub(super) fn measure(
     report: &mut LadderReport,
     steered: &mut SteeredModel,
     format: &ChatFormat,
-    options: &CompareOptions,
+    steering: &Steering,
     rung: &Rung,
     answered: &Answered,
     cancel: &CancelToken,
 ) -> Result<(), SteerError> {
-    let scores = scores(steered, &options.steering, answered, cancel)?;
+    let scores = scores(steered, steering, answered, cancel)?;
     let known: Vec<f64> = scores.iter().flatten().map(|score| f64::from(*score)).collect();
     let of_base = |place: usize| report.replies[place].replies.first().and_then(|reply| reply.score);
     let pairs = scores.iter().enumerate().filter_map(|(place, score)| Some((of_base(place)?, (*score)?)));
@@ -35,13 +33,13 @@ pub(super) fn measure(
     let is_base = report.rungs.is_empty();
     let divergence = match is_base {
         true => None,
-        false => Some(divergence(steered, format, options, rung, answered, cancel)?),
+        false => Some(divergence(steered, format, rung, answered, cancel)?),
     };
     report.rungs.push(RungReport {
         name: rung.name.clone(),
         score: (!known.is_empty()).then(|| Mean::of(&known)),
         better: (!is_base && !known.is_empty()).then_some(better),
-        checks: checks(&options.steering, answered),
+        checks: checks(steering, answered),
         reply_tokens: Mean::of(&lengths),
         divergence,
         cost: answered.cost(),
@@ -96,18 +94,15 @@ fn checks(steering: &Steering, answered: &Answered) -> Vec<CheckReport> {
 fn divergence(
     steered: &mut SteeredModel,
     format: &ChatFormat,
-    options: &CompareOptions,
     rung: &Rung,
     answered: &Answered,
     cancel: &CancelToken,
 ) -> Result<Divergence, SteerError> {
-    let plain = Steering { in_prompt: false, ..options.steering.clone() };
     let mut differences = Vec::with_capacity(answered.answers.len());
     let mut choices = 0;
     for (ask, answer) in answered.asks.iter().zip(&answered.answers) {
         choices += answer.choices.len();
-        let messages = plain.messages(&[Message::new("user", ask.question.as_str())]);
-        let prompt = format.encode_chat(&messages, true)?;
+        let prompt = format.encode_chat(&[Message::new("user", ask.question.as_str())], true)?;
         // A base that is told nothing draws from itself.
         if answer.reply.tokens.is_empty() || (prompt == ask.request.prompt && !rung.adapter) {
             differences.push(0.0);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Answer, Ask, Cost, Search, SteerError, SteeredModel, Steering};
+use super::{Answer, Ask, Cost, Search, SteerError, SteeredModel, Steering, Tell};
 use crate::generate::{CancelToken, GenerateError, Sampling};
 use crate::report::Rate;
 use crate::tokenizer::{ChatFormat, Message};
@@ -15,8 +15,8 @@ use crate::tokenizer::{ChatFormat, Message};
 /// What is compared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompareOptions {
-    /// Principles, interventions, and whether the searches go on from a model that is told them. Its search is
-    /// not looked at.
+    /// Principles, interventions, and where a model is told them: the searches go on from a model that is told
+    /// there, or from the base. Its search is not looked at.
     pub steering: Steering,
     /// Candidates of the searches.
     pub n: usize,
@@ -42,6 +42,8 @@ pub struct LadderReport {
     pub principles: Vec<String>,
     /// Prompts that every rung answers.
     pub prompts: usize,
+    /// Where the searches' candidates are told the principles: `system`, `question` or `nobody`.
+    pub tell: &'static str,
     /// Candidates of the searches.
     pub n: usize,
     /// Tokens of a block.
@@ -185,6 +187,7 @@ pub fn compare(
         set: options.steering.principles.id.clone(),
         principles: options.steering.used().iter().map(|principle| principle.id.clone()).collect(),
         prompts: prompts.len(),
+        tell: options.steering.tell.name(),
         n: options.n,
         block: options.block,
         temperature,
@@ -196,7 +199,7 @@ pub fn compare(
         prompts.iter().map(|prompt| PromptReport { prompt: prompt.clone(), replies: Vec::new() }).collect();
     for rung in &rungs {
         let answered = rung.answer(steered, format, prompts, options, cancel, on_done)?;
-        measure::measure(&mut report, steered, format, options, rung, &answered, cancel)?;
+        measure::measure(&mut report, steered, format, &options.steering, rung, &answered, cancel)?;
     }
     Ok(report)
 }
@@ -204,20 +207,21 @@ pub fn compare(
 /// The rungs that there are means for.
 fn rungs(steered: &mut SteeredModel, options: &CompareOptions) -> Vec<Rung> {
     let CompareOptions { steering, n, block, .. } = options;
-    let rung = |name: &str, in_prompt: bool, search: Search| Rung {
+    let told = if steering.tell == Tell::Nobody { Tell::System } else { steering.tell };
+    let rung = |name: &str, tell: Tell, search: Search| Rung {
         name: name.to_owned(),
-        steering: Steering { in_prompt, search, scores: false, ..steering.clone() },
+        steering: Steering { tell, search, scores: false, ..steering.clone() },
         adapter: false,
     };
-    let mut rungs = vec![rung("base", false, Search::Sample), rung("prompt", true, Search::Sample)];
+    let mut rungs = vec![rung("base", Tell::Nobody, Search::Sample), rung("prompt", told, Search::Sample)];
     if steered.reward().is_some() {
-        rungs.push(rung(&format!("best of {n}"), steering.in_prompt, Search::BestOf { n: *n }));
+        rungs.push(rung(&format!("best of {n}"), steering.tell, Search::BestOf { n: *n }));
         if *block > 0 {
-            rungs.push(rung("guided", steering.in_prompt, Search::Guided { n: *n, block: *block }));
+            rungs.push(rung("guided", steering.tell, Search::Guided { n: *n, block: *block }));
         }
     }
     if steered.policy().is_some() {
-        rungs.push(Rung { adapter: true, ..rung("adapter", false, Search::Sample) });
+        rungs.push(Rung { adapter: true, ..rung("adapter", Tell::Nobody, Search::Sample) });
     }
     rungs
 }

@@ -26,7 +26,7 @@ impl LadderReport {
         let _ = write!(
             page,
             "<h1>{TITLE}</h1>\n<p class=\"soft\">Base {}, principles {} ({}), {} prompts, temperature {}, seed \
-             {}; {} candidates, blocks of {} tokens.</p>\n",
+             {}; {} candidates, blocks of {} tokens; candidates are told the principles: {}.</p>\n",
             escaped(self.base.as_deref().unwrap_or("unknown")),
             escaped(&self.set),
             escaped(&self.principles.join(", ")),
@@ -34,7 +34,8 @@ impl LadderReport {
             self.temperature,
             self.seed,
             self.n,
-            self.block
+            self.block,
+            self.tell
         );
     }
 
