@@ -2,11 +2,13 @@
 //!
 //! A [`Tokenizer`] comes from a `tokenizer.json` or is rebuilt from the vocabulary inside a GGUF
 //! file ([`Vocab`]); a [`ChatFormat`] adds the model's [`ChatTemplate`], so that a conversation
-//! becomes token ids in which nobody's words can pass for a special token.
+//! becomes token ids in which nobody's words can pass for a special token. A [`Conversation`] is what was
+//! said so far.
 
 mod byte_level;
 mod chat_format;
 mod chat_template;
+mod conversation;
 mod error;
 mod json;
 mod library;
@@ -20,6 +22,7 @@ use std::path::Path;
 
 pub use chat_format::ChatFormat;
 pub use chat_template::{ChatTemplate, Message};
+pub use conversation::Conversation;
 pub use error::TextError;
 pub use stream::DecodeStream;
 pub use vocab::Vocab;

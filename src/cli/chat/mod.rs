@@ -1,6 +1,5 @@
 //! `parr chat`: a conversation in the terminal.
 
-mod conversation;
 mod line;
 mod steer;
 
@@ -24,7 +23,7 @@ use super::steering::{SteeringArgs, scores};
 use crate::generate::{Finish, Request};
 use crate::model::Model;
 use crate::steer::{Answer, Ask, Progress, Search, SteeredModel, Steering, WatchedSet};
-use conversation::Conversation;
+use crate::tokenizer::Conversation;
 use line::{HELP, Line};
 
 const LONG_ABOUT: &str = "\

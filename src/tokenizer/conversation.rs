@@ -1,36 +1,37 @@
 //! What was said so far, and what of it fits into the context.
 
-use crate::tokenizer::{Message, TokenId};
+use super::{Message, TokenId};
 
 /// A conversation of turns, with an optional system message in front.
-#[derive(Default)]
-pub(super) struct Conversation {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conversation {
     system: Option<String>,
     turns: Vec<Message>,
 }
 
 impl Conversation {
     /// A conversation with a system message, or with the template's own.
-    pub(super) fn new(system: Option<String>) -> Conversation {
+    pub fn new(system: Option<String>) -> Conversation {
         Conversation { system, turns: Vec::new() }
     }
 
     /// Replaces the system message, which makes all that was said void.
-    pub(super) fn set_system(&mut self, system: Option<String>) {
+    pub fn set_system(&mut self, system: Option<String>) {
         *self = Conversation::new(system);
     }
 
     /// Forgets the turns.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.turns.clear();
     }
 
-    pub(super) fn say(&mut self, role: &str, content: impl Into<String>) {
+    /// Adds a turn.
+    pub fn say(&mut self, role: &str, content: impl Into<String>) {
         self.turns.push(Message::new(role, content));
     }
 
     /// Takes back the last reply; false if there is none.
-    pub(super) fn take_back_reply(&mut self) -> bool {
+    pub fn take_back_reply(&mut self) -> bool {
         let replied = self.turns.last().is_some_and(|turn| turn.role == "assistant");
         if replied {
             self.turns.pop();
@@ -39,17 +40,17 @@ impl Conversation {
     }
 
     /// Takes back the last message of the user, after its reply failed.
-    pub(super) fn take_back_question(&mut self) {
+    pub fn take_back_question(&mut self) {
         self.turns.pop();
     }
 
     /// What the user said last.
-    pub(super) fn question(&self) -> &str {
+    pub fn question(&self) -> &str {
         self.turns.iter().rev().find(|turn| turn.role == "user").map_or("", |turn| &turn.content)
     }
 
     /// The system message, if any, and the turns.
-    pub(super) fn messages(&self) -> Vec<Message> {
+    pub fn messages(&self) -> Vec<Message> {
         let system = self.system.iter().map(|text| Message::new("system", text.as_str()));
         system.chain(self.turns.iter().cloned()).collect()
     }
@@ -61,7 +62,7 @@ impl Conversation {
     /// # Errors
     ///
     /// * Those of `encode`.
-    pub(super) fn encode<E>(
+    pub fn encode<E>(
         &mut self,
         capacity: usize,
         encode: impl Fn(&[Message]) -> Result<Vec<TokenId>, E>,
