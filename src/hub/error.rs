@@ -122,7 +122,7 @@ pub enum HubError {
 
 impl HubError {
     /// A closure for `map_err`: names the action and the path of an I/O failure.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "pull")]
     pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> HubError {
         let path = path.into();
         move |source| HubError::Io { action, path, source }

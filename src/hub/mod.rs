@@ -11,25 +11,25 @@
 //! ```
 //!
 //! A file appears under its own name only when it is whole and its sha256 is the published one.
-//! Downloading needs the feature `cli`; looking up what was pulled does not.
+//! Downloading needs the feature `pull`; looking up what was pulled does not.
 
 mod catalog;
 mod error;
-#[cfg(feature = "cli")]
+#[cfg(feature = "pull")]
 mod pull;
-#[cfg(feature = "cli")]
+#[cfg(feature = "pull")]
 mod repository;
 mod spec;
-#[cfg(feature = "cli")]
+#[cfg(feature = "pull")]
 mod transfer;
-#[cfg(feature = "cli")]
+#[cfg(feature = "pull")]
 mod wheel;
 
 use std::path::{Path, PathBuf};
 
 pub use catalog::{CATALOG, CatalogEntry};
 pub use error::HubError;
-#[cfg(feature = "cli")]
+#[cfg(feature = "pull")]
 pub use pull::{PullEvent, PullOptions, Pulled, pull};
 pub use spec::ModelSpec;
 
