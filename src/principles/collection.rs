@@ -120,7 +120,12 @@ pub(super) fn read_set(path: &Path) -> Result<PrincipleSet, PrinciplesError> {
 
 /// The text of a file named `path`, which has to be a set.
 pub(super) fn parse_set(path: &Path, text: &str) -> Result<PrincipleSet, PrinciplesError> {
-    only_set(parse(path, text.as_bytes()))
+    only_set(parse(path, text.as_bytes(), true))
+}
+
+/// A text in TOML that no file holds, which has to be a set; mistakes are of `origin`.
+pub(super) fn parse_unnamed(origin: &Path, text: &str) -> Result<PrincipleSet, PrinciplesError> {
+    only_set(parse(origin, text.as_bytes(), false))
 }
 
 fn only_set(mut file: Loaded) -> Result<PrincipleSet, PrinciplesError> {
@@ -144,7 +149,7 @@ pub(super) fn parse_exemplars(
     text: &str,
     rules: &PrincipleSet,
 ) -> Result<Exemplars, PrinciplesError> {
-    only_exemplars(parse(path, text.as_bytes()), rules)
+    only_exemplars(parse(path, text.as_bytes(), true), rules)
 }
 
 fn only_exemplars(mut file: Loaded, rules: &PrincipleSet) -> Result<Exemplars, PrinciplesError> {
@@ -216,10 +221,11 @@ fn load_file(path: &Path) -> Result<Loaded, PrinciplesError> {
         let reason = format!("it has {length} bytes, more than any set of principles");
         return Err(PrinciplesError::io(path)(io::Error::new(ErrorKind::InvalidData, reason)));
     }
-    Ok(parse(path, &fs::read(path).map_err(PrinciplesError::io(path))?))
+    Ok(parse(path, &fs::read(path).map_err(PrinciplesError::io(path))?, true))
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Loaded {
+/// The contents of a file; a `named` one has to be called as its set is.
+fn parse(path: &Path, bytes: &[u8], named: bool) -> Loaded {
     let mut faults = Faults::new();
     // The byte order mark that some editors put first.
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
@@ -239,12 +245,12 @@ fn parse(path: &Path, bytes: &[u8]) -> Loaded {
         faults,
     };
     if file.faults.is_empty() {
-        parse_text(&mut file);
+        parse_text(&mut file, named);
     }
     file
 }
 
-fn parse_text(file: &mut Loaded) {
+fn parse_text(file: &mut Loaded, named: bool) {
     let json = file.path.extension().is_some_and(|extension| extension == "json");
     let document = match json {
         true => document::from_json(&file.text, &mut file.faults),
@@ -274,7 +280,7 @@ fn parse_text(file: &mut Loaded) {
         file.ids = ids(&document);
         id
     };
-    if !id.is_empty() && id != stem {
+    if named && !id.is_empty() && id != stem {
         let reason = format!("`id` is \"{id}\", but the file is named for \"{stem}\"; they have to agree");
         file.faults.add(value_at(&document, "id"), reason);
     }

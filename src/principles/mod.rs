@@ -35,6 +35,7 @@ mod selection;
 mod set;
 mod shipped;
 mod table;
+mod write;
 
 use std::path::Path;
 
@@ -247,6 +248,15 @@ impl PrincipleSet {
     /// * Otherwise as [`PrincipleSet::read`].
     pub fn open(name: &str) -> Result<PrincipleSet, PrinciplesError> {
         shipped::open(name)
+    }
+
+    /// The set that a text in TOML is, wherever it comes from: there is no file that its id has to agree with.
+    ///
+    /// # Errors
+    ///
+    /// [`PrinciplesError::Faults`] with every mistake in it, as if of a file `principles.toml`.
+    pub fn parse(text: &str) -> Result<PrincipleSet, PrinciplesError> {
+        collection::parse_unnamed(Path::new("principles.toml"), text)
     }
 
     /// The principle with this id.
