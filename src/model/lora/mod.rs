@@ -4,6 +4,7 @@
 //! `(rank, inputs)` and `B` of shape `(outputs, rank)`.
 
 mod bank;
+mod blend;
 mod projection;
 mod weights;
 

@@ -208,7 +208,7 @@ impl LoraWeights {
     }
 }
 
-fn check_config(config: &LoraConfig) -> Result<(), AdapterError> {
+pub(super) fn check_config(config: &LoraConfig) -> Result<(), AdapterError> {
     let fault = |setting, value: String, expected| Err(AdapterError::Setting { setting, value, expected });
     if config.rank == 0 || config.rank > 1024 {
         return fault("rank", config.rank.to_string(), "a number from 1 to 1024");
