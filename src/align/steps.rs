@@ -70,7 +70,7 @@ impl Steps<'_> {
         }
         let (mut saved, mut last) = (self.meta.step, None);
         while self.total.is_none_or(|total| self.meta.step < total) {
-            control.wait_while_paused();
+            control.wait(self.meta.step);
             let stepped = match control.cancel.is_cancelled() {
                 true => Stepped::Cancelled,
                 false => self.step(&control.cancel, progress)?,

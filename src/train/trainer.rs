@@ -74,17 +74,35 @@ pub struct TrainerOptions {
 }
 
 /// Holds a run, from another thread or from a callback. Clones hold the same run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Control {
     /// Ends the run after the step in work, with its state saved.
     pub cancel: CancelToken,
     paused: Arc<AtomicBool>,
+    gate: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control")
+            .field("cancel", &self.cancel)
+            .field("paused", &self.paused)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Control {
     /// A run that `cancel` ends.
     pub fn new(cancel: &CancelToken) -> Self {
         Control { cancel: cancel.clone(), ..Control::default() }
+    }
+
+    /// The same with `gate` called before every step, on the run's thread, with the number of steps done. It
+    /// returns when the next step may be taken, or cancels: an app asks there whether battery and temperature
+    /// allow for it. States that were due are saved by then.
+    #[must_use]
+    pub fn with_gate(self, gate: impl Fn(u64) + Send + Sync + 'static) -> Control {
+        Control { gate: Some(Arc::new(gate)), ..self }
     }
 
     /// Lets the run wait after the step in work, until [`Control::resume`] or a cancel.
@@ -102,10 +120,13 @@ impl Control {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Waits until someone lets the run go on, or cancels it.
-    pub(crate) fn wait_while_paused(&self) {
+    /// Returns when the step after `step` others may be taken, or was cancelled.
+    pub(crate) fn wait(&self, step: u64) {
         while self.is_paused() && !self.cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(50));
+        }
+        if let Some(gate) = self.gate.as_ref().filter(|_| !self.cancel.is_cancelled()) {
+            gate(step);
         }
     }
 }
@@ -160,7 +181,7 @@ pub fn run(
     let due = |every: u64, done: u64| done == options.steps || (every > 0 && done.is_multiple_of(every));
     let mut saved = learner.steps();
     while learner.steps() < options.steps {
-        control.wait_while_paused();
+        control.wait(learner.steps());
         if control.cancel.is_cancelled() {
             if learner.steps() > saved {
                 let meta = StateMeta { step: learner.steps(), ..meta };

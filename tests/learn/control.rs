@@ -1,5 +1,6 @@
 //! Pausing, cancelling and resuming a run. A device that computes nothing is enough to steer by.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use parr::gpu::{Device, KernelFamily};
@@ -8,14 +9,61 @@ use parr::train::{Control, Progress, Sft, SftConfig};
 
 use super::{golden_path, load};
 
+/// Rows of three tokens, as many as make several small batches.
+fn rows(path: &std::path::Path) {
+    let row = |number: u32| format!("{{\"ids\": [1, 2, {number}], \"loss_mask\": [0, 1, 1]}}\n");
+    std::fs::write(path, (3..20).map(row).collect::<String>()).expect("a scratch directory is writable");
+}
+
+#[test]
+fn a_gate_stands_before_every_step_and_after_what_was_saved() {
+    let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
+    let model = load(&device, &golden_path("tiny/llama-mha-untied"));
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let data = folder.path().join("rows.jsonl");
+    rows(&data);
+    let mut config = SftConfig { steps: Auto::Fixed(6), ..SftConfig::default() };
+    config.lora.rank = 4;
+    config.batch.sequences = 2;
+    config.checkpoint.every = 2;
+    let out = folder.path().join("run");
+    let sft = Sft {
+        model: &model,
+        data: &data,
+        held_out: None,
+        init: None,
+        out: &out,
+        config: &config,
+        resume: false,
+    };
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let control = Control::default();
+    let (cancel, heard, states) = (control.cancel.clone(), Arc::clone(&asked), out.join("checkpoints"));
+    let control = control.with_gate(move |step| {
+        let saved = std::fs::read_dir(&states).map_or(0, Iterator::count);
+        heard.lock().expect("one thread").push((step, saved));
+        if step == 3 {
+            cancel.cancel();
+        }
+    });
+    let mut steps = Vec::new();
+    let ended = sft.run(&control, &mut |_| {}, &mut |progress| {
+        if let Progress::Step(metrics) = progress {
+            steps.push(metrics.step);
+        }
+    });
+    assert_eq!(ended.expect("a cancel is no failure"), None);
+    assert_eq!(steps, [1, 2, 3], "the gate's cancel holds before the step");
+    assert_eq!(*asked.lock().expect("one thread"), [(0, 0), (1, 0), (2, 1), (3, 1)]);
+}
+
 #[test]
 fn a_run_waits_stops_and_goes_on() {
     let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
     let model = load(&device, &golden_path("tiny/llama-mha-untied"));
     let folder = tempfile::tempdir().expect("a scratch directory");
     let data = folder.path().join("rows.jsonl");
-    let row = |number: u32| format!("{{\"ids\": [1, 2, {number}], \"loss_mask\": [0, 1, 1]}}\n");
-    std::fs::write(&data, (3..20).map(row).collect::<String>()).expect("a scratch directory is writable");
+    rows(&data);
     let mut config = SftConfig { steps: Auto::Fixed(8), ..SftConfig::default() };
     config.lora.rank = 4;
     config.batch.sequences = 2;
