@@ -348,6 +348,20 @@ impl Device {
         })
     }
 
+    /// Whether the device is gone: nothing works on it any more, and what it held is lost.
+    pub fn is_lost(&self) -> bool {
+        self.inner.faults.lost.load(Ordering::Acquire)
+    }
+
+    /// Gives the device and all that it holds back to the driver at once, whoever still has a clone: for an
+    /// app that goes into the background. What runs, and every later call, ends in [`DeviceError::Lost`].
+    pub fn release(&self) {
+        self.inner.raw.destroy();
+        // Drivers tell of it when they like; from here on it is so.
+        lock(&self.inner.faults.lost_reason).push_str("it was released");
+        self.inner.faults.lost.store(true, Ordering::Release);
+    }
+
     /// Surfaces what the driver reported since the last check.
     pub(super) fn check(&self, what: &str) -> Result<(), DeviceError> {
         let faults = &self.inner.faults;
