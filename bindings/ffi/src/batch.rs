@@ -1,0 +1,82 @@
+//! Many prompts at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parr::model::lora::{AdapterBank, LoraWeights};
+use parr::tokenizer::Message;
+
+use crate::ParrError;
+use crate::adapter::Adapter;
+use crate::call::{CancelToken, start};
+use crate::callback::Told;
+use crate::model::Model;
+use crate::reply::{ChatMessage, Reply, ReplyOptions};
+use crate::session::{generate, generator};
+
+/// A conversation to continue.
+#[derive(Clone, Debug, uniffi::Record)]
+pub struct Prompt {
+    /// What was said so far; the model speaks next.
+    pub messages: Vec<ChatMessage>,
+    /// How to reply; each prompt has its own seed.
+    #[uniffi(default = None)]
+    pub options: Option<ReplyOptions>,
+    /// The adapter that answers, if not the model itself.
+    #[uniffi(default = None)]
+    pub adapter: Option<Arc<Adapter>>,
+}
+
+#[uniffi::export]
+impl Model {
+    /// Replies to every prompt, `slots` of them side by side; one reply each, in order. What a prompt gets
+    /// depends on its own seed and nothing else of the batch.
+    ///
+    /// # Errors
+    ///
+    /// * [`ParrError::Context`] and [`ParrError::Argument`] before anything runs, with the number of the
+    ///   prompt;
+    /// * [`ParrError::Mismatch`] for an adapter of another model;
+    /// * [`ParrError::Memory`] if the budget does not hold the caches: take fewer slots.
+    #[uniffi::method(default(slots = 8, context = None, cancel = None))]
+    pub async fn generate(
+        self: Arc<Self>,
+        prompts: Vec<Prompt>,
+        slots: u32,
+        context: Option<u32>,
+        cancel: Option<Arc<CancelToken>>,
+    ) -> Result<Vec<Reply>, ParrError> {
+        start(cancel.as_deref(), move |token| {
+            let loaded = self.loaded()?;
+            let chat = loaded.chat()?;
+            let mut adapters: BTreeMap<u64, &LoraWeights> = BTreeMap::new();
+            for adapter in prompts.iter().filter_map(|prompt| prompt.adapter.as_ref()) {
+                adapter.belongs_to(&self)?;
+                adapters.insert(adapter.serial, &adapter.adapter.weights);
+            }
+            let weights: Vec<&LoraWeights> = adapters.values().copied().collect();
+            let placed = match weights[..] {
+                [] => None,
+                _ => Some(AdapterBank::holding(&loaded.model, &weights)?),
+            };
+            let places: BTreeMap<u64, _> = adapters
+                .keys()
+                .copied()
+                .zip(placed.iter().flat_map(|(_, ids)| ids.iter().copied()))
+                .collect();
+            let request = |prompt: &Prompt| {
+                let messages: Vec<Message> = prompt.messages.iter().cloned().map(Into::into).collect();
+                let ids = chat.encode_chat(&messages, true)?;
+                let adapter = prompt.adapter.as_ref().map(|adapter| places[&adapter.serial]);
+                Ok(prompt.options.clone().unwrap_or_default().request(ids, chat, adapter))
+            };
+            let requests = prompts.iter().map(request).collect::<Result<Vec<_>, ParrError>>()?;
+            let slots = requests.len().clamp(1, slots.max(1) as usize);
+            let bank = placed.as_ref().map(|(bank, _)| bank);
+            let mut generator = generator(&self, &loaded, slots, context, bank)?;
+            let replies = generate(&mut generator, &requests, None, token, &Told::default())?;
+            Ok(replies.iter().map(|reply| Reply::new(reply, 0)).collect())
+        })
+        .await
+    }
+}

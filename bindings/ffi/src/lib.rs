@@ -1,0 +1,64 @@
+//! Parr for Swift, Kotlin and Python: the public API of the [`parr`] crate as objects, records and one flat
+//! error that uniffi can carry.
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`Model`], [`ModelOptions`], [`gpus`] | weights on a GPU, opened anew after the GPU was lost |
+//! | [`ChatSession`], [`TokenListener`], [`CancelToken`] | conversations that stream and stop |
+//! | [`PrincipleSet`], [`parse_principles`], [`check_principles`] | principles as values |
+//! | [`RewardModel`], [`Score`] | replies scored under principles |
+//! | [`Steering`], [`SteeredReply`] | replies steered by principles, the best of several among them |
+//! | [`Adapter`] | LoRA adapters: opened, attached, blended, exported |
+//! | [`TrainingJob`], [`TrainingListener`], [`TrainingPolicy`] | training in the background |
+//! | [`ParrError`] | whatever went wrong, by what the app can do next |
+//!
+//! Everything may be called from any thread. What takes time is asynchronous and runs on a thread of its own;
+//! the foreign side's cancellation reaches it where uniffi drops the future (Kotlin, Python), and by
+//! [`CancelToken`] everywhere. The core knows nothing of this crate.
+
+uniffi::setup_scaffolding!("parr");
+
+mod adapter;
+mod batch;
+mod call;
+mod callback;
+mod error;
+mod gpu;
+mod hub;
+mod model;
+mod principles;
+mod reply;
+mod reward;
+mod session;
+mod steer;
+mod training;
+
+pub use adapter::{Adapter, AdapterInfo, AdapterShare, blend_adapters};
+pub use batch::Prompt;
+pub use call::CancelToken;
+pub use callback::{CallbackError, ProgressListener, TokenListener};
+pub use error::ParrError;
+pub use gpu::{GpuInfo, gpus};
+pub use hub::resolve_model;
+#[cfg(feature = "pull")]
+pub use hub::{PullOptions, pull_model};
+pub use model::{MemoryReport, Model, ModelInfo, ModelOptions};
+pub use principles::{
+    BoilerplateRule, Boost, OverrideRule, Principle, PrincipleFault, PrincipleSet, PrincipleUse,
+    check_principles, compare_replies, draw_principles, keeps_principle, open_principles, parse_principles,
+    principle_wording, principles_to_toml, shipped_principles,
+};
+pub use reply::{ChatMessage, FinishReason, Piece, Reply, ReplyOptions};
+pub use reward::{RewardModel, Score};
+pub use session::{ChatOptions, ChatSession};
+pub use steer::{Candidate, Search, SteeredReply, Steering};
+pub use training::{
+    Figure, StepDecision, StepReport, TrainingData, TrainingEvent, TrainingJob, TrainingListener,
+    TrainingOptions, TrainingOutcome, TrainingPolicy, TrainingState, TrainingStatus,
+};
+
+/// Version of the library.
+#[uniffi::export]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}

@@ -1,0 +1,158 @@
+//! What is asked of a model and what it answers, as values.
+
+use parr::generate::{Finish, Request, Sampling};
+use parr::model::lora::AdapterId;
+use parr::tokenizer::{ChatFormat, Message, TokenId};
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ChatMessage {
+    /// Who speaks: `system`, `user` or `assistant` in most models.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+impl From<Message> for ChatMessage {
+    fn from(Message { role, content }: Message) -> Self {
+        ChatMessage { role, content }
+    }
+}
+
+impl From<ChatMessage> for Message {
+    fn from(ChatMessage { role, content }: ChatMessage) -> Self {
+        Message { role, content }
+    }
+}
+
+/// How a reply is made. The defaults are those of `parr chat`.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct ReplyOptions {
+    /// Longest reply, in tokens.
+    #[uniffi(default = 512)]
+    pub max_tokens: u32,
+    /// 0 takes the likeliest token every time; higher is more varied.
+    #[uniffi(default = 0.3)]
+    pub temperature: f32,
+    /// Choose among so many of the likeliest tokens; 0 for all.
+    #[uniffi(default = 0)]
+    pub top_k: u32,
+    /// Choose among the likeliest tokens that together have this probability, in (0, 1].
+    #[uniffi(default = 0.9)]
+    pub top_p: f32,
+    /// Leave out tokens less likely than this times the likeliest, in `[0, 1]`.
+    #[uniffi(default = 0.0)]
+    pub min_p: f32,
+    /// Divide the logits of recent tokens by this; 1 for no penalty.
+    #[uniffi(default = 1.0)]
+    pub repetition_penalty: f32,
+    /// Same seed, same prompt, same text, whatever else is made beside it.
+    #[uniffi(default = 0)]
+    pub seed: u64,
+    /// Texts that end the reply and are left out of it.
+    #[uniffi(default = [])]
+    pub stop: Vec<String>,
+}
+
+impl Default for ReplyOptions {
+    fn default() -> Self {
+        ReplyOptions {
+            max_tokens: 512,
+            temperature: 0.3,
+            top_k: 0,
+            top_p: 0.9,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+            stop: Vec::new(),
+        }
+    }
+}
+
+impl ReplyOptions {
+    /// A request for a reply to `prompt`.
+    pub(crate) fn request(
+        &self,
+        prompt: Vec<TokenId>,
+        chat: &ChatFormat,
+        adapter: Option<AdapterId>,
+    ) -> Request {
+        let sampling = Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed,
+        };
+        Request {
+            prompt,
+            adapter,
+            sampling,
+            max_tokens: self.max_tokens as usize,
+            stop_ids: chat.end_of_turn().to_vec(),
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+/// Why a reply ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum FinishReason {
+    /// The model ended its turn.
+    EndOfTurn,
+    /// One of the stop texts came up.
+    Stop,
+    /// It has as many tokens as were asked for.
+    Length,
+    /// The context is full.
+    ContextFull,
+    /// The app cancelled; the text is what there was by then.
+    Cancelled,
+}
+
+/// A reply.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Reply {
+    /// The text, without white space at its end.
+    pub text: String,
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// Tokens drawn.
+    pub tokens: u32,
+    /// Sum of their natural log-probabilities under the plain softmax.
+    pub logprob: f64,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Of those, how many were in the cache already.
+    pub reused_tokens: u32,
+    /// Oldest messages that no longer fitted into the context and were forgotten.
+    pub dropped_messages: u32,
+}
+
+impl Reply {
+    pub(crate) fn new(reply: &parr::generate::Reply, dropped: usize) -> Reply {
+        Reply {
+            text: reply.text.trim_end().to_owned(),
+            finish: match reply.finish {
+                Finish::Stop(_) => FinishReason::Stop,
+                Finish::Length => FinishReason::Length,
+                Finish::ContextFull => FinishReason::ContextFull,
+                Finish::Cancelled => FinishReason::Cancelled,
+                _ => FinishReason::EndOfTurn,
+            },
+            tokens: reply.tokens.len() as u32,
+            logprob: reply.logprobs.iter().map(|&logprob| f64::from(logprob)).sum(),
+            prompt_tokens: reply.prompt_tokens as u32,
+            reused_tokens: reply.reused_tokens as u32,
+            dropped_messages: dropped as u32,
+        }
+    }
+}
+
+/// A part of a reply, as it arrives.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Piece {
+    /// Text that is certain by now: whole characters, and nothing that may yet be a stop text. Never empty.
+    pub text: String,
+}

@@ -1,0 +1,219 @@
+//! The run's thread, and the handle that the app holds.
+
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parr::train::Control;
+
+use super::TrainingOptions;
+use super::settings::Work;
+use super::told::{
+    StepDecision, TrainingEvent, TrainingListener, TrainingOutcome, TrainingPolicy, TrainingState,
+    TrainingStatus,
+};
+use crate::ParrError;
+use crate::call::{guarded, lock};
+use crate::callback::Told;
+use crate::model::Model;
+
+/// A training run in the background. It ends with its last step, by [`TrainingJob::cancel`], or when the app
+/// lets go of the job; in every case its state is saved first.
+#[derive(Debug, uniffi::Object)]
+pub struct TrainingJob {
+    control: Control,
+    standing: Arc<Mutex<Standing>>,
+}
+
+#[derive(Debug)]
+struct Standing {
+    status: TrainingStatus,
+    result: Option<Result<TrainingOutcome, ParrError>>,
+    waiting: Vec<Waker>,
+}
+
+#[uniffi::export]
+impl Model {
+    /// Starts a run. What is wrong with its settings or data is told by [`TrainingJob::wait`].
+    ///
+    /// # Errors
+    ///
+    /// [`ParrError::Internal`] if the system gives no thread.
+    #[uniffi::method(default(listener = None, policy = None))]
+    pub fn train(
+        self: Arc<Self>,
+        options: TrainingOptions,
+        listener: Option<Arc<dyn TrainingListener>>,
+        policy: Option<Arc<dyn TrainingPolicy>>,
+    ) -> Result<Arc<TrainingJob>, ParrError> {
+        let status = TrainingStatus { state: TrainingState::Preparing, step: 0, steps: 0, loss: None };
+        let standing = Arc::new(Mutex::new(Standing { status, result: None, waiting: Vec::new() }));
+        let told = Told::default();
+        let mut control = Control::default();
+        if let Some(policy) = policy {
+            control = gated(control, policy, told.clone(), Arc::clone(&standing));
+        }
+        let run =
+            Run { model: self, control: control.clone(), listener, told, standing: Arc::clone(&standing) };
+        let spawned = thread::Builder::new().name("parr-training".to_owned()).spawn(move || {
+            let standing = Arc::clone(&run.standing);
+            let result = guarded(|| run.run(&options));
+            let mut standing = lock(&standing);
+            standing.status.state = match &result {
+                Ok(TrainingOutcome::Done { .. }) => TrainingState::Done,
+                Ok(TrainingOutcome::Cancelled) => TrainingState::Cancelled,
+                Err(_) => TrainingState::Failed,
+            };
+            standing.result = Some(result);
+            let waiting = std::mem::take(&mut standing.waiting);
+            drop(standing);
+            waiting.into_iter().for_each(Waker::wake);
+        });
+        match spawned {
+            Ok(_) => Ok(Arc::new(TrainingJob { control, standing })),
+            Err(error) => Err(ParrError::Internal(format!("no thread for the run: {error}"))),
+        }
+    }
+}
+
+#[uniffi::export]
+impl TrainingJob {
+    /// Lets the run wait after the step in work.
+    pub fn pause(&self) {
+        self.control.pause();
+    }
+
+    /// Lets a paused run go on.
+    pub fn resume(&self) {
+        self.control.resume();
+    }
+
+    /// Ends the run after the step in work, with its state saved.
+    pub fn cancel(&self) {
+        self.control.cancel.cancel();
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> TrainingStatus {
+        let mut status = lock(&self.standing).status.clone();
+        if status.state == TrainingState::Running && self.control.is_paused() {
+            status.state = TrainingState::Paused;
+        }
+        status
+    }
+
+    /// Waits for its end. Any number may wait; who stops waiting stops nothing.
+    ///
+    /// # Errors
+    ///
+    /// * [`ParrError::NotFound`], [`ParrError::Data`], [`ParrError::Argument`] before anything is written, if
+    ///   files, rows or settings cannot be used;
+    /// * [`ParrError::Run`] if the folder holds a run that is not resumed, or another one;
+    /// * [`ParrError::Memory`] if no plan fits the budget;
+    /// * [`ParrError::Diverged`] if the loss became infinite or no number;
+    /// * [`ParrError::Callback`] if listener or policy threw;
+    /// * [`ParrError::DeviceLost`] if the GPU was lost: another run with `resume` goes on.
+    pub async fn wait(&self) -> Result<TrainingOutcome, ParrError> {
+        poll_fn(|context| {
+            let mut standing = lock(&self.standing);
+            match &standing.result {
+                Some(result) => Poll::Ready(result.clone()),
+                None => {
+                    standing.waiting.retain(|known| !known.will_wake(context.waker()));
+                    standing.waiting.push(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for TrainingJob {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// What the thread works with.
+struct Run {
+    model: Arc<Model>,
+    control: Control,
+    listener: Option<Arc<dyn TrainingListener>>,
+    told: Told,
+    standing: Arc<Mutex<Standing>>,
+}
+
+impl Run {
+    fn run(&self, options: &TrainingOptions) -> Result<TrainingOutcome, ParrError> {
+        if let Some(start) = &options.start {
+            start.belongs_to(&self.model)?;
+        }
+        let loaded = self.model.loaded()?;
+        let work = Work::read(options, self.model.training_mib(&loaded))?;
+        let out = PathBuf::from(&options.out);
+        let start = options.start.as_ref().map(|start| &start.adapter);
+        let done = work.run(&loaded.model, start, &out, options.resume, &self.control, &mut |event| {
+            self.hear(event);
+        })?;
+        self.told.check()?;
+        Ok(match done {
+            Some(adapter) => TrainingOutcome::Done { adapter: adapter.to_string_lossy().into_owned() },
+            None => TrainingOutcome::Cancelled,
+        })
+    }
+
+    /// Notes where the run stands, then tells the app.
+    fn hear(&self, event: TrainingEvent) {
+        {
+            let status = &mut lock(&self.standing).status;
+            match &event {
+                TrainingEvent::Started { steps, .. } => {
+                    (status.state, status.steps) = (TrainingState::Running, *steps);
+                }
+                TrainingEvent::Resumed { step } => status.step = *step,
+                TrainingEvent::Step { report } => {
+                    (status.step, status.loss) = (report.step, Some(report.loss));
+                }
+                _ => {}
+            }
+        }
+        if let Some(listener) = &self.listener {
+            self.told.tell(&self.control.cancel, || listener.on_event(event));
+        }
+    }
+}
+
+/// `control` with the app's policy asked before every step.
+fn gated(
+    control: Control,
+    policy: Arc<dyn TrainingPolicy>,
+    told: Told,
+    standing: Arc<Mutex<Standing>>,
+) -> Control {
+    let cancel = control.cancel.clone();
+    control.with_gate(move |step| {
+        while !cancel.is_cancelled() {
+            let mut decision = StepDecision::Stop;
+            told.tell(&cancel, || {
+                decision = policy.may_step(step)?;
+                Ok(())
+            });
+            match decision {
+                StepDecision::Go => break,
+                StepDecision::Stop => cancel.cancel(),
+                StepDecision::Wait { seconds } => {
+                    lock(&standing).status.state = TrainingState::Waiting;
+                    let until = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0));
+                    while Instant::now() < until && !cancel.is_cancelled() {
+                        thread::sleep(Duration::from_millis(20).min(until - Instant::now()));
+                    }
+                }
+            }
+        }
+        lock(&standing).status.state = TrainingState::Running;
+    })
+}
