@@ -7,6 +7,8 @@
 #
 #   make proofs  perplexity against PyTorch's, ten minutes of each fuzz target
 #
+#   make bindings  the library in Python, Kotlin and Swift, as far as their toolchains are here
+#
 # and one for those with a GPU, or a night:
 #
 #   make reward-model  judged replies, a reward model that reads principles, and how well it does
@@ -21,7 +23,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and complains where there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat test proofs reward-model
+.PHONY: chat test proofs bindings reward-model
 
 chat:
 	.ci/setup tools
@@ -39,6 +41,13 @@ test:
 	.ci/setup gpu $(BUILT)/debug/parr
 	.ci/setup model $(BUILT)/debug/parr
 	GPU_TESTS=require PARR_TEST_MODEL=$${PARR_TEST_MODEL:-require} $(CARGO) test --locked
+
+bindings:
+	.ci/setup tools
+	$(CARGO) build --locked
+	.ci/setup gpu $(BUILT)/debug/parr
+	.ci/setup model $(BUILT)/debug/parr
+	bindings/test
 
 # PyTorch's f32 perplexity of Debian's copy of the GPL, version 3 (7639 tokens, chunks of 512, second
 # halves): ours must lie within 0.05% with an f32 cache and within 0.3% with f16.

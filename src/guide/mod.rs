@@ -1,4 +1,4 @@
-//! How Parr is built and why: six pages for those who read or extend it.
+//! How Parr is built and why: seven pages for those who read or extend it.
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
@@ -14,6 +14,9 @@ pub mod steering {}
 
 #[doc = include_str!("salmon.md")]
 pub mod salmon {}
+
+#[doc = include_str!("bindings.md")]
+pub mod bindings {}
 
 #[doc = include_str!("numerics.md")]
 pub mod numerics {}
