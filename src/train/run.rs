@@ -4,17 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::Value;
-
 use super::config::{Auto, Recompute, RunSettings};
 use super::error::TrainError;
 use super::learner::Learner;
+use super::metrics::last_record;
 use super::optimizer::AdamW;
 use super::pass::PassShape;
 use super::plan::{Demand, Plan};
 use super::schedule::Schedule;
 use super::state::{StateMeta, TrainState};
-use super::trainer::{self, Control, Ended, Progress, Task, TrainerOptions};
+use super::trainer::{self, Control, Ended, METRICS_FILE, Progress, Task, TrainerOptions};
 use crate::adapter::{Adapter, Card};
 use crate::atomic;
 use crate::format::Checkpoint;
@@ -245,23 +244,11 @@ impl Prepared<'_> {
             keep: checkpoint.keep,
             meta,
         };
-        let mut metrics: BTreeMap<String, Value> = BTreeMap::new();
-        let ended = trainer::run(learner, task, &options, control, &mut |event| {
-            if let Progress::Step(step) = event {
-                let figures = [
-                    ("train_loss", Some(step.loss)),
-                    ("eval_loss", step.eval_loss),
-                    ("logprob_distance", step.logprob_distance),
-                ];
-                let known = figures.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-                let measured = step.held_out.iter().map(|(name, value)| (name.replace('/', "_"), *value));
-                metrics = known.chain(measured).map(|(name, value)| (name, value.into())).collect();
-            }
-            progress(event);
-        })?;
-        if ended == Ended::Cancelled {
+        if trainer::run(learner, task, &options, control, progress)? == Ended::Cancelled {
             return Ok(None);
         }
+        // Of the log, and not of what was heard: a run that had nothing left to do says the same.
+        let last = last_record(&self.run.out.join(METRICS_FILE))?.unwrap_or_default();
         let (weights, head) = learner.bank().read(learner.learning()[0])?;
         let card = Card {
             base: self.run.model.path().and_then(file_name),
@@ -269,10 +256,22 @@ impl Prepared<'_> {
             seed: Some(*seed),
             steps: Some(steps),
             data_sha256: Some(self.run.data_sha256.clone()),
-            metrics,
+            metrics: last
+                .into_iter()
+                .filter_map(|(name, value)| Some((figure_name(&name)?, value)))
+                .collect(),
             ..Card::default()
         };
         Ok(Some(Adapter { weights, head, card }))
+    }
+}
+
+/// What the card calls a figure of the last step, if it has it.
+fn figure_name(tag: &str) -> Option<String> {
+    match tag {
+        "train/loss" => Some("train_loss".to_owned()),
+        "train/logprob_distance" => Some("logprob_distance".to_owned()),
+        _ => tag.strip_prefix("eval/").map(|name| format!("eval_{}", name.replace('/', "_"))),
     }
 }
 

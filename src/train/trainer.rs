@@ -14,6 +14,9 @@ use super::schedule::Schedule;
 use super::state::{StateMeta, TrainState};
 use crate::generate::CancelToken;
 
+/// The file of metrics in the folder of a run.
+pub(super) const METRICS_FILE: &str = "metrics.jsonl";
+
 /// What one step learns from, or what is measured at once.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -286,7 +289,7 @@ pub(crate) struct Logs {
 impl Logs {
     /// Logs of a run that stands after `step` steps; records of later steps are cut off.
     pub fn open(folder: &Path, step: u64) -> Result<Logs, TrainError> {
-        let path = folder.join("metrics.jsonl");
+        let path = folder.join(METRICS_FILE);
         if step > 0 {
             let jsonl = JsonlLog::resume(&path, step)?;
             return Ok(Logs { logs: [Box::new(jsonl), Box::new(TensorBoardLog::resume(folder, step)?)] });

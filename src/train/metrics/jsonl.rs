@@ -56,6 +56,21 @@ impl JsonlLog {
     }
 }
 
+/// The last record of the log at `path`; none if there is no log, or the last line is no record.
+///
+/// # Errors
+///
+/// [`TrainError::Io`] if the file cannot be read.
+pub(crate) fn last_record(
+    path: &Path,
+) -> Result<Option<serde_json::Map<String, serde_json::Value>>, TrainError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().next_back().and_then(|line| serde_json::from_str(line).ok())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(TrainError::io("read", path)(source)),
+    }
+}
+
 impl MetricsLog for JsonlLog {
     fn write(&mut self, metrics: &dyn Metrics) -> Result<(), TrainError> {
         let mut record = serde_json::Map::new();

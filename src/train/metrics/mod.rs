@@ -9,6 +9,7 @@ mod jsonl;
 mod tensorboard;
 
 pub use jsonl::JsonlLog;
+pub(super) use jsonl::last_record;
 pub use tensorboard::TensorBoardLog;
 
 use super::TrainError;
