@@ -22,8 +22,9 @@ pub use knob::{Auto, Share};
 pub use ppo::{
     Algorithm, GrpoConfig, PpoConfig, Preset, RewardConfig, RolloutConfig, UpdateConfig, ValueConfig,
 };
+pub(crate) use read::parse_over;
 pub use run::RunSettings;
-pub(crate) use run::{parse_settings, read_settings, settings_hash, settings_toml};
+pub(crate) use run::{parse_settings, read_settings, settings_hash, settings_text, settings_toml};
 
 use super::TrainError;
 use crate::model::ModelConfig;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::PpoConfig;
@@ -31,15 +33,24 @@ impl PpoConfig {
     ///
     /// [`TrainError::Config`] as [`PpoConfig::read`].
     pub fn parse(text: &str, path: &Path) -> Result<PpoConfig, TrainError> {
-        // Every mistake is found here, where it has a place in the file. What the file leaves out is not yet
-        // right: a table that is there in part would be completed by the defaults of its own type, not by
-        // those of these settings.
         let said: PpoConfig = parse_settings(text, path)?;
-        let mut settings =
-            Table::try_from(PpoConfig::preset(said.preset)).expect("settings are plain values");
-        lay_over(&mut settings, parse_settings(text, path)?);
-        Ok(settings.try_into().expect("each table of the file was accepted by itself"))
+        parse_over(&PpoConfig::preset(said.preset), text, path)
     }
+}
+
+/// Parses the text of a settings file, in which whatever it leaves out is as in `preset`; `path` is for
+/// messages.
+pub(crate) fn parse_over<T: Serialize + DeserializeOwned>(
+    preset: &T,
+    text: &str,
+    path: &Path,
+) -> Result<T, TrainError> {
+    // Every mistake is found here, where it has a place in the file. What the file leaves out is not yet
+    // right: a table that is there in part is completed by the defaults of its own type, not by the preset.
+    let _: T = parse_settings(text, path)?;
+    let mut settings = Table::try_from(preset).expect("settings are plain values");
+    lay_over(&mut settings, parse_settings(text, path)?);
+    Ok(settings.try_into().expect("each table of the file was accepted by itself"))
 }
 
 /// Sets in `settings` whatever `said` says.

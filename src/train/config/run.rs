@@ -80,7 +80,7 @@ pub(crate) fn read_settings<T: DeserializeOwned>(path: &Path) -> Result<T, Train
 }
 
 /// The text of a settings file.
-pub(super) fn settings_text(path: &Path) -> Result<String, TrainError> {
+pub(crate) fn settings_text(path: &Path) -> Result<String, TrainError> {
     let length = std::fs::metadata(path).map_err(TrainError::io("read", path))?.len();
     if length > MAX_BYTES {
         let reason = format!("it has {length} bytes, more than any settings file");
