@@ -16,6 +16,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("style-plainer", include_str!("../../principles/style-plainer.toml")),
     ("style-further", include_str!("../../principles/style-further.toml")),
     ("style-unseen", include_str!("../../principles/style-unseen.toml")),
+    ("small", include_str!("../../principles/small.toml")),
     ("self-align", include_str!("../../principles/self-align.toml")),
 ];
 

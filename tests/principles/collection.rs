@@ -29,6 +29,7 @@ fn the_sets_that_come_with_parr_are_sound_together() {
         ("style-plainer", 27),
         ("style-further", 27),
         ("style-unseen", 27),
+        ("small", 4),
         ("self-align", 17),
     ] {
         assert_eq!(count(id), expected, "{id}");
