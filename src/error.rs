@@ -7,6 +7,7 @@ use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
 use crate::judge::JudgeError;
 use crate::model::lora::AdapterError;
+use crate::pipeline::PipelineError;
 use crate::principles::PrinciplesError;
 use crate::reward::RewardError;
 use crate::salmon::SalmonError;
@@ -61,4 +62,7 @@ pub enum Error {
     /// A model could not be aligned by itself.
     #[error(transparent)]
     SelfAlign(#[from] SelfAlignError),
+    /// The stages of a pipeline could not be run.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
 }

@@ -42,7 +42,9 @@ pub mod self_align;
 // without training.
 pub mod align;
 pub mod steer;
-// Layer 11: the `parr` program, on the public API alone.
+// Layer 11: all stages of SALMON from one settings file.
+pub mod pipeline;
+// Layer 12: the `parr` program, on the public API alone.
 #[cfg(feature = "cli")]
 pub mod cli;
 // How all this is built, for readers of the documentation.

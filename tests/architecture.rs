@@ -120,9 +120,26 @@ const TABLE: &[(&str, &[&str])] = &[
             "reward",
         ],
     ),
+    // Layer 11: what joins the others.
+    (
+        "pipeline",
+        &[
+            "atomic",
+            "principles",
+            "model",
+            "adapter",
+            "generate",
+            "salmon",
+            "train",
+            "judge",
+            "reward",
+            "self_align",
+            "align",
+        ],
+    ),
     // Prose for rustdoc.
     ("guide", &[]),
-    // Layer 11: the public API only, which its being in the same crate does not change.
+    // Layer 12: the public API only, which its being in the same crate does not change.
     (
         "cli",
         &[
@@ -148,6 +165,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "steer",
             "align",
             "self_align",
+            "pipeline",
         ],
     ),
     ("main", &["cli"]),

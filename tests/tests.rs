@@ -21,6 +21,8 @@ mod model;
 mod ops;
 /// The optimizer against PyTorch's.
 mod optimizer;
+/// All stages from one settings file: what is skipped and redone, runs that are killed.
+mod pipeline;
 /// Files of principles: sound and faulty ones, collections, draws.
 mod principles;
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.

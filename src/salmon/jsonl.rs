@@ -85,7 +85,7 @@ impl<T: Record> RecordLog<T> {
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path);
         let file = file.map_err(SalmonError::io("open", path))?;
-        lock(path, &file)?;
+        lock_file(path, &file)?;
         let found = scan::<T>(path, &file)?;
         file.set_len(found.length).map_err(SalmonError::io("cut", path))?;
         let mut log = RecordLog {
@@ -152,7 +152,7 @@ impl<T: Record> RecordLog<T> {
 }
 
 /// Keeps a second run from writing to the same file, where the system can.
-fn lock(path: &Path, file: &File) -> Result<(), SalmonError> {
+pub(crate) fn lock_file(path: &Path, file: &File) -> Result<(), SalmonError> {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     {
         use rustix::fs::{FlockOperation, flock};

@@ -123,9 +123,11 @@ impl SelfAlignConfig {
         self.engrave.validate()
     }
 
-    /// SHA-256 in hexadecimal of all settings that the answers depend on, those that are kept too.
+    /// SHA-256 in hexadecimal of all settings that the answers depend on, those that are kept too; what rules
+    /// and exemplars say is another matter than where they lie.
     pub fn answers_hash(&self) -> String {
-        settings_hash(&SelfAlignConfig { engrave: SftConfig::default(), ..self.clone() })
+        let (rules, exemplars) = (String::new(), String::new());
+        settings_hash(&SelfAlignConfig { rules, exemplars, engrave: SftConfig::default(), ..self.clone() })
     }
 
     /// The settings as a settings file, without comments.

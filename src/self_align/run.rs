@@ -15,7 +15,7 @@ use crate::generate::{CancelToken, Finish, Generator, GeneratorOptions, Request}
 use crate::model::Model;
 use crate::principles::{Exemplars, PrincipleSet};
 use crate::random::{Philox, Purpose};
-use crate::salmon::{Prompt, RecordLog, read_records};
+use crate::salmon::{Prompt, RecordLog, name_words, read_records};
 use crate::tokenizer::{TokenId, Tokenizer};
 use crate::train::{Control, Progress, Prospect, Sft, base_sha256};
 
@@ -285,9 +285,8 @@ impl SelfAlign<'_> {
 
 /// The seed of the answer to the prompt with this id: where it stands in its file makes no difference.
 fn seed(seed: u64, id: &str) -> u64 {
-    let digest = Sha256::digest(id);
-    let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| digest[4 * at + byte]));
-    let [high, low, ..] = Philox::new(seed).block(Purpose::SelfAlign, word(0), word(1), 0);
+    let [index, step, ..] = name_words(id);
+    let [high, low, ..] = Philox::new(seed).block(Purpose::SelfAlign, step, index, 0);
     u64::from(high) << 32 | u64::from(low)
 }
 

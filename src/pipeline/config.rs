@@ -1,0 +1,247 @@
+//! The settings of a pipeline: one TOML file for all stages.
+//!
+//! `examples/salmon.toml` ([`PipelineConfig::SAMPLE`]) shows those that are changed most, with the values of
+//! the budget `small`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::Stage;
+use crate::judge::{JudgeKind, PreferenceConfig, ReplyPlan, Verdicts};
+use crate::reward::{LimitSettings, RewardConfig};
+use crate::salmon::Missing;
+use crate::self_align::{SelfAlignConfig, Unfinished};
+use crate::train::config::{Auto, Faults, parse_over, parse_settings, settings_text, settings_toml};
+use crate::train::{PpoConfig, TrainError};
+
+/// All stages of SALMON.
+///
+/// From a file by [`PipelineConfig::read`], which completes tables that are there in part from the budget.
+/// `serde` alone would complete them from the defaults of their own types.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PipelineConfig {
+    /// What a setting is that is not said.
+    pub budget: Budget,
+    /// The base: a name that `parr pull` knows, a GGUF file, or a Hugging Face directory.
+    pub model: String,
+    /// What is asked, in all stages: JSON Lines of prompts.
+    pub prompts: PathBuf,
+    /// Which stages there are.
+    pub stages: StageSwitches,
+    /// Stage 0.
+    pub self_align: SelfAlignConfig,
+    /// Stage 1.
+    pub preferences: PreferenceConfig,
+    /// Stage 2.
+    pub reward: RewardConfig,
+    /// What is measured of stage 2.
+    pub evaluation: MeasureConfig,
+    /// What the policy is judged by in stage 3: sets that come with Parr, or files. The reward model reads
+    /// them as text, and need not have been trained on them.
+    pub guidelines: Vec<String>,
+    /// Stage 3.
+    pub align: PpoConfig,
+}
+
+impl Default for PipelineConfig {
+    fn default() -> Self {
+        PipelineConfig::preset(Budget::default())
+    }
+}
+
+/// How much is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Budget {
+    /// A quarter of an hour on two cores without a GPU: enough to see every stage at work, not to learn much.
+    #[default]
+    Small,
+    /// The defaults of every stage: hours on a GPU.
+    Standard,
+}
+
+/// Stages that may be left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StageSwitches {
+    /// Stage 0. Off for a base that follows instructions already, and for small ones, which do not follow the
+    /// exemplars well enough.
+    pub self_align: bool,
+    /// Stage 3.
+    pub align: bool,
+}
+
+/// How much is measured of a reward model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeasureConfig {
+    /// Most pairs, and most comparisons under each principle; 0 for all there are.
+    pub limit: usize,
+    /// Inputs computed at the same time.
+    pub batch: usize,
+}
+
+impl Default for MeasureConfig {
+    fn default() -> Self {
+        MeasureConfig { limit: 100, batch: 8 }
+    }
+}
+
+impl PipelineConfig {
+    /// A settings file with the values of [`Budget::Small`] that are changed most, and comments.
+    pub const SAMPLE: &'static str = include_str!("../../examples/salmon.toml");
+    /// The file's name in the folder of a pipeline.
+    pub const FILE: &'static str = "salmon.toml";
+
+    /// The settings that a budget stands for.
+    pub fn preset(budget: Budget) -> PipelineConfig {
+        let standard = PipelineConfig {
+            budget,
+            model: "smollm2".to_owned(),
+            prompts: PathBuf::from("prompts.jsonl"),
+            stages: StageSwitches { self_align: false, align: true },
+            self_align: SelfAlignConfig::default(),
+            preferences: PreferenceConfig {
+                principles: vec!["principles/reward.toml".to_owned()],
+                ..PreferenceConfig::default()
+            },
+            reward: RewardConfig::default(),
+            evaluation: MeasureConfig::default(),
+            guidelines: vec!["policy".to_owned(), "interventions".to_owned()],
+            align: PpoConfig::default(),
+        };
+        match budget {
+            Budget::Standard => standard,
+            Budget::Small => small(standard),
+        }
+    }
+
+    /// The stages that there are, in their order.
+    pub fn stages(&self) -> Vec<Stage> {
+        let wanted = |stage: &Stage| match stage {
+            Stage::SelfAlign => self.stages.self_align,
+            Stage::Align => self.stages.align,
+            _ => true,
+        };
+        Stage::ALL.into_iter().filter(wanted).collect()
+    }
+
+    /// `Ok` if every setting is within its range.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Settings`] with the faults of the first table that has any.
+    pub fn validate(&self) -> Result<(), crate::Error> {
+        let mut faults = Faults::default();
+        faults.need(!self.model.is_empty(), "model", "empty", "the name or the path of a model");
+        let batch = self.evaluation.batch;
+        faults.need((1..=256).contains(&batch), "evaluation.batch", batch, "a number from 1 to 256");
+        faults.finish()?;
+        self.self_align.validate()?;
+        self.preferences.validate()?;
+        self.reward.validate()?;
+        self.align.validate()?;
+        Ok(())
+    }
+
+    /// The text of a settings file for a budget: [`PipelineConfig::SAMPLE`] with other values.
+    pub fn sample(budget: Budget) -> String {
+        let table =
+            |budget| Table::try_from(PipelineConfig::preset(budget)).expect("settings are plain values");
+        let (said, wanted) = (table(Budget::Small), table(budget));
+        let mut path: Vec<String> = Vec::new();
+        let mut text = String::new();
+        for line in Self::SAMPLE.lines() {
+            if let Some(table) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                path = table.split('.').map(str::to_owned).collect();
+            }
+            let key = line.split_once(" = ").map(|(key, _)| key).filter(|key| !key.starts_with('#'));
+            // What the budgets have in common stays as it is written.
+            let value =
+                |key| value(&wanted, &path, key).filter(|wanted| value(&said, &path, key) != Some(wanted));
+            match key.and_then(|key| Some((key, value(key)?))) {
+                Some((key, value)) => text.push_str(&format!("{key} = {value}\n")),
+                None => text.push_str(&format!("{line}\n")),
+            }
+        }
+        text
+    }
+
+    /// The settings as a settings file, without comments.
+    pub fn to_toml(&self) -> String {
+        settings_toml(self)
+    }
+
+    /// Reads a settings file. What it leaves out is as in its budget.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Io`] if it cannot be read.
+    /// * [`TrainError::Config`] with line and column of whatever is not TOML, no setting, or no value of it.
+    pub fn read(path: &Path) -> Result<PipelineConfig, TrainError> {
+        PipelineConfig::parse(&settings_text(path)?, path)
+    }
+
+    /// Parses the text of a settings file; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Config`] as [`PipelineConfig::read`].
+    pub fn parse(text: &str, path: &Path) -> Result<PipelineConfig, TrainError> {
+        let said: PipelineConfig = parse_settings(text, path)?;
+        parse_over(&PipelineConfig::preset(said.budget), text, path)
+    }
+}
+
+/// The value of a setting, as a file says it.
+fn value<'a>(settings: &'a Table, path: &[String], key: &str) -> Option<&'a Value> {
+    path.iter().try_fold(settings, |table, name| table.get(name)?.as_table())?.get(key)
+}
+
+/// What a quarter of an hour allows.
+fn small(mut config: PipelineConfig) -> PipelineConfig {
+    let PipelineConfig { self_align, preferences, reward, evaluation, guidelines, align, .. } = &mut config;
+
+    self_align.prompt_tokens = 48;
+    self_align.n_rules = Auto::Fixed(6);
+    self_align.n_exemplars = Auto::Fixed(2);
+    self_align.chunk = 8;
+    self_align.sampling.max_tokens = 128;
+    self_align.filter.unfinished = Unfinished::Cut;
+    self_align.engrave.epochs = 2.0;
+    self_align.engrave.lora.rank = 8;
+    self_align.engrave.lora.alpha = 16.0;
+    self_align.engrave.data.max_tokens = 128;
+
+    preferences.principles = vec!["principles/small.toml".to_owned()];
+    preferences.judge = JudgeKind::Contrast;
+    preferences.verdicts = Verdicts::Own;
+    preferences.replies.plan = ReplyPlan::Contrast;
+    preferences.replies.pairs = 2;
+    preferences.replies.max_tokens = 32;
+
+    reward.steps = Auto::Fixed(16);
+    reward.lora.rank = 8;
+    reward.optimizer.learning_rate = 5e-4;
+    reward.batch.pairs = 4;
+    reward.limits = LimitSettings { tokens: 192, request: 32, reply: 32 };
+    reward.aggregate.missing = Missing::UseRest;
+    reward.aggregate.held_out = 0.2;
+    reward.evaluation.every = 0;
+    reward.checkpoint.every = 2;
+
+    evaluation.limit = 24;
+
+    guidelines.clone_from(&preferences.principles);
+    align.steps = Auto::Fixed(6);
+    align.lora.rank = reward.lora.rank;
+    align.rollout.prompts = 8;
+    align.rollout.max_prompt_tokens = 64;
+    align.rollout.max_reply_tokens = 32;
+    align.update.epochs = 1;
+    align.checkpoint.every = 1;
+    config
+}

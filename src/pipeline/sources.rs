@@ -1,0 +1,138 @@
+//! What comes from outside the stages, and what each of them is made from.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::manifest::file_hash;
+use super::{Inputs, PipelineConfig, PipelineError, Run, Stage};
+use crate::align::Guidelines;
+use crate::principles::{Exemplars, PrincipleSet, PrinciplesError};
+use crate::train::config::settings_hash;
+
+/// The settings as stages take them, with paths that lead somewhere, and hashes of what they lead to.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The settings; names of files in the pipeline's folder have become paths.
+    pub config: PipelineConfig,
+    base: String,
+    prompts: String,
+    rules: String,
+    exemplars: String,
+    principles: String,
+    guidelines: String,
+}
+
+impl Sources {
+    /// Finds and reads everything; `base_sha256` is what [`Checkpoint::content_hash`] says of the base.
+    ///
+    /// # Errors
+    ///
+    /// * [`PipelineError::Io`] if the prompts cannot be read.
+    /// * [`PipelineError::Stage`] if rules, exemplars or principles have mistakes, or settings are out of range.
+    ///
+    /// [`Checkpoint::content_hash`]: crate::format::Checkpoint::content_hash
+    pub fn find(folder: &Path, config: &PipelineConfig, base_sha256: &str) -> Result<Sources, PipelineError> {
+        config.validate().map_err(|source| PipelineError::Settings { source: Box::new(source) })?;
+        let mut config = config.clone();
+        config.prompts = folder.join(&config.prompts);
+        for name in config.preferences.principles.iter_mut().chain(&mut config.guidelines) {
+            *name = resolve(folder, name);
+        }
+        let rules = &mut config.self_align.rules;
+        *rules = resolve(folder, rules);
+        let exemplars = &mut config.self_align.exemplars;
+        *exemplars = resolve(folder, exemplars);
+
+        let hash = file_hash(&config.prompts).and_then(|hash| hash.ok_or(ErrorKind::NotFound.into()));
+        let prompts = hash.map_err(PipelineError::io("read", &config.prompts))?;
+        let set = PrincipleSet::open_all(&config.preferences.principles);
+        let principles = set.map_err(PipelineError::at(Stage::Preferences))?.sha256;
+        let mut guidelines = String::new();
+        if config.stages.align {
+            let sets = guideline_sets(&config.guidelines).map_err(PipelineError::at(Stage::Align))?;
+            guidelines = Guidelines::new(sets).sha256();
+        }
+        let (mut rules, mut exemplars) = (String::new(), String::new());
+        if config.stages.self_align {
+            let at = PipelineError::at(Stage::SelfAlign);
+            let set = PrincipleSet::open(&config.self_align.rules).map_err(at)?;
+            let shown = Exemplars::open(&config.self_align.exemplars, &set);
+            exemplars = shown.map_err(PipelineError::at(Stage::SelfAlign))?.sha256;
+            rules = set.sha256;
+        }
+        let base = base_sha256.to_owned();
+        Ok(Sources { config, base, prompts, rules, exemplars, principles, guidelines })
+    }
+
+    /// What `stage` is made from, where the stages before it have left what `done` says; none if one of
+    /// those that it builds on is missing there.
+    pub fn inputs(&self, stage: Stage, done: &BTreeMap<Stage, Run>) -> Option<Inputs> {
+        let PipelineConfig { self_align, preferences, reward, evaluation, align, .. } = &self.config;
+        let mut inputs = Inputs::default();
+        inputs.add("base", &self.base);
+        let made = |inputs: &mut Inputs, earlier: Stage| {
+            if self.config.stages().contains(&earlier) {
+                inputs.add(&format!("what {earlier} left"), done.get(&earlier)?.outputs_hash());
+            }
+            Some(())
+        };
+        match stage {
+            Stage::SelfAlign => {
+                let settings = [self_align.answers_hash(), self_align.engrave.hash()].concat();
+                inputs.add("settings", settings);
+                inputs.add("prompts", &self.prompts);
+                inputs.add("rules", &self.rules);
+                inputs.add("exemplars", &self.exemplars);
+            }
+            Stage::Preferences => {
+                let mut settings = preferences.clone();
+                // What they lead to is hashed, where it lies makes no difference.
+                settings.principles.clear();
+                inputs.add("settings", settings_hash(&settings));
+                inputs.add("prompts", &self.prompts);
+                inputs.add("principles", &self.principles);
+                made(&mut inputs, Stage::SelfAlign)?;
+            }
+            Stage::Reward => {
+                inputs.add("settings", reward.hash());
+                inputs.add("principles", &self.principles);
+                made(&mut inputs, Stage::SelfAlign)?;
+                made(&mut inputs, Stage::Preferences)?;
+            }
+            Stage::Evaluation => {
+                inputs.add("settings", settings_hash(&evaluation.limit));
+                inputs.add("principles", &self.principles);
+                made(&mut inputs, Stage::Preferences)?;
+                made(&mut inputs, Stage::Reward)?;
+            }
+            Stage::Align => {
+                inputs.add("settings", align.hash());
+                inputs.add("prompts", &self.prompts);
+                inputs.add("guidelines", &self.guidelines);
+                made(&mut inputs, Stage::SelfAlign)?;
+                made(&mut inputs, Stage::Reward)?;
+            }
+        }
+        Some(inputs)
+    }
+}
+
+/// The sets that a policy is judged by.
+pub(super) fn guideline_sets(names: &[String]) -> Result<Vec<PrincipleSet>, PrinciplesError> {
+    names.iter().map(|name| PrincipleSet::open(name)).collect()
+}
+
+/// A name in the settings, `SET`, `FILE`, or either with `:ID,ID` behind it: a file in the pipeline's folder
+/// goes before a set that comes with Parr.
+fn resolve(folder: &Path, name: &str) -> String {
+    let in_folder = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+    let shown = |path: PathBuf| path.to_string_lossy().into_owned();
+    if let Some(path) = in_folder(name) {
+        return shown(path);
+    }
+    match name.rsplit_once(':') {
+        Some((file, ids)) => in_folder(file).map_or(name.to_owned(), |path| format!("{}:{ids}", shown(path))),
+        None => name.to_owned(),
+    }
+}

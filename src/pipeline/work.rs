@@ -1,0 +1,261 @@
+//! What each stage does, by the modules that it is made of.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::sources::guideline_sets;
+use super::{PipelineError, Sources, Stage, Standing};
+use crate::adapter::Adapter;
+use crate::align::{Align, AlignProgress, AlignProspect, Guidelines, Judge, Outcome, Prompts};
+use crate::atomic;
+use crate::generate::GenerateError;
+use crate::judge::{self, JudgeError, PreferenceProgress, PreferenceReport, PreferenceRun, Voice};
+use crate::model::Model;
+use crate::model::lora::{AdapterBank, AdapterId};
+use crate::principles::PrincipleSet;
+use crate::reward::{
+    EvaluateOptions, RewardData, RewardError, RewardModel, RewardOptions, RewardProspect, RewardReport,
+    RewardTraining, evaluate,
+};
+use crate::self_align::{SelfAlign, SelfAlignProgress, SelfAlignProspect, SelfAlignReport};
+use crate::train::{Control, Progress, Prospect};
+
+/// What a pipeline tells while it runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A stage is next; it is run unless it stands as done.
+    Stage {
+        /// The stage.
+        stage: Stage,
+        /// Its number, from 1.
+        number: usize,
+        /// How many stages there are.
+        of: usize,
+        /// How it stands.
+        stands: &'a Standing,
+        /// Its folder.
+        folder: &'a Path,
+    },
+    /// Self-alignment is about to ask.
+    Asking(&'a SelfAlignProspect),
+    /// Self-alignment has drawn a token.
+    Answered(SelfAlignProgress),
+    /// What came of self-alignment's answers.
+    Answers(&'a SelfAlignReport),
+    /// Self-alignment is about to learn.
+    Engraving(&'a Prospect),
+    /// A reply grew by a token, or a pair was judged.
+    Comparing(&'a PreferenceProgress),
+    /// What came of the preferences.
+    Compared(&'a PreferenceReport),
+    /// A reward model is about to learn.
+    Training(&'a RewardProspect),
+    /// Something that learns has done a step.
+    Learning(Progress<'a>),
+    /// The reward model has answered so many of so many questions.
+    Measuring(usize, usize),
+    /// What the reward model has learned.
+    Measured(&'a RewardReport),
+    /// A policy is about to be aligned.
+    Aligning(&'a AlignProspect),
+    /// How far its alignment is.
+    Aligned(AlignProgress<'a>),
+}
+
+/// A stage at work.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub model: &'a Model,
+    pub sources: &'a Sources,
+    /// The pipeline's folder.
+    pub root: &'a Path,
+    /// The folders of the stages that are done.
+    pub done: &'a BTreeMap<Stage, String>,
+    /// The stage's folder.
+    pub out: &'a Path,
+}
+
+/// The file of judged replies.
+const COMPARISONS: &str = "comparisons.jsonl";
+
+impl Work<'_> {
+    /// Does what `stage` does; nothing is returned after a cancel.
+    pub fn run(
+        &self,
+        stage: Stage,
+        control: &Control,
+        hear: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<()>, PipelineError> {
+        let done = match stage {
+            Stage::SelfAlign => self.self_align(control, hear),
+            Stage::Preferences => self.preferences(control, hear),
+            Stage::Reward => self.reward(control, hear),
+            Stage::Evaluation => self.evaluation(control, hear),
+            Stage::Align => self.align(control, hear),
+        };
+        match done {
+            Err(crate::Error::Generate(GenerateError::Cancelled)) => Ok(None),
+            Err(crate::Error::Judge(JudgeError::Generate(GenerateError::Cancelled))) => Ok(None),
+            Err(crate::Error::Reward(RewardError::Generate(GenerateError::Cancelled))) => Ok(None),
+            Err(crate::Error::Pipeline(error)) => Err(error),
+            done => done.map_err(PipelineError::at(stage)),
+        }
+    }
+
+    fn self_align(
+        &self,
+        control: &Control,
+        hear: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<()>, crate::Error> {
+        let config = &self.sources.config;
+        let run = SelfAlign {
+            model: self.model,
+            prompts: &config.prompts,
+            out: self.out,
+            config: &config.self_align,
+            resume: true,
+        };
+        let hear = RefCell::new(hear);
+        let report = run.sample(
+            &control.cancel,
+            &mut |prospect| hear.borrow_mut()(Event::Asking(prospect)),
+            &mut |progress| hear.borrow_mut()(Event::Answered(progress)),
+        )?;
+        let Some(report) = report else { return Ok(None) };
+        hear.borrow_mut()(Event::Answers(&report));
+        let adapter = run.engrave(
+            control,
+            &mut |prospect| hear.borrow_mut()(Event::Engraving(prospect)),
+            &mut |progress| hear.borrow_mut()(Event::Learning(progress)),
+        )?;
+        Ok(adapter.map(|_| ()))
+    }
+
+    fn preferences(
+        &self,
+        control: &Control,
+        hear: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<()>, crate::Error> {
+        let config = &self.sources.config;
+        let attached = self.aligned()?.map(|adapter| self.attach(&adapter)).transpose()?;
+        let adapter = attached.as_ref().map(|(bank, id)| (bank, *id));
+        let voice = Voice { adapter, ..Voice::base(self.model) };
+        let run = PreferenceRun {
+            voice,
+            model: &voice.name()?,
+            prompts: &judge::Prompts::read(&config.prompts)?,
+            principles: &PrincipleSet::open_all(&config.preferences.principles)?,
+            config: &config.preferences,
+            out: &self.out.join(COMPARISONS),
+        };
+        let report = run.run(&control.cancel, &mut |progress| hear(Event::Comparing(progress)))?;
+        hear(Event::Compared(&report));
+        Ok(Some(()))
+    }
+
+    fn reward(&self, control: &Control, hear: &mut dyn FnMut(Event<'_>)) -> Result<Option<()>, crate::Error> {
+        let aligned = self.aligned()?;
+        let training = RewardTraining {
+            model: self.model,
+            data: &self.data()?,
+            init: aligned.as_ref().map(|adapter| (adapter, Stage::SelfAlign.name())),
+            out: self.out,
+            config: &self.sources.config.reward,
+            resume: true,
+        };
+        let hear = RefCell::new(hear);
+        let adapter = training.run(
+            control,
+            &mut |prospect| hear.borrow_mut()(Event::Training(prospect)),
+            &mut |progress| hear.borrow_mut()(Event::Learning(progress)),
+        )?;
+        Ok(adapter.map(|_| ()))
+    }
+
+    fn evaluation(
+        &self,
+        control: &Control,
+        hear: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<()>, crate::Error> {
+        let measure = self.sources.config.evaluation;
+        let options = RewardOptions { slots: measure.batch, any_base: false };
+        let mut reward = RewardModel::open(self.model, &self.folder(Stage::Reward), &options)?;
+        let options = EvaluateOptions {
+            aggregate: self.sources.config.reward.aggregate.clone(),
+            everything: false,
+            limit: Some(measure.limit).filter(|limit| *limit > 0),
+        };
+        let mut told = |done, all| hear(Event::Measuring(done, all));
+        let report = evaluate(&mut reward, &self.data()?, &options, &control.cancel, &mut told)?;
+        let json = serde_json::to_vec_pretty(&report).expect("figures are plain values");
+        self.write("report.json", &json)?;
+        self.write("report.html", report.to_html().as_bytes())?;
+        hear(Event::Measured(&report));
+        Ok(Some(()))
+    }
+
+    fn align(&self, control: &Control, hear: &mut dyn FnMut(Event<'_>)) -> Result<Option<()>, crate::Error> {
+        let config = &self.sources.config;
+        let chat = self.model.chat().ok_or(JudgeError::NoChat)?;
+        let aligned = self.aligned()?;
+        let path = self.folder(Stage::Reward);
+        let reward = Adapter::open(&path, self.model.config())?;
+        let run = Align {
+            model: self.model,
+            prompts: &Prompts::read(&config.prompts, chat, config.align.rollout.max_prompt_tokens)?,
+            guidelines: &Guidelines::new(guideline_sets(&config.guidelines)?),
+            init: aligned.as_ref(),
+            judge: Some(Judge::shared(&reward, &path)?),
+            sources: Vec::new(),
+            out: self.out,
+            config: &config.align,
+            budget: None,
+            resume: true,
+        };
+        let hear = RefCell::new(hear);
+        let outcome = run.run(
+            control,
+            &mut |prospect| hear.borrow_mut()(Event::Aligning(prospect)),
+            &mut |progress| hear.borrow_mut()(Event::Aligned(progress)),
+        )?;
+        match outcome {
+            Outcome::Done(_) => Ok(Some(())),
+            Outcome::Cancelled => Ok(None),
+            Outcome::Collapsed { sign, step, .. } => {
+                let rollouts = self.out.join("rollouts");
+                Err(PipelineError::Collapsed { sign, step, rollouts }.into())
+            }
+        }
+    }
+
+    /// The folder of an earlier stage.
+    fn folder(&self, stage: Stage) -> PathBuf {
+        self.root.join(self.done.get(&stage).expect("stages run in their order"))
+    }
+
+    /// The adapter that self-alignment made, if that is a stage.
+    fn aligned(&self) -> Result<Option<Adapter>, crate::Error> {
+        if !self.sources.config.stages.self_align {
+            return Ok(None);
+        }
+        Ok(Some(Adapter::open(&self.folder(Stage::SelfAlign), self.model.config())?))
+    }
+
+    fn attach(&self, adapter: &Adapter) -> Result<(AdapterBank, AdapterId), crate::Error> {
+        let (bank, ids) = AdapterBank::holding(self.model, &[&adapter.weights])?;
+        Ok((bank, ids[0]))
+    }
+
+    /// The judged replies, with their principles.
+    fn data(&self) -> Result<RewardData, crate::Error> {
+        let comparisons = self.folder(Stage::Preferences).join(COMPARISONS);
+        Ok(RewardData::judged(&[comparisons], &self.sources.config.preferences.principles)?)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), PipelineError> {
+        let path = self.out.join(name);
+        atomic::write(&path, |file| file.write_all(bytes)).map_err(PipelineError::io("write", &path))
+    }
+}

@@ -1,0 +1,88 @@
+//! `parr salmon run`, killed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use parr::gpu::DeviceOptions;
+use parr::pipeline::Manifest;
+use parr::random::{Philox, Purpose};
+
+use super::{folder, minimal, tiny};
+use crate::support;
+
+fn program(path: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parr"));
+    command.args(["salmon", "run"]).arg(path);
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Kills of one run, twenty for `make proofs`.
+fn kills() -> u32 {
+    std::env::var("PARR_PROOF_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
+}
+
+#[test]
+fn a_run_that_was_killed_ends_as_one_that_was_not() {
+    let _turn = support::gpu::turn();
+    if support::gpu::open(&DeviceOptions::default()).is_none() {
+        return;
+    }
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let config = minimal(&tiny(scratch.path()));
+    let (whole, killed) = (scratch.path().join("whole"), scratch.path().join("killed"));
+    folder(&whole, &config);
+    folder(&killed, &config);
+    let start = Instant::now();
+    let output = program(&whole).output().expect("the program starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let seconds = start.elapsed().as_secs_f64();
+    let told = stderr(&output);
+    assert!(told.contains("stage 1 of 4, preferences: begins") && told.contains("report.html"), "{told}");
+
+    let random = Philox::new(5);
+    let (mut done, mut ended) = (0, 0);
+    while done < kills() {
+        let mut child = program(&killed).stderr(Stdio::null()).spawn().expect("the program starts");
+        let moment = seconds * f64::from(random.uniform(Purpose::Conformance, done, ended, 0));
+        let deadline = Instant::now() + Duration::from_secs_f64(moment);
+        let finished = loop {
+            match child.try_wait().expect("the child is ours") {
+                Some(status) => break Some(status),
+                None if Instant::now() >= deadline => break None,
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        match finished {
+            Some(status) => {
+                assert!(status.success(), "a resumed run failed");
+                same(&whole, &killed, done);
+                fs::remove_dir_all(&killed).expect("a scratch directory");
+                folder(&killed, &config);
+                ended += 1;
+            }
+            None => {
+                child.kill().expect("SIGKILL reaches the child");
+                child.wait().expect("the child is gone");
+                done += 1;
+            }
+        }
+    }
+    let output = program(&killed).output().expect("the program starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    same(&whole, &killed, done);
+    println!("{done} kills within {seconds:.1} s each, {ended} runs to the end between them");
+}
+
+/// The manifest has the hash of every output, the reward model among them.
+fn same(whole: &Path, killed: &Path, kills: u32) {
+    let [whole, killed] = [whole, killed].map(|path| fs::read_to_string(path.join(Manifest::FILE)));
+    let (whole, killed) = (whole.expect("written"), killed.expect("written"));
+    assert!(whole.contains("adapter_model.safetensors") && whole.contains("comparisons.jsonl"), "{whole}");
+    assert_eq!(whole, killed, "after {kills} kills");
+}

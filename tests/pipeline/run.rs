@@ -1,0 +1,95 @@
+//! Runs of all stages on a tiny model of random weights, between edits.
+
+use std::fs;
+use std::path::Path;
+
+use parr::generate::CancelToken;
+use parr::gpu::DeviceOptions;
+use parr::model::{LoadOptions, Model};
+use parr::pipeline::{Event, Made, Manifest, Pipeline, PipelineConfig, Stage, Standing, status};
+use parr::train::Control;
+
+use super::{edit, folder, minimal, tiny, write};
+use crate::support;
+
+fn run(model: &Model, path: &Path) -> Vec<Made> {
+    let config = PipelineConfig::read(&path.join(PipelineConfig::FILE)).expect("sound settings");
+    let pipeline = Pipeline { model, folder: path, config: &config };
+    pipeline.run(&Control::default(), &mut |_| {}).expect("it runs").expect("not cancelled")
+}
+
+/// The stages that had to be done.
+fn redone(made: &[Made]) -> Vec<Stage> {
+    made.iter().filter(|one| one.stood != Standing::Done).map(|one| one.stage).collect()
+}
+
+#[test]
+fn only_what_an_edit_touches_is_done_again() {
+    let _turn = support::gpu::turn();
+    let Some(device) = support::gpu::open(&DeviceOptions::default()) else { return };
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let base = tiny(scratch.path());
+    let model =
+        Model::load(&device, &base, &LoadOptions::default(), &mut |_| {}).expect("a sound checkpoint");
+    let path = scratch.path().join("run");
+    let config = minimal(&base);
+    folder(&path, &config);
+
+    // Stopped between two stages: what is done stays done.
+    let token = CancelToken::new();
+    let pipeline = Pipeline { model: &model, folder: &path, config: &config };
+    let stopped = pipeline.run(&Control::new(&token), &mut |event| {
+        if matches!(event, Event::Stage { stage: Stage::Reward, .. }) {
+            token.cancel();
+        }
+    });
+    assert_eq!(stopped.expect("a cancel is no error"), None);
+    let base_sha256 = parr::format::Checkpoint::open(&base).expect("it was loaded").content_hash();
+    let base_sha256 = base_sha256.expect("it was loaded");
+    let stands: Vec<Standing> = status(&path, &config, &base_sha256)
+        .expect("sound files")
+        .into_iter()
+        .map(|(_, stands, _)| stands)
+        .collect();
+    let waiting = Standing::Waiting;
+    assert_eq!(stands, [Standing::Done, Standing::Unfinished, waiting.clone(), waiting]);
+
+    let all = [Stage::Preferences, Stage::Reward, Stage::Evaluation, Stage::Align];
+    let made = run(&model, &path);
+    assert_eq!(redone(&made), all[1..]);
+    assert_eq!(redone(&run(&model, &path)), []);
+    let first = fs::read(path.join(Manifest::FILE)).expect("written");
+    let report = fs::read_to_string(made[2].folder.join("report.html")).expect("written");
+    assert!(report.contains("<html"), "{report}");
+
+    // A setting of the evaluation alone, then of what it measures.
+    let mut other = config.clone();
+    other.evaluation.limit = 3;
+    write(&path, &other);
+    assert_eq!(redone(&run(&model, &path)), [Stage::Evaluation]);
+    other.reward.seed = 9;
+    write(&path, &other);
+    assert_eq!(redone(&run(&model, &path)), all[1..]);
+    // A principle; then everything undone: what was made first is found again.
+    edit(&path, "principles/small.toml", "Say hello to the user", "Greet the user");
+    assert_eq!(redone(&run(&model, &path)), all);
+    edit(&path, "principles/small.toml", "Greet the user", "Say hello to the user");
+    write(&path, &config);
+    let again = run(&model, &path);
+    assert_eq!(redone(&again), []);
+    assert_eq!(again[1].folder, made[1].folder);
+    let manifest = Manifest::read(&path).expect("sound");
+    let firstly: Manifest = serde_json::from_slice(&first).expect("sound");
+    assert_eq!(manifest.current, firstly.current);
+
+    // An output that was changed behind its back is mended, and nothing after it has to follow.
+    let weights = made[1].folder.join("adapter/adapter_model.safetensors");
+    let sound = fs::read(&weights).expect("written");
+    fs::write(&weights, &sound[1..]).expect("writable");
+    let mended = run(&model, &path);
+    assert_eq!(redone(&mended), [Stage::Reward]);
+    assert!(
+        matches!(&mended[1].stood, Standing::Damaged(files) if files == &["adapter/adapter_model.safetensors"])
+    );
+    assert!(fs::read(&weights).expect("written") == sound);
+}
