@@ -192,7 +192,7 @@ impl AlignArgs {
         let outcome = watched(global, |control, told| {
             let told = RefCell::new(told);
             align.run(control, &mut |prospect| told.borrow_mut()(ahead(prospect)), &mut |progress| {
-                self.tell(progress, *told.borrow_mut())
+                tell(progress, self.show_every, *told.borrow_mut())
             })
         })?;
         match outcome {
@@ -247,32 +247,31 @@ impl AlignArgs {
         set(&mut config.kl.coefficient, &self.kl);
         Ok(config)
     }
+}
 
-    /// Tells a person of the run.
-    fn tell(&self, progress: AlignProgress<'_>, told: &mut dyn FnMut(Told<'_>)) {
-        match progress {
-            AlignProgress::Resumed(step) => told(Told::Text(format!("going on after step {step}"))),
-            AlignProgress::Planned { steps, seconds } => {
-                told(Told::Text(format!("a step takes {seconds:.1} s, so {steps} fit")));
-                told(Told::Steps(steps));
-            }
-            AlignProgress::Rollout { step, samples } => {
-                let due = self.show_every > 0 && (step == 1 || step.is_multiple_of(self.show_every));
-                if let Some(sample) = samples.first().filter(|_| due) {
-                    told(Told::Text(shown(step, sample)));
-                }
-            }
-            AlignProgress::Step(metrics) => told(Told::Step {
-                step: metrics.step,
-                summary: summary(metrics),
-                seconds: metrics.step_seconds,
-            }),
-            AlignProgress::Saved(_) => {}
+/// Tells a person of the run, and every so many steps shows a reply.
+pub(super) fn tell(progress: AlignProgress<'_>, show_every: u64, told: &mut dyn FnMut(Told<'_>)) {
+    match progress {
+        AlignProgress::Resumed(step) => told(Told::Text(format!("going on after step {step}"))),
+        AlignProgress::Planned { steps, seconds } => {
+            told(Told::Text(format!("a step takes {seconds:.1} s, so {steps} fit")));
+            told(Told::Steps(steps));
         }
+        AlignProgress::Rollout { step, samples } => {
+            let due = show_every > 0 && (step == 1 || step.is_multiple_of(show_every));
+            if let Some(sample) = samples.first().filter(|_| due) {
+                told(Told::Text(shown(step, sample)));
+            }
+        }
+        AlignProgress::Step(metrics) => {
+            told(Told::Step { step: metrics.step, summary: summary(metrics), seconds: metrics.step_seconds })
+        }
+        AlignProgress::Saved(_) => {}
     }
 }
 
-fn ahead(prospect: &AlignProspect) -> Told<'_> {
+/// What is ahead, for the screen of a run.
+pub(super) fn ahead(prospect: &AlignProspect) -> Told<'_> {
     let AlignProspect { prompts, left_out, samples, steps, parameters, adapters, plan, damaged } = prospect;
     let long = if *left_out > 0 { format!(" ({left_out} too long, left out)") } else { String::new() };
     let adapters = if *adapters == 1 { "1 adapter".to_owned() } else { format!("{adapters} adapters") };

@@ -20,6 +20,7 @@ mod preferences;
 mod principles;
 mod pull;
 mod reward;
+mod salmon;
 mod sampling;
 mod score;
 mod self_align;
@@ -129,6 +130,7 @@ enum Command {
     Sft(sft::SftArgs),
     Preferences(Box<preferences::PreferencesArgs>),
     SelfAlign(self_align::SelfAlignArgs),
+    Salmon(salmon::SalmonArgs),
     Reward(reward::RewardArgs),
     Score(score::ScoreArgs),
     Steer(steer::SteerArgs),
@@ -153,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Sft(args) => args.run(&cli.global),
         Command::Preferences(args) => args.run(&cli.global),
         Command::SelfAlign(args) => args.run(&cli.global),
+        Command::Salmon(args) => args.run(&cli.global),
         Command::Reward(args) => args.run(&cli.global),
         Command::Score(args) => args.run(&cli.global),
         Command::Steer(args) => args.run(&cli.global),

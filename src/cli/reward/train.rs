@@ -147,7 +147,8 @@ impl TrainArgs {
     }
 }
 
-fn ahead(prospect: &RewardProspect) -> Told<'_> {
+/// What is ahead, for the screen of a run.
+pub(in crate::cli) fn ahead(prospect: &RewardProspect) -> Told<'_> {
     let RewardProspect { report, held_out_pairs, steps, parameters, plan, damaged } = prospect;
     let data = format!("first pass: {report}; measured on {held_out_pairs} pairs");
     Told::Ahead(Ahead { data, steps: Some(*steps), parameters: *parameters, plan, damaged })

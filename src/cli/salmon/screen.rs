@@ -1,0 +1,123 @@
+//! What a person sees of a pipeline: which stage it is at, and that stage's own bar.
+
+use std::io::IsTerminal;
+
+use indicatif::ProgressBar;
+
+use super::shown;
+use crate::cli::GlobalArgs;
+use crate::cli::align;
+use crate::cli::reward::ahead as reward_ahead;
+use crate::cli::self_align::ahead_of;
+use crate::cli::sft;
+use crate::cli::training::{Screen as Training, Told};
+use crate::judge::PreferenceProgress;
+use crate::pipeline::{Event, Standing};
+use crate::self_align::SelfAlignProgress;
+
+/// Steps of alignment from one reply that is shown to the next.
+const SHOW_EVERY: u64 = 5;
+
+/// Listens to a pipeline.
+pub(super) struct Screen<'a> {
+    global: &'a GlobalArgs,
+    bar: ProgressBar,
+    training: Training<'a>,
+    /// Tenths of the work of a stage that were told where nobody looks at a terminal.
+    told: usize,
+}
+
+impl<'a> Screen<'a> {
+    pub fn new(global: &'a GlobalArgs) -> Self {
+        Screen { global, bar: ProgressBar::hidden(), training: Training::new(global), told: 0 }
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&mut self) {
+        self.bar.finish_and_clear();
+        self.training.clear();
+    }
+
+    pub fn hear(&mut self, event: Event<'_>) {
+        match event {
+            Event::Stage { stage, number, of, stands, folder } => {
+                self.clear();
+                let what = match stands {
+                    Standing::Done => "is done".to_owned(),
+                    Standing::Fresh => "begins".to_owned(),
+                    Standing::Unfinished => "goes on".to_owned(),
+                    Standing::Changed(inputs) => format!("is redone, as its {} changed", inputs.join(", ")),
+                    Standing::Damaged(files) => format!("is mended, as {} changed", files.join(", ")),
+                    Standing::Waiting => "waits".to_owned(),
+                };
+                self.global.note(format!("stage {number} of {of}, {stage}: {what}; {}", shown(folder)));
+            }
+            Event::Asking(prospect) => {
+                self.global.note(ahead_of(prospect));
+                self.begin("prompts");
+            }
+            Event::Answered(SelfAlignProgress { done, prompts, kept, tokens }) => {
+                let rate = self.rate(tokens);
+                self.step(done, prompts, format!("{kept} kept, {rate:.0} tok/s"));
+            }
+            Event::Answers(report) => {
+                self.clear();
+                self.global.note(report.to_string());
+            }
+            Event::Engraving(prospect) => self.training.hear(sft::ahead(prospect)),
+            Event::Comparing(PreferenceProgress { done, all, tokens, .. }) => {
+                if self.bar.length().is_none() {
+                    self.begin("pairs");
+                }
+                let rate = self.rate(*tokens);
+                self.step(*done, *all, format!("{tokens} tokens, {rate:.0} tok/s"));
+            }
+            Event::Compared(report) => {
+                self.clear();
+                let dropped = report.empty + report.identical + report.dropped_earlier;
+                self.global.note(format!("{} comparisons, {dropped} pairs dropped", report.comparisons));
+            }
+            Event::Training(prospect) => self.training.hear(reward_ahead(prospect)),
+            Event::Learning(progress) => self.training.hear(Told::Progress(progress)),
+            Event::Measuring(done, all) => {
+                if self.bar.length().is_none() {
+                    self.begin("questions");
+                }
+                self.step(done, all, String::new());
+            }
+            Event::Aligning(prospect) => self.training.hear(align::ahead(prospect)),
+            Event::Aligned(progress) => {
+                align::tell(progress, SHOW_EVERY, &mut |told| self.training.hear(told));
+            }
+            Event::Measured(report) => {
+                self.clear();
+                let tally = report.lists.all;
+                self.global.note(format!(
+                    "right on {} of {} held-out pairs under lists of principles; {} of {} turned round by negating one",
+                    tally.right, tally.pairs, report.alone_flips.hits, report.alone_flips.of
+                ));
+            }
+        }
+    }
+
+    fn begin(&mut self, things: &str) {
+        self.told = 0;
+        self.bar = self.global.bar(Some(0), &format!("{{bar:30}} {{pos}}/{{len}} {things}, {{msg}}"));
+    }
+
+    fn rate(&self, tokens: usize) -> f64 {
+        tokens as f64 / self.bar.elapsed().as_secs_f64().max(1e-3)
+    }
+
+    /// Moves the bar; where nobody looks at a terminal every tenth part is a line.
+    fn step(&mut self, done: usize, all: usize, message: String) {
+        self.bar.set_length(all as u64);
+        self.bar.set_position(done as u64);
+        let tenths = (10 * done).checked_div(all).unwrap_or(0);
+        if !std::io::stderr().is_terminal() && tenths > self.told {
+            self.global.note(format!("{done} of {all}, {message}"));
+            self.told = tenths;
+        }
+        self.bar.set_message(message);
+    }
+}

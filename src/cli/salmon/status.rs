@@ -1,0 +1,37 @@
+//! `parr salmon status`: what is done, and what is not.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::{FolderArgs, shown};
+use crate::cli::error::CliError;
+use crate::cli::table::Table;
+use crate::format::Checkpoint;
+use crate::hub;
+use crate::pipeline::status;
+
+const EXAMPLES: &str = "\
+Examples:
+  parr salmon status runs/first";
+
+/// Say how each stage stands, and what an edit would redo
+#[derive(Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
+impl StatusArgs {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let config = self.folder.settings()?;
+        let base = Checkpoint::open(&hub::resolve(&config.model)?)?.content_hash()?;
+        let mut table = Table::new(&["stage", "stands", "folder"]);
+        for (stage, stands, folder) in status(&self.folder.folder, &config, &base)? {
+            let folder = folder.filter(|path| path.is_dir()).map(|path| shown(&path));
+            table.row([stage.to_string(), stands.to_string(), folder.unwrap_or_default()]);
+        }
+        Ok(write!(std::io::stdout().lock(), "{table}")?)
+    }
+}
