@@ -20,8 +20,7 @@ pub enum Tell {
     Nobody,
     /// At the end of the system message: computed once for a whole conversation.
     System,
-    /// In front of the last message of the user, and of no earlier one. Models of a few hundred million
-    /// parameters hardly heed a system message, and heed this.
+    /// In front of the last message of the user, and of no earlier one: small models tend to heed this more.
     Question,
 }
 
