@@ -169,7 +169,7 @@ fn what_cannot_be_collected_is_refused_with_its_place() {
     with(&["--principles", "no-such-set"], &["no-such-set"]);
     with(&["--principles", "reward", "reward"], &["is in reward and in reward"]);
     with(&["--judge", "check"], &["no principle of reward names a program"]);
-    with(&["--temperature", "-1"], &["replies.temperature is -1"]);
+    with(&["--temperature=-1"], &["replies.temperature is -1"]);
     let settings = bench.write("mine.toml", "seed = 1\n[replies]\nplan = \"samples\"\n");
     with(&["--config", settings.to_str().expect("UTF-8")], &["mine.toml line 3 column 8", "samples"]);
     let none = parr().args(["preferences"]).output().expect("the program starts");

@@ -4,7 +4,7 @@ use parr::generate::CancelToken;
 use parr::gpu::{DeviceOptions, KernelFamily};
 use parr::judge::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Question, Voice};
 use parr::model::Model;
-use parr::principles::{Principle, PrincipleSet};
+use parr::principles::PrincipleSet;
 use parr::salmon::Scores;
 
 use super::{load, style, tiny_that_chats, without_negative};
@@ -134,44 +134,51 @@ fn contrast_needs_negatives_and_reads_no_more_than_it_may() {
     });
 }
 
+/// A question with a reply and an elaborate one; the others are what SmolLM2 itself wrote under the principle
+/// and under its negative, forty tokens each at temperature 0.7.
+const BRIEF_AND_LONG: [(&str, [&str; 2]); 3] = [
+    (
+        "What is the capital of France?",
+        [
+            "Paris.",
+            "The capital of France is Paris, a large city on the river Seine that is known for its museums, its \
+             food and its long history.",
+        ],
+    ),
+    (
+        "My sister and I argue about politics at every family dinner. How can we stop?",
+        [
+            "You're suggesting a solution to an issue you're both passionate about, which is often overlooked in \
+             the context of politics. Just like politics, addressing differing opinions is a crucial aspect of \
+             personal growth and social",
+            "Sure, here's a suggestion to help you stop your argument about politics at your family dinner: \n\"I'm \
+             sorry, I'm not sure how to help you, but I'm sure you",
+        ],
+    ),
+    (
+        "Why does bread go stale faster in the fridge than on the counter?",
+        [
+            "The key is that food absorbs more heat, which is why bread tends to stay fresher longer in the fridge \
+             than on the counter.",
+            "1. Bread goes stale faster in the fridge than on the counter because it contains enzymes that break \
+             down starches and other complex carbohydrates into simple sugars, which are easy to absorb by the \
+             human digestive system",
+        ],
+    ),
+];
+
 #[test]
-fn smollm2_tells_brief_replies_from_long_ones() {
+fn smollm2_sees_what_replies_were_written_under() {
     let _turn = gpu::turn();
     let Some(path) = support::model::smollm2() else { return };
     let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
     let model = load(&device, &path);
     let set = PrincipleSet::open_all(&["style:style-concise".to_owned()]).expect("built in");
-    let brief_and_long = [
-        (
-            "What is the capital of France?",
-            "Paris.",
-            "The capital of France is Paris, a large city on the river Seine \
-          that is known for its museums, its food and its long history.",
-        ),
-        (
-            "How do I boil an egg?",
-            "Ten minutes in boiling water.",
-            "Put the egg into a pot of cold water, bring \
-          it to the boil, lower the heat, wait for about ten minutes, and cool it under cold water.",
-        ),
-        (
-            "Is the sun a star?",
-            "Yes.",
-            "Yes, the sun is a star: a hot ball of plasma that makes light and heat \
-          by nuclear fusion, about 150 million kilometres away from the Earth.",
-        ),
-    ];
-    let principles: Vec<&Principle> = set.principles.iter().collect();
-    let questions: Vec<Question<'_>> = brief_and_long
-        .iter()
-        .map(|(prompt, brief, long)| Question {
-            prompt,
-            replies: [brief, long],
-            principles: principles.clone(),
-        })
-        .collect();
+    let question =
+        |(prompt, replies)| Question { prompt, replies, principles: set.principles.iter().collect() };
+    let questions = BRIEF_AND_LONG.map(question);
     let mut judge = ContrastJudge::new(Voice::base(&model), 12, 160, 64).expect("it fits");
     let said = judge.judge(&questions, &CancelToken::new()).expect("sound questions");
     let scores: Vec<f64> = said.iter().map(|scores| scores[0].expect("an opinion").s12).collect();
-    assert!(scores.iter().all(|score| *score > 0.0), "brief against long: {scores:.3?}");
+    assert!(scores.iter().all(|score| *score > 0.01), "brief against long: {scores:.3?}");
 }
