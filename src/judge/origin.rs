@@ -51,7 +51,7 @@ impl Origin {
             return other(format!("{} is damaged", path.display()));
         };
         let (there, here) = (found.flat(), self.flat());
-        let free = |name: &str| FREE.iter().any(|free| name == *free);
+        let free = |name: &str| FREE.contains(&name);
         let differs = there.iter().zip(&here).find(|(there, here)| there != here && !free(&there.0));
         match differs {
             None => Ok(()),
