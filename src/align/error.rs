@@ -29,6 +29,10 @@ pub enum AlignError {
     #[error("there is no source of rewards: give a reward model, or set reward.length.score")]
     NoReward,
 
+    /// The model has no chat template, so nothing says where a reply begins: take one that chats.
+    #[error("the model has no chat template")]
+    NoChat,
+
     /// Prompts and replies may be longer than the model's context: lower the limits.
     #[error("prompts and replies of {tokens} tokens are asked for, but the model's context has {context}")]
     Context {

@@ -8,12 +8,14 @@
 //!
 //! | part | holds |
 //! |---|---|
+//! | [`DpoTraining`], [`DpoConfig`] | the same without rewards: from judged replies alone, by DPO |
 //! | [`Align`] | a run: from prompts, principles and rewards to an adapter |
 //! | [`Prompts`] | what is asked, as tokens |
 //! | [`Guidelines`] | sets of principles, and what is drawn of them for a prompt |
 //! | [`Judge`], [`ModelReward`] | the reward model, on the same base or on another |
 //! | [`AlignMetrics`], [`Sample`] | what a step reports: figures, and replies with their scores |
 
+mod dpo;
 mod error;
 mod guidelines;
 mod judge;
@@ -26,6 +28,7 @@ mod run;
 mod samples;
 mod steps;
 
+pub use dpo::{DpoConfig, DpoProspect, DpoTraining};
 pub use error::AlignError;
 pub use guidelines::Guidelines;
 pub use judge::{Judge, ModelReward};

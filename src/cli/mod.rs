@@ -8,6 +8,7 @@ mod align;
 mod bench;
 mod chat;
 mod doctor;
+mod dpo;
 mod error;
 mod generate;
 mod input;
@@ -135,6 +136,7 @@ enum Command {
     Score(score::ScoreArgs),
     Steer(steer::SteerArgs),
     Align(Box<align::AlignArgs>),
+    Dpo(Box<dpo::DpoArgs>),
     Adapter(adapter::AdapterArgs),
     Principles(principles::PrinciplesArgs),
     Bench(bench::BenchArgs),
@@ -160,6 +162,7 @@ pub fn main() -> ExitCode {
         Command::Score(args) => args.run(&cli.global),
         Command::Steer(args) => args.run(&cli.global),
         Command::Align(args) => args.run(&cli.global),
+        Command::Dpo(args) => args.run(&cli.global),
         Command::Adapter(args) => args.run(&cli.global),
         Command::Principles(args) => args.run(&cli.global),
         Command::Bench(args) => args.run(&cli.global),

@@ -302,6 +302,7 @@ impl<'a> Screen<'a> {
 
 /// How many held-out pairs are right, where the objective has pairs.
 fn figures(held_out: &[(String, f64)]) -> String {
-    let accuracy = held_out.iter().find(|(name, _)| name == "eval/accuracy");
+    let accuracy =
+        held_out.iter().find(|(name, _)| name == "eval/accuracy" || name == "eval/rewards/accuracies");
     accuracy.map(|(_, part)| format!(", {:.1}% of pairs right", 100.0 * part)).unwrap_or_default()
 }

@@ -151,7 +151,7 @@ impl RewardData {
     }
 
     /// Where it comes from, for messages.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -160,7 +160,7 @@ impl RewardData {
     /// # Errors
     ///
     /// [`RewardError::Salmon`] as [`Aggregator::new`] has them.
-    pub(super) fn source<'a>(&'a self, options: &'a AggregateOptions) -> Result<Source<'a>, RewardError> {
+    pub(crate) fn source<'a>(&'a self, options: &'a AggregateOptions) -> Result<Source<'a>, RewardError> {
         options.validate()?;
         Ok(match &self.kind {
             Kind::Judged { comparisons, set } => {
@@ -173,7 +173,7 @@ impl RewardData {
 
 /// Pairs, pass by pass.
 #[derive(Debug)]
-pub(super) enum Source<'a> {
+pub(crate) enum Source<'a> {
     Judged(Box<Aggregator<'a>>),
     Preferences { pairs: &'a [PreferencePair], options: &'a AggregateOptions },
 }

@@ -30,5 +30,6 @@ pub use eval::{
     Alone, Bin, Calibration, EvaluateOptions, LengthBias, Rate, RewardReport, Sensitivity, evaluate,
 };
 pub use model::{Question, RewardModel, RewardOptions, Score};
+pub(crate) use stream::Stream;
 pub use tally::{Tallies, Tally};
 pub use training::{RewardProspect, RewardTraining};

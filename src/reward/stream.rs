@@ -7,7 +7,7 @@ use crate::train::Order;
 /// An endless sequence of pairs. Which one stands at a position depends on data, options and seed alone, so
 /// a run resumes with nothing but its position.
 #[derive(Debug)]
-pub(super) struct Stream<'a> {
+pub(crate) struct Stream<'a> {
     source: Source<'a>,
     seed: u64,
     /// The position of each pass's first pair, as far as is known; the last is where the next one begins.

@@ -128,7 +128,7 @@ impl RewardTraining<'_> {
             plan: prepared.plan.clone(),
             damaged: prepared.damaged.clone(),
         });
-        let (mut learner, id) = prepared.learner()?;
+        let (mut learner, id, _) = prepared.learner()?;
         let mut task = Pairs::new(measure, source, &measured, id, config, first.train.len())?;
         let Some(mut adapter) = prepared.learn(&mut learner, &mut task, control, progress)? else {
             return Ok(None);
@@ -150,7 +150,7 @@ impl RewardTraining<'_> {
         };
         let head = self.init.and_then(|(adapter, _)| adapter.head.clone());
         let head = head.unwrap_or_else(|| fresh_head(model.config().hidden, config.seed));
-        Ok(Start { weights, head: Some(head) })
+        Ok(Start { weights, head: Some(head), reference: None })
     }
 }
 

@@ -35,6 +35,7 @@ pub mod state;
 mod trainer;
 
 pub use config::{PpoConfig, SftConfig};
+pub(crate) use data::encode_reply;
 pub use data::{Dataset, Example, Order};
 pub use error::TrainError;
 pub use learner::{Evaluate, Figures, Learned, Learner, Unit};

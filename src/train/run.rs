@@ -48,6 +48,15 @@ pub(crate) struct Run<'a> {
 pub(crate) struct Start {
     pub weights: LoraWeights,
     pub head: Option<ScalarHead>,
+    /// An adapter that stands beside and does not learn.
+    pub reference: Option<LoraWeights>,
+}
+
+impl Start {
+    /// Places of the bank.
+    fn adapters(&self) -> usize {
+        1 + usize::from(self.reference.is_some())
+    }
 }
 
 /// How long what is learned from is.
@@ -89,7 +98,7 @@ impl Run<'_> {
     ) -> Result<Prepared<'_>, TrainError> {
         let meta = self.meta()?;
         let (state, damaged) = self.state(&meta)?;
-        let plan = self.plan(&start.weights, lengths, beside_bytes, state.as_ref())?;
+        let plan = self.plan(&start.weights, start.adapters(), lengths, beside_bytes, state.as_ref())?;
         Ok(Prepared { run: self, start, meta, state, plan, damaged })
     }
 
@@ -133,6 +142,7 @@ impl Run<'_> {
     fn plan(
         &self,
         weights: &LoraWeights,
+        adapters: usize,
         lengths: &Lengths,
         beside_bytes: u64,
         state: Option<&TrainState>,
@@ -151,7 +161,7 @@ impl Run<'_> {
             weight_bytes: model.weight_bytes(),
             rank: weights.config.rank,
             targets: weights.config.targets,
-            adapters: 1,
+            adapters,
             trainable: 1,
             learning_layers,
             step_tokens,
@@ -196,23 +206,25 @@ impl Prepared<'_> {
         self.start.weights.parameters() + head
     }
 
-    /// Puts the adapter onto the device, as it stood in the state where there is one.
+    /// Puts the adapter onto the device, as it stood in the state where there is one, and behind it the one
+    /// that stands beside, which has the same shape.
     ///
     /// # Errors
     ///
     /// * [`TrainError::Device`] if the device cannot hold it after all;
     /// * [`TrainError::Resume`] if the state belongs to another adapter.
-    pub fn learner(&self) -> Result<(Learner, AdapterId), TrainError> {
-        let Start { weights, head } = &self.start;
-        let model = self.run.model;
-        let bank = AdapterBank::new(model, weights.config.rank, weights.config.targets, 1)?;
+    pub fn learner(&self) -> Result<(Learner, AdapterId, Option<AdapterId>), TrainError> {
+        let Start { weights, head, reference } = &self.start;
+        let (model, places) = (self.run.model, self.start.adapters());
+        let bank = AdapterBank::new(model, weights.config.rank, weights.config.targets, places)?;
         let adapter = bank.attach(weights, head.as_ref())?;
+        let reference = reference.as_ref().map(|weights| bank.attach(weights, None)).transpose()?;
         let settings = adamw(&self.run.settings);
         let mut learner = Learner::new(model, &bank, &[adapter], &self.plan.shape, settings)?;
         if let Some(state) = &self.state {
             learner.restore(&state.tensors, state.meta.step)?;
         }
-        Ok((learner, adapter))
+        Ok((learner, adapter, reference))
     }
 
     /// Runs `task` to its last step and returns the adapter with a card of what is known; nothing after

@@ -101,7 +101,8 @@ impl Sft<'_> {
         let layout = LoraLayout::new(model.config(), weights.config.rank, weights.config.targets);
         let (tuning, compared) = (model.device().tuning(), comparing(longest));
         let beside = generator_bytes(model.config(), Some(&layout), tuning, &compared);
-        let prepared = run.prepare(Start { weights, head: None }, &Lengths { units, longest }, beside)?;
+        let prepared =
+            run.prepare(Start { weights, head: None, reference: None }, &Lengths { units, longest }, beside)?;
         announce(&Prospect {
             report: dataset.report,
             rows: examples.len(),
@@ -111,7 +112,7 @@ impl Sft<'_> {
             plan: prepared.plan.clone(),
             damaged: prepared.damaged.clone(),
         });
-        let (mut learner, adapter) = prepared.learner()?;
+        let (mut learner, adapter, _) = prepared.learner()?;
         let mut task = Rows::new(model, adapter, &examples, &held_out, config);
         let Some(adapter) = prepared.learn(&mut learner, &mut task, control, progress)? else {
             return Ok(None);

@@ -1,5 +1,7 @@
 //! Aligning a policy: what holds before anything is learned, toy tasks with a known optimum, resuming.
 
+/// Policies from preferences, without a reward model.
+mod dpo;
 /// Gradients of the PPO loss through a pass with policy and critic.
 mod gradients;
 /// A reward model on the same base, and one apart.

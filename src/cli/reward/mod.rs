@@ -48,7 +48,7 @@ impl RewardArgs {
 
 /// What is learned from, or measured on.
 #[derive(Args)]
-struct DataArgs {
+pub(super) struct DataArgs {
     /// Judged replies, in JSON Lines of comparisons
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "preferences")]
     comparisons: Vec<PathBuf>,
@@ -67,7 +67,7 @@ struct DataArgs {
 }
 
 impl DataArgs {
-    fn read(&self) -> Result<RewardData, CliError> {
+    pub(super) fn read(&self) -> Result<RewardData, CliError> {
         if let Some(file) = &self.preferences {
             return Ok(RewardData::preferences(file)?);
         }

@@ -150,6 +150,25 @@ struct Encoded {
     unclosed_turns: usize,
 }
 
+/// A chat of one turn as token ids, and which of them are the reply's, the token that ends the turn
+/// included. At least one is, and the first never.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub(crate) fn encode_reply(
+    chat: &ChatFormat,
+    prompt: &str,
+    reply: &str,
+) -> Result<(Vec<TokenId>, Vec<bool>), String> {
+    let messages = [Message::new("user", prompt), Message::new("assistant", reply)];
+    let encoded = chat::encode(chat, &messages, TrainOn::Assistant, usize::MAX)?;
+    match encoded.loss_mask.iter().skip(1).any(|&of_reply| of_reply) {
+        true => Ok((encoded.ids, encoded.loss_mask)),
+        false => Err("the reply has no token".to_owned()),
+    }
+}
+
 impl Dataset {
     /// Reads all rows of `path` for a model with this tokenizer and chat template and an embedding of
     /// `vocab` rows. The first fault ends it: better now than after hours of work.
