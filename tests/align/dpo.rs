@@ -74,7 +74,7 @@ fn a_policy_learns_what_pairs_prefer_and_starts_at_its_reference() {
     // From the adapter that came of it: its reference is that one, not the base.
     let second = folder.path().join("second");
     train(&model, &data, &settings(2), Some(&init), &second, None).expect("nobody cancels");
-    for (out, at_least) in [(&first, 1.0), (&second, 0.9)] {
+    for (out, at_least) in [(&first, 0.99), (&second, 0.9)] {
         let measured: Vec<(f64, f64, f64)> = logged(out)
             .iter()
             .filter_map(|record| {
