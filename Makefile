@@ -5,7 +5,7 @@
 #
 # and one for those who have half an hour:
 #
-#   make proofs  perplexity against PyTorch's, ten minutes of each fuzz target
+#   make proofs  perplexity against PyTorch's, twenty kills of a whole run, ten minutes of each fuzz target
 #
 #   make bindings  the library in Python, Kotlin and Swift, as far as their toolchains are here
 #
@@ -67,6 +67,7 @@ proofs:
 	        printf "%s cache: perplexity %.4f, %.4f%% from %s\n", cache, found, 100 * apart, wanted; \
 	        exit !(apart <= bound) }' || exit 1; \
 	done
+	PARR_PROOF_KILLS=20 GPU_TESTS=require $(CARGO) test --locked pipeline::killed
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
 	mkdir -p fuzz/corpus/{gguf,safetensors,chat_template}
 	$(CARGO) fuzz run -s none gguf fuzz/corpus/gguf fuzz/seeds/gguf -- -max_total_time=600 -timeout=20

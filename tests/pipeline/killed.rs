@@ -6,16 +6,20 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use parr::gpu::DeviceOptions;
-use parr::pipeline::Manifest;
+use parr::pipeline::{Manifest, Stage};
 use parr::random::{Philox, Purpose};
 
 use super::{folder, minimal, tiny};
 use crate::support;
 
-fn program(path: &Path) -> Command {
+fn command(arguments: &[&str], path: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parr"));
-    command.args(["salmon", "run"]).arg(path);
+    command.args(arguments).arg(path);
     command
+}
+
+fn program(path: &Path) -> Command {
+    command(&["salmon", "run"], path)
 }
 
 fn stderr(output: &Output) -> String {
@@ -44,6 +48,13 @@ fn a_run_that_was_killed_ends_as_one_that_was_not() {
     let seconds = start.elapsed().as_secs_f64();
     let told = stderr(&output);
     assert!(told.contains("stage 1 of 4, preferences: begins") && told.contains("report.html"), "{told}");
+
+    let status = command(&["salmon", "status"], &whole).output().expect("the program starts");
+    let told = String::from_utf8_lossy(&status.stdout).into_owned();
+    for stage in Stage::ALL.iter().filter(|stage| **stage != Stage::SelfAlign) {
+        let line = told.lines().find(|line| line.starts_with(stage.name())).unwrap_or_default();
+        assert!(line.contains("done") && line.contains(&format!("{stage}-")), "{told}");
+    }
 
     let random = Philox::new(5);
     let (mut done, mut ended) = (0, 0);
