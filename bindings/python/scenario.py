@@ -2,8 +2,9 @@
 
     python scenario.py MODEL REWARD WORK
 
-MODEL is a pulled name or a path, REWARD the folder of a reward model for it, WORK an empty folder. Each part
-prints one line, `ok NAME SECONDS DETAIL`; the first that fails ends the run.
+MODEL is a pulled name or a path, REWARD the folder of a reward model for it or `-`, WORK an empty folder. Each
+part prints one line, `ok NAME SECONDS DETAIL`, or `skipped` without a reward model; the first that fails ends
+the run.
 """
 
 import asyncio
@@ -19,12 +20,10 @@ import parr
 
 MODEL, REWARD, WORK = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 PROMPT = "Why is the sky blue?"
-SHORT = "Air scatters blue light more than red."
+SHORT = "Air scatters blue light."
 LONG = (
-    "That is a truly wonderful question, and before I answer it I would like to say how glad I am that you "
-    "asked. The sky, as we see it, looks blue, and people have wondered about that for a very long time. The "
-    "reason, to put it in many words, is that air scatters blue light more than it scatters red light, which "
-    "is to say that blue light is scattered more, and red light is scattered less, by the air."
+    "That is a good question, and there is much to say. The sky looks blue because air scatters blue light more "
+    "than red light, and so the light that reaches us from all sides is blue."
 )
 SETTINGS = """
 steps = 3
@@ -246,14 +245,15 @@ async def errors(state: dict) -> str:
         examples = parr.TrainingData.EXAMPLES(file=data, held_out=None)
         await model.train(parr.TrainingOptions(data=examples, out=out, settings=settings)).wait()
 
-    session = model.chat(parr.ChatOptions(context=64))
+    session = model.chat(parr.ChatOptions(context=128))
     used = parr.CancelToken()
     used.cancel()
     junk, bad_rows = WORK / "junk.gguf", WORK / "bad.jsonl"
     junk.write_bytes(b"GGUF, or so it says")
     bad_rows.write_text('{"prompt": 1}\n')
     load, options = parr.Model.load, parr.ModelOptions
-    await provoke("Cancelled", state["judge"].score(PROMPT, [SHORT], [], used))
+    if "judge" in state:
+        await provoke("Cancelled", state["judge"].score(PROMPT, [SHORT], [], used))
     await provoke("NotFound", load(options(model="no-such-model")))
     await provoke("Format", load(options(model=str(junk))))
     await provoke("Gpu", load(options(model=MODEL, gpu="no such GPU")))
@@ -292,7 +292,8 @@ async def lost(state: dict) -> str:
         raise AssertionError("the reply outlived its device")
     reply = await session.reply(PROMPT, parr.ReplyOptions(max_tokens=4))
     check(reply.tokens > 0 and len(session.messages()) >= 4, "the session goes on")
-    await state["judge"].score(PROMPT, [SHORT], [])
+    if "judge" in state:
+        await state["judge"].score(PROMPT, [SHORT], [])
     return "the next call opened it again"
 
 
@@ -356,6 +357,9 @@ async def main() -> None:
     WORK.mkdir(parents=True, exist_ok=True)
     state: dict = {}
     for part in [load, streaming, cancelling, scoring, best, training, adapters, errors, lost, cycles, threads]:
+        if REWARD == "-" and part in [scoring, best]:
+            print(f"skipped {part.__name__} - no reward model", flush=True)
+            continue
         started = time.monotonic()
         detail = await part(state)
         print(f"ok {part.__name__} {time.monotonic() - started:.1f} {detail}", flush=True)

@@ -73,11 +73,7 @@ impl Model {
         any_base: bool,
     ) -> Result<Arc<Adapter>, ParrError> {
         start(None, move |_| {
-            let loaded = self.loaded()?;
-            let adapter = parr::adapter::Adapter::open(Path::new(&path), loaded.model.config())?;
-            if let Some(base) = loaded.model.path().filter(|_| !any_base) {
-                check_base(&adapter.card, &Checkpoint::open(base)?)?;
-            }
+            let adapter = self.loaded()?.adapter(Path::new(&path), any_base)?;
             Ok(Adapter::new(self, adapter))
         })
         .await
@@ -156,6 +152,17 @@ impl Adapter {
             Ok(self.adapter.write_gguf(Path::new(&file), loaded.model.config(), quant)?)
         })
         .await
+    }
+}
+
+impl Loaded {
+    /// The adapter at `path`, if it was trained on these weights, or on any with `any_base`.
+    pub(crate) fn adapter(&self, path: &Path, any_base: bool) -> Result<parr::adapter::Adapter, ParrError> {
+        let adapter = parr::adapter::Adapter::open(path, self.model.config())?;
+        if let Some(base) = self.model.path().filter(|_| !any_base) {
+            check_base(&adapter.card, &Checkpoint::open(base)?)?;
+        }
+        Ok(adapter)
     }
 }
 

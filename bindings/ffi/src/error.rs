@@ -1,6 +1,7 @@
 //! The one error of the bindings, and which of the core's errors becomes which.
 
 use parr::adapter::AdapterFileError;
+use parr::align::AlignError;
 use parr::format::LoadError;
 use parr::generate::GenerateError;
 use parr::gpu::DeviceError;
@@ -203,6 +204,19 @@ by_kind! {
         SteerError::Text(inner) => inner.into(),
         _ => ParrError::Argument(text),
     };
+    AlignError, |error, text| match error {
+        AlignError::NoPrompts { .. } => ParrError::Data(text),
+        AlignError::NoReward => ParrError::Argument(text),
+        AlignError::Context { .. } => ParrError::Context(text),
+        AlignError::Train(inner) => inner.into(),
+        AlignError::Reward(inner) => inner.into(),
+        AlignError::Salmon(inner) => inner.into(),
+        AlignError::Text(inner) => inner.into(),
+        AlignError::Adapter(inner) => inner.into(),
+        AlignError::AdapterFile(inner) => inner.into(),
+        AlignError::Generate(inner) => inner.into(),
+        _ => ParrError::Internal(text),
+    };
     HubError, |error, text| match error {
         HubError::Unreachable { .. } | HubError::Refused { .. } | HubError::Malformed { .. }
             | HubError::WrongHash { .. } | HubError::Pip { .. } | HubError::NoSource { .. } => {
@@ -223,6 +237,7 @@ by_kind! {
         parr::Error::Train(inner) => inner.into(),
         parr::Error::Reward(inner) => inner.into(),
         parr::Error::Steer(inner) => inner.into(),
+        parr::Error::Align(inner) => inner.into(),
         _ => ParrError::Internal(text),
     };
 }

@@ -51,9 +51,9 @@ pub use principles::{
 pub use reply::{ChatMessage, FinishReason, Piece, Reply, ReplyOptions};
 pub use reward::{RewardModel, Score};
 pub use session::{ChatOptions, ChatSession};
-pub use steer::{Candidate, Search, SteeredReply, Steering};
+pub use steer::{Candidate, Search, SteeredReply, Steering, Tell};
 pub use training::{
-    Figure, StepDecision, StepReport, TrainingData, TrainingEvent, TrainingJob, TrainingListener,
+    Figure, Sampled, StepDecision, StepReport, TrainingData, TrainingEvent, TrainingJob, TrainingListener,
     TrainingOptions, TrainingOutcome, TrainingPolicy, TrainingState, TrainingStatus,
 };
 

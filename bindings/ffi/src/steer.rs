@@ -35,6 +35,17 @@ pub enum Search {
     },
 }
 
+/// Where the model that answers is told the principles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Tell {
+    /// Nowhere.
+    Nobody,
+    /// In the system message.
+    System,
+    /// Beside the question.
+    Question,
+}
+
 /// By what a reply is steered, and how.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Steering {
@@ -42,9 +53,9 @@ pub struct Steering {
     pub principles: PrincipleSet,
     /// Where it comes from.
     pub search: Search,
-    /// Whether the model that answers is told the principles.
-    #[uniffi(default = true)]
-    pub in_prompt: bool,
+    /// Where the model that answers is told the principles: in the system message where nothing else is said.
+    #[uniffi(default = None)]
+    pub tell: Option<Tell>,
     /// Principles against habits that please a reward model and nobody else; it alone reads them.
     #[uniffi(default = None)]
     pub interventions: Option<PrincipleSet>,
@@ -90,7 +101,7 @@ impl ChatSession {
     /// * [`ParrError::Argument`] for a choice without a judge, or among no candidates;
     /// * [`ParrError::Principles`] if a set has mistakes;
     /// * [`ParrError::Mismatch`] if the judge was opened for another model;
-    /// * [`ParrError::Cancelled`] if it was cancelled before a choice was made.
+    /// * [`ParrError::Cancelled`] if it was cancelled where there was a choice to make.
     #[uniffi::method(default(judge = None, options = None, listener = None, cancel = None))]
     pub async fn steered_reply(
         self: Arc<Self>,
@@ -116,7 +127,11 @@ impl Steering {
             principles: self.principles.checked()?,
             interventions: self.interventions.map(PrincipleSet::checked).transpose()?,
             most: self.most as usize,
-            in_prompt: self.in_prompt,
+            tell: match self.tell {
+                Some(Tell::Nobody) => parr::steer::Tell::Nobody,
+                None | Some(Tell::System) => parr::steer::Tell::System,
+                Some(Tell::Question) => parr::steer::Tell::Question,
+            },
             search: match self.search {
                 Search::Sample => parr::steer::Search::Sample,
                 Search::BestOf { n } => parr::steer::Search::BestOf { n: n as usize },
@@ -171,8 +186,8 @@ impl ChatSession {
         let answer = answers?.swap_remove(0);
         told.check()?;
         let choice = answer.last().cloned().unwrap_or_default();
-        if answer.reply.finish == Finish::Cancelled && choice.kept().is_none() {
-            return Err(ParrError::Cancelled("cancelled before there was anything to choose".to_owned()));
+        if answer.reply.finish == Finish::Cancelled && steering.search != parr::steer::Search::Sample {
+            return Err(ParrError::Cancelled("cancelled before the choice was made".to_owned()));
         }
         let reply = Reply::new(&answer.reply, asked.dropped);
         self.keep(&before, asked.conversation, &reply.text);

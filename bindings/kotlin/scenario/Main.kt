@@ -1,6 +1,6 @@
 // The scenario of the bindings on the JVM; `bindings/test` compiles and runs it, and the same in Python and
-// Swift: MainKt MODEL REWARD WORK. Each part prints one line, `ok NAME SECONDS DETAIL`; the first that fails
-// ends the run.
+// Swift: MainKt MODEL REWARD WORK, with `-` for no reward model. Each part prints one line, `ok NAME SECONDS
+// DETAIL`, or `skipped`; the first that fails ends the run.
 
 import dev.parr.*
 import java.io.File
@@ -17,11 +17,9 @@ import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 
 const val PROMPT = "Why is the sky blue?"
-const val SHORT = "Air scatters blue light more than red."
-const val LONG = "That is a truly wonderful question, and before I answer it I would like to say how glad I am that you " +
-    "asked. The sky, as we see it, looks blue, and people have wondered about that for a very long time. The " +
-    "reason, to put it in many words, is that air scatters blue light more than it scatters red light, which " +
-    "is to say that blue light is scattered more, and red light is scattered less, by the air."
+const val SHORT = "Air scatters blue light."
+const val LONG = "That is a good question, and there is much to say. The sky looks blue because air scatters blue " +
+    "light more than red light, and so the light that reaches us from all sides is blue."
 const val SETTINGS = """
 steps = 3
 lora = { rank = 4, targets = "q,v" }
@@ -218,11 +216,11 @@ class Scenario(val named: String, val rewards: String, val work: File) {
         suspend fun trained(data: String, out: String, settings: String) {
             model.train(TrainingOptions(TrainingData.Examples(data, null), File(work, out).path, settings)).wait()
         }
-        val session = chat(64u)
+        val session = chat(128u)
         val used = CancelToken().apply { cancel() }
         val junk = File(work, "junk.gguf").apply { writeText("GGUF, or so it says") }
         val badRows = File(work, "bad.jsonl").apply { writeText("{\"prompt\": 1}\n") }
-        provoke("Cancelled") { judge.score(PROMPT, listOf(SHORT), listOf(), used) }
+        if (rewards != "-") provoke("Cancelled") { judge.score(PROMPT, listOf(SHORT), listOf(), used) }
         provoke("NotFound") { Model.load(ModelOptions("no-such-model")) }
         provoke("Format") { Model.load(ModelOptions(junk.path)) }
         provoke("Gpu") { Model.load(ModelOptions(named, gpu = "no such GPU")) }
@@ -260,7 +258,7 @@ class Scenario(val named: String, val rewards: String, val work: File) {
         check(gone) { "the reply outlived its device" }
         val reply = session.reply(PROMPT, ReplyOptions(maxTokens = 4u))
         check(reply.tokens > 0u && session.messages().size >= 4) { "the session goes on" }
-        judge.score(PROMPT, listOf(SHORT), listOf())
+        if (rewards != "-") judge.score(PROMPT, listOf(SHORT), listOf())
         return "the next call opened it again"
     }
 
@@ -303,7 +301,7 @@ class Scenario(val named: String, val rewards: String, val work: File) {
     }
 }
 
-fun main(arguments: Array<String>) = runBlocking {
+fun main(arguments: Array<String>): Unit = runBlocking {
     val (model, reward, work) = arguments
     val scenario = Scenario(model, reward, File(work).apply { mkdirs() })
     val parts = listOf<Pair<String, suspend () -> String>>(
@@ -320,6 +318,10 @@ fun main(arguments: Array<String>) = runBlocking {
         "threads" to scenario::threads,
     )
     for ((name, part) in parts) {
+        if (reward == "-" && name in listOf("scoring", "best")) {
+            println("skipped $name - no reward model")
+            continue
+        }
         val started = System.nanoTime()
         try {
             val detail = part()

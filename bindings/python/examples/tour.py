@@ -36,7 +36,7 @@ async def score(model: parr.Model, reward: str, reply: str) -> None:
 
 class Printed(parr.TrainingListener):
     def on_event(self, event: parr.TrainingEvent) -> None:
-        if event.is_step():
+        if event.is_step() and event.report.loss is not None:
             print(f"step {event.report.step}: loss {event.report.loss:.3f}")
 
 

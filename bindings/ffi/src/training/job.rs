@@ -113,7 +113,7 @@ impl TrainingJob {
     ///   files, rows or settings cannot be used;
     /// * [`ParrError::Run`] if the folder holds a run that is not resumed, or another one;
     /// * [`ParrError::Memory`] if no plan fits the budget;
-    /// * [`ParrError::Diverged`] if the loss became infinite or no number;
+    /// * [`ParrError::Diverged`] if the loss became infinite or no number, or a policy collapsed;
     /// * [`ParrError::Callback`] if listener or policy threw;
     /// * [`ParrError::DeviceLost`] if the GPU was lost: another run with `resume` goes on.
     pub async fn wait(&self) -> Result<TrainingOutcome, ParrError> {
@@ -153,7 +153,7 @@ impl Run {
             start.belongs_to(&self.model)?;
         }
         let loaded = self.model.loaded()?;
-        let work = Work::read(options, self.model.training_mib(&loaded))?;
+        let work = Work::read(options, &loaded, self.model.training_mib(&loaded))?;
         let out = PathBuf::from(&options.out);
         let start = options.start.as_ref().map(|start| &start.adapter);
         let done = work.run(&loaded.model, start, &out, options.resume, &self.control, &mut |event| {
@@ -176,7 +176,7 @@ impl Run {
                 }
                 TrainingEvent::Resumed { step } => status.step = *step,
                 TrainingEvent::Step { report } => {
-                    (status.step, status.loss) = (report.step, Some(report.loss));
+                    (status.step, status.loss) = (report.step, report.loss);
                 }
                 _ => {}
             }

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 pub use job::TrainingJob;
 pub use told::{
-    Figure, StepDecision, StepReport, TrainingEvent, TrainingListener, TrainingOutcome, TrainingPolicy,
-    TrainingState, TrainingStatus,
+    Figure, Sampled, StepDecision, StepReport, TrainingEvent, TrainingListener, TrainingOutcome,
+    TrainingPolicy, TrainingState, TrainingStatus,
 };
 
 use crate::adapter::Adapter;
+use crate::principles::PrincipleSet;
 
-/// What is learned, and from what. Kinds to come, alignment by reinforcement among them, are further cases.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+/// What is learned, and from what.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
 pub enum TrainingData {
     /// Supervised fine-tuning on rows of chats, as `parr sft` takes them.
     Examples {
@@ -38,6 +39,15 @@ pub enum TrainingData {
         /// JSON Lines of prompt, chosen and rejected.
         file: String,
     },
+    /// Alignment by reinforcement, as `parr align` does it: replies to prompts are scored under principles.
+    Prompts {
+        /// JSON Lines of prompts.
+        file: String,
+        /// What replies are judged by.
+        principles: Vec<PrincipleSet>,
+        /// The folder of the reward model; none where the settings name other sources of rewards.
+        reward: Option<String>,
+    },
 }
 
 /// A training run.
@@ -47,8 +57,8 @@ pub struct TrainingOptions {
     pub data: TrainingData,
     /// The folder of the run: settings, metrics, states to resume from, and the adapter.
     pub out: String,
-    /// Settings in TOML, as in `examples/sft.toml` and `examples/reward.toml`; what they leave out keeps its
-    /// default.
+    /// Settings in TOML, as in `examples/sft.toml`, `examples/reward.toml` and `examples/align.toml`; what they
+    /// leave out keeps its default.
     #[uniffi(default = "")]
     pub settings: String,
     /// Whether to go on from the newest state in the folder, if there is one.

@@ -4,24 +4,44 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use parr::adapter::Adapter;
+use parr::align::{Align, Guidelines, Judge, Outcome, Prompts};
 use parr::model::Model;
 use parr::reward::{RewardConfig, RewardData, RewardTraining};
 use parr::train::config::Auto;
-use parr::train::{Control, Progress, Sft, SftConfig};
+use parr::train::{Control, PpoConfig, Progress, Sft, SftConfig};
 
 use super::told::TrainingEvent;
 use super::{TrainingData, TrainingOptions};
 use crate::ParrError;
+use crate::model::Loaded;
+use crate::principles::PrincipleSet;
 
 /// What is to be done, with settings and data read.
 pub(super) enum Work {
-    Sft { file: PathBuf, held_out: Option<PathBuf>, config: Box<SftConfig> },
-    Reward { data: RewardData, config: Box<RewardConfig> },
+    Sft {
+        file: PathBuf,
+        held_out: Option<PathBuf>,
+        config: Box<SftConfig>,
+    },
+    Reward {
+        data: RewardData,
+        config: Box<RewardConfig>,
+    },
+    Align {
+        prompts: Prompts,
+        guidelines: Guidelines,
+        judge: Option<(Adapter, PathBuf)>,
+        config: Box<PpoConfig>,
+    },
 }
 
 impl Work {
     /// `memory_mib` is the budget where the settings name none.
-    pub fn read(options: &TrainingOptions, memory_mib: Option<usize>) -> Result<Work, ParrError> {
+    pub fn read(
+        options: &TrainingOptions,
+        loaded: &Loaded,
+        memory_mib: Option<usize>,
+    ) -> Result<Work, ParrError> {
         let reward = |data| {
             let mut config = RewardConfig::parse(&options.settings, Path::new("settings"))?;
             budget(&mut config.memory.budget_mib, memory_mib);
@@ -40,6 +60,17 @@ impl Work {
                 reward(if *by_check { data.checked()? } else { data })
             }
             TrainingData::Preferences { file } => reward(RewardData::preferences(Path::new(file))?),
+            TrainingData::Prompts { file, principles, reward } => {
+                let mut config = PpoConfig::parse(&options.settings, Path::new("settings"))?;
+                budget(&mut config.memory.budget_mib, memory_mib);
+                let sets = principles.iter().cloned().map(PrincipleSet::checked);
+                let guidelines = Guidelines::new(sets.collect::<Result<_, _>>()?);
+                let longest = config.rollout.max_prompt_tokens;
+                let prompts = Prompts::read(Path::new(file), loaded.chat()?, longest)?;
+                let judge = reward.as_ref().map(|folder| loaded.adapter(Path::new(folder), false));
+                let judge = judge.transpose()?.zip(reward.as_ref().map(PathBuf::from));
+                Ok(Work::Align { prompts, guidelines, judge, config: Box::new(config) })
+            }
         }
     }
 
@@ -75,6 +106,38 @@ impl Work {
                     started(ahead.steps, ahead.parameters, ahead.plan.peak_bytes());
                 };
                 Ok(training.run(control, &mut announce, &mut progress)?)
+            }
+            Work::Align { prompts, guidelines, judge, config } => {
+                let judge = judge.as_ref().map(|(adapter, folder)| Judge::shared(adapter, folder));
+                let align = Align {
+                    model,
+                    prompts,
+                    guidelines,
+                    init: start,
+                    judge: judge.transpose()?,
+                    sources: Vec::new(),
+                    out,
+                    config,
+                    budget: None,
+                    resume,
+                };
+                let mut announce = |ahead: &parr::align::AlignProspect| {
+                    // Without a budget of time the number of steps is known.
+                    started(ahead.steps.unwrap_or(0), ahead.parameters, ahead.plan.peak_bytes());
+                };
+                let ended = align.run(control, &mut announce, &mut |progress| {
+                    if let Some(event) = TrainingEvent::of_alignment(progress) {
+                        hear.borrow_mut()(event);
+                    }
+                })?;
+                match ended {
+                    Outcome::Done(adapter) => Ok(Some(adapter)),
+                    Outcome::Cancelled => Ok(None),
+                    Outcome::Collapsed { sign, step, adapter } => Err(ParrError::Diverged(format!(
+                        "given up in step {step}: {sign}; what it has become is in {}",
+                        adapter.display()
+                    ))),
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What a run tells, and what it asks.
 
+use parr::align::{AlignMetrics, AlignProgress, Sample};
+use parr::train::metrics::Metrics;
 use parr::train::{Progress, StepMetrics};
 
 use crate::callback::CallbackError;
@@ -18,8 +20,8 @@ pub struct Figure {
 pub struct StepReport {
     /// Steps done, this one included.
     pub step: u64,
-    /// Mean loss, before the step changed anything.
-    pub loss: f64,
+    /// Mean loss, before the step changed anything; none in alignment, whose objectives are among the figures.
+    pub loss: Option<f64>,
     /// Loss on held-out data, where it was measured.
     pub eval_loss: Option<f64>,
     /// Learning rate of the step.
@@ -32,6 +34,19 @@ pub struct StepReport {
     pub seconds: f64,
     /// What the objective reports besides.
     pub figures: Vec<Figure>,
+}
+
+/// A reply that was sampled in alignment.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Sampled {
+    /// Text of the prompt.
+    pub prompt: String,
+    /// The reply.
+    pub reply: String,
+    /// Ids of the principles that were drawn for it.
+    pub principles: Vec<String>,
+    /// What it was worth.
+    pub reward: f64,
 }
 
 /// What happened in a run.
@@ -57,6 +72,13 @@ pub enum TrainingEvent {
         loss: f64,
         /// What the objective reports besides.
         figures: Vec<Figure>,
+    },
+    /// Replies were sampled and scored, in alignment.
+    Rollout {
+        /// The step that they belong to.
+        step: u64,
+        /// The replies.
+        samples: Vec<Sampled>,
     },
     /// A step is done.
     Step {
@@ -163,7 +185,7 @@ impl From<&StepMetrics> for StepReport {
         all.extend(figures(&metrics.held_out));
         StepReport {
             step: metrics.step,
-            loss: metrics.loss,
+            loss: Some(metrics.loss),
             eval_loss: metrics.eval_loss,
             learning_rate: metrics.learning_rate,
             grad_norm: metrics.grad_norm,
@@ -171,6 +193,42 @@ impl From<&StepMetrics> for StepReport {
             seconds: metrics.step_seconds,
             figures: all,
         }
+    }
+}
+
+impl From<&AlignMetrics> for StepReport {
+    fn from(metrics: &AlignMetrics) -> Self {
+        StepReport {
+            step: metrics.step,
+            loss: None,
+            eval_loss: None,
+            learning_rate: metrics.learning_rate,
+            grad_norm: metrics.grad_norm,
+            tokens_per_second: metrics.tokens_per_second,
+            seconds: metrics.step_seconds,
+            figures: figures(&metrics.tags()),
+        }
+    }
+}
+
+impl TrainingEvent {
+    /// What alignment tells; how many steps it plans is told where it starts.
+    pub(super) fn of_alignment(progress: AlignProgress<'_>) -> Option<TrainingEvent> {
+        let sampled = |sample: &Sample| Sampled {
+            prompt: sample.prompt.clone(),
+            reply: sample.reply.clone(),
+            principles: sample.principles.clone(),
+            reward: sample.reward,
+        };
+        Some(match progress {
+            AlignProgress::Resumed(step) => TrainingEvent::Resumed { step },
+            AlignProgress::Rollout { step, samples } => {
+                TrainingEvent::Rollout { step, samples: samples.iter().map(sampled).collect() }
+            }
+            AlignProgress::Step(metrics) => TrainingEvent::Step { report: metrics.into() },
+            AlignProgress::Saved(path) => TrainingEvent::Saved { path: path.to_string_lossy().into_owned() },
+            AlignProgress::Planned { .. } => return None,
+        })
     }
 }
 

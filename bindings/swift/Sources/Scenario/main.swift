@@ -1,16 +1,14 @@
 // The scenario of the bindings in Swift; `bindings/test` builds and runs it, and the same in Python and Kotlin:
-// Scenario MODEL REWARD WORK. Each part prints one line, `ok NAME SECONDS DETAIL`; the first that fails ends the
-// run.
+// Scenario MODEL REWARD WORK, with `-` for no reward model. Each part prints one line, `ok NAME SECONDS DETAIL`,
+// or `skipped`; the first that fails ends the run.
 
 import Foundation
 import Parr
 
 let prompt = "Why is the sky blue?"
-let short = "Air scatters blue light more than red."
-let long = "That is a truly wonderful question, and before I answer it I would like to say how glad I am that you "
-    + "asked. The sky, as we see it, looks blue, and people have wondered about that for a very long time. The "
-    + "reason, to put it in many words, is that air scatters blue light more than it scatters red light, which "
-    + "is to say that blue light is scattered more, and red light is scattered less, by the air."
+let short = "Air scatters blue light."
+let long = "That is a good question, and there is much to say. The sky looks blue because air scatters blue light more "
+    + "than red light, and so the light that reaches us from all sides is blue."
 let settings = """
     steps = 3
     lora = { rank = 4, targets = "q,v" }
@@ -264,13 +262,15 @@ final class Scenario {
         func loaded(_ options: ModelOptions) async throws {
             _ = try await Model.load(options: options)
         }
-        let session = chat(64)
+        let session = chat(128)
         let used = CancelToken()
         used.cancel()
         let (junk, badRows) = (work + "/junk.gguf", work + "/bad.jsonl")
         try "GGUF, or so it says".write(toFile: junk, atomically: true, encoding: .utf8)
         try "{\"prompt\": 1}\n".write(toFile: badRows, atomically: true, encoding: .utf8)
-        try await provoke("Cancelled") { _ = try await judge.score(prompt: prompt, replies: [short], principles: [], cancel: used) }
+        if rewards != "-" {
+            try await provoke("Cancelled") { _ = try await judge.score(prompt: prompt, replies: [short], principles: [], cancel: used) }
+        }
         try await provoke("NotFound") { try await loaded(ModelOptions(model: "no-such-model")) }
         try await provoke("Format") { try await loaded(ModelOptions(model: junk)) }
         try await provoke("Gpu") { try await loaded(ModelOptions(model: named, gpu: "no such GPU")) }
@@ -306,7 +306,7 @@ final class Scenario {
         try check(gone, "the reply outlived its device")
         let reply = try await session.reply(text: prompt, options: ReplyOptions(maxTokens: 4))
         try check(reply.tokens > 0 && session.messages().count >= 4, "the session goes on")
-        _ = try await judge.score(prompt: prompt, replies: [short], principles: [])
+        if rewards != "-" { _ = try await judge.score(prompt: prompt, replies: [short], principles: []) }
         return "the next call opened it again"
     }
 
@@ -358,6 +358,10 @@ let parts: [(String, () async throws -> String)] = [
     ("cycles", scenario.cycles), ("threads", scenario.threads),
 ]
 for (name, part) in parts {
+    if scenario.rewards == "-" && ["scoring", "best"].contains(name) {
+        print("skipped \(name) - no reward model")
+        continue
+    }
     let started = Date()
     do {
         let detail = try await part()
