@@ -1,11 +1,13 @@
 //! Peak device memory is what was planned. A device that computes nothing is enough to count.
 
-use parr::align::{Align, Guidelines};
+use parr::adapter::Adapter;
+use parr::align::{Align, Guidelines, Judge};
 use parr::gpu::{Device, KernelFamily};
 use parr::train::Control;
 use parr::train::config::Algorithm;
 
-use super::{prompts, settings, tiny, wanted};
+use super::{load, opinionated, prompts, settings, tiny, wanted};
+use crate::reward::tiny_that_reads;
 
 #[test]
 fn a_run_takes_what_was_planned() {
@@ -43,4 +45,39 @@ fn a_run_takes_what_was_planned() {
         // The plan of a generator counts the two buffers of scoring too, 12 bytes a row of logits.
         assert!((taken..=taken + 1024).contains(&planned), "{algorithm}: {taken} of {planned}");
     }
+}
+
+/// Everyone on one base: policy, critic, reference, reward model.
+#[test]
+fn so_does_one_with_four_adapters() {
+    let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = load(&device, &tiny_that_reads(folder.path()));
+    let path = opinionated(&model, folder.path());
+    let reward = Adapter::open(&path, model.config()).expect("it was written");
+    let init = Adapter { head: None, ..reward.clone() };
+    let config = settings(Algorithm::Ppo, 0, 2);
+    let (out, prompts, guidelines) = (folder.path().join("run"), prompts(24), Guidelines::default());
+    let align = Align {
+        model: &model,
+        prompts: &prompts,
+        guidelines: &guidelines,
+        init: Some(&init),
+        judge: Some(Judge::shared(&reward, &path).expect("it has a head")),
+        sources: Vec::new(),
+        out: &out,
+        config: &config,
+        budget: None,
+        resume: false,
+    };
+    device.reset_peak_memory();
+    let mut planned = 0;
+    let announce = &mut |prospect: &parr::align::AlignProspect| {
+        assert_eq!(prospect.adapters, 4);
+        planned = prospect.plan.peak_bytes();
+    };
+    align.run(&Control::default(), announce, &mut |_| {}).expect("a device that computes nothing will do");
+    let taken = device.memory().peak_bytes;
+    // Two generators, of which the reward model's makes its buffers of scoring when it scores.
+    assert!((taken..=taken + 2048).contains(&planned), "{taken} of {planned}");
 }
