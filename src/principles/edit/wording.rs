@@ -229,7 +229,7 @@ pub(super) fn exclamation(reply: &str, _pick: usize) -> Option<[String; 2]> {
 pub(super) fn emoji(reply: &str, pick: usize) -> Option<[String; 2]> {
     const EMOJI: &[&str] = &["\u{1F60A}", "\u{1F44D}", "\u{2728}", "\u{1F31F}", "\u{1F389}", "\u{1F642}"];
     let one = picked(EMOJI, pick);
-    let with = if pick / 8 % 2 == 0 { format!("{reply} {one}") } else { format!("{one} {reply}") };
+    let with = if (pick / 8).is_multiple_of(2) { format!("{reply} {one}") } else { format!("{one} {reply}") };
     Some([with, reply.to_owned()])
 }
 
