@@ -79,8 +79,8 @@ impl Sources {
         };
         match stage {
             Stage::SelfAlign => {
-                let settings = [self_align.answers_hash(), self_align.engrave.hash()].concat();
-                inputs.add("settings", settings);
+                let settings = (self_align.answers_hash(), self_align.engrave.hash());
+                inputs.add("settings", settings_hash(&settings));
                 inputs.add("prompts", &self.prompts);
                 inputs.add("rules", &self.rules);
                 inputs.add("exemplars", &self.exemplars);
@@ -95,7 +95,8 @@ impl Sources {
                 made(&mut inputs, Stage::SelfAlign)?;
             }
             Stage::Reward => {
-                inputs.add("settings", reward.hash());
+                // How the factors are written is no matter of training, but of what is left.
+                inputs.add("settings", settings_hash(&(reward.hash(), reward.factors)));
                 inputs.add("principles", &self.principles);
                 made(&mut inputs, Stage::SelfAlign)?;
                 made(&mut inputs, Stage::Preferences)?;

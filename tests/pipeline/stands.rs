@@ -109,6 +109,9 @@ fn an_edit_changes_what_reads_it_and_nothing_else() {
     other.reward.steps = Auto::Fixed(99);
     assert_eq!(changed(&other), only(&[Stage::Reward], "settings"));
     let mut other = config.clone();
+    other.reward.factors = parr::reward::Factors::F16;
+    assert_eq!(changed(&other), only(&[Stage::Reward], "settings"));
+    let mut other = config.clone();
     other.preferences.replies.max_tokens += 1;
     assert_eq!(changed(&other), only(&[Stage::Preferences], "settings"));
     let mut other = config.clone();

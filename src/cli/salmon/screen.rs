@@ -35,6 +35,8 @@ impl<'a> Screen<'a> {
     /// Takes the bar away.
     pub fn clear(&mut self) {
         self.bar.finish_and_clear();
+        // Without a length: whatever comes next begins its own.
+        self.bar = ProgressBar::hidden();
         self.training.clear();
     }
 
