@@ -32,8 +32,8 @@ chat:
 	.ci/setup model $(BUILT)/release/parr
 	$(BUILT)/release/parr chat smollm2
 
-# The development profile: its dependencies are optimised where that counts (see Cargo.toml), and
-# most of the time goes into the driver's compiler, which no profile of ours makes faster.
+# The test profile optimises a little (see Cargo.toml); most of what time is left goes into the driver's
+# compiler, which no profile of ours makes faster.
 # `require` turns "skipped: no adapter" and "skipped: no model" into failures.
 test:
 	.ci/setup tools
