@@ -68,6 +68,7 @@ proofs:
 	        exit !(apart <= bound) }' || exit 1; \
 	done
 	PARR_PROOF_KILLS=20 GPU_TESTS=require $(CARGO) test --locked pipeline::killed
+	PARR_PROOF_STEPS=4 GPU_TESTS=require PARR_TEST_MODEL=require $(CARGO) test --locked learn::golden
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
 	mkdir -p fuzz/corpus/{gguf,safetensors,chat_template}
 	$(CARGO) fuzz run -s none gguf fuzz/corpus/gguf fuzz/seeds/gguf -- -max_total_time=600 -timeout=20
