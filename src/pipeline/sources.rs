@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::manifest::file_hash;
 use super::{Inputs, PipelineConfig, PipelineError, Run, Stage};
 use crate::align::Guidelines;
-use crate::principles::{Exemplars, PrincipleSet, PrinciplesError};
+use crate::principles::{Exemplars, PrincipleSet, PrinciplesError, Selection};
 use crate::train::config::settings_hash;
 
 /// The settings as stages take them, with paths that lead somewhere, and hashes of what they lead to.
@@ -121,12 +121,12 @@ impl Sources {
 
 /// The sets that a policy is judged by.
 pub(super) fn guideline_sets(names: &[String]) -> Result<Vec<PrincipleSet>, PrinciplesError> {
-    names.iter().map(|name| PrincipleSet::open(name)).collect()
+    names.iter().map(|name| Selection::open(name).map(Selection::into_set)).collect()
 }
 
 /// A name in the settings, `SET`, `FILE`, or either with `:ID,ID` behind it: a file in the pipeline's folder
 /// goes before a set that comes with Parr.
-fn resolve(folder: &Path, name: &str) -> String {
+pub(super) fn resolve(folder: &Path, name: &str) -> String {
     let in_folder = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
     let shown = |path: PathBuf| path.to_string_lossy().into_owned();
     if let Some(path) = in_folder(name) {
