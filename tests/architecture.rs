@@ -125,6 +125,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "pipeline",
         &[
             "atomic",
+            "report",
             "principles",
             "model",
             "adapter",

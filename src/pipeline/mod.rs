@@ -11,11 +11,13 @@
 //! | [`Pipeline`], [`PipelineConfig`] | the run, and the settings of all stages |
 //! | [`Stage`], [`Standing`] | the stages, and how each stands |
 //! | [`Manifest`], [`Inputs`] | what was made from what |
+//! | [`PipelineReport`] | what all stages came to, as one page |
 
 mod config;
 mod error;
 mod init;
 mod manifest;
+mod report;
 mod run;
 mod sources;
 mod stage;
@@ -26,6 +28,7 @@ pub use config::{Budget, MeasureConfig, PipelineConfig, StageSwitches};
 pub use error::PipelineError;
 pub use init::init;
 pub use manifest::{Inputs, Manifest, Run};
+pub use report::PipelineReport;
 pub use run::{Made, Pipeline, status};
 pub use sources::Sources;
 pub use stage::Stage;

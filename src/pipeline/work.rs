@@ -78,7 +78,7 @@ pub(super) struct Work<'a> {
 }
 
 /// The file of judged replies.
-const COMPARISONS: &str = "comparisons.jsonl";
+pub(super) const COMPARISONS: &str = "comparisons.jsonl";
 
 impl Work<'_> {
     /// Does what `stage` does; nothing is returned after a cancel.

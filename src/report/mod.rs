@@ -7,4 +7,4 @@ mod plot;
 pub use numbers::{Bin, Calibration, Rate};
 pub(crate) use numbers::{correlation, moments};
 pub(crate) use page::{PAGE_END, figure, page_of};
-pub(crate) use plot::{Bar, bars, escaped, histogram, labelled, reliability, scatter};
+pub(crate) use plot::{Bar, bars, curve, escaped, histogram, labelled, reliability, scatter};

@@ -246,6 +246,24 @@ pub(crate) fn labelled(label: &str, names: [&str; 2], points: &[(String, [f64; 2
     svg(320.0, label, &body)
 }
 
+/// What a figure did from step to step.
+pub(crate) fn curve(label: &str, names: [&str; 2], points: &[[f64; 2]]) -> String {
+    let ranges = [0, 1].map(|axis| range(points.iter().map(|point| point[axis])));
+    let (mut body, [x, y]) = axes(ranges, names, 220.0);
+    let places: Vec<String> =
+        points.iter().map(|point| format!("{:.1},{:.1}", x.at(point[0]), y.at(point[1]))).collect();
+    let _ = write!(body, "<polyline class=\"l1\" points=\"{}\"/>", places.join(" "));
+    for point in points {
+        let (at, height, says) = (x.at(point[0]), y.at(point[1]), number(point[1]));
+        let _ = write!(
+            body,
+            "<circle class=\"s1\" cx=\"{at:.1}\" cy=\"{height:.1}\" r=\"2.5\"><title>{}: {says}</title></circle>",
+            number(point[0])
+        );
+    }
+    svg(220.0, label, &body)
+}
+
 fn least_squares(points: &[[f64; 2]]) -> Option<(f64, f64)> {
     let side = |side: usize| -> Vec<f64> { points.iter().map(|point| point[side]).collect() };
     let ((mean_x, deviation), (mean_y, _)) = (moments(&side(0)), moments(&side(1)));

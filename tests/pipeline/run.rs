@@ -6,7 +6,9 @@ use std::path::Path;
 use parr::generate::CancelToken;
 use parr::gpu::DeviceOptions;
 use parr::model::{LoadOptions, Model};
-use parr::pipeline::{Event, Made, Manifest, Pipeline, PipelineConfig, Stage, Standing, status};
+use parr::pipeline::{
+    Event, Made, Manifest, Pipeline, PipelineConfig, PipelineReport, Stage, Standing, status,
+};
 use parr::train::Control;
 
 use super::{edit, folder, minimal, tiny, write};
@@ -21,6 +23,34 @@ fn run(model: &Model, path: &Path) -> Vec<Made> {
 /// The stages that had to be done.
 fn redone(made: &[Made]) -> Vec<Stage> {
     made.iter().filter(|one| one.stood != Standing::Done).map(|one| one.stage).collect()
+}
+
+/// What the report tells of stages that are all done.
+fn told(path: &Path, config: &PipelineConfig) {
+    let report = PipelineReport::gather(path, config).expect("sound files");
+    assert_eq!(report.folders.len(), 4);
+    // The reward model was measured once before its first step.
+    assert_eq!((report.reward.len(), report.align.len(), report.rollouts.len()), (5, 2, 2));
+    assert!(report.rollouts.iter().zip(1..).all(|((step, samples), at)| *step == at && samples.len() == 4));
+    assert!(report.comparisons > 0 && !report.judge.is_empty() && !report.evaluation.is_null());
+    for [(first_step, first), (last_step, last)] in report.before_and_after() {
+        assert!(first.id == last.id && first_step < last_step);
+    }
+    let drawn: usize = report.by_principle().values().map(|[before, after]| before.1 + after.1).sum();
+    let listed = report.rollouts.iter().flat_map(|(_, samples)| samples);
+    assert_eq!(drawn, listed.map(|one| one.principles.len()).sum::<usize>());
+    let page = report.to_html();
+    for told in ["<h2>Principles</h2>", "<h2>The judge</h2>", "objective/kl", "train/loss", "/report.html"] {
+        assert!(page.contains(told), "{told} is not in {page}");
+    }
+    assert!(!page.contains("<script") && page.ends_with("</body></html>\n"));
+
+    // A folder in which nothing was run yet has its principles to show.
+    let fresh = tempfile::tempdir().expect("a scratch directory");
+    folder(fresh.path(), config);
+    let report = PipelineReport::gather(fresh.path(), config).expect("settings and principles are there");
+    assert!(report.folders.is_empty() && report.evaluation.is_null());
+    assert!(report.to_html().contains("<h2>Principles</h2>"));
 }
 
 #[test]
@@ -61,6 +91,7 @@ fn only_what_an_edit_touches_is_done_again() {
     let first = fs::read(path.join(Manifest::FILE)).expect("written");
     let report = fs::read_to_string(made[2].folder.join("report.html")).expect("written");
     assert!(report.contains("<html"), "{report}");
+    told(&path, &config);
 
     // A setting of the evaluation alone, then of what it measures.
     let mut other = config.clone();

@@ -1,6 +1,7 @@
 //! `parr salmon`: every stage from one settings file.
 
 mod init;
+mod report;
 mod run;
 mod screen;
 mod status;
@@ -27,6 +28,7 @@ Examples:
   parr salmon init runs/first          settings, a few prompts, four principles
   parr salmon run runs/first           a quarter of an hour on two cores without a GPU
   parr salmon status runs/first        what is done, and what an edit would redo
+  parr salmon report runs/first        one page on what came of it
   parr score replies.jsonl --reward runs/first/reward-5f0c... --principles runs/first/principles/small.toml";
 
 /// Align a model to written principles, every stage from one settings file
@@ -41,6 +43,7 @@ pub(super) struct SalmonArgs {
 enum Command {
     Init(init::InitArgs),
     Run(run::RunArgs),
+    Report(report::ReportArgs),
     Status(status::StatusArgs),
 }
 
@@ -49,6 +52,7 @@ impl SalmonArgs {
         match self.command {
             Command::Init(args) => args.run(global),
             Command::Run(args) => args.run(global),
+            Command::Report(args) => args.run(global),
             Command::Status(args) => args.run(),
         }
     }

@@ -1,0 +1,47 @@
+//! `parr salmon report`: one page over all stages.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{FolderArgs, shown};
+use crate::atomic;
+use crate::cli::GlobalArgs;
+use crate::cli::error::CliError;
+use crate::pipeline::PipelineReport;
+
+const LONG_ABOUT: &str = "\
+Writes one page on what the stages in DIR came to, from the files that they left: the principles, how
+consistent the judge was, how well the reward model reads principles, the curves of the policy, and replies
+to the same prompts before and after. Nothing is run, and stages that are not done are left out.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr salmon report runs/first
+  parr salmon report runs/first --html first.html";
+
+/// Write a page on what the stages came to
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(super) struct ReportArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+
+    /// Where the page goes [default: report.html in DIR]
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
+        let report = PipelineReport::gather(&self.folder.folder, &self.folder.settings()?)?;
+        let path = self.html.unwrap_or_else(|| self.folder.folder.join("report.html"));
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.map_or(Ok(()), fs::create_dir_all)?;
+        atomic::write(&path, |file| file.write_all(report.to_html().as_bytes()))?;
+        global.note(format!("wrote {}", shown(&path)));
+        Ok(())
+    }
+}

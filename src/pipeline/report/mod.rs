@@ -1,0 +1,160 @@
+//! What came of all stages, gathered from the files that they left: nothing is run.
+
+mod page;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::sources::{guideline_sets, resolve};
+use super::work::COMPARISONS;
+use super::{Manifest, PipelineConfig, PipelineError, Stage};
+use crate::align::Sample;
+use crate::judge::{WrittenReport, written_report};
+use crate::principles::PrincipleSet;
+use crate::salmon::{Comparison, PrincipleReport, judge_report, read_records};
+
+/// What the stages in a folder came to, as far as they are done.
+#[derive(Clone, Debug)]
+pub struct PipelineReport {
+    /// The base, as the settings name it.
+    pub model: String,
+    /// The folder of each stage that is done.
+    pub folders: BTreeMap<Stage, String>,
+    /// What replies were judged by.
+    pub principles: PrincipleSet,
+    /// What the policy was rewarded by.
+    pub guidelines: Vec<PrincipleSet>,
+    /// Comparisons that the judge made.
+    pub comparisons: usize,
+    /// How the judge did under each principle.
+    pub judge: Vec<PrincipleReport>,
+    /// Whether it found what replies were written under.
+    pub written: Vec<WrittenReport>,
+    /// What was measured of the reward model, as `parr reward eval --json` says it; null before that.
+    pub evaluation: Value,
+    /// Figures of the reward model's training, one record a step.
+    pub reward: Vec<Map<String, Value>>,
+    /// Figures of the policy's training, one record a step.
+    pub align: Vec<Map<String, Value>>,
+    /// Replies of each rollout, with its step.
+    pub rollouts: Vec<(u64, Vec<Sample>)>,
+}
+
+impl PipelineReport {
+    /// Gathers what the stages in `folder` left that the manifest calls current.
+    ///
+    /// # Errors
+    ///
+    /// * [`PipelineError::Manifest`] or [`PipelineError::Io`] if the manifest or a file of a stage cannot be
+    ///   read;
+    /// * [`PipelineError::Stage`] if principles have mistakes, or what a stage left is damaged.
+    pub fn gather(folder: &Path, config: &PipelineConfig) -> Result<PipelineReport, PipelineError> {
+        let folders = Manifest::read(folder)?.current;
+        let place = |stage: Stage| folders.get(&stage).map(|name| folder.join(name));
+        let found = |names: &[String]| names.iter().map(|name| resolve(folder, name)).collect::<Vec<_>>();
+        let principles = PrincipleSet::open_all(&found(&config.preferences.principles));
+        let principles = principles.map_err(PipelineError::at(Stage::Preferences))?;
+        let guidelines = match config.stages.align {
+            true => guideline_sets(&found(&config.guidelines)).map_err(PipelineError::at(Stage::Align))?,
+            false => Vec::new(),
+        };
+        let comparisons = match place(Stage::Preferences) {
+            Some(path) => read_records::<Comparison>(&path.join(COMPARISONS))
+                .map_err(PipelineError::at(Stage::Preferences))?,
+            None => Vec::new(),
+        };
+        let evaluation = match place(Stage::Evaluation) {
+            Some(path) => {
+                let path = path.join("report.json");
+                let text = fs::read(&path).map_err(PipelineError::io("read", &path))?;
+                serde_json::from_slice(&text).unwrap_or_default()
+            }
+            None => Value::Null,
+        };
+        let figures =
+            |stage| place(stage).map_or(Ok(Vec::new()), |path| records(&path.join("metrics.jsonl")));
+        Ok(PipelineReport {
+            model: config.model.clone(),
+            comparisons: comparisons.len(),
+            judge: judge_report(&comparisons),
+            written: written_report(&comparisons),
+            evaluation,
+            reward: figures(Stage::Reward)?,
+            align: figures(Stage::Align)?,
+            rollouts: place(Stage::Align).map_or(Ok(Vec::new()), |path| rollouts(&path.join("rollouts")))?,
+            folders,
+            principles,
+            guidelines,
+        })
+    }
+
+    /// Prompts that were answered in two rollouts at the least, with their first reply and their last, the ones
+    /// with the longest way between them first.
+    pub fn before_and_after(&self) -> Vec<[(u64, &Sample); 2]> {
+        let mut ends: BTreeMap<&str, [(u64, &Sample); 2]> = BTreeMap::new();
+        for (step, samples) in &self.rollouts {
+            for sample in samples {
+                let pair = ends.entry(&sample.id).or_insert([(*step, sample); 2]);
+                pair[1] = (*step, sample);
+            }
+        }
+        let mut pairs: Vec<[(u64, &Sample); 2]> =
+            ends.into_values().filter(|[first, last]| first.0 < last.0).collect();
+        pairs.sort_by_key(|[first, last]| std::cmp::Reverse(last.0 - first.0));
+        pairs
+    }
+
+    /// For each principle that replies were rewarded by, the mean reward of those replies in the first half of
+    /// the rollouts and in the second, and how many there were in each.
+    pub fn by_principle(&self) -> BTreeMap<&str, [(f64, usize); 2]> {
+        let middle = self.rollouts.len() / 2;
+        let mut sums: BTreeMap<&str, [(f64, usize); 2]> = BTreeMap::new();
+        for (place, (_, samples)) in self.rollouts.iter().enumerate() {
+            for sample in samples {
+                for principle in &sample.principles {
+                    let half = &mut sums.entry(principle).or_default()[usize::from(place >= middle)];
+                    *half = (half.0 + sample.reward, half.1 + 1);
+                }
+            }
+        }
+        sums.values_mut().flatten().for_each(|(sum, count)| *sum /= (*count).max(1) as f64);
+        sums
+    }
+}
+
+/// Lines that are JSON objects; a last one that a crash cut is none.
+fn records(path: &Path) -> Result<Vec<Map<String, Value>>, PipelineError> {
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file.map_err(PipelineError::io("read", path))?,
+    };
+    let mut records = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(PipelineError::io("read", path))?;
+        records.extend(serde_json::from_str(&line).ok());
+    }
+    Ok(records)
+}
+
+/// The rollouts in a folder, by their step.
+fn rollouts(folder: &Path) -> Result<Vec<(u64, Vec<Sample>)>, PipelineError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(PipelineError::io("read", folder))?,
+    };
+    let mut rollouts = Vec::new();
+    for entry in entries {
+        let path: PathBuf = entry.map_err(PipelineError::io("read", folder))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let step = name.strip_prefix("step-").and_then(|rest| rest.strip_suffix(".jsonl"));
+        let Some(step) = step.and_then(|digits| digits.parse().ok()) else { continue };
+        let samples = records(&path)?.into_iter().filter_map(|one| serde_json::from_value(one.into()).ok());
+        rollouts.push((step, samples.collect()));
+    }
+    rollouts.sort_by_key(|(step, _)| *step);
+    Ok(rollouts)
+}

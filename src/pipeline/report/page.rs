@@ -1,0 +1,199 @@
+//! The report as a page.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value};
+
+use super::PipelineReport;
+use crate::pipeline::Stage;
+use crate::report::{PAGE_END, Rate, curve, escaped, figure, page_of};
+
+const TITLE: &str = "From principles to a policy";
+
+/// Pairs of replies that are shown.
+const MOST_REPLIES: usize = 12;
+
+/// Figures of the policy's training that have a curve: their name, and what they say.
+const CURVES: &[(&str, &str)] = &[
+    ("objective/scores", "Mean reward of a reply, by all sources"),
+    ("objective/kl", "Nats between policy and reference, for a reply"),
+    ("completions/mean_length", "Tokens of a reply"),
+    ("policy/entropy", "Entropy of a token, in nats"),
+    ("completions/distinct_2", "Part of the pairs of tokens that are different ones"),
+];
+
+impl PipelineReport {
+    /// The report as one self-contained HTML page: no script, no font, nothing from elsewhere.
+    pub fn to_html(&self) -> String {
+        let mut page = page_of(TITLE);
+        let _ = write!(page, "<h1>{TITLE}</h1>\n<p class=\"soft\">Base {}.</p>\n", escaped(&self.model));
+        self.stages(&mut page);
+        self.principles(&mut page);
+        self.judged(&mut page);
+        self.measured(&mut page);
+        self.learned(&mut page);
+        self.replies(&mut page);
+        page.push_str(PAGE_END);
+        page
+    }
+
+    fn stages(&self, page: &mut String) {
+        let rows =
+            Stage::ALL.iter().filter_map(|stage| Some([stage.to_string(), self.folders.get(stage)?.clone()]));
+        table(page, &["stage", "folder"], rows);
+    }
+
+    fn principles(&self, page: &mut String) {
+        page.push_str("<h2>Principles</h2>\n<p>What replies were judged by, and what the reward model learned to read.</p>\n");
+        let rows = self.principles.principles.iter().map(|one| {
+            [one.dimension.clone(), one.definition.clone(), one.negative.clone().unwrap_or_default()]
+        });
+        table(page, &["dimension", "definition", "negative"], rows);
+        if self.guidelines.is_empty() {
+            return;
+        }
+        page.push_str("<p>What the policy was rewarded by.</p>\n");
+        let all = self.guidelines.iter().flat_map(|set| &set.principles);
+        let rows = all.map(|one| [one.dimension.clone(), format!("{}", one.weight), one.definition.clone()]);
+        table(page, &["dimension", "weight", "definition"], rows);
+    }
+
+    fn judged(&self, page: &mut String) {
+        if self.judge.is_empty() {
+            return;
+        }
+        let _ = write!(
+            page,
+            "<h2>The judge</h2>\n<p>{} comparisons. A verdict that is the same in both orders of the replies \
+             counts; the bias is what the judge gives the reply that it is shown first.</p>\n",
+            self.comparisons
+        );
+        let written = |principle: &str| {
+            let of = self.written.iter().find(|one| one.principle == principle);
+            of.map_or_else(String::new, |one| {
+                format!("{} of {}", one.as_written, one.as_written + one.against)
+            })
+        };
+        let rows = self.judge.iter().map(|one| {
+            [
+                one.principle.clone(),
+                one.verdicts.to_string(),
+                format!("{:.0}%", 100.0 * one.consistent),
+                format!("{:+.3}", one.position_bias),
+                written(&one.principle),
+            ]
+        });
+        table(
+            page,
+            &["principle", "verdicts", "same in both orders", "bias", "as the replies were written"],
+            rows,
+        );
+    }
+
+    fn measured(&self, page: &mut String) {
+        if self.evaluation.is_null() && self.reward.is_empty() {
+            return;
+        }
+        page.push_str("<h2>The reward model</h2>\n");
+        page.push_str("<div class=\"figures\">");
+        let count =
+            |path: &str| self.evaluation.pointer(path).and_then(Value::as_u64).map(|count| count as usize);
+        let rates = [
+            ("/lists/all/right", "/lists/all/pairs", "right under lists of principles, held out"),
+            ("/alone_accuracy/hits", "/alone_accuracy/of", "right under one principle"),
+            ("/alone_flips/hits", "/alone_flips/of", "turned round by negating one principle"),
+        ];
+        for (hits, of, what) in rates {
+            if let (Some(hits), Some(of)) = (count(hits), count(of).filter(|of| *of > 0)) {
+                figure(page, Rate::new(hits, of), what);
+            }
+        }
+        page.push_str("</div>\n");
+        if let Some(folder) = self.folders.get(&Stage::Evaluation) {
+            let folder = escaped(folder);
+            let _ = write!(
+                page,
+                "<p>All that was measured: <a href=\"{folder}/report.html\">{folder}</a>.</p>\n"
+            );
+        }
+        plot(page, &self.reward, "train/loss", "Loss of a pair; ln 2 is a model that knows nothing");
+    }
+
+    fn learned(&self, page: &mut String) {
+        if self.align.is_empty() {
+            return;
+        }
+        page.push_str("<h2>The policy</h2>\n");
+        for (name, says) in CURVES {
+            plot(page, &self.align, name, says);
+        }
+        let sources: Vec<&String> =
+            self.align[0].keys().filter(|name| name.starts_with("objective/reward/")).collect();
+        for name in sources {
+            plot(page, &self.align, name, "What this source added to the reward of a reply, on average");
+        }
+        page.push_str("<p>Mean reward of the replies that a principle was drawn for, in the first half of the rollouts and in the second.</p>\n");
+        let rows = self.by_principle().into_iter().map(|(principle, [before, after])| {
+            let shown = |(mean, count): (f64, usize)| {
+                if count == 0 { String::new() } else { format!("{mean:+.2} ({count})") }
+            };
+            [principle.to_owned(), shown(before), shown(after)]
+        });
+        table(page, &["principle", "first half", "second half"], rows);
+    }
+
+    fn replies(&self, page: &mut String) {
+        let pairs = self.before_and_after();
+        if pairs.is_empty() {
+            return;
+        }
+        page.push_str("<h2>Before and after</h2>\n<p>The same prompt in its first rollout and in its last, as they were sampled.</p>\n");
+        for [(first_step, first), (last_step, last)] in pairs.into_iter().take(MOST_REPLIES) {
+            let _ = write!(
+                page,
+                "<h3>{}</h3>\n<div class=\"wide\"><table class=\"texts\">",
+                escaped(&first.prompt)
+            );
+            page.push_str("<tr><th>step</th><th>reward</th><th>nats</th><th>tokens</th><th>reply</th></tr>");
+            for (step, one) in [(first_step, first), (last_step, last)] {
+                let _ = write!(
+                    page,
+                    "<tr><td>{step}</td><td>{:+.2}</td><td>{:.1}</td><td>{}</td><td>{}</td></tr>",
+                    one.reward,
+                    one.kl,
+                    one.tokens,
+                    escaped(&one.reply)
+                );
+            }
+            page.push_str("</table></div>\n");
+        }
+    }
+}
+
+/// A figure over the steps of a log, if the log has it.
+fn plot(page: &mut String, log: &[Map<String, Value>], name: &str, says: &str) {
+    let point =
+        |record: &Map<String, Value>| Some([record.get("step")?.as_f64()?, record.get(name)?.as_f64()?]);
+    let points: Vec<[f64; 2]> = log.iter().filter_map(point).collect();
+    if points.is_empty() {
+        return;
+    }
+    let _ = write!(page, "<h3>{}</h3>\n<p class=\"soft\">{}</p>\n", escaped(name), escaped(says));
+    page.push_str(&curve(name, ["step", name], &points));
+}
+
+fn table<const N: usize>(page: &mut String, heads: &[&str; N], rows: impl Iterator<Item = [String; N]>) {
+    page.push_str("<div class=\"wide\"><table class=\"texts\"><tr>");
+    for head in heads {
+        let _ = write!(page, "<th>{}</th>", escaped(head));
+    }
+    page.push_str("</tr>\n");
+    for row in rows {
+        page.push_str("<tr>");
+        for cell in &row {
+            let _ = write!(page, "<td>{}</td>", escaped(cell));
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</table></div>\n");
+}
