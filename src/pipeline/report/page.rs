@@ -111,9 +111,9 @@ impl PipelineReport {
         page.push_str("</div>\n");
         if let Some(folder) = self.folders.get(&Stage::Evaluation) {
             let folder = escaped(folder);
-            let _ = write!(
+            let _ = writeln!(
                 page,
-                "<p>All that was measured: <a href=\"{folder}/report.html\">{folder}</a>.</p>\n"
+                "<p>All that was measured: <a href=\"{folder}/report.html\">{folder}</a>.</p>"
             );
         }
         plot(page, &self.reward, "train/loss", "Loss of a pair; ln 2 is a model that knows nothing");
