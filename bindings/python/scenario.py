@@ -69,11 +69,11 @@ class Events(parr.TrainingListener):
 
     def on_event(self, event) -> None:
         self.events.append(event)
-        if event.is_step() and self.on_step:
+        if isinstance(event, parr.TrainingEvent.STEP) and self.on_step:
             self.on_step(event.report.step)
 
     def steps(self) -> list[int]:
-        return [event.report.step for event in self.events if event.is_step()]
+        return [event.report.step for event in self.events if isinstance(event, parr.TrainingEvent.STEP)]
 
 
 class Battery(parr.TrainingPolicy):

@@ -34,7 +34,7 @@ checkpoint = { every = 2 }
 
 class Printed(parr.TrainingListener):
     def on_event(self, event: parr.TrainingEvent) -> None:
-        if event.is_step() and event.report.loss is not None:
+        if isinstance(event, parr.TrainingEvent.STEP) and event.report.loss is not None:
             print(f"step {event.report.step}: loss {event.report.loss:.4f}", flush=True)
 
 

@@ -36,7 +36,7 @@ async def score(model: parr.Model, reward: str, reply: str) -> None:
 
 class Printed(parr.TrainingListener):
     def on_event(self, event: parr.TrainingEvent) -> None:
-        if event.is_step() and event.report.loss is not None:
+        if isinstance(event, parr.TrainingEvent.STEP) and event.report.loss is not None:
             print(f"step {event.report.step}: loss {event.report.loss:.3f}")
 
 
@@ -50,7 +50,7 @@ async def train(model: parr.Model) -> None:
             settings="steps = 3\nlora = { rank = 8 }\nbatch = { sequences = 2 }\n",
         )
         outcome = await model.train(options, Printed()).wait()
-        if outcome.is_done():
+        if isinstance(outcome, parr.TrainingOutcome.DONE):
             session = model.chat(parr.ChatOptions(context=256))
             session.attach(await model.open_adapter(outcome.adapter))
             print((await session.reply("Say 9.", parr.ReplyOptions(max_tokens=12))).text)
