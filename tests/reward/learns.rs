@@ -68,7 +68,9 @@ fn a_tiny_model_learns_rules_and_follows_their_negation() {
     let Some(device) = device() else { return };
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = load(&device, &tiny_that_reads(folder.path()));
-    let (data, config) = (data(160), settings());
+    let (data, mut config) = (data(160), settings());
+    config.steps = Auto::Fixed(56);
+    config.evaluation.every = 28;
     let start = Instant::now();
     let trained =
         train(&model, &data, &config, &folder.path().join("run"), None, None).expect("nobody cancels");

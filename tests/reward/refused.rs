@@ -77,8 +77,8 @@ fn what_is_no_reward_model_of_this_base_is_not_opened() {
     refused("other-shape", &untrained(&wide, LIMITS), &["made for another model"]);
     let long = LimitSettings { tokens: model.config().context + 1, ..LIMITS };
     refused("long", &untrained(model.config(), long), &["513", "context has 512"]);
-    let short = LimitSettings { tokens: 40, ..LIMITS };
-    refused("short", &untrained(model.config(), short), &["there is room for 40"]);
+    let short = LimitSettings { tokens: 12, ..LIMITS };
+    refused("short", &untrained(model.config(), short), &["there is room for 12"]);
     let mut garbled = sound.clone();
     garbled.card.other.insert("reward".to_owned(), json!({ "limits": { "tokens": "many" } }));
     refused("garbled", &garbled, &["garbled", "`reward` cannot be read", "many"]);
