@@ -112,7 +112,7 @@ impl LoraSettings {
     ///
     /// # Errors
     ///
-    /// [`AdapterError::Setting`](crate::model::lora::AdapterError::Setting) if it makes no adapter.
+    /// [`AdapterError::Setting`] if it makes no adapter.
     pub fn fresh(&self, model: &ModelConfig, seed: u64) -> Result<LoraWeights, AdapterError> {
         let LoraSettings { rank, alpha, rs_lora, targets, last_layers } = *self;
         let weights = LoraWeights::fresh(LoraConfig { rank, alpha, rs_lora, targets }, model, seed)?;
