@@ -8,7 +8,7 @@ use clap::Args;
 use super::GlobalArgs;
 use super::error::CliError;
 use super::open::ModelArgs;
-use super::training::{Ahead, Knobs, RunArgs, Told, set, watched};
+use super::training::{Ahead, Knobs, RunArgs, Told, set, told_adapter, watched};
 use crate::adapter::Adapter;
 use crate::train::config::{Share, TrainOn};
 use crate::train::{Prospect, Sft, SftConfig};
@@ -101,17 +101,7 @@ impl SftArgs {
                 told.borrow_mut()(Told::Progress(progress))
             })
         })?;
-        match done {
-            Some(adapter) => {
-                global.note(format!("the adapter is in {}; try it:", adapter.display()));
-                global.note(format!("  parr chat --model {} --adapter {}", self.model.model, out.display()));
-                Ok(())
-            }
-            None => {
-                global.note("stopped, with the state saved; --resume goes on");
-                Err(CliError::Interrupted)
-            }
-        }
+        told_adapter(global, done.as_deref(), &self.model.model, out)
     }
 
     /// The settings of the file, with the flags over them.

@@ -1,7 +1,7 @@
 //! What all commands that train share: their flags, and what a person sees of a run.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -305,4 +305,20 @@ fn figures(held_out: &[(String, f64)]) -> String {
     let accuracy =
         held_out.iter().find(|(name, _)| name == "eval/accuracy" || name == "eval/rewards/accuracies");
     accuracy.map(|(_, part)| format!(", {:.1}% of pairs right", 100.0 * part)).unwrap_or_default()
+}
+
+/// Says where the adapter of a run is that ended, and how to try it; or that the run was stopped.
+pub(super) fn told_adapter(
+    global: &GlobalArgs,
+    adapter: Option<&Path>,
+    model: &str,
+    out: &Path,
+) -> Result<(), CliError> {
+    let Some(adapter) = adapter else {
+        global.note("stopped, with the state saved; --resume goes on");
+        return Err(CliError::Interrupted);
+    };
+    global.note(format!("the adapter is in {}; try it:", adapter.display()));
+    global.note(format!("  parr chat --model {model} --adapter {}", out.display()));
+    Ok(())
 }
