@@ -154,13 +154,14 @@ impl RewardTraining<'_> {
     }
 }
 
-/// A head that scores everything near 0, so that the loss starts at ln 2, and yet lets gradients through
-/// from the first step.
+/// A head of random weights with variance `1 / (hidden + 1)`, as in "Learning to summarize from human feedback"
+/// (arXiv 2009.01325, appendix B.1): scores start with a spread that the adapter can move at once. Two
+/// replies under one list differ little at first, so the loss still starts near ln 2.
 fn fresh_head(hidden: usize, seed: u64) -> ScalarHead {
     let random = Philox::new(seed);
     let value = |at: usize| {
         let block = random.block(Purpose::LoraInit, u32::MAX, at as u32 / 4, 0);
-        (2.0 * uniform01(block[at % 4]) - 1.0) / hidden as f32
+        (2.0 * uniform01(block[at % 4]) - 1.0) * (3.0 / (hidden as f32 + 1.0)).sqrt()
     };
     ScalarHead { weight: (0..hidden).map(value).collect(), bias: 0.0 }
 }
