@@ -135,7 +135,7 @@ impl RewardConfig {
             lora: self.lora.clone(),
             optimizer: self.optimizer,
             schedule: self.schedule,
-            batch: BatchConfig { sequences: pairs, micro_batch },
+            batch: BatchConfig { sequences: pairs * self.aggregate.units_of_pair(), micro_batch },
             evaluation: EvaluationConfig {
                 held_out: Share::Fraction(self.aggregate.held_out),
                 every: self.evaluation.every,

@@ -197,6 +197,14 @@ impl Source<'_> {
         }
     }
 
+    /// The mirror of a training pair, where mirrors are asked for and it has one.
+    pub fn mirrored(&self, pair: &PreferencePair) -> Option<PreferencePair> {
+        match self {
+            Source::Judged(aggregator) => aggregator.options().mirror.then(|| aggregator.mirrored(pair))?,
+            Source::Preferences { .. } => None,
+        }
+    }
+
     /// Pairs to measure by: those of `passes` passes, of preferences each once.
     pub fn held_out(&self, passes: u32) -> Vec<PreferencePair> {
         let passes = if matches!(self, Source::Judged(_)) { passes } else { 1 };

@@ -56,6 +56,11 @@ impl<'a> Stream<'a> {
         pairs.get(place)
     }
 
+    /// The mirror of a pair, where the options ask for mirrors.
+    pub fn mirrored(&self, pair: &PreferencePair) -> Option<PreferencePair> {
+        self.source.mirrored(pair)
+    }
+
     /// Makes a pass the current one, and returns its number of pairs.
     fn open(&mut self, number: u32) -> usize {
         let pairs = self.source.pass(number).train;

@@ -93,7 +93,7 @@ impl RewardTraining<'_> {
             model,
             out: self.out,
             kind: "reward",
-            steps: settings.total_steps(first.train.len()),
+            steps: settings.total_steps(first.train.len() * config.aggregate.units_of_pair()),
             settings,
             toml: config.to_toml(),
             config_sha256: config.hash(),
@@ -275,13 +275,17 @@ fn batch(units: Vec<Unit>) -> Batch {
 impl Task for Pairs<'_> {
     fn batch(&mut self, step: u64) -> Result<Batch, TrainError> {
         let first = step * self.per_step as u64;
-        let mut units = Vec::with_capacity(self.per_step);
+        let mut units = Vec::with_capacity(2 * self.per_step);
         for position in first..first + self.per_step as u64 {
             let pair = self.stream.pair(position).ok_or_else(|| TrainError::Data {
                 path: self.measure.path.to_owned(),
                 reason: "its comparisons give no more pairs: nothing tells the replies apart".to_owned(),
             })?;
-            units.push(self.measure.unit(pair, self.adapter)?);
+            let pair = pair.clone();
+            units.push(self.measure.unit(&pair, self.adapter)?);
+            if let Some(mirrored) = self.stream.mirrored(&pair) {
+                units.push(self.measure.unit(&mirrored, self.adapter)?);
+            }
         }
         Ok(batch(units))
     }

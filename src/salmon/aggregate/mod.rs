@@ -151,6 +151,11 @@ impl<'a> Aggregator<'a> {
         Ok(Aggregator { comparisons, options, judged, facts })
     }
 
+    /// How pairs are made.
+    pub fn options(&self) -> &AggregateOptions {
+        self.options
+    }
+
     /// Comparisons that cannot be used because verdicts are missing.
     pub fn incomplete(&self) -> usize {
         self.judged.scores.iter().filter(|scores| scores.is_none()).count()
@@ -179,6 +184,24 @@ impl<'a> Aggregator<'a> {
         }
         (report.train, report.held_out) = (pairs.train.len(), pairs.held_out.len());
         pairs
+    }
+
+    /// The same replies under the negated list: each principle turned into its opposite, and the other reply
+    /// preferred. `None` for a pair that a rule decided, which no negation turns round.
+    pub fn mirrored(&self, pair: &PreferencePair) -> Option<PreferencePair> {
+        if !matches!(pair.decided_by, DecidedBy::Principle(_)) {
+            return None;
+        }
+        let turned = |there: &Bullet| {
+            let principle = self.judged.principles.iter().find(|one| one.id == there.principle)?;
+            Some(bullet(principle, !there.negated, 0.0 - there.gap))
+        };
+        Some(PreferencePair {
+            id: format!("{}-mirrored", pair.id),
+            principles: pair.principles.iter().map(turned).collect::<Option<_>>()?,
+            preferred: 1 - pair.preferred,
+            ..pair.clone()
+        })
     }
 }
 

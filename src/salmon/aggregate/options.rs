@@ -31,6 +31,10 @@ pub struct AggregateOptions {
     pub rules: bool,
     /// What becomes of comparisons that lack a verdict under a principle that decides.
     pub missing: Missing,
+    /// Whether a training pair comes with its mirror ([`Aggregator::mirrored`](super::Aggregator::mirrored)) in
+    /// the same step. What replies have in themselves then says nothing at all, step by step, and a model need
+    /// not unlearn what it took from it. SALMON has no mirrors.
+    pub mirror: bool,
     /// The part of prompts whose pairs are held out, free of noise. 0.1, where SALMON has another data set.
     pub held_out: f64,
 }
@@ -48,6 +52,7 @@ impl Default for AggregateOptions {
             debias: false,
             rules: true,
             missing: Missing::Drop,
+            mirror: false,
             held_out: 0.1,
         }
     }
@@ -80,6 +85,11 @@ pub enum Missing {
 }
 
 impl AggregateOptions {
+    /// Training pairs that one pair makes, its mirror among them.
+    pub fn units_of_pair(&self) -> usize {
+        1 + usize::from(self.mirror)
+    }
+
     /// `Ok` if every option is within its range.
     ///
     /// # Errors

@@ -324,3 +324,25 @@ fn a_rule_brings_its_reason_along() {
     assert!(inserted > 50 && turned > 50 && kept > 50, "{inserted} {turned} {kept}");
     assert!(places.iter().all(|&count| count > 5), "any place: {places:?}");
 }
+
+#[test]
+fn a_mirror_is_the_pair_under_the_negated_list() {
+    let set = set(8);
+    let rows = comparisons(&set, 100);
+    let options = AggregateOptions { rules: false, noise: 0.0, ..options() };
+    let aggregator = Aggregator::new(&rows, &set, &options).expect("sound");
+    let eligible: Vec<usize> = (0..8).collect();
+    let pairs = aggregator.pass(0).train;
+    assert!(pairs.len() > 50);
+    for pair in &pairs {
+        let at = rows.iter().position(|row| pair.id == format!("{}#0", row.id)).expect("a row's");
+        let mut draw = Draw::new(&options, &rows[at].id, 0, &eligible);
+        draw.chosen.iter_mut().for_each(|chosen| chosen.negated ^= true);
+        let negated = pair_of(&aggregator.judged, &rows, at, &draw).expect("the same differences");
+        let mirrored = aggregator.mirrored(pair).expect("no rule decided it");
+        assert_ne!(mirrored.id, pair.id);
+        assert_eq!(mirrored, PreferencePair { id: mirrored.id.clone(), ..negated });
+    }
+    let ruled = PreferencePair { decided_by: DecidedBy::Language, ..pairs[0].clone() };
+    assert!(aggregator.mirrored(&ruled).is_none());
+}
