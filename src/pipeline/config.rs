@@ -201,6 +201,9 @@ fn value<'a>(settings: &'a Table, path: &[String], key: &str) -> Option<&'a Valu
     path.iter().try_fold(settings, |table, name| table.get(name)?.as_table())?.get(key)
 }
 
+/// Layers that learn on a small budget: the backward pass ends with them.
+const LAST_LAYERS: Auto = Auto::Fixed(8);
+
 /// What a quarter of an hour allows.
 fn small(mut config: PipelineConfig) -> PipelineConfig {
     let PipelineConfig { self_align, preferences, reward, evaluation, guidelines, align, .. } = &mut config;
@@ -211,9 +214,10 @@ fn small(mut config: PipelineConfig) -> PipelineConfig {
     self_align.chunk = 8;
     self_align.sampling.max_tokens = 128;
     self_align.filter.unfinished = Unfinished::Cut;
-    self_align.engrave.epochs = 2.0;
+    self_align.engrave.epochs = 1.0;
     self_align.engrave.lora.rank = 8;
     self_align.engrave.lora.alpha = 16.0;
+    self_align.engrave.lora.last_layers = LAST_LAYERS;
     self_align.engrave.data.max_tokens = 128;
 
     preferences.principles = vec!["principles/small.toml".to_owned()];
@@ -225,6 +229,7 @@ fn small(mut config: PipelineConfig) -> PipelineConfig {
 
     reward.steps = Auto::Fixed(16);
     reward.lora.rank = 8;
+    reward.lora.last_layers = LAST_LAYERS;
     reward.optimizer.learning_rate = 5e-4;
     reward.batch.pairs = 4;
     reward.limits = LimitSettings { tokens: 192, request: 32, reply: 32 };
@@ -238,6 +243,7 @@ fn small(mut config: PipelineConfig) -> PipelineConfig {
     guidelines.clone_from(&preferences.principles);
     align.steps = Auto::Fixed(6);
     align.lora.rank = reward.lora.rank;
+    align.lora.last_layers = LAST_LAYERS;
     align.rollout.prompts = 8;
     align.rollout.max_prompt_tokens = 64;
     align.rollout.max_reply_tokens = 32;
