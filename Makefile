@@ -9,7 +9,7 @@
 #
 #   make bindings  the library in Python, Kotlin and Swift, as far as their toolchains are here
 #
-# and one for those with a GPU, or a night:
+# and one for those with a GPU, or two hours:
 #
 #   make reward-model  judged replies, a reward model that reads principles, and how well it does
 #
@@ -78,7 +78,13 @@ proofs:
 # Stages 1 and 2 of SALMON under principles that programs can check, by the settings in
 # examples/reward-model/. What was interrupted goes on where it stood.
 REWARD ?= runs/reward-model
-STYLE := style style-plainer style-further
+# The qualities of replies that it learns to look for; all that programs can check are in principles/style.toml.
+QUALITIES := concise comprehensive bulleted bold ends-question emoji first-person exclamation
+
+comma := ,
+space := $(subst ,, )
+# A set of principles, and the ids of those of its principles that are for these qualities.
+worded = $(1):$(subst $(space),$(comma),$(addprefix $(2)-,$(QUALITIES)))
 
 reward-model:
 	.ci/setup tools
@@ -86,13 +92,12 @@ reward-model:
 	.ci/setup gpu $(BUILT)/release/parr
 	.ci/setup model $(BUILT)/release/parr
 	mkdir -p $(REWARD)
-	for replies in edited sampled; do \
-	    $(BUILT)/release/parr preferences --config examples/reward-model/$$replies.toml \
-	        --prompts examples/prompts.jsonl --out $(REWARD)/$$replies.jsonl || exit 1; \
-	done
-	$(BUILT)/release/parr reward train --config examples/reward-model/train.toml --principles $(STYLE) \
-	    --comparisons $(REWARD)/edited.jsonl $(REWARD)/sampled.jsonl --out $(REWARD) --resume
-	for wording in style style-unseen; do \
+	$(BUILT)/release/parr preferences --config examples/reward-model/edited.toml \
+	    --prompts examples/prompts.jsonl --out $(REWARD)/edited.jsonl
+	$(BUILT)/release/parr reward train --config examples/reward-model/train.toml \
+	    --principles $(call worded,style,style) $(call worded,style-plainer,plainer) $(call worded,style-further,further) \
+	    --comparisons $(REWARD)/edited.jsonl --out $(REWARD) --resume
+	for wording in $(call worded,style,style) $(call worded,style-unseen,unseen); do \
 	    $(BUILT)/release/parr reward eval --reward $(REWARD) --comparisons $(REWARD)/edited.jsonl \
-	        --principles $$wording --by-check --limit 40 --html $(REWARD)/$$wording.html || exit 1; \
+	        --principles $$wording --by-check --limit 40 --html $(REWARD)/$${wording%%:*}.html || exit 1; \
 	done
