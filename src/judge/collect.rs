@@ -386,9 +386,16 @@ impl Running<'_, '_> {
 
     /// The two versions of `reply`, in the order of the pair.
     fn edited(&self, edit: &PlannedEdit, reply: &Reply) -> Option<[Reply; 2]> {
-        let PlannedEdit { principle, pick, swapped } = edit;
+        let PlannedEdit { principle, pick, decoy, swapped } = edit;
         let check = self.run.principles.principle(principle).ok()?.check?;
-        let [kept, broken] = check.edit(&reply.text, *pick)?;
+        let principles = &self.run.principles.principles;
+        let with_decoy = decoy.and_then(|first| {
+            let others =
+                principles.iter().cycle().skip(first as usize % principles.len()).take(principles.len());
+            let mut decoys = others.filter_map(|other| other.check).filter(|other| *other != check);
+            decoys.find_map(|decoy| check.edit_with_decoy(&reply.text, *pick, decoy))
+        });
+        let [kept, broken] = with_decoy.or_else(|| check.edit(&reply.text, *pick))?;
         let version = |text, negated| Reply {
             text,
             seed: reply.seed,

@@ -104,6 +104,10 @@ pub struct ReplySettings {
     pub count: usize,
     /// Pairs to a prompt, for the other plans.
     pub pairs: usize,
+    /// For [`ReplyPlan::Edit`]: the part of pairs whose shorter version gets another quality of the principles
+    /// besides, where that leaves the verdict as it is
+    /// ([`Check::edit_with_decoy`](crate::principles::Check::edit_with_decoy)).
+    pub decoys: f64,
     /// Longest reply, in tokens. SALMON has 768; a small model has said what it knows in a third of it.
     pub max_tokens: usize,
     /// Divides the logits. 0.7 as in SALMON.
@@ -122,6 +126,7 @@ impl Default for ReplySettings {
             plan: ReplyPlan::default(),
             count: 2,
             pairs: 1,
+            decoys: 0.0,
             max_tokens: 256,
             temperature: 0.7,
             top_p: 1.0,
@@ -182,10 +187,11 @@ impl PreferenceConfig {
     /// [`JudgeError::Settings`] with every fault there is.
     pub fn validate(&self) -> Result<(), JudgeError> {
         let mut faults = Faults::default();
-        let ReplySettings { count, pairs, max_tokens, temperature, top_p, min_p, .. } = self.replies;
+        let ReplySettings { count, pairs, decoys, max_tokens, temperature, top_p, min_p, .. } = self.replies;
         let within = |value: usize, most: usize| (1..=most).contains(&value);
         faults.need((2..=64).contains(&count), "replies.count", count, "a number from 2 to 64");
         faults.need(within(pairs, 1024), "replies.pairs", pairs, "a number from 1 to 1024");
+        faults.need((0.0..=1.0).contains(&decoys), "replies.decoys", decoys, "a number from 0 to 1");
         faults.need(within(max_tokens, 1 << 20), "replies.max_tokens", max_tokens, "a number above 0");
         let temperature_fits = (0.0..=100.0).contains(&temperature);
         faults.need(temperature_fits, "replies.temperature", temperature, "a number from 0 to 100");

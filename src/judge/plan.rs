@@ -2,7 +2,7 @@
 
 use super::{JudgeError, PreferenceConfig, ReplyPlan};
 use crate::principles::{Principle, PrincipleSet, Use};
-use crate::random::{Philox, Purpose};
+use crate::random::{Philox, Purpose, uniform01};
 use crate::salmon::{Prompt, Under, name_words};
 
 /// A reply to be written.
@@ -27,6 +27,8 @@ pub(super) struct PlannedPair {
 pub(super) struct PlannedEdit {
     pub principle: String,
     pub pick: u32,
+    /// Where among the principles the search for a decoy begins, if the pair is to have one.
+    pub decoy: Option<u32>,
     /// Whether the version that keeps it better is the second.
     pub swapped: bool,
 }
@@ -108,10 +110,13 @@ impl<'a> Planner<'a> {
             let bits = block(2 * number + 1);
             let [order, negated, ..] = bits.map(|bits| bits >> 31 == 1);
             if self.config.replies.plan == ReplyPlan::Edit {
+                let decoy = f64::from(uniform01(bits[3])) < self.config.replies.decoys;
+                // The bit above was drawn for another plan; those below it are free.
+                let decoy = decoy.then_some(bits[1] & (u32::MAX >> 1));
                 plan.pairs.push(PlannedPair {
                     id: format!("{}/{number}/{id}", prompt.id),
                     replies: [0, 0],
-                    edit: Some(PlannedEdit { principle: id.clone(), pick: bits[2], swapped: order }),
+                    edit: Some(PlannedEdit { principle: id.clone(), pick: bits[2], decoy, swapped: order }),
                 });
                 continue;
             }

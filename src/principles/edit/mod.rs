@@ -54,6 +54,22 @@ impl Check {
         // A reply may keep a principle in ways that an edit does not see.
         self.compare(&kept, &broken).is_gt().then_some([kept, broken])
     }
+
+    /// The versions of [`Check::edit`], the shorter of which has another quality besides, that of `decoy`: most
+    /// edits that keep a principle make a reply longer, and length shall not tell which version keeps it.
+    ///
+    /// Nothing if either edit finds no hold, or the check would not tell the versions apart as before.
+    pub fn edit_with_decoy(self, reply: &str, pick: u32, decoy: Check) -> Option<[String; 2]> {
+        let [mut kept, mut broken] = self.edit(reply, pick)?;
+        let length = |text: &String| text.chars().count();
+        let shorter = if length(&kept) < length(&broken) { &mut kept } else { &mut broken };
+        let longest = decoy.edit(shorter, pick)?.into_iter().max_by_key(length)?;
+        if length(&longest) <= length(shorter) {
+            return None;
+        }
+        *shorter = longest;
+        self.compare(&kept, &broken).is_gt().then_some([kept, broken])
+    }
 }
 
 /// One of `phrases`.
@@ -72,6 +88,23 @@ mod tests {
         "Here is a plan:\n1. Sleep well.\n2. Eat 3 meals.\n\nDon't worry! Shall we begin?",
         "- Oats\n- Milk\n\nYou may add **honey**. I'd leave out the sugar.",
     ];
+
+    #[test]
+    fn with_decoys_length_tells_less_and_the_check_as_much() {
+        let checks = || EDITS.iter().map(|(name, _)| Check::from_name(name).expect("a check of this name"));
+        let (mut plain, mut decoyed, mut made) = (0, 0, 0);
+        for (reply, check) in REPLIES.iter().flat_map(|reply| checks().map(move |check| (reply, check))) {
+            for [kept, broken] in checks().filter_map(|decoy| check.edit_with_decoy(reply, 3, decoy)) {
+                assert!(check.compare(&kept, &broken).is_gt(), "{}: {kept:?} and {broken:?}", check.name());
+                let [was_kept, was_broken] = check.edit(reply, 3).expect("as with a decoy");
+                assert!((kept == was_kept) != (broken == was_broken), "one of them has the decoy");
+                made += 1;
+                plain += usize::from(was_kept.len() > was_broken.len());
+                decoyed += usize::from(kept.len() > broken.len());
+            }
+        }
+        assert!(made > 200 && decoyed < plain, "{decoyed} and {plain} of {made} kept by the longer");
+    }
 
     #[test]
     fn every_edit_makes_a_difference_that_its_check_sees() {
