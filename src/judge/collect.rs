@@ -388,14 +388,15 @@ impl Running<'_, '_> {
     fn edited(&self, edit: &PlannedEdit, reply: &Reply) -> Option<[Reply; 2]> {
         let PlannedEdit { principle, pick, decoy, swapped } = edit;
         let check = self.run.principles.principle(principle).ok()?.check?;
-        let principles = &self.run.principles.principles;
+        let versions = check.edit(&reply.text, *pick)?;
         let with_decoy = decoy.and_then(|first| {
-            let others =
-                principles.iter().cycle().skip(first as usize % principles.len()).take(principles.len());
-            let mut decoys = others.filter_map(|other| other.check).filter(|other| *other != check);
-            decoys.find_map(|decoy| check.edit_with_decoy(&reply.text, *pick, decoy))
+            let principles = &self.run.principles.principles;
+            let (before, after) = principles.split_at(first as usize % principles.len());
+            let others = after.iter().chain(before).filter_map(|other| other.check);
+            let mut decoys = others.filter(|other| *other != check);
+            decoys.find_map(|decoy| check.with_decoy(&versions, *pick, decoy))
         });
-        let [kept, broken] = with_decoy.or_else(|| check.edit(&reply.text, *pick))?;
+        let [kept, broken] = with_decoy.unwrap_or(versions);
         let version = |text, negated| Reply {
             text,
             seed: reply.seed,

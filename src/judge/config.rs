@@ -106,7 +106,7 @@ pub struct ReplySettings {
     pub pairs: usize,
     /// For [`ReplyPlan::Edit`]: the part of pairs whose shorter version gets another quality of the principles
     /// besides, where that leaves the verdict as it is
-    /// ([`Check::edit_with_decoy`](crate::principles::Check::edit_with_decoy)).
+    /// ([`Check::with_decoy`](crate::principles::Check::with_decoy)).
     pub decoys: f64,
     /// Longest reply, in tokens. SALMON has 768; a small model has said what it knows in a third of it.
     pub max_tokens: usize,

@@ -55,12 +55,12 @@ impl Check {
         self.compare(&kept, &broken).is_gt().then_some([kept, broken])
     }
 
-    /// The versions of [`Check::edit`], the shorter of which has another quality besides, that of `decoy`: most
+    /// Versions that [`Check::edit`] made, with another quality put into the shorter one, that of `decoy`: most
     /// edits that keep a principle make a reply longer, and length shall not tell which version keeps it.
     ///
-    /// Nothing if either edit finds no hold, or the check would not tell the versions apart as before.
-    pub fn edit_with_decoy(self, reply: &str, pick: u32, decoy: Check) -> Option<[String; 2]> {
-        let [mut kept, mut broken] = self.edit(reply, pick)?;
+    /// Nothing if that edit finds no hold, or the check would not tell the versions apart as before.
+    pub fn with_decoy(self, versions: &[String; 2], pick: u32, decoy: Check) -> Option<[String; 2]> {
+        let [mut kept, mut broken] = versions.clone();
         let length = |text: &String| text.chars().count();
         let shorter = if length(&kept) < length(&broken) { &mut kept } else { &mut broken };
         let longest = decoy.edit(shorter, pick)?.into_iter().max_by_key(length)?;
@@ -94,10 +94,11 @@ mod tests {
         let checks = || EDITS.iter().map(|(name, _)| Check::from_name(name).expect("a check of this name"));
         let (mut plain, mut decoyed, mut made) = (0, 0, 0);
         for (reply, check) in REPLIES.iter().flat_map(|reply| checks().map(move |check| (reply, check))) {
-            for [kept, broken] in checks().filter_map(|decoy| check.edit_with_decoy(reply, 3, decoy)) {
+            let Some(versions) = check.edit(reply, 3) else { continue };
+            let [was_kept, was_broken] = &versions;
+            for [kept, broken] in checks().filter_map(|decoy| check.with_decoy(&versions, 3, decoy)) {
                 assert!(check.compare(&kept, &broken).is_gt(), "{}: {kept:?} and {broken:?}", check.name());
-                let [was_kept, was_broken] = check.edit(reply, 3).expect("as with a decoy");
-                assert!((kept == was_kept) != (broken == was_broken), "one of them has the decoy");
+                assert!((kept == *was_kept) != (broken == *was_broken), "one of them has the decoy");
                 made += 1;
                 plain += usize::from(was_kept.len() > was_broken.len());
                 decoyed += usize::from(kept.len() > broken.len());
