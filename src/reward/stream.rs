@@ -56,9 +56,11 @@ impl<'a> Stream<'a> {
         pairs.get(place)
     }
 
-    /// The mirror of a pair, where the options ask for mirrors.
-    pub fn mirrored(&self, pair: &PreferencePair) -> Option<PreferencePair> {
-        self.source.mirrored(pair)
+    /// The pair at `position`, and its mirror where the options ask for mirrors.
+    pub fn with_mirror(&mut self, position: u64) -> Option<Vec<PreferencePair>> {
+        let pair = self.pair(position)?.clone();
+        let mirrored = self.source.mirrored(&pair);
+        Some([Some(pair), mirrored].into_iter().flatten().collect())
     }
 
     /// Makes a pass the current one, and returns its number of pairs.

@@ -154,8 +154,8 @@ impl RewardTraining<'_> {
     }
 }
 
-/// A head of random weights with variance `1 / (hidden + 1)`, as in "Learning to summarize from human feedback"
-/// (arXiv 2009.01325, appendix B.1): scores start with a spread that the adapter can move at once. Two
+/// A head of random weights, uniform with the variance `1 / (hidden + 1)` of "Learning to summarize from human
+/// feedback" (arXiv 2009.01325): scores start with a spread that the adapter can move at once. Two
 /// replies under one list differ little at first, so the loss still starts near ln 2.
 fn fresh_head(hidden: usize, seed: u64) -> ScalarHead {
     let random = Philox::new(seed);
@@ -275,16 +275,14 @@ fn batch(units: Vec<Unit>) -> Batch {
 impl Task for Pairs<'_> {
     fn batch(&mut self, step: u64) -> Result<Batch, TrainError> {
         let first = step * self.per_step as u64;
-        let mut units = Vec::with_capacity(2 * self.per_step);
+        let mut units = Vec::with_capacity(self.per_step);
         for position in first..first + self.per_step as u64 {
-            let pair = self.stream.pair(position).ok_or_else(|| TrainError::Data {
+            let pairs = self.stream.with_mirror(position).ok_or_else(|| TrainError::Data {
                 path: self.measure.path.to_owned(),
                 reason: "its comparisons give no more pairs: nothing tells the replies apart".to_owned(),
             })?;
-            let pair = pair.clone();
-            units.push(self.measure.unit(&pair, self.adapter)?);
-            if let Some(mirrored) = self.stream.mirrored(&pair) {
-                units.push(self.measure.unit(&mirrored, self.adapter)?);
+            for pair in &pairs {
+                units.push(self.measure.unit(pair, self.adapter)?);
             }
         }
         Ok(batch(units))
