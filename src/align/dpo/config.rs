@@ -115,6 +115,13 @@ impl DpoConfig {
         let negation = self.aggregate.negation;
         let expected = "0: a policy does not read that a principle is negated";
         faults.need(negation == 0.0, "aggregate.negation", negation, expected);
+        let mirror = self.aggregate.mirror;
+        faults.need(
+            !mirror,
+            "aggregate.mirror",
+            mirror,
+            "false: a mirror is a pair with its principles negated",
+        );
         let noise = self.aggregate.noise;
         faults.need(noise == 0.0, "aggregate.noise", noise, "0: label_smoothing is for wrong labels");
         faults.finish()
