@@ -9,7 +9,7 @@
 #
 #   make bindings  the library in Python, Kotlin and Swift, as far as their toolchains are here
 #
-# and one for those with a GPU, or two hours:
+# and one for those with a GPU, or hours:
 #
 #   make reward-model  judged replies, a reward model that reads principles, and how well it does
 #
