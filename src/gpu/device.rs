@@ -11,7 +11,7 @@ use super::kernel::Specialization;
 use super::pipeline::{Pipeline, PipelineStore};
 use super::profile::{KernelTime, Profile};
 use super::recording::Binding;
-use super::tuning::{KernelFamily, Tuning};
+use super::tuning::{KernelFamily, Lane8Tile, Tuning};
 
 /// How to open a device. The default takes the best adapter and the kernels that suit it.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ pub struct DeviceOptions {
     pub max_binding_bytes: Option<u64>,
     /// Decode steps per submit instead of what suits the adapter.
     pub decode_steps: Option<usize>,
+    /// The full tile of `linear/matmul_lane8` instead of those that suit the driver.
+    pub lane8_tile: Option<Lane8Tile>,
 }
 
 /// An opened adapter. Clones share it; it closes with the last one.
@@ -128,6 +130,9 @@ impl Device {
         let mut tuning = Tuning::for_adapter(&capabilities, options.family);
         if let Some(steps) = options.decode_steps {
             tuning.decode_steps = steps.max(1);
+        }
+        if let Some(tile) = options.lane8_tile {
+            tuning.lane8_tile = tile;
         }
         let narrow = !capabilities.subgroups || capabilities.subgroup_sizes.0 < 8;
         if tuning.family == KernelFamily::Lane8 && narrow && !noop {

@@ -26,4 +26,4 @@ pub use pipeline::Pipeline;
 pub use profile::KernelTime;
 pub use recording::{Binding, Recording};
 pub use source::{shader_names, shader_source};
-pub use tuning::{KernelFamily, Tuning};
+pub use tuning::{KernelFamily, Lane8Tile, Tuning};

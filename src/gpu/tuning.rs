@@ -42,6 +42,59 @@ pub struct Tuning {
     pub prefill_tokens: usize,
     /// Most rows for which logits are computed at once.
     pub logit_rows: usize,
+    /// The full tile of `linear/matmul_lane8`.
+    pub lane8_tile: Lane8Tile,
+}
+
+/// How much of a product one workgroup of `linear/matmul_lane8` computes where there are rows enough. No result
+/// depends on it, but the time does, by the driver: `crate::guide::measurements`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane8Tile {
+    /// 4 rows of x by 2 columns a lane.
+    Small,
+    /// 8 by 4.
+    Middle,
+    /// 16 by 8.
+    Large,
+}
+
+impl Lane8Tile {
+    /// All of them.
+    pub const ALL: [Lane8Tile; 3] = [Lane8Tile::Small, Lane8Tile::Middle, Lane8Tile::Large];
+
+    /// Rows of x, and columns a lane.
+    pub fn shape(self) -> (u32, u32) {
+        match self {
+            Lane8Tile::Small => (4, 2),
+            Lane8Tile::Middle => (8, 4),
+            Lane8Tile::Large => (16, 8),
+        }
+    }
+
+    /// The fastest with this driver, on a CPU that has AVX-512 or has not.
+    ///
+    /// Before LLVM 19 or so, llvmpipe loads by way of the stack unless it has AVX-512, so a tile does well to use
+    /// what it loaded as often as it can. Newer ones keep small tiles in registers.
+    fn for_driver(driver: &str, avx512: bool) -> Self {
+        match mesa_major(driver) {
+            Some(26..) => Lane8Tile::Small,
+            Some(..=22) if !avx512 => Lane8Tile::Large,
+            _ => Lane8Tile::Middle,
+        }
+    }
+}
+
+/// The first number of Mesa's version in what a driver tells of itself, as in `llvmpipe Mesa 22.3.6 (LLVM 15.0.6)`.
+fn mesa_major(driver: &str) -> Option<u32> {
+    let (_, version) = driver.split_once("Mesa ")?;
+    version.split('.').next()?.parse().ok()
+}
+
+fn avx512() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512f");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 impl Tuning {
@@ -53,6 +106,7 @@ impl Tuning {
         } else {
             KernelFamily::Tiled
         });
+        let lane8_tile = Lane8Tile::for_driver(&capabilities.driver, avx512());
         if software {
             Tuning {
                 family,
@@ -60,6 +114,7 @@ impl Tuning {
                 decode_steps: 1,
                 prefill_tokens: 256,
                 logit_rows: 32,
+                lane8_tile,
             }
         } else {
             Tuning {
@@ -68,7 +123,24 @@ impl Tuning {
                 decode_steps: 8,
                 prefill_tokens: 512,
                 logit_rows: 32,
+                lane8_tile,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_go_by_what_was_measured_and_are_as_before_elsewhere() {
+        let tile = Lane8Tile::for_driver;
+        assert_eq!(tile("llvmpipe Mesa 22.3.6 (LLVM 15.0.6)", false), Lane8Tile::Large);
+        assert_eq!(tile("llvmpipe Mesa 22.3.6 (LLVM 15.0.6)", true), Lane8Tile::Middle);
+        assert_eq!(tile("llvmpipe Mesa 25.0.7-2 (LLVM 19.1.7)", false), Lane8Tile::Middle);
+        assert_eq!(tile("llvmpipe Mesa 26.2.6-1 (LLVM 22.1.8)", true), Lane8Tile::Small);
+        assert_eq!(tile("SwiftShader driver 5.0.0", false), Lane8Tile::Middle);
+        assert_eq!(tile("Mesa of tomorrow", false), Lane8Tile::Middle);
     }
 }

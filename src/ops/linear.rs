@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
 use super::weight::{Slice, Weight};
-use crate::gpu::{Access, Capabilities, KernelFamily, KernelSpec, Recording, Specialization};
+use crate::gpu::{Access, Capabilities, KernelFamily, KernelSpec, Recording, Specialization, Tuning};
 use crate::quant::Quant;
 
 /// What becomes of the output's old values.
@@ -63,8 +63,9 @@ pub(super) const MATVEC_TILED: KernelSpec = KernelSpec {
     },
 };
 
-/// Rows of x and columns per lane of the lane8 tiles, by measurement on llvmpipe.
-const TILES: [(u32, u32); 5] = [(1, 2), (1, 4), (2, 4), (4, 4), (8, 4)];
+/// Rows of x and columns per lane of the lane8 tiles: of few rows, and those of
+/// [`Lane8Tile`](crate::gpu::Lane8Tile).
+const TILES: [(u32, u32); 7] = [(1, 2), (1, 4), (2, 4), (4, 4), (4, 2), (8, 4), (16, 8)];
 
 /// Lanes that share an output in `matvec_tiled`.
 const MATVEC_LANES: u32 = 16;
@@ -108,24 +109,23 @@ struct Choice {
     rows: usize,
 }
 
-fn choose(
-    family: KernelFamily,
-    capabilities: &Capabilities,
-    slice: &Slice,
-    rows: usize,
-    flags: Flags,
-) -> Choice {
-    match family {
+fn choose(tuning: &Tuning, capabilities: &Capabilities, slice: &Slice, rows: usize, flags: Flags) -> Choice {
+    match tuning.family {
         KernelFamily::Lane8 => {
-            let mt = match rows {
-                1 => 1,
-                2 => 2,
-                // Eight rows a tile are 4% faster than four, unless the last tile runs half empty.
-                _ if rows.div_ceil(8) * 2 * 100 <= rows.div_ceil(4) * 104 => 8,
-                _ => 4,
+            let (full, cols) = tuning.lane8_tile.shape();
+            // How many rows it may compute, the empty ones at the end among them, in percent of what tiles of four
+            // do in the same time.
+            let most = if full > 8 { 200 } else { 104 };
+            let (mt, tn) = match rows {
+                // llvmpipe halves a dispatch between two threads: it wants 16 workgroups at least.
+                1 if slice.rows < 512 => (1, 2),
+                1 => (1, 4),
+                2 => (2, 4),
+                _ if rows.next_multiple_of(full as usize) * 100 <= rows.next_multiple_of(4) * most => {
+                    (full, cols)
+                }
+                _ => (4, 4),
             };
-            // llvmpipe halves a dispatch between two threads: it wants 16 workgroups at least.
-            let tn = if mt == 1 && slice.rows < 512 { 2 } else { 4 };
             let variant = lane8(slice.quant, mt, tn, flags);
             Choice { spec: &MATMUL_LANE8, variant, cols: 8 * tn as usize, rows: mt as usize }
         }
@@ -174,7 +174,7 @@ pub fn linear(
     let device = rec.device().clone();
     for slice in &w.slices {
         let flags = (w.bias.is_some(), store == Store::Add);
-        let choice = choose(device.tuning().family, device.capabilities(), slice, rows, flags);
+        let choice = choose(device.tuning(), device.capabilities(), slice, rows, flags);
         let pipeline = device.pipeline(choice.spec, &choice.variant)?;
         let params = Params {
             rows: rows as u32,

@@ -7,7 +7,7 @@ mod lora;
 use std::collections::BTreeSet;
 
 use parr::conformance;
-use parr::gpu::{KernelFamily, Specialization};
+use parr::gpu::{Device, DeviceOptions, KernelFamily, Lane8Tile, Specialization};
 use parr::ops::KERNELS;
 
 use crate::support::gpu;
@@ -17,12 +17,33 @@ mod recording;
 
 fn check(op: &str, kernels: &[&str], family: KernelFamily) {
     let _turn = gpu::turn();
-    let Some(device) = gpu::device(family) else { return };
+    // Other ops know nothing of these tiles.
+    let tiles = if family == KernelFamily::Lane8 && op == "linear" {
+        Lane8Tile::ALL.map(Some).to_vec()
+    } else {
+        vec![None]
+    };
     let mut failures = Vec::new();
     let mut ran = BTreeSet::new();
+    for tile in tiles {
+        let options = DeviceOptions { family: Some(family), lane8_tile: tile, ..DeviceOptions::default() };
+        let Some(device) = gpu::open(&options) else { return };
+        run(&device, op, &mut ran, &mut failures);
+    }
+    assert!(!ran.is_empty(), "no kernel ran for {op}");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let others: BTreeSet<_> =
+        ran.iter().map(|(name, _)| *name).filter(|name| !kernels.contains(name)).collect();
+    assert!(others.is_empty(), "{op} ran {others:?}: name them in the list of ops");
+    let missing = never_ran(&ran);
+    assert!(missing.is_empty(), "{} variants never ran:\n{}", missing.len(), missing.join("\n"));
+}
+
+/// Runs every case of `op`, and adds to what `ran` and to what failed.
+fn run(device: &Device, op: &str, ran: &mut BTreeSet<(&'static str, String)>, failures: &mut Vec<String>) {
     for case in conformance::cases().iter().filter(|case| case.op() == op) {
         let start = std::time::Instant::now();
-        let report = case.run(&device);
+        let report = case.run(device);
         println!(
             "{} {}: {} shapes, error {:.1e} of {:.0e}, {} ms {}",
             report.kernel,
@@ -38,13 +59,6 @@ fn check(op: &str, kernels: &[&str], family: KernelFamily) {
         }
         ran.extend(report.specializations);
     }
-    assert!(!ran.is_empty(), "no kernel ran for {op}");
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    let others: BTreeSet<_> =
-        ran.iter().map(|(name, _)| *name).filter(|name| !kernels.contains(name)).collect();
-    assert!(others.is_empty(), "{op} ran {others:?}: name them in the list of ops");
-    let missing = never_ran(&ran);
-    assert!(missing.is_empty(), "{} variants never ran:\n{}", missing.len(), missing.join("\n"));
 }
 
 /// Registered variants of the kernels in `ran` that are not in it, but for those that reduce in the
