@@ -33,8 +33,8 @@ enum Kind {
 type Compare = fn(&str, &str) -> Ordering;
 
 const PAIRS: &[(&str, Compare)] = &[
-    ("shorter", |a, b| text::n_words(b).cmp(&text::n_words(a))),
-    ("longer", |a, b| text::n_words(a).cmp(&text::n_words(b))),
+    ("shorter", |a, b| fewer([text::n_words(a), 1], [text::n_words(b), 1])),
+    ("longer", |a, b| fewer([text::n_words(b), 1], [text::n_words(a), 1])),
     ("short-sentences", short_sentences),
 ];
 
@@ -114,10 +114,16 @@ fn short_sentences(first: &str, second: &str) -> Ordering {
     let count = |reply: &str| {
         let sentences = text::sentences(reply);
         let words: usize = sentences.iter().map(|sentence| text::n_words(sentence)).sum();
-        (words, sentences.len().max(1))
+        [words, sentences.len().max(1)]
     };
-    let ((first_words, first_count), (second_words, second_count)) = (count(first), count(second));
-    (second_words * first_count).cmp(&(first_words * second_count))
+    fewer(count(first), count(second))
+}
+
+/// Which of two counts, each so many to so many, is the smaller, that of `first` being `Greater`. Counts of
+/// which the smaller is more than four fifths of the larger are equal: nobody calls a reply shorter for a word.
+fn fewer(first: [usize; 2], second: [usize; 2]) -> Ordering {
+    let (first, second) = (first[0] * second[1], second[0] * first[1]);
+    if first.min(second) * 5 > first.max(second) * 4 { Ordering::Equal } else { second.cmp(&first) }
 }
 
 #[cfg(test)]

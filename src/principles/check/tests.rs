@@ -168,6 +168,12 @@ fn pairs_are_compared_and_ties_are_ties() {
     }
     assert_eq!(check("shorter").keeps("tea"), None, "one reply is neither short nor long");
     assert_eq!(check("bold").compare("tea", "cup"), Ordering::Equal);
+    for name in ["shorter", "longer", "short-sentences"] {
+        assert_eq!(
+            check(name).compare("Tea is hot and sweet.", "Tea is hot and very sweet."),
+            Ordering::Equal
+        );
+    }
 }
 
 /// The schema is what authors of principles read.
