@@ -200,7 +200,7 @@ impl Source<'_> {
     /// The mirror of a training pair, where mirrors are asked for and it has one.
     pub fn mirrored(&self, pair: &PreferencePair) -> Option<PreferencePair> {
         match self {
-            Source::Judged(aggregator) => aggregator.options().mirror.then(|| aggregator.mirrored(pair))?,
+            Source::Judged(aggregator) => aggregator.mirrored(pair),
             Source::Preferences { .. } => None,
         }
     }

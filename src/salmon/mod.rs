@@ -19,7 +19,7 @@ mod record;
 mod split;
 
 pub use aggregate::{
-    AggregateOptions, AggregateReport, Aggregated, Aggregator, Bullet, DecidedBy, Missing, Normalise,
+    AggregateOptions, AggregateReport, Aggregated, Aggregator, Bullet, DecidedBy, Mirror, Missing, Normalise,
     PreferencePair, PrincipleReport, aggregate, judge_report,
 };
 pub use error::SalmonError;

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::reward::{PairBatch, PairEvaluation};
-use crate::salmon::AggregateOptions;
+use crate::salmon::{AggregateOptions, Mirror};
 use crate::train::TrainError;
 use crate::train::config::{
     Auto, BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
@@ -117,10 +117,10 @@ impl DpoConfig {
         faults.need(negation == 0.0, "aggregate.negation", negation, expected);
         let mirror = self.aggregate.mirror;
         faults.need(
-            !mirror,
+            mirror == Mirror::Off,
             "aggregate.mirror",
-            mirror,
-            "false: a mirror is a pair with its principles negated",
+            mirror.name(),
+            "off: in a mirror other principles are listed, and a policy does not read them",
         );
         let noise = self.aggregate.noise;
         faults.need(noise == 0.0, "aggregate.noise", noise, "0: label_smoothing is for wrong labels");

@@ -57,6 +57,24 @@ impl Draw {
     }
 }
 
+/// The random part of a pair's mirror.
+pub(super) struct RivalDraw {
+    /// Whether it is the negated list and nothing else.
+    pub negated: bool,
+    /// Which of the principles that it may have instead, on `[0, 1)`.
+    pub place: f64,
+}
+
+impl RivalDraw {
+    /// The draw for the pair of this id.
+    pub(super) fn new(seed: u64, id: &str) -> RivalDraw {
+        let [step, index, ..] = name(id);
+        // No pair has so many principles that theirs came as far.
+        let [a, b, c, d] = Philox::new(seed).block(Purpose::Aggregate, step, index, u32::MAX);
+        RivalDraw { negated: fraction(a, b) < 0.5, place: fraction(c, d) }
+    }
+}
+
 /// The value of a geometric variable from 1 to `most`, one drawn anew until it is no greater, at the
 /// quantile `at` in `[0, 1)`; 0 if `most` is.
 pub(super) fn geometric(success: f64, most: usize, at: f64) -> usize {

@@ -17,11 +17,11 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use options::{AggregateOptions, Missing, Normalise};
+pub use options::{AggregateOptions, Mirror, Missing, Normalise};
 pub use report::{AggregateReport, PrincipleReport, judge_report};
 
 use super::SalmonError;
@@ -29,7 +29,7 @@ use super::jsonl::Record;
 use super::record::{Comparison, Prompt, Scores};
 use super::split::held_out;
 use crate::principles::{Override, Overrides, Principle, PrincipleSet};
-use draw::{Chosen, Draw};
+use draw::{Chosen, Draw, RivalDraw};
 use label::{Facts, Rule, Ruling, dominant, gap, rule, variance};
 
 /// Two replies, principles to measure them by, and which of them is preferred.
@@ -174,6 +174,8 @@ impl<'a> Aggregator<'a> {
             let draw = Draw::new(options, &comparison.id, pass, &eligible);
             let noise = if kept_out { None } else { Some(options.noise) };
             match judged.pair(comparison, pass, scores, *facts, &draw, noise) {
+                // Alone it would teach what its replies have in themselves.
+                Ok(pair) if !kept_out && self.lacks_mirror(&pair) => report.undecided += 1,
                 Ok(pair) => {
                     report.count(&pair);
                     if kept_out { &mut pairs.held_out } else { &mut pairs.train }.push(pair);
@@ -186,22 +188,66 @@ impl<'a> Aggregator<'a> {
         pairs
     }
 
-    /// The same replies under the negated list: each principle turned into its opposite, and the other reply
-    /// preferred. `None` for a pair that a rule decided, which no negation turns round.
+    /// The same replies under a list by which the other one is preferred, as [`Mirror`] says. `None` where it says
+    /// that there is none, and for a pair that a rule decided, which no list turns round.
     pub fn mirrored(&self, pair: &PreferencePair) -> Option<PreferencePair> {
         if !matches!(pair.decided_by, DecidedBy::Principle(_)) {
             return None;
         }
+        let rival = match self.options.mirror {
+            Mirror::Off => return None,
+            Mirror::Negated => None,
+            Mirror::Rival if self.options.negation == 0.0 => Some(self.rival(pair)?),
+            Mirror::Rival => self.rival(pair),
+        };
         let turned = |there: &Bullet| {
             let principle = self.judged.principles.iter().find(|one| one.id == there.principle)?;
             Some(bullet(principle, !there.negated, 0.0 - there.gap))
         };
+        let (principles, decided_by) = match rival {
+            Some(rival) => (vec![rival], DecidedBy::Principle(0)),
+            None => (pair.principles.iter().map(turned).collect::<Option<_>>()?, pair.decided_by),
+        };
         Some(PreferencePair {
             id: format!("{}-mirrored", pair.id),
-            principles: pair.principles.iter().map(turned).collect::<Option<_>>()?,
+            principles,
+            decided_by,
             preferred: 1 - pair.preferred,
             ..pair.clone()
         })
+    }
+
+    fn lacks_mirror(&self, pair: &PreferencePair) -> bool {
+        let meant = self.options.mirror != Mirror::Off && matches!(pair.decided_by, DecidedBy::Principle(_));
+        meant && self.mirrored(pair).is_none()
+    }
+
+    /// A principle that is not in the pair's list and tells its replies apart, worded so that the one is
+    /// preferred that is not by the list. Only half of the time, unless there are no negations.
+    fn rival(&self, pair: &PreferencePair) -> Option<Bullet> {
+        let (random, unnegated) = (RivalDraw::new(self.options.seed, &pair.id), self.options.negation == 0.0);
+        if random.negated && !unnegated {
+            return None;
+        }
+        let (comparison, _pass) = pair.id.rsplit_once('#')?;
+        let scores = self.judged.scores[*self.judged.places.get(comparison)?].as_ref()?;
+        let of_first = |at: usize| {
+            let gap = gap(scores[at]?, self.judged.spread[at], false);
+            (gap != 0.0).then_some(if pair.swapped { 0.0 - gap } else { gap })
+        };
+        // Before any noise: where the label of the pair was flipped, so is that of its mirror.
+        let second_shall_win = (pair.preferred == 0) != pair.flipped;
+        let negated = |gap: f64| (gap > 0.0) == second_shall_win;
+        let listed =
+            |at: usize| pair.principles.iter().any(|one| one.principle == self.judged.principles[at].id);
+        let rivals: Vec<(usize, f64)> = (0..scores.len())
+            .filter(|&at| !listed(at))
+            .filter_map(|at| Some((at, of_first(at)?)))
+            .filter(|&(_, gap)| !(unnegated && negated(gap)))
+            .collect();
+        let (at, gap) = *rivals.get((random.place * rivals.len() as f64) as usize)?;
+        let turned = if negated(gap) { 0.0 - gap } else { gap };
+        Some(bullet(self.judged.principles[at], negated(gap), turned))
     }
 }
 
@@ -214,13 +260,15 @@ struct Judged<'a> {
     spread: Vec<f64>,
     /// `None` for a comparison that cannot be used.
     scores: Vec<Option<Vec<Option<Scores>>>>,
+    /// Places of comparisons by their ids.
+    places: HashMap<&'a str, usize>,
 }
 
 const NO_RULES: &Overrides = &Overrides { boilerplate: None, language: None };
 
 impl<'a> Judged<'a> {
     fn new(
-        comparisons: &[Comparison],
+        comparisons: &'a [Comparison],
         set: &'a PrincipleSet,
         options: &AggregateOptions,
     ) -> Result<Judged<'a>, SalmonError> {
@@ -233,13 +281,13 @@ impl<'a> Judged<'a> {
             return nothing(format!("the principle `{}` has no negative", one.id));
         }
         let wordings: Vec<String> = principles.iter().map(|one| one.wording()).collect();
-        let mut names = HashSet::new();
+        let mut places = HashMap::with_capacity(comparisons.len());
         let mut scores = Vec::with_capacity(comparisons.len());
-        for comparison in comparisons {
+        for (place, comparison) in comparisons.iter().enumerate() {
             let refused =
                 |reason: &str| SalmonError::Record { id: comparison.id.clone(), reason: reason.to_owned() };
             comparison.check().map_err(|reason| refused(&reason))?;
-            if !names.insert(comparison.id.as_str()) {
+            if places.insert(comparison.id.as_str(), place).is_some() {
                 return Err(refused("there are two records of this name"));
             }
             let row =
@@ -284,7 +332,7 @@ impl<'a> Judged<'a> {
         for rule in boilerplate.into_iter().chain(&overrides.language) {
             set.principle(&rule.explained_by)?;
         }
-        Ok(Judged { set, overrides, principles, spread, scores })
+        Ok(Judged { set, overrides, principles, spread, scores, places })
     }
 
     /// The pair of one pass. `noise` is how often a label is flipped, `None` for never.

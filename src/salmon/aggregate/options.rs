@@ -31,10 +31,8 @@ pub struct AggregateOptions {
     pub rules: bool,
     /// What becomes of comparisons that lack a verdict under a principle that decides.
     pub missing: Missing,
-    /// Whether a training pair comes with its mirror ([`Aggregator::mirrored`](super::Aggregator::mirrored)) in
-    /// the same step. What replies have in themselves then says nothing at all, step by step, and a model need
-    /// not unlearn what it took from it. SALMON has no mirrors.
-    pub mirror: bool,
+    /// What a training pair comes with in the same step ([`Aggregator::mirrored`](super::Aggregator::mirrored)).
+    pub mirror: Mirror,
     /// The part of prompts whose pairs are held out, free of noise. 0.1, where SALMON has another data set.
     pub held_out: f64,
 }
@@ -52,7 +50,7 @@ impl Default for AggregateOptions {
             debias: false,
             rules: true,
             missing: Missing::Drop,
-            mirror: false,
+            mirror: Mirror::Off,
             held_out: 0.1,
         }
     }
@@ -84,10 +82,38 @@ pub enum Missing {
     UseRest,
 }
 
+/// The mirror of a training pair: the same replies with a list under which the other one is preferred. What
+/// replies have in themselves then says nothing at all, step by step, and a model need not unlearn what it
+/// took from it. SALMON has no mirrors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mirror {
+    /// None.
+    #[default]
+    Off,
+    /// The negated list.
+    Negated,
+    /// The negated list, or as often a single other principle under which the other reply is preferred, if
+    /// there is one. Where `negation` is 0, always such a principle, as it stands: to match replies with
+    /// principles is learned sooner than what a negation is.
+    Rival,
+}
+
+impl Mirror {
+    /// The word in settings files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mirror::Off => "off",
+            Mirror::Negated => "negated",
+            Mirror::Rival => "rival",
+        }
+    }
+}
+
 impl AggregateOptions {
     /// Training pairs that one pair makes, its mirror among them.
     pub fn units_of_pair(&self) -> usize {
-        1 + usize::from(self.mirror)
+        1 + usize::from(self.mirror != Mirror::Off)
     }
 
     /// `Ok` if every option is within its range.

@@ -329,7 +329,7 @@ fn a_rule_brings_its_reason_along() {
 fn a_mirror_is_the_pair_under_the_negated_list() {
     let set = set(8);
     let rows = comparisons(&set, 100);
-    let options = AggregateOptions { rules: false, noise: 0.0, ..options() };
+    let options = AggregateOptions { rules: false, noise: 0.0, mirror: Mirror::Negated, ..options() };
     let aggregator = Aggregator::new(&rows, &set, &options).expect("sound");
     let eligible: Vec<usize> = (0..8).collect();
     let pairs = aggregator.pass(0).train;
@@ -345,4 +345,68 @@ fn a_mirror_is_the_pair_under_the_negated_list() {
     }
     let ruled = PreferencePair { decided_by: DecidedBy::Language, ..pairs[0].clone() };
     assert!(aggregator.mirrored(&ruled).is_none());
+}
+
+#[test]
+fn a_rival_is_a_principle_by_which_the_other_reply_is_better() {
+    let set = set(8);
+    let rows = comparisons(&set, 200);
+    let options = AggregateOptions {
+        rules: false,
+        mirror: Mirror::Rival,
+        most_principles: 2,
+        success: 0.5,
+        noise: 0.2,
+        ..options()
+    };
+    let aggregator = Aggregator::new(&rows, &set, &options).expect("sound");
+    let pairs = aggregator.pass(3).train;
+    let (mut negated, mut rivals, mut flipped) = (0, 0, 0);
+    for pair in &pairs {
+        let mirrored = aggregator.mirrored(pair).expect("no rule decided it");
+        assert_eq!(mirrored.preferred, 1 - pair.preferred);
+        assert_eq!((&mirrored.replies, mirrored.flipped), (&pair.replies, pair.flipped));
+        let known = |bullet: &&Bullet| pair.principles.iter().any(|one| one.principle == bullet.principle);
+        if mirrored.principles.iter().all(|bullet| known(&bullet)) {
+            negated += 1;
+            continue;
+        }
+        let [rival] = &mirrored.principles[..] else { panic!("one principle: {mirrored:?}") };
+        assert!(!known(&rival));
+        assert_eq!(mirrored.decided_by, DecidedBy::Principle(0));
+        let first_wins = rival.gap > 0.0;
+        assert_eq!(first_wins, (mirrored.preferred == 0) != mirrored.flipped, "{mirrored:?}");
+        let row = rows.iter().find(|row| pair.id == format!("{}#3", row.id)).expect("a row's");
+        let judged = row.verdict(&rival.principle).expect("judged").scores.agreed();
+        assert_eq!(first_wins, (judged > 0.0) != (rival.negated != pair.swapped), "as the judge had it");
+        rivals += 1;
+        flipped += usize::from(pair.flipped);
+    }
+    assert!(negated > pairs.len() / 4 && rivals > pairs.len() / 4 && flipped > 0, "{negated}, {rivals}");
+    assert_eq!(
+        aggregator.mirrored(&pairs[0]),
+        aggregator.mirrored(&pairs[0]),
+        "the same whenever it is asked"
+    );
+}
+
+#[test]
+fn without_negations_pairs_have_a_rival_as_it_stands_or_are_left_out() {
+    let set = set(8);
+    let rows = comparisons(&set, 200);
+    let plain = AggregateOptions { rules: false, negation: 0.0, noise: 0.0, most_principles: 1, ..options() };
+    let all = Aggregator::new(&rows, &set, &plain).expect("sound").pass(0);
+    let options = AggregateOptions { mirror: Mirror::Rival, ..plain };
+    let aggregator = Aggregator::new(&rows, &set, &options).expect("sound");
+    let some = aggregator.pass(0);
+    assert!(some.train.len() > 50);
+    assert_eq!(some.held_out, all.held_out, "what is measured by needs no mirror");
+    assert_eq!(some.report.undecided - all.report.undecided, all.train.len() - some.train.len());
+    for pair in &some.train {
+        let mirrored = aggregator.mirrored(pair).expect("or it would be left out");
+        let (principles, mirrors) = (&pair.principles[0], &mirrored.principles[0]);
+        assert_ne!(principles.principle, mirrors.principle);
+        assert!(!principles.negated && !mirrors.negated);
+        assert!((principles.gap > 0.0) != (mirrors.gap > 0.0));
+    }
 }
