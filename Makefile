@@ -85,6 +85,7 @@ comma := ,
 space := $(subst ,, )
 # A set of principles, and the ids of those of its principles that are for these qualities.
 worded = $(1):$(subst $(space),$(comma),$(addprefix $(2)-,$(QUALITIES)))
+LEARNED = $(call worded,style,style) $(call worded,style-plainer,plainer) $(call worded,style-further,further)
 
 reward-model:
 	.ci/setup tools
@@ -92,11 +93,12 @@ reward-model:
 	.ci/setup gpu $(BUILT)/release/parr
 	.ci/setup model $(BUILT)/release/parr
 	mkdir -p $(REWARD)
-	$(BUILT)/release/parr preferences --config examples/reward-model/edited.toml \
+	$(BUILT)/release/parr preferences --config examples/reward-model/edited.toml --principles $(LEARNED) \
 	    --prompts examples/prompts.jsonl --out $(REWARD)/edited.jsonl
-	$(BUILT)/release/parr reward train --config examples/reward-model/train.toml \
-	    --principles $(call worded,style,style) $(call worded,style-plainer,plainer) $(call worded,style-further,further) \
-	    --comparisons $(REWARD)/edited.jsonl --out $(REWARD) --resume
+	$(BUILT)/release/parr reward train --config examples/reward-model/match.toml \
+	    --principles $(LEARNED) --comparisons $(REWARD)/edited.jsonl --out $(REWARD)/matching --resume
+	$(BUILT)/release/parr reward train --config examples/reward-model/train.toml --init $(REWARD)/matching \
+	    --principles $(LEARNED) --comparisons $(REWARD)/edited.jsonl --out $(REWARD) --resume
 	for wording in $(call worded,style,style) $(call worded,style-unseen,unseen); do \
 	    $(BUILT)/release/parr reward eval --reward $(REWARD) --comparisons $(REWARD)/edited.jsonl \
 	        --principles $$wording --by-check --limit 40 --html $(REWARD)/$${wording%%:*}.html || exit 1; \
