@@ -5,7 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
 use super::weight::{Slice, Weight};
-use crate::gpu::{Access, Capabilities, KernelFamily, KernelSpec, Recording, Specialization, Tuning};
+use crate::gpu::{
+    Access, Capabilities, KernelFamily, KernelSpec, Lane8Tile, Recording, Specialization, Tuning,
+};
 use crate::quant::Quant;
 
 /// What becomes of the output's old values.
@@ -38,7 +40,10 @@ pub(super) const MATMUL_LANE8: KernelSpec = KernelSpec {
     params_bytes: size_of::<Params>(),
     bindings: BINDINGS,
     variants: || {
-        each_format(|quant, flags| TILES.iter().map(|&(mt, tn)| lane8(quant, mt, tn, flags)).collect())
+        each_format(|quant, flags| {
+            let tiles = TILES.iter().filter(|&&(mt, _)| !(flags.0 && mt > MOST_ROWS_WITH_BIAS));
+            tiles.map(|&(mt, tn)| lane8(quant, mt, tn, flags)).collect()
+        })
     },
 };
 
@@ -66,6 +71,9 @@ pub(super) const MATVEC_TILED: KernelSpec = KernelSpec {
 /// Rows of x and columns per lane of the lane8 tiles: of few rows, and those of
 /// [`Lane8Tile`](crate::gpu::Lane8Tile).
 const TILES: [(u32, u32); 7] = [(1, 2), (1, 4), (2, 4), (4, 4), (4, 2), (8, 4), (16, 8)];
+
+/// The largest tile takes drivers three seconds to compile: too long for the few products that have a bias.
+const MOST_ROWS_WITH_BIAS: u32 = 8;
 
 /// Lanes that share an output in `matvec_tiled`.
 const MATVEC_LANES: u32 = 16;
@@ -112,7 +120,10 @@ struct Choice {
 fn choose(tuning: &Tuning, capabilities: &Capabilities, slice: &Slice, rows: usize, flags: Flags) -> Choice {
     match tuning.family {
         KernelFamily::Lane8 => {
-            let (full, cols) = tuning.lane8_tile.shape();
+            let (full, cols) = match tuning.lane8_tile.shape() {
+                (rows, _) if flags.0 && rows > MOST_ROWS_WITH_BIAS => Lane8Tile::Middle.shape(),
+                shape => shape,
+            };
             // How many rows it may compute, the empty ones at the end among them, in percent of what tiles of four
             // do in the same time.
             let most = if full > 8 { 200 } else { 104 };
