@@ -25,7 +25,7 @@ pub struct DeviceOptions {
     pub max_binding_bytes: Option<u64>,
     /// Decode steps per submit instead of what suits the adapter.
     pub decode_steps: Option<usize>,
-    /// The full tile of `linear/matmul_lane8` instead of those that suit the driver.
+    /// The full tile of `linear/matmul_lane8` instead of the one that suits the driver.
     pub lane8_tile: Option<Lane8Tile>,
 }
 
