@@ -9,9 +9,9 @@ use super::roles::Roles;
 use super::rollout::{Sampler, read, reward};
 use super::run::AlignProgress;
 use super::samples::{samples, write};
-use crate::generate::{CancelToken, GenerateError, Generator};
+use crate::generate::{CancelToken, GenerateError, Generator, distinct};
 use crate::train::rollout::{
-    Collapse, Health, KlController, RewardSum, RolloutFigures, Trace, Updates, Watch, distinct,
+    Collapse, Health, KlController, RewardSum, RolloutFigures, Trace, Updates, Watch,
 };
 use crate::train::state::StateMeta;
 use crate::train::{Control, Learner, Logs, PpoConfig, Schedule, TrainError, save};

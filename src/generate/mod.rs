@@ -7,6 +7,7 @@
 
 mod batch;
 mod continuations;
+mod distinct;
 mod error;
 mod families;
 mod generator;
@@ -20,6 +21,7 @@ mod slots;
 mod stop;
 
 pub use continuations::Continuation;
+pub use distinct::distinct;
 pub use error::GenerateError;
 pub use generator::{Generator, GeneratorOptions};
 pub(crate) use memory::generator_bytes;

@@ -209,6 +209,9 @@ fn the_rungs_are_compared() {
     for (rung, name) in rungs.iter().zip(&names) {
         assert_eq!(rung["score"]["of"], 2, "{name}");
         assert!(number(&rung["cost"]["seconds"]) > 0.0);
+        // Two replies of up to six tokens: ten pairs of neighbours, some of which may be the same.
+        let distinct = number(&rung["distinct_2"]);
+        assert!((0.1..=1.0).contains(&distinct), "{name}: {distinct}");
         assert_eq!(rung["checks"][0]["principle"], "loud");
         assert!(stdout(&run).contains(name), "{}", stdout(&run));
         let searches = name.starts_with("best") || *name == "guided";

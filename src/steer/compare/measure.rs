@@ -1,11 +1,14 @@
 //! The figures of one rung.
 
 use super::{Answered, CheckReport, Divergence, LadderReport, Mean, ReplyReport, Rung, RungReport};
-use crate::generate::CancelToken;
+use crate::generate::{CancelToken, distinct};
 use crate::report::{Rate, moments};
 use crate::reward::{Question, RewardError};
 use crate::steer::{SteerError, SteeredModel, Steering};
 use crate::tokenizer::{ChatFormat, Message};
+
+/// Tokens of each reply in which repetition is looked for: over more of them longer replies repeat more.
+const WINDOW: usize = 64;
 
 impl Mean {
     pub(super) fn of(values: &[f64]) -> Mean {
@@ -41,6 +44,7 @@ pub(super) fn measure(
         better: (!is_base && !known.is_empty()).then_some(better),
         checks: checks(steering, answered),
         reply_tokens: Mean::of(&lengths),
+        distinct_2: distinct(answered.answers.iter().map(|answer| &answer.reply.tokens[..]), 2, WINDOW),
         divergence,
         cost: answered.cost(),
     });

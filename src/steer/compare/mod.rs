@@ -75,6 +75,10 @@ pub struct RungReport {
     pub checks: Vec<CheckReport>,
     /// Tokens of a reply.
     pub reply_tokens: Mean,
+    /// The part of the pairs of neighbouring tokens, in all replies together, that are different ones
+    /// ([`distinct`](crate::generate::distinct), over the first 64 tokens of each): far below the base's
+    /// where a model repeats itself.
+    pub distinct_2: f64,
     /// How far replies are from those of the base; none for the base itself.
     pub divergence: Option<Divergence>,
     /// What it took to answer all prompts, measuring aside.

@@ -1,11 +1,8 @@
 //! Whether a policy has collapsed: far from its reference, sure of itself, or repeating itself.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-use crate::tokenizer::TokenId;
 
 /// When a run is ended because its policy has collapsed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +35,7 @@ pub struct Health {
     pub kl: f64,
     /// Mean entropy of a token, in nats.
     pub entropy: f64,
-    /// [`distinct`] of the replies, for pairs of tokens.
+    /// [`distinct`](crate::generate::distinct) of the replies, for pairs of tokens.
     pub distinct_2: f64,
 }
 
@@ -156,30 +153,6 @@ impl Watch {
     }
 }
 
-/// Distinct-n (arXiv 1510.03055): how many of all runs of `n` tokens in the replies are different ones, from
-/// nearly 0 for one phrase over and over to 1. Only the first `window` tokens of each reply are looked at. 1 if
-/// there is no such run.
-///
-/// ```
-/// use parr::train::rollout::distinct;
-///
-/// assert_eq!(distinct([&[1, 2, 1, 2, 1][..]], 2, 64), 0.5);
-/// ```
-///
-/// # Panics
-///
-/// If `n` is 0.
-pub fn distinct<'a>(replies: impl IntoIterator<Item = &'a [TokenId]>, n: usize, window: usize) -> f64 {
-    let (mut seen, mut total) = (HashSet::new(), 0);
-    for reply in replies {
-        for run in reply[..reply.len().min(window)].windows(n) {
-            seen.insert(run);
-            total += 1;
-        }
-    }
-    if total == 0 { 1.0 } else { seen.len() as f64 / f64::from(total) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,21 +218,5 @@ mod tests {
         let entries: std::collections::BTreeMap<_, _> = whole.entries().into_iter().collect();
         assert_eq!(Watch::restored(&config, |name| entries.get(name).copied()), whole);
         assert_eq!(Watch::restored(&config, |_| None), Watch::new(&config), "before the first rollout");
-    }
-
-    #[test]
-    fn repetition_shows_within_a_reply_and_between_replies() {
-        let (varied, same) = ([1, 2, 3, 4, 5], [7, 7, 7, 7, 7]);
-        assert_eq!(distinct([&varied[..]], 2, 64), 1.0);
-        assert_eq!(distinct([&same[..]], 2, 64), 0.25);
-        assert_eq!(distinct([&varied[..], &varied[..]], 2, 64), 0.5, "one reply to everything");
-        assert_eq!(distinct([&[1][..], &[]], 2, 64), 1.0, "nothing repeats");
-    }
-
-    #[test]
-    fn a_longer_reply_is_not_taken_for_repetition() {
-        let short: Vec<TokenId> = (0..16).collect();
-        let long: Vec<TokenId> = (0..16).chain((0..200).map(|at| at % 7)).collect();
-        assert_eq!(distinct([&short[..]], 2, 16), distinct([&long[..]], 2, 16));
     }
 }

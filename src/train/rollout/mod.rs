@@ -26,7 +26,7 @@ mod value_clip;
 mod whiten;
 
 pub use advantage::gae;
-pub use collapse::{Collapse, CollapseConfig, Health, Watch, distinct};
+pub use collapse::{Collapse, CollapseConfig, Health, Watch};
 pub use estimate::{Estimate, Estimates, Estimator, Trace};
 pub use figures::RolloutFigures;
 pub use kl::KlEstimator;
