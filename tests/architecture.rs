@@ -126,6 +126,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "atomic",
             "report",
+            "format",
             "principles",
             "model",
             "adapter",

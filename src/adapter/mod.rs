@@ -13,7 +13,7 @@ mod merge;
 mod peft;
 mod stored;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use card::{Card, check_base};
 pub use error::AdapterFileError;
@@ -107,11 +107,23 @@ impl Adapter {
         Ok(Adapter::stored(path)?.summary())
     }
 
+    /// The files that make the adapter at `path`, as [`Adapter::open`] takes it: of a PEFT directory those that
+    /// are there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Adapter::inspect`].
+    pub fn files(path: &Path) -> Result<Vec<PathBuf>, AdapterFileError> {
+        Adapter::inspect(path)?;
+        Ok(match path.is_dir() {
+            true => peft::files(&peft_folder(path)),
+            false => vec![path.to_owned()],
+        })
+    }
+
     fn stored(path: &Path) -> Result<Stored, AdapterFileError> {
-        let of_run = path.join(RUN_FOLDER);
         match path.is_dir() {
-            true if !path.join(peft::CONFIG).exists() && of_run.is_dir() => peft::read(&of_run),
-            true => peft::read(path),
+            true => peft::read(&peft_folder(path)),
             false => gguf::read(path),
         }
     }
@@ -187,4 +199,11 @@ impl Adapter {
         let head = self.head.iter().flat_map(|head| head.weight.iter().chain([&head.bias]));
         head.enumerate().try_for_each(|(index, value)| check_finite(path, "scalar head", index, *value))
     }
+}
+
+/// The PEFT directory at `path`, which may be the folder of a run.
+fn peft_folder(path: &Path) -> PathBuf {
+    let of_run = path.join(RUN_FOLDER);
+    let is_run = !path.join(peft::CONFIG).exists() && of_run.is_dir();
+    if is_run { of_run } else { path.to_owned() }
 }

@@ -64,12 +64,16 @@ pub enum Budget {
 }
 
 /// Stages that may be left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StageSwitches {
     /// Stage 0. Off for a base that follows instructions already, and for small ones, which do not follow the
     /// exemplars well enough.
     pub self_align: bool,
+    /// A reward model that is there already, for the same base: its folder, as `parr reward train` leaves it or a
+    /// PEFT directory. Stages 1 and 2 are left out then, and to edit the guidelines is to do stage 3 again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward_model: Option<PathBuf>,
     /// Stage 3.
     pub align: bool,
 }
@@ -102,7 +106,7 @@ impl PipelineConfig {
             budget,
             model: "smollm2".to_owned(),
             prompts: PathBuf::from("prompts.jsonl"),
-            stages: StageSwitches { self_align: false, align: true },
+            stages: StageSwitches { self_align: false, reward_model: None, align: true },
             self_align: SelfAlignConfig::default(),
             preferences: PreferenceConfig {
                 principles: vec!["principles/reward.toml".to_owned()],
@@ -123,8 +127,8 @@ impl PipelineConfig {
     pub fn stages(&self) -> Vec<Stage> {
         let wanted = |stage: &Stage| match stage {
             Stage::SelfAlign => self.stages.self_align,
+            Stage::Preferences | Stage::Reward | Stage::Evaluation => self.stages.reward_model.is_none(),
             Stage::Align => self.stages.align,
-            _ => true,
         };
         Stage::ALL.into_iter().filter(wanted).collect()
     }
@@ -139,6 +143,8 @@ impl PipelineConfig {
         faults.need(!self.model.is_empty(), "model", "empty", "the name or the path of a model");
         let batch = self.evaluation.batch;
         faults.need((1..=256).contains(&batch), "evaluation.batch", batch, "a number from 1 to 256");
+        let for_nothing = self.stages.reward_model.is_some() && !self.stages.align;
+        faults.need(!for_nothing, "stages.align", false, "true where stages.reward_model names one");
         faults.finish()?;
         self.self_align.validate()?;
         self.preferences.validate()?;
@@ -147,14 +153,20 @@ impl PipelineConfig {
         Ok(())
     }
 
-    /// The text of a settings file for a budget: [`PipelineConfig::SAMPLE`] with other values.
-    pub fn sample(budget: Budget) -> String {
+    /// The text of a settings file for a budget, and for a reward model that is there already:
+    /// [`PipelineConfig::SAMPLE`] with other values.
+    pub fn sample(budget: Budget, reward_model: Option<&Path>) -> String {
         let table =
             |budget| Table::try_from(PipelineConfig::preset(budget)).expect("settings are plain values");
         let (said, wanted) = (table(Budget::Small), table(budget));
         let mut path: Vec<String> = Vec::new();
         let mut text = String::new();
         for line in Self::SAMPLE.lines() {
+            if let Some(path) = reward_model.filter(|_| line.starts_with("# reward_model = ")) {
+                let path = Value::from(path.to_string_lossy().into_owned());
+                text.push_str(&format!("reward_model = {path}\n"));
+                continue;
+            }
             if let Some(table) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 path = table.split('.').map(str::to_owned).collect();
             }

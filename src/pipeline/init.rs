@@ -17,18 +17,25 @@ const FEW: usize = 24;
 const SHORT: usize = 50;
 
 /// Writes what a pipeline reads into `folder`: `salmon.toml` with comments, `prompts.jsonl`, and the set of
-/// principles that it judges under; returns their paths. Prompts and principles that are there are left alone.
+/// principles that it judges under; returns their paths. Prompts and principles that are there are left alone. With
+/// a `reward_model` the settings name that one, from the root of the file system on.
 ///
 /// # Errors
 ///
 /// * [`PipelineError::Occupied`] if there is a `salmon.toml` already; nothing is written then.
-/// * [`PipelineError::Io`] if a file cannot be written.
-pub fn init(folder: &Path, budget: Budget) -> Result<Vec<PathBuf>, PipelineError> {
+/// * [`PipelineError::Io`] if a file cannot be written, or nothing is at `reward_model`.
+pub fn init(
+    folder: &Path,
+    budget: Budget,
+    reward_model: Option<&Path>,
+) -> Result<Vec<PathBuf>, PipelineError> {
     let settings = folder.join(PipelineConfig::FILE);
     if settings.exists() {
         return Err(PipelineError::Occupied { path: settings });
     }
     let config = PipelineConfig::preset(budget);
+    let given = reward_model.map(|path| fs::canonicalize(path).map_err(PipelineError::io("open", path)));
+    let given = given.transpose()?;
     let mut files = vec![(folder.join(&config.prompts), prompts(budget))];
     for name in &config.preferences.principles {
         let shipped = |(id, _): &&(&str, &str)| *name == format!("principles/{id}.toml");
@@ -38,7 +45,7 @@ pub fn init(folder: &Path, budget: Budget) -> Result<Vec<PathBuf>, PipelineError
     }
     files.retain(|(path, _)| !path.exists());
     // Last: where it is, everything is.
-    files.push((settings, PipelineConfig::sample(budget)));
+    files.push((settings, PipelineConfig::sample(budget, given.as_deref())));
     for (path, text) in &files {
         let parent = path.parent().unwrap_or(folder);
         fs::create_dir_all(parent).map_err(PipelineError::io("create", parent))?;

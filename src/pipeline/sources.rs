@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::file_hash;
 use super::{Inputs, PipelineConfig, PipelineError, Run, Stage};
+use crate::adapter::Adapter;
 use crate::align::Guidelines;
 use crate::principles::{Exemplars, PrincipleSet, PrinciplesError, Selection};
 use crate::train::config::settings_hash;
@@ -21,6 +22,7 @@ pub struct Sources {
     exemplars: String,
     principles: String,
     guidelines: String,
+    reward_model: String,
 }
 
 impl Sources {
@@ -28,8 +30,9 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// * [`PipelineError::Io`] if the prompts cannot be read.
-    /// * [`PipelineError::Stage`] if rules, exemplars or principles have mistakes, or settings are out of range.
+    /// * [`PipelineError::Io`] if the prompts cannot be read, or a file of the reward model that is given.
+    /// * [`PipelineError::Stage`] if rules, exemplars or principles have mistakes, settings are out of range, or
+    ///   no reward model is where one is said to be.
     ///
     /// [`Checkpoint::content_hash`]: crate::format::Checkpoint::content_hash
     pub fn find(folder: &Path, config: &PipelineConfig, base_sha256: &str) -> Result<Sources, PipelineError> {
@@ -46,8 +49,17 @@ impl Sources {
 
         let hash = file_hash(&config.prompts).and_then(|hash| hash.ok_or(ErrorKind::NotFound.into()));
         let prompts = hash.map_err(PipelineError::io("read", &config.prompts))?;
-        let set = PrincipleSet::open_all(&config.preferences.principles);
-        let principles = set.map_err(PipelineError::at(Stage::Preferences))?.sha256;
+        let (mut principles, mut reward_model) = (String::new(), String::new());
+        match &mut config.stages.reward_model {
+            Some(path) => {
+                *path = in_folder(folder, path);
+                reward_model = adapter_hash(path)?;
+            }
+            None => {
+                let set = PrincipleSet::open_all(&config.preferences.principles);
+                principles = set.map_err(PipelineError::at(Stage::Preferences))?.sha256;
+            }
+        }
         let mut guidelines = String::new();
         if config.stages.align {
             let sets = guideline_sets(&config.guidelines).map_err(PipelineError::at(Stage::Align))?;
@@ -62,7 +74,7 @@ impl Sources {
             rules = set.sha256;
         }
         let base = base_sha256.to_owned();
-        Ok(Sources { config, base, prompts, rules, exemplars, principles, guidelines })
+        Ok(Sources { config, base, prompts, rules, exemplars, principles, guidelines, reward_model })
     }
 
     /// What `stage` is made from, where the stages before it have left what `done` says; none if one of
@@ -113,6 +125,9 @@ impl Sources {
                 inputs.add("guidelines", &self.guidelines);
                 made(&mut inputs, Stage::SelfAlign)?;
                 made(&mut inputs, Stage::Reward)?;
+                if self.config.stages.reward_model.is_some() {
+                    inputs.add("reward model", &self.reward_model);
+                }
             }
         }
         Some(inputs)
@@ -122,6 +137,18 @@ impl Sources {
 /// The sets that a policy is judged by.
 pub(super) fn guideline_sets(names: &[String]) -> Result<Vec<PrincipleSet>, PrinciplesError> {
     names.iter().map(|name| Selection::open(name).map(Selection::into_set)).collect()
+}
+
+/// A path in the settings: from the pipeline's folder, if something is there, or as it stands.
+fn in_folder(folder: &Path, path: &Path) -> PathBuf {
+    Some(folder.join(path)).filter(|path| path.exists()).unwrap_or_else(|| path.to_owned())
+}
+
+/// Hash of the files of the adapter at `path`.
+fn adapter_hash(path: &Path) -> Result<String, PipelineError> {
+    let files = Adapter::files(path).map_err(PipelineError::at(Stage::Align))?;
+    let hash = |path: &PathBuf| file_hash(path).map_err(PipelineError::io("read", path));
+    Ok(settings_hash(&files.iter().map(hash).collect::<Result<Vec<_>, _>>()?))
 }
 
 /// A name in the settings, `SET`, `FILE`, or either with `:ID,ID` behind it: a file in the pipeline's folder

@@ -47,7 +47,11 @@ fn a_run_that_was_killed_ends_as_one_that_was_not() {
     assert!(output.status.success(), "{}", stderr(&output));
     let seconds = start.elapsed().as_secs_f64();
     let told = stderr(&output);
-    assert!(told.contains("stage 1 of 4, preferences: begins") && told.contains("report.html"), "{told}");
+    assert!(told.contains("stage 1 of 4, preferences: begins") && told.contains("parr chat"), "{told}");
+    let page = whole.join("report.html");
+    assert!(told.contains(&format!("on one page: {}", page.display())) && page.is_file(), "{told}");
+    let replies = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(replies.contains("  before, step 1, ") && replies.contains("  after, step 2, "), "{replies}");
 
     let status = command(&["salmon", "status"], &whole).output().expect("the program starts");
     let told = String::from_utf8_lossy(&status.stdout).into_owned();
@@ -59,7 +63,8 @@ fn a_run_that_was_killed_ends_as_one_that_was_not() {
     let random = Philox::new(5);
     let (mut done, mut ended) = (0, 0);
     while done < kills() {
-        let mut child = program(&killed).stderr(Stdio::null()).spawn().expect("the program starts");
+        let mut child =
+            program(&killed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
         let moment = seconds * f64::from(random.uniform(Purpose::Conformance, done, ended, 0));
         let deadline = Instant::now() + Duration::from_secs_f64(moment);
         let finished = loop {

@@ -40,14 +40,15 @@ fn minimal(model: &Path) -> PipelineConfig {
     config.evaluation.limit = 4;
     config.align.steps = Auto::Fixed(2);
     config.align.lora.rank = 2;
-    config.align.rollout.prompts = 4;
+    // Of 24 prompts, so two are answered twice.
+    config.align.rollout.prompts = 13;
     config.align.rollout.max_reply_tokens = 6;
     config
 }
 
 /// A folder with everything that a pipeline reads, under `config`.
 fn folder(path: &Path, config: &PipelineConfig) {
-    init(path, Budget::Small).expect("an empty folder");
+    init(path, Budget::Small, None).expect("an empty folder");
     write(path, config);
 }
 

@@ -31,9 +31,11 @@ fn told(path: &Path, config: &PipelineConfig) {
     assert_eq!(report.folders.len(), 4);
     // The reward model was measured once before its first step.
     assert_eq!((report.reward.len(), report.align.len(), report.rollouts.len()), (5, 2, 2));
-    assert!(report.rollouts.iter().zip(1..).all(|((step, samples), at)| *step == at && samples.len() == 4));
+    assert!(report.rollouts.iter().zip(1..).all(|((step, samples), at)| *step == at && samples.len() == 13));
     assert!(report.comparisons > 0 && !report.judge.is_empty() && !report.evaluation.is_null());
-    for [(first_step, first), (last_step, last)] in report.before_and_after() {
+    let pairs = report.before_and_after();
+    assert_eq!(pairs.len(), 2, "{pairs:?}");
+    for [(first_step, first), (last_step, last)] in pairs {
         assert!(first.id == last.id && first_step < last_step);
     }
     let drawn: usize = report.by_principle().values().map(|[before, after]| before.1 + after.1).sum();
@@ -123,4 +125,34 @@ fn only_what_an_edit_touches_is_done_again() {
         matches!(&mended[1].stood, Standing::Damaged(files) if files == &["adapter/adapter_model.safetensors"])
     );
     assert!(fs::read(&weights).expect("written") == sound);
+
+    given(&model, &config, &made[1].folder, &scratch.path().join("given"));
+}
+
+/// With a reward model that is there already only the policy is made, and an edit makes only that again.
+fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Path) {
+    let mut config = config.clone();
+    config.stages.reward_model = Some(reward_model.to_owned());
+    folder(path, &config);
+    assert_eq!(redone(&run(model, path)), [Stage::Align]);
+    assert_eq!(redone(&run(model, path)), []);
+    edit(path, "principles/small.toml", "Say hello to the user", "Greet the user");
+    let made = run(model, path);
+    assert!(matches!(&made[..], [one] if one.stood == Standing::Changed(vec!["guidelines".to_owned()])));
+    let report = PipelineReport::gather(path, &config).expect("sound files");
+    assert!(report.principles.is_none() && report.rollouts.len() == 2);
+    let page = report.to_html();
+    assert!(
+        page.contains(&format!("reward model {}", reward_model.display())) && page.contains("objective/kl")
+    );
+
+    config.stages.reward_model = Some("nowhere".into());
+    let refused = |config: &PipelineConfig| match status(path, config, "base") {
+        Err(error) => parr::Error::from(error),
+        Ok(stands) => panic!("{stands:?}"),
+    };
+    let told = format!("{:?}", refused(&config));
+    assert!(told.contains("NotAnAdapter") || told.contains("nowhere"), "{told}");
+    config.stages.align = false;
+    assert!(format!("{:?}", refused(&config)).contains("stages.align is false"));
 }

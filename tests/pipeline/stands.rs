@@ -144,7 +144,7 @@ fn an_edit_changes_what_reads_it_and_nothing_else() {
 #[test]
 fn each_budget_is_what_its_settings_file_says() {
     for budget in [Budget::Small, Budget::Standard] {
-        let text = PipelineConfig::sample(budget);
+        let text = PipelineConfig::sample(budget, None);
         let said = PipelineConfig::parse(&text, Path::new("salmon.toml")).expect("it parses");
         assert_eq!(said, PipelineConfig::preset(budget), "{text}");
         said.validate().expect("a preset is sound");
@@ -154,7 +154,7 @@ fn each_budget_is_what_its_settings_file_says() {
         let short = PipelineConfig::parse(&format!("budget = \"{name}\"\n"), Path::new("salmon.toml"));
         assert_eq!(short.expect("it parses"), said);
     }
-    assert_eq!(PipelineConfig::sample(Budget::Small), PipelineConfig::SAMPLE);
+    assert_eq!(PipelineConfig::sample(Budget::Small, None), PipelineConfig::SAMPLE);
 
     let text = "budget = \"small\"\n[reward.batch]\nmicro_batch = 1\n";
     let said = PipelineConfig::parse(text, Path::new("salmon.toml")).expect("it parses");
@@ -171,19 +171,31 @@ fn a_new_folder_has_all_that_it_reads_and_is_not_written_over() {
     let path = scratch.path().join("run");
     fs::create_dir_all(&path).expect("writable");
     fs::write(path.join("prompts.jsonl"), "{\"id\": \"a\", \"prompt\": \"Tea?\"}\n").expect("writable");
-    let written = init(&path, Budget::Small).expect("no settings yet");
+    let written = init(&path, Budget::Small, None).expect("no settings yet");
     let names = ["principles/small.toml", "salmon.toml"].map(|name| path.join(name));
     assert_eq!(written, names, "prompts were there");
     let config = PipelineConfig::read(&path.join("salmon.toml")).expect("sound settings");
     Sources::find(&path, &config, "base").expect("sound files");
-    assert!(matches!(init(&path, Budget::Small), Err(PipelineError::Occupied { .. })));
+    assert!(matches!(init(&path, Budget::Small, None), Err(PipelineError::Occupied { .. })));
 
     let other = scratch.path().join("other");
-    init(&other, Budget::Standard).expect("an empty folder");
+    init(&other, Budget::Standard, None).expect("an empty folder");
     let config = PipelineConfig::read(&other.join("salmon.toml")).expect("sound settings");
     Sources::find(&other, &config, "base").expect("sound files");
     let prompts = fs::read_to_string(other.join("prompts.jsonl")).expect("written");
     assert_eq!(prompts.lines().count(), 320);
+
+    // With a reward model that is there the settings name it, wherever they are read from.
+    let (third, reward_model) = (scratch.path().join("third"), scratch.path().join("run/../other"));
+    init(&third, Budget::Small, Some(&reward_model)).expect("an empty folder");
+    let config = PipelineConfig::read(&third.join("salmon.toml")).expect("sound settings");
+    let named = config.stages.reward_model.clone().expect("it was given");
+    assert_eq!(named, fs::canonicalize(&other).expect("it is there"));
+    assert_eq!(config.stages(), [Stage::Align]);
+    let fourth = scratch.path().join("fourth");
+    let nowhere = scratch.path().join("nowhere");
+    assert!(matches!(init(&fourth, Budget::Small, Some(&nowhere)), Err(PipelineError::Io { .. })));
+    assert!(!fourth.exists());
 }
 
 #[test]

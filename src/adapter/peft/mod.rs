@@ -3,7 +3,7 @@
 mod config;
 mod write;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) use config::PeftConfig;
 pub(super) use write::write;
@@ -24,6 +24,11 @@ const PREFIX: &str = "base_model.model.";
 /// `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` for factor `A`.
 fn tensor_name(module: &str, factor: &str) -> String {
     format!("{PREFIX}{module}.lora_{factor}.weight")
+}
+
+/// The files of the adapter in `folder`, as far as they are there.
+pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+    write::OURS.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
 }
 
 /// Reads the headers of the adapter in `folder`.

@@ -16,7 +16,7 @@ use crate::model::lora::{LoraWeights, Projections};
 use crate::quant::Quant;
 
 /// Every file that an adapter of ours can have.
-const OURS: [&str; 4] = [CONFIG, WEIGHTS, head::FILE, CARD];
+pub(super) const OURS: [&str; 4] = [CONFIG, WEIGHTS, head::FILE, CARD];
 
 /// Writes `adapter` as directory `folder`, its factors in `quant`, in place of an older adapter.
 pub(in crate::adapter) fn write(

@@ -1,6 +1,6 @@
 //! `parr salmon init`: a folder to begin with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -12,7 +12,8 @@ use crate::pipeline::{Budget, init};
 const EXAMPLES: &str = "\
 Examples:
   parr salmon init runs/first
-  parr salmon init runs/long --budget standard";
+  parr salmon init runs/long --budget standard
+  parr salmon init runs/style --reward reward-models/smollm2-style";
 
 /// Write settings with comments, prompts and principles, all to be edited
 #[derive(Args)]
@@ -23,15 +24,19 @@ pub(super) struct InitArgs {
     folder: PathBuf,
 
     #[command(flatten)]
-    budget: BudgetArgs,
+    fresh: FreshArgs,
 }
 
-/// How much is done.
+/// What the settings of a fresh folder are.
 #[derive(Args)]
-pub(super) struct BudgetArgs {
+pub(super) struct FreshArgs {
     /// How much is done: a quarter of an hour on two cores, or the defaults of every stage
     #[arg(long, value_name = "BUDGET", default_value = "small")]
     budget: BudgetName,
+
+    /// A reward model for the same base, such as reward-models/smollm2-style: only the policy is left to be made
+    #[arg(long, value_name = "DIR")]
+    reward: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -40,20 +45,23 @@ enum BudgetName {
     Standard,
 }
 
-impl BudgetArgs {
-    pub(super) fn budget(&self) -> Budget {
-        match self.budget {
+impl FreshArgs {
+    /// Writes settings, prompts and principles into `folder`, and says what.
+    pub(super) fn init(&self, folder: &Path, global: &GlobalArgs) -> Result<(), CliError> {
+        let budget = match self.budget {
             BudgetName::Small => Budget::Small,
             BudgetName::Standard => Budget::Standard,
+        };
+        for path in init(folder, budget, self.reward.as_deref())? {
+            global.note(format!("wrote {}", shown(&path)));
         }
+        Ok(())
     }
 }
 
 impl InitArgs {
     pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
-        for path in init(&self.folder, self.budget.budget())? {
-            global.note(format!("wrote {}", shown(&path)));
-        }
+        self.fresh.init(&self.folder, global)?;
         global.note("edit them, or leave them as they are, and then:");
         global.note(format!("  parr salmon run {}", shown(&self.folder)));
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -37,11 +37,19 @@ pub(super) struct ReportArgs {
 impl ReportArgs {
     pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
         let report = PipelineReport::gather(&self.folder.folder, &self.folder.settings()?)?;
-        let path = self.html.unwrap_or_else(|| self.folder.folder.join("report.html"));
+        let path = self.html.unwrap_or_else(|| self.folder.folder.join(PAGE));
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         parent.map_or(Ok(()), fs::create_dir_all)?;
-        atomic::write(&path, |file| file.write_all(report.to_html().as_bytes()))?;
+        write(&report, &path)?;
         global.note(format!("wrote {}", shown(&path)));
         Ok(())
     }
+}
+
+/// The page's name in the folder of a pipeline.
+pub(super) const PAGE: &str = "report.html";
+
+/// Writes the page, whole or not at all.
+pub(super) fn write(report: &PipelineReport, path: &Path) -> Result<(), CliError> {
+    Ok(atomic::write(path, |file| file.write_all(report.to_html().as_bytes()))?)
 }

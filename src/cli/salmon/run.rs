@@ -1,26 +1,31 @@
 //! `parr salmon run`: every stage that is not done.
 
+use std::io::Write;
+
 use clap::Args;
 
-use super::init::BudgetArgs;
+use super::init::FreshArgs;
+use super::report::{PAGE, write};
 use super::screen::Screen;
 use super::{FolderArgs, shown};
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
-use crate::pipeline::{Pipeline, Stage, Standing, init};
+use crate::pipeline::{Pipeline, PipelineConfig, PipelineReport, Stage, Standing};
 use crate::train::Control;
 
 const LONG_ABOUT: &str = "\
 Runs every stage that is not done, from DIR/salmon.toml; where there is none, `init` is run first. Ctrl-C
 stops; the same command goes on, also after a crash, and ends with the same bits as a run that was never
-interrupted.";
+interrupted. In the end DIR/report.html is the page of `report`, and some prompts are shown with what was
+answered at first and at last.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr salmon run runs/first
-  parr salmon run runs/first && parr salmon status runs/first";
+  parr salmon run runs/first && parr salmon status runs/first
+  parr salmon run runs/style --reward reward-models/smollm2-style    the policy alone";
 
 /// Run every stage that is not done
 #[derive(Args)]
@@ -30,15 +35,13 @@ pub(super) struct RunArgs {
     folder: FolderArgs,
 
     #[command(flatten)]
-    budget: BudgetArgs,
+    fresh: FreshArgs,
 }
 
 impl RunArgs {
     pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
         if !self.folder.settings_file().exists() {
-            for path in init(&self.folder.folder, self.budget.budget())? {
-                global.note(format!("wrote {}", shown(&path)));
-            }
+            self.fresh.init(&self.folder.folder, global)?;
         }
         let config = self.folder.settings()?;
         let (_device, model) = ModelArgs { model: config.model.clone(), quant: None }.open(global)?;
@@ -54,6 +57,7 @@ impl RunArgs {
             let stood = if one.stood == Standing::Done { " (was done)" } else { "" };
             global.note(format!("{}: {}{stood}", one.stage, shown(&one.folder)));
         }
+        self.told(&config, global)?;
         let folder = |stage| made.iter().find(|one| one.stage == stage).map(|one| &one.folder);
         if let (Some(reward), Some(report)) = (folder(Stage::Reward), folder(Stage::Evaluation)) {
             global.note(format!("what it learned: {}; ask it:", shown(&report.join("report.html"))));
@@ -63,6 +67,30 @@ impl RunArgs {
                 shown(reward)
             ));
         }
+        if let Some(aligned) = folder(Stage::Align) {
+            global.note("talk to what it has become:");
+            global.note(format!("  parr chat --model {} --adapter {}", config.model, shown(aligned)));
+        }
+        Ok(())
+    }
+
+    /// Writes the page on all stages, and shows some prompts with what was answered in the first rollout and in
+    /// the last.
+    fn told(&self, config: &PipelineConfig, global: &GlobalArgs) -> Result<(), CliError> {
+        let report = PipelineReport::gather(&self.folder.folder, config)?;
+        let mut out = std::io::stdout().lock();
+        for [(first_step, before), (last_step, after)] in report.before_and_after().into_iter().take(SHOWN) {
+            writeln!(out, "{}", before.prompt.trim())?;
+            for (what, step, one) in [("before", first_step, before), ("after", last_step, after)] {
+                writeln!(out, "  {what}, step {step}, reward {:+.2}: {}", one.reward, one.reply.trim())?;
+            }
+        }
+        let page = self.folder.folder.join(PAGE);
+        write(&report, &page)?;
+        global.note(format!("all of it on one page: {}", shown(&page)));
         Ok(())
     }
 }
+
+/// Prompts that are shown with replies before and after.
+const SHOWN: usize = 3;

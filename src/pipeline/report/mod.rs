@@ -22,10 +22,12 @@ use crate::salmon::{Comparison, PrincipleReport, judge_report, read_records};
 pub struct PipelineReport {
     /// The base, as the settings name it.
     pub model: String,
+    /// The reward model that was given, as the settings name it.
+    pub reward_model: Option<PathBuf>,
     /// The folder of each stage that is done.
     pub folders: BTreeMap<Stage, String>,
-    /// What replies were judged by.
-    pub principles: PrincipleSet,
+    /// What replies were judged by; none where the reward model was given.
+    pub principles: Option<PrincipleSet>,
     /// What the policy was rewarded by.
     pub guidelines: Vec<PrincipleSet>,
     /// Comparisons that the judge made.
@@ -53,11 +55,17 @@ impl PipelineReport {
     ///   read;
     /// * [`PipelineError::Stage`] if principles have mistakes, or what a stage left is damaged.
     pub fn gather(folder: &Path, config: &PipelineConfig) -> Result<PipelineReport, PipelineError> {
-        let folders = Manifest::read(folder)?.current;
+        let mut folders = Manifest::read(folder)?.current;
+        // Those that the settings leave out now may have been done before.
+        let stages = config.stages();
+        folders.retain(|stage, _| stages.contains(stage));
         let place = |stage: Stage| folders.get(&stage).map(|name| folder.join(name));
         let found = |names: &[String]| names.iter().map(|name| resolve(folder, name)).collect::<Vec<_>>();
-        let principles = PrincipleSet::open_all(&found(&config.preferences.principles));
-        let principles = principles.map_err(PipelineError::at(Stage::Preferences))?;
+        let principles = match config.stages.reward_model {
+            None => Some(PrincipleSet::open_all(&found(&config.preferences.principles))),
+            Some(_) => None,
+        };
+        let principles = principles.transpose().map_err(PipelineError::at(Stage::Preferences))?;
         let guidelines = match config.stages.align {
             true => guideline_sets(&found(&config.guidelines)).map_err(PipelineError::at(Stage::Align))?,
             false => Vec::new(),
@@ -79,6 +87,7 @@ impl PipelineReport {
             |stage| place(stage).map_or(Ok(Vec::new()), |path| records(&path.join("metrics.jsonl")));
         Ok(PipelineReport {
             model: config.model.clone(),
+            reward_model: config.stages.reward_model.clone(),
             comparisons: comparisons.len(),
             judge: judge_report(&comparisons),
             written: written_report(&comparisons),

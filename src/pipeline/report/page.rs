@@ -26,7 +26,11 @@ impl PipelineReport {
     /// The report as one self-contained HTML page: no script, no font, nothing from elsewhere.
     pub fn to_html(&self) -> String {
         let mut page = page_of(TITLE);
-        let _ = write!(page, "<h1>{TITLE}</h1>\n<p class=\"soft\">Base {}.</p>\n", escaped(&self.model));
+        let _ = write!(page, "<h1>{TITLE}</h1>\n<p class=\"soft\">Base {}", escaped(&self.model));
+        if let Some(path) = &self.reward_model {
+            let _ = write!(page, ", reward model {}", escaped(&path.display().to_string()));
+        }
+        page.push_str(".</p>\n");
         self.stages(&mut page);
         self.principles(&mut page);
         self.judged(&mut page);
@@ -44,11 +48,14 @@ impl PipelineReport {
     }
 
     fn principles(&self, page: &mut String) {
-        page.push_str("<h2>Principles</h2>\n<p>What replies were judged by, and what the reward model learned to read.</p>\n");
-        let rows = self.principles.principles.iter().map(|one| {
-            [one.dimension.clone(), one.definition.clone(), one.negative.clone().unwrap_or_default()]
-        });
-        table(page, &["dimension", "definition", "negative"], rows);
+        page.push_str("<h2>Principles</h2>\n");
+        if let Some(set) = &self.principles {
+            page.push_str("<p>What replies were judged by, and what the reward model learned to read.</p>\n");
+            let rows = set.principles.iter().map(|one| {
+                [one.dimension.clone(), one.definition.clone(), one.negative.clone().unwrap_or_default()]
+            });
+            table(page, &["dimension", "definition", "negative"], rows);
+        }
         if self.guidelines.is_empty() {
             return;
         }
