@@ -13,7 +13,7 @@ use crate::principles::SHIPPED;
 /// The prompts that come with Parr.
 const PROMPTS: &str = include_str!("../../examples/prompts.jsonl");
 /// What a small budget asks: so many prompts, of no more characters.
-const FEW: usize = 24;
+const FEW: usize = 16;
 const SHORT: usize = 50;
 
 /// Writes what a pipeline reads into `folder`: `salmon.toml` with comments, `prompts.jsonl`, and the set of
