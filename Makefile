@@ -98,8 +98,11 @@ reward-model:
 	$(BUILT)/release/parr reward train --config examples/reward-model/match.toml \
 	    --principles $(LEARNED) --comparisons $(REWARD)/edited.jsonl --out $(REWARD)/matching --resume
 	$(BUILT)/release/parr reward train --config examples/reward-model/train.toml --init $(REWARD)/matching \
+	    --principles $(LEARNED) --comparisons $(REWARD)/edited.jsonl --out $(REWARD)/negating --resume
+	$(BUILT)/release/parr reward train --config examples/reward-model/train.toml --init $(REWARD)/negating --seed 3 \
 	    --principles $(LEARNED) --comparisons $(REWARD)/edited.jsonl --out $(REWARD) --resume
 	for wording in $(call worded,style,style) $(call worded,style-unseen,unseen); do \
 	    $(BUILT)/release/parr reward eval --reward $(REWARD) --comparisons $(REWARD)/edited.jsonl \
-	        --principles $$wording --by-check --limit 40 --html $(REWARD)/$${wording%%:*}.html || exit 1; \
+	        --principles $$wording --by-check --limit 12 --html $(REWARD)/$${wording%%:*}.html \
+	        --json > $(REWARD)/$${wording%%:*}.json || exit 1; \
 	done

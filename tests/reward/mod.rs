@@ -4,6 +4,7 @@ mod data;
 mod golden;
 mod learns;
 mod refused;
+mod shipped;
 
 use std::path::{Path, PathBuf};
 
