@@ -126,7 +126,6 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "atomic",
             "report",
-            "format",
             "principles",
             "model",
             "adapter",

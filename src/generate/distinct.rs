@@ -4,6 +4,9 @@ use std::collections::HashSet;
 
 use crate::tokenizer::TokenId;
 
+/// Tokens of each reply in which repetition is looked for: over more of them longer replies repeat more. 64, ours.
+pub const DISTINCT_WINDOW: usize = 64;
+
 /// Distinct-n (arXiv 1510.03055): how many of all runs of `n` tokens in the replies are different ones, from
 /// nearly 0 for one phrase over and over to 1. Only the first `window` tokens of each reply are looked at. 1 if
 /// there is no such run.

@@ -21,7 +21,7 @@ mod slots;
 mod stop;
 
 pub use continuations::Continuation;
-pub use distinct::distinct;
+pub use distinct::{DISTINCT_WINDOW, distinct};
 pub use error::GenerateError;
 pub use generator::{Generator, GeneratorOptions};
 pub(crate) use memory::generator_bytes;

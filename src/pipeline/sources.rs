@@ -52,7 +52,7 @@ impl Sources {
         let (mut principles, mut reward_model) = (String::new(), String::new());
         match &mut config.stages.reward_model {
             Some(path) => {
-                *path = in_folder(folder, path);
+                *path = found(folder, path);
                 reward_model = adapter_hash(path)?;
             }
             None => {
@@ -140,7 +140,7 @@ pub(super) fn guideline_sets(names: &[String]) -> Result<Vec<PrincipleSet>, Prin
 }
 
 /// A path in the settings: from the pipeline's folder, if something is there, or as it stands.
-fn in_folder(folder: &Path, path: &Path) -> PathBuf {
+fn found(folder: &Path, path: &Path) -> PathBuf {
     Some(folder.join(path)).filter(|path| path.exists()).unwrap_or_else(|| path.to_owned())
 }
 

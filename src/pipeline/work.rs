@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::sources::guideline_sets;
 use super::{PipelineError, Sources, Stage, Standing};
-use crate::adapter::{Adapter, check_base};
+use crate::adapter::Adapter;
 use crate::align::{Align, AlignProgress, AlignProspect, Guidelines, Judge, Outcome, Prompts};
 use crate::atomic;
-use crate::format::Checkpoint;
 use crate::generate::GenerateError;
 use crate::judge::{self, JudgeError, PreferenceProgress, PreferenceReport, PreferenceRun, Voice};
 use crate::model::Model;
@@ -203,10 +202,8 @@ impl Work<'_> {
         let aligned = self.aligned()?;
         let given = &config.stages.reward_model;
         let path = given.clone().unwrap_or_else(|| self.folder(Stage::Reward));
-        let reward = Adapter::open(&path, self.model.config())?;
-        if let (Some(_), Some(base)) = (given, self.model.path()) {
-            check_base(&reward.card, &Checkpoint::open(base)?)?;
-        }
+        // What stage 2 made is on this base.
+        let (reward, _) = RewardModel::read(self.model, &path, given.is_none())?;
         let run = Align {
             model: self.model,
             prompts: &Prompts::read(&config.prompts, chat, config.align.rollout.max_prompt_tokens)?,

@@ -1,14 +1,11 @@
 //! The figures of one rung.
 
 use super::{Answered, CheckReport, Divergence, LadderReport, Mean, ReplyReport, Rung, RungReport};
-use crate::generate::{CancelToken, distinct};
+use crate::generate::{CancelToken, DISTINCT_WINDOW, distinct};
 use crate::report::{Rate, moments};
 use crate::reward::{Question, RewardError};
 use crate::steer::{SteerError, SteeredModel, Steering};
 use crate::tokenizer::{ChatFormat, Message};
-
-/// Tokens of each reply in which repetition is looked for: over more of them longer replies repeat more.
-const WINDOW: usize = 64;
 
 impl Mean {
     pub(super) fn of(values: &[f64]) -> Mean {
@@ -44,7 +41,11 @@ pub(super) fn measure(
         better: (!is_base && !known.is_empty()).then_some(better),
         checks: checks(steering, answered),
         reply_tokens: Mean::of(&lengths),
-        distinct_2: distinct(answered.answers.iter().map(|answer| &answer.reply.tokens[..]), 2, WINDOW),
+        distinct_2: distinct(
+            answered.answers.iter().map(|answer| &answer.reply.tokens[..]),
+            2,
+            DISTINCT_WINDOW,
+        ),
         divergence,
         cost: answered.cost(),
     });

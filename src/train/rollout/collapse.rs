@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::generate::DISTINCT_WINDOW;
+
 /// When a run is ended because its policy has collapsed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,7 +26,7 @@ pub struct CollapseConfig {
 
 impl Default for CollapseConfig {
     fn default() -> Self {
-        CollapseConfig { kl: 25.0, entropy: 0.2, distinct_2: 0.8, window: 64, patience: 3 }
+        CollapseConfig { kl: 25.0, entropy: 0.2, distinct_2: 0.8, window: DISTINCT_WINDOW, patience: 3 }
     }
 }
 
