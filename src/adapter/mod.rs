@@ -20,8 +20,9 @@ pub use error::AdapterFileError;
 pub use head::FILE as HEAD_FILE;
 pub use merge::{MergeOptions, MergeProgress, merge};
 
-use crate::model::ModelConfig;
+use crate::format::Checkpoint;
 use crate::model::lora::{AdapterError, LoraConfig, LoraWeights, ScalarHead};
+use crate::model::{Model, ModelConfig};
 use crate::quant::Quant;
 use stored::{Stored, check_finite};
 
@@ -96,6 +97,20 @@ impl Adapter {
         let stored = Adapter::stored(path)?;
         let weights = stored.fit(model)?;
         Ok(Adapter { weights, head: stored.head, card: stored.card })
+    }
+
+    /// [`Adapter::open`] for a loaded model, after [`check_base`] on the model's files, unless `any_base` takes an
+    /// adapter of other weights too. A model that was loaded from no file has nothing to check.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Adapter::open`] and [`check_base`].
+    pub fn open_on(model: &Model, path: &Path, any_base: bool) -> Result<Adapter, AdapterFileError> {
+        let adapter = Adapter::open(path, model.config())?;
+        if let Some(base) = model.path().filter(|_| !any_base) {
+            check_base(&adapter.card, &Checkpoint::open(base)?)?;
+        }
+        Ok(adapter)
     }
 
     /// What is at `path`, by its headers alone: no model is needed.

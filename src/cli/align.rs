@@ -1,7 +1,7 @@
 //! `parr align`: reinforcement learning by a reward that reads principles.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,13 +10,11 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::open::{ModelArgs, chat_format};
 use super::training::{Ahead, Knobs, RunArgs, Told, set, watched};
-use crate::adapter::{Adapter, check_base};
+use crate::adapter::Adapter;
 use crate::align::{
     Align, AlignMetrics, AlignProgress, AlignProspect, Guidelines, Judge, Outcome, Prompts, Sample,
 };
-use crate::format::Checkpoint;
 use crate::hub;
-use crate::model::Model;
 use crate::principles::PrincipleSet;
 use crate::reward::{RewardModel, RewardOptions};
 use crate::train::PpoConfig;
@@ -163,10 +161,11 @@ impl AlignArgs {
         let guidelines = Guidelines::new(sets);
         let (device, model) = self.model.open(global)?;
         let prompts = Prompts::read(file, chat_format(&model)?, config.rollout.max_prompt_tokens)?;
-        let init = self.init_adapter.as_deref().map(|path| self.adapter(path, &model)).transpose()?;
+        let open = |path: &Path| Adapter::open_on(&model, path, self.any_base);
+        let init = self.init_adapter.as_deref().map(open).transpose()?;
         // A reward model of another base has its weights beside those of the policy.
         let reward = match (&self.reward, &self.reward_base) {
-            (Some(path), None) => Some((self.adapter(path, &model)?, path)),
+            (Some(path), None) => Some((open(path)?, path)),
             _ => None,
         };
         let judge = match (&self.reward, &self.reward_base) {
@@ -211,15 +210,6 @@ impl AlignArgs {
                 adapter.display()
             ))),
         }
-    }
-
-    /// The adapter at `path`, if it was trained on the model's weights.
-    fn adapter(&self, path: &std::path::Path, model: &Model) -> Result<Adapter, CliError> {
-        let adapter = Adapter::open(path, model.config())?;
-        if let Some(base) = model.path().filter(|_| !self.any_base) {
-            check_base(&adapter.card, &Checkpoint::open(base)?)?;
-        }
-        Ok(adapter)
     }
 
     /// The settings of the file, with the flags over them.

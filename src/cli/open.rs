@@ -6,8 +6,7 @@ use clap::Args;
 
 use super::GlobalArgs;
 use super::error::CliError;
-use crate::adapter::{Adapter, check_base};
-use crate::format::Checkpoint;
+use crate::adapter::Adapter;
 use crate::generate::{Generator, GeneratorOptions};
 use crate::gpu::Device;
 use crate::hub::{self, CATALOG};
@@ -79,11 +78,7 @@ impl AdapterArgs {
     /// The adapter, made for the model; `None` without one.
     pub(super) fn read(&self, model: &Model) -> Result<Option<Adapter>, CliError> {
         let Some(path) = &self.adapter else { return Ok(None) };
-        let adapter = Adapter::open(path, model.config())?;
-        if let Some(base) = model.path().filter(|_| !self.any_base) {
-            check_base(&adapter.card, &Checkpoint::open(base)?)?;
-        }
-        Ok(Some(adapter))
+        Ok(Some(Adapter::open_on(model, path, self.any_base)?))
     }
 
     /// The adapter on the device, alone in a bank of its own; `None` without one.

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use super::{RewardCard, RewardError};
-use crate::adapter::{Adapter, Card, check_base};
-use crate::format::Checkpoint;
+use crate::adapter::{Adapter, Card};
 use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes};
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterError, AdapterId, LoraLayout, LoraWeights};
@@ -92,14 +91,11 @@ impl RewardModel {
     ///
     /// Those of [`RewardModel::open`] that need no device.
     pub fn read(model: &Model, folder: &Path, any_base: bool) -> Result<(Adapter, RewardCard), RewardError> {
-        let adapter = Adapter::open(folder, model.config())?;
+        let adapter = Adapter::open_on(model, folder, any_base)?;
         if adapter.head.is_none() {
             return Err(RewardError::NoHead { path: folder.to_owned() });
         }
         let card = RewardCard::read(&adapter.card, folder)?;
-        if let Some(base) = model.path().filter(|_| !any_base) {
-            check_base(&adapter.card, &Checkpoint::open(base)?)?;
-        }
         Ok((adapter, card))
     }
 

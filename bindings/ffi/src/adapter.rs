@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use parr::adapter::{Card, check_base};
-use parr::format::Checkpoint;
+use parr::adapter::Card;
 use parr::model::lora::{AdapterBank, AdapterId, LoraWeights};
 use parr::quant::Quant;
 
@@ -73,7 +72,7 @@ impl Model {
         any_base: bool,
     ) -> Result<Arc<Adapter>, ParrError> {
         start(None, move |_| {
-            let adapter = self.loaded()?.adapter(Path::new(&path), any_base)?;
+            let adapter = parr::adapter::Adapter::open_on(&self.loaded()?.model, Path::new(&path), any_base)?;
             Ok(Adapter::new(self, adapter))
         })
         .await
@@ -152,17 +151,6 @@ impl Adapter {
             Ok(self.adapter.write_gguf(Path::new(&file), loaded.model.config(), quant)?)
         })
         .await
-    }
-}
-
-impl Loaded {
-    /// The adapter at `path`, if it was trained on these weights, or on any with `any_base`.
-    pub(crate) fn adapter(&self, path: &Path, any_base: bool) -> Result<parr::adapter::Adapter, ParrError> {
-        let adapter = parr::adapter::Adapter::open(path, self.model.config())?;
-        if let Some(base) = self.model.path().filter(|_| !any_base) {
-            check_base(&adapter.card, &Checkpoint::open(base)?)?;
-        }
-        Ok(adapter)
     }
 }
 

@@ -67,7 +67,8 @@ impl Work {
                 let guidelines = Guidelines::new(sets.collect::<Result<_, _>>()?);
                 let longest = config.rollout.max_prompt_tokens;
                 let prompts = Prompts::read(Path::new(file), loaded.chat()?, longest)?;
-                let judge = reward.as_ref().map(|folder| loaded.adapter(Path::new(folder), false));
+                let open = |folder: &String| Adapter::open_on(&loaded.model, Path::new(folder), false);
+                let judge = reward.as_ref().map(open);
                 let judge = judge.transpose()?.zip(reward.as_ref().map(PathBuf::from));
                 Ok(Work::Align { prompts, guidelines, judge, config: Box::new(config) })
             }
