@@ -41,6 +41,8 @@ test:
 	.ci/setup gpu $(BUILT)/debug/parr
 	.ci/setup model $(BUILT)/debug/parr
 	GPU_TESTS=require PARR_TEST_MODEL=$${PARR_TEST_MODEL:-require} $(CARGO) test --locked
+	@if [ -d $(BUILT)/bindings ]; then bindings/test; else \
+	    echo "skipped: the bindings, which were never built here: make bindings"; fi
 
 bindings:
 	.ci/setup tools

@@ -32,6 +32,14 @@ batch = { sequences = 1 }
 evaluation = { held_out = 1, every = 0 }
 checkpoint = { every = 1 }
 """
+ALIGNMENT = """
+algorithm = "rloo"
+steps = 3
+lora = { rank = 4, targets = "q,v" }
+rollout = { prompts = 2, replies = 2, max_reply_tokens = 8 }
+update = { epochs = 1 }
+checkpoint = { every = 1 }
+"""
 GREEDY = parr.ReplyOptions(max_tokens=12, temperature=0.0, top_p=1.0)
 
 
@@ -208,6 +216,27 @@ async def training(state: dict) -> str:
     return "cancelled after 2, resumed, done after 3"
 
 
+async def alignment(state: dict) -> str:
+    """Three steps of reinforcement by the reward model, under an edited set; cancelled after one, resumed."""
+    prompts = WORK / "prompts.jsonl"
+    prompts.write_text("".join(f'{{"id": "{n}", "type": "general", "prompt": "Say {n}."}}\n' for n in ["one", "two"]))
+    data = parr.TrainingData.PROMPTS(file=str(prompts), principles=[state["brief"]], reward=REWARD)
+    options = parr.TrainingOptions(data=data, out=str(WORK / "aligned"), settings=ALIGNMENT)
+    first, jobs = Events(), []
+    first.on_step = lambda step: jobs[0].cancel()
+    jobs.append(state["model"].train(options, first))
+    check((await jobs[0].wait()).is_cancelled() and first.steps() == [1], f"{first.steps()}")
+    options.resume = True
+    second = Events()
+    outcome = await state["model"].train(options, second).wait()
+    check(outcome.is_done() and second.steps() == [2, 3], f"{outcome} {second.steps()}")
+    rollouts = [event for event in first.events + second.events if isinstance(event, parr.TrainingEvent.ROLLOUT)]
+    judged_by = {principle for event in rollouts for sample in event.samples for principle in sample.principles}
+    check([len(event.samples) for event in rollouts] == [4, 4, 4] and judged_by == {"style-concise"}, f"{judged_by}")
+    await state["model"].open_adapter(outcome.adapter)
+    return "cancelled after 1, resumed, done after 3"
+
+
 async def adapters(state: dict) -> str:
     adapter = state["adapter"]
     blend = parr.blend_adapters(
@@ -356,8 +385,8 @@ async def threads(state: dict) -> str:
 async def main() -> None:
     WORK.mkdir(parents=True, exist_ok=True)
     state: dict = {}
-    for part in [load, streaming, cancelling, scoring, best, training, adapters, errors, lost, cycles, threads]:
-        if REWARD == "-" and part in [scoring, best]:
+    for part in [load, streaming, cancelling, scoring, best, training, alignment, adapters, errors, lost, cycles, threads]:
+        if REWARD == "-" and part in [scoring, best, alignment]:
             print(f"skipped {part.__name__} - no reward model", flush=True)
             continue
         started = time.monotonic()

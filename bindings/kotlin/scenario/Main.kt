@@ -27,6 +27,14 @@ batch = { sequences = 1 }
 evaluation = { held_out = 1, every = 0 }
 checkpoint = { every = 1 }
 """
+const val ALIGNMENT = """
+algorithm = "rloo"
+steps = 3
+lora = { rank = 4, targets = "q,v" }
+rollout = { prompts = 2, replies = 2, max_reply_tokens = 8 }
+update = { epochs = 1 }
+checkpoint = { every = 1 }
+"""
 val GREEDY = ReplyOptions(maxTokens = 12u, temperature = 0f, topP = 1f)
 
 class Failed(what: String) : Exception(what)
@@ -185,6 +193,31 @@ class Scenario(val named: String, val rewards: String, val work: File) {
         return "cancelled after 2, resumed, done after 3"
     }
 
+    /** Three steps of reinforcement by the reward model, under an edited set; cancelled after one, resumed. */
+    suspend fun alignment(): String {
+        val prompts = File(work, "prompts.jsonl")
+        prompts.writeText(listOf("one", "two").joinToString("") {
+            "{\"id\": \"$it\", \"type\": \"general\", \"prompt\": \"Say $it.\"}\n"
+        })
+        val data = TrainingData.Prompts(prompts.path, listOf(brief), rewards)
+        val options = TrainingOptions(data, File(work, "aligned").path, ALIGNMENT)
+        var started: TrainingJob? = null
+        val first = Events { started!!.cancel() }
+        val job = model.train(options, first)
+        started = job
+        check(job.wait() is TrainingOutcome.Cancelled && first.steps == listOf(1uL)) { "${first.steps}" }
+        val parts = model.training(options.copy(resume = true)).toList()
+        val events = parts.mapNotNull { (it as? TrainingPart.Event)?.event }
+        val steps = events.mapNotNull { (it as? TrainingEvent.Step)?.report?.step }
+        val samples = events.filterIsInstance<TrainingEvent.Rollout>().map { it.samples.size }
+        val outcome = (parts.last() as TrainingPart.Ended).outcome
+        check(outcome is TrainingOutcome.Done && steps == listOf(2uL, 3uL) && samples == listOf(4, 4)) {
+            "$outcome $steps $samples"
+        }
+        model.openAdapter((outcome as TrainingOutcome.Done).adapter)
+        return "cancelled after 1, resumed, done after 3"
+    }
+
     suspend fun adapters(): String {
         val info = adapter.info()
         val blend = blendAdapters(listOf(AdapterShare(adapter, 0.5f), AdapterShare(adapter, -0.5f)))
@@ -277,19 +310,20 @@ class Scenario(val named: String, val rewards: String, val work: File) {
             }
         }
         suspend fun replying() = chat(128u).use { it.reply("Hello.", ReplyOptions(maxTokens = 1u), null, used) }
+        // The library's memory, and what the JVM has beside its heap: that one grows and shrinks as it likes.
         fun settled(): Long {
             repeat(3) { System.gc(); Thread.sleep(50) }
-            return residentBytes()
+            return residentBytes() - Runtime.getRuntime().totalMemory()
         }
-        // The JVM's own heap comes to its size first.
-        repeat(500) { once() }
+        // Compiled code and arenas come to their size first; a leak would go on growing.
+        repeat(1000) { once() }
         repeat(5) { replying() }
         val before = settled()
         val held = model.memory().currentBytes
         repeat(1000) { once() }
         repeat(20) { replying() }
         val grown = (settled() - before) / 1e6
-        check(grown < 60.0) { "grew by $grown MB" }
+        check(grown < 20.0) { "grew by $grown MB" }
         check(model.memory().currentBytes <= held) { "device memory came back" }
         return "1000 objects and 20 caches: %+.1f MB".format(grown)
     }
@@ -311,6 +345,7 @@ fun main(arguments: Array<String>): Unit = runBlocking {
         "scoring" to scenario::scoring,
         "best" to scenario::best,
         "training" to scenario::training,
+        "alignment" to scenario::alignment,
         "adapters" to scenario::adapters,
         "errors" to scenario::errors,
         "lost" to scenario::lost,
@@ -318,7 +353,7 @@ fun main(arguments: Array<String>): Unit = runBlocking {
         "threads" to scenario::threads,
     )
     for ((name, part) in parts) {
-        if (reward == "-" && name in listOf("scoring", "best")) {
+        if (reward == "-" && name in listOf("scoring", "best", "alignment")) {
             println("skipped $name - no reward model")
             continue
         }

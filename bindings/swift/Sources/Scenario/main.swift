@@ -17,6 +17,15 @@ let settings = """
     checkpoint = { every = 1 }
 
     """
+let alignmentSettings = """
+    algorithm = "rloo"
+    steps = 3
+    lora = { rank = 4, targets = "q,v" }
+    rollout = { prompts = 2, replies = 2, max_reply_tokens = 8 }
+    update = { epochs = 1 }
+    checkpoint = { every = 1 }
+
+    """
 let greedyOptions = ReplyOptions(maxTokens: 12, temperature: 0, topP: 1)
 
 struct Failed: Error {
@@ -58,14 +67,20 @@ final class Progress: ProgressListener, @unchecked Sendable {
     }
 }
 
+/// Notes steps; after one of them it cancels.
 final class Events: TrainingListener, @unchecked Sendable {
+    let last: UInt64
     var steps: [UInt64] = []
     var job: TrainingJob?
+
+    init(last: UInt64) {
+        self.last = last
+    }
 
     func onEvent(event: TrainingEvent) throws {
         if case .step(let report) = event {
             steps.append(report.step)
-            if report.step == 2 { job?.cancel() }
+            if report.step == last { job?.cancel() }
         }
     }
 }
@@ -200,7 +215,7 @@ final class Scenario {
         let lines = ["one", "two", "three", "four"].map { "{\"prompt\": \"Say \($0).\", \"response\": \"\($0) it is.\"}\n" }
         try lines.joined().write(toFile: rows, atomically: true, encoding: .utf8)
         var options = TrainingOptions(data: .examples(file: rows, heldOut: nil), out: run, settings: settings)
-        let (first, policy) = (Events(), Battery())
+        let (first, policy) = (Events(last: 2), Battery())
         let job = try model.train(options: options, listener: first, policy: policy)
         first.job = job
         job.pause()
@@ -221,6 +236,33 @@ final class Scenario {
         guard let folder, steps == [3] else { throw Failed(what: "resumed: \(steps)") }
         adapter = try await model.openAdapter(path: folder)
         return "cancelled after 2, resumed, done after 3"
+    }
+
+    /// Three steps of reinforcement by the reward model, under an edited set; cancelled after one, resumed.
+    func alignment() async throws -> String {
+        let prompts = work + "/prompts.jsonl"
+        let lines = ["one", "two"].map { "{\"id\": \"\($0)\", \"type\": \"general\", \"prompt\": \"Say \($0).\"}\n" }
+        try lines.joined().write(toFile: prompts, atomically: true, encoding: .utf8)
+        let data = TrainingData.prompts(file: prompts, principles: [brief], reward: rewards)
+        var options = TrainingOptions(data: data, out: work + "/aligned", settings: alignmentSettings)
+        let first = Events(last: 1)
+        let job = try model.train(options: options, listener: first)
+        first.job = job
+        try check(try await job.wait() == .cancelled && first.steps == [1], "\(first.steps)")
+        first.job = nil
+        options.resume = true
+        var (steps, samples, folder): ([UInt64], [Int], String?) = ([], [], nil)
+        for try await part in model.training(options) {
+            switch part {
+            case .event(.step(let report)): steps.append(report.step)
+            case .event(.rollout(_, let replies)): samples.append(replies.count)
+            case .ended(.done(let adapter)): folder = adapter
+            default: break
+            }
+        }
+        guard let folder, steps == [2, 3], samples == [4, 4] else { throw Failed(what: "resumed: \(steps) \(samples)") }
+        _ = try await model.openAdapter(path: folder)
+        return "cancelled after 1, resumed, done after 3"
     }
 
     func adapters() async throws -> String {
@@ -354,11 +396,11 @@ let scenario = Scenario(named: arguments[1], rewards: arguments[2], work: argume
 let parts: [(String, () async throws -> String)] = [
     ("load", scenario.load), ("streaming", scenario.streaming), ("cancelling", scenario.cancelling),
     ("scoring", scenario.scoring), ("best", scenario.best), ("training", scenario.training),
-    ("adapters", scenario.adapters), ("errors", scenario.errors), ("lost", scenario.lost),
+    ("alignment", scenario.alignment), ("adapters", scenario.adapters), ("errors", scenario.errors), ("lost", scenario.lost),
     ("cycles", scenario.cycles), ("threads", scenario.threads),
 ]
 for (name, part) in parts {
-    if scenario.rewards == "-" && ["scoring", "best"].contains(name) {
+    if scenario.rewards == "-" && ["scoring", "best", "alignment"].contains(name) {
         print("skipped \(name) - no reward model")
         continue
     }
