@@ -99,12 +99,20 @@ reward-model:
 	    --prompts examples/prompts.jsonl --out $(REWARD)/edited.jsonl
 	$(BUILT)/release/parr reward train --config examples/reward-model/match.toml \
 	    --principles $(LEARNED) --comparisons $(REWARD)/edited.jsonl --out $(REWARD)/matching --resume
-	$(BUILT)/release/parr reward train --config examples/reward-model/train.toml --init $(REWARD)/matching \
-	    --principles $(LEARNED) --comparisons $(REWARD)/edited.jsonl --out $(REWARD)/negating --resume
-	$(BUILT)/release/parr reward train --config examples/reward-model/train.toml --init $(REWARD)/negating --seed 3 \
-	    --principles $(LEARNED) --comparisons $(REWARD)/edited.jsonl --out $(REWARD) --resume
+	init=matching; for seed in 2 3; do \
+	    $(BUILT)/release/parr reward train --config examples/reward-model/train.toml --init $(REWARD)/$$init --seed $$seed \
+	        --principles $(LEARNED) --comparisons $(REWARD)/edited.jsonl --out $(REWARD)/negating-$$seed --resume \
+	        || exit 1; \
+	    init=negating-$$seed; \
+	done
+	init=negating-3; for seed in 4 5; do \
+	    $(BUILT)/release/parr reward train --config examples/reward-model/train.toml --init $(REWARD)/$$init --seed $$seed \
+	        --by-check --principles $(LEARNED) examples/reward-model/wordings.toml \
+	        --comparisons $(REWARD)/edited.jsonl --out $(REWARD)/wording-$$seed --resume || exit 1; \
+	    init=wording-$$seed; \
+	done
 	for wording in $(call worded,style,style) $(call worded,style-unseen,unseen); do \
-	    $(BUILT)/release/parr reward eval --reward $(REWARD) --comparisons $(REWARD)/edited.jsonl \
+	    $(BUILT)/release/parr reward eval --reward $(REWARD)/wording-5 --comparisons $(REWARD)/edited.jsonl \
 	        --principles $$wording --by-check --limit 12 --html $(REWARD)/$${wording%%:*}.html \
 	        --json > $(REWARD)/$${wording%%:*}.json || exit 1; \
 	done

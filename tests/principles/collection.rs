@@ -50,7 +50,7 @@ fn the_sets_that_come_with_parr_are_sound_together() {
 }
 
 /// The set `style` in other words has its dimensions and checks, and shares no sentence with it: least of all
-/// what is measured on with what is trained on.
+/// what is measured on with what is trained on. So it is with the further wordings that a reward model learns from.
 #[test]
 fn the_wordings_of_style_have_the_same_checks_and_other_words() {
     let set = |id| PrincipleSet::open(id).expect("built in");
@@ -66,6 +66,18 @@ fn the_wordings_of_style_have_the_same_checks_and_other_words() {
         }
     }
     assert_eq!(texts.len(), 4 * 2 * style.principles.len());
+    let further = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/reward-model/wordings.toml");
+    let further = PrincipleSet::read(&further).expect("sound");
+    for one in &further.principles {
+        assert!(
+            style.principles.iter().any(|first| one.check.is_some() && one.check == first.check),
+            "{}",
+            one.id
+        );
+        for text in [false, true].map(|negated| one.text(negated).expect("both are there")) {
+            assert!(texts.insert(text.to_lowercase()), "{text}");
+        }
+    }
 }
 
 #[test]

@@ -12,9 +12,9 @@ use crate::support;
 
 const FOLDER: &str = "reward-models/smollm2-style";
 
-/// Replies to one prompt that differ in one quality: what to look for, one that has it, one that has not. Emoji and
-/// first person are left out, which it is known to tell apart badly.
-const PAIRS: [(&str, &str, &str); 6] = [
+/// Replies to one prompt that differ in one quality: what to look for, one that has it, one that has not. First
+/// person is left out, which it is known to tell apart badly.
+const PAIRS: [(&str, &str, &str); 7] = [
     (
         "concise",
         "Water them when the soil is dry.",
@@ -42,6 +42,7 @@ const PAIRS: [(&str, &str, &str); 6] = [
         "Water them when the soil is dry. Which plants do you have?",
         "Water them when the soil is dry. That is once a week.",
     ),
+    ("emoji", "Water them when the soil is dry. 🌱", "Water them when the soil is dry."),
     ("exclamation", "Water them when the soil is dry!", "Water them when the soil is dry."),
 ];
 
@@ -80,6 +81,6 @@ fn what_ships_ranks_replies_and_turns_round_when_principles_are_negated() {
         println!("{quality}: {with} over {without}, negated {with_negated} over {without_negated}");
         right += usize::from(with > without) + usize::from(with_negated < without_negated);
     }
-    // By chance ten of twelve come out right once in 52 times.
-    assert!(right >= 10, "{right} of 12 right");
+    // By chance twelve of fourteen come out right once in 155 times.
+    assert!(right >= 12, "{right} of 14 right");
 }
