@@ -1,7 +1,7 @@
 //! One opened adapter: allocation, upload, read-back, and what goes wrong with it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::adapter::{self, AdapterSummary, Capabilities};
@@ -38,7 +38,7 @@ pub struct Device {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) raw: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
+    queue: wgpu::Queue,
     pub(super) capabilities: Capabilities,
     pub(super) tuning: Tuning,
     pub(super) pipelines: Mutex<HashMap<(&'static str, Specialization), Arc<Pipeline>>>,
@@ -50,6 +50,8 @@ pub(super) struct Inner {
     faults: Arc<Faults>,
     staging: Mutex<Option<wgpu::Buffer>>,
     unused: wgpu::Buffer,
+    /// Writes since the last submit.
+    staged: AtomicU32,
 }
 
 /// The last clone is gone: keep what was compiled.
@@ -71,6 +73,11 @@ struct Faults {
 
 /// Bytes uploaded before the host waits: staging memory stays small however large the model.
 const UPLOAD_WINDOW_BYTES: u64 = 16 << 20;
+
+/// Writes before a submit is made for their own sake. wgpu keeps what is written, and the buffer that it
+/// goes to even if that is dropped, until the next submit: an app whose sessions are all cancelled before
+/// they begin would never come to one.
+const STAGED_WRITES: u32 = 32;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -189,6 +196,7 @@ impl Device {
             faults,
             staging: Mutex::default(),
             unused,
+            staged: AtomicU32::new(0),
         };
         Ok(Device { inner: Arc::new(inner) })
     }
@@ -268,7 +276,8 @@ impl Device {
     }
 
     /// Overwrites elements `at..at + data.len()` before the next submit. Elements must start and end
-    /// on 4-byte borders. Large writes go through in windows, so that staging memory stays bounded.
+    /// on 4-byte borders. Large writes go through in windows and small ones with every so many, so that
+    /// staging memory stays bounded.
     ///
     /// # Errors
     ///
@@ -282,14 +291,28 @@ impl Device {
         debug_assert!(at + data.len() <= buffer.len(), "write past the end of a buffer");
         let mut offset = (at * size_of::<T>()) as u64;
         for window in bytemuck::cast_slice::<T, u8>(data).chunks(UPLOAD_WINDOW_BYTES as usize) {
-            self.inner.queue.write_buffer(&buffer.allocation.raw, offset, window);
+            self.stage(&buffer.allocation.raw, offset, window);
             offset += window.len() as u64;
             if window.len() as u64 == UPLOAD_WINDOW_BYTES {
-                self.inner.queue.submit([]);
+                self.submit(None);
                 self.wait()?;
             }
         }
         Ok(())
+    }
+
+    /// Writes `bytes` before the next submit.
+    pub(super) fn stage(&self, raw: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+        self.inner.queue.write_buffer(raw, offset, bytes);
+        if self.inner.staged.fetch_add(1, Ordering::Relaxed) + 1 >= STAGED_WRITES {
+            self.submit(None);
+        }
+    }
+
+    /// Hands `commands`, and all that is staged, to the driver.
+    pub(super) fn submit(&self, commands: Option<wgpu::CommandBuffer>) {
+        self.inner.staged.store(0, Ordering::Relaxed);
+        self.inner.queue.submit(commands);
     }
 
     /// Reads elements `at..at + len`, after all that was submitted before.
@@ -323,7 +346,7 @@ impl Device {
         };
         let mut encoder = self.inner.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&buffer.allocation.raw, offset, &staging, 0, copied);
-        self.inner.queue.submit([encoder.finish()]);
+        self.submit(Some(encoder.finish()));
         staging.map_async(wgpu::MapMode::Read, 0..copied, |_| {});
         self.wait()?;
         let mapped = staging.get_mapped_range(0..copied).map_err(|error| DeviceError::Rejected {

@@ -161,7 +161,7 @@ impl Recording {
             mapped_at_creation: false,
         });
         self.params.resize(self.params.len().next_multiple_of(4), 0);
-        self.device.inner.queue.write_buffer(&uniforms, 0, &self.params);
+        self.device.stage(&uniforms, 0, &self.params);
         let groups = self.commands.iter().map(|command| {
             let Command::Dispatch { pipeline, bindings, .. } = command else { return None };
             let window = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -265,7 +265,7 @@ impl Recording {
         if let Some(timer) = &timer {
             timer.resolve(&mut encoder, timed.len());
         }
-        self.device.inner.queue.submit([encoder.finish()]);
+        self.device.submit(Some(encoder.finish()));
         match timer {
             Some(timer) => timer.collect(&self.device, &timed),
             None => Ok(()),

@@ -14,6 +14,9 @@ use crate::support::gpu;
 
 /// What a recording does besides dispatches.
 mod recording;
+/// What writes leave behind.
+#[cfg(target_os = "linux")]
+mod staged;
 
 fn check(op: &str, kernels: &[&str], family: KernelFamily) {
     let _turn = gpu::turn();
