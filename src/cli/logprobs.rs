@@ -96,7 +96,7 @@ impl LogprobsArgs {
         let (bank, adapter) = self.adapter.attach(&model)?.unzip();
         let mut generator = self.cache.generator(&model, slots, bank.as_ref())?;
         for (rows, sequences) in rows.chunks(slots).zip(sequences.chunks(slots)) {
-            let computed = interruptible(|token| generator.token_stats(sequences, adapter, token))?;
+            let computed = interruptible(|token| generator.token_stats(sequences, adapter, 1.0, token))?;
             for ((row, ids), stats) in rows.iter().zip(sequences).zip(&computed) {
                 write_row(&Output {
                     line: row.line,

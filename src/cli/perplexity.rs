@@ -117,7 +117,7 @@ impl PerplexityArgs {
         let bar = global.bar(Some(chunks.len() as u64), "{bar:30} chunk {pos}/{len} {msg} {eta} left");
         let mut score = Score::default();
         for batch in chunks.chunks(slots) {
-            for stats in interruptible(|token| generator.token_stats(batch, None, token))? {
+            for stats in interruptible(|token| generator.token_stats(batch, None, 1.0, token))? {
                 score.add(&stats, ctx, self.method);
             }
             bar.inc(batch.len() as u64);

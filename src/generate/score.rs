@@ -16,8 +16,8 @@ type OnLogits<'a> = dyn FnMut(&Generator, Recording, &[Piece]) -> Result<(), Gen
 
 impl Generator {
     /// For every row of token ids, `log p(ids[t + 1] | ids[..=t])` and the entropy of that
-    /// distribution, in nats: one value less than ids. Rows are packed, as many at a time as there
-    /// are slots. `adapter` answers for all of them.
+    /// distribution, in nats, of logits divided by `temperature`, above 0: one value less than ids. Rows are
+    /// packed, as many at a time as there are slots. `adapter` answers for all of them.
     ///
     /// # Errors
     ///
@@ -29,6 +29,7 @@ impl Generator {
         &mut self,
         rows: &[Vec<TokenId>],
         adapter: Option<AdapterId>,
+        temperature: f32,
         cancel: &CancelToken,
     ) -> Result<Vec<Vec<TokenStat>>, GenerateError> {
         for (index, ids) in rows.iter().enumerate() {
@@ -45,7 +46,8 @@ impl Generator {
                 let following = |piece: &Piece| &wave[piece.segment][piece.place + 1..][..piece.rows];
                 let next: Vec<u32> = pieces.iter().flat_map(following).copied().collect();
                 device.write(&targets, 0, &next)?;
-                ops::token_stats(&mut rec, &generator.work.logits, &targets, &stats, 0, next.len(), 1.0)?;
+                let logits = &generator.work.logits;
+                ops::token_stats(&mut rec, logits, &targets, &stats, 0, next.len(), temperature)?;
                 rec.submit()?;
                 let mut values = device.read(&stats, 0, next.len())?.into_iter();
                 for piece in pieces {

@@ -263,7 +263,7 @@ impl SteeredModel {
         Ok(tokens)
     }
 
-    /// The log-probability of `reply` after `prompt`, in nats, as `adapter` or the base has it at temperature 1.
+    /// The log-probability of `reply` after `prompt`, in nats, as `adapter` or the base has it at `temperature`.
     ///
     /// # Errors
     ///
@@ -273,9 +273,10 @@ impl SteeredModel {
         prompt: &[TokenId],
         reply: &[TokenId],
         adapter: Option<AdapterId>,
+        temperature: f32,
         cancel: &CancelToken,
     ) -> Result<f64, GenerateError> {
-        let stats = self.generator.token_stats(&[[prompt, reply].concat()], adapter, cancel)?;
+        let stats = self.generator.token_stats(&[[prompt, reply].concat()], adapter, temperature, cancel)?;
         let of_reply = stats[0].iter().skip(prompt.len().saturating_sub(1));
         Ok(of_reply.map(|stat| f64::from(stat.logprob)).sum())
     }

@@ -210,7 +210,8 @@ impl Task for Rows<'_> {
         let whole = Sequence::with_targets(ids, &vec![true; ids.len()], adapter);
         let trained = learner.read(&[vec![whole]])?.logprob;
         let mut generator = Generator::with_adapters(self.model, comparing(ids.len()), learner.bank())?;
-        let scored = generator.token_stats(&[ids.to_vec()], adapter, &CancelToken::new())?.swap_remove(0);
+        let scored =
+            generator.token_stats(&[ids.to_vec()], adapter, 1.0, &CancelToken::new())?.swap_remove(0);
         let apart =
             trained.iter().zip(&scored).map(|(ours, theirs)| f64::from((ours - theirs.logprob).abs()));
         Ok(Some(apart.fold(0.0, f64::max)))

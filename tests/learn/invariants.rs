@@ -225,7 +225,7 @@ fn generation_and_training_agree_on_log_probabilities() {
         // Scoring by the generator is the same arithmetic to the last bit.
         let rows: Vec<Vec<u32>> = sequences.iter().map(|sequence| sequence.ids.clone()).collect();
         let scored =
-            generator.token_stats(&rows[..1], Some(adapter), &CancelToken::new()).expect("known ids");
+            generator.token_stats(&rows[..1], Some(adapter), 1.0, &CancelToken::new()).expect("known ids");
         let all = Sequence::with_targets(&rows[0], &vec![true; rows[0].len()], Some(adapter));
         let trained = forward(&mut pass, &[all]).remove(0);
         let scored: Vec<f32> = scored[0].iter().map(|stat| stat.logprob).collect();

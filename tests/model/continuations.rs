@@ -42,7 +42,7 @@ fn as_whole_rows(family: KernelFamily) {
         let rows = rows();
         let whole: Vec<Vec<u32>> = rows.iter().map(|row| row.ids.clone()).collect();
         let mut alone = generator(&model, 1, 128, KvFormat::F32);
-        let expected = alone.token_stats(&whole, None, &cancel).expect("known ids are scored");
+        let expected = alone.token_stats(&whole, None, 1.0, &cancel).expect("known ids are scored");
         for slots in [1, 4, 16] {
             let mut together = generator(&model, slots, 128, KvFormat::F32);
             let found = together.continuation_stats(&rows, None, &cancel).expect("known ids are scored");

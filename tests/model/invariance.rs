@@ -154,19 +154,24 @@ fn entropy_and_log_probability_agree_with_the_logits() {
     let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
     let mut generator = generator(&tiny(&device, "qwen2-bias"), 2, 64, KvFormat::F32);
     let rows = [prompt(5, 30), prompt(6, 11), prompt(7, 23)];
-    let stats = generator.token_stats(&rows, None, &CancelToken::new()).expect("known ids are scored");
-    for (row, stats) in rows.iter().zip(&stats) {
-        let mut logits = Vec::new();
-        generator
-            .logits(row, None, &CancelToken::new(), &mut |more| logits.extend_from_slice(more))
-            .expect("logits");
-        assert_eq!(stats.len(), row.len() - 1);
-        for (place, stat) in stats.iter().enumerate() {
-            let z: Vec<f64> = logits[place * 512..(place + 1) * 512].iter().map(|&z| z.into()).collect();
-            let total = z.iter().map(|z| z.exp()).sum::<f64>().ln();
-            let entropy: f64 = z.iter().map(|z| (total - z) * (z - total).exp()).sum();
-            assert!((f64::from(stat.logprob) - (z[row[place + 1] as usize] - total)).abs() < 1e-5);
-            assert!((f64::from(stat.entropy) - entropy).abs() < 1e-4);
+    for temperature in [1.0f32, 0.7] {
+        let stats = generator
+            .token_stats(&rows, None, temperature, &CancelToken::new())
+            .expect("known ids are scored");
+        for (row, stats) in rows.iter().zip(&stats) {
+            let mut logits = Vec::new();
+            generator
+                .logits(row, None, &CancelToken::new(), &mut |more| logits.extend_from_slice(more))
+                .expect("logits");
+            assert_eq!(stats.len(), row.len() - 1);
+            for (place, stat) in stats.iter().enumerate() {
+                let row_of_logits = &logits[place * 512..(place + 1) * 512];
+                let z: Vec<f64> = row_of_logits.iter().map(|&z| f64::from(z / temperature)).collect();
+                let total = z.iter().map(|z| z.exp()).sum::<f64>().ln();
+                let entropy: f64 = z.iter().map(|z| (total - z) * (z - total).exp()).sum();
+                assert!((f64::from(stat.logprob) - (z[row[place + 1] as usize] - total)).abs() < 1e-5);
+                assert!((f64::from(stat.entropy) - entropy).abs() < 1e-4);
+            }
         }
     }
 }

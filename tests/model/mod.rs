@@ -41,7 +41,7 @@ fn generate(generator: &mut Generator, requests: &[Request]) -> Vec<Reply> {
 
 fn logprobs(generator: &mut Generator, ids: &[u32]) -> Vec<f32> {
     let stats =
-        generator.token_stats(&[ids.to_vec()], None, &CancelToken::new()).expect("known ids are scored");
+        generator.token_stats(&[ids.to_vec()], None, 1.0, &CancelToken::new()).expect("known ids are scored");
     stats[0].iter().map(|stat| stat.logprob).collect()
 }
 

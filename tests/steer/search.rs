@@ -226,8 +226,8 @@ fn an_adapter_answers_beside_the_reward_model() {
     let cancel = CancelToken::new();
     let (policy, prompt) = (beside.policy(), &one.request.prompt);
     let drawn: f64 = found.logprobs.iter().map(|logprob| f64::from(*logprob)).sum();
-    let read = beside.logprob(prompt, &found.tokens, policy, &cancel).expect("known tokens");
-    let of_base = beside.logprob(prompt, &found.tokens, None, &cancel).expect("known tokens");
+    let read = beside.logprob(prompt, &found.tokens, policy, 1.0, &cancel).expect("known tokens");
+    let of_base = beside.logprob(prompt, &found.tokens, None, 1.0, &cancel).expect("known tokens");
     assert!((drawn - read).abs() < 1e-2, "drawn at {drawn}, read at {read}");
     assert!((read - of_base).abs() > 0.1, "the base has another opinion: {of_base}");
 }

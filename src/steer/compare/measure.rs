@@ -1,11 +1,11 @@
 //! The figures of one rung.
 
 use super::{Answered, CheckReport, Divergence, LadderReport, Mean, ReplyReport, Rung, RungReport};
-use crate::generate::{CancelToken, DISTINCT_WINDOW, distinct};
+use crate::generate::{CancelToken, DISTINCT_WINDOW, Request, distinct};
 use crate::report::{Rate, moments};
 use crate::reward::{Question, RewardError};
 use crate::steer::{SteerError, SteeredModel, Steering};
-use crate::tokenizer::{ChatFormat, Message};
+use crate::tokenizer::{ChatFormat, Message, TokenId};
 
 impl Mean {
     pub(super) fn of(values: &[f64]) -> Mean {
@@ -113,8 +113,13 @@ fn divergence(
             differences.push(0.0);
             continue;
         }
-        let drawn: f64 = answer.reply.logprobs.iter().map(|logprob| f64::from(*logprob)).sum();
-        differences.push(drawn - steered.logprob(&prompt, &answer.reply.tokens, None, cancel)?);
+        let Request { prompt: told, adapter, sampling, .. } = &ask.request;
+        // Greedy replies come from no distribution; the plain one says as much as any.
+        let temperature = if sampling.temperature > 0.0 { sampling.temperature } else { 1.0 };
+        let mut read = |prompt: &[TokenId], adapter| {
+            steered.logprob(prompt, &answer.reply.tokens, adapter, temperature, cancel)
+        };
+        differences.push(read(told, *adapter)? - read(&prompt, None)?);
     }
     let choices = choices as f64 / answered.answers.len().max(1) as f64;
     Ok(Divergence { drawn: Mean::of(&differences), choosing: rung.steering.search.kl_bound(choices) })

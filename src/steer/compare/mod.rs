@@ -50,8 +50,8 @@ pub struct LadderReport {
     pub block: usize,
     /// Temperature of sampling.
     pub temperature: f32,
-    /// Whether candidates come from the plain softmax: temperature 1 and no filter. Only then are the figures
-    /// of divergence what their names say.
+    /// Whether candidates come from the softmax at `temperature`, above 0, with no filter. Only then are the
+    /// figures of divergence what their names say.
     pub plain_sampling: bool,
     /// Seed of the first candidates.
     pub seed: u64,
@@ -110,7 +110,7 @@ pub struct CheckReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Divergence {
     /// Mean of the log-probability of a reply to the model that it is drawn from (told the principles, or with an
-    /// adapter), minus that to the base which is told nothing.
+    /// adapter), minus that to the base which is told nothing; both at the temperature at which it was drawn.
     pub drawn: Mean,
     /// What choosing among candidates adds at most ([`Search::kl_bound`]).
     pub choosing: f64,
@@ -195,7 +195,7 @@ pub fn compare(
         n: options.n,
         block: options.block,
         temperature,
-        plain_sampling: temperature == 1.0 && !filtered,
+        plain_sampling: temperature > 0.0 && !filtered,
         seed,
         ..LadderReport::default()
     };

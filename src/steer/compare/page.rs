@@ -50,7 +50,7 @@ impl LadderReport {
         );
         if !self.plain_sampling {
             page.push_str(
-                " Replies were not drawn at temperature 1 without filters, so these are differences of \
+                " Replies were not drawn at a temperature above 0 without filters, so these are differences of \
                  log-probabilities and no estimates of a KL divergence.",
             );
         }
