@@ -44,6 +44,8 @@ pub enum Purpose {
     MiniBatch = 13,
     /// The seeds of answers in self-alignment: step and index = words of the hash of the prompt's id.
     SelfAlign = 14,
+    /// The seeds of prompts on which ways of steering are compared: index = the prompt.
+    Compare = 16,
 }
 
 /// The generator of one run: nothing but its seed.

@@ -53,7 +53,8 @@ far replies are from those of the base in nats, and tokens and seconds.
 
 Where the reward model chose among candidates it is the judge of its own choice: checked principles (the sets
 style and style-unseen) are an independent measure. Differences of log-probabilities estimate a KL divergence
-at --temperature 1 --top-p 1, the defaults here.";
+at --top-p 1 and a --temperature above 0, such as the defaults here. Every prompt has a seed of its own, the same
+for all rungs.";
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:

@@ -205,6 +205,10 @@ fn the_rungs_are_compared() {
     let names: Vec<&str> = rungs.iter().filter_map(|rung| rung["name"].as_str()).collect();
     assert_eq!(names, ["base", "prompt", "best of 2", "guided", "adapter"]);
     assert_eq!((&report["plain_sampling"], &report["prompts"]), (&true.into(), &2.into()));
+    assert_ne!(
+        report["replies"][0]["seed"], report["replies"][1]["seed"],
+        "noise of its own for each prompt"
+    );
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("no number: {value}"));
     for (rung, name) in rungs.iter().zip(&names) {
         assert_eq!(rung["score"]["of"], 2, "{name}");

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Answer, Ask, Cost, Search, SteerError, SteeredModel, Steering, Tell};
 use crate::generate::{CancelToken, GenerateError, Sampling};
+use crate::random::{Philox, Purpose};
 use crate::report::Rate;
 use crate::tokenizer::{ChatFormat, Message};
 
@@ -22,8 +23,8 @@ pub struct CompareOptions {
     pub n: usize,
     /// Tokens of a block of guided decoding; 0 leaves that rung out.
     pub block: usize,
-    /// How candidates are drawn. At temperature 1 and without filters the differences of log-probabilities are
-    /// estimates of KL divergences.
+    /// How candidates are drawn; every prompt gets a seed of its own from `sampling.seed`, the same for all rungs.
+    /// Without filters the differences of log-probabilities are estimates of KL divergences.
     pub sampling: Sampling,
     /// Most tokens of a reply.
     pub max_tokens: usize,
@@ -53,7 +54,7 @@ pub struct LadderReport {
     /// Whether candidates come from the softmax at `temperature`, above 0, with no filter. Only then are the
     /// figures of divergence what their names say.
     pub plain_sampling: bool,
-    /// Seed of the first candidates.
+    /// What the prompts' seeds follow from.
     pub seed: u64,
     /// The rungs, the base without any principle first.
     pub rungs: Vec<RungReport>,
@@ -132,6 +133,8 @@ pub struct RungCost {
 pub struct PromptReport {
     /// What was asked.
     pub prompt: String,
+    /// The seed of its first candidates: `parr generate` with it draws them again.
+    pub seed: u64,
     /// The replies, in the order of the rungs.
     pub replies: Vec<ReplyReport>,
 }
@@ -199,13 +202,27 @@ pub fn compare(
         seed,
         ..LadderReport::default()
     };
-    report.replies =
-        prompts.iter().map(|prompt| PromptReport { prompt: prompt.clone(), replies: Vec::new() }).collect();
+    report.replies = prompts
+        .iter()
+        .enumerate()
+        .map(|(place, prompt)| PromptReport {
+            prompt: prompt.clone(),
+            seed: prompt_seed(seed, place),
+            replies: Vec::new(),
+        })
+        .collect();
     for rung in &rungs {
         let answered = rung.answer(steered, format, prompts, options, cancel, on_done)?;
         measure::measure(&mut report, steered, format, &options.steering, rung, &answered, cancel)?;
     }
     Ok(report)
+}
+
+/// The seed of the prompt at `place`. With one for all, the noise that chooses tokens would be the same in every
+/// reply, and so would its errors: no mean over prompts would be what it seems.
+fn prompt_seed(seed: u64, place: usize) -> u64 {
+    let [low, high, ..] = Philox::new(seed).block(Purpose::Compare, 0, place as u32, 0);
+    u64::from(high) << 32 | u64::from(low)
 }
 
 /// The rungs that there are means for.
@@ -241,14 +258,15 @@ impl Rung {
         on_done: &mut dyn FnMut(&str, usize),
     ) -> Result<Answered, SteerError> {
         let adapter = steered.policy().filter(|_| self.adapter);
-        let ask = |prompt: &String| -> Result<Ask, SteerError> {
+        let ask = |(place, prompt): (usize, &String)| -> Result<Ask, SteerError> {
             let mut ask = Ask::new(format, &self.steering, &[Message::new("user", prompt.as_str())])?;
             ask.request.adapter = adapter;
-            ask.request.sampling = options.sampling;
+            let seed = prompt_seed(options.sampling.seed, place);
+            ask.request.sampling = Sampling { seed, ..options.sampling };
             ask.request.max_tokens = options.max_tokens;
             Ok(ask)
         };
-        let asks = prompts.iter().map(ask).collect::<Result<Vec<_>, _>>()?;
+        let asks = prompts.iter().enumerate().map(ask).collect::<Result<Vec<_>, _>>()?;
         let mut answers = Vec::with_capacity(asks.len());
         let mut seconds = 0.0;
         for some in asks.chunks(options.batch.max(1)) {
