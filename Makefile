@@ -12,6 +12,7 @@
 # and one for those with a GPU, or hours:
 #
 #   make reward-model  judged replies, a reward model that reads principles, and how well it does
+#   make policies      what SmolLM2 becomes by the one that ships: policies that differ in one sentence
 #
 # Nothing is installed that is there already: a software Vulkan driver only where no GPU answers,
 # pip only where the Hugging Face hub does not.
@@ -23,7 +24,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and complains where there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat test proofs bindings reward-model
+.PHONY: chat test proofs bindings reward-model policies
 
 chat:
 	.ci/setup tools
@@ -115,4 +116,25 @@ reward-model:
 	    $(BUILT)/release/parr reward eval --reward $(REWARD)/wording-5 --comparisons $(REWARD)/edited.jsonl \
 	        --principles $$wording --by-check --limit 12 --html $(REWARD)/$${wording%%:*}.html \
 	        --json > $(REWARD)/$${wording%%:*}.json || exit 1; \
+	done
+
+# Stage 3 with the reward model that ships: policies of the same settings and the same seed, each under a principle of
+# its own, and each compared with the base on prompts that it never learned from.
+POLICIES ?= runs/policies
+STYLES := concise comprehensive
+
+policies:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup gpu $(BUILT)/release/parr
+	.ci/setup model $(BUILT)/release/parr
+	mkdir -p $(POLICIES)
+	for style in $(STYLES); do \
+	    $(BUILT)/release/parr align --config examples/policies/align.toml --reward reward-models/smollm2-style \
+	        --principles examples/policies/$$style.toml --prompts examples/policies/prompts.jsonl \
+	        --out $(POLICIES)/$$style --resume || exit 1; \
+	    $(BUILT)/release/parr steer compare --principles examples/policies/$$style.toml \
+	        --prompts examples/policies/held-out.jsonl --adapter $(POLICIES)/$$style --temperature 0.7 \
+	        --max-tokens 128 --batch 24 --seed 1 \
+	        --html $(POLICIES)/$$style.html --json $(POLICIES)/$$style.json || exit 1; \
 	done
