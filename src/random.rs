@@ -76,6 +76,12 @@ impl Philox {
         philox4x32([index, step, purpose as u32, draw], key)
     }
 
+    /// 64 uniform bits, for seeds and for keys to sort by: words 0 and 1 of the block, the lower half first.
+    pub fn bits64(self, purpose: Purpose, step: u32, index: u32, draw: u32) -> u64 {
+        let [low, high, ..] = self.block(purpose, step, index, draw);
+        u64::from(high) << 32 | u64::from(low)
+    }
+
     /// A uniform f32 strictly inside (0, 1): [`uniform01`] of word 0 of the block.
     pub fn uniform(self, purpose: Purpose, step: u32, index: u32, draw: u32) -> f32 {
         uniform01(self.block(purpose, step, index, draw)[0])

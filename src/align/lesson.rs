@@ -162,8 +162,7 @@ fn order(config: &PpoConfig, step: u64, epoch: usize, replies: usize) -> Vec<usi
     if config.update.mini_batches > 1 {
         let random = Philox::new(config.seed);
         order.sort_by_key(|&reply| {
-            let [low, high, ..] = random.block(Purpose::MiniBatch, step as u32, reply as u32, epoch as u32);
-            (u64::from(high) << 32 | u64::from(low), reply)
+            (random.bits64(Purpose::MiniBatch, step as u32, reply as u32, epoch as u32), reply)
         });
     }
     order

@@ -73,8 +73,7 @@ impl<'a> Sampler<'a> {
             asked.extend((0..rollout.replies).map(|_| (prompt, principles.clone())));
         }
         let request = |(index, (prompt, _)): (usize, &(&AlignPrompt, _))| {
-            let [low, high, ..] = random.block(Purpose::Rollout, step as u32, index as u32, 0);
-            let seed = u64::from(high) << 32 | u64::from(low);
+            let seed = random.bits64(Purpose::Rollout, step as u32, index as u32, 0);
             let temperature = rollout.temperature as f32;
             Request {
                 prompt: prompt.ids.clone(),

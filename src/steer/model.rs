@@ -42,8 +42,7 @@ impl Ask {
         if candidate == 0 {
             return seed;
         }
-        let [low, high, ..] = Philox::new(seed).block(Purpose::Candidates, 0, candidate as u32, 0);
-        u64::from(high) << 32 | u64::from(low)
+        Philox::new(seed).bits64(Purpose::Candidates, 0, candidate as u32, 0)
     }
 }
 

@@ -212,7 +212,7 @@ pub fn compare(
         })
         .collect();
     for rung in &rungs {
-        let answered = rung.answer(steered, format, prompts, options, cancel, on_done)?;
+        let answered = rung.answer(steered, format, &report.replies, options, cancel, on_done)?;
         measure::measure(&mut report, steered, format, &options.steering, rung, &answered, cancel)?;
     }
     Ok(report)
@@ -221,8 +221,7 @@ pub fn compare(
 /// The seed of the prompt at `place`. With one for all, the noise that chooses tokens would be the same in every
 /// reply, and so would its errors: no mean over prompts would be what it seems.
 fn prompt_seed(seed: u64, place: usize) -> u64 {
-    let [low, high, ..] = Philox::new(seed).block(Purpose::Compare, 0, place as u32, 0);
-    u64::from(high) << 32 | u64::from(low)
+    Philox::new(seed).bits64(Purpose::Compare, 0, place as u32, 0)
 }
 
 /// The rungs that there are means for.
@@ -252,21 +251,20 @@ impl Rung {
         &self,
         steered: &mut SteeredModel,
         format: &ChatFormat,
-        prompts: &[String],
+        prompts: &[PromptReport],
         options: &CompareOptions,
         cancel: &CancelToken,
         on_done: &mut dyn FnMut(&str, usize),
     ) -> Result<Answered, SteerError> {
         let adapter = steered.policy().filter(|_| self.adapter);
-        let ask = |(place, prompt): (usize, &String)| -> Result<Ask, SteerError> {
+        let ask = |PromptReport { prompt, seed, .. }: &PromptReport| -> Result<Ask, SteerError> {
             let mut ask = Ask::new(format, &self.steering, &[Message::new("user", prompt.as_str())])?;
             ask.request.adapter = adapter;
-            let seed = prompt_seed(options.sampling.seed, place);
-            ask.request.sampling = Sampling { seed, ..options.sampling };
+            ask.request.sampling = Sampling { seed: *seed, ..options.sampling };
             ask.request.max_tokens = options.max_tokens;
             Ok(ask)
         };
-        let asks = prompts.iter().enumerate().map(ask).collect::<Result<Vec<_>, _>>()?;
+        let asks = prompts.iter().map(ask).collect::<Result<Vec<_>, _>>()?;
         let mut answers = Vec::with_capacity(asks.len());
         let mut seconds = 0.0;
         for some in asks.chunks(options.batch.max(1)) {

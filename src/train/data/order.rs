@@ -62,10 +62,7 @@ pub(super) fn held_out(seed: u64, rows: usize, count: usize) -> impl Iterator<It
 /// All rows in the order of their random keys; 64 bits of key make equal ones a matter of theory.
 fn shuffled(seed: u64, rows: usize, step: u32, draw: u32) -> Vec<u32> {
     let random = Philox::new(seed);
-    let key = |row: u32| {
-        let [low, high, ..] = random.block(Purpose::Shuffle, step, row, draw);
-        u64::from(high) << 32 | u64::from(low)
-    };
+    let key = |row: u32| random.bits64(Purpose::Shuffle, step, row, draw);
     let mut keyed: Vec<(u64, u32)> = (0..rows as u32).map(|row| (key(row), row)).collect();
     keyed.sort_unstable();
     keyed.into_iter().map(|(_, row)| row).collect()
