@@ -7,6 +7,7 @@
 pub mod atomic;
 pub mod cache;
 pub mod error;
+mod lock;
 pub mod random;
 mod report;
 pub mod tensor;

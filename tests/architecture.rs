@@ -11,6 +11,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // Layer 0: data on the CPU.
     ("atomic", &[]),
     ("cache", &[]),
+    ("lock", &[]),
     ("random", &[]),
     ("report", &[]),
     ("tensor", &[]),
@@ -33,12 +34,13 @@ const TABLE: &[(&str, &[&str])] = &[
     // Layer 7: beside each other.
     ("conformance", &["random", "tensor", "quant", "reference", "gpu", "ops"]),
     ("hub", &["cache", "format"]),
-    ("salmon", &["random", "tokenizer", "principles"]),
+    ("salmon", &["lock", "random", "tokenizer", "principles"]),
     // Layer 8.
     (
         "train",
         &[
             "atomic",
+            "lock",
             "random",
             "tensor",
             "quant",
@@ -125,6 +127,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "pipeline",
         &[
             "atomic",
+            "lock",
             "report",
             "principles",
             "model",

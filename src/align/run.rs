@@ -189,7 +189,7 @@ impl<'a> Align<'a> {
         let guidelines = self.guidelines;
         let budget = self.budget;
         let rewards = self.rewards(&roles, &control.cancel)?;
-        run.write_settings()?;
+        let _lock = run.begin()?;
         let mut steps = Steps {
             config,
             out,

@@ -1,14 +1,14 @@
 //! The run: one stage after the other, each only where it is needed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::manifest::file_hash;
 use super::work::{Event, Work};
 use super::{Manifest, PipelineConfig, PipelineError, Run, Sources, Stage, Standing};
+use crate::lock::FolderLock;
 use crate::model::Model;
-use crate::salmon::lock_file;
 use crate::train::{Control, base_sha256};
 
 /// The stages in one folder.
@@ -33,9 +33,6 @@ pub struct Made {
     pub stood: Standing,
 }
 
-/// The file that is locked while a run works in a folder.
-const LOCK: &str = ".lock";
-
 impl Pipeline<'_> {
     /// Runs every stage that is not done. `hear` is told what goes on. After a cancel nothing is returned,
     /// and another call goes on.
@@ -55,7 +52,8 @@ impl Pipeline<'_> {
         let Pipeline { model, folder, config } = *self;
         let base = base_sha256(model).map_err(PipelineError::at(Stage::ALL[0]))?;
         let sources = Sources::find(folder, config, &base)?;
-        let _lock = self.lock()?;
+        let lock = FolderLock::take(folder).map_err(PipelineError::io("lock", folder))?;
+        let _lock = lock.ok_or_else(|| PipelineError::Busy { folder: folder.to_owned() })?;
         let mut manifest = Manifest::read(folder)?;
         let (mut done, mut made) = (BTreeMap::new(), Vec::new());
         let stages = config.stages();
@@ -83,17 +81,6 @@ impl Pipeline<'_> {
             made.push(Made { stage, folder: path, stood });
         }
         Ok(Some(made))
-    }
-
-    /// Keeps others out of the folder for as long as the file is open.
-    fn lock(&self) -> Result<fs::File, PipelineError> {
-        fs::create_dir_all(self.folder).map_err(PipelineError::io("create", self.folder))?;
-        let path = self.folder.join(LOCK);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(PipelineError::io("open", &path))?;
-        let busy = |_| PipelineError::Busy { folder: self.folder.to_owned() };
-        lock_file(&path, &file).map_err(busy)?;
-        Ok(file)
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::SalmonError;
+use crate::lock;
 
 /// Bytes a line may have; two long replies have a hundredth of it.
 const MAX_LINE: usize = 16 << 20;
@@ -85,7 +86,9 @@ impl<T: Record> RecordLog<T> {
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path);
         let file = file.map_err(SalmonError::io("open", path))?;
-        lock_file(path, &file)?;
+        if !lock::claim(&file) {
+            return Err(SalmonError::Busy { path: path.to_owned() });
+        }
         let found = scan::<T>(path, &file)?;
         file.set_len(found.length).map_err(SalmonError::io("cut", path))?;
         let mut log = RecordLog {
@@ -149,21 +152,6 @@ impl<T: Record> RecordLog<T> {
         self.length += bytes.len() as u64;
         Ok(())
     }
-}
-
-/// Keeps a second run from writing to the same file, where the system can.
-pub(crate) fn lock_file(path: &Path, file: &File) -> Result<(), SalmonError> {
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    {
-        use rustix::fs::{FlockOperation, flock};
-        use rustix::io::Errno;
-        // Other errors come from file systems that know no locks.
-        if flock(file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-            return Err(SalmonError::Busy { path: path.to_owned() });
-        }
-    }
-    let _ = (path, file);
-    Ok(())
 }
 
 /// What a file holds.

@@ -24,7 +24,6 @@ pub use aggregate::{
 };
 pub use error::SalmonError;
 pub use input::{InputLimits, InputParts, RewardFormat, RewardInput};
-pub(crate) use jsonl::lock_file;
 pub use jsonl::{Record, RecordLog, read_numbered, read_records};
 pub use record::{Comparison, Prompt, Reply, Scores, Under, Verdict};
 pub use split::held_out;

@@ -112,6 +112,13 @@ pub enum TrainError {
         step: u64,
     },
 
+    /// Another run writes to the folder: wait for it, or name another folder.
+    #[error("another run writes to {}: wait for it, or name another folder", folder.display())]
+    Busy {
+        /// The folder.
+        folder: PathBuf,
+    },
+
     /// A sequence that cannot be computed: correct it.
     #[error("sequence {sequence}: {what}")]
     Sequence {

@@ -17,6 +17,7 @@ use super::trainer::{self, Control, Ended, METRICS_FILE, Progress, Task, Trainer
 use crate::adapter::{Adapter, Card};
 use crate::atomic;
 use crate::format::Checkpoint;
+use crate::lock::FolderLock;
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraWeights, ScalarHead};
 
@@ -190,12 +191,19 @@ impl Run<'_> {
         }
     }
 
-    /// The settings of the run, beside what they made.
-    pub fn write_settings(&self) -> Result<(), TrainError> {
+    /// Takes the folder, for as long as what is returned lives, and puts the settings beside what they make.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Busy`] if another run has the folder: two would mix what they write;
+    /// * [`TrainError::Io`] if it cannot be made or written to.
+    pub fn begin(&self) -> Result<FolderLock, TrainError> {
+        let lock = FolderLock::take(self.out).map_err(TrainError::io("lock", self.out))?;
+        let lock = lock.ok_or_else(|| TrainError::Busy { folder: self.out.to_owned() })?;
         let path = self.out.join(format!("{}.toml", self.kind));
         let write = |file: &mut _| std::io::Write::write_all(file, self.toml.as_bytes());
-        std::fs::create_dir_all(self.out).map_err(TrainError::io("create", self.out))?;
-        atomic::write(&path, write).map_err(TrainError::io("write", &path))
+        atomic::write(&path, write).map_err(TrainError::io("write", &path))?;
+        Ok(lock)
     }
 }
 
@@ -241,7 +249,7 @@ impl Prepared<'_> {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<Adapter>, TrainError> {
         let RunSettings { seed, optimizer, schedule, evaluation, checkpoint, .. } = &self.run.settings;
-        self.run.write_settings()?;
+        let _lock = self.run.begin()?;
         let meta = match &self.state {
             Some(state) => state.meta.clone(),
             None => StateMeta { extra: shape_entries(&self.plan.shape), ..self.meta.clone() },

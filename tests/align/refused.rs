@@ -1,9 +1,9 @@
 //! What cannot be run is refused before anything is written.
 
-use parr::align::{Align, AlignError, Guidelines};
+use parr::align::{Align, AlignError, AlignProgress, Guidelines};
 use parr::gpu::{Device, KernelFamily};
 use parr::train::config::Algorithm;
-use parr::train::{Control, PpoConfig};
+use parr::train::{Control, PpoConfig, TrainError};
 
 use super::{prompts, settings, tiny, wanted};
 
@@ -47,4 +47,42 @@ fn settings_and_sources_must_make_sense_together() {
         "device memory",
     );
     assert!(error.to_string().contains("weights of the base"), "{error}");
+}
+
+/// Two at once would mix what they write.
+#[test]
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn a_folder_takes_one_run_at_a_time() {
+    let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = tiny(&device, folder.path());
+    let config = settings(Algorithm::Grpo, 0, 2);
+    let (out, prompts, guidelines) = (folder.path().join("run"), prompts(4), Guidelines::default());
+    let align = |resume| Align {
+        model: &model,
+        prompts: &prompts,
+        guidelines: &guidelines,
+        init: None,
+        judge: None,
+        sources: wanted(),
+        out: &out,
+        config: &config,
+        budget: None,
+        resume,
+    };
+    let mut second = Vec::new();
+    let mut listen = |_: AlignProgress<'_>| {
+        let error = align(true).run(&Control::default(), &mut |_| {}, &mut |_| {}).expect_err("it is taken");
+        second.push(error);
+    };
+    align(false).run(&Control::default(), &mut |_| {}, &mut listen).expect("the first is not disturbed");
+    assert!(!second.is_empty());
+    for error in second {
+        assert!(
+            matches!(&error, AlignError::Train(TrainError::Busy { folder }) if *folder == out),
+            "{error}"
+        );
+    }
+    // And what the first has left can be gone on from.
+    align(true).run(&Control::default(), &mut |_| {}, &mut |_| {}).expect("nobody has it");
 }
