@@ -1,5 +1,6 @@
 //! What a step reports.
 
+use crate::generate::Pace;
 use crate::train::metrics::Metrics;
 use crate::train::rollout::RolloutFigures;
 
@@ -38,8 +39,11 @@ pub struct AlignMetrics {
     pub num_tokens: u64,
     /// `train/tokens_per_second`: tokens of the replies by the seconds of the step.
     pub tokens_per_second: f64,
-    /// `time/sample_seconds`: sampling.
+    /// `time/sample_seconds`: sampling. `time/prefill_seconds`, `time/decode_seconds` and
+    /// `completions/decode_tokens_per_second` are how that went.
     pub sample_seconds: f64,
+    /// How prompts were read and replies written.
+    pub pace: Pace,
     /// `time/reward_seconds`: all sources of rewards.
     pub reward_seconds: f64,
     /// `time/read_seconds`: reading the replies by policy, reference and critic.
@@ -79,11 +83,14 @@ impl Metrics for AlignMetrics {
             ("train/num_tokens", self.num_tokens as f64),
             ("train/tokens_per_second", self.tokens_per_second),
             ("time/sample_seconds", self.sample_seconds),
+            ("time/prefill_seconds", self.pace.prefill_seconds),
+            ("time/decode_seconds", self.pace.decode_seconds),
             ("time/reward_seconds", self.reward_seconds),
             ("time/read_seconds", self.read_seconds),
             ("time/update_seconds", self.update_seconds),
             ("train/step_seconds", self.step_seconds),
         ]);
+        tags.extend(self.pace.decode_rate().map(|rate| ("completions/decode_tokens_per_second", rate)));
         tags.extend(self.logprob_distance.map(|distance| ("train/logprob_distance", distance)));
         tags
     }

@@ -136,7 +136,7 @@ impl Steps<'_> {
         let Some(drawn) = self.sampler.sample(step, &mut self.generator, &self.roles, cancel)? else {
             return Ok(Stepped::Cancelled);
         };
-        let sample_seconds = clock.lap();
+        let (sample_seconds, pace) = (clock.lap(), self.generator.pace());
         let rewards = match reward(&mut self.rewards, &drawn) {
             Err(TrainError::Generate(GenerateError::Cancelled)) => return Ok(Stepped::Cancelled),
             rewards => rewards?,
@@ -184,6 +184,7 @@ impl Steps<'_> {
             num_tokens: self.meta.tokens,
             tokens_per_second: n_tokens as f64 / step_seconds,
             sample_seconds,
+            pace,
             reward_seconds,
             read_seconds,
             update_seconds,

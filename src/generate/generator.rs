@@ -1,17 +1,20 @@
 //! The engine: admits requests to slots, prefills, decodes.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::batch::{Pass, Segment, pack};
+use super::draws::Draws;
 use super::error::GenerateError;
 use super::memory;
+use super::pace::Pace;
 use super::request::{CancelToken, Event, Reply, Request};
 use super::sequence::Sequence;
 use super::slots::{Admission, Origin, Slot, admit};
-use crate::gpu::{Buffer, Recording};
+use crate::gpu::Recording;
 use crate::model::lora::{AdapterBank, AdapterError, AdapterId};
 use crate::model::{BatchShape, KvCache, Model, Workspace, record_layers, record_logits};
-use crate::ops::{self, Drawn, KvFormat, QueryTile, SampleRow};
+use crate::ops::{KvFormat, QueryTile};
 use crate::tokenizer::TokenId;
 
 /// Size and kind of a generator's cache.
@@ -48,17 +51,7 @@ pub struct Generator {
     pub(super) rows: usize,
     pub(super) logit_rows: usize,
     draws: Draws,
-    window: usize,
-}
-
-/// Buffers of the sampler.
-#[derive(Debug)]
-struct Draws {
-    settings: Buffer<SampleRow>,
-    recent: Buffer<u32>,
-    tokens: Buffer<u32>,
-    logprobs: Buffer<[f32; 2]>,
-    drawn: Buffer<Drawn>,
+    pace: Pace,
 }
 
 impl Generator {
@@ -99,14 +92,7 @@ impl Generator {
         let cache = KvCache::new(device, model.config(), slots, context, kv)?;
         let (rows, logit_rows) = memory::rows(tuning, &options);
         let work = Workspace::new(model, &cache, bank.as_ref(), rows, logit_rows)?;
-        let window = repetition_window.max(1);
-        let draws = Draws {
-            settings: device.buffer("sampler settings", logit_rows)?,
-            recent: device.buffer("recent tokens", logit_rows * window)?,
-            tokens: device.buffer("next tokens", logit_rows)?,
-            logprobs: device.buffer("log-probabilities", logit_rows)?,
-            drawn: device.buffer("drawn tokens", tuning.decode_steps * logit_rows)?,
-        };
+        let draws = Draws::new(device, logit_rows, repetition_window.max(1))?;
         Ok(Generator {
             model: model.clone(),
             cache,
@@ -116,7 +102,7 @@ impl Generator {
             rows,
             logit_rows,
             draws,
-            window,
+            pace: Pace::default(),
         })
     }
 
@@ -145,6 +131,11 @@ impl Generator {
     pub fn plan_bytes(model: &Model, options: GeneratorOptions, bank: Option<&AdapterBank>) -> u64 {
         let layout = bank.map(AdapterBank::layout);
         memory::generator_bytes(model.config(), layout, model.device().tuning(), &options)
+    }
+
+    /// Where the time of the last call of [`Generator::generate`] went.
+    pub fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// Forgets all cached prefixes: also what to do when an adapter's values have changed.
@@ -176,6 +167,7 @@ impl Generator {
             self.check_adapter(index, request.adapter)?;
             request.sampling.check(index)?;
         }
+        self.pace = Pace::default();
         let replies = self.run(requests, cancel, on_token);
         for slot in &mut self.slots {
             slot.busy = false;
@@ -274,13 +266,17 @@ impl Generator {
                     )
                 })
                 .collect();
+            let begun = Instant::now();
             self.prefill(&admissions, requests, &mut started, cancel, on_token)?;
+            self.pace.prefill_seconds += begun.elapsed().as_secs_f64();
             running.extend(started);
             if cancel.is_cancelled() {
                 running.iter_mut().for_each(Sequence::cancel);
             } else if running.iter().any(|sequence| !sequence.is_finished()) {
                 running.retain_mut(|sequence| self.keep(sequence, &mut replies));
+                let begun = Instant::now();
                 self.decode(&mut running, cancel, on_token)?;
+                self.pace.decode_seconds += begun.elapsed().as_secs_f64();
             }
             running.retain_mut(|sequence| self.keep(sequence, &mut replies));
             if cancel.is_cancelled() {
@@ -359,15 +355,16 @@ impl Generator {
                     }
                     record_logits(&mut rec, &self.model, &self.work, &self.work.selected, ending.len())?;
                     let rows: Vec<&Sequence<'_>> = ending.iter().map(|&index| &started[index]).collect();
-                    self.load_draws(&rows)?;
-                    self.record_draw(&mut rec, 0, ending.len())?;
+                    self.draws.load(&rows)?;
+                    self.draws.record(&mut rec, &self.work, 0, ending.len())?;
                 }
                 rec.submit()?;
                 for piece in &pass.pieces {
                     let Segment { slot, tokens, .. } = segments[piece.segment];
                     self.slots[slot].tokens.extend_from_slice(&tokens[piece.place..piece.place + piece.rows]);
                 }
-                let drawn = self.model.device().read(&self.draws.drawn, 0, ending.len())?;
+                let drawn = self.draws.read(ending.len())?;
+                self.pace.prefill_tokens += pass.ids.len();
                 for (&index, drawn) in ending.iter().zip(&drawn) {
                     started[index].push(drawn).into_iter().for_each(&mut *on_token);
                 }
@@ -416,7 +413,7 @@ impl Generator {
         device.write(&self.work.ids, 0, &ids)?;
         device.write(&self.work.rows_at, 0, &rows_at)?;
         device.write(&self.work.tiles, 0, &QueryTile::cut(&vec![1; rows]))?;
-        self.load_draws(&running.iter().collect::<Vec<_>>())?;
+        self.draws.load(&running.iter().collect::<Vec<_>>())?;
         // Positions advance on the device, so one recording serves every turn; past the context's end
         // a finished sequence's rows are clamped by the kernels and its tokens dropped here.
         let furthest = running.iter().map(Sequence::position).max().unwrap_or(0);
@@ -428,12 +425,12 @@ impl Generator {
         for step in 0..steps {
             record_layers(&mut rec, &self.model, &self.cache, &self.work, self.bank.as_ref(), shape)?;
             record_logits(&mut rec, &self.model, &self.work, &self.work.x, rows)?;
-            self.record_draw(&mut rec, step, rows)?;
+            self.draws.record(&mut rec, &self.work, step, rows)?;
         }
         loop {
             let fed: Vec<TokenId> = running.iter().map(Sequence::last_token).collect();
             rec.submit()?;
-            let drawn = device.read(&self.draws.drawn, 0, steps * rows)?;
+            let drawn = self.draws.read(steps * rows)?;
             for (row, sequence) in running.iter_mut().enumerate() {
                 let mut fed = fed[row];
                 for step in 0..steps {
@@ -443,6 +440,7 @@ impl Generator {
                     self.slots[sequence.slot].tokens.push(fed);
                     let drawn = &drawn[step * rows + row];
                     fed = drawn.token;
+                    self.pace.decode_tokens += 1;
                     sequence.push(drawn).into_iter().for_each(&mut *on_token);
                 }
             }
@@ -452,46 +450,5 @@ impl Generator {
                 return Ok(());
             }
         }
-    }
-
-    /// Uploads settings and recent tokens of the rows about to be drawn.
-    fn load_draws(&self, rows: &[&Sequence<'_>]) -> Result<(), GenerateError> {
-        let device = self.model.device();
-        let settings: Vec<SampleRow> = rows.iter().map(|sequence| sequence.sample_row(self.window)).collect();
-        let mut recent = vec![0; rows.len() * self.window];
-        for (ring, sequence) in recent.chunks_exact_mut(self.window).zip(rows) {
-            let tokens = sequence.recent(self.window);
-            ring[..tokens.len()].copy_from_slice(&tokens);
-        }
-        device.write(&self.draws.settings, 0, &settings)?;
-        device.write(&self.draws.recent, 0, &recent)?;
-        Ok(())
-    }
-
-    /// Records the draw of one token per row of logits, and its hand-over to the next step.
-    fn record_draw(&self, rec: &mut Recording, step: usize, rows: usize) -> Result<(), GenerateError> {
-        let draws = &self.draws;
-        ops::sample(
-            rec,
-            &self.work.logits,
-            &draws.settings,
-            &draws.recent,
-            self.window,
-            &draws.tokens,
-            &draws.logprobs,
-            rows,
-        )?;
-        let work = &self.work;
-        ops::advance(
-            rec,
-            &draws.tokens,
-            &draws.logprobs,
-            &work.ids,
-            &work.rows_at,
-            &draws.drawn,
-            step,
-            rows,
-        )?;
-        Ok(())
     }
 }

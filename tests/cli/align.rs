@@ -93,6 +93,9 @@ fn prompts_and_a_reward_model_become_an_adapter() {
         "episode",
         "train/tokens_per_second",
         "time/sample_seconds",
+        "time/prefill_seconds",
+        "time/decode_seconds",
+        "completions/decode_tokens_per_second",
     ] {
         assert!(first[name].is_number(), "{name} in {first}");
     }

@@ -1,13 +1,11 @@
 //! What a bench runs and what it measures.
 
-use std::time::Instant;
-
 use serde::Serialize;
 
 use super::shape::{block_weights, head_weights};
 use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
-use crate::generate::{Finish, Generator, Request, Sampling};
+use crate::generate::{Finish, Generator, Pace, Request, Sampling};
 use crate::gpu::{Device, KernelTime};
 use crate::model::Model;
 use crate::tokenizer::TokenId;
@@ -81,14 +79,13 @@ impl<'a> Bench<'a> {
         (0..len).map(|_| next()).collect()
     }
 
-    /// Runs `sequences` requests and returns the seconds until each had its first token, and until
-    /// each had all of them.
+    /// Runs `sequences` requests.
     pub(super) fn run(
         &mut self,
         sequences: usize,
         prompt_tokens: usize,
         max_tokens: usize,
-    ) -> Result<(f64, f64), CliError> {
+    ) -> Result<Pace, CliError> {
         let requests: Vec<Request> = (0..sequences)
             .map(|_| Request {
                 prompt: self.ids(prompt_tokens),
@@ -97,23 +94,11 @@ impl<'a> Bench<'a> {
                 ..Request::default()
             })
             .collect();
-        let start = Instant::now();
-        let mut begun = vec![false; sequences];
-        let mut first = 0.0;
-        let replies = interruptible(|token| {
-            self.generator.generate(&requests, token, &mut |event| {
-                if !begun[event.request] {
-                    begun[event.request] = true;
-                    first = start.elapsed().as_secs_f64();
-                }
-            })
-        });
-        let replies = replies?;
-        let whole = start.elapsed().as_secs_f64();
+        let replies = interruptible(|token| self.generator.generate(&requests, token, &mut |_| {}))?;
         if replies.iter().any(|reply| matches!(reply.finish, Finish::Cancelled)) {
             return Err(CliError::Interrupted);
         }
-        Ok((first, whole))
+        Ok(self.generator.pace())
     }
 
     /// The median of `repeats` runs after one that warms up.
@@ -142,7 +127,7 @@ impl<'a> Bench<'a> {
     }
 
     pub(super) fn prefill(&mut self, tokens: usize, repeats: usize) -> Result<Prefill, CliError> {
-        let run = |bench: &mut Self| bench.run(1, tokens, 1).map(|(first, _)| first);
+        let run = |bench: &mut Self| bench.run(1, tokens, 1).map(|pace| pace.prefill_seconds);
         let seconds = self.median(repeats, run)?;
         let times = self.profile(run)?;
         let config = self.model.config();
@@ -164,11 +149,12 @@ impl<'a> Bench<'a> {
         repeats: usize,
     ) -> Result<Decode, CliError> {
         let run = |bench: &mut Self| {
-            bench.run(sequences, DECODE_PROMPT_TOKENS, steps + 1).map(|(first, whole)| whole - first)
+            bench.run(sequences, DECODE_PROMPT_TOKENS, steps + 1).map(|pace| pace.decode_seconds)
         };
         let seconds = self.median(repeats, run)?;
-        let prompt_only =
-            self.profile(|bench| bench.run(sequences, DECODE_PROMPT_TOKENS, 1).map(|(first, _)| first))?;
+        let prompt_only = self.profile(|bench| {
+            bench.run(sequences, DECODE_PROMPT_TOKENS, 1).map(|pace| pace.prefill_seconds)
+        })?;
         let times = subtract(self.profile(run)?, &prompt_only);
         let config = self.model.config();
         let tokens = (sequences * steps) as f64;

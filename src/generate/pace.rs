@@ -1,0 +1,22 @@
+//! Where the time of a call goes.
+
+/// What a generator's last call computed, and how long its two phases took: reading prompts and writing
+/// replies. What prefixes that were known saved is in neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pace {
+    /// Tokens of prompts that were computed.
+    pub prefill_tokens: usize,
+    /// Seconds until the first token of every reply was drawn, summed over the rounds of admission.
+    pub prefill_seconds: f64,
+    /// Tokens that were drawn after a reply's first.
+    pub decode_tokens: usize,
+    /// Seconds that these took.
+    pub decode_seconds: f64,
+}
+
+impl Pace {
+    /// Tokens of replies a second, of all sequences together; `None` if none was decoded.
+    pub fn decode_rate(&self) -> Option<f64> {
+        (self.decode_tokens > 0).then(|| self.decode_tokens as f64 / self.decode_seconds)
+    }
+}
