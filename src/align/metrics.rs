@@ -33,8 +33,8 @@ pub struct AlignMetrics {
     /// `train/grad_norm`: mean norm of all gradients together, before clipping.
     pub grad_norm: f64,
     /// `train/logprob_distance`: the largest difference between a token's log-probability in generation and in
-    /// training, in nats; at temperature 1, the only one at which generation says it.
-    pub logprob_distance: Option<f64>,
+    /// training, in nats, at the temperature of the draws.
+    pub logprob_distance: f64,
     /// `train/num_tokens`: tokens computed in training of the run up to here, those of prompts included.
     pub num_tokens: u64,
     /// `train/tokens_per_second`: tokens of the replies by the seconds of the step.
@@ -89,9 +89,9 @@ impl Metrics for AlignMetrics {
             ("time/read_seconds", self.read_seconds),
             ("time/update_seconds", self.update_seconds),
             ("train/step_seconds", self.step_seconds),
+            ("train/logprob_distance", self.logprob_distance),
         ]);
         tags.extend(self.pace.decode_rate().map(|rate| ("completions/decode_tokens_per_second", rate)));
-        tags.extend(self.logprob_distance.map(|distance| ("train/logprob_distance", distance)));
         tags
     }
 }

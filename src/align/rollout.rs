@@ -19,7 +19,7 @@ pub(super) struct Drawn<'a> {
     pub principles: Vec<&'a Principle>,
     /// Its tokens, a last one that ends the turn included (T); at least one.
     pub tokens: Vec<TokenId>,
-    /// Log-probability of each in generation.
+    /// Log-probability of each in generation, at the temperature of the draws.
     pub logprobs: Vec<f32>,
     /// Its text, without the end of turn.
     pub text: String,
@@ -96,7 +96,7 @@ impl<'a> Sampler<'a> {
             principles,
             ended: reply.finish == Finish::EndOfTurn,
             tokens: reply.tokens,
-            logprobs: reply.logprobs,
+            logprobs: reply.sampling_logprobs,
             text: reply.text,
         });
         Ok(Some(drawn.collect()))
@@ -132,7 +132,7 @@ pub(super) struct ReadOut {
     /// Mean entropy of the policy over the tokens, in nats.
     pub entropy: f64,
     /// The largest difference between a token's log-probability in generation and here, in nats.
-    pub logprob_distance: Option<f64>,
+    pub logprob_distance: f64,
     /// Tokens computed.
     pub tokens: usize,
     pub seconds: f64,
@@ -144,15 +144,13 @@ pub(super) fn read(
     roles: &Roles,
     drawn: &[Drawn<'_>],
     scores: &[f64],
-    temperature: f64,
 ) -> Result<ReadOut, TrainError> {
     let start = Instant::now();
     let units: Vec<Unit> =
         drawn.iter().map(|drawn| roles.readers(&drawn.ids(), drawn.tokens.len())).collect();
     let stats = learner.read(&units)?;
     let double = |values: &[f32]| -> Vec<f64> { values.iter().map(|&value| value.into()).collect() };
-    // Generation says how likely a token is at temperature 1, at whichever it draws.
-    let mut out = ReadOut { logprob_distance: (temperature == 1.0).then_some(0.0), ..ReadOut::default() };
+    let mut out = ReadOut::default();
     let (mut at, mut entropy, mut n_tokens) = (0, 0.0, 0);
     for ((drawn, unit), &score) in drawn.iter().zip(&units).zip(scores) {
         let n = drawn.tokens.len();
@@ -161,7 +159,7 @@ pub(super) fn read(
         let logprob = double(&stats.logprob[at..at + n]);
         let apart =
             logprob.iter().zip(&drawn.logprobs).map(|(ours, &theirs)| (ours - f64::from(theirs)).abs());
-        out.logprob_distance = out.logprob_distance.map(|furthest| apart.fold(furthest, f64::max));
+        out.logprob_distance = apart.fold(out.logprob_distance, f64::max);
         entropy += stats.entropy[at..at + n].iter().map(|&entropy| f64::from(entropy)).sum::<f64>();
         n_tokens += n;
         out.traces.push(Trace {

@@ -142,7 +142,7 @@ impl Steps<'_> {
             rewards => rewards?,
         };
         let reward_seconds = clock.lap();
-        let read = read(&mut self.learner, &self.roles, &drawn, &rewards.total, config.rollout.temperature)?;
+        let read = read(&mut self.learner, &self.roles, &drawn, &rewards.total)?;
         let read_seconds = clock.lap();
 
         let coefficient = self.controller.coefficient;

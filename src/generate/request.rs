@@ -105,6 +105,9 @@ pub struct Reply {
     pub tokens: Vec<TokenId>,
     /// Natural log-probability of each under the plain softmax (temperature 1, no filter).
     pub logprobs: Vec<f32>,
+    /// The same under the distribution that it was drawn from: at the request's temperature, among the tokens that
+    /// its filters left.
+    pub sampling_logprobs: Vec<f32>,
     /// The text, without special tokens and stop texts; empty for a model without a tokenizer.
     pub text: String,
     /// Why it ended.

@@ -16,6 +16,7 @@ pub(super) struct Sequence<'a> {
     stop: StopMatcher,
     tokens: Vec<TokenId>,
     logprobs: Vec<f32>,
+    sampling_logprobs: Vec<f32>,
     text: String,
     reused: usize,
     finish: Option<Finish>,
@@ -39,6 +40,7 @@ impl<'a> Sequence<'a> {
             stop: StopMatcher::new(&asked.stop),
             tokens: Vec::new(),
             logprobs: Vec::new(),
+            sampling_logprobs: Vec::new(),
             text: String::new(),
             reused,
             finish: (asked.max_tokens == 0).then_some(Finish::Length),
@@ -94,6 +96,7 @@ impl<'a> Sequence<'a> {
         }
         self.tokens.push(drawn.token);
         self.logprobs.push(drawn.logprob);
+        self.sampling_logprobs.push(drawn.sampling_logprob);
         let mut text = String::new();
         if self.asked.stop_ids.contains(&drawn.token) {
             self.finish = Some(Finish::EndOfTurn);
@@ -139,6 +142,7 @@ impl<'a> Sequence<'a> {
         Reply {
             tokens: std::mem::take(&mut self.tokens),
             logprobs: std::mem::take(&mut self.logprobs),
+            sampling_logprobs: std::mem::take(&mut self.sampling_logprobs),
             text: std::mem::take(&mut self.text),
             finish: self.finish.take().unwrap_or(Finish::Cancelled),
             prompt_tokens: self.asked.prompt.len(),

@@ -17,6 +17,7 @@ struct Growing {
 struct Longer {
     tokens: Vec<TokenId>,
     logprobs: Vec<f32>,
+    sampling_logprobs: Vec<f32>,
     text: String,
     finish: Option<Finish>,
 }
@@ -105,6 +106,7 @@ impl Growing {
         let reply = Reply {
             tokens: Vec::new(),
             logprobs: Vec::new(),
+            sampling_logprobs: Vec::new(),
             text: String::new(),
             finish: Finish::Cancelled,
             prompt_tokens: ask.request.prompt.len(),
@@ -134,12 +136,10 @@ impl Growing {
         let mut stream = tokenizer.map(|tokenizer| tokenizer.stream_after(prompt));
         let mut matcher = StopMatcher::new(stop);
         let mut text = String::new();
-        let all = self.reply.tokens.iter().zip(&self.reply.logprobs);
-        let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
+        let mut tokens = Vec::new();
         let mut finish = None;
-        for (&token, &logprob) in all.chain(block.tokens.iter().zip(&block.logprobs)) {
+        for &token in self.reply.tokens.iter().chain(&block.tokens) {
             tokens.push(token);
-            logprobs.push(logprob);
             if stop_ids.contains(&token) {
                 finish = Some(Finish::EndOfTurn);
                 break;
@@ -164,7 +164,12 @@ impl Growing {
             }
             text.push_str(&matcher.finish());
         }
-        Longer { tokens, logprobs, text, finish }
+        // As far as the tokens go.
+        let joined =
+            |known: &[f32], more: &[f32]| known.iter().chain(more).take(tokens.len()).copied().collect();
+        let logprobs = joined(&self.reply.logprobs, &block.logprobs);
+        let sampling_logprobs = joined(&self.reply.sampling_logprobs, &block.sampling_logprobs);
+        Longer { tokens, logprobs, sampling_logprobs, text, finish }
     }
 
     fn candidate(&self, seed: u64, longer: &Longer) -> Candidate {
@@ -179,9 +184,10 @@ impl Growing {
     }
 
     fn keep(&mut self, kept: Longer, choice: Choice) {
-        let Longer { tokens, logprobs, text, finish } = kept;
+        let Longer { tokens, logprobs, sampling_logprobs, text, finish } = kept;
         self.reply.tokens = tokens;
         self.reply.logprobs = logprobs;
+        self.reply.sampling_logprobs = sampling_logprobs;
         self.reply.text = text;
         self.finish = finish;
         self.choices.push(choice);

@@ -124,7 +124,8 @@ fn every_block_of_a_guided_reply_is_the_best_of_its_candidates() {
     let (answers, told) = answer(&mut steered, &steering, &asks);
     for (one, told) in answers.iter().zip(&told) {
         assert_eq!(one.choices.iter().map(|choice| choice.candidates.len()).collect::<Vec<_>>(), [3; 3]);
-        assert_eq!((one.reply.tokens.len(), one.reply.logprobs.len()), (10, 10));
+        let reply = &one.reply;
+        assert_eq!((reply.tokens.len(), reply.logprobs.len(), reply.sampling_logprobs.len()), (10, 10, 10));
         assert_eq!(one.reply.finish, Finish::Length);
         let mut kept = String::new();
         for choice in &one.choices {
