@@ -3,6 +3,7 @@
 use super::AlignError;
 use crate::adapter::Adapter;
 use crate::generate::{CancelToken, GenerateError};
+use crate::model::Model;
 use crate::reward::{Question, RewardCard, RewardError, RewardModel, RewardOptions};
 use crate::train::TrainError;
 use crate::train::rollout::{FinishedReply, RewardSource};
@@ -36,8 +37,13 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Inputs that the reward model computes together.
-pub(super) const OPTIONS: RewardOptions = RewardOptions { slots: 8, any_base: true };
+/// How a reward model in the policy's bank computes: as many inputs together as fill a pass if they are short.
+/// Its keys and values are kept beside everything else of a run, and more of them would only take memory.
+pub(super) fn options(model: &Model) -> RewardOptions {
+    const SHORT: usize = 64;
+    let slots = (model.device().tuning().prefill_tokens / SHORT).max(1);
+    RewardOptions { slots, any_base: true }
+}
 
 /// The source `reward_model`: what a reward model says of a reply under the principles drawn for its prompt.
 ///

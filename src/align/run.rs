@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::judge::OPTIONS;
+use super::judge::options;
 use super::roles::{Cast, Roles};
 use super::rollout::Sampler;
 use super::steps::{Ended, KL_COEFFICIENT, PLANNED, Steps, UPDATES};
@@ -290,7 +290,8 @@ impl<'a> Align<'a> {
         };
         let model = match (self.judge, roles.reward) {
             (Some(Judge::Shared { card, .. }), Some(id)) => {
-                Some(RewardModel::in_bank(self.model, &roles.bank, id, card, &OPTIONS)?)
+                let options = options(self.model);
+                Some(RewardModel::in_bank(self.model, &roles.bank, id, card, &options)?)
             }
             (Some(Judge::Apart(model)), _) => Some(*model),
             _ => None,
@@ -323,15 +324,19 @@ impl<'a> Align<'a> {
         let (rank, targets, adapters) = cast.bank();
         let layout = cast.layout(model);
         let judge = match &self.judge {
-            Some(Judge::Shared { card, .. }) => RewardModel::bytes_in_bank(model, &layout, card, &OPTIONS)?,
+            Some(Judge::Shared { card, .. }) => {
+                RewardModel::bytes_in_bank(model, &layout, card, &options(model))?
+            }
             _ => 0,
         };
         // A reward model on another base, say.
         let there = device.memory().current_bytes.saturating_sub(model.weight_bytes());
         let sampling = generator_bytes(model.config(), Some(&layout), device.tuning(), &generation);
-        // Those who read a reply share a pass.
-        let longest = cast.readers() * (self.longest() - 1);
-        let rollout = self.config.samples() * longest;
+        // Those who read a reply share a pass. But a pass need not hold them for all replies: one that is as large
+        // as fine-tuning's on as many sequences is as fast, and takes no more memory.
+        let sequence = self.longest() - 1;
+        let longest = cast.readers() * sequence;
+        let rollout = self.config.samples() * sequence;
         Ok(Demand {
             model: model.config(),
             weight_bytes: model.weight_bytes(),
