@@ -75,6 +75,11 @@ pub(super) struct AdapterArgs {
 }
 
 impl AdapterArgs {
+    /// Where it is, if one was named.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.adapter.as_deref()
+    }
+
     /// The adapter, made for the model; `None` without one.
     pub(super) fn read(&self, model: &Model) -> Result<Option<Adapter>, CliError> {
         let Some(path) = &self.adapter else { return Ok(None) };

@@ -1,6 +1,10 @@
 //! `parr bench`: every figure it promises, on a model small enough not to wait for.
 
+use parr::format::Checkpoint;
+use parr::model::ModelConfig;
+
 use super::{gpu, parr, rows, stderr, tiny};
+use crate::adapter::adapter;
 
 #[test]
 fn every_promised_figure_is_there_and_positive() {
@@ -61,4 +65,28 @@ fn an_unknown_shape_is_wrong_usage() {
     let run = parr().args(["bench", "--random", "7t"]).output().expect("the program starts");
     assert_eq!(run.status.code(), Some(2));
     assert!(stderr(&run).contains("135m"), "{}", stderr(&run));
+}
+
+#[test]
+fn what_an_adapter_costs_is_measured_too() {
+    if !gpu() {
+        return;
+    }
+    let model = tiny();
+    let config = ModelConfig::from_checkpoint(&Checkpoint::open(model.as_ref()).unwrap()).unwrap();
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let path = folder.path().join("adapter");
+    adapter(&config, 4, 8.0, "all").write_peft(&path).expect("it is written");
+    let small =
+        ["bench", &model, "--prefill", "8", "--decode", "3", "--steps", "2", "--repeats", "1", "--json"];
+    let run = parr().args(small).arg("--adapter").arg(&path).output().expect("the program starts");
+    let report = rows(&run).swap_remove(0);
+    assert_eq!(report["lora"].as_str(), path.to_str());
+    for run in [&report["prefill"][0], &report["decode"][0]] {
+        let kernels = run["kernels"].as_array().expect("an array");
+        let adapted = |kernel: &serde_json::Value| {
+            kernel["kernel"].as_str().is_some_and(|name| name.starts_with("lora/"))
+        };
+        assert!(kernels.is_empty() || kernels.iter().any(adapted), "{kernels:?}");
+    }
 }

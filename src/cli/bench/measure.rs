@@ -8,6 +8,7 @@ use crate::cli::interrupt::interruptible;
 use crate::generate::{Finish, Generator, Pace, Request, Sampling};
 use crate::gpu::{Device, KernelTime};
 use crate::model::Model;
+use crate::model::lora::AdapterId;
 use crate::tokenizer::TokenId;
 
 /// Tokens of prompt in front of a decode: enough to fill a cache block, too few to matter.
@@ -54,12 +55,18 @@ pub(super) struct Bench<'a> {
     device: &'a Device,
     model: &'a Model,
     generator: Generator,
+    adapter: Option<AdapterId>,
     random: u64,
 }
 
 impl<'a> Bench<'a> {
-    pub(super) fn new(device: &'a Device, model: &'a Model, generator: Generator) -> Bench<'a> {
-        Bench { device, model, generator, random: 0x9E37_79B9_7F4A_7C15 }
+    pub(super) fn new(
+        device: &'a Device,
+        model: &'a Model,
+        generator: Generator,
+        adapter: Option<AdapterId>,
+    ) -> Bench<'a> {
+        Bench { device, model, generator, adapter, random: 0x9E37_79B9_7F4A_7C15 }
     }
 
     pub(super) fn cache_bytes(&self) -> u64 {
@@ -89,6 +96,7 @@ impl<'a> Bench<'a> {
         let requests: Vec<Request> = (0..sequences)
             .map(|_| Request {
                 prompt: self.ids(prompt_tokens),
+                adapter: self.adapter,
                 sampling: Sampling { temperature: 0.0, ..Sampling::default() },
                 max_tokens,
                 ..Request::default()

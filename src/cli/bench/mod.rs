@@ -5,7 +5,7 @@ mod shape;
 mod train;
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::GlobalArgs;
 use super::error::CliError;
-use super::open::ModelArgs;
+use super::open::{AdapterArgs, ModelArgs};
 use super::output::write_row;
 use super::table::Table;
 use crate::generate::{Generator, GeneratorOptions};
@@ -43,6 +43,7 @@ Examples:
   parr bench --json > bench.json
   parr bench --random 1b --quant q4_0          random weights in the shape of Llama-3.2-1B
   parr bench --kernels tiled --decode 1 --prefill 512
+  parr bench --adapter runs/aligned            what a LoRA adapter costs
   parr bench --train --train-batch 4x256 --rank 16 --memory 1000
 
 Shapes of --random: 135m, 360m (SmolLM2), 1b, 3b (Llama-3.2), 8b (Llama-3.1).";
@@ -57,6 +58,9 @@ pub(super) struct BenchArgs {
 
     #[command(flatten)]
     model: ModelArgs,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     /// Random weights in a well-known shape, --quant of them, instead of a model file
     #[arg(long, value_name = "SHAPE", conflicts_with = "model", value_parser = shape::shape)]
@@ -128,6 +132,9 @@ struct Report {
     driver: String,
     kernels: &'static str,
     model: String,
+    /// The LoRA adapter on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora: Option<PathBuf>,
     weight_bytes: u64,
     cache_bytes: u64,
     load_seconds: f64,
@@ -167,7 +174,11 @@ impl BenchArgs {
         let longest = self.prefill.iter().copied().max().unwrap_or(0).max(DECODE_PROMPT_TOKENS + steps);
         let options =
             GeneratorOptions { slots, context: longest + 1, kv: self.kv, ..GeneratorOptions::default() };
-        let mut bench = Bench::new(&device, &model, Generator::new(&model, options)?);
+        let (generator, adapter) = match self.adapter.attach(&model)? {
+            Some((bank, adapter)) => (Generator::with_adapters(&model, options, &bank)?, Some(adapter)),
+            None => (Generator::new(&model, options)?, None),
+        };
+        let mut bench = Bench::new(&device, &model, generator, adapter);
         bench.run(1, DECODE_PROMPT_TOKENS, 1)?;
         let start_to_first_token_seconds = start.elapsed().as_secs_f64();
 
@@ -202,6 +213,7 @@ impl BenchArgs {
             driver: capabilities.driver.clone(),
             kernels: device.tuning().family.name(),
             model: name,
+            lora: self.adapter.path().map(Path::to_owned),
             weight_bytes: model.weight_bytes(),
             cache_bytes,
             load_seconds,
@@ -228,7 +240,10 @@ impl Report {
             self.adapter, self.backend, self.driver, self.kernels, self.model
         );
         text.push_str(&format!(
-            "weights                {:.1} MB\nkey/value cache        {:.1} MB\npeak device memory     {:.1} MB\nload                   {:.2} s\nstart to first token   {:.2} s\n\n",
+            "{}weights                {:.1} MB\nkey/value cache        {:.1} MB\npeak device memory     {:.1} MB\nload                   {:.2} s\nstart to first token   {:.2} s\n\n",
+            self.lora
+                .as_ref()
+                .map_or(String::new(), |path| format!("LoRA adapter           {}\n", path.display())),
             megabytes(self.weight_bytes),
             megabytes(self.cache_bytes),
             megabytes(self.peak_device_bytes),
