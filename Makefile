@@ -118,23 +118,21 @@ reward-model:
 	        --json > $(REWARD)/$${wording%%:*}.json || exit 1; \
 	done
 
-# Stage 3 with the reward model that ships: policies of the same settings and the same seed, each under a principle of
-# its own, and each compared with the base on prompts that it never learned from.
+# Stage 3 with the reward model that ships: policies each under a principle of its own, those in one folder of the same
+# settings and the same seed, and each compared with the base on prompts that it never learned from.
 POLICIES ?= runs/policies
-STYLES := concise comprehensive
+TAUGHT := length/concise length/comprehensive ending/question
 
 policies:
 	.ci/setup tools
 	$(CARGO) build --release --locked
 	.ci/setup gpu $(BUILT)/release/parr
 	.ci/setup model $(BUILT)/release/parr
-	mkdir -p $(POLICIES)
-	for style in $(STYLES); do \
-	    $(BUILT)/release/parr align --config examples/policies/align.toml --reward reward-models/smollm2-style \
-	        --principles examples/policies/$$style.toml --prompts examples/policies/prompts.jsonl \
-	        --out $(POLICIES)/$$style --resume || exit 1; \
-	    $(BUILT)/release/parr steer compare --principles examples/policies/$$style.toml \
-	        --prompts examples/policies/held-out.jsonl --adapter $(POLICIES)/$$style --temperature 0.7 \
-	        --max-tokens 128 --batch 24 --seed 1 \
-	        --html $(POLICIES)/$$style.html --json $(POLICIES)/$$style.json || exit 1; \
+	for policy in $(TAUGHT); do \
+	    of=examples/policies/$${policy%/*}; out=$(POLICIES)/$${policy#*/}; mkdir -p $$out; \
+	    $(BUILT)/release/parr align --config $$of/align.toml --reward reward-models/smollm2-style \
+	        --principles examples/policies/$$policy.toml --prompts $$of/prompts.jsonl --out $$out --resume || exit 1; \
+	    $(BUILT)/release/parr steer compare --principles examples/policies/$$policy.toml \
+	        --prompts $$of/held-out.jsonl --adapter $$out --temperature 0.7 --max-tokens 128 --batch 24 --seed 1 \
+	        --html $$out.html --json $$out.json || exit 1; \
 	done
