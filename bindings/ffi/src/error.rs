@@ -167,9 +167,10 @@ by_kind! {
             ParrError::Argument(text)
         }
         TrainError::State { .. } => ParrError::Format(text),
-        TrainError::OtherRun { .. } | TrainError::Resume { .. } | TrainError::Occupied { .. } => {
-            ParrError::Run(text)
-        }
+        TrainError::OtherRun { .. }
+        | TrainError::Resume { .. }
+        | TrainError::Occupied { .. }
+        | TrainError::Busy { .. } => ParrError::Run(text),
         TrainError::NotFinite { .. } => ParrError::Diverged(text),
         TrainError::Memory { .. } => ParrError::Memory(text),
         TrainError::Adapter(inner) => inner.into(),
