@@ -118,10 +118,11 @@ reward-model:
 	        --json > $(REWARD)/$${wording%%:*}.json || exit 1; \
 	done
 
-# Stage 3 with the reward model that ships: policies each under a principle of its own, those in one folder of the same
-# settings and the same seed, and each compared with the base on prompts that it never learned from.
+# Stage 3 with the reward model that ships: pairs of policies, of the same settings and the same seed, each under a
+# principle of its own, and each compared with the base on prompts that it never learned from; those of the second
+# pair by how often they end with a question.
 POLICIES ?= runs/policies
-TAUGHT := length/concise length/comprehensive ending/question
+TAUGHT := length/concise length/comprehensive ending/question ending/statement
 
 policies:
 	.ci/setup tools
@@ -132,7 +133,7 @@ policies:
 	    of=examples/policies/$${policy%/*}; out=$(POLICIES)/$${policy#*/}; mkdir -p $$out; \
 	    $(BUILT)/release/parr align --config $$of/align.toml --reward reward-models/smollm2-style \
 	        --principles examples/policies/$$policy.toml --prompts $$of/prompts.jsonl --out $$out --resume || exit 1; \
-	    $(BUILT)/release/parr steer compare --principles examples/policies/$$policy.toml \
+	    $(BUILT)/release/parr steer compare --principles examples/policies/$${policy/statement/question}.toml \
 	        --prompts $$of/held-out.jsonl --adapter $$out --temperature 0.7 --max-tokens 128 --batch 24 --seed 1 \
 	        --html $$out.html --json $$out.json || exit 1; \
 	done
