@@ -124,13 +124,12 @@ pub(crate) struct Toy<'a> {
 }
 
 impl Toy<'_> {
-    /// Runs it, to the end or until `most` steps are done by this call.
-    pub fn run(&self, most: Option<usize>) -> (Outcome, Vec<AlignMetrics>) {
-        let (prompts, guidelines, control) = (prompts(24), Guidelines::default(), Control::default());
-        let align = Align {
+    /// The run itself, which goes on where its folder is there.
+    pub fn align<'b>(&'b self, prompts: &'b Prompts, guidelines: &'b Guidelines) -> Align<'b> {
+        Align {
             model: self.model,
-            prompts: &prompts,
-            guidelines: &guidelines,
+            prompts,
+            guidelines,
             init: self.init,
             judge: None,
             sources: wanted(),
@@ -138,9 +137,14 @@ impl Toy<'_> {
             config: self.config,
             budget: self.budget,
             resume: self.out.exists(),
-        };
+        }
+    }
+
+    /// Runs it, to the end or until `most` steps are done by this call.
+    pub fn run(&self, most: Option<usize>) -> (Outcome, Vec<AlignMetrics>) {
+        let (prompts, guidelines, control) = (prompts(24), Guidelines::default(), Control::default());
         let mut steps = Vec::new();
-        let outcome = align.run(&control, &mut |_| {}, &mut |progress| {
+        let outcome = self.align(&prompts, &guidelines).run(&control, &mut |_| {}, &mut |progress| {
             if let AlignProgress::Step(metrics) = progress {
                 steps.push(metrics.clone());
                 if Some(steps.len()) == most {

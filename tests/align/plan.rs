@@ -6,7 +6,7 @@ use parr::gpu::{Device, KernelFamily};
 use parr::train::Control;
 use parr::train::config::Algorithm;
 
-use super::{load, opinionated, prompts, settings, tiny, wanted};
+use super::{Toy, load, opinionated, prompts, settings, tiny};
 use crate::reward::tiny_that_reads;
 
 #[test]
@@ -20,25 +20,14 @@ fn a_run_takes_what_was_planned() {
         let mut config = settings(algorithm, 0, 2);
         config.value.share_trunk = share_trunk;
         let (out, prompts, guidelines) = (folder.path().join("run"), prompts(24), Guidelines::default());
-        let align = Align {
-            model: &model,
-            prompts: &prompts,
-            guidelines: &guidelines,
-            init: None,
-            judge: None,
-            sources: wanted(),
-            out: &out,
-            config: &config,
-            budget: None,
-            resume: false,
-        };
+        let toy = Toy { model: &model, config: &config, out: &out, init: None, budget: None };
         device.reset_peak_memory();
         let mut planned = 0;
         let announce = &mut |prospect: &parr::align::AlignProspect| {
             assert_eq!((prospect.adapters, prospect.samples, prospect.steps), (adapters, 32, Some(2)));
             planned = prospect.plan.peak_bytes();
         };
-        align
+        toy.align(&prompts, &guidelines)
             .run(&Control::default(), announce, &mut |_| {})
             .expect("a device that computes nothing will do");
         let taken = device.memory().peak_bytes;

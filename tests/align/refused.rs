@@ -5,7 +5,7 @@ use parr::gpu::{Device, KernelFamily};
 use parr::train::config::Algorithm;
 use parr::train::{Control, PpoConfig, TrainError};
 
-use super::{prompts, settings, tiny, wanted};
+use super::{Toy, prompts, settings, tiny, wanted};
 
 fn refused(change: impl FnOnce(&mut PpoConfig), with_sources: bool, expected: &str) -> AlignError {
     let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
@@ -58,24 +58,14 @@ fn a_folder_takes_one_run_at_a_time() {
     let model = tiny(&device, folder.path());
     let config = settings(Algorithm::Grpo, 0, 2);
     let (out, prompts, guidelines) = (folder.path().join("run"), prompts(4), Guidelines::default());
-    let align = |resume| Align {
-        model: &model,
-        prompts: &prompts,
-        guidelines: &guidelines,
-        init: None,
-        judge: None,
-        sources: wanted(),
-        out: &out,
-        config: &config,
-        budget: None,
-        resume,
-    };
+    let toy = Toy { model: &model, config: &config, out: &out, init: None, budget: None };
+    let align = || toy.align(&prompts, &guidelines);
     let mut second = Vec::new();
     let mut listen = |_: AlignProgress<'_>| {
-        let error = align(true).run(&Control::default(), &mut |_| {}, &mut |_| {}).expect_err("it is taken");
+        let error = align().run(&Control::default(), &mut |_| {}, &mut |_| {}).expect_err("it is taken");
         second.push(error);
     };
-    align(false).run(&Control::default(), &mut |_| {}, &mut listen).expect("the first is not disturbed");
+    align().run(&Control::default(), &mut |_| {}, &mut listen).expect("the first is not disturbed");
     assert!(!second.is_empty());
     for error in second {
         assert!(
@@ -84,5 +74,5 @@ fn a_folder_takes_one_run_at_a_time() {
         );
     }
     // And what the first has left can be gone on from.
-    align(true).run(&Control::default(), &mut |_| {}, &mut |_| {}).expect("nobody has it");
+    align().run(&Control::default(), &mut |_| {}, &mut |_| {}).expect("nobody has it");
 }
