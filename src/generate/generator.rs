@@ -364,7 +364,6 @@ impl Generator {
                     self.slots[slot].tokens.extend_from_slice(&tokens[piece.place..piece.place + piece.rows]);
                 }
                 let drawn = self.draws.read(ending.len())?;
-                self.pace.prefill_tokens += pass.ids.len();
                 for (&index, drawn) in ending.iter().zip(&drawn) {
                     started[index].push(drawn).into_iter().for_each(&mut *on_token);
                 }

@@ -1,11 +1,9 @@
 //! Where the time of a call goes.
 
-/// What a generator's last call computed, and how long its two phases took: reading prompts and writing
-/// replies. What prefixes that were known saved is in neither.
+/// How long the two phases of a generator's last call took, reading prompts and writing replies. What prefixes
+/// that were known saved is in neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pace {
-    /// Tokens of prompts that were computed.
-    pub prefill_tokens: usize,
     /// Seconds until the first token of every reply was drawn, summed over the rounds of admission.
     pub prefill_seconds: f64,
     /// Tokens that were drawn after a reply's first.
