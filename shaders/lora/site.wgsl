@@ -3,7 +3,8 @@
 // A linear layer may be several projections whose outputs stand side by side: its parts. A part's
 // factors are A (rank, inputs) and B^T (rank, outputs of the part), so both are a few long rows, called
 // F below, and the kernels know three products: h = x F^T, y += h F, dF += h^T x. The forward pass
-// shrinks x by A and expands h by B^T; the backward pass shrinks d_y by B^T and expands d_h by A.
+// shrinks x by A and expands h by B^T; the backward pass shrinks d_y by B^T and expands d_h by A. The
+// kernel that does both of the forward pass at once calls B^T F.
 //
 // Requires  params as the kernel declares it
 
@@ -28,6 +29,14 @@ struct Params {
     factor0: u32,           // where F begins, in vec4s from the adapter's start
     factor1: u32,
     factor2: u32,
+    inner: u32,             // lora/apply alone: where A begins, in vec4s from the adapter's start,
+    inner_stride: u32,      // vec4s from one row of A to the next,
+    inputs: u32,            // columns of A,
+    x_stride: u32,          // vec4s from one row of x to the next,
+    span: u32,              // and columns of y in a group of the grid, a multiple of 32
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 // Rows of the batch with the same adapter.

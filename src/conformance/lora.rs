@@ -1,4 +1,4 @@
-//! `lora_shrink`, `lora_expand`, `lora_grad`: every rank and layout of parts, batches of several
+//! `lora`, `lora_shrink`, `lora_expand`, `lora_grad`: every rank and layout of parts, batches of several
 //! adapters in mixed order with rows that have none, decode and training.
 
 use std::ops::Range;
@@ -7,7 +7,7 @@ use super::Case;
 use super::check::{Check, GUARD};
 use crate::gpu::Buffer;
 use crate::ops::{
-    Activation, LoraParams, LoraPart, LoraRows, LoraRun, LoraSite, LoraTile, ShapeError, lora_expand,
+    Activation, LoraParams, LoraPart, LoraRows, LoraRun, LoraSite, LoraTile, ShapeError, lora, lora_expand,
     lora_expand_backward, lora_grad_a, lora_grad_b, lora_shrink, lora_shrink_backward,
 };
 use crate::reference;
@@ -22,7 +22,9 @@ type Body = fn(&mut Check<'_>, &LoraSite, &[LoraRun], usize) -> Result<(), Shape
 pub(super) fn cases() -> Vec<Case> {
     let ops: [(&'static str, Body); 3] =
         [("lora_shrink", shrinks), ("lora_expand", expands), ("lora_grad", gradients)];
-    ops.into_iter().flat_map(|(op, body)| [4, 8, 12, 16, 64].map(|rank| case(op, rank, body))).collect()
+    let each = ops.into_iter().flat_map(|(op, body)| [4, 8, 12, 16, 64].map(|rank| case(op, rank, body)));
+    // Beyond these ranks it is `lora_shrink` and `lora_expand`.
+    [4, 8, 12, 16].map(|rank| case("lora", rank, both)).into_iter().chain(each).collect()
 }
 
 fn case(op: &'static str, rank: usize, body: Body) -> Case {
@@ -65,6 +67,7 @@ fn batches() -> Vec<(&'static str, Vec<LoraRun>, usize)> {
         // Rows of one adapter need not be neighbours, nor in the order of the tiles.
         ("decode", vec![run(4, 1, 2, 0.5), run(1, 1, 0, 2.0), run(2, 1, 2, 0.5)], 5),
         ("few rows", vec![run(1, 2, 1, 1.5), run(4, 4, 0, 0.25)], 8),
+        ("rollout", vec![run(4, 7, 1, 0.5)], 12),
         ("training", vec![run(56, 37, 0, 1.0), run(4, 52, 1, 2.0), run(1, 2, 2, 0.5)], 95),
     ]
 }
@@ -153,6 +156,31 @@ fn by_tiles(
 /// Zeros, which rows without an adapter are to keep.
 fn zeros(check: &Check<'_>, rows: usize, width: usize) -> Result<Activation, ShapeError> {
     Ok(check.activation(width, &vec![0.0; rows * width])?)
+}
+
+/// `lora`. The scratch is NaN at first: nothing may count that was not written.
+fn both(check: &mut Check<'_>, site: &LoraSite, runs: &[LoraRun], rows: usize) -> Result<(), ShapeError> {
+    let (adapters, buffer) = adapters(check, site)?;
+    let params = LoraParams { buffer: &buffer, adapter_len: adapter_len(site) };
+    let x = check.values(rows * site.inputs);
+    let mut y = check.values(rows * site.outputs);
+    let found = check.activation(site.outputs, &y)?;
+    for run in runs {
+        let adapter = &adapters[run.adapter];
+        let x = window(&x, site.inputs, rows_of(run), 0..site.inputs);
+        let h = reference::lora_shrink(&adapter.a, site.h_width(), &x);
+        for ((of_y, of_h), b) in columns(site).zip(&adapter.b) {
+            let h = window(&h, site.h_width(), 0..run.rows, of_h);
+            let mut sum = window(&y, site.outputs, rows_of(run), of_y.clone());
+            reference::lora_expand(b, site.rank, run.scale, &h, &mut sum);
+            put_window(&mut y, site.outputs, rows_of(run), of_y, &sum);
+        }
+    }
+    let x = check.activation(site.inputs, &x)?;
+    let h = check.activation(site.h_width(), &vec![f32::from_bits(GUARD); rows * site.h_width()])?;
+    by_tiles(check, runs, |rec, tiles| lora(rec, site, params, tiles, &x, &h, &found))?;
+    check.compare("y", &found, &y)?;
+    Ok(())
 }
 
 /// `lora_shrink` and `lora_expand_backward`.

@@ -36,6 +36,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "linear/product_transposed",
     "lora/add_f32",
     "lora/add_vec4",
+    "lora/apply_lane8",
     "lora/expand_lane8",
     "lora/expand_tiled",
     "lora/grad_weight_lane8",

@@ -263,8 +263,7 @@ fn record_linear(
 ) -> Result<(), ShapeError> {
     ops::linear(rec, weight, x, y, rows.batch.rows, store)?;
     let Some((bank, place, h)) = adapters_at(rows, block, (site, layer)) else { return Ok(()) };
-    ops::lora_shrink(rec, place, bank.layer(layer), rows.lora_rows(), x, h)?;
-    ops::lora_expand(rec, place, bank.layer(layer), rows.lora_rows(), h, y)
+    ops::lora(rec, place, bank.layer(layer), rows.lora_rows(), x, h, y)
 }
 
 /// The bank, the site's place in it and the inner products, if any row may have an adapter there: one that

@@ -40,7 +40,7 @@ pub use grad_norm::{GRAD_NORM_PARTS, grad_norm};
 pub use linear::{Store, linear};
 pub use linear_backward::linear_backward;
 pub use lora::{
-    LoraParams, LoraPart, LoraRows, LoraRun, LoraSite, LoraTile, lora_expand, lora_expand_backward,
+    LoraParams, LoraPart, LoraRows, LoraRun, LoraSite, LoraTile, lora, lora_expand, lora_expand_backward,
     lora_grad_a, lora_grad_b, lora_shrink, lora_shrink_backward,
 };
 pub use rms_norm::{head_norm, rms_norm};
@@ -69,6 +69,7 @@ pub const KERNELS: &[&KernelSpec] = &[
     &linear::MATVEC_TILED,
     &linear_backward::MATMUL_TRANSPOSED_LANE8,
     &linear_backward::MATMUL_TRANSPOSED_TILED,
+    &lora::APPLY_LANE8,
     &lora::SHRINK_LANE8,
     &lora::SHRINK_TILED,
     &lora::EXPAND_LANE8,

@@ -2,7 +2,7 @@
 
 use parr::gpu::{Buffer, Device, KernelFamily, Recording};
 use parr::ops::{
-    Activation, LoraParams, LoraPart, LoraRows, LoraRun, LoraSite, LoraTile, ShapeError, lora_expand,
+    Activation, LoraParams, LoraPart, LoraRows, LoraRun, LoraSite, LoraTile, ShapeError, lora, lora_expand,
     lora_expand_backward, lora_grad_a, lora_grad_b, lora_shrink, lora_shrink_backward,
 };
 use parr::random::{Philox, Purpose, uniform01};
@@ -13,10 +13,10 @@ const ROWS: usize = 60;
 const ADAPTERS: usize = 3;
 
 /// Three parts, the second at an odd column.
-fn site() -> LoraSite {
+fn site(rank: usize) -> LoraSite {
     let part = |first_col, cols| LoraPart { first_col, cols };
     let parts = vec![part(0, 65), part(65, 40), part(110, 30)];
-    let mut site = LoraSite { rank: 12, inputs: 150, outputs: 140, parts, a: 0, b: 0 };
+    let mut site = LoraSite { rank, inputs: 150, outputs: 140, parts, a: 0, b: 0 };
     site.b = site.a_len();
     site
 }
@@ -40,32 +40,36 @@ fn activation(device: &Device, stream: u32, width: usize, rows: &[usize], kept: 
     made
 }
 
-/// What the four ops that go by tiles make of `rows` of the batch under `tiles`: h, d_h, y and d_x of
-/// each row, as bits.
+/// What the ops that go by tiles make of `rows` of the batch under `tiles`: h, d_h, y and d_x of each row,
+/// as bits. What `lora` adds to y is what its two halves add.
 fn results(
     device: &Device,
+    site: &LoraSite,
     params: LoraParams<'_>,
     tiles: &[LoraTile],
     rows: &[usize],
     kept: &[bool],
 ) -> Vec<Vec<u32>> {
-    let site = site();
     let wide = |stream, width| activation(device, stream, width, rows, kept);
     let (x, d_y) = (wide(1, site.inputs), wide(2, site.outputs));
     let (y, d_x) = (wide(3, site.outputs), wide(4, site.inputs));
+    let (scratch, y_at_once) = (wide(6, site.h_width()), wide(3, site.outputs));
     let h = Activation::new(device, "h", rows.len(), site.h_width()).expect("a small activation");
     let d_h = Activation::new(device, "d_h", rows.len(), site.h_width()).expect("a small activation");
     let buffer = device.upload("tiles", tiles).expect("a small buffer");
     let tile_rows = tiles.iter().map(|tile| tile.rows as usize).max().expect("a tile");
     let tiles = LoraRows { tiles: &buffer, n_tiles: tiles.len(), tile_rows };
     let mut rec = Recording::new(device);
-    lora_shrink(&mut rec, &site, params, tiles, &x, &h).expect("it fits");
-    lora_expand(&mut rec, &site, params, tiles, &h, &y).expect("it fits");
-    lora_expand_backward(&mut rec, &site, params, tiles, &d_y, &d_h).expect("it fits");
-    lora_shrink_backward(&mut rec, &site, params, tiles, &d_h, &d_x).expect("it fits");
+    lora_shrink(&mut rec, site, params, tiles, &x, &h).expect("it fits");
+    lora_expand(&mut rec, site, params, tiles, &h, &y).expect("it fits");
+    lora_expand_backward(&mut rec, site, params, tiles, &d_y, &d_h).expect("it fits");
+    lora_shrink_backward(&mut rec, site, params, tiles, &d_h, &d_x).expect("it fits");
     assert_eq!(rec.dispatches(), 4, "one for all parts and adapters");
+    lora(&mut rec, site, params, tiles, &x, &scratch, &y_at_once).expect("it fits");
     rec.submit().expect("a sound recording");
     let read = |made: &Activation| device.read(&made.buffer, 0, made.buffer.len()).expect("a device");
+    let bits = |made: &Activation| read(made).into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    assert_eq!(bits(&y_at_once), bits(&y), "both halves at once");
     let read = [&h, &d_h, &y, &d_x].map(|made| (read(made), made.stride));
     let row = |index: usize| {
         let of = |(all, stride): &(Vec<f32>, usize)| all[index * stride..][..*stride].to_vec();
@@ -77,7 +81,11 @@ fn results(
 fn alone_and_together(family: KernelFamily) {
     let _turn = gpu::turn();
     let Some(device) = gpu::device(family) else { return };
-    let site = site();
+    // `lora` has a kernel of its own up to rank 16.
+    [12, 20].into_iter().for_each(|rank| alone_and_together_of(&device, &site(rank)));
+}
+
+fn alone_and_together_of(device: &Device, site: &LoraSite) {
     let adapter_len = site.b + site.b_len();
     let mut factors = values(5, ADAPTERS * adapter_len);
     for factors in factors.chunks_exact_mut(adapter_len) {
@@ -102,14 +110,16 @@ fn alone_and_together(family: KernelFamily) {
     }
     let kept: Vec<bool> = of_row.iter().map(Option::is_some).collect();
     let all: Vec<usize> = (0..ROWS).collect();
-    let together = results(&device, params, &LoraTile::cut(&runs, LoraTile::most_rows(&device)), &all, &kept);
-    let differently = results(&device, params, &LoraTile::cut(&runs, 3), &all, &kept);
+    let results = |tiles: &[LoraTile], rows: &[usize]| results(device, site, params, tiles, rows, &kept);
+    let together = results(&LoraTile::cut(&runs, LoraTile::most_rows(device)), &all);
+    let differently = [3, 7].map(|most| results(&LoraTile::cut(&runs, most), &all));
     for (row, together) in together.iter().enumerate() {
         let Some(run) = of_row[row] else { continue };
         assert!(together.iter().all(|&bits| f32::from_bits(bits).is_finite()), "row {row} caught a NaN");
-        assert_eq!(together, &differently[row], "row {row} in tiles of 3");
+        assert_eq!(together, &differently[0][row], "row {row} in tiles of 3");
+        assert_eq!(together, &differently[1][row], "row {row} in tiles of 7");
         let tile = LoraTile::cut(&[LoraRun { first_row: 0, rows: 1, ..run }], 1);
-        let alone = results(&device, params, &tile, &[row], &kept);
+        let alone = results(&tile, &[row]);
         assert_eq!(together, &alone[0], "row {row} alone");
     }
 }
@@ -138,7 +148,7 @@ fn tiles_cover_the_rows_of_their_runs_once() {
 #[test]
 fn what_does_not_fit_is_refused_before_anything_is_recorded() {
     let device = Device::noop(KernelFamily::Tiled).expect("the noop back end is built in");
-    let good = site();
+    let good = site(12);
     let adapter_len = good.b + good.b_len();
     let make = |width| Activation::new(&device, "rows", 4, width).expect("a small activation");
     let (x, h, y) = (make(good.inputs), make(good.h_width()), make(good.outputs));
@@ -155,6 +165,8 @@ fn what_does_not_fit_is_refused_before_anything_is_recorded() {
     refused("an adapter that ends early", lora_expand(&mut rec, &good, short, rows, &h, &y));
     refused("adapters at odd places", lora_shrink(&mut rec, &good, ragged, rows, &x, &h));
     let more = LoraRows { n_tiles: 3, ..rows };
+    refused("an x of another width for both halves", lora(&mut rec, &good, params, rows, &y, &h, &y));
+    refused("a y of another width for both halves", lora(&mut rec, &good, params, rows, &x, &h, &x));
     refused("more tiles than there are", lora_shrink(&mut rec, &good, params, more, &x, &h));
     let high = LoraRows { tile_rows: LoraTile::most_rows(&device) + 1, ..rows };
     refused("tiles that no kernel covers", lora_expand(&mut rec, &good, params, high, &h, &y));

@@ -103,6 +103,7 @@ ops! {
     head_norm_backward: "norm/head_norm_backward";
     linear: "linear/matmul_lane8", "linear/matmul_tiled", "linear/matvec_tiled";
     linear_backward: "linear/matmul_transposed_lane8", "linear/matmul_transposed_tiled";
+    lora: "lora/apply_lane8", "lora/shrink_tiled", "lora/expand_tiled";
     lora_shrink: "lora/shrink_lane8", "lora/shrink_tiled";
     lora_expand: "lora/expand_lane8", "lora/expand_tiled";
     lora_grad: "lora/grad_weight_lane8", "lora/grad_weight_tiled";

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::site::Factor;
+use super::site::{Factor, LoraRows};
 use crate::gpu::{Access, KernelFamily, KernelSpec, Specialization};
 use crate::ops::activation::Activation;
 
@@ -30,12 +30,18 @@ pub(super) struct Params {
     factor0: u32,
     factor1: u32,
     factor2: u32,
+    inner: u32,
+    inner_stride: u32,
+    inputs: u32,
+    x_stride: u32,
+    span: u32,
+    pad: [u32; 3],
 }
 
 impl Params {
     /// `at` is where an adapter's parameters begin in their buffer; the parts of `factor` have as many
     /// groups of the grid as `groups` says.
-    pub fn new(factor: &Factor, at: usize, groups: &[u32], h: &Activation, wide: &Activation) -> Self {
+    pub fn new(factor: &Factor, at: usize, groups: &[u32], wide: &Activation) -> Self {
         let col = |part: usize| factor.parts.get(part).map_or(0, |part| part.first_col as u32);
         let cols = |part: usize| factor.parts.get(part).map_or(0, |part| part.cols as u32);
         let begin = |part: usize| factor.parts.get(part).map_or(0, |part| ((at + part.at) / 4) as u32);
@@ -43,7 +49,6 @@ impl Params {
         Params {
             rank: factor.rank as u32,
             factor_stride: (factor.stride / 4) as u32,
-            h_stride: h.stride_quads(),
             wide_stride: wide.stride as u32,
             end0: end(0),
             end1: end(1),
@@ -61,13 +66,28 @@ impl Params {
     }
 
     /// For the kernels that find adapter and scale in their tile.
-    pub fn for_tiles(self, adapter_len: usize, scaled: bool) -> Self {
-        Params { adapter_stride: (adapter_len / 4) as u32, scaled: u32::from(scaled), ..self }
+    pub fn for_tiles(self, adapter_len: usize, scaled: bool, h: &Activation) -> Self {
+        let adapter_stride = (adapter_len / 4) as u32;
+        Params { adapter_stride, scaled: u32::from(scaled), h_stride: h.stride_quads(), ..self }
     }
 
     /// For the kernels that sum over rows.
-    pub fn for_rows(self, rows: std::ops::Range<usize>, scale: f32) -> Self {
-        Params { first_row: rows.start as u32, end_row: rows.end as u32, scale, ..self }
+    pub fn for_rows(self, rows: std::ops::Range<usize>, scale: f32, h: &Activation) -> Self {
+        let (first_row, end_row) = (rows.start as u32, rows.end as u32);
+        Params { first_row, end_row, scale, h_stride: h.stride_quads(), ..self }
+    }
+
+    /// For the kernel that takes `x` through both factors, `span` columns of a part a group.
+    pub fn for_both(self, adapter_len: usize, a: &Factor, x: &Activation, span: usize) -> Self {
+        Params {
+            adapter_stride: (adapter_len / 4) as u32,
+            inner: (a.place.start / 4) as u32,
+            inner_stride: (a.stride / 4) as u32,
+            inputs: a.width as u32,
+            x_stride: x.stride_quads(),
+            span: span as u32,
+            ..self
+        }
     }
 }
 
@@ -106,6 +126,18 @@ pub(in crate::ops) const EXPAND_TILED: KernelSpec = KernelSpec {
     variants: || [1, MOST_TILED].map(by_tile_tiled).to_vec(),
 };
 
+/// `lora/apply_lane8`.
+pub(in crate::ops) const APPLY_LANE8: KernelSpec = KernelSpec {
+    name: "lora/apply_lane8",
+    params_bytes: size_of::<Params>(),
+    bindings: BY_TILE,
+    variants: || {
+        let of = |mt| [4, 8, 12, 16].into_iter().flat_map(move |rank| [(mt, rank, true), (mt, rank, false)]);
+        let all = [1, 4, 8, MOST_LANE8].into_iter().flat_map(of);
+        all.map(|(mt, rank, aligned)| apply_lane8(mt, rank, aligned)).collect()
+    },
+};
+
 /// `lora/grad_weight_lane8`.
 pub(in crate::ops) const GRAD_WEIGHT_LANE8: KernelSpec = KernelSpec {
     name: "lora/grad_weight_lane8",
@@ -124,6 +156,9 @@ pub(in crate::ops) const GRAD_WEIGHT_TILED: KernelSpec = KernelSpec {
 
 const MOST_LANE8: u32 = 16;
 const MOST_TILED: u32 = 8;
+
+/// Highest rank of `lora/apply_lane8`.
+const MOST_APPLIED: usize = 16;
 
 /// Most rows of a tile.
 pub(super) fn most_rows(family: KernelFamily) -> usize {
@@ -154,9 +189,16 @@ fn shrink_lane8(mt: u32, aligned: bool) -> Specialization {
     Specialization::new(&[("read", read_fragment(aligned))], &[("MT", mt), ("TN", shrink_width(mt))])
 }
 
+fn add_fragment(aligned: bool) -> &'static str {
+    if aligned { "lora/add_vec4" } else { "lora/add_f32" }
+}
+
 fn expand_lane8(mt: u32, aligned: bool) -> Specialization {
-    let add = if aligned { "lora/add_vec4" } else { "lora/add_f32" };
-    Specialization::new(&[("add", add)], &[("MT", mt)])
+    Specialization::new(&[("add", add_fragment(aligned))], &[("MT", mt)])
+}
+
+fn apply_lane8(mt: u32, rank: u32, aligned: bool) -> Specialization {
+    Specialization::new(&[("add", add_fragment(aligned))], &[("MT", mt), ("QUADS", rank / 4)])
 }
 
 fn grad_weight_lane8(aligned: bool) -> Specialization {
@@ -216,6 +258,27 @@ pub(super) fn expand(family: KernelFamily, factor: &Factor, tile_rows: usize) ->
             Choice { spec: &EXPAND_TILED, variant, outputs: 1, cols: 64 }
         }
     }
+}
+
+/// The kernel for both products of the forward pass at once, and the columns of a part per workgroup, where
+/// there is one: the inner products have to fit in registers.
+pub(super) fn apply(family: KernelFamily, b: &Factor, rows: LoraRows<'_>) -> Option<Choice> {
+    if family != KernelFamily::Lane8 || b.rank > MOST_APPLIED {
+        return None;
+    }
+    let mt = match rows.tile_rows {
+        5..=8 => 8,
+        few_or_many => lane8_rows(few_or_many),
+    };
+    // A part alone in the grid is shared by two workgroups, or one core would have nothing to do.
+    let shares = if rows.n_tiles * b.parts.len() == 1 { 2 } else { 1 };
+    let cols = b.parts.iter().map(|part| part.cols.div_ceil(32 * shares) * 32).max()?;
+    Some(Choice {
+        spec: &APPLY_LANE8,
+        variant: apply_lane8(mt, b.rank as u32, b.aligned),
+        outputs: b.rank,
+        cols,
+    })
 }
 
 pub(super) fn grad_weight(family: KernelFamily, factor: &Factor) -> Choice {

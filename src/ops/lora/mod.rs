@@ -1,7 +1,8 @@
 //! Low-rank adapters (arXiv 2106.09685): `y += scale B (A x)` for many adapters in one batch, and back.
 //!
-//! Each op is one dispatch for all parts of a site and all adapters of the batch (arXiv 2310.18547).
-//! The two factors have the same form in memory, so three kernels do for six ops:
+//! [`lora`] is the forward pass. Of the ops below it each is one dispatch for all parts of a site and all
+//! adapters of the batch (arXiv 2310.18547). The two factors have the same form in memory, so three
+//! kernels do for six ops:
 //!
 //! | kernel | computes | with A | with B |
 //! |---|---|---|---|
@@ -17,7 +18,7 @@ mod site;
 use std::ops::Range;
 
 pub(super) use kernels::{
-    EXPAND_LANE8, EXPAND_TILED, GRAD_WEIGHT_LANE8, GRAD_WEIGHT_TILED, SHRINK_LANE8, SHRINK_TILED,
+    APPLY_LANE8, EXPAND_LANE8, EXPAND_TILED, GRAD_WEIGHT_LANE8, GRAD_WEIGHT_TILED, SHRINK_LANE8, SHRINK_TILED,
 };
 pub use site::{LoraParams, LoraPart, LoraRows, LoraRun, LoraSite, LoraTile};
 
@@ -27,6 +28,52 @@ use site::Factor;
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
 use crate::gpu::{Buffer, Recording};
+
+/// Records `y[m, n of part p] += scale * sum_j B[n, j] sum_k A[p * rank + j, k] x[m, k]` for the rows of the
+/// tiles: what an adapter adds to a linear layer.
+///
+/// | argument | shape | access |
+/// |---|---|---|
+/// | `params` | `(adapters, adapter_len)` | read |
+/// | `x` | `(rows, inputs)` | read |
+/// | `h` | `(rows, parts * rank)` | scratch: the tiles' rows written or not |
+/// | `y` | `(rows, outputs)` | the tiles' rows added to, in the parts' columns |
+///
+/// One dispatch where the inner products fit in a workgroup's registers (the lane8 kernels, rank 16 at
+/// most), else [`lora_shrink`] and [`lora_expand`]; the same bits either way. A step of decode has few rows,
+/// and a dispatch costs it more than what the dispatch computes.
+///
+/// Kernels: `shaders/lora/apply_lane8.wgsl` and those of the two. Oracle: `reference::lora`.
+///
+/// # Errors
+///
+/// [`ShapeError::Mismatch`] if widths, lengths or tiles disagree with `site`.
+pub fn lora(
+    rec: &mut Recording,
+    site: &LoraSite,
+    params: LoraParams<'_>,
+    rows: LoraRows<'_>,
+    x: &Activation,
+    h: &Activation,
+    y: &Activation,
+) -> Result<(), ShapeError> {
+    let (a, b) = (site.a("lora")?, site.b("lora")?);
+    check_tiles(rec, "lora", &a, params, rows, h, x)?;
+    check_tiles(rec, "lora", &b, params, rows, h, y)?;
+    let device = rec.device().clone();
+    let Some(choice) = kernels::apply(device.tuning().family, &b, rows) else {
+        shrink(rec, "lora", &a, params, rows, x, h, false)?;
+        return expand(rec, "lora", &b, params, rows, h, y, true);
+    };
+    let pipeline = device.pipeline(choice.spec, &choice.variant)?;
+    let groups: Vec<u32> = b.parts.iter().map(|part| part.cols.div_ceil(choice.cols) as u32).collect();
+    let grid = [groups.iter().sum(), rows.n_tiles as u32, 1];
+    let uniform = Params::new(&b, 0, &groups, y).for_both(params.adapter_len, &a, x, choice.cols);
+    let bindings = [rows.tiles.binding(), params.buffer.binding(), x.buffer.binding(), y.buffer.binding()];
+    let flops = 2 * (rows.n_tiles * rows.tile_rows * (a.len() + b.len())) as u64;
+    rec.dispatch(&pipeline, &uniform, &bindings, grid, flops)?;
+    Ok(())
+}
 
 /// Records `h[m, p * rank + j] = sum_k x[m, k] A[p * rank + j, k]` for the rows of the tiles.
 ///
@@ -215,7 +262,7 @@ fn shrink(
     let pipeline = device.pipeline(choice.spec, &choice.variant)?;
     let groups = vec![factor.rank.div_ceil(choice.outputs) as u32; factor.parts.len()];
     let grid = [rows.n_tiles as u32, groups.iter().sum(), 1];
-    let uniform = Params::new(factor, 0, &groups, h, x).for_tiles(params.adapter_len, scaled);
+    let uniform = Params::new(factor, 0, &groups, x).for_tiles(params.adapter_len, scaled, h);
     let bindings = [rows.tiles.binding(), params.buffer.binding(), x.buffer.binding(), h.buffer.binding()];
     let flops = 2 * (rows.n_tiles * rows.tile_rows * factor.len()) as u64;
     rec.dispatch(&pipeline, &uniform, &bindings, grid, flops)?;
@@ -239,7 +286,7 @@ fn expand(
     let pipeline = device.pipeline(choice.spec, &choice.variant)?;
     let groups: Vec<u32> = factor.parts.iter().map(|part| part.cols.div_ceil(choice.cols) as u32).collect();
     let grid = [groups.iter().sum(), rows.n_tiles as u32, 1];
-    let uniform = Params::new(factor, 0, &groups, h, y).for_tiles(params.adapter_len, scaled);
+    let uniform = Params::new(factor, 0, &groups, y).for_tiles(params.adapter_len, scaled, h);
     let bindings = [rows.tiles.binding(), params.buffer.binding(), h.buffer.binding(), y.buffer.binding()];
     let flops = 2 * (rows.n_tiles * rows.tile_rows * factor.len()) as u64;
     rec.dispatch(&pipeline, &uniform, &bindings, grid, flops)?;
@@ -273,7 +320,7 @@ fn grad_weight(
     let groups: Vec<u32> = factor.parts.iter().map(|part| part.cols.div_ceil(choice.cols) as u32).collect();
     let grid = [groups.iter().sum(), factor.rank.div_ceil(choice.outputs) as u32, 1];
     let flops = 2 * (rows.len() * factor.len()) as u64;
-    let uniform = Params::new(factor, grads_at, &groups, h, x).for_rows(rows, scale);
+    let uniform = Params::new(factor, grads_at, &groups, x).for_rows(rows, scale, h);
     let bindings = [h.buffer.binding(), x.buffer.binding(), grads.binding()];
     rec.dispatch(&pipeline, &uniform, &bindings, grid, flops)?;
     Ok(())
