@@ -194,7 +194,7 @@ impl CompareArgs {
 }
 
 /// The report for a terminal.
-fn text(report: &LadderReport) -> String {
+pub(super) fn text(report: &LadderReport) -> String {
     let mean = |mean: Option<Mean>| mean.map_or("-".to_owned(), |one| format!("{:.2}", one.mean));
     let mut table = Table::new(&[
         "rung",

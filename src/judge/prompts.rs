@@ -30,6 +30,13 @@ impl Prompts {
         Prompts { path: PathBuf::from("prompts"), rows }
     }
 
+    /// `limit` of them, at even distances; all of them for 0, and where there are no more.
+    pub fn spread(&self, limit: usize) -> Vec<&Prompt> {
+        let all = self.rows.len();
+        let count = if limit == 0 { all } else { limit.min(all) };
+        (0..count).map(|place| &self.rows[place * all / count].1).collect()
+    }
+
     /// Those that `settings` take, in their order, with their lines. A prompt that does not say its language
     /// has the one that its text is in, as far as that can be told.
     pub fn taken<'a>(&'a self, settings: &PromptSettings) -> Vec<(usize, &'a Prompt)> {
@@ -41,5 +48,26 @@ impl Prompts {
         let rows = self.rows.iter().map(|(line, prompt)| (*line, prompt));
         let rows = rows.filter(|(_, prompt)| languages.is_empty() || spoken(prompt));
         rows.take(if *limit == 0 { usize::MAX } else { *limit }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::principles::PromptType;
+
+    #[test]
+    fn some_are_taken_from_all_over_the_file() {
+        let prompt = |id: u32| Prompt {
+            id: id.to_string(),
+            kind: PromptType::default(),
+            language: None,
+            text: "Why?".to_owned(),
+        };
+        let prompts = Prompts::of((0..10).map(prompt).collect());
+        let ids = |limit| prompts.spread(limit).iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(4), ["0", "2", "5", "7"]);
+        assert_eq!((ids(0).len(), ids(10).len(), ids(99).len()), (10, 10, 10));
+        assert!(Prompts::of(Vec::new()).spread(3).is_empty());
     }
 }

@@ -13,7 +13,9 @@ use crate::judge::{JudgeKind, PreferenceConfig, ReplyPlan, Verdicts};
 use crate::reward::{LimitSettings, RewardConfig};
 use crate::salmon::Missing;
 use crate::self_align::{SelfAlignConfig, Unfinished};
-use crate::train::config::{Auto, Faults, parse_over, parse_settings, settings_text, settings_toml};
+use crate::train::config::{
+    Auto, Faults, parse_over, parse_settings, settings_hash, settings_text, settings_toml,
+};
 use crate::train::{PpoConfig, TrainError};
 
 /// All stages of SALMON.
@@ -44,6 +46,8 @@ pub struct PipelineConfig {
     pub guidelines: Vec<String>,
     /// Stage 3.
     pub align: PpoConfig,
+    /// What the rungs of steering answer.
+    pub ladder: LadderConfig,
 }
 
 impl Default for PipelineConfig {
@@ -76,6 +80,9 @@ pub struct StageSwitches {
     pub reward_model: Option<PathBuf>,
     /// Stage 3.
     pub align: bool,
+    /// The rungs of steering side by side, under the guidelines: principles in the prompt, the best of several
+    /// replies, guided decoding, and the policy, if there is one.
+    pub ladder: bool,
 }
 
 /// How much is measured of a reward model.
@@ -94,6 +101,60 @@ impl Default for MeasureConfig {
     }
 }
 
+/// What every rung of steering answers, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LadderConfig {
+    /// JSON Lines of prompts that no stage learns from; without, some of those that the stages ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<PathBuf>,
+    /// So many of them, from all over the file; 0 for all.
+    pub limit: usize,
+    /// What all draws follow from.
+    pub seed: u64,
+    /// Candidates of each choice.
+    pub best_of: usize,
+    /// Tokens of a block of guided decoding; 0 leaves that rung out.
+    pub block: usize,
+    /// Temperature of sampling; above 0, or the distances from the base are no estimates of a KL divergence.
+    pub temperature: f32,
+    /// Most tokens of a reply.
+    pub max_tokens: usize,
+    /// Sequences generated at the same time.
+    pub batch: usize,
+}
+
+impl Default for LadderConfig {
+    fn default() -> Self {
+        LadderConfig {
+            prompts: None,
+            limit: 24,
+            seed: 0,
+            best_of: 4,
+            block: 16,
+            temperature: 1.0,
+            max_tokens: 128,
+            batch: 8,
+        }
+    }
+}
+
+impl LadderConfig {
+    /// SHA-256 of the settings that change what is answered; what the prompts' path leads to is not among them.
+    pub(super) fn hash(&self) -> String {
+        settings_hash(&LadderConfig { prompts: None, batch: 0, ..self.clone() })
+    }
+
+    fn check(&self, faults: &mut Faults) {
+        let LadderConfig { best_of, temperature, max_tokens, batch, .. } = *self;
+        faults.need((1..=256).contains(&best_of), "ladder.best_of", best_of, "a number from 1 to 256");
+        let sound = temperature.is_finite() && temperature >= 0.0;
+        faults.need(sound, "ladder.temperature", temperature, "0 or more");
+        faults.need(max_tokens > 0, "ladder.max_tokens", max_tokens, "1 or more");
+        faults.need((1..=256).contains(&batch), "ladder.batch", batch, "a number from 1 to 256");
+    }
+}
+
 impl PipelineConfig {
     /// A settings file with the values of [`Budget::Small`] that are changed most, and comments.
     pub const SAMPLE: &'static str = include_str!("../../examples/salmon.toml");
@@ -106,7 +167,7 @@ impl PipelineConfig {
             budget,
             model: "smollm2".to_owned(),
             prompts: PathBuf::from("prompts.jsonl"),
-            stages: StageSwitches { self_align: false, reward_model: None, align: true },
+            stages: StageSwitches { self_align: false, reward_model: None, align: true, ladder: true },
             self_align: SelfAlignConfig::default(),
             preferences: PreferenceConfig {
                 principles: vec!["principles/reward.toml".to_owned()],
@@ -116,6 +177,7 @@ impl PipelineConfig {
             evaluation: MeasureConfig::default(),
             guidelines: vec!["policy".to_owned(), "interventions".to_owned()],
             align: PpoConfig::default(),
+            ladder: LadderConfig::default(),
         };
         match budget {
             Budget::Standard => standard,
@@ -129,6 +191,7 @@ impl PipelineConfig {
             Stage::SelfAlign => self.stages.self_align,
             Stage::Preferences | Stage::Reward | Stage::Evaluation => self.stages.reward_model.is_none(),
             Stage::Align => self.stages.align,
+            Stage::Ladder => self.stages.ladder,
         };
         Stage::ALL.into_iter().filter(wanted).collect()
     }
@@ -143,8 +206,9 @@ impl PipelineConfig {
         faults.need(!self.model.is_empty(), "model", "empty", "the name or the path of a model");
         let batch = self.evaluation.batch;
         faults.need((1..=256).contains(&batch), "evaluation.batch", batch, "a number from 1 to 256");
-        let for_nothing = self.stages.reward_model.is_some() && !self.stages.align;
+        let for_nothing = self.stages.reward_model.is_some() && !self.stages.align && !self.stages.ladder;
         faults.need(!for_nothing, "stages.align", false, "true where stages.reward_model names one");
+        self.ladder.check(&mut faults);
         faults.finish()?;
         self.self_align.validate()?;
         self.preferences.validate()?;
@@ -218,7 +282,9 @@ const LAST_LAYERS: Auto = Auto::Fixed(8);
 
 /// What a quarter of an hour allows.
 fn small(mut config: PipelineConfig) -> PipelineConfig {
-    let PipelineConfig { self_align, preferences, reward, evaluation, guidelines, align, .. } = &mut config;
+    let PipelineConfig {
+        stages, self_align, preferences, reward, evaluation, guidelines, align, ladder, ..
+    } = &mut config;
 
     self_align.prompt_tokens = 48;
     self_align.n_rules = Auto::Fixed(6);
@@ -263,5 +329,10 @@ fn small(mut config: PipelineConfig) -> PipelineConfig {
     align.rollout.max_reply_tokens = 32;
     align.update.epochs = 1;
     align.checkpoint.every = 1;
+
+    // It would take some minutes more.
+    stages.ladder = false;
+    ladder.limit = 8;
+    ladder.max_tokens = 48;
     config
 }

@@ -24,7 +24,7 @@ mod stage;
 mod standing;
 mod work;
 
-pub use config::{Budget, MeasureConfig, PipelineConfig, StageSwitches};
+pub use config::{Budget, LadderConfig, MeasureConfig, PipelineConfig, StageSwitches};
 pub use error::PipelineError;
 pub use init::init;
 pub use manifest::{Inputs, Manifest, Run};

@@ -8,7 +8,7 @@ use super::manifest::file_hash;
 use super::{Inputs, PipelineConfig, PipelineError, Run, Stage};
 use crate::adapter::Adapter;
 use crate::align::Guidelines;
-use crate::principles::{Exemplars, PrincipleSet, PrinciplesError, Selection};
+use crate::principles::{Exemplars, PrincipleSet, PrinciplesError, Selection, Use};
 use crate::train::config::settings_hash;
 
 /// The settings as stages take them, with paths that lead somewhere, and hashes of what they lead to.
@@ -23,6 +23,7 @@ pub struct Sources {
     principles: String,
     guidelines: String,
     reward_model: String,
+    asked: String,
 }
 
 impl Sources {
@@ -47,8 +48,12 @@ impl Sources {
         let exemplars = &mut config.self_align.exemplars;
         *exemplars = resolve(folder, exemplars);
 
-        let hash = file_hash(&config.prompts).and_then(|hash| hash.ok_or(ErrorKind::NotFound.into()));
-        let prompts = hash.map_err(PipelineError::io("read", &config.prompts))?;
+        let prompts = prompts_hash(&config.prompts)?;
+        let mut asked = prompts.clone();
+        if let Some(path) = config.ladder.prompts.as_mut().filter(|_| config.stages.ladder) {
+            *path = found(folder, path);
+            asked = prompts_hash(path)?;
+        }
         let (mut principles, mut reward_model) = (String::new(), String::new());
         match &mut config.stages.reward_model {
             Some(path) => {
@@ -61,9 +66,12 @@ impl Sources {
             }
         }
         let mut guidelines = String::new();
-        if config.stages.align {
+        if config.stages.align || config.stages.ladder {
             let sets = guideline_sets(&config.guidelines).map_err(PipelineError::at(Stage::Align))?;
             guidelines = Guidelines::new(sets).sha256();
+        }
+        if config.stages.ladder {
+            steering_sets(&config.guidelines).map_err(PipelineError::at(Stage::Ladder))?;
         }
         let (mut rules, mut exemplars) = (String::new(), String::new());
         if config.stages.self_align {
@@ -74,13 +82,13 @@ impl Sources {
             rules = set.sha256;
         }
         let base = base_sha256.to_owned();
-        Ok(Sources { config, base, prompts, rules, exemplars, principles, guidelines, reward_model })
+        Ok(Sources { config, base, prompts, rules, exemplars, principles, guidelines, reward_model, asked })
     }
 
     /// What `stage` is made from, where the stages before it have left what `done` says; none if one of
     /// those that it builds on is missing there.
     pub fn inputs(&self, stage: Stage, done: &BTreeMap<Stage, Run>) -> Option<Inputs> {
-        let PipelineConfig { self_align, preferences, reward, evaluation, align, .. } = &self.config;
+        let PipelineConfig { self_align, preferences, reward, evaluation, align, ladder, .. } = &self.config;
         let mut inputs = Inputs::default();
         inputs.add("base", &self.base);
         let made = |inputs: &mut Inputs, earlier: Stage| {
@@ -125,18 +133,55 @@ impl Sources {
                 inputs.add("guidelines", &self.guidelines);
                 made(&mut inputs, Stage::SelfAlign)?;
                 made(&mut inputs, Stage::Reward)?;
-                if self.config.stages.reward_model.is_some() {
-                    inputs.add("reward model", &self.reward_model);
-                }
+                self.given_reward_model(&mut inputs);
+            }
+            Stage::Ladder => {
+                inputs.add("settings", ladder.hash());
+                inputs.add("prompts", &self.asked);
+                inputs.add("guidelines", &self.guidelines);
+                made(&mut inputs, Stage::Reward)?;
+                made(&mut inputs, Stage::Align)?;
+                self.given_reward_model(&mut inputs);
             }
         }
         Some(inputs)
     }
+
+    fn given_reward_model(&self, inputs: &mut Inputs) {
+        if self.config.stages.reward_model.is_some() {
+            inputs.add("reward model", &self.reward_model);
+        }
+    }
+}
+
+/// Hash of a file of prompts, which has to be there.
+fn prompts_hash(path: &Path) -> Result<String, PipelineError> {
+    let hash = file_hash(path).and_then(|hash| hash.ok_or(ErrorKind::NotFound.into()));
+    hash.map_err(PipelineError::io("read", path))
 }
 
 /// The sets that a policy is judged by.
 pub(super) fn guideline_sets(names: &[String]) -> Result<Vec<PrincipleSet>, PrinciplesError> {
     names.iter().map(|name| Selection::open(name).map(Selection::into_set)).collect()
+}
+
+/// The same sets for replies that are steered: the principles that they are to keep to, and the interventions that
+/// stand before them.
+pub(super) fn steering_sets(
+    names: &[String],
+) -> Result<(PrincipleSet, Option<PrincipleSet>), PrinciplesError> {
+    let sets = guideline_sets(names)?;
+    let of = |fixed: bool| -> Vec<String> {
+        let wanted = names.iter().zip(&sets).filter(|(_, set)| (set.uses == Use::Always) == fixed);
+        wanted.map(|(name, _)| name.clone()).collect()
+    };
+    match (of(false), of(true)) {
+        (principles, fixed) if principles.is_empty() => Ok((PrincipleSet::open_all(&fixed)?, None)),
+        (principles, fixed) if fixed.is_empty() => Ok((PrincipleSet::open_all(&principles)?, None)),
+        (principles, fixed) => {
+            Ok((PrincipleSet::open_all(&principles)?, Some(PrincipleSet::open_all(&fixed)?)))
+        }
+    }
 }
 
 /// A path in the settings: from the pipeline's folder, if something is there, or as it stands.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::sources::guideline_sets;
+use super::sources::{guideline_sets, steering_sets};
 use super::{PipelineError, Sources, Stage, Standing};
 use crate::adapter::Adapter;
 use crate::align::{Align, AlignProgress, AlignProspect, Guidelines, Judge, Outcome, Prompts};
 use crate::atomic;
-use crate::generate::GenerateError;
+use crate::generate::{GenerateError, GeneratorOptions, Sampling};
 use crate::judge::{self, JudgeError, PreferenceProgress, PreferenceReport, PreferenceRun, Voice};
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId};
@@ -20,6 +20,8 @@ use crate::reward::{
     RewardTraining, evaluate,
 };
 use crate::self_align::{SelfAlign, SelfAlignProgress, SelfAlignProspect, SelfAlignReport};
+use crate::steer::compare::{CompareOptions, LadderReport, compare};
+use crate::steer::{SteerError, SteeredModel, Steering, Tell};
 use crate::train::{Control, Progress, Prospect};
 
 /// What a pipeline tells while it runs.
@@ -62,6 +64,10 @@ pub enum Event<'a> {
     Aligning(&'a AlignProspect),
     /// How far its alignment is.
     Aligned(AlignProgress<'a>),
+    /// A rung of steering has answered so many of so many prompts.
+    Climbing(&'a str, usize, usize),
+    /// What the rungs came to.
+    Climbed(&'a LadderReport),
 }
 
 /// A stage at work.
@@ -94,11 +100,16 @@ impl Work<'_> {
             Stage::Reward => self.reward(control, hear),
             Stage::Evaluation => self.evaluation(control, hear),
             Stage::Align => self.align(control, hear),
+            Stage::Ladder => self.ladder(control, hear),
         };
         match done {
             Err(crate::Error::Generate(GenerateError::Cancelled)) => Ok(None),
             Err(crate::Error::Judge(JudgeError::Generate(GenerateError::Cancelled))) => Ok(None),
             Err(crate::Error::Reward(RewardError::Generate(GenerateError::Cancelled))) => Ok(None),
+            Err(crate::Error::Steer(SteerError::Generate(GenerateError::Cancelled))) => Ok(None),
+            Err(crate::Error::Steer(SteerError::Reward(RewardError::Generate(GenerateError::Cancelled)))) => {
+                Ok(None)
+            }
             Err(crate::Error::Pipeline(error)) => Err(error),
             done => done.map_err(PipelineError::at(stage)),
         }
@@ -200,10 +211,8 @@ impl Work<'_> {
         let config = &self.sources.config;
         let chat = self.model.chat().ok_or(JudgeError::NoChat)?;
         let aligned = self.aligned()?;
-        let given = &config.stages.reward_model;
-        let path = given.clone().unwrap_or_else(|| self.folder(Stage::Reward));
-        // What stage 2 made is on this base.
-        let (reward, _) = RewardModel::read(self.model, &path, given.is_none())?;
+        let (path, own) = self.reward_model();
+        let (reward, _) = RewardModel::read(self.model, &path, own)?;
         let run = Align {
             model: self.model,
             prompts: &Prompts::read(&config.prompts, chat, config.align.rollout.max_prompt_tokens)?,
@@ -229,6 +238,52 @@ impl Work<'_> {
                 let rollouts = self.out.join("rollouts");
                 Err(PipelineError::Collapsed { sign, step, rollouts }.into())
             }
+        }
+    }
+
+    fn ladder(&self, control: &Control, hear: &mut dyn FnMut(Event<'_>)) -> Result<Option<()>, crate::Error> {
+        let config = &self.sources.config;
+        let settings = &config.ladder;
+        let chat = self.model.chat().ok_or(JudgeError::NoChat)?;
+        let asked = judge::Prompts::read(settings.prompts.as_ref().unwrap_or(&config.prompts))?;
+        let prompts: Vec<String> =
+            asked.spread(settings.limit).into_iter().map(|prompt| prompt.text.clone()).collect();
+        let policy =
+            config.stages.align.then(|| Adapter::open(&self.folder(Stage::Align), self.model.config()));
+        let policy = policy.transpose()?;
+        let policy = policy.as_ref().map(|adapter| &adapter.weights);
+        let (reward, own) = self.reward_model();
+        let context = self.model.config().context.min(GeneratorOptions::default().context);
+        let generator = GeneratorOptions { slots: settings.batch, context, ..GeneratorOptions::default() };
+        let reading = RewardOptions { any_base: own, ..RewardOptions::default() };
+        let mut steered = SteeredModel::open(self.model, policy, Some(&reward), generator, &reading)?;
+        let (principles, interventions) = steering_sets(&config.guidelines)?;
+        let options = CompareOptions {
+            steering: Steering { principles, interventions, tell: Tell::System, ..Steering::default() },
+            n: settings.best_of,
+            block: settings.block,
+            sampling: Sampling {
+                temperature: settings.temperature,
+                seed: settings.seed,
+                ..Sampling::default()
+            },
+            max_tokens: settings.max_tokens,
+            batch: settings.batch,
+        };
+        let mut told = |rung: &str, done| hear(Event::Climbing(rung, done, prompts.len()));
+        let report = compare(&mut steered, chat, &prompts, &options, &control.cancel, &mut told)?;
+        let json = serde_json::to_vec_pretty(&report).expect("figures are plain values");
+        self.write("report.json", &json)?;
+        self.write("report.html", report.to_html().as_bytes())?;
+        hear(Event::Climbed(&report));
+        Ok(Some(()))
+    }
+
+    /// Where the reward model is, and whether stage 2 made it, on this base.
+    fn reward_model(&self) -> (PathBuf, bool) {
+        match &self.sources.config.stages.reward_model {
+            Some(path) => (path.clone(), false),
+            None => (self.folder(Stage::Reward), true),
         }
     }
 

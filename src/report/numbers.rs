@@ -1,9 +1,9 @@
 //! Plain statistics.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How often something holds, with Wilson's 95% interval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     /// Times it holds.
     pub hits: usize,

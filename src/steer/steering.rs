@@ -1,5 +1,7 @@
 //! How replies are steered: by which principles, told to whom, and by what search.
 
+use serde::{Deserialize, Serialize};
+
 use super::SteerError;
 use crate::principles::{Principle, PrincipleSet};
 use crate::tokenizer::Message;
@@ -13,7 +15,8 @@ const LEAD: &str = "Whatever you are asked, your reply keeps to these principles
 const REQUEST: &str = "Keep to these principles in your reply. The first matter most:";
 
 /// Where the model that answers is told the principles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tell {
     /// Nowhere.
     #[default]

@@ -7,7 +7,7 @@ use parr::generate::CancelToken;
 use parr::gpu::DeviceOptions;
 use parr::model::{LoadOptions, Model};
 use parr::pipeline::{
-    Event, Made, Manifest, Pipeline, PipelineConfig, PipelineReport, Stage, Standing, status,
+    Event, LadderConfig, Made, Manifest, Pipeline, PipelineConfig, PipelineReport, Stage, Standing, status,
 };
 use parr::train::Control;
 
@@ -130,22 +130,48 @@ fn only_what_an_edit_touches_is_done_again() {
     given(&model, &config, &made[1].folder, &scratch.path().join("given"));
 }
 
-/// With a reward model that is there already only the policy is made, and an edit makes only that again.
+/// With a reward model that is there already only the policy is made and what the rungs of steering do, and an
+/// edit makes only those again.
 fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Path) {
     let mut config = config.clone();
     config.stages.reward_model = Some(reward_model.to_owned());
+    config.stages.ladder = true;
+    config.ladder =
+        LadderConfig { limit: 3, best_of: 2, block: 2, max_tokens: 4, batch: 2, ..LadderConfig::default() };
     folder(path, &config);
-    assert_eq!(redone(&run(model, path)), [Stage::Align]);
+    assert_eq!(redone(&run(model, path)), [Stage::Align, Stage::Ladder]);
     assert_eq!(redone(&run(model, path)), []);
     edit(path, "principles/small.toml", "Say hello to the user", "Greet the user");
-    let made = run(model, path);
-    assert!(matches!(&made[..], [one] if one.stood == Standing::Changed(vec!["guidelines".to_owned()])));
+    let changed = |made: &[Made]| -> Vec<Standing> { made.iter().map(|one| one.stood.clone()).collect() };
+    let by = |inputs: &[&str]| Standing::Changed(inputs.iter().map(|&name| name.to_owned()).collect());
+    assert_eq!(changed(&run(model, path)), [by(&["guidelines"]), by(&["guidelines", "what align left"])]);
     let report = PipelineReport::gather(path, &config).expect("sound files");
     assert!(report.principles.is_none() && report.rollouts.len() == 2);
     let page = report.to_html();
     assert!(
         page.contains(&format!("reward model {}", reward_model.display())) && page.contains("objective/kl")
     );
+    let ladder = report.ladder.expect("it is a stage");
+    let rungs: Vec<&str> = ladder.rungs.iter().map(|rung| rung.name.as_str()).collect();
+    assert_eq!(rungs, ["base", "prompt", "best of 2", "guided", "adapter"]);
+    assert_eq!((ladder.prompts, ladder.replies.len()), (3, 3));
+    assert!(page.contains("3 prompts of those that the stages ask") && page.contains("<td>best of 2</td>"));
+
+    // Prompts that no stage learns from: only the ladder asks them. What is cancelled is begun anew.
+    fs::write(path.join("others.jsonl"), "{\"id\": \"o\", \"prompt\": \"Is it?\"}\n").expect("writable");
+    config.ladder.prompts = Some("others.jsonl".into());
+    write(path, &config);
+    let token = CancelToken::new();
+    let stopped =
+        Pipeline { model, folder: path, config: &config }.run(&Control::new(&token), &mut |event| {
+            if matches!(event, Event::Climbing("guided", ..)) {
+                token.cancel();
+            }
+        });
+    assert_eq!(stopped.expect("a cancel is no error"), None);
+    assert_eq!(changed(&run(model, path)), [Standing::Done, Standing::Unfinished]);
+    let report = PipelineReport::gather(path, &config).expect("sound files");
+    assert!(report.to_html().contains("1 prompts that no stage learned from"));
 
     config.stages.reward_model = Some("nowhere".into());
     let refused = |config: &PipelineConfig| match status(path, config, "base") {
@@ -155,5 +181,6 @@ fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Pat
     let told = format!("{:?}", refused(&config));
     assert!(told.contains("stage: Align") && told.contains("nowhere"), "{told}");
     config.stages.align = false;
+    config.stages.ladder = false;
     assert!(format!("{:?}", refused(&config)).contains("stages.align is false"));
 }

@@ -81,6 +81,7 @@ fn an_edit_changes_what_reads_it_and_nothing_else() {
     let path = scratch.path().join("run");
     let mut config = PipelineConfig::preset(Budget::Small);
     config.stages.self_align = true;
+    config.stages.ladder = true;
     folder(&path, &config);
     let before = all_inputs(&path, &config);
     let changed = |config: &PipelineConfig| -> Vec<(Stage, Vec<String>)> {
@@ -95,15 +96,22 @@ fn an_edit_changes_what_reads_it_and_nothing_else() {
 
     // The policy is judged by the same principles as the reward model was taught.
     let read_principles = [Stage::Preferences, Stage::Reward, Stage::Evaluation];
-    let with_policy = [only(&read_principles, "principles"), only(&[Stage::Align], "guidelines")].concat();
+    let steered = [Stage::Align, Stage::Ladder];
+    let with_policy = [only(&read_principles, "principles"), only(&steered, "guidelines")].concat();
     edit(&path, "principles/small.toml", "Answer in a single", "Reply in a single");
     assert_eq!(changed(&config), with_policy);
     edit(&path, "principles/small.toml", "Reply in a single", "Answer in a single");
     assert_eq!(changed(&config), []);
 
     edit(&path, "prompts.jsonl", "?", "??");
-    assert_eq!(changed(&config), only(&[Stage::SelfAlign, Stage::Preferences, Stage::Align], "prompts"));
+    let asks = [Stage::SelfAlign, Stage::Preferences, Stage::Align, Stage::Ladder];
+    assert_eq!(changed(&config), only(&asks, "prompts"));
+    let mut held_out = config.clone();
+    held_out.ladder.prompts = Some("held-out.jsonl".into());
+    assert!(matches!(Sources::find(&path, &held_out, "base"), Err(PipelineError::Io { .. })));
+    fs::copy(path.join("prompts.jsonl"), path.join("held-out.jsonl")).expect("writable");
     edit(&path, "prompts.jsonl", "??", "?");
+    assert_eq!(changed(&held_out), only(&[Stage::Ladder], "prompts"));
 
     let mut other = config.clone();
     other.reward.steps = Auto::Fixed(99);
@@ -119,11 +127,15 @@ fn an_edit_changes_what_reads_it_and_nothing_else() {
     assert_eq!(changed(&other), only(&[Stage::SelfAlign], "settings"));
     let mut other = config.clone();
     other.guidelines = vec!["policy".to_owned()];
-    assert_eq!(changed(&other), only(&[Stage::Align], "guidelines"));
+    assert_eq!(changed(&other), only(&steered, "guidelines"));
+    let mut other = config.clone();
+    other.ladder.seed += 1;
+    assert_eq!(changed(&other), only(&[Stage::Ladder], "settings"));
     // How often a state is saved changes nothing that is made; nor does where the folder lies.
     let mut other = config.clone();
     other.reward.checkpoint.every += 5;
     other.evaluation.batch += 1;
+    other.ladder.batch += 1;
     assert_eq!(changed(&other), []);
     let moved = scratch.path().join("moved");
     fs::rename(&path, &moved).expect("the same file system");

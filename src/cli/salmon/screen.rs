@@ -10,6 +10,7 @@ use crate::cli::align;
 use crate::cli::reward::ahead as reward_ahead;
 use crate::cli::self_align::ahead_of;
 use crate::cli::sft;
+use crate::cli::steer::text as ladder;
 use crate::cli::training::{Screen as Training, Told};
 use crate::judge::PreferenceProgress;
 use crate::pipeline::{Event, Standing};
@@ -90,6 +91,17 @@ impl<'a> Screen<'a> {
             Event::Aligning(prospect) => self.training.hear(align::ahead(prospect)),
             Event::Aligned(progress) => {
                 align::tell(progress, SHOW_EVERY, &mut |told| self.training.hear(told));
+            }
+            Event::Climbing(rung, done, all) => {
+                if done == 0 {
+                    self.clear();
+                    self.begin("prompts");
+                }
+                self.step(done, all, rung.to_owned());
+            }
+            Event::Climbed(report) => {
+                self.clear();
+                self.global.note(ladder(report));
             }
             Event::Measured(report) => {
                 self.clear();

@@ -16,6 +16,7 @@ use crate::align::Sample;
 use crate::judge::{WrittenReport, written_report};
 use crate::principles::PrincipleSet;
 use crate::salmon::{Comparison, PrincipleReport, judge_report, read_records};
+use crate::steer::compare::LadderReport;
 
 /// What the stages in a folder came to, as far as they are done.
 #[derive(Clone, Debug)]
@@ -42,6 +43,10 @@ pub struct PipelineReport {
     pub reward: Vec<Map<String, Value>>,
     /// Figures of the policy's training, one record a step.
     pub align: Vec<Map<String, Value>>,
+    /// The rungs of steering side by side.
+    pub ladder: Option<LadderReport>,
+    /// Whether they answered prompts that no stage learned from.
+    pub ladder_held_out: bool,
     /// Replies of each rollout, with its step.
     pub rollouts: Vec<(u64, Vec<Sample>)>,
 }
@@ -66,7 +71,7 @@ impl PipelineReport {
             Some(_) => None,
         };
         let principles = principles.transpose().map_err(PipelineError::at(Stage::Preferences))?;
-        let guidelines = match config.stages.align {
+        let guidelines = match config.stages.align || config.stages.ladder {
             true => guideline_sets(&found(&config.guidelines)).map_err(PipelineError::at(Stage::Align))?,
             false => Vec::new(),
         };
@@ -75,13 +80,12 @@ impl PipelineReport {
                 .map_err(PipelineError::at(Stage::Preferences))?,
             None => Vec::new(),
         };
-        let evaluation = match place(Stage::Evaluation) {
-            Some(path) => {
-                let path = path.join("report.json");
-                let text = fs::read(&path).map_err(PipelineError::io("read", &path))?;
-                serde_json::from_slice(&text).unwrap_or_default()
-            }
-            None => Value::Null,
+        let measured = |stage| -> Result<Value, PipelineError> {
+            let Some(path) = place(stage).map(|path| path.join("report.json")) else {
+                return Ok(Value::Null);
+            };
+            let text = fs::read(&path).map_err(PipelineError::io("read", &path))?;
+            Ok(serde_json::from_slice(&text).unwrap_or_default())
         };
         let figures =
             |stage| place(stage).map_or(Ok(Vec::new()), |path| records(&path.join("metrics.jsonl")));
@@ -91,7 +95,9 @@ impl PipelineReport {
             comparisons: comparisons.len(),
             judge: judge_report(&comparisons),
             written: written_report(&comparisons),
-            evaluation,
+            evaluation: measured(Stage::Evaluation)?,
+            ladder: serde_json::from_value(measured(Stage::Ladder)?).ok(),
+            ladder_held_out: config.ladder.prompts.is_some(),
             reward: figures(Stage::Reward)?,
             align: figures(Stage::Align)?,
             rollouts: place(Stage::Align).map_or(Ok(Vec::new()), |path| rollouts(&path.join("rollouts")))?,

@@ -36,6 +36,7 @@ impl PipelineReport {
         self.judged(&mut page);
         self.measured(&mut page);
         self.learned(&mut page);
+        self.steered(&mut page);
         self.replies(&mut page);
         page.push_str(PAGE_END);
         page
@@ -147,6 +148,20 @@ impl PipelineReport {
             [principle.to_owned(), shown(before), shown(after)]
         });
         table(page, &["principle", "first half", "second half"], rows);
+    }
+
+    fn steered(&self, page: &mut String) {
+        let (Some(ladder), Some(folder)) = (&self.ladder, self.folders.get(&Stage::Ladder)) else { return };
+        let folder = escaped(folder);
+        let asked =
+            if self.ladder_held_out { "that no stage learned from" } else { "of those that the stages ask" };
+        let _ = write!(
+            page,
+            "<h2>The ladder of steering</h2>\n<p>{} prompts {asked}, answered by every rung under what the policy was \
+             rewarded by. All replies: <a href=\"{folder}/report.html\">{folder}</a>.</p>\n",
+            ladder.prompts
+        );
+        ladder.rungs(page);
     }
 
     fn replies(&self, page: &mut String) {

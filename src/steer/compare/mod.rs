@@ -5,7 +5,7 @@ mod page;
 
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Answer, Ask, Cost, Search, SteerError, SteeredModel, Steering, Tell};
 use crate::generate::{CancelToken, GenerateError, Sampling};
@@ -33,7 +33,7 @@ pub struct CompareOptions {
 }
 
 /// The rungs side by side.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LadderReport {
     /// The base, where it was loaded from.
     pub base: Option<String>,
@@ -43,8 +43,8 @@ pub struct LadderReport {
     pub principles: Vec<String>,
     /// Prompts that every rung answers.
     pub prompts: usize,
-    /// Where the searches' candidates are told the principles: `system`, `question` or `nobody`.
-    pub tell: &'static str,
+    /// Where the searches' candidates are told the principles.
+    pub tell: Tell,
     /// Candidates of the searches.
     pub n: usize,
     /// Tokens of a block.
@@ -63,7 +63,7 @@ pub struct LadderReport {
 }
 
 /// One rung.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RungReport {
     /// `base`, `prompt`, `best of N`, `guided`, `adapter`.
     pub name: String,
@@ -87,7 +87,7 @@ pub struct RungReport {
 }
 
 /// A mean and its standard error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mean {
     /// The mean.
     pub mean: f64,
@@ -98,7 +98,7 @@ pub struct Mean {
 }
 
 /// How often replies keep one principle, by the program that checks it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The principle's id.
     pub principle: String,
@@ -108,7 +108,7 @@ pub struct CheckReport {
 
 /// How far the replies of a rung are from those of the base without principles, in nats for a reply. By the
 /// chain rule the KL divergence is at most the sum of both parts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Divergence {
     /// Mean of the log-probability of a reply to the model that it is drawn from (told the principles, or with an
     /// adapter), minus that to the base which is told nothing; both at the temperature at which it was drawn.
@@ -118,7 +118,7 @@ pub struct Divergence {
 }
 
 /// What a rung costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RungCost {
     /// Tokens drawn, all candidates together.
     pub generated_tokens: usize,
@@ -129,7 +129,7 @@ pub struct RungCost {
 }
 
 /// One prompt and what the rungs answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptReport {
     /// What was asked.
     pub prompt: String,
@@ -140,7 +140,7 @@ pub struct PromptReport {
 }
 
 /// What one rung answers to one prompt.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplyReport {
     /// The reply.
     pub text: String,
@@ -194,7 +194,7 @@ pub fn compare(
         set: options.steering.principles.id.clone(),
         principles: options.steering.used().iter().map(|principle| principle.id.clone()).collect(),
         prompts: prompts.len(),
-        tell: options.steering.tell.name(),
+        tell: options.steering.tell,
         n: options.n,
         block: options.block,
         temperature,

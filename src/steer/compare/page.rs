@@ -14,9 +14,7 @@ impl LadderReport {
     pub fn to_html(&self) -> String {
         let mut page = page_of(TITLE);
         self.head(&mut page);
-        self.figures(&mut page);
-        self.tradeoffs(&mut page);
-        self.checked(&mut page);
+        self.rungs(&mut page);
         self.texts(&mut page);
         page.push_str(PAGE_END);
         page
@@ -35,13 +33,20 @@ impl LadderReport {
             self.seed,
             self.n,
             self.block,
-            self.tell
+            self.tell.name()
         );
+    }
+
+    /// What the rungs do to replies, how far from the base that is, and what it costs.
+    pub(crate) fn rungs(&self, page: &mut String) {
+        self.figures(page);
+        self.tradeoffs(page);
+        self.checked(page);
     }
 
     fn figures(&self, page: &mut String) {
         page.push_str(
-            "<h2>Figures</h2>\n<p>Score: what the reward model says of the replies under the whole list, with its \
+            "<h2>Rung by rung</h2>\n<p>Score: what the reward model says of the replies under the whole list, with its \
              standard error; where it chose among candidates itself, it judges its own choice. Better: replies that \
              score more than the base's to the same prompt. Distance from the base, in nats for a reply: what the \
              model that draws replies makes more likely than the base, and what choosing among them adds at most. \
