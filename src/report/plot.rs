@@ -61,11 +61,14 @@ impl Scale {
     }
 }
 
+/// The shortest axis: with less, ticks of two decimals would read alike.
+const SHORTEST: f64 = 0.06;
+
 /// The ends of some values with a little air, never the same.
 fn range(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
     let low = values.clone().fold(f64::INFINITY, f64::min);
     let high = values.fold(f64::NEG_INFINITY, f64::max);
-    let air = ((high - low) * 0.05).max(1e-6);
+    let air = ((high - low) * 0.05).max((SHORTEST - (high - low)) / 2.0);
     if low.is_finite() && high.is_finite() { [low - air, high + air] } else { [0.0, 1.0] }
 }
 
@@ -354,6 +357,21 @@ mod tests {
             ["0", "0.5", "1", "1.5"]
         );
         assert_eq!((scale.at(-9.0), scale.at(9.0)), (0.0, 100.0), "nothing is drawn outside");
+    }
+
+    #[test]
+    fn no_two_ticks_of_an_axis_read_alike() {
+        for values in [[1.0, 1.0], [-1e-9, 2e-9], [0.4, 0.41], [0.0, 0.07], [-3.0, 900.0]] {
+            let [from, to] = range(values.into_iter());
+            assert!(from < values[0] && values[1] < to);
+            for count in [5, 8] {
+                let mut ticks: Vec<String> =
+                    Scale { from, to, pixels: [0.0, 1.0] }.ticks(count).into_iter().map(number).collect();
+                let all = ticks.len();
+                ticks.dedup();
+                assert!(ticks.len() == all && all > 1, "{values:?}: {ticks:?}");
+            }
+        }
     }
 
     #[test]
