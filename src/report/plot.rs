@@ -228,14 +228,24 @@ pub(crate) fn scatter(label: &str, names: [&str; 2], series: &[Vec<[f64; 2]>]) -
     svg(320.0, label, &body)
 }
 
+/// From one line of text to the next.
+const LINE: f64 = 14.0;
+
 /// A few points, each with its name.
 pub(crate) fn labelled(label: &str, names: [&str; 2], points: &[(String, [f64; 2])]) -> String {
     let ranges = [0, 1].map(|axis| range(points.iter().map(|(_, point)| point[axis])));
     let (mut body, [x, y]) = axes(ranges, names, 320.0);
+    let mut written: Vec<[f64; 2]> = Vec::new();
     for (name, point) in points {
         let (at_x, at_y, name) = (x.at(point[0]), y.at(point[1]), escaped(name));
-        // Names lean away from the right edge.
+        // Names lean away from the right edge, and from names that are there already.
         let (anchor, beside) = if at_x > WIDTH / 2.0 { ("end", -8.0) } else { ("start", 8.0) };
+        let line = if at_y > 100.0 { -LINE } else { LINE };
+        let mut name_y = at_y - 6.0;
+        while written.iter().any(|[x, y]| (x - at_x).abs() < 80.0 && (y - name_y).abs() < LINE) {
+            name_y += line;
+        }
+        written.push([at_x, name_y]);
         let _ = write!(
             body,
             "<circle class=\"s1\" cx=\"{at_x:.1}\" cy=\"{at_y:.1}\" r=\"4\"><title>{name}: {}, {}</title></circle>\
@@ -243,7 +253,7 @@ pub(crate) fn labelled(label: &str, names: [&str; 2], points: &[(String, [f64; 2
             number(point[0]),
             number(point[1]),
             at_x + beside,
-            at_y - 6.0
+            name_y
         );
     }
     svg(320.0, label, &body)
@@ -372,6 +382,21 @@ mod tests {
                 assert!(ticks.len() == all && all > 1, "{values:?}: {ticks:?}");
             }
         }
+    }
+
+    #[test]
+    fn names_of_the_same_point_are_on_lines_of_their_own() {
+        let point = |name: &str| (name.to_owned(), [1.0, 1.0]);
+        let drawn = labelled("names", ["x", "y"], &[point("one"), point("two"), point("three")]);
+        let lines: std::collections::BTreeSet<&str> = ["one", "two", "three"]
+            .iter()
+            .map(|name| {
+                let (before, _) = drawn.split_once(&format!(">{name}</text>")).expect("it is named");
+                let (_, y) = before.rsplit_once(" y=\"").expect("it has a place");
+                y.split_once('"').expect("of its own").0
+            })
+            .collect();
+        assert_eq!(lines.len(), 3, "{drawn}");
     }
 
     #[test]
