@@ -139,6 +139,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "reward",
             "self_align",
             "align",
+            "steer",
         ],
     ),
     // Prose for rustdoc.
