@@ -68,10 +68,10 @@ impl Sources {
         let mut guidelines = String::new();
         if config.stages.align || config.stages.ladder {
             let sets = guideline_sets(&config.guidelines).map_err(PipelineError::at(Stage::Align))?;
+            if config.stages.ladder {
+                steering_sets(sets.clone()).map_err(PipelineError::at(Stage::Ladder))?;
+            }
             guidelines = Guidelines::new(sets).sha256();
-        }
-        if config.stages.ladder {
-            steering_sets(&config.guidelines).map_err(PipelineError::at(Stage::Ladder))?;
         }
         let (mut rules, mut exemplars) = (String::new(), String::new());
         if config.stages.self_align {
@@ -165,23 +165,16 @@ pub(super) fn guideline_sets(names: &[String]) -> Result<Vec<PrincipleSet>, Prin
     names.iter().map(|name| Selection::open(name).map(Selection::into_set)).collect()
 }
 
-/// The same sets for replies that are steered: the principles that they are to keep to, and the interventions that
+/// The same for replies that are steered: the principles that they are to keep to, and the interventions that
 /// stand before them.
 pub(super) fn steering_sets(
-    names: &[String],
+    sets: Vec<PrincipleSet>,
 ) -> Result<(PrincipleSet, Option<PrincipleSet>), PrinciplesError> {
-    let sets = guideline_sets(names)?;
-    let of = |fixed: bool| -> Vec<String> {
-        let wanted = names.iter().zip(&sets).filter(|(_, set)| (set.uses == Use::Always) == fixed);
-        wanted.map(|(name, _)| name.clone()).collect()
-    };
-    match (of(false), of(true)) {
-        (principles, fixed) if principles.is_empty() => Ok((PrincipleSet::open_all(&fixed)?, None)),
-        (principles, fixed) if fixed.is_empty() => Ok((PrincipleSet::open_all(&principles)?, None)),
-        (principles, fixed) => {
-            Ok((PrincipleSet::open_all(&principles)?, Some(PrincipleSet::open_all(&fixed)?)))
-        }
+    let (fixed, principles): (Vec<_>, Vec<_>) = sets.into_iter().partition(|set| set.uses == Use::Always);
+    if principles.is_empty() || fixed.is_empty() {
+        return Ok((PrincipleSet::joined([principles, fixed].concat())?, None));
     }
+    Ok((PrincipleSet::joined(principles)?, Some(PrincipleSet::joined(fixed)?)))
 }
 
 /// A path in the settings: from the pipeline's folder, if something is there, or as it stands.

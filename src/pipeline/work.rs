@@ -257,7 +257,7 @@ impl Work<'_> {
         let generator = GeneratorOptions { slots: settings.batch, context, ..GeneratorOptions::default() };
         let reading = RewardOptions { any_base: own, ..RewardOptions::default() };
         let mut steered = SteeredModel::open(self.model, policy, Some(&reward), generator, &reading)?;
-        let (principles, interventions) = steering_sets(&config.guidelines)?;
+        let (principles, interventions) = steering_sets(guideline_sets(&config.guidelines)?)?;
         let options = CompareOptions {
             steering: Steering { principles, interventions, tell: Tell::System, ..Steering::default() },
             n: settings.best_of,

@@ -14,10 +14,16 @@ impl PrincipleSet {
     /// * [`PrinciplesError::Twice`] if two of them have the same principle;
     /// * otherwise as [`Selection::open`].
     pub fn open_all(specs: &[String]) -> Result<PrincipleSet, PrinciplesError> {
-        let mut sets = specs.iter().map(|spec| Selection::open(spec).map(Selection::into_set));
-        let mut all = sets.next().ok_or(PrinciplesError::NoSet)??;
+        let open = |spec: &String| Selection::open(spec).map(Selection::into_set);
+        PrincipleSet::joined(specs.iter().map(open).collect::<Result<_, _>>()?)
+    }
+
+    /// `sets` taken together, as [`PrincipleSet::open_all`] takes those that it opens.
+    pub(crate) fn joined(sets: Vec<PrincipleSet>) -> Result<PrincipleSet, PrinciplesError> {
+        let mut sets = sets.into_iter();
+        let mut all = sets.next().ok_or(PrinciplesError::NoSet)?;
         for set in sets {
-            all.join(set?)?;
+            all.join(set)?;
         }
         all.uses = Use::Judge;
         Ok(all)

@@ -15,7 +15,8 @@ use crate::pipeline::PipelineReport;
 const LONG_ABOUT: &str = "\
 Writes one page on what the stages in DIR came to, from the files that they left: the principles, how
 consistent the judge was, how well the reward model reads principles, the curves of the policy, the rungs of
-steering side by side, and replies to the same prompts before and after. Nothing is run, and stages that are not done are left out.";
+steering side by side, and replies to the same prompts before and after. Nothing is run, and stages that are
+not done are left out.";
 
 const EXAMPLES: &str = "\
 Examples:

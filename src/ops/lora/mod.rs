@@ -66,7 +66,7 @@ pub fn lora(
         return expand(rec, "lora", &b, params, rows, h, y, true);
     };
     let pipeline = device.pipeline(choice.spec, &choice.variant)?;
-    let groups: Vec<u32> = b.parts.iter().map(|part| part.cols.div_ceil(choice.cols) as u32).collect();
+    let groups = b.groups(choice.cols);
     let grid = [groups.iter().sum(), rows.n_tiles as u32, 1];
     let uniform = Params::new(&b, 0, &groups, y).for_both(params.adapter_len, &a, x, choice.cols);
     let bindings = [rows.tiles.binding(), params.buffer.binding(), x.buffer.binding(), y.buffer.binding()];
@@ -284,7 +284,7 @@ fn expand(
     let device = rec.device().clone();
     let choice = kernels::expand(device.tuning().family, factor, rows.tile_rows);
     let pipeline = device.pipeline(choice.spec, &choice.variant)?;
-    let groups: Vec<u32> = factor.parts.iter().map(|part| part.cols.div_ceil(choice.cols) as u32).collect();
+    let groups = factor.groups(choice.cols);
     let grid = [groups.iter().sum(), rows.n_tiles as u32, 1];
     let uniform = Params::new(factor, 0, &groups, y).for_tiles(params.adapter_len, scaled, h);
     let bindings = [rows.tiles.binding(), params.buffer.binding(), h.buffer.binding(), y.buffer.binding()];
@@ -317,7 +317,7 @@ fn grad_weight(
     let device = rec.device().clone();
     let choice = kernels::grad_weight(device.tuning().family, factor);
     let pipeline = device.pipeline(choice.spec, &choice.variant)?;
-    let groups: Vec<u32> = factor.parts.iter().map(|part| part.cols.div_ceil(choice.cols) as u32).collect();
+    let groups = factor.groups(choice.cols);
     let grid = [groups.iter().sum(), factor.rank.div_ceil(choice.outputs) as u32, 1];
     let flops = 2 * (rows.len() * factor.len()) as u64;
     let uniform = Params::new(factor, grads_at, &groups, x).for_rows(rows, scale, h);

@@ -220,4 +220,9 @@ impl Factor {
     pub fn h_width(&self) -> usize {
         self.rank * self.parts.len()
     }
+
+    /// Groups of `cols` columns in each part.
+    pub fn groups(&self, cols: usize) -> Vec<u32> {
+        self.parts.iter().map(|part| part.cols.div_ceil(cols) as u32).collect()
+    }
 }
