@@ -1,4 +1,4 @@
-//! How Parr is built and why: seven pages for those who read or extend it.
+//! How Parr works and why: one page per topic, for readers and contributors.
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}

@@ -1,30 +1,36 @@
-//! The stages of SALMON (arXiv 2310.05910) between written principles and a reward model that reads them.
+//! SALMON from one settings file: every stage in its order, each only where its inputs have changed.
+//!
+//! Each stage works in a folder of its own whose name follows from all that it is made from: settings, prompts,
+//! principles, base, and what the stages before it left. A stage whose folder holds what the manifest says is
+//! skipped; an edited principle leads to other folders for the stages that read it, and for no others; an edit
+//! that is undone leads back. A run that was killed goes on in the folder that it was in, and ends with the
+//! same bits as one that was left alone.
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`Prompt`], [`Comparison`], [`Verdict`] | what is recorded while replies are sampled and judged |
-//! | [`RecordLog`], [`read_records`] | records in JSON Lines, resumable at any byte |
-//! | [`aggregate()`], [`Aggregator`] | comparisons become training pairs with principles |
-//! | [`held_out`] | which prompts are kept for measuring |
-//! | [`judge_report`] | how consistent a judge is, and what it prefers for its place |
-//! | [`RewardFormat`] | what the reward model reads |
-//!
-//! Everything here runs on the CPU and is a pure function of its inputs, files aside.
+//! | [`Pipeline`], [`PipelineConfig`] | the run, and the settings of all stages |
+//! | [`Stage`], [`Standing`] | the stages, and how each stands |
+//! | [`Manifest`], [`Inputs`] | what was made from what |
+//! | [`PipelineReport`] | what all stages came to, as one page |
 
-mod aggregate;
+mod config;
 mod error;
-mod input;
-mod jsonl;
-mod record;
-mod split;
+mod init;
+mod manifest;
+mod report;
+mod run;
+mod sources;
+mod stage;
+mod standing;
+mod work;
 
-pub use aggregate::{
-    AggregateOptions, AggregateReport, Aggregated, Aggregator, Bullet, DecidedBy, Mirror, Missing, Normalise,
-    PreferencePair, PrincipleReport, aggregate, judge_report,
-};
-pub use error::SalmonError;
-pub use input::{InputLimits, InputParts, RewardFormat, RewardInput};
-pub use jsonl::{Record, RecordLog, read_numbered, read_records};
-pub use record::{Comparison, Prompt, Reply, Scores, Under, Verdict};
-pub use split::held_out;
-pub(crate) use split::name as name_words;
+pub use config::{Budget, LadderConfig, MeasureConfig, PipelineConfig, StageSwitches};
+pub use error::PipelineError;
+pub use init::init;
+pub use manifest::{Inputs, Manifest, Run};
+pub use report::PipelineReport;
+pub use run::{Made, Pipeline, status};
+pub use sources::Sources;
+pub use stage::Stage;
+pub use standing::Standing;
+pub use work::Event;

@@ -1,0 +1,119 @@
+//! What can go wrong between prompts and a trained reward model, apart from the device.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::principles::PrinciplesError;
+use crate::tokenizer::TextError;
+
+/// Why preferences cannot be recorded, aggregated or read, grouped by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SalmonError {
+    /// A file could not be read or written: check path, permissions and space; a retry may help.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// A line of a file is wrong: correct it. The lines before and behind it are as they were.
+    #[error("{} line {line}: {reason}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+
+    /// Another run writes to the file: wait for it, or choose another file.
+    #[error("another run writes to {}", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A record makes no sense, and was not written.
+    #[error("record `{id}`: {reason}")]
+    Record {
+        /// The record's id.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A principle was edited after replies had been judged under it: judge them again, or undo the edit.
+    #[error(
+        "record `{record}` was judged under another wording of `{principle}`; judge again, or undo the edit"
+    )]
+    Stale {
+        /// The record's id.
+        record: String,
+        /// The principle's id.
+        principle: String,
+    },
+
+    /// Records, set and options leave nothing to train on.
+    #[error("no preferences to train on: {reason}")]
+    Nothing {
+        /// What is missing.
+        reason: String,
+    },
+
+    /// Options are outside their range: all that are, at once.
+    #[error("the options are not usable: {}", faults.join("; "))]
+    Options {
+        /// One sentence for each fault, with the option's name, its value and what it may be.
+        faults: Vec<String>,
+    },
+
+    /// There is nothing to score: give a text.
+    #[error("the {what} is empty")]
+    Empty {
+        /// The prompt or the reply.
+        what: &'static str,
+    },
+
+    /// What a score is read from does not fit: use fewer principles, or more room.
+    #[error(
+        "the fixed parts and the principles need {needed} tokens, and some for the prompt and the reply; there \
+         is room for {capacity}"
+    )]
+    NoRoom {
+        /// Tokens of the fixed parts and the principles.
+        needed: usize,
+        /// Tokens that there may be.
+        capacity: usize,
+    },
+
+    /// A file of principles has mistakes, or a name leads to none.
+    #[error(transparent)]
+    Principles(#[from] PrinciplesError),
+
+    /// A text could not be encoded.
+    #[error(transparent)]
+    Text(#[from] TextError),
+}
+
+impl SalmonError {
+    /// A closure for `map_err`: names the action and the path of an I/O failure.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SalmonError {
+        move |source| SalmonError::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(super) fn row(path: &Path, line: usize, reason: impl Into<String>) -> SalmonError {
+        let reason: String = reason.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        const LONGEST: usize = 400;
+        let reason = match reason.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}...", &reason[..end]),
+            None => reason,
+        };
+        SalmonError::Row { path: path.to_owned(), line, reason }
+    }
+}

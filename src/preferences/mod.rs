@@ -1,0 +1,30 @@
+//! The stages of SALMON (arXiv 2310.05910) between written principles and a reward model that reads them.
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`Prompt`], [`Comparison`], [`Verdict`] | what is recorded while replies are sampled and judged |
+//! | [`RecordLog`], [`read_records`] | records in JSON Lines, resumable at any byte |
+//! | [`aggregate()`], [`Aggregator`] | comparisons become training pairs with principles |
+//! | [`held_out`] | which prompts are kept for measuring |
+//! | [`judge_report`] | how consistent a judge is, and what it prefers for its place |
+//! | [`RewardFormat`] | what the reward model reads |
+//!
+//! Everything here runs on the CPU and is a pure function of its inputs, files aside.
+
+mod aggregate;
+mod error;
+mod input;
+mod jsonl;
+mod record;
+mod split;
+
+pub use aggregate::{
+    AggregateOptions, AggregateReport, Aggregated, Aggregator, Bullet, DecidedBy, Mirror, Missing, Normalise,
+    PreferencePair, PrincipleReport, aggregate, judge_report,
+};
+pub use error::SalmonError;
+pub use input::{InputLimits, InputParts, RewardFormat, RewardInput};
+pub use jsonl::{Record, RecordLog, read_numbered, read_records};
+pub use record::{Comparison, Prompt, Reply, Scores, Under, Verdict};
+pub use split::held_out;
+pub(crate) use split::name as name_words;
