@@ -5,28 +5,78 @@ use crate::align::AlignError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
+use crate::hub::HubError;
 use crate::judge::JudgeError;
 use crate::model::lora::AdapterError;
-use crate::pipeline::PipelineError;
+use crate::preferences::PreferencesError;
 use crate::principles::PrinciplesError;
 use crate::reward::RewardError;
-use crate::salmon::SalmonError;
+use crate::salmon::PipelineError;
 use crate::self_align::SelfAlignError;
+use crate::settings::SettingsError;
 use crate::steer::SteerError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
+/// What the caller can do about an error. Every error of the library has a `kind()`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller cancelled. A run has saved its state and can be resumed.
+    Cancelled,
+    /// No model, file, principle or set has that name: correct it, or pull the model.
+    NotFound,
+    /// A server could not be reached, or refused: try again later. Downloaded bytes are kept.
+    Network,
+    /// A file could not be read or written: check path, permissions and space.
+    Storage,
+    /// A file is damaged, or of a kind that is not supported: get another copy.
+    Format,
+    /// An adapter, a reward model or a tokenizer does not fit the model: use the model it was made for.
+    Mismatch,
+    /// Principles have mistakes: correct them.
+    Principles,
+    /// An argument or a setting is out of its range: correct the call.
+    Argument,
+    /// Data to train on or to judge cannot be used: correct it.
+    Data,
+    /// A text is longer than the context: shorten it, or use a longer context.
+    Context,
+    /// The device or its budget does not hold it: free something, or ask for less.
+    Memory,
+    /// There is no such GPU, or it gives no device: choose another.
+    Gpu,
+    /// The GPU was lost while it worked: open the device and load the model again.
+    DeviceLost,
+    /// The folder holds another run, or is in use: resume that run, or name another folder.
+    Run,
+    /// Training diverged: lower the learning rate. The last saved state is sound.
+    Diverged,
+    /// A bug in Parr or in a driver: please report it.
+    Internal,
+}
+
 /// Any failure of the library, by the layer that met it. Every message names its place.
+///
+/// ```
+/// use parr::{Error, ErrorKind};
+///
+/// let missing = parr::format::Checkpoint::open("no-such-file.gguf".as_ref()).unwrap_err();
+/// assert_eq!(Error::from(missing).kind(), ErrorKind::NotFound);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A model could not be found or fetched.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// A checkpoint could not be read.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// A tokenizer or a chat template could not be used.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// A file of principles has mistakes, or a name leads to none.
+    /// A file of principles has mistakes, or there is no such set or principle.
     #[error(transparent)]
     Principles(#[from] PrinciplesError),
     /// The device failed, or was asked for too much.
@@ -41,16 +91,19 @@ pub enum Error {
     /// A request could not be served.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// Settings could not be read, or are out of their range.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// Preferences could not be recorded, aggregated or read.
     #[error(transparent)]
-    Salmon(#[from] SalmonError),
-    /// A training run could not be set up, or could not go on.
+    Preferences(#[from] PreferencesError),
+    /// A training run could not be set up or continued.
     #[error(transparent)]
     Train(#[from] TrainError),
     /// Replies could not be sampled or judged.
     #[error(transparent)]
     Judge(#[from] JudgeError),
-    /// A reward model could not be trained, opened or asked.
+    /// A reward model could not be trained, opened or used.
     #[error(transparent)]
     Reward(#[from] RewardError),
     /// A reply could not be steered.
@@ -59,10 +112,40 @@ pub enum Error {
     /// A policy could not be aligned.
     #[error(transparent)]
     Align(#[from] AlignError),
-    /// A model could not be aligned by itself.
+    /// Self-alignment could not be set up or continued.
     #[error(transparent)]
     SelfAlign(#[from] SelfAlignError),
-    /// The stages of a pipeline could not be run.
+    /// The stages of `parr salmon` could not be run.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+}
+
+impl Error {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Hub(inner) => inner.kind(),
+            Error::Load(inner) => inner.kind(),
+            Error::Text(inner) => inner.kind(),
+            Error::Principles(inner) => inner.kind(),
+            Error::Device(inner) => inner.kind(),
+            Error::AdapterFile(inner) => inner.kind(),
+            Error::Adapter(inner) => inner.kind(),
+            Error::Generate(inner) => inner.kind(),
+            Error::Settings(inner) => inner.kind(),
+            Error::Preferences(inner) => inner.kind(),
+            Error::Train(inner) => inner.kind(),
+            Error::Judge(inner) => inner.kind(),
+            Error::Reward(inner) => inner.kind(),
+            Error::Steer(inner) => inner.kind(),
+            Error::Align(inner) => inner.kind(),
+            Error::SelfAlign(inner) => inner.kind(),
+            Error::Pipeline(inner) => inner.kind(),
+        }
+    }
+
+    /// Whether the caller cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.kind() == ErrorKind::Cancelled
+    }
 }

@@ -7,9 +7,11 @@
 pub mod atomic;
 pub mod cache;
 pub mod error;
+pub mod file;
 mod lock;
 pub mod random;
 mod report;
+pub mod settings;
 pub mod tensor;
 // Layer 1: how weights and text are coded.
 pub mod quant;
@@ -31,7 +33,7 @@ pub mod generate;
 // and what a reward model reads.
 pub mod conformance;
 pub mod hub;
-pub mod salmon;
+pub mod preferences;
 // Layer 8: what a model is taught with.
 pub mod train;
 // Layer 9: answers that a model writes for itself; replies sampled and judged; reward models, from judged
@@ -44,7 +46,7 @@ pub mod self_align;
 pub mod align;
 pub mod steer;
 // Layer 11: all stages of SALMON from one settings file.
-pub mod pipeline;
+pub mod salmon;
 // Layer 12: the `parr` program, on the public API alone.
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -52,4 +54,5 @@ pub mod cli;
 #[cfg(doc)]
 pub mod guide;
 
-pub use error::Error;
+pub use error::{Error, ErrorKind};
+pub use settings::Settings;

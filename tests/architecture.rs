@@ -11,9 +11,11 @@ const TABLE: &[(&str, &[&str])] = &[
     // Layer 0: data on the CPU.
     ("atomic", &[]),
     ("cache", &[]),
+    ("file", &[]),
     ("lock", &[]),
     ("random", &[]),
     ("report", &[]),
+    ("settings", &["file"]),
     ("tensor", &[]),
     // Layer 1: how weights and text are coded.
     ("quant", &["tensor"]),
@@ -34,7 +36,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // Layer 7: beside each other.
     ("conformance", &["random", "tensor", "quant", "reference", "gpu", "ops"]),
     ("hub", &["cache", "format"]),
-    ("salmon", &["lock", "random", "tokenizer", "principles"]),
+    ("preferences", &["lock", "random", "tokenizer", "principles"]),
     // Layer 8.
     (
         "train",
@@ -66,7 +68,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "ops",
             "model",
             "generate",
-            "salmon",
+            "preferences",
             "train",
         ],
     ),
@@ -85,11 +87,14 @@ const TABLE: &[(&str, &[&str])] = &[
             "model",
             "adapter",
             "generate",
-            "salmon",
+            "preferences",
             "train",
         ],
     ),
-    ("self_align", &["atomic", "random", "tokenizer", "principles", "model", "generate", "salmon", "train"]),
+    (
+        "self_align",
+        &["atomic", "random", "tokenizer", "principles", "model", "generate", "preferences", "train"],
+    ),
     // Layer 10.
     (
         "steer",
@@ -102,7 +107,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "model",
             "adapter",
             "generate",
-            "salmon",
+            "preferences",
             "reward",
         ],
     ),
@@ -117,14 +122,14 @@ const TABLE: &[(&str, &[&str])] = &[
             "model",
             "adapter",
             "generate",
-            "salmon",
+            "preferences",
             "train",
             "reward",
         ],
     ),
     // Layer 11: what joins the others.
     (
-        "pipeline",
+        "salmon",
         &[
             "atomic",
             "lock",
@@ -133,7 +138,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "model",
             "adapter",
             "generate",
-            "salmon",
+            "preferences",
             "train",
             "judge",
             "reward",
@@ -163,14 +168,14 @@ const TABLE: &[(&str, &[&str])] = &[
             "generate",
             "conformance",
             "hub",
-            "salmon",
+            "preferences",
             "train",
             "judge",
             "reward",
             "steer",
             "align",
             "self_align",
-            "pipeline",
+            "salmon",
         ],
     ),
     ("main", &["cli"]),

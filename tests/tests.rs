@@ -21,8 +21,8 @@ mod model;
 mod ops;
 /// The optimizer against PyTorch's.
 mod optimizer;
-/// All stages from one settings file: what is skipped and redone, runs that are killed.
-mod pipeline;
+/// Preferences: records, training pairs, what a reward model reads.
+mod preferences;
 /// Files of principles: sound and faulty ones, collections, draws.
 mod principles;
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
@@ -31,7 +31,7 @@ mod quant;
 mod reference;
 /// Reward models: PyTorch's scores, learning to follow principles, what is refused.
 mod reward;
-/// Preferences: records, training pairs, what a reward model reads.
+/// All stages from one settings file: what is skipped and redone, runs that are killed.
 mod salmon;
 /// Self-alignment: the prompt, the filters, a run and its resumption.
 mod self_align;

@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::ErrorKind;
+use crate::file::AtFile;
+use crate::file::FileError;
 use crate::format::LoadError;
 use crate::model::lora::AdapterError;
 
@@ -101,16 +104,25 @@ pub enum AdapterFileError {
     },
 
     /// The output could not be written: check the disk and the permissions; a retry may help.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The output.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl AdapterFileError {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            AdapterFileError::Io(file) => file.kind(),
+            AdapterFileError::Load(inner) => inner.kind(),
+            AdapterFileError::Fit { .. }
+            | AdapterFileError::Shape { .. }
+            | AdapterFileError::OtherBase { .. } => ErrorKind::Mismatch,
+            AdapterFileError::Unwritable { .. } => ErrorKind::Argument,
+            AdapterFileError::Occupied { .. } => ErrorKind::Storage,
+            AdapterFileError::NotAnAdapter { .. } | AdapterFileError::Value { .. } => ErrorKind::Format,
+        }
+    }
+
     pub(super) fn unwritable(
         path: &Path,
         what: impl Into<String>,
@@ -124,7 +136,7 @@ impl AdapterFileError {
     pub(super) fn write(path: &Path, error: io::Error) -> AdapterFileError {
         match error.downcast::<AdapterFileError>() {
             Ok(own) => own,
-            Err(source) => AdapterFileError::Write { path: path.to_owned(), source },
+            Err(source) => AdapterFileError::io("write", path)(source),
         }
     }
 }

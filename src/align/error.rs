@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use crate::adapter::AdapterFileError;
+use crate::error::ErrorKind;
 use crate::generate::GenerateError;
 use crate::model::lora::AdapterError;
+use crate::preferences::PreferencesError;
 use crate::reward::RewardError;
-use crate::salmon::SalmonError;
+use crate::settings::SettingsError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
@@ -19,7 +21,7 @@ pub enum AlignError {
     NoPrompts {
         /// Where they come from.
         path: PathBuf,
-        /// Prompts that were too long.
+        /// AlignPrompts that were too long.
         left_out: usize,
         /// Tokens that a prompt may have.
         longest: usize,
@@ -29,11 +31,20 @@ pub enum AlignError {
     #[error("there is no source of rewards: give a reward model, or set reward.length.score")]
     NoReward,
 
+    /// A source of rewards gave something that is no reward: correct that source.
+    #[error("source of rewards {name}: {reason}")]
+    Source {
+        /// The source.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// The model has no chat template, so nothing says where a reply begins: take one that chats.
     #[error("the model has no chat template")]
     NoChat,
 
-    /// Prompts and replies may be longer than the model's context: lower the limits.
+    /// AlignPrompts and replies may be longer than the model's context: lower the limits.
     #[error("prompts and replies of {tokens} tokens are asked for, but the model's context has {context}")]
     Context {
         /// The longest prompt and the longest reply together.
@@ -41,6 +52,10 @@ pub enum AlignError {
         /// Positions of the model.
         context: usize,
     },
+
+    /// Settings are not a settings file, or outside their range.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 
     /// The training run failed.
     #[error(transparent)]
@@ -50,9 +65,9 @@ pub enum AlignError {
     #[error(transparent)]
     Reward(#[from] RewardError),
 
-    /// Prompts cannot be read.
+    /// AlignPrompts cannot be read.
     #[error(transparent)]
-    Salmon(#[from] SalmonError),
+    Preferences(#[from] PreferencesError),
 
     /// A prompt could not be encoded.
     #[error(transparent)]
@@ -69,4 +84,24 @@ pub enum AlignError {
     /// Replies could not be sampled.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+}
+
+impl AlignError {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            AlignError::NoPrompts { .. } => ErrorKind::Data,
+            AlignError::NoReward | AlignError::Source { .. } => ErrorKind::Argument,
+            AlignError::NoChat => ErrorKind::Mismatch,
+            AlignError::Context { .. } => ErrorKind::Context,
+            AlignError::Settings(inner) => inner.kind(),
+            AlignError::Train(inner) => inner.kind(),
+            AlignError::Reward(inner) => inner.kind(),
+            AlignError::Preferences(inner) => inner.kind(),
+            AlignError::Text(inner) => inner.kind(),
+            AlignError::Adapter(inner) => inner.kind(),
+            AlignError::AdapterFile(inner) => inner.kind(),
+            AlignError::Generate(inner) => inner.kind(),
+        }
+    }
 }

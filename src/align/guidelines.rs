@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::file::hex;
 use crate::principles::{Principle, PrincipleSet, PromptType, Use};
 use crate::random::Philox;
 
@@ -45,7 +46,7 @@ impl Guidelines {
     pub fn sha256(&self) -> String {
         let mut hash = Sha256::new();
         self.sets.iter().for_each(|set| hash.update(set.sha256.as_bytes()));
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(hash.finalize())
     }
 }
 

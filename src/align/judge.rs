@@ -2,15 +2,14 @@
 
 use super::AlignError;
 use crate::adapter::Adapter;
-use crate::generate::{CancelToken, GenerateError};
+use crate::align::estimate::{FinishedReply, RewardSource};
+use crate::generate::CancelToken;
 use crate::model::Model;
-use crate::reward::{Question, RewardCard, RewardError, RewardModel, RewardOptions};
-use crate::train::TrainError;
-use crate::train::rollout::{FinishedReply, RewardSource};
+use crate::reward::{RewardCard, RewardError, RewardModel, RewardOptions, ScoreRequest};
 
 /// The reward model of a run.
 #[derive(Debug)]
-pub enum Judge<'a> {
+pub enum RewardRole<'a> {
     /// On the policy's own base: it takes a place in the same bank, and the critic starts from it.
     Shared {
         /// The adapter, with its scalar head.
@@ -22,18 +21,18 @@ pub enum Judge<'a> {
     Apart(Box<RewardModel>),
 }
 
-impl<'a> Judge<'a> {
+impl<'a> RewardRole<'a> {
     /// The judge that `adapter` is on the policy's base.
     ///
     /// # Errors
     ///
     /// [`AlignError::Reward`] if it has no head, or its card makes no sense.
-    pub fn shared(adapter: &'a Adapter, path: &std::path::Path) -> Result<Judge<'a>, AlignError> {
+    pub fn shared(adapter: &'a Adapter, path: &std::path::Path) -> Result<RewardRole<'a>, AlignError> {
         if adapter.head.is_none() {
             return Err(RewardError::NoHead { path: path.to_owned() }.into());
         }
         let card = RewardCard::read(&adapter.card, path)?;
-        Ok(Judge::Shared { adapter, card })
+        Ok(RewardRole::Shared { adapter, card })
     }
 }
 
@@ -64,9 +63,9 @@ impl ModelReward {
     }
 }
 
-fn question<'a>(reply: &FinishedReply<'a>) -> Question<'a> {
+fn question<'a>(reply: &FinishedReply<'a>) -> ScoreRequest<'a> {
     let FinishedReply { prompt, principles, reply, .. } = *reply;
-    Question { prompt, reply, principles: principles.to_vec() }
+    ScoreRequest { prompt, reply, principles: principles.to_vec() }
 }
 
 impl RewardSource for ModelReward {
@@ -74,22 +73,15 @@ impl RewardSource for ModelReward {
         Self::NAME
     }
 
-    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError> {
+    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
         let readable = |reply: &FinishedReply<'_>| !reply.reply.trim().is_empty();
-        let questions: Vec<Question<'_>> =
+        let questions: Vec<ScoreRequest<'_>> =
             replies.iter().filter(|reply| readable(reply)).map(question).collect();
-        let scores =
-            self.reward.score(&questions, &self.cancel, &mut |_| {}).map_err(|error| match error {
-                RewardError::Generate(GenerateError::Cancelled) => GenerateError::Cancelled.into(),
-                error => TrainError::Reward { name: Self::NAME.to_owned(), reason: error.to_string() },
-            })?;
+        let scores = self.reward.score(&questions, &self.cancel, &mut |_| {})?;
         let lowest = scores.iter().map(|score| score.value).fold(f32::INFINITY, f32::min);
         let lowest = if lowest.is_finite() { f64::from(lowest) } else { 0.0 };
         let mut scores = scores.into_iter().map(|score| f64::from(score.value));
-        let score = |reply| match readable(reply) {
-            true => scores.next().unwrap_or(lowest),
-            false => lowest,
-        };
+        let score = |reply| if readable(reply) { scores.next().unwrap_or(lowest) } else { lowest };
         Ok(replies.iter().map(score).collect())
     }
 }

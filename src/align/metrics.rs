@@ -1,8 +1,8 @@
 //! What a step reports.
 
+use crate::align::estimate::RolloutFigures;
 use crate::generate::Pace;
 use crate::train::metrics::Metrics;
-use crate::train::rollout::RolloutFigures;
 
 /// One step: a rollout and the updates on it. Names are those of TRL's PPO trainer where it has one.
 #[derive(Clone, Debug, Default, PartialEq)]

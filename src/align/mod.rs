@@ -10,17 +10,19 @@
 //! |---|---|
 //! | [`DpoTraining`], [`DpoConfig`] | the same without rewards: from judged replies alone, by DPO |
 //! | [`Align`] | a run: from prompts, principles and rewards to an adapter |
-//! | [`Prompts`] | what is asked, as tokens |
+//! | [`AlignPrompts`] | what is asked, as tokens |
 //! | [`Guidelines`] | sets of principles, and what is drawn of them for a prompt |
-//! | [`Judge`], [`ModelReward`] | the reward model, on the same base or on another |
-//! | [`AlignMetrics`], [`Sample`] | what a step reports: figures, and replies with their scores |
+//! | [`RewardRole`], [`ModelReward`] | the reward model, on the same base or on another |
+//! | [`AlignMetrics`], [`RolloutSample`] | what a step reports: figures, and replies with their scores |
 
+mod config;
 mod dpo;
 mod error;
+pub mod estimate;
 mod guidelines;
 mod judge;
-mod lesson;
 mod metrics;
+mod objective;
 mod prompts;
 mod roles;
 mod rollout;
@@ -28,11 +30,14 @@ mod run;
 mod samples;
 mod steps;
 
+pub use config::{
+    Algorithm, AlignConfig, GrpoConfig, Preset, RewardTermsConfig, RolloutConfig, UpdateConfig, ValueConfig,
+};
 pub use dpo::{DpoConfig, DpoProspect, DpoTraining};
 pub use error::AlignError;
 pub use guidelines::Guidelines;
-pub use judge::{Judge, ModelReward};
+pub use judge::{ModelReward, RewardRole};
 pub use metrics::AlignMetrics;
-pub use prompts::{AlignPrompt, Prompts};
+pub use prompts::{AlignPrompt, AlignPrompts};
 pub use run::{Align, AlignProgress, AlignProspect, Outcome};
-pub use samples::Sample;
+pub use samples::RolloutSample;

@@ -2,16 +2,17 @@
 
 use std::ops::Range;
 
+use super::AlignConfig;
 use super::roles::Roles;
 use super::rollout::Drawn;
+use crate::align::Algorithm;
+use crate::align::estimate::{Estimates, Trace, Updates};
 use crate::random::{Philox, Purpose};
-use crate::train::config::Algorithm;
 use crate::train::objective::{
     Evaluated, GroupBatch, Grpo, Objective, Ppo, PpoBatch, ReplyTokens, Rloo, TokenStats, group_advantages,
     leave_one_out,
 };
-use crate::train::rollout::{Estimates, Trace, Updates};
-use crate::train::{Learner, PpoConfig, TrainError, Unit};
+use crate::train::{Learner, TrainError, Unit};
 
 /// Advantages, and the objective that learns from them.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(super) enum Lesson {
 
 impl Lesson {
     /// What `traces` teach where a nat costs `kl_coefficient`; replies to one prompt stand together.
-    pub fn new(config: &PpoConfig, traces: &[Trace], kl_coefficient: f64) -> Lesson {
+    pub fn new(config: &AlignConfig, traces: &[Trace], kl_coefficient: f64) -> Lesson {
         let group = config.rollout.replies;
         match config.algorithm {
             Algorithm::Ppo => {
@@ -123,7 +124,7 @@ pub(super) fn learn(
     roles: &Roles,
     lesson: &Lesson,
     (drawn, traces): (&[Drawn<'_>], &[Trace]),
-    (config, step, rate): (&PpoConfig, u64, f64),
+    (config, step, rate): (&AlignConfig, u64, f64),
 ) -> Result<Learnt, TrainError> {
     let units: Vec<Unit> =
         drawn.iter().map(|drawn| roles.learners(&drawn.ids(), drawn.tokens.len())).collect();
@@ -151,13 +152,13 @@ pub(super) fn learn(
 }
 
 /// Where mini-batch `number` of so many replies begins: no two differ by more than one reply.
-fn share(number: usize, replies: usize, config: &PpoConfig) -> usize {
+fn share(number: usize, replies: usize, config: &AlignConfig) -> usize {
     number * replies / config.update.mini_batches
 }
 
 /// The order of a pass over the replies. Where all of them are one mini-batch it is that of the read-out: sums
 /// in the same order are the same sums.
-fn order(config: &PpoConfig, step: u64, epoch: usize, replies: usize) -> Vec<usize> {
+fn order(config: &AlignConfig, step: u64, epoch: usize, replies: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..replies).collect();
     if config.update.mini_batches > 1 {
         let random = Philox::new(config.seed);
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_pass_takes_all_replies_in_an_order_of_its_own() {
-        let mut config = PpoConfig::default();
+        let mut config = AlignConfig::default();
         assert_eq!(order(&config, 3, 1, 5), [0, 1, 2, 3, 4]);
         config.update.mini_batches = 2;
         let orders: Vec<Vec<usize>> =

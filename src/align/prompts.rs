@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::AlignError;
-use crate::salmon::{Prompt, read_records};
+use crate::file::hex;
+use crate::preferences::{Prompt, read_records};
 use crate::tokenizer::{ChatFormat, Message, TokenId};
 
 /// A prompt, in words and as the policy reads it.
@@ -19,27 +20,27 @@ pub struct AlignPrompt {
 
 /// The prompts of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prompts {
+pub struct AlignPrompts {
     /// Where they come from, for messages.
     pub path: PathBuf,
     /// Those that replies are sampled to.
     pub prompts: Vec<AlignPrompt>,
     /// Tokens that end the policy's turn.
     pub end_of_turn: Vec<TokenId>,
-    /// Prompts that were left out, since they are too long.
+    /// AlignPrompts that were left out, since they are too long.
     pub left_out: usize,
 }
 
-impl Prompts {
+impl AlignPrompts {
     /// Reads a file of [`Prompt`]s and writes each as a chat of one turn; those of more than `longest` tokens
     /// are left out.
     ///
     /// # Errors
     ///
-    /// * [`AlignError::Salmon`] if the file cannot be read, or a line is no prompt;
+    /// * [`AlignError::Preferences`] if the file cannot be read, or a line is no prompt;
     /// * [`AlignError::Text`] if the template takes a prompt not;
     /// * [`AlignError::NoPrompts`] if none is left.
-    pub fn read(path: &Path, chat: &ChatFormat, longest: usize) -> Result<Prompts, AlignError> {
+    pub fn read(path: &Path, chat: &ChatFormat, longest: usize) -> Result<AlignPrompts, AlignError> {
         let mut prompts = Vec::new();
         for prompt in read_records::<Prompt>(path)? {
             let ids = chat.encode_chat(&[Message::new("user", &prompt.text)], true)?;
@@ -51,7 +52,12 @@ impl Prompts {
         if prompts.is_empty() {
             return Err(AlignError::NoPrompts { path: path.to_owned(), left_out, longest });
         }
-        Ok(Prompts { path: path.to_owned(), prompts, end_of_turn: chat.end_of_turn().to_vec(), left_out })
+        Ok(AlignPrompts {
+            path: path.to_owned(),
+            prompts,
+            end_of_turn: chat.end_of_turn().to_vec(),
+            left_out,
+        })
     }
 
     /// SHA-256 of everything that a run learns from, in hexadecimal.
@@ -63,7 +69,7 @@ impl Prompts {
             ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
         }
         self.end_of_turn.iter().for_each(|id| hash.update(id.to_le_bytes()));
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(hash.finalize())
     }
 
     /// Tokens of the longest.

@@ -1,12 +1,13 @@
 //! Who is who on one base: policy, critic, reference and reward model, as adapters of one bank.
 
-use super::{AlignError, Judge};
+use super::AlignConfig;
+use super::{AlignError, RewardRole};
 use crate::adapter::Adapter;
+use crate::align::Algorithm;
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraLayout, LoraWeights, Projections, ScalarHead};
 use crate::tokenizer::TokenId;
-use crate::train::config::Algorithm;
-use crate::train::{PpoConfig, Reading, Sequence};
+use crate::train::{Reading, Sequence};
 
 /// What stands in the bank before the first step.
 #[derive(Debug)]
@@ -29,13 +30,13 @@ impl<'a> Cast<'a> {
     pub fn new(
         model: &Model,
         init: Option<&'a Adapter>,
-        judge: Option<&Judge<'a>>,
-        config: &PpoConfig,
+        judge: Option<&RewardRole<'a>>,
+        config: &AlignConfig,
     ) -> Result<Cast<'a>, AlignError> {
         let fresh = || config.lora.fresh(model.config(), config.seed);
         let policy = init.map_or_else(fresh, |adapter| Ok(adapter.weights.clone()))?;
         let reward = match judge {
-            Some(Judge::Shared { adapter, .. }) => Some(*adapter),
+            Some(RewardRole::Shared { adapter, .. }) => Some(*adapter),
             _ => None,
         };
         let critic = config.algorithm == Algorithm::Ppo;

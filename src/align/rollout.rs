@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
+use super::AlignConfig;
+use super::AlignError;
 use super::roles::{Critic, Roles};
-use super::{AlignPrompt, Guidelines, Prompts};
+use super::{AlignPrompt, AlignPrompts, Guidelines};
+use crate::align::estimate::{FinishedReply, RewardSum, Rewards, Trace};
 use crate::generate::{CancelToken, Finish, GenerateError, Generator, Request, Sampling};
 use crate::principles::Principle;
 use crate::random::{Philox, Purpose};
 use crate::tokenizer::TokenId;
-use crate::train::rollout::{FinishedReply, RewardSum, Rewards, Trace};
-use crate::train::{Learner, Order, PpoConfig, TrainError, Unit};
+use crate::train::{Learner, Order, TrainError, Unit};
 
 /// A reply that was sampled.
 #[derive(Clone, Debug)]
@@ -42,14 +44,14 @@ impl Drawn<'_> {
 /// What is sampled from, and how.
 #[derive(Debug)]
 pub(super) struct Sampler<'a> {
-    pub prompts: &'a Prompts,
+    pub prompts: &'a AlignPrompts,
     pub guidelines: &'a Guidelines,
-    pub config: &'a PpoConfig,
+    pub config: &'a AlignConfig,
     pub order: Order,
 }
 
 impl<'a> Sampler<'a> {
-    pub fn new(prompts: &'a Prompts, guidelines: &'a Guidelines, config: &'a PpoConfig) -> Self {
+    pub fn new(prompts: &'a AlignPrompts, guidelines: &'a Guidelines, config: &'a AlignConfig) -> Self {
         let order = Order::new(config.seed, prompts.prompts.len());
         Sampler { prompts, guidelines, config, order }
     }
@@ -104,7 +106,7 @@ impl<'a> Sampler<'a> {
 }
 
 /// What the sources say of `drawn`.
-pub(super) fn reward(sources: &mut RewardSum<'_>, drawn: &[Drawn<'_>]) -> Result<Rewards, TrainError> {
+pub(super) fn reward(sources: &mut RewardSum<'_>, drawn: &[Drawn<'_>]) -> Result<Rewards, AlignError> {
     let lists: Vec<Vec<&str>> = drawn
         .iter()
         .map(|drawn| drawn.principles.iter().map(|principle| principle.definition.as_str()).collect())

@@ -7,43 +7,44 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::AlignConfig;
 use super::judge::options;
 use super::roles::{Cast, Roles};
 use super::rollout::Sampler;
 use super::steps::{Ended, KL_COEFFICIENT, PLANNED, Steps, UPDATES};
-use super::{AlignError, AlignMetrics, Guidelines, Judge, ModelReward, Prompts, Sample};
+use super::{AlignError, AlignMetrics, AlignPrompts, Guidelines, ModelReward, RewardRole, RolloutSample};
 use crate::adapter::{Adapter, Card, RUN_FOLDER};
+use crate::align::estimate::{
+    Collapse, KlController, LanguageMatch, LengthTerm, RewardSource, RewardSum, Watch,
+};
+use crate::file::hex;
 use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes};
 use crate::model::Model;
 use crate::ops::KvFormat;
 use crate::reward::RewardModel;
-use crate::train::config::Faults;
-use crate::train::rollout::{
-    Collapse, KlController, LanguageMatch, LengthTerm, RewardSource, RewardSum, Watch,
-};
+use crate::settings::Faults;
+use crate::settings::Settings;
 use crate::train::state::StateMeta;
-use crate::train::{
-    Control, Demand, Learner, Plan, PpoConfig, Run, TrainState, adamw, file_name, shape_entries,
-};
+use crate::train::{Control, Demand, Learner, Plan, Run, TrainState, adamw, file_name, shape_entries};
 
 /// A run that aligns a policy.
 pub struct Align<'a> {
     /// The base, which stays as it is.
     pub model: &'a Model,
     /// What replies are sampled to.
-    pub prompts: &'a Prompts,
+    pub prompts: &'a AlignPrompts,
     /// What they are judged by.
     pub guidelines: &'a Guidelines,
     /// The adapter that the policy starts from and is held to; without one it starts as the base.
     pub init: Option<&'a Adapter>,
     /// The reward model, the source `reward_model`.
-    pub judge: Option<Judge<'a>>,
+    pub judge: Option<RewardRole<'a>>,
     /// Further sources of rewards. The settings add `length` and `language`, which need none here.
     pub sources: Vec<Box<dyn RewardSource + 'a>>,
     /// Where everything goes: settings, logs, states, rollouts, and the adapter.
     pub out: &'a Path,
     /// The settings.
-    pub config: &'a PpoConfig,
+    pub config: &'a AlignConfig,
     /// The time that the run may take: the first step tells how many fit into it, whatever the settings say.
     pub budget: Option<Duration>,
     /// Whether to go on from the newest state in `out`, if there is one.
@@ -53,9 +54,9 @@ pub struct Align<'a> {
 /// What a run is about to do, before its first step.
 #[derive(Clone, Debug)]
 pub struct AlignProspect {
-    /// Prompts that replies are sampled to.
+    /// AlignPrompts that replies are sampled to.
     pub prompts: usize,
-    /// Prompts that were left out, since they are too long.
+    /// AlignPrompts that were left out, since they are too long.
     pub left_out: usize,
     /// Replies of a step.
     pub samples: usize,
@@ -88,7 +89,7 @@ pub enum AlignProgress<'a> {
         /// The step that they belong to.
         step: u64,
         /// The replies.
-        samples: &'a [Sample],
+        samples: &'a [RolloutSample],
     },
     /// A step is done.
     Step(&'a AlignMetrics),
@@ -139,7 +140,7 @@ impl<'a> Align<'a> {
         self.check()?;
         let settings = config.run_settings();
         let cast = Cast::new(model, self.init, self.judge.as_ref(), config)?;
-        let judge_sha256 = self.judge.as_ref().map(Judge::sha256);
+        let judge_sha256 = self.judge.as_ref().map(RewardRole::sha256);
         let card = self.card(judge_sha256.as_deref());
         let run = Run {
             model,
@@ -289,11 +290,11 @@ impl<'a> Align<'a> {
             sum.add(source, weight)
         };
         let model = match (self.judge, roles.reward) {
-            (Some(Judge::Shared { card, .. }), Some(id)) => {
+            (Some(RewardRole::Shared { card, .. }), Some(id)) => {
                 let options = options(self.model);
                 Some(RewardModel::in_bank(self.model, &roles.bank, id, card, &options)?)
             }
-            (Some(Judge::Apart(model)), _) => Some(*model),
+            (Some(RewardRole::Apart(model)), _) => Some(*model),
             _ => None,
         };
         if let Some(model) = model {
@@ -324,7 +325,7 @@ impl<'a> Align<'a> {
         let (rank, targets, adapters) = cast.bank();
         let layout = cast.layout(model);
         let judge = match &self.judge {
-            Some(Judge::Shared { card, .. }) => {
+            Some(RewardRole::Shared { card, .. }) => {
                 RewardModel::bytes_in_bank(model, &layout, card, &options(model))?
             }
             _ => 0,
@@ -379,18 +380,18 @@ impl<'a> Align<'a> {
         hash.update(judge_sha256.unwrap_or("no reward model"));
         hash.update(self.init.map_or_else(|| "the base".to_owned(), adapter_sha256));
         self.source_names().iter().for_each(|name| hash.update(format!("{name}\n")));
-        hex(hash)
+        hex(hash.finalize())
     }
 }
 
-impl Judge<'_> {
+impl RewardRole<'_> {
     /// SHA-256 of factors and head, in hexadecimal; of a reward model on another base, of its card.
     pub fn sha256(&self) -> String {
         match self {
-            Judge::Shared { adapter, .. } => adapter_sha256(adapter),
-            Judge::Apart(model) => {
+            RewardRole::Shared { adapter, .. } => adapter_sha256(adapter),
+            RewardRole::Apart(model) => {
                 let card = serde_json::to_vec(model.card()).expect("a card is plain values");
-                hex(Sha256::new_with_prefix(card))
+                hex(Sha256::digest(card))
             }
         }
     }
@@ -409,9 +410,5 @@ fn adapter_sha256(adapter: &Adapter) -> String {
         add(&[head.bias]);
     }
     add(&[adapter.weights.config.scale()]);
-    hex(hash)
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(hash.finalize())
 }

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::rollout::Drawn;
+use crate::align::estimate::{Rewards, Trace};
 use crate::atomic;
+use crate::file::AtFile;
 use crate::principles::PromptType;
 use crate::train::TrainError;
-use crate::train::rollout::{KlEstimator, Rewards, Trace};
+use crate::train::objective::KlEstimator;
 
 /// A sampled reply with all that was said of it: a line of `rollouts/step-*.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
+pub struct RolloutSample {
     /// Id of the prompt.
     pub id: String,
     /// Its type.
@@ -39,8 +41,8 @@ pub struct Sample {
 }
 
 /// The replies of a rollout with what was said of them.
-pub(super) fn samples(drawn: &[Drawn<'_>], rewards: &Rewards, traces: &[Trace]) -> Vec<Sample> {
-    let sample = |(at, (drawn, trace)): (usize, (&Drawn<'_>, &Trace))| Sample {
+pub(super) fn samples(drawn: &[Drawn<'_>], rewards: &Rewards, traces: &[Trace]) -> Vec<RolloutSample> {
+    let sample = |(at, (drawn, trace)): (usize, (&Drawn<'_>, &Trace))| RolloutSample {
         id: drawn.prompt.prompt.id.clone(),
         kind: drawn.prompt.prompt.kind,
         prompt: drawn.prompt.prompt.text.clone(),
@@ -56,7 +58,7 @@ pub(super) fn samples(drawn: &[Drawn<'_>], rewards: &Rewards, traces: &[Trace]) 
 }
 
 /// Writes the samples of `step` into the run's folder, whole or not at all.
-pub(super) fn write(out: &Path, step: u64, samples: &[Sample]) -> Result<PathBuf, TrainError> {
+pub(super) fn write(out: &Path, step: u64, samples: &[RolloutSample]) -> Result<PathBuf, TrainError> {
     let folder = out.join("rollouts");
     std::fs::create_dir_all(&folder).map_err(TrainError::io("create", &folder))?;
     let path = folder.join(format!("step-{step:08}.jsonl"));

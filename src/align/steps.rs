@@ -3,18 +3,20 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::lesson::{Learnt, Lesson, learn};
 use super::metrics::AlignMetrics;
+use super::objective::{Learnt, Lesson, learn};
 use super::roles::Roles;
 use super::rollout::{Sampler, read, reward};
 use super::run::AlignProgress;
 use super::samples::{samples, write};
-use crate::generate::{CancelToken, GenerateError, Generator, distinct};
-use crate::train::rollout::{
+use super::{AlignConfig, AlignError};
+use crate::align::estimate::{
     Collapse, Health, KlController, RewardSum, RolloutFigures, Trace, Updates, Watch,
 };
+use crate::error::ErrorKind;
+use crate::generate::{CancelToken, Generator, distinct};
 use crate::train::state::StateMeta;
-use crate::train::{Control, Learner, Logs, PpoConfig, Schedule, TrainError, save};
+use crate::train::{Control, Learner, Logs, Schedule, TrainError, save};
 
 /// Names of what a state keeps beside the adapters.
 pub(super) const UPDATES: &str = "updates";
@@ -23,7 +25,7 @@ pub(super) const PLANNED: &str = "planned_steps";
 
 /// Everything that a run works with.
 pub(super) struct Steps<'a> {
-    pub config: &'a PpoConfig,
+    pub config: &'a AlignConfig,
     pub out: &'a Path,
     pub roles: Roles,
     pub learner: Learner,
@@ -63,7 +65,7 @@ impl Steps<'_> {
         &mut self,
         control: &Control,
         progress: &mut dyn FnMut(AlignProgress<'_>),
-    ) -> Result<Ended, TrainError> {
+    ) -> Result<Ended, AlignError> {
         let mut logs = Logs::open(self.out, self.meta.step)?;
         if self.meta.step > 0 {
             progress(AlignProgress::Resumed(self.meta.step));
@@ -122,7 +124,7 @@ impl Steps<'_> {
 
     /// The rate of the step that comes next. The first one's does not depend on how many there will be.
     fn rate(&self) -> f64 {
-        let PpoConfig { schedule, optimizer, .. } = self.config;
+        let AlignConfig { schedule, optimizer, .. } = self.config;
         Schedule::new(schedule, optimizer.learning_rate, self.total.unwrap_or(1)).rate(self.meta.step)
     }
 
@@ -130,7 +132,7 @@ impl Steps<'_> {
         &mut self,
         cancel: &CancelToken,
         progress: &mut dyn FnMut(AlignProgress<'_>),
-    ) -> Result<Stepped, TrainError> {
+    ) -> Result<Stepped, AlignError> {
         let (config, step, rate) = (self.config, self.meta.step, self.rate());
         let mut clock = Clock::start();
         let Some(drawn) = self.sampler.sample(step, &mut self.generator, &self.roles, cancel)? else {
@@ -138,7 +140,7 @@ impl Steps<'_> {
         };
         let (sample_seconds, pace) = (clock.lap(), self.generator.pace());
         let rewards = match reward(&mut self.rewards, &drawn) {
-            Err(TrainError::Generate(GenerateError::Cancelled)) => return Ok(Stepped::Cancelled),
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Ok(Stepped::Cancelled),
             rewards => rewards?,
         };
         let reward_seconds = clock.lap();

@@ -11,14 +11,16 @@ use super::error::CliError;
 use super::open::{ModelArgs, chat_format};
 use super::training::{Ahead, Knobs, RunArgs, Told, set, watched};
 use crate::adapter::Adapter;
+use crate::align::Algorithm;
+use crate::align::AlignConfig;
 use crate::align::{
-    Align, AlignMetrics, AlignProgress, AlignProspect, Guidelines, Judge, Outcome, Prompts, Sample,
+    Align, AlignMetrics, AlignProgress, AlignPrompts, AlignProspect, Guidelines, Outcome, RewardRole,
+    RolloutSample,
 };
 use crate::hub;
 use crate::principles::PrincipleSet;
 use crate::reward::{RewardModel, RewardOptions};
-use crate::train::PpoConfig;
-use crate::train::config::Algorithm;
+use crate::settings::Settings;
 
 const LONG_ABOUT: &str = "\
 Aligns a model to written principles by reinforcement learning: samples replies to prompts, lets a reward
@@ -48,7 +50,7 @@ Examples:
   parr align --print-config > align.toml        every setting, explained
   parr chat --adapter runs/aligned
 
-Prompts, one JSON object a line; type is general, reasoning or red-team:
+AlignPrompts, one JSON object a line; type is general, reasoning or red-team:
   {\"id\": \"p1\", \"type\": \"general\", \"prompt\": \"Name a river.\"}";
 
 /// Align a model to principles by a reward model
@@ -59,7 +61,7 @@ pub(super) struct AlignArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Prompts to answer, in JSON Lines
+    /// AlignPrompts to answer, in JSON Lines
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
     prompts: Option<PathBuf>,
 
@@ -91,7 +93,7 @@ pub(super) struct AlignArgs {
     #[arg(long, value_name = "NAME", value_parser = algorithm)]
     algorithm: Option<Algorithm>,
 
-    /// Prompts of a step
+    /// AlignPrompts of a step
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
 
@@ -149,7 +151,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 impl AlignArgs {
     pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
-        if self.run.printed(PpoConfig::SAMPLE)? {
+        if self.run.printed(AlignConfig::SAMPLE)? {
             return Ok(());
         }
         self.run.check_init(self.init_adapter.is_some())?;
@@ -160,7 +162,7 @@ impl AlignArgs {
         let sets = self.principles.iter().map(|name| PrincipleSet::open(name)).collect::<Result<_, _>>()?;
         let guidelines = Guidelines::new(sets);
         let (device, model) = self.model.open(global)?;
-        let prompts = Prompts::read(file, chat_format(&model)?, config.rollout.max_prompt_tokens)?;
+        let prompts = AlignPrompts::read(file, chat_format(&model)?, config.rollout.max_prompt_tokens)?;
         let open = |path: &Path| Adapter::open_on(&model, path, self.any_base);
         let init = self.init_adapter.as_deref().map(open).transpose()?;
         // A reward model of another base has its weights beside those of the policy.
@@ -172,9 +174,9 @@ impl AlignArgs {
             (Some(path), Some(base)) => {
                 let base = self.model.load(&hub::resolve(base)?, &device, global)?;
                 let options = RewardOptions { any_base: self.any_base, ..RewardOptions::default() };
-                Some(Judge::Apart(Box::new(RewardModel::open(&base, path, &options)?)))
+                Some(RewardRole::Apart(Box::new(RewardModel::open(&base, path, &options)?)))
             }
-            _ => reward.as_ref().map(|(adapter, path)| Judge::shared(adapter, path)).transpose()?,
+            _ => reward.as_ref().map(|(adapter, path)| RewardRole::shared(adapter, path)).transpose()?,
         };
         let align = Align {
             model: &model,
@@ -213,10 +215,10 @@ impl AlignArgs {
     }
 
     /// The settings of the file, with the flags over them.
-    fn settings(&self) -> Result<PpoConfig, CliError> {
+    fn settings(&self) -> Result<AlignConfig, CliError> {
         let mut config = match &self.run.config {
-            Some(path) => PpoConfig::read(path)?,
-            None => PpoConfig::default(),
+            Some(path) => AlignConfig::read(path)?,
+            None => AlignConfig::default(),
         };
         self.run.apply(Knobs {
             seed: &mut config.seed,
@@ -281,8 +283,8 @@ fn summary(metrics: &AlignMetrics) -> String {
 }
 
 /// A sampled reply, as a person reads it.
-fn shown(step: u64, sample: &Sample) -> String {
-    let Sample { prompt, principles, reply, reward, shares, .. } = sample;
+fn shown(step: u64, sample: &RolloutSample) -> String {
+    let RolloutSample { prompt, principles, reply, reward, shares, .. } = sample;
     let parts: Vec<String> = shares.iter().map(|(name, share)| format!("{name} {share:.3}")).collect();
     let principles = if principles.is_empty() { "none".to_owned() } else { principles.join(", ") };
     format!(

@@ -12,6 +12,7 @@ use super::reward::DataArgs;
 use super::training::{Ahead, Knobs, RunArgs, Told, set, told_adapter, watched};
 use crate::adapter::Adapter;
 use crate::align::{DpoConfig, DpoProspect, DpoTraining};
+use crate::settings::Settings;
 
 const LONG_ABOUT: &str = "\
 Teaches a model which of two replies to prefer, straight from judged replies: direct preference

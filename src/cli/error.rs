@@ -4,22 +4,12 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use crate::generate::GenerateError;
-use crate::hub::HubError;
-use crate::judge::JudgeError;
-use crate::reward::RewardError;
-use crate::steer::SteerError;
-
 /// The exit code of a process that ctrl-C ended, by the shell's custom: 128 + SIGINT.
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// Why a command stopped, by what the process tells its caller.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
-    /// The model's name led nowhere.
-    #[error(transparent)]
-    Hub(#[from] HubError),
-
     /// The library refused or failed.
     #[error(transparent)]
     Library(crate::Error),
@@ -55,16 +45,8 @@ pub(super) enum CliError {
 
 impl<E: Into<crate::Error>> From<E> for CliError {
     fn from(error: E) -> CliError {
-        match error.into() {
-            crate::Error::Generate(GenerateError::Cancelled)
-            | crate::Error::Judge(JudgeError::Generate(GenerateError::Cancelled))
-            | crate::Error::Reward(RewardError::Generate(GenerateError::Cancelled))
-            | crate::Error::Steer(SteerError::Generate(GenerateError::Cancelled))
-            | crate::Error::Steer(SteerError::Reward(RewardError::Generate(GenerateError::Cancelled))) => {
-                CliError::Interrupted
-            }
-            error => CliError::Library(error),
-        }
+        let error = error.into();
+        if error.is_cancelled() { CliError::Interrupted } else { CliError::Library(error) }
     }
 }
 

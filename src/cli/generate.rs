@@ -17,7 +17,7 @@ use super::steering::{SteeringArgs, scores};
 use crate::generate::{Finish, Request};
 use crate::model::Model;
 use crate::steer::{
-    Answer, Ask, Candidate, Progress, Search, SteerError, SteeredModel, Steering, WatchedSet,
+    Answer, Ask, Candidate, Search, SteerError, SteerEvent, SteeredModel, Steering, WatchedSet,
 };
 use crate::tokenizer::{Message, Specials, TokenId};
 
@@ -217,7 +217,7 @@ impl GenerateArgs {
         let Voice { steered, steering, .. } = voice;
         let answers = interruptible(|token| {
             steered.answer(steering, &[ask], token, &mut |progress| {
-                let Progress::Text { text, .. } = progress else { return };
+                let SteerEvent::Text { text, .. } = progress else { return };
                 if self.json {
                     return;
                 }

@@ -14,7 +14,7 @@ use super::open::ModelArgs;
 use super::output::write_row;
 use crate::principles::{PromptType, Selection, Use};
 use crate::random::Philox;
-use crate::reward::{Question, RewardError, RewardModel, RewardOptions, Score};
+use crate::reward::{RewardError, RewardModel, RewardOptions, Score, ScoreRequest};
 
 const LONG_ABOUT: &str = "\
 Scores replies under principles with a reward model that `parr reward train` made. Principles are read as
@@ -166,7 +166,7 @@ impl ScoreArgs {
         let mut questions = Vec::new();
         for (row, drawn) in rows.iter().zip(&drawn) {
             let Reply { prompt, response } = &row.value;
-            let ask = |principles| Question { prompt, reply: response, principles };
+            let ask = |principles| ScoreRequest { prompt, reply: response, principles };
             match guidelines {
                 [] => questions.push(ask(Vec::new())),
                 _ => questions.extend(guidelines.iter().zip(drawn).map(|(one, list)| ask(one.texts(list)))),

@@ -13,16 +13,17 @@ use super::sft::ahead;
 use super::training::{Told, print_sample, set, watched};
 use crate::generate::CancelToken;
 use crate::self_align::{SelfAlign, SelfAlignConfig, SelfAlignProgress, SelfAlignProspect, SelfAlignReport};
-use crate::train::config::Auto;
+use crate::settings::Auto;
+use crate::settings::Settings;
 
 const LONG_ABOUT: &str = "\
 Lets a model write its own first training answers: it reads numbered rules and a few exemplars, thinks aloud
 about which rules matter, and answers. Answers that pass the filters become rows to learn from, without rules
-and exemplars. --engrave trains an adapter on them, so that the model answers so without being told (stage 0
+and exemplars. --distill trains an adapter on them, so that the model answers so without being told (stage 0
 of SALMON, arXiv 2310.05910).
 
 DIR holds the settings (self-align.toml), what became of each prompt (samples.jsonl), the rows (rows.jsonl),
-how many answers were dropped and why (report.json), and with --engrave what `parr sft` writes. Ctrl-C stops;
+how many answers were dropped and why (report.json), and with --distill what `parr sft` writes. Ctrl-C stops;
 --resume goes on, also after a crash, and ends with the same bytes as a run that was never interrupted.
 
 A small model follows the exemplars seldom: look at the report before you train.";
@@ -31,7 +32,7 @@ const EXAMPLES: &str = "\
 Examples:
   head -n 32 examples/prompts.jsonl > few.jsonl
   parr self-align --prompts few.jsonl --out runs/own
-  parr self-align --prompts few.jsonl --out runs/own --resume --engrave
+  parr self-align --prompts few.jsonl --out runs/own --resume --distill
   parr self-align --prompts mine.jsonl --rules my-rules.toml --exemplars my-exemplars.toml --out runs/mine
   parr self-align --print-config > self-align.toml        every setting, explained
   parr chat --adapter runs/own
@@ -68,7 +69,7 @@ pub(super) struct SelfAlignArgs {
 
     /// Train an adapter on the answers that were kept
     #[arg(long)]
-    engrave: bool,
+    distill: bool,
 
     /// Rules: a set that comes with parr, or a file
     #[arg(long, value_name = "SET|FILE")]
@@ -121,10 +122,10 @@ impl SelfAlignArgs {
         let Some(report) = interruptible(|token| sample(global, &run, token))? else { return stopped() };
         global.note(report.to_string());
         global.note(format!("the rows are in {}", out.join(SelfAlign::ROWS).display()));
-        if !self.engrave {
+        if !self.distill {
             return Ok(());
         }
-        let Some(adapter) = engrave(global, &run)? else { return stopped() };
+        let Some(adapter) = distill(global, &run)? else { return stopped() };
         global.note(format!("the adapter is in {}; try it:", adapter.display()));
         global.note(format!("  parr chat --model {} --adapter {}", self.model.model, out.display()));
         Ok(())
@@ -193,10 +194,10 @@ pub(super) fn ahead_of(prospect: &SelfAlignProspect) -> String {
 }
 
 /// Trains on the answers under the screen of `parr sft`.
-fn engrave(global: &GlobalArgs, run: &SelfAlign<'_>) -> Result<Option<PathBuf>, CliError> {
+fn distill(global: &GlobalArgs, run: &SelfAlign<'_>) -> Result<Option<PathBuf>, CliError> {
     watched(global, |control, told| {
         let told = RefCell::new(told);
-        run.engrave(control, &mut |prospect| told.borrow_mut()(ahead(prospect)), &mut |progress| {
+        run.distill(control, &mut |prospect| told.borrow_mut()(ahead(prospect)), &mut |progress| {
             told.borrow_mut()(Told::Progress(progress))
         })
     })

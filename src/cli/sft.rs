@@ -10,7 +10,9 @@ use super::error::CliError;
 use super::open::ModelArgs;
 use super::training::{Ahead, Knobs, RunArgs, Told, set, told_adapter, watched};
 use crate::adapter::Adapter;
-use crate::train::config::{Share, TrainOn};
+use crate::settings::Settings;
+use crate::settings::Share;
+use crate::train::config::TrainOn;
 use crate::train::{Prospect, Sft, SftConfig};
 
 const LONG_ABOUT: &str = "\

@@ -17,14 +17,14 @@ use super::table::Table;
 use crate::atomic;
 use crate::principles::{PrincipleSet, Selection};
 use crate::reward::RewardOptions;
-use crate::steer::compare::{CompareOptions, LadderReport, Mean, compare};
+use crate::steer::compare::{CompareOptions, ComparisonReport, Mean, compare};
 use crate::steer::{SteerError, SteeredModel, Steering, Tell};
 
 const EXAMPLES: &str = "\
 Examples:
   parr steer compare --prompts prompts.jsonl --principles honest --reward runs/reward --html ladder.html";
 
-/// Measure what steering by principles does, rung by rung
+/// Measure what steering by principles does, method by method
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct SteerArgs {
@@ -46,7 +46,7 @@ impl SteerArgs {
 }
 
 const LONG_ABOUT: &str = "\
-Lets every rung of the ladder answer the same prompts: the base; the base that is told the principles; with
+Lets every method of the ladder answer the same prompts: the base; the base that is told the principles; with
 --reward the best of several replies and guided decoding; with --adapter an adapter that is told nothing.
 For each: the mean score under the principles, how often principles are kept that a program can check, how
 far replies are from those of the base in nats, and tokens and seconds.
@@ -54,7 +54,7 @@ far replies are from those of the base in nats, and tokens and seconds.
 Where the reward model chose among candidates it is the judge of its own choice: checked principles (the sets
 style and style-unseen) are an independent measure. Differences of log-probabilities estimate a KL divergence
 at --top-p 1 and a --temperature above 0, such as the defaults here. Every prompt has a seed of its own, the same
-for all rungs.";
+for all methods.";
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
@@ -65,10 +65,10 @@ Examples:
 
 Prompts, one JSON object a line: {\"prompt\": \"Why is the sky blue?\"}; other keys are passed over.";
 
-/// Let every rung answer the same prompts, and compare effect, distance from the base and cost
+/// Let every method answer the same prompts, and compare effect, distance from the base and cost
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = COMPARE_EXAMPLES)]
-// A divergence is measured on what the models themselves draw, and a ladder has five rungs.
+// A divergence is measured on what the models themselves draw, and a ladder has five methods.
 #[command(mut_arg("temperature", |arg| arg.default_value("1")))]
 #[command(mut_arg("top_p", |arg| arg.default_value("1")))]
 #[command(mut_arg("max_tokens", |arg| arg.default_value("128")))]
@@ -95,7 +95,7 @@ struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     best_of: u16,
 
-    /// Tokens of a block of guided decoding; 0 leaves that rung out
+    /// Tokens of a block of guided decoding; 0 leaves that method out
     #[arg(long, value_name = "BLOCK", default_value_t = 16)]
     guided: u16,
 
@@ -168,8 +168,8 @@ impl CompareArgs {
         };
         let bar = global.bar(Some(prompts.len() as u64), "{msg:>12} {bar:30} prompt {pos}/{len}");
         let report = interruptible(|token| {
-            compare(&mut steered, format, &prompts, &options, token, &mut |rung, done| {
-                bar.set_message(rung.to_owned());
+            compare(&mut steered, format, &prompts, &options, token, &mut |method, done| {
+                bar.set_message(method.to_owned());
                 bar.set_position(done as u64);
             })
         });
@@ -194,10 +194,10 @@ impl CompareArgs {
 }
 
 /// The report for a terminal.
-pub(super) fn text(report: &LadderReport) -> String {
+pub(super) fn text(report: &ComparisonReport) -> String {
     let mean = |mean: Option<Mean>| mean.map_or("-".to_owned(), |one| format!("{:.2}", one.mean));
     let mut table = Table::new(&[
-        "rung",
+        "method",
         "score",
         "+-",
         "better %",
@@ -209,29 +209,30 @@ pub(super) fn text(report: &LadderReport) -> String {
         "read",
         "s",
     ]);
-    for rung in &report.rungs {
+    for method in &report.methods {
         table.row([
-            rung.name.clone(),
-            mean(rung.score),
-            rung.score.map_or("-".to_owned(), |one| format!("{:.2}", one.error)),
-            rung.better.map_or("-".to_owned(), |rate| format!("{:.0}", 100.0 * rate.rate)),
-            format!("{:.1}", rung.reply_tokens.mean),
-            format!("{:.0}", 100.0 * rung.distinct_2),
-            mean(rung.divergence.map(|one| one.drawn)),
-            rung.divergence.map_or("-".to_owned(), |one| format!("{:.2}", one.choosing)),
-            rung.cost.generated_tokens.to_string(),
-            rung.cost.scored_tokens.to_string(),
-            format!("{:.1}", rung.cost.seconds),
+            method.name.clone(),
+            mean(method.score),
+            method.score.map_or("-".to_owned(), |one| format!("{:.2}", one.error)),
+            method.better.map_or("-".to_owned(), |rate| format!("{:.0}", 100.0 * rate.rate)),
+            format!("{:.1}", method.reply_tokens.mean),
+            format!("{:.0}", 100.0 * method.distinct_2),
+            mean(method.divergence.map(|one| one.drawn)),
+            method.divergence.map_or("-".to_owned(), |one| format!("{:.2}", one.choosing)),
+            method.cost.generated_tokens.to_string(),
+            method.cost.scored_tokens.to_string(),
+            format!("{:.1}", method.cost.seconds),
         ]);
     }
     let mut text = table.to_string();
-    let Some(first) = report.rungs.first().filter(|rung| !rung.checks.is_empty()) else { return text };
-    let names: Vec<&str> = report.rungs.iter().map(|rung| rung.name.as_str()).collect();
+    let Some(first) = report.methods.first().filter(|method| !method.checks.is_empty()) else { return text };
+    let names: Vec<&str> = report.methods.iter().map(|method| method.name.as_str()).collect();
     let mut table = Table::new(&[&["kept, %"], &names[..]].concat());
     for (place, check) in first.checks.iter().enumerate() {
-        let rate =
-            |rung: &crate::steer::compare::RungReport| format!("{:.0}", 100.0 * rung.checks[place].rate.rate);
-        table.row([check.principle.clone()].into_iter().chain(report.rungs.iter().map(rate)));
+        let rate = |method: &crate::steer::compare::MethodReport| {
+            format!("{:.0}", 100.0 * method.checks[place].rate.rate)
+        };
+        table.row([check.principle.clone()].into_iter().chain(report.methods.iter().map(rate)));
     }
     text.push_str(&format!("\n{table}"));
     text

@@ -10,7 +10,8 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::interrupt::interruptible;
 use crate::model::lora::Projections;
-use crate::train::config::{Auto, CheckpointConfig, LoraSettings, MemoryConfig, OptimizerConfig};
+use crate::settings::Auto;
+use crate::train::config::{CheckpointConfig, LoraSettings, MemoryConfig, OptimizerConfig};
 use crate::train::{Control, Plan, Progress, StepMetrics};
 
 /// Flags of every run.

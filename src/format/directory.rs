@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::mapped::MappedFile;
 use super::{LoadError, TensorInfo, safetensors};
+use crate::file::AtFile;
 
 /// Bytes of `config.json` and of an index; the largest index has a few megabytes.
 const MAX_JSON: u64 = 64 << 20;
@@ -109,12 +110,11 @@ fn agree(path: &Path, index: &Index, names: &[String], tensors: &[TensorInfo]) -
 
 /// Reads a JSON file of bounded size.
 pub(super) fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, LoadError> {
-    let io = |source| LoadError::io(path, source);
-    let kind = fs::metadata(path).map_err(io)?;
+    let kind = fs::metadata(path).map_err(LoadError::io("read", path))?;
     if !kind.is_file() || kind.len() > MAX_JSON {
         let rule = format!("it must be a file of at most {MAX_JSON} bytes");
         return Err(LoadError::malformed(path, 0, rule));
     }
-    let bytes = fs::read(path).map_err(io)?;
+    let bytes = fs::read(path).map_err(LoadError::io("read", path))?;
     serde_json::from_slice(&bytes).map_err(|error| LoadError::json(path, 0, &bytes, &error))
 }

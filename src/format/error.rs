@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::error::ErrorKind;
+use crate::file::FileError;
+
 /// Why a checkpoint could not become a model, grouped by what the caller can do next.
 ///
 /// Every variant names its file, and the tensor, key and byte where there is one, so the message
@@ -11,13 +14,8 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum LoadError {
     /// The file could not be opened or mapped: check path and permissions; a retry may help.
-    #[error("cannot read {}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 
     /// The path is readable but holds no checkpoint: name a GGUF file or a model directory.
     #[error("{} is not a checkpoint: {rule}", path.display())]
@@ -107,10 +105,18 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            LoadError::Io(file) => file.kind(),
+            _ => ErrorKind::Format,
+        }
+    }
+
     /// The file or directory that the error is about.
     pub fn path(&self) -> &Path {
         match self {
-            LoadError::Io { path, .. }
+            LoadError::Io(FileError { path, .. })
             | LoadError::NotACheckpoint { path, .. }
             | LoadError::Malformed { path, .. }
             | LoadError::MalformedTensor { path, .. }
@@ -119,10 +125,6 @@ impl LoadError {
             | LoadError::MissingTensor { path, .. }
             | LoadError::Shape { path, .. } => path,
         }
-    }
-
-    pub(crate) fn io(path: &Path, source: std::io::Error) -> LoadError {
-        LoadError::Io { path: path.to_owned(), source }
     }
 
     pub(crate) fn malformed(path: &Path, offset: usize, rule: impl Into<String>) -> LoadError {

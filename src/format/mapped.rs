@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 
 use super::LoadError;
+use crate::file::AtFile;
 
 /// One file of a checkpoint, in the page cache rather than on the heap.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub(super) struct MappedFile {
 
 impl MappedFile {
     pub(super) fn open(path: &Path) -> Result<MappedFile, LoadError> {
-        let file = File::open(path).map_err(|source| LoadError::io(path, source))?;
-        let kind = file.metadata().map_err(|source| LoadError::io(path, source))?;
+        let file = File::open(path).map_err(LoadError::io("read", path))?;
+        let kind = file.metadata().map_err(LoadError::io("read", path))?;
         if !kind.is_file() {
             let rule = "it is neither a regular file nor a directory".to_owned();
             return Err(LoadError::NotACheckpoint { path: path.to_owned(), rule });
@@ -25,7 +26,7 @@ impl MappedFile {
         // SAFETY: the map is only read. A file that another program cuts short while it is mapped
         // ends this process with a bus error, as it does every program that maps its models; no
         // check of ours can prevent that, and copying gigabytes to the heap would be worse.
-        let map = unsafe { Mmap::map(&file) }.map_err(|source| LoadError::io(path, source))?;
+        let map = unsafe { Mmap::map(&file) }.map_err(LoadError::io("read", path))?;
         Ok(MappedFile { path: path.to_owned(), map })
     }
 

@@ -23,6 +23,8 @@ pub(crate) use error::printable;
 use gguf::Gguf;
 use mapped::MappedFile;
 
+use crate::file::AtFile;
+use crate::file::hex;
 use crate::quant::Quant;
 
 /// One tensor of a checkpoint: what it is and where it lies.
@@ -238,15 +240,14 @@ impl Checkpoint {
         // memory on a phone.
         let mut buffer = vec![0; 1 << 20];
         for path in paths {
-            let io = |source| LoadError::io(path, source);
-            let mut file = std::fs::File::open(path).map_err(io)?;
+            let mut file = std::fs::File::open(path).map_err(LoadError::io("read", path))?;
             loop {
-                match file.read(&mut buffer).map_err(io)? {
+                match file.read(&mut buffer).map_err(LoadError::io("read", path))? {
                     0 => break,
                     read => hash.update(&buffer[..read]),
                 }
             }
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(hash.finalize()))
     }
 }

@@ -1,5 +1,6 @@
 //! Why nothing could be generated.
 
+use crate::error::ErrorKind;
 use crate::gpu::DeviceError;
 use crate::model::lora::AdapterError;
 use crate::ops::ShapeError;
@@ -76,6 +77,23 @@ pub enum GenerateError {
     /// Buffers of the forward pass disagree: a bug in Parr.
     #[error(transparent)]
     Shape(ShapeError),
+}
+
+impl GenerateError {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            GenerateError::ContextOverflow { .. } => ErrorKind::Context,
+            GenerateError::EmptyPrompt { .. }
+            | GenerateError::UnknownToken { .. }
+            | GenerateError::Setting { .. }
+            | GenerateError::NoRoom { .. } => ErrorKind::Argument,
+            GenerateError::Adapter { source, .. } => source.kind(),
+            GenerateError::Cancelled => ErrorKind::Cancelled,
+            GenerateError::Device(inner) => inner.kind(),
+            GenerateError::Shape(_) => ErrorKind::Internal,
+        }
+    }
 }
 
 impl From<ShapeError> for GenerateError {

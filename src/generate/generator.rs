@@ -8,7 +8,7 @@ use super::draws::Draws;
 use super::error::GenerateError;
 use super::memory;
 use super::pace::Pace;
-use super::request::{CancelToken, Event, Reply, Request};
+use super::request::{CancelToken, Reply, Request, TokenEvent};
 use super::sequence::Sequence;
 use super::slots::{Admission, Origin, Slot, admit};
 use crate::gpu::Recording;
@@ -160,7 +160,7 @@ impl Generator {
         &mut self,
         requests: &[Request],
         cancel: &CancelToken,
-        on_token: &mut dyn FnMut(Event),
+        on_token: &mut dyn FnMut(TokenEvent),
     ) -> Result<Vec<Reply>, GenerateError> {
         for (index, request) in requests.iter().enumerate() {
             self.check_prompt(index, &request.prompt, 1)?;
@@ -239,7 +239,7 @@ impl Generator {
         &mut self,
         requests: &[Request],
         cancel: &CancelToken,
-        on_token: &mut dyn FnMut(Event),
+        on_token: &mut dyn FnMut(TokenEvent),
     ) -> Result<Vec<Reply>, GenerateError> {
         let model = self.model.clone();
         let prompts: Vec<&[TokenId]> = requests.iter().map(|request| &request.prompt[..]).collect();
@@ -309,7 +309,7 @@ impl Generator {
         requests: &[Request],
         started: &mut [Sequence<'_>],
         cancel: &CancelToken,
-        on_token: &mut dyn FnMut(Event),
+        on_token: &mut dyn FnMut(TokenEvent),
     ) -> Result<(), GenerateError> {
         for second_wave in [false, true] {
             let wave: Vec<usize> = (0..admissions.len())
@@ -401,7 +401,7 @@ impl Generator {
         &mut self,
         running: &mut [Sequence<'_>],
         cancel: &CancelToken,
-        on_token: &mut dyn FnMut(Event),
+        on_token: &mut dyn FnMut(TokenEvent),
     ) -> Result<(), GenerateError> {
         let device = self.model.device().clone();
         let rows = running.len();

@@ -28,5 +28,5 @@ pub use error::GenerateError;
 pub use generator::{Generator, GeneratorOptions};
 pub(crate) use memory::generator_bytes;
 pub use pace::Pace;
-pub use request::{CancelToken, Event, Finish, Reply, Request, Sampling};
+pub use request::{CancelToken, Finish, Reply, Request, Sampling, TokenEvent};
 pub use stop::StopMatcher;

@@ -120,7 +120,7 @@ pub struct Reply {
 
 /// One token as it arrives.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Event {
+pub struct TokenEvent {
     /// Index of the request.
     pub request: usize,
     /// The token drawn.

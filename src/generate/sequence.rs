@@ -1,6 +1,6 @@
 //! One reply in the making: its tokens, its text, its end.
 
-use super::request::{Event, Finish, Reply, Request};
+use super::request::{Finish, Reply, Request, TokenEvent};
 use super::stop::StopMatcher;
 use crate::model::lora::AdapterId;
 use crate::ops::{Drawn, SampleRow};
@@ -90,7 +90,7 @@ impl<'a> Sequence<'a> {
     }
 
     /// Takes a drawn token; `None` once the sequence has ended.
-    pub fn push(&mut self, drawn: &Drawn) -> Option<Event> {
+    pub fn push(&mut self, drawn: &Drawn) -> Option<TokenEvent> {
         if self.is_finished() {
             return None;
         }
@@ -116,7 +116,7 @@ impl<'a> Sequence<'a> {
             text.push_str(&self.flush());
         }
         self.text.push_str(&text);
-        Some(Event { request: self.request, token: drawn.token, logprob: drawn.logprob, text })
+        Some(TokenEvent { request: self.request, token: drawn.token, logprob: drawn.logprob, text })
     }
 
     /// Text that was held back, now that nothing more can come.

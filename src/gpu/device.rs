@@ -8,7 +8,7 @@ use super::adapter::{self, AdapterSummary, Capabilities};
 use super::buffer::{Allocation, Buffer, MemoryMeter, MemoryUse};
 use super::error::DeviceError;
 use super::kernel::Specialization;
-use super::pipeline::{Pipeline, PipelineStore};
+use super::pipeline::{ComputePipeline, PipelineStore};
 use super::profile::{KernelTime, Profile};
 use super::recording::Binding;
 use super::tuning::{KernelFamily, Lane8Tile, Tuning};
@@ -41,7 +41,7 @@ pub(super) struct Inner {
     queue: wgpu::Queue,
     pub(super) capabilities: Capabilities,
     pub(super) tuning: Tuning,
-    pub(super) pipelines: Mutex<HashMap<(&'static str, Specialization), Arc<Pipeline>>>,
+    pub(super) pipelines: Mutex<HashMap<(&'static str, Specialization), Arc<ComputePipeline>>>,
     pub(super) store: Option<PipelineStore>,
     pub(super) profile: Profile,
     pub(super) profiling: AtomicBool,

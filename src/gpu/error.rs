@@ -1,6 +1,7 @@
 //! Why the device could not do what was asked.
 
 use super::compose::ComposeError;
+use crate::error::ErrorKind;
 
 /// A failure of the adapter, the driver or a shader, by what the caller can do next.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -79,4 +80,19 @@ pub enum DeviceError {
         /// The driver's words.
         reason: String,
     },
+}
+
+impl DeviceError {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            DeviceError::NoAdapter { .. }
+            | DeviceError::AdapterNotFound { .. }
+            | DeviceError::Refused { .. }
+            | DeviceError::Family { .. } => ErrorKind::Gpu,
+            DeviceError::Limit { .. } => ErrorKind::Memory,
+            DeviceError::Lost { .. } => ErrorKind::DeviceLost,
+            DeviceError::Compose(_) | DeviceError::Rejected { .. } => ErrorKind::Internal,
+        }
+    }
 }

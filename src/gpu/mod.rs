@@ -22,7 +22,7 @@ pub use compose::{ComposeError, Composed, Origin, compose};
 pub use device::{Device, DeviceOptions};
 pub use error::DeviceError;
 pub use kernel::{Access, KernelSpec, Specialization};
-pub use pipeline::Pipeline;
+pub use pipeline::ComputePipeline;
 pub use profile::KernelTime;
 pub use recording::{Binding, Recording};
 pub use source::{shader_names, shader_source};

@@ -13,7 +13,7 @@ use crate::atomic;
 
 /// A compiled kernel.
 #[derive(Debug)]
-pub struct Pipeline {
+pub struct ComputePipeline {
     pub(super) name: &'static str,
     pub(super) variant: Specialization,
     pub(super) raw: wgpu::ComputePipeline,
@@ -32,7 +32,7 @@ impl Device {
         &self,
         spec: &KernelSpec,
         variant: &Specialization,
-    ) -> Result<Arc<Pipeline>, DeviceError> {
+    ) -> Result<Arc<ComputePipeline>, DeviceError> {
         let key = (spec.name, variant.clone());
         if let Some(pipeline) = lock(&self.inner.pipelines).get(&key) {
             return Ok(Arc::clone(pipeline));
@@ -42,7 +42,7 @@ impl Device {
         Ok(pipeline)
     }
 
-    fn compile(&self, spec: &KernelSpec, variant: &Specialization) -> Result<Pipeline, DeviceError> {
+    fn compile(&self, spec: &KernelSpec, variant: &Specialization) -> Result<ComputePipeline, DeviceError> {
         let composed = compose(spec.name, &variant.slots, &variant.consts)?;
         let raw = self.raw();
         let scope = raw.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -90,7 +90,7 @@ impl Device {
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(located(spec.name, variant, &composed, &error.to_string()));
         }
-        Ok(Pipeline {
+        Ok(ComputePipeline {
             name: spec.name,
             variant: variant.clone(),
             raw: pipeline,

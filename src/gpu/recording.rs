@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::buffer::Buffer;
 use super::device::Device;
 use super::error::DeviceError;
-use super::pipeline::Pipeline;
+use super::pipeline::ComputePipeline;
 
 /// A buffer on its way to a kernel.
 #[derive(Clone, Debug)]
@@ -16,9 +16,25 @@ pub struct Binding {
 
 #[derive(Debug)]
 enum Command {
-    Dispatch { pipeline: Arc<Pipeline>, bindings: Vec<Binding>, params_at: usize, grid: [u32; 3], flops: u64 },
-    Copy { from: wgpu::Buffer, from_bytes: u64, to: wgpu::Buffer, to_bytes: u64, bytes: u64 },
-    Clear { buffer: wgpu::Buffer, at_bytes: u64, bytes: u64 },
+    Dispatch {
+        pipeline: Arc<ComputePipeline>,
+        bindings: Vec<Binding>,
+        params_at: usize,
+        grid: [u32; 3],
+        flops: u64,
+    },
+    Copy {
+        from: wgpu::Buffer,
+        from_bytes: u64,
+        to: wgpu::Buffer,
+        to_bytes: u64,
+        bytes: u64,
+    },
+    Clear {
+        buffer: wgpu::Buffer,
+        at_bytes: u64,
+        bytes: u64,
+    },
 }
 
 /// Dispatches, copies and clears in order; nothing runs until [`Recording::submit`]. A finished recording
@@ -63,7 +79,7 @@ impl Recording {
     /// [`DeviceError::Limit`] if the grid is larger than the device takes.
     pub fn dispatch<P: bytemuck::Pod>(
         &mut self,
-        pipeline: &Arc<Pipeline>,
+        pipeline: &Arc<ComputePipeline>,
         params: &P,
         bindings: &[Binding],
         grid: [u32; 3],
@@ -242,7 +258,7 @@ impl Recording {
             }
             // One pass for a run of dispatches: a pass of its own doubles the cost of each.
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let mut last: *const Pipeline = std::ptr::null();
+            let mut last: *const ComputePipeline = std::ptr::null();
             while let Some(Command::Dispatch { pipeline, params_at, grid, .. }) =
                 self.commands.get(index).filter(|_| index < range.end)
             {

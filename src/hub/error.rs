@@ -1,7 +1,7 @@
 //! What can go wrong between a model's name and its file.
 
-use std::io;
-use std::path::PathBuf;
+use crate::error::ErrorKind;
+use crate::file::FileError;
 
 /// Why a model could not be found or fetched, grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
@@ -109,23 +109,27 @@ pub enum HubError {
     },
 
     /// The cache could not be read or written: check space and permissions.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl HubError {
-    /// A closure for `map_err`: names the action and the path of an I/O failure.
-    #[cfg(feature = "pull")]
-    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> HubError {
-        let path = path.into();
-        move |source| HubError::Io { action, path, source }
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            HubError::NoCacheDir => ErrorKind::Storage,
+            HubError::Io(file) => file.kind(),
+            HubError::NoSuchModel { .. }
+            | HubError::NotPulled { .. }
+            | HubError::Ambiguous { .. }
+            | HubError::NoSuchFile { .. } => ErrorKind::NotFound,
+            HubError::Unreachable { .. }
+            | HubError::Refused { .. }
+            | HubError::Malformed { .. }
+            | HubError::WrongHash { .. }
+            | HubError::Pip { .. }
+            | HubError::NoSource { .. } => ErrorKind::Network,
+        }
     }
 }
 

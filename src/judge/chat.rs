@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::JudgeError;
+use crate::file::hex;
 use crate::format::Checkpoint;
 use crate::generate::{Generator, GeneratorOptions};
 use crate::model::Model;
@@ -11,7 +12,7 @@ use crate::tokenizer::{ChatFormat, Message, TextError, TokenId};
 
 /// A model that replies and judges, by itself or under an adapter, such as one of supervised training.
 #[derive(Clone, Copy, Debug)]
-pub struct Voice<'a> {
+pub struct AdaptedModel<'a> {
     /// The model.
     pub model: &'a Model,
     /// The adapter on it, and the bank that has it.
@@ -23,10 +24,10 @@ pub fn system_message(principle: &str) -> String {
     format!("You are a helpful assistant. Follow this principle in every reply: {principle}")
 }
 
-impl<'a> Voice<'a> {
+impl<'a> AdaptedModel<'a> {
     /// The model by itself.
-    pub fn base(model: &'a Model) -> Voice<'a> {
-        Voice { model, adapter: None }
+    pub fn base(model: &'a Model) -> AdaptedModel<'a> {
+        AdaptedModel { model, adapter: None }
     }
 
     /// What records call it: the base's [`Checkpoint::content_hash`], and behind a `+` the SHA-256 of the
@@ -49,7 +50,7 @@ impl<'a> Voice<'a> {
             hash.update(bytemuck::cast_slice(&pair.a));
             hash.update(bytemuck::cast_slice(&pair.b));
         }
-        let adapter: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let adapter: String = hex(hash.finalize());
         Ok(format!("{base}+{adapter}"))
     }
 

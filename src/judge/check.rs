@@ -2,8 +2,8 @@
 
 use super::{Judge, JudgeError, Question};
 use crate::generate::CancelToken;
+use crate::preferences::Scores;
 use crate::principles::Principle;
-use crate::salmon::Scores;
 
 /// Says 1, 0 or -1 where the first reply keeps the principle better, as well, or less, by the program that
 /// the principle names ([`Check`](crate::principles::Check)). It has no opinion under principles that name

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
-use super::chat::{Voice, encode};
+use super::chat::{AdaptedModel, encode};
 use super::config::{JudgeKind, PreferenceConfig, ReplyPlan, ReplySettings, TooLong, Verdicts};
 use super::origin::Origin;
 use super::plan::{PlannedEdit, PlannedPair, Planner, PromptPlan};
 use super::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Prompts, Question};
 use crate::generate::{CancelToken, Finish, Generator, GeneratorOptions, Reply as Generated, Request};
 use crate::ops::KvFormat;
+use crate::preferences::{Comparison, Prompt, RecordLog, SampledReply, Under, Verdict};
 use crate::principles::{Principle, PrincipleSet};
-use crate::salmon::{Comparison, Prompt, RecordLog, Reply, Under, Verdict};
+use crate::settings::Settings;
 use crate::tokenizer::ChatFormat;
 
 /// Replies that are generated in one call, for each slot: slots are refilled as replies end, and what a call
@@ -23,8 +24,8 @@ const ROUND: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub struct PreferenceRun<'a> {
     /// Who replies and judges.
-    pub voice: Voice<'a>,
-    /// What records call the model: [`Voice::name`], or any name of its own.
+    pub speaker: AdaptedModel<'a>,
+    /// What records call the model: [`AdaptedModel::name`], or any name of its own.
     pub model: &'a str,
     /// What is asked.
     pub prompts: &'a Prompts,
@@ -104,7 +105,7 @@ impl<'a> PreferenceRun<'a> {
     ///   [`JudgeError::Template`], [`JudgeError::TooLong`] or [`JudgeError::Nothing`] before anything runs
     ///   or is written;
     /// * [`JudgeError::OtherRun`] if the file is of other settings;
-    /// * [`JudgeError::Salmon`] or [`JudgeError::Io`] if it cannot be read or written;
+    /// * [`JudgeError::Preferences`] or [`JudgeError::Io`] if it cannot be read or written;
     /// * [`JudgeError::Generate`] if the device fails, or after a cancel. What is in the file stays, and the
     ///   next run goes on there.
     pub fn run(
@@ -118,7 +119,7 @@ impl<'a> PreferenceRun<'a> {
         let slots = self.config.batch.slots;
         let options =
             GeneratorOptions { slots, context: load.context, kv: KvFormat::F16, ..Default::default() };
-        let generator = self.voice.generator(options)?;
+        let generator = self.speaker.generator(options)?;
         let judge = self.judge(load.judge_context)?;
         let (log, earlier) = RecordLog::open(self.out)?;
         Origin::new(self.model, self.principles, self.config).agree(self.out, earlier.len())?;
@@ -158,9 +159,9 @@ impl<'a> PreferenceRun<'a> {
 
     /// Plans and encodes everything, so that what does not fit shows before hours of work.
     fn workload(&self, planner: &Planner<'_>) -> Result<Workload<'a>, JudgeError> {
-        let chat = self.voice.chat()?;
+        let chat = self.speaker.chat()?;
         let PreferenceConfig { prompts: settings, replies, .. } = self.config;
-        let capacity = self.voice.model.config().context;
+        let capacity = self.speaker.model.config().context;
         let mut load = Workload { work: Vec::new(), too_long: 0, context: 2, judge_context: 2 };
         for (line, prompt) in self.prompts.taken(settings) {
             let plan = planner.plan(prompt);
@@ -202,7 +203,7 @@ impl<'a> PreferenceRun<'a> {
             };
             Ok(Request {
                 prompt: encode(chat, text, &prompt.text)?,
-                adapter: self.voice.adapter_id(),
+                adapter: self.speaker.adapter_id(),
                 sampling: settings.sampling(reply.seed),
                 max_tokens: settings.max_tokens,
                 stop_ids: chat.end_of_turn().to_vec(),
@@ -240,8 +241,8 @@ impl<'a> PreferenceRun<'a> {
                 }
                 Box::new(CheckJudge)
             }
-            JudgeKind::Ab => Box::new(LabelJudge::new(self.voice, slots, context, reply_tokens)?),
-            JudgeKind::Contrast => Box::new(ContrastJudge::new(self.voice, slots, context, reply_tokens)?),
+            JudgeKind::Ab => Box::new(LabelJudge::new(self.speaker, slots, context, reply_tokens)?),
+            JudgeKind::Contrast => Box::new(ContrastJudge::new(self.speaker, slots, context, reply_tokens)?),
         })
     }
 
@@ -295,7 +296,7 @@ struct Running<'a, 'b> {
 struct Sampled<'a> {
     prompt: &'a Prompt,
     pair: &'a PlannedPair,
-    replies: [Reply; 2],
+    replies: [SampledReply; 2],
 }
 
 impl Running<'_, '_> {
@@ -359,7 +360,7 @@ impl Running<'_, '_> {
             for pair in &plan.pairs {
                 let reply = |at: usize| {
                     let planned = &plan.replies[at];
-                    Reply { text: text_of(&own[at]), seed: planned.seed, under: planned.under.clone() }
+                    SampledReply { text: text_of(&own[at]), seed: planned.seed, under: planned.under.clone() }
                 };
                 let mut replies = pair.replies.map(reply);
                 if let Some(edit) = pair.edit.as_ref().filter(|_| !replies[0].text.is_empty()) {
@@ -385,7 +386,7 @@ impl Running<'_, '_> {
     }
 
     /// The two versions of `reply`, in the order of the pair.
-    fn edited(&self, edit: &PlannedEdit, reply: &Reply) -> Option<[Reply; 2]> {
+    fn edited(&self, edit: &PlannedEdit, reply: &SampledReply) -> Option<[SampledReply; 2]> {
         let PlannedEdit { principle, pick, decoy, swapped } = edit;
         let check = self.run.principles.principle(principle).ok()?.check?;
         let versions = check.edit(&reply.text, *pick)?;
@@ -397,7 +398,7 @@ impl Running<'_, '_> {
             decoys.find_map(|decoy| check.with_decoy(&versions, *pick, decoy))
         });
         let [kept, broken] = with_decoy.unwrap_or(versions);
-        let version = |text, negated| Reply {
+        let version = |text, negated| SampledReply {
             text,
             seed: reply.seed,
             under: Some(Under { principle: principle.clone(), negated }),

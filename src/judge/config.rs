@@ -2,13 +2,10 @@
 //!
 //! `examples/preferences.toml` ([`PreferenceConfig::SAMPLE`]) shows every setting with its default.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use super::JudgeError;
 use crate::generate::Sampling;
-use crate::train::config::{Faults, parse_settings, read_settings, settings_toml};
+use crate::settings::{Faults, Settings};
 
 /// Which replies are sampled, and how they are judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +64,7 @@ pub enum Verdicts {
     All,
     /// That alone which one of its replies was written under, and all where neither was: what a judge that
     /// reads costs grows with the number of principles.
-    /// [`Missing::UseRest`](crate::salmon::Missing) aggregates such comparisons.
+    /// [`Missing::UseRest`](crate::preferences::Missing) aggregates such comparisons.
     Own,
 }
 
@@ -176,17 +173,10 @@ impl Default for SlotSettings {
     }
 }
 
-impl PreferenceConfig {
-    /// A settings file that says everything the default does, with comments.
-    pub const SAMPLE: &'static str = include_str!("../../examples/preferences.toml");
+impl Settings for PreferenceConfig {
+    const SAMPLE: &'static str = include_str!("../../examples/preferences.toml");
 
-    /// `Ok` if every setting is within its range.
-    ///
-    /// # Errors
-    ///
-    /// [`JudgeError::Settings`] with every fault there is.
-    pub fn validate(&self) -> Result<(), JudgeError> {
-        let mut faults = Faults::default();
+    fn check(&self, faults: &mut Faults) {
         let ReplySettings { count, pairs, decoys, max_tokens, temperature, top_p, min_p, .. } = self.replies;
         let within = |value: usize, most: usize| (1..=most).contains(&value);
         faults.need((2..=64).contains(&count), "replies.count", count, "a number from 2 to 64");
@@ -202,31 +192,5 @@ impl PreferenceConfig {
         faults.need(seed_fits, "seed", self.seed, "a number below 2^63");
         let slots = self.batch.slots;
         faults.need(within(slots, 1024), "batch.slots", slots, "a number from 1 to 1024");
-        Ok(faults.finish()?)
-    }
-
-    /// The settings as a settings file, without comments.
-    pub fn to_toml(&self) -> String {
-        settings_toml(self)
-    }
-
-    /// Reads a settings file. What it leaves out keeps its default; values are not judged yet
-    /// ([`PreferenceConfig::validate`]), since the command line may still change them.
-    ///
-    /// # Errors
-    ///
-    /// [`JudgeError::Settings`] if it cannot be read, or with line and column of whatever is not TOML, no
-    /// setting, or no value of it.
-    pub fn read(path: &Path) -> Result<PreferenceConfig, JudgeError> {
-        Ok(read_settings(path)?)
-    }
-
-    /// Parses the text of a settings file; `path` is for messages.
-    ///
-    /// # Errors
-    ///
-    /// [`JudgeError::Settings`] as [`PreferenceConfig::read`].
-    pub fn parse(text: &str, path: &Path) -> Result<PreferenceConfig, JudgeError> {
-        Ok(parse_settings(text, path)?)
     }
 }

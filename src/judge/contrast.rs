@@ -1,11 +1,11 @@
 //! How much likelier a reply is under a principle than under its negative, as a judge.
 
-use super::chat::{Voice, encode};
+use super::chat::{AdaptedModel, encode};
 use super::{Judge, JudgeError, Question};
 use crate::generate::{CancelToken, Continuation, Generator, GeneratorOptions};
 use crate::ops::{KvFormat, TokenStat};
+use crate::preferences::Scores;
 use crate::principles::Principle;
-use crate::salmon::Scores;
 use crate::tokenizer::{ChatFormat, Specials, TokenId};
 
 /// Of each reply `y` to `x` the judge takes `(log p(y | x, principle) - log p(y | x, negative)) / tokens of y`,
@@ -15,7 +15,7 @@ use crate::tokenizer::{ChatFormat, Specials, TokenId};
 /// no order that a verdict could hang on. Related are context distillation and RLCD (arXiv 2307.12950).
 #[derive(Debug)]
 pub struct ContrastJudge<'a> {
-    voice: Voice<'a>,
+    speaker: AdaptedModel<'a>,
     chat: &'a ChatFormat,
     generator: Generator,
     reply_tokens: usize,
@@ -30,14 +30,19 @@ impl<'a> ContrastJudge<'a> {
     /// * [`JudgeError::NoChat`] if the model has no chat template;
     /// * [`JudgeError::Generate`] if the device cannot hold it.
     pub fn new(
-        voice: Voice<'a>,
+        speaker: AdaptedModel<'a>,
         slots: usize,
         context: usize,
         reply_tokens: usize,
     ) -> Result<ContrastJudge<'a>, JudgeError> {
         // Verdicts are small differences of large sums: keys and values keep every digit.
         let options = GeneratorOptions { slots, context, kv: KvFormat::F32, ..GeneratorOptions::default() };
-        Ok(ContrastJudge { voice, chat: voice.chat()?, generator: voice.generator(options)?, reply_tokens })
+        Ok(ContrastJudge {
+            speaker,
+            chat: speaker.chat()?,
+            generator: speaker.generator(options)?,
+            reply_tokens,
+        })
     }
 
     /// Context that questions on `prompt` under any of `principles` need, for replies of up to
@@ -113,7 +118,7 @@ impl Judge for ContrastJudge<'_> {
         for question in questions {
             inputs.extend(self.inputs(question)?);
         }
-        let adapter = self.voice.adapter_id();
+        let adapter = self.speaker.adapter_id();
         let stats = self.generator.continuation_stats(&inputs, adapter, cancel)?;
         let mut means = stats.iter().map(|stats| mean_logprob(stats));
         let mut scores = |_: &&Principle| {

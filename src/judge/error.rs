@@ -1,30 +1,24 @@
 //! What can go wrong while replies are sampled and judged.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::error::ErrorKind;
+use crate::file::FileError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::model::lora::AdapterError;
+use crate::preferences::PreferencesError;
 use crate::principles::PrinciplesError;
-use crate::salmon::SalmonError;
+use crate::settings::SettingsError;
 use crate::tokenizer::TextError;
-use crate::train::TrainError;
 
 /// Why preferences could not be collected, grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JudgeError {
     /// A file could not be read or written: check path, permissions and space; a retry may help.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 
     /// The model cannot reply: take one with a chat template.
     #[error("the model has no chat template, so it can neither reply nor judge")]
@@ -93,7 +87,7 @@ pub enum JudgeError {
 
     /// Settings are not a settings file, or outside their range.
     #[error(transparent)]
-    Settings(#[from] TrainError),
+    Settings(#[from] SettingsError),
 
     /// Principles cannot be read, or there is no such principle.
     #[error(transparent)]
@@ -101,7 +95,7 @@ pub enum JudgeError {
 
     /// Prompts or comparisons cannot be read or written.
     #[error(transparent)]
-    Salmon(#[from] SalmonError),
+    Preferences(#[from] PreferencesError),
 
     /// The model failed to run, or the run was cancelled.
     #[error(transparent)]
@@ -121,8 +115,23 @@ pub enum JudgeError {
 }
 
 impl JudgeError {
-    /// A closure for `map_err`: names the action and the path of an I/O failure.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JudgeError {
-        move |source| JudgeError::Io { action, path: path.to_owned(), source }
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            JudgeError::Io(file) => file.kind(),
+            JudgeError::Settings(settings) => settings.kind(),
+            JudgeError::NoChat | JudgeError::Labels { .. } => ErrorKind::Mismatch,
+            JudgeError::Template { .. } => ErrorKind::Argument,
+            JudgeError::TooLong { .. } => ErrorKind::Context,
+            JudgeError::Principle { .. } => ErrorKind::Principles,
+            JudgeError::OtherRun { .. } => ErrorKind::Run,
+            JudgeError::Nothing { .. } => ErrorKind::Data,
+            JudgeError::Principles(inner) => inner.kind(),
+            JudgeError::Preferences(inner) => inner.kind(),
+            JudgeError::Generate(inner) => inner.kind(),
+            JudgeError::Load(inner) => inner.kind(),
+            JudgeError::Adapter(inner) => inner.kind(),
+            JudgeError::Text(inner) => inner.kind(),
+        }
     }
 }

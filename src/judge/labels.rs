@@ -1,11 +1,11 @@
 //! Which of two labelled replies the model names as the better one, as a judge: SALMON's.
 
-use super::chat::Voice;
+use super::chat::AdaptedModel;
 use super::{Judge, JudgeError, Question};
 use crate::generate::{CancelToken, Generator, GeneratorOptions};
 use crate::ops::KvFormat;
+use crate::preferences::Scores;
 use crate::principles::Principle;
-use crate::salmon::Scores;
 use crate::tokenizer::{ChatFormat, Message, Specials, TextError, TokenId, Tokenizer};
 
 const SYSTEM: &str = "You compare two replies to the same request. You are given the request, reply (a), \
@@ -24,7 +24,7 @@ const LABELS: [&str; 2] = ["a", "b"];
 /// The principle comes last, so that all before it is computed once for all principles of a question.
 #[derive(Debug)]
 pub struct LabelJudge<'a> {
-    voice: Voice<'a>,
+    speaker: AdaptedModel<'a>,
     chat: &'a ChatFormat,
     generator: Generator,
     reply_tokens: usize,
@@ -42,17 +42,17 @@ impl<'a> LabelJudge<'a> {
     /// * [`JudgeError::Labels`] if a label is not one token of its own behind the opening parenthesis;
     /// * [`JudgeError::Generate`] if the device cannot hold it.
     pub fn new(
-        voice: Voice<'a>,
+        speaker: AdaptedModel<'a>,
         slots: usize,
         context: usize,
         reply_tokens: usize,
     ) -> Result<LabelJudge<'a>, JudgeError> {
-        let chat = voice.chat()?;
+        let chat = speaker.chat()?;
         let (begun, labels) = labels(chat.tokenizer(), BEGUN)?;
         // Verdicts are small differences: keys and values keep every digit.
         let options = GeneratorOptions { slots, context, kv: KvFormat::F32, ..GeneratorOptions::default() };
-        let generator = voice.generator(options)?;
-        Ok(LabelJudge { voice, chat, generator, reply_tokens, begun, labels })
+        let generator = speaker.generator(options)?;
+        Ok(LabelJudge { speaker, chat, generator, reply_tokens, begun, labels })
     }
 
     /// Context that questions on `prompt` under any of `principles` need, for replies of up to
@@ -161,7 +161,7 @@ impl Judge for LabelJudge<'_> {
                 }
             }
         }
-        let adapter = self.voice.adapter_id();
+        let adapter = self.speaker.adapter_id();
         let logits = self.generator.next_logits(&inputs, &self.labels, adapter, cancel)?;
         let mut rest = logits.iter().map(|logits| [f64::from(logits[0]), f64::from(logits[1])]);
         let of_question = |question: &Question<'_>| {

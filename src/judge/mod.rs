@@ -6,7 +6,7 @@
 //! | [`LabelJudge`] | which of two labelled replies the model names: SALMON's judge |
 //! | [`ContrastJudge`] | how much likelier a reply is under a principle than under its negative |
 //! | [`CheckJudge`] | the programs that principles name |
-//! | [`PreferenceRun`], [`PreferenceConfig`] | from prompts to a file of [`Comparison`](crate::salmon::Comparison)s |
+//! | [`PreferenceRun`], [`PreferenceConfig`] | from prompts to a file of [`Comparison`](crate::preferences::Comparison)s |
 //! | [`written_report`] | whether a judge finds what replies were written under |
 //!
 //! A run appends whole records to its file, and a run that was killed goes on there: what it leaves in the
@@ -24,7 +24,7 @@ mod plan;
 mod prompts;
 mod report;
 
-pub use chat::{Voice, system_message};
+pub use chat::{AdaptedModel, system_message};
 pub use check::CheckJudge;
 pub use collect::{PreferenceProgress, PreferenceReport, PreferenceRun};
 pub use config::{
@@ -37,8 +37,8 @@ pub use prompts::Prompts;
 pub use report::{WrittenReport, written_report};
 
 use crate::generate::CancelToken;
+use crate::preferences::Scores;
 use crate::principles::Principle;
-use crate::salmon::Scores;
 
 /// Two replies to one prompt, and the principles to judge them under.
 #[derive(Clone, Debug)]

@@ -10,6 +10,8 @@ use toml::{Table, Value};
 
 use super::{JudgeError, PreferenceConfig};
 use crate::atomic;
+use crate::file::AtFile;
+use crate::file::hex;
 use crate::principles::PrincipleSet;
 
 /// Settings that may differ between runs into one file: a larger limit goes on with further prompts, and
@@ -30,7 +32,7 @@ impl Origin {
     pub fn new(model: &str, set: &PrincipleSet, config: &PreferenceConfig) -> Origin {
         let line = |one: &crate::principles::Principle| format!("{} {}\n", one.id, one.wording());
         let lines: String = set.principles.iter().map(line).collect();
-        let principles = Sha256::digest(lines).iter().map(|byte| format!("{byte:02x}")).collect();
+        let principles = hex(Sha256::digest(lines));
         Origin { model: model.to_owned(), principles, settings: config.clone() }
     }
 

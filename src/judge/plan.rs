@@ -1,9 +1,9 @@
 //! Which replies are written to a prompt, under what, and which of them are compared.
 
 use super::{JudgeError, PreferenceConfig, ReplyPlan};
+use crate::preferences::{Prompt, Under, name_words};
 use crate::principles::{Principle, PrincipleSet, Use};
 use crate::random::{Philox, Purpose, uniform01};
-use crate::salmon::{Prompt, Under, name_words};
 
 /// A reply to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{JudgeError, PromptSettings};
+use crate::preferences::{Prompt, read_numbered};
 use crate::principles::language;
-use crate::salmon::{Prompt, read_numbered};
 
 /// Prompts, and where each stands.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ impl Prompts {
     ///
     /// # Errors
     ///
-    /// [`JudgeError::Salmon`] if the file cannot be read, or a line is no prompt.
+    /// [`JudgeError::Preferences`] if the file cannot be read, or a line is no prompt.
     pub fn read(path: &Path) -> Result<Prompts, JudgeError> {
         Ok(Prompts { path: path.to_owned(), rows: read_numbered(path)? })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::salmon::Comparison;
+use crate::preferences::Comparison;
 
 /// Verdicts under the principle that a reply was written under.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::file::AtFile;
 use crate::format::gguf::Gguf;
 use crate::format::{Checkpoint, LoadError};
 use crate::tokenizer::{ChatFormat, ChatTemplate, TextError, TokenId, Tokenizer, Vocab};
@@ -106,7 +107,7 @@ fn from_directory(checkpoint: &Checkpoint) -> Result<Option<Parts>, TextError> {
     let add_bos = settings["add_bos_token"].as_bool().unwrap_or(tokenizer.add_bos());
 
     let template = match checkpoint.file_beside("chat_template.jinja") {
-        Some(path) => Some(std::fs::read_to_string(&path).map_err(|source| TextError::Io { path, source })?),
+        Some(path) => Some(std::fs::read_to_string(&path).map_err(TextError::io("read", path))?),
         None => template_of(&settings["chat_template"]),
     };
     let tokenizer = tokenizer.with_bos(bos, add_bos).with_eos(eos);
@@ -138,7 +139,7 @@ fn template_of(value: &Value) -> Option<String> {
 /// already names file, key and byte.
 fn unreadable(error: LoadError) -> TextError {
     match error {
-        LoadError::Io { path, source } => TextError::Io { path, source },
+        LoadError::Io(file) => TextError::Io(file),
         other => TextError::Malformed { origin: "the tokenizer".to_owned(), rule: other.to_string() },
     }
 }

@@ -1,25 +1,19 @@
 //! What can go wrong between prompts and a trained reward model, apart from the device.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::ErrorKind;
+use crate::file::FileError;
 use crate::principles::PrinciplesError;
 use crate::tokenizer::TextError;
 
 /// Why preferences cannot be recorded, aggregated or read, grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SalmonError {
+pub enum PreferencesError {
     /// A file could not be read or written: check path, permissions and space; a retry may help.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 
     /// A line of a file is wrong: correct it. The lines before and behind it are as they were.
     #[error("{} line {line}: {reason}", path.display())]
@@ -101,19 +95,30 @@ pub enum SalmonError {
     Text(#[from] TextError),
 }
 
-impl SalmonError {
-    /// A closure for `map_err`: names the action and the path of an I/O failure.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SalmonError {
-        move |source| SalmonError::Io { action, path: path.to_owned(), source }
+impl PreferencesError {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            PreferencesError::Io(file) => file.kind(),
+            PreferencesError::Options { .. } | PreferencesError::Empty { .. } => ErrorKind::Argument,
+            PreferencesError::NoRoom { .. } => ErrorKind::Context,
+            PreferencesError::Busy { .. } => ErrorKind::Run,
+            PreferencesError::Row { .. }
+            | PreferencesError::Record { .. }
+            | PreferencesError::Stale { .. }
+            | PreferencesError::Nothing { .. } => ErrorKind::Data,
+            PreferencesError::Principles(inner) => inner.kind(),
+            PreferencesError::Text(inner) => inner.kind(),
+        }
     }
 
-    pub(super) fn row(path: &Path, line: usize, reason: impl Into<String>) -> SalmonError {
+    pub(super) fn row(path: &Path, line: usize, reason: impl Into<String>) -> PreferencesError {
         let reason: String = reason.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         const LONGEST: usize = 400;
         let reason = match reason.char_indices().nth(LONGEST) {
             Some((end, _)) => format!("{}...", &reason[..end]),
             None => reason,
         };
-        SalmonError::Row { path: path.to_owned(), line, reason }
+        PreferencesError::Row { path: path.to_owned(), line, reason }
     }
 }

@@ -5,11 +5,11 @@
 //! section 3.3). Texts that are too long lose their far ends: the reply its end, the request its beginning.
 //! The stem and the principles lose nothing, or a score would be read in the middle of something else.
 
-use super::SalmonError;
+use super::PreferencesError;
 use crate::tokenizer::{Specials, TokenId, Tokenizer};
 
 // As few words as make plain what is what: every score pays for them.
-const OPENING: &str = "# Reply\n";
+const OPENING: &str = "# SampledReply\n";
 const BEFORE_REQUEST: &str = "\n\n# Request\n";
 const GUIDELINES: &str = "\n\n# A good reply\n";
 /// For preferences that come without principles.
@@ -70,14 +70,14 @@ impl InputParts<'_> {
     ///
     /// # Errors
     ///
-    /// [`SalmonError::NoRoom`] if the other parts leave no room for four tokens of the two.
-    pub fn assemble(&self, limits: &InputLimits) -> Result<RewardInput, SalmonError> {
+    /// [`PreferencesError::NoRoom`] if the other parts leave no room for four tokens of the two.
+    pub fn assemble(&self, limits: &InputLimits) -> Result<RewardInput, PreferencesError> {
         const LEAST: usize = 4;
         let InputParts { opening, reply, between, request, guidelines, stem } = *self;
         let needed = opening.len() + between.len() + guidelines.len() + stem.len();
         let capacity = limits.tokens;
         let room = capacity.checked_sub(needed).filter(|room| *room >= LEAST);
-        let room = room.ok_or(SalmonError::NoRoom { needed, capacity })?;
+        let room = room.ok_or(PreferencesError::NoRoom { needed, capacity })?;
 
         let mut kept_reply = reply.len().min(limits.reply);
         let mut kept_request = request.len().min(limits.request);
@@ -106,9 +106,9 @@ impl<'a> RewardFormat<'a> {
     ///
     /// # Errors
     ///
-    /// * [`SalmonError::Text`] if the tokenizer fails.
-    /// * [`SalmonError::NoRoom`] if the limits leave none, even without principles.
-    pub fn new(tokenizer: &'a Tokenizer, limits: InputLimits) -> Result<RewardFormat<'a>, SalmonError> {
+    /// * [`PreferencesError::Text`] if the tokenizer fails.
+    /// * [`PreferencesError::NoRoom`] if the limits leave none, even without principles.
+    pub fn new(tokenizer: &'a Tokenizer, limits: InputLimits) -> Result<RewardFormat<'a>, PreferencesError> {
         let encode = |text| tokenizer.encode(text, Specials::AsText);
         let begin = tokenizer.bos().filter(|_| tokenizer.add_bos());
         let opening = begin.into_iter().chain(encode(OPENING)?).collect();
@@ -134,18 +134,18 @@ impl<'a> RewardFormat<'a> {
     ///
     /// # Errors
     ///
-    /// * [`SalmonError::Empty`] if reply or request is.
-    /// * [`SalmonError::NoRoom`] if the principles leave none.
-    /// * [`SalmonError::Text`] if a text cannot be encoded.
+    /// * [`PreferencesError::Empty`] if reply or request is.
+    /// * [`PreferencesError::NoRoom`] if the principles leave none.
+    /// * [`PreferencesError::Text`] if a text cannot be encoded.
     pub fn encode(
         &self,
         request: &str,
         reply: &str,
         principles: &[&str],
-    ) -> Result<RewardInput, SalmonError> {
+    ) -> Result<RewardInput, PreferencesError> {
         for (what, text) in [("request", request), ("reply", reply)] {
             if text.trim().is_empty() {
-                return Err(SalmonError::Empty { what });
+                return Err(PreferencesError::Empty { what });
             }
         }
         let mut guidelines = if principles.is_empty() { NO_PRINCIPLES } else { GUIDELINES }.to_owned();
@@ -163,7 +163,7 @@ impl<'a> RewardFormat<'a> {
         reply: &[TokenId],
         request: &[TokenId],
         guidelines: &[TokenId],
-    ) -> Result<RewardInput, SalmonError> {
+    ) -> Result<RewardInput, PreferencesError> {
         let RewardFormat { limits, opening, between, stem, .. } = self;
         InputParts { opening, reply, between, request, guidelines, stem }.assemble(limits)
     }

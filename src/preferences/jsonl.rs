@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::SalmonError;
+use super::PreferencesError;
+use crate::file::AtFile;
 use crate::lock;
 
 /// Bytes a line may have; two long replies have a hundredth of it.
@@ -33,10 +34,10 @@ pub trait Record: Serialize + DeserializeOwned {
 ///
 /// # Errors
 ///
-/// * [`SalmonError::Io`] if it cannot be read.
-/// * [`SalmonError::Row`] for the first line that is no record, is longer than 16 MiB, or has the id of an
+/// * [`PreferencesError::Io`] if it cannot be read.
+/// * [`PreferencesError::Row`] for the first line that is no record, is longer than 16 MiB, or has the id of an
 ///   earlier one.
-pub fn read_records<T: Record>(path: &Path) -> Result<Vec<T>, SalmonError> {
+pub fn read_records<T: Record>(path: &Path) -> Result<Vec<T>, PreferencesError> {
     Ok(read_numbered(path)?.into_iter().map(|(_, record)| record).collect())
 }
 
@@ -45,8 +46,8 @@ pub fn read_records<T: Record>(path: &Path) -> Result<Vec<T>, SalmonError> {
 /// # Errors
 ///
 /// As [`read_records`].
-pub fn read_numbered<T: Record>(path: &Path) -> Result<Vec<(usize, T)>, SalmonError> {
-    let file = File::open(path).map_err(SalmonError::io("read", path))?;
+pub fn read_numbered<T: Record>(path: &Path) -> Result<Vec<(usize, T)>, PreferencesError> {
+    let file = File::open(path).map_err(PreferencesError::io("read", path))?;
     let found = scan::<T>(path, &file)?;
     match found.half {
         Some(fault) => Err(fault),
@@ -79,18 +80,18 @@ impl<T: Record> RecordLog<T> {
     ///
     /// # Errors
     ///
-    /// * [`SalmonError::Io`] if it cannot be read or made.
-    /// * [`SalmonError::Busy`] if another process has it open so, where the system can tell.
-    /// * [`SalmonError::Row`] as [`read_records`], but for half a line at the end.
-    pub fn open(path: &Path) -> Result<(RecordLog<T>, Vec<T>), SalmonError> {
+    /// * [`PreferencesError::Io`] if it cannot be read or made.
+    /// * [`PreferencesError::Busy`] if another process has it open so, where the system can tell.
+    /// * [`PreferencesError::Row`] as [`read_records`], but for half a line at the end.
+    pub fn open(path: &Path) -> Result<(RecordLog<T>, Vec<T>), PreferencesError> {
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path);
-        let file = file.map_err(SalmonError::io("open", path))?;
+        let file = file.map_err(PreferencesError::io("open", path))?;
         if !lock::claim(&file) {
-            return Err(SalmonError::Busy { path: path.to_owned() });
+            return Err(PreferencesError::Busy { path: path.to_owned() });
         }
         let found = scan::<T>(path, &file)?;
-        file.set_len(found.length).map_err(SalmonError::io("cut", path))?;
+        file.set_len(found.length).map_err(PreferencesError::io("cut", path))?;
         let mut log = RecordLog {
             path: path.to_owned(),
             file,
@@ -125,10 +126,10 @@ impl<T: Record> RecordLog<T> {
     ///
     /// # Errors
     ///
-    /// * [`SalmonError::Record`] if it makes no sense, or there is one of its name. Nothing is written.
-    /// * [`SalmonError::Io`] if it cannot be written. What was written of it is cut off again.
-    pub fn append(&mut self, record: &T) -> Result<(), SalmonError> {
-        let refused = |reason: String| SalmonError::Record { id: record.id().to_owned(), reason };
+    /// * [`PreferencesError::Record`] if it makes no sense, or there is one of its name. Nothing is written.
+    /// * [`PreferencesError::Io`] if it cannot be written. What was written of it is cut off again.
+    pub fn append(&mut self, record: &T) -> Result<(), PreferencesError> {
+        let refused = |reason: String| PreferencesError::Record { id: record.id().to_owned(), reason };
         record.check().map_err(refused)?;
         if let Some(line) = self.lines.get(record.id()) {
             return Err(refused(format!("it is on line {line} of {} already", self.path.display())));
@@ -142,13 +143,13 @@ impl<T: Record> RecordLog<T> {
     }
 
     /// Writes all of `bytes` or nothing.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), SalmonError> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PreferencesError> {
         let written = self.file.write_all(bytes);
         if written.is_err() {
             // Should this fail too, the next one to open the file cuts it.
             let _ = self.file.set_len(self.length);
         }
-        written.map_err(SalmonError::io("write", &self.path))?;
+        written.map_err(PreferencesError::io("write", &self.path))?;
         self.length += bytes.len() as u64;
         Ok(())
     }
@@ -164,10 +165,10 @@ struct Found<T> {
     /// Whether the last record lacks its line break.
     open_end: bool,
     /// Why what stands behind the last line break is no record, if anything does.
-    half: Option<SalmonError>,
+    half: Option<PreferencesError>,
 }
 
-fn scan<T: Record>(path: &Path, file: &File) -> Result<Found<T>, SalmonError> {
+fn scan<T: Record>(path: &Path, file: &File) -> Result<Found<T>, PreferencesError> {
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let mut found = Found {
         records: Vec::new(),
@@ -183,14 +184,18 @@ fn scan<T: Record>(path: &Path, file: &File) -> Result<Found<T>, SalmonError> {
         let read = (&mut reader).take(MAX_LINE as u64 + 1).read_until(b'\n', &mut buffer);
         let read = match read {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            read => read.map_err(SalmonError::io("read", path))?,
+            read => read.map_err(PreferencesError::io("read", path))?,
         };
         if read == 0 {
             return Ok(found);
         }
         let line = found.last_line + 1;
         if buffer.len() > MAX_LINE {
-            return Err(SalmonError::row(path, line, format!("it is longer than {} MiB", MAX_LINE >> 20)));
+            return Err(PreferencesError::row(
+                path,
+                line,
+                format!("it is longer than {} MiB", MAX_LINE >> 20),
+            ));
         }
         let whole = buffer.ends_with(b"\n");
         if buffer.trim_ascii().is_empty() && whole {
@@ -200,15 +205,15 @@ fn scan<T: Record>(path: &Path, file: &File) -> Result<Found<T>, SalmonError> {
         }
         let record: T = match parse(&buffer) {
             Ok(record) => record,
-            Err(reason) if whole => return Err(SalmonError::row(path, line, reason)),
+            Err(reason) if whole => return Err(PreferencesError::row(path, line, reason)),
             Err(reason) => {
-                found.half = Some(SalmonError::row(path, line, reason));
+                found.half = Some(PreferencesError::row(path, line, reason));
                 return Ok(found);
             }
         };
         if let Some(earlier) = found.lines.insert(record.id().to_owned(), line) {
             let reason = format!("its id `{}` is that of line {earlier}", record.id());
-            return Err(SalmonError::row(path, line, reason));
+            return Err(PreferencesError::row(path, line, reason));
         }
         found.records.push(record);
         found.last_line = line;

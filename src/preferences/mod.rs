@@ -22,9 +22,9 @@ pub use aggregate::{
     AggregateOptions, AggregateReport, Aggregated, Aggregator, Bullet, DecidedBy, Mirror, Missing, Normalise,
     PreferencePair, PrincipleReport, aggregate, judge_report,
 };
-pub use error::SalmonError;
+pub use error::PreferencesError;
 pub use input::{InputLimits, InputParts, RewardFormat, RewardInput};
 pub use jsonl::{Record, RecordLog, read_numbered, read_records};
-pub use record::{Comparison, Prompt, Reply, Scores, Under, Verdict};
+pub use record::{Comparison, Prompt, SampledReply, Scores, Under, Verdict};
 pub use split::held_out;
 pub(crate) use split::name as name_words;

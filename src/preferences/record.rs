@@ -27,7 +27,7 @@ pub struct Prompt {
 /// A reply to a prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Reply {
+pub struct SampledReply {
     /// The text.
     pub text: String,
     /// The seed it was drawn with.
@@ -137,7 +137,7 @@ pub struct Comparison {
     /// The prompt, all of it: no other file has to be in step with this one.
     pub prompt: Prompt,
     /// The replies; the first of the scores is the first of these.
-    pub replies: [Reply; 2],
+    pub replies: [SampledReply; 2],
     /// What kind of judge it was.
     pub judge: String,
     /// The model it judged with.

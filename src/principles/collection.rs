@@ -10,7 +10,9 @@ use sha2::{Digest, Sha256};
 use super::document::{self, Node, Value};
 use super::error::{Fault, Faults, PrinciplesError, shown};
 use super::exemplars::{self, Exemplars, Named};
-use super::{PrincipleSet, hex, salmon_json, set};
+use super::{PrincipleSet, salmon_json, set};
+use crate::file::AtFile;
+use crate::file::hex;
 
 /// Bytes a file may have; the largest that comes with Parr has ten thousand.
 const MAX_BYTES: u64 = 1 << 20;
@@ -176,10 +178,10 @@ fn load(paths: &[PathBuf]) -> Result<Vec<Loaded>, PrinciplesError> {
     for path in paths {
         if path.is_dir() {
             let before = files.len();
-            list(path, &mut files).map_err(PrinciplesError::io(path))?;
+            list(path, &mut files).map_err(PrinciplesError::io("read", path))?;
             if files.len() == before {
                 let none = io::Error::new(ErrorKind::NotFound, "it has no .toml or .json file");
-                return Err(PrinciplesError::io(path)(none));
+                return Err(PrinciplesError::io("read", path)(none));
             }
         } else {
             files.push(path.clone());
@@ -216,12 +218,12 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 fn load_file(path: &Path) -> Result<Loaded, PrinciplesError> {
-    let length = fs::metadata(path).map_err(PrinciplesError::io(path))?.len();
+    let length = fs::metadata(path).map_err(PrinciplesError::io("read", path))?.len();
     if length > MAX_BYTES {
         let reason = format!("it has {length} bytes, more than any set of principles");
-        return Err(PrinciplesError::io(path)(io::Error::new(ErrorKind::InvalidData, reason)));
+        return Err(PrinciplesError::io("read", path)(io::Error::new(ErrorKind::InvalidData, reason)));
     }
-    Ok(parse(path, &fs::read(path).map_err(PrinciplesError::io(path))?, true))
+    Ok(parse(path, &fs::read(path).map_err(PrinciplesError::io("read", path))?, true))
 }
 
 /// The contents of a file; a `named` one has to be called as its set is.
@@ -260,7 +262,7 @@ fn parse_text(file: &mut Loaded, named: bool) {
     if !file.faults.is_empty() {
         return;
     }
-    let sha256 = hex(&Sha256::digest(&file.text));
+    let sha256 = hex(Sha256::digest(&file.text));
     let stem = file.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     if json {
         let set = salmon_json::read(&document, &stem, &mut file.faults);

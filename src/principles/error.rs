@@ -1,8 +1,10 @@
 //! What is wrong with a file of principles, and where.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::error::ErrorKind;
+use crate::file::FileError;
 
 /// One mistake in a file, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +31,8 @@ impl fmt::Display for Fault {
 #[non_exhaustive]
 pub enum PrinciplesError {
     /// A file or directory could not be read: check path and permissions.
-    #[error("cannot read {}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 
     /// Files have mistakes: correct them. All that could be found are here, in the order of the files.
     #[error("{}", lines(.0))]
@@ -76,9 +73,16 @@ pub enum PrinciplesError {
 }
 
 impl PrinciplesError {
-    /// A closure for `map_err`: names the path of an I/O failure.
-    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> PrinciplesError {
-        move |source| PrinciplesError::Io { path: path.to_owned(), source }
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            PrinciplesError::Io(file) => file.kind(),
+            PrinciplesError::Unknown { .. } => ErrorKind::NotFound,
+            PrinciplesError::NoSet => ErrorKind::Argument,
+            PrinciplesError::Faults(_)
+            | PrinciplesError::Twice { .. }
+            | PrinciplesError::NoNegative { .. } => ErrorKind::Principles,
+        }
     }
 
     pub(super) fn unknown<'a>(

@@ -2,7 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Overrides, Principle, PrincipleSet, PrinciplesError, Selection, Use, hex};
+use super::{Overrides, Principle, PrincipleSet, PrinciplesError, Selection, Use};
+use crate::file::hex;
 
 impl PrincipleSet {
     /// The sets that `specs` name, taken together: principles of all, rules of the first that has any. A
@@ -38,7 +39,7 @@ impl PrincipleSet {
             self.overrides = set.overrides;
         }
         self.id = format!("{}+{}", self.id, set.id);
-        self.sha256 = hex(&Sha256::digest([self.sha256.as_str(), &set.sha256].concat()));
+        self.sha256 = hex(Sha256::digest([self.sha256.as_str(), &set.sha256].concat()));
         self.principles.extend(set.principles);
         Ok(())
     }

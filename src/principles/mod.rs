@@ -37,6 +37,7 @@ mod shipped;
 mod table;
 mod write;
 
+use crate::file::hex;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -131,7 +132,7 @@ impl Principle {
     /// once a text is edited they are stale, and it differs.
     pub fn wording(&self) -> String {
         let negative = self.negative.as_deref().unwrap_or_default();
-        let mut hash = hex(&Sha256::digest([&self.definition, "\n", negative].concat()));
+        let mut hash = hex(Sha256::digest([&self.definition, "\n", negative].concat()));
         hash.truncate(16);
         hash
     }
@@ -269,8 +270,4 @@ impl PrincipleSet {
         let found = self.principles.iter().find(|principle| principle.id == id);
         found.ok_or_else(|| PrinciplesError::unknown("principle", id, ids()))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

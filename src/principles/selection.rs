@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use sha2::{Digest, Sha256};
 
 use super::joined::twice;
-use super::{Overrides, Principle, PrincipleSet, PrinciplesError, hex};
+use super::{Overrides, Principle, PrincipleSet, PrinciplesError};
+use crate::file::hex;
 
 /// A set, or some of its principles, negated or not.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +85,7 @@ impl Selection {
             language: language.filter(|rule| there(&rule.explained_by)),
         };
         let ids: Vec<&str> = principles.iter().map(|one| one.id.as_str()).collect();
-        set.sha256 = hex(&Sha256::digest([&set.sha256, ":", &ids.join(",")].concat()));
+        set.sha256 = hex(Sha256::digest([&set.sha256, ":", &ids.join(",")].concat()));
         set.principles = principles;
         set
     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::RewardError;
 use crate::adapter::Card;
+use crate::preferences::{AggregateOptions, InputLimits};
 use crate::principles::PrincipleSet;
-use crate::salmon::{AggregateOptions, InputLimits};
 
 /// Key of the card, in `parr.json`, that holds a [`RewardCard`].
 const KEY: &str = "reward";

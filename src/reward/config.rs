@@ -2,17 +2,15 @@
 //!
 //! `examples/reward.toml` ([`RewardConfig::SAMPLE`]) shows every setting with its default.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::LimitSettings;
+use crate::preferences::AggregateOptions;
 use crate::quant::Quant;
-use crate::salmon::AggregateOptions;
-use crate::train::TrainError;
+use crate::settings::{Auto, Faults, Settings, Share};
 use crate::train::config::{
-    Auto, BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
-    RunSettings, ScheduleConfig, Share, parse_settings, read_settings, settings_hash, settings_toml,
+    BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
+    RunSettings, ScheduleConfig,
 };
 
 /// Training of a reward model.
@@ -122,9 +120,6 @@ impl Factors {
 }
 
 impl RewardConfig {
-    /// A settings file that says everything the default does, with comments.
-    pub const SAMPLE: &'static str = include_str!("../../examples/reward.toml");
-
     /// The settings that every run has.
     pub fn run_settings(&self) -> RunSettings {
         let PairBatch { pairs, micro_batch } = self.batch;
@@ -144,57 +139,28 @@ impl RewardConfig {
             memory: self.memory,
         }
     }
+}
 
-    /// `Ok` if every setting is within its range; the aggregation judges its own.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Settings`] with every fault there is.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let mut faults = self.run_settings().faults();
+impl Settings for RewardConfig {
+    const SAMPLE: &'static str = include_str!("../../examples/reward.toml");
+
+    fn check(&self, faults: &mut Faults) {
+        self.run_settings().check(faults);
         let LimitSettings { tokens, request, reply } = self.limits;
         for (setting, value) in
             [("limits.tokens", tokens), ("limits.request", request), ("limits.reply", reply)]
         {
             faults.need(value > 0, setting, value, "a number above 0");
         }
-        faults.finish()
     }
 
-    /// SHA-256 in hexadecimal of all settings that the run's weights depend on. A state can be resumed under
-    /// settings with the same hash.
-    pub fn hash(&self) -> String {
+    fn without_side_settings(&self) -> Self {
         let mut settings = self.clone();
         settings.evaluation = PairEvaluation::default();
         settings.checkpoint = CheckpointConfig::default();
         settings.memory = MemoryConfig::default();
         settings.batch.micro_batch = Auto::Auto;
         settings.factors = Factors::default();
-        settings_hash(&settings)
-    }
-
-    /// The settings as a settings file, without comments.
-    pub fn to_toml(&self) -> String {
-        settings_toml(self)
-    }
-
-    /// Reads a settings file. What it leaves out keeps its default; values are not judged yet
-    /// ([`RewardConfig::validate`]), since the command line may still change them.
-    ///
-    /// # Errors
-    ///
-    /// * [`TrainError::Io`] if it cannot be read.
-    /// * [`TrainError::Config`] with line and column of whatever is not TOML, no setting, or no value of it.
-    pub fn read(path: &Path) -> Result<RewardConfig, TrainError> {
-        read_settings(path)
-    }
-
-    /// Parses the text of a settings file; `path` is for messages.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Config`] as [`RewardConfig::read`].
-    pub fn parse(text: &str, path: &Path) -> Result<RewardConfig, TrainError> {
-        parse_settings(text, path)
+        settings
     }
 }

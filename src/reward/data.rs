@@ -7,11 +7,13 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::RewardError;
-use crate::principles::{Principle, PrincipleSet, PromptType};
-use crate::salmon::{
+use crate::file::AtFile;
+use crate::file::hex;
+use crate::preferences::{
     AggregateOptions, AggregateReport, Aggregated, Aggregator, Comparison, DecidedBy, PreferencePair, Prompt,
     Scores, Verdict, held_out, read_records,
 };
+use crate::principles::{Principle, PrincipleSet, PromptType};
 
 /// What a reward model learns from, read whole.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ impl RewardData {
     /// # Errors
     ///
     /// * [`RewardError::Principles`] if a set cannot be read, or two of them have the same principle;
-    /// * [`RewardError::Salmon`] if a file cannot be read, or a line is no comparison;
+    /// * [`RewardError::Preferences`] if a file cannot be read, or a line is no comparison;
     /// * [`RewardError::Nothing`] without any.
     pub fn judged(files: &[PathBuf], sets: &[String]) -> Result<RewardData, RewardError> {
         let set = PrincipleSet::open_all(sets)?;
@@ -84,7 +86,7 @@ impl RewardData {
             let reason = format!("{} holds no preference", file.display());
             return Err(RewardError::Nothing { reason });
         }
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = hex(Sha256::digest(&bytes));
         Ok(RewardData { kind: Kind::Preferences(pairs), path: file.to_owned(), sha256 })
     }
 
@@ -96,7 +98,7 @@ impl RewardData {
             all.update(b"\n");
         }
         let kind = Kind::Judged { comparisons, set: Box::new(set) };
-        RewardData { kind, path: PathBuf::from("comparisons"), sha256: hex(&all.finalize()) }
+        RewardData { kind, path: PathBuf::from("comparisons"), sha256: hex(all.finalize()) }
     }
 
     /// The same with verdicts of the programs that principles name, in place of the judge's: 1, 0 or -1 for
@@ -124,7 +126,7 @@ impl RewardData {
             comparison.verdicts = set.principles.iter().filter_map(verdict).collect();
             "check".clone_into(&mut comparison.judge);
         }
-        self.sha256 = hex(&Sha256::digest([&self.sha256, "\nchecked"].concat()));
+        self.sha256 = hex(Sha256::digest([&self.sha256, "\nchecked"].concat()));
         Ok(self)
     }
 
@@ -147,7 +149,7 @@ impl RewardData {
     /// Hash of all that is learned from, principles included.
     pub fn sha256(&self) -> String {
         let set = self.set().map_or("", |set| &set.sha256);
-        hex(&Sha256::digest([&self.sha256, "\n", set].concat()))
+        hex(Sha256::digest([&self.sha256, "\n", set].concat()))
     }
 
     /// Where it comes from, for messages.
@@ -159,7 +161,7 @@ impl RewardData {
     ///
     /// # Errors
     ///
-    /// [`RewardError::Salmon`] as [`Aggregator::new`] has them.
+    /// [`RewardError::Preferences`] as [`Aggregator::new`] has them.
     pub(crate) fn source<'a>(&'a self, options: &'a AggregateOptions) -> Result<Source<'a>, RewardError> {
         options.validate()?;
         Ok(match &self.kind {
@@ -251,9 +253,5 @@ fn hash(files: &[PathBuf]) -> Result<String, RewardError> {
         all.update((bytes.len() as u64).to_le_bytes());
         all.update(bytes);
     }
-    Ok(hex(&all.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(hex(all.finalize()))
 }

@@ -1,14 +1,16 @@
 //! What can go wrong around a reward model, apart from the layers below.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::adapter::AdapterFileError;
+use crate::error::ErrorKind;
+use crate::file::FileError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::model::lora::AdapterError;
+use crate::preferences::PreferencesError;
 use crate::principles::PrinciplesError;
-use crate::salmon::SalmonError;
+use crate::settings::SettingsError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
@@ -17,15 +19,8 @@ use crate::train::TrainError;
 #[non_exhaustive]
 pub enum RewardError {
     /// A file could not be read or written: check path, permissions and space; a retry may help.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 
     /// A line of a data file is wrong: correct it.
     #[error("{} line {line}: {reason}", path.display())]
@@ -76,7 +71,7 @@ pub enum RewardError {
         /// Its index in the call.
         item: usize,
         /// What is wrong with it.
-        source: SalmonError,
+        source: PreferencesError,
     },
 
     /// There is nothing to measure or to train on.
@@ -86,9 +81,13 @@ pub enum RewardError {
         reason: String,
     },
 
+    /// Settings are not a settings file, or outside their range.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+
     /// Preferences or principles cannot be used.
     #[error(transparent)]
-    Salmon(#[from] SalmonError),
+    Preferences(#[from] PreferencesError),
 
     /// Principles cannot be read, or there is no such principle.
     #[error(transparent)]
@@ -120,8 +119,24 @@ pub enum RewardError {
 }
 
 impl RewardError {
-    /// A closure for `map_err`: names the action and the path of an I/O failure.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RewardError {
-        move |source| RewardError::Io { action, path: path.to_owned(), source }
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            RewardError::Io(file) => file.kind(),
+            RewardError::Row { .. } | RewardError::Nothing { .. } => ErrorKind::Data,
+            RewardError::NoHead { .. } | RewardError::NoTokenizer => ErrorKind::Mismatch,
+            RewardError::Card { .. } => ErrorKind::Format,
+            RewardError::Context { .. } => ErrorKind::Context,
+            RewardError::Item { source, .. } => source.kind(),
+            RewardError::Settings(inner) => inner.kind(),
+            RewardError::Preferences(inner) => inner.kind(),
+            RewardError::Principles(inner) => inner.kind(),
+            RewardError::Train(inner) => inner.kind(),
+            RewardError::AdapterFile(inner) => inner.kind(),
+            RewardError::Adapter(inner) => inner.kind(),
+            RewardError::Load(inner) => inner.kind(),
+            RewardError::Generate(inner) => inner.kind(),
+            RewardError::Text(inner) => inner.kind(),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Reward models that read principles: trained on judged replies, asked for scores, measured.
 //!
 //! A reward model is a LoRA adapter with a scalar head on the base that judged. It reads a reply, the
-//! request, a list of principles and a fixed stem ([`RewardFormat`](crate::salmon::RewardFormat)), and its
+//! request, a list of principles and a fixed stem ([`RewardFormat`](crate::preferences::RewardFormat)), and its
 //! score is the head's value at the stem's last token. So one model serves every list of principles, those
 //! that are written after it was trained among them (SALMON, arXiv 2310.05910).
 //!
@@ -29,7 +29,7 @@ pub use error::RewardError;
 pub use eval::{
     Alone, Bin, Calibration, EvaluateOptions, LengthBias, Rate, RewardReport, Sensitivity, evaluate,
 };
-pub use model::{Question, RewardModel, RewardOptions, Score};
+pub use model::{RewardModel, RewardOptions, Score, ScoreRequest};
 pub(crate) use stream::Stream;
 pub use tally::{Tallies, Tally};
 pub use training::{RewardProspect, RewardTraining};

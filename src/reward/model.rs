@@ -8,7 +8,7 @@ use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes}
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterError, AdapterId, LoraLayout, LoraWeights};
 use crate::ops::KvFormat;
-use crate::salmon::{InputLimits, RewardFormat};
+use crate::preferences::{InputLimits, RewardFormat};
 use crate::tokenizer::TokenId;
 use crate::train::bank_bytes;
 
@@ -31,7 +31,7 @@ impl Default for RewardOptions {
 
 /// A reply to be scored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question<'a> {
+pub struct ScoreRequest<'a> {
     /// What was asked.
     pub prompt: &'a str,
     /// What was answered.
@@ -200,14 +200,14 @@ impl RewardModel {
     /// * [`RewardError::Generate`] after a cancel, or if the device fails.
     pub fn score(
         &mut self,
-        questions: &[Question<'_>],
+        questions: &[ScoreRequest<'_>],
         cancel: &CancelToken,
         on_done: &mut dyn FnMut(usize),
     ) -> Result<Vec<Score>, RewardError> {
         let inputs = {
             let format = self.format()?;
-            let encode = |(item, question): (usize, &Question<'_>)| {
-                let Question { prompt, reply, principles } = question;
+            let encode = |(item, question): (usize, &ScoreRequest<'_>)| {
+                let ScoreRequest { prompt, reply, principles } = question;
                 let input = format.encode(prompt, reply, principles);
                 input.map_err(|source| RewardError::Item { item, source })
             };

@@ -1,7 +1,7 @@
 //! Training pairs in the order in which they are learned: pass after pass, each in a new order.
 
 use super::data::Source;
-use crate::salmon::PreferencePair;
+use crate::preferences::PreferencePair;
 use crate::train::Order;
 
 /// An endless sequence of pairs. Which one stands at a position depends on data, options and seed alone, so
@@ -79,8 +79,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::preferences::{
+        AggregateOptions, Aggregator, Comparison, Prompt, SampledReply, Scores, Verdict,
+    };
     use crate::principles::{PrincipleSet, PromptType};
-    use crate::salmon::{AggregateOptions, Aggregator, Comparison, Prompt, Reply, Scores, Verdict};
 
     fn comparisons(set: &PrincipleSet) -> Vec<Comparison> {
         let verdict = |number: u32| {
@@ -91,7 +93,7 @@ mod tests {
             });
             judged.collect()
         };
-        let reply = |text: String| Reply { text, seed: 0, under: None };
+        let reply = |text: String| SampledReply { text, seed: 0, under: None };
         (0..20)
             .map(|number| Comparison {
                 id: format!("c{number}"),
@@ -99,7 +101,7 @@ mod tests {
                     id: format!("p{number}"),
                     kind: PromptType::General,
                     language: None,
-                    text: format!("Question {number}"),
+                    text: format!("ScoreRequest {number}"),
                 },
                 replies: [reply(format!("first {number}")), reply(format!("second {number}"))],
                 judge: "test".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::salmon::{DecidedBy, PreferencePair};
+use crate::preferences::{DecidedBy, PreferencePair};
 
 /// Pairs, and how many of them are scored the right way round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

@@ -13,8 +13,9 @@ use super::{RewardCard, RewardConfig, RewardData, RewardError};
 use crate::adapter::{Adapter, RUN_FOLDER};
 use crate::model::Model;
 use crate::model::lora::{AdapterId, ScalarHead};
+use crate::preferences::{AggregateReport, PreferencePair, PreferencesError, RewardFormat};
 use crate::random::{Philox, Purpose, uniform01};
-use crate::salmon::{AggregateReport, PreferencePair, RewardFormat, SalmonError};
+use crate::settings::Settings;
 use crate::train::objective::{Evaluated, Objective, Pair, Preference, PreferenceBatch, TokenStats};
 use crate::train::{
     Batch, Control, Learner, Lengths, Plan, Progress, Run, Sequence, Start, Task, TrainError, Unit,
@@ -61,7 +62,7 @@ impl RewardTraining<'_> {
     ///
     /// # Errors
     ///
-    /// * [`RewardError::Salmon`], [`RewardError::Nothing`] and [`RewardError::Context`] before anything is
+    /// * [`RewardError::Preferences`], [`RewardError::Nothing`] and [`RewardError::Context`] before anything is
     ///   written, if data or settings cannot be used;
     /// * [`RewardError::NoTokenizer`] if the model has none;
     /// * [`RewardError::Train`] as training has them.
@@ -186,14 +187,14 @@ impl Measure<'_> {
         replies.into_iter().map(sequence).collect()
     }
 
-    fn fault(&self, id: &str, error: &SalmonError) -> TrainError {
+    fn fault(&self, id: &str, error: &PreferencesError) -> TrainError {
         TrainError::Data { path: self.path.to_owned(), reason: format!("pair `{id}`: {error}") }
     }
 
     /// Tokens that the longest list which can be drawn has more than no list.
     fn longest_list(&mut self, run: &RewardTraining<'_>) -> Result<usize, RewardError> {
         let Some(set) = run.data.set() else { return Ok(0) };
-        let tokens = |principles: &[&str]| -> Result<usize, SalmonError> {
+        let tokens = |principles: &[&str]| -> Result<usize, PreferencesError> {
             Ok(self.format.encode("?", "!", principles)?.ids.len())
         };
         let texts = |negated| set.principles.iter().filter_map(move |one| one.text(negated));

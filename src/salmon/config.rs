@@ -9,14 +9,12 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::Stage;
+use crate::align::AlignConfig;
 use crate::judge::{JudgeKind, PreferenceConfig, ReplyPlan, Verdicts};
+use crate::preferences::Missing;
 use crate::reward::{LimitSettings, RewardConfig};
-use crate::salmon::Missing;
 use crate::self_align::{SelfAlignConfig, Unfinished};
-use crate::train::config::{
-    Auto, Faults, parse_over, parse_settings, settings_hash, settings_text, settings_toml,
-};
-use crate::train::{PpoConfig, TrainError};
+use crate::settings::{Auto, Faults, Settings, settings_hash};
 
 /// All stages of SALMON.
 ///
@@ -45,9 +43,9 @@ pub struct PipelineConfig {
     /// them as text, and need not have been trained on them.
     pub guidelines: Vec<String>,
     /// Stage 3.
-    pub align: PpoConfig,
-    /// What the rungs of steering answer.
-    pub ladder: LadderConfig,
+    pub align: AlignConfig,
+    /// What the methods of steering answer.
+    pub comparison: ComparisonConfig,
 }
 
 impl Default for PipelineConfig {
@@ -80,9 +78,9 @@ pub struct StageSwitches {
     pub reward_model: Option<PathBuf>,
     /// Stage 3.
     pub align: bool,
-    /// The rungs of steering side by side, under the guidelines: principles in the prompt, the best of several
+    /// The methods of steering side by side, under the guidelines: principles in the prompt, the best of several
     /// replies, guided decoding, and the policy, if there is one.
-    pub ladder: bool,
+    pub comparison: bool,
 }
 
 /// How much is measured of a reward model.
@@ -101,10 +99,10 @@ impl Default for MeasureConfig {
     }
 }
 
-/// What every rung of steering answers, and how.
+/// What every method of steering answers, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct LadderConfig {
+pub struct ComparisonConfig {
     /// JSON Lines of prompts that no stage learns from; without, some of those that the stages ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompts: Option<PathBuf>,
@@ -114,7 +112,7 @@ pub struct LadderConfig {
     pub seed: u64,
     /// Candidates of each choice.
     pub best_of: usize,
-    /// Tokens of a block of guided decoding; 0 leaves that rung out.
+    /// Tokens of a block of guided decoding; 0 leaves that method out.
     pub block: usize,
     /// Temperature of sampling; above 0, or the distances from the base are no estimates of a KL divergence.
     pub temperature: f32,
@@ -124,9 +122,9 @@ pub struct LadderConfig {
     pub batch: usize,
 }
 
-impl Default for LadderConfig {
+impl Default for ComparisonConfig {
     fn default() -> Self {
-        LadderConfig {
+        ComparisonConfig {
             prompts: None,
             limit: 24,
             seed: 0,
@@ -139,25 +137,23 @@ impl Default for LadderConfig {
     }
 }
 
-impl LadderConfig {
+impl ComparisonConfig {
     /// SHA-256 of the settings that change what is answered; what the prompts' path leads to is not among them.
     pub(super) fn hash(&self) -> String {
-        settings_hash(&LadderConfig { prompts: None, batch: 0, ..self.clone() })
+        settings_hash(&ComparisonConfig { prompts: None, batch: 0, ..self.clone() })
     }
 
     fn check(&self, faults: &mut Faults) {
-        let LadderConfig { best_of, temperature, max_tokens, batch, .. } = *self;
-        faults.need((1..=256).contains(&best_of), "ladder.best_of", best_of, "a number from 1 to 256");
+        let ComparisonConfig { best_of, temperature, max_tokens, batch, .. } = *self;
+        faults.need((1..=256).contains(&best_of), "best_of", best_of, "a number from 1 to 256");
         let sound = temperature.is_finite() && temperature >= 0.0;
-        faults.need(sound, "ladder.temperature", temperature, "0 or more");
-        faults.need(max_tokens > 0, "ladder.max_tokens", max_tokens, "1 or more");
-        faults.need((1..=256).contains(&batch), "ladder.batch", batch, "a number from 1 to 256");
+        faults.need(sound, "temperature", temperature, "0 or more");
+        faults.need(max_tokens > 0, "max_tokens", max_tokens, "1 or more");
+        faults.need((1..=256).contains(&batch), "batch", batch, "a number from 1 to 256");
     }
 }
 
 impl PipelineConfig {
-    /// A settings file with the values of [`Budget::Small`] that are changed most, and comments.
-    pub const SAMPLE: &'static str = include_str!("../../examples/salmon.toml");
     /// The file's name in the folder of a pipeline.
     pub const FILE: &'static str = "salmon.toml";
 
@@ -167,7 +163,7 @@ impl PipelineConfig {
             budget,
             model: "smollm2".to_owned(),
             prompts: PathBuf::from("prompts.jsonl"),
-            stages: StageSwitches { self_align: false, reward_model: None, align: true, ladder: true },
+            stages: StageSwitches { self_align: false, reward_model: None, align: true, comparison: true },
             self_align: SelfAlignConfig::default(),
             preferences: PreferenceConfig {
                 principles: vec!["principles/reward.toml".to_owned()],
@@ -176,8 +172,8 @@ impl PipelineConfig {
             reward: RewardConfig::default(),
             evaluation: MeasureConfig::default(),
             guidelines: vec!["policy".to_owned(), "interventions".to_owned()],
-            align: PpoConfig::default(),
-            ladder: LadderConfig::default(),
+            align: AlignConfig::default(),
+            comparison: ComparisonConfig::default(),
         };
         match budget {
             Budget::Standard => standard,
@@ -191,30 +187,9 @@ impl PipelineConfig {
             Stage::SelfAlign => self.stages.self_align,
             Stage::Preferences | Stage::Reward | Stage::Evaluation => self.stages.reward_model.is_none(),
             Stage::Align => self.stages.align,
-            Stage::Ladder => self.stages.ladder,
+            Stage::Comparison => self.stages.comparison,
         };
         Stage::ALL.into_iter().filter(wanted).collect()
-    }
-
-    /// `Ok` if every setting is within its range.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Settings`] with the faults of the first table that has any.
-    pub fn validate(&self) -> Result<(), crate::Error> {
-        let mut faults = Faults::default();
-        faults.need(!self.model.is_empty(), "model", "empty", "the name or the path of a model");
-        let batch = self.evaluation.batch;
-        faults.need((1..=256).contains(&batch), "evaluation.batch", batch, "a number from 1 to 256");
-        let for_nothing = self.stages.reward_model.is_some() && !self.stages.align && !self.stages.ladder;
-        faults.need(!for_nothing, "stages.align", false, "true where stages.reward_model names one");
-        self.ladder.check(&mut faults);
-        faults.finish()?;
-        self.self_align.validate()?;
-        self.preferences.validate()?;
-        self.reward.validate()?;
-        self.align.validate()?;
-        Ok(())
     }
 
     /// The text of a settings file for a budget, and for a reward model that is there already:
@@ -245,30 +220,26 @@ impl PipelineConfig {
         }
         text
     }
+}
 
-    /// The settings as a settings file, without comments.
-    pub fn to_toml(&self) -> String {
-        settings_toml(self)
+impl Settings for PipelineConfig {
+    const SAMPLE: &'static str = include_str!("../../examples/salmon.toml");
+
+    fn preset_of(&self) -> Self {
+        PipelineConfig::preset(self.budget)
     }
 
-    /// Reads a settings file. What it leaves out is as in its budget.
-    ///
-    /// # Errors
-    ///
-    /// * [`TrainError::Io`] if it cannot be read.
-    /// * [`TrainError::Config`] with line and column of whatever is not TOML, no setting, or no value of it.
-    pub fn read(path: &Path) -> Result<PipelineConfig, TrainError> {
-        PipelineConfig::parse(&settings_text(path)?, path)
-    }
-
-    /// Parses the text of a settings file; `path` is for messages.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Config`] as [`PipelineConfig::read`].
-    pub fn parse(text: &str, path: &Path) -> Result<PipelineConfig, TrainError> {
-        let said: PipelineConfig = parse_settings(text, path)?;
-        parse_over(&PipelineConfig::preset(said.budget), text, path)
+    fn check(&self, faults: &mut Faults) {
+        faults.need(!self.model.is_empty(), "model", "empty", "the name or the path of a model");
+        let batch = self.evaluation.batch;
+        faults.need((1..=256).contains(&batch), "evaluation.batch", batch, "a number from 1 to 256");
+        let for_nothing = self.stages.reward_model.is_some() && !self.stages.align && !self.stages.comparison;
+        faults.need(!for_nothing, "stages.align", false, "true where stages.reward_model names one");
+        faults.of_table("comparison", |faults| self.comparison.check(faults));
+        faults.of_table("self_align", |faults| self.self_align.check(faults));
+        faults.of_table("preferences", |faults| self.preferences.check(faults));
+        faults.of_table("reward", |faults| self.reward.check(faults));
+        faults.of_table("align", |faults| self.align.check(faults));
     }
 }
 
@@ -283,7 +254,15 @@ const LAST_LAYERS: Auto = Auto::Fixed(8);
 /// What a quarter of an hour allows.
 fn small(mut config: PipelineConfig) -> PipelineConfig {
     let PipelineConfig {
-        stages, self_align, preferences, reward, evaluation, guidelines, align, ladder, ..
+        stages,
+        self_align,
+        preferences,
+        reward,
+        evaluation,
+        guidelines,
+        align,
+        comparison,
+        ..
     } = &mut config;
 
     self_align.prompt_tokens = 48;
@@ -292,11 +271,11 @@ fn small(mut config: PipelineConfig) -> PipelineConfig {
     self_align.chunk = 8;
     self_align.sampling.max_tokens = 128;
     self_align.filter.unfinished = Unfinished::Cut;
-    self_align.engrave.epochs = 1.0;
-    self_align.engrave.lora.rank = 8;
-    self_align.engrave.lora.alpha = 16.0;
-    self_align.engrave.lora.last_layers = LAST_LAYERS;
-    self_align.engrave.data.max_tokens = 128;
+    self_align.distill.epochs = 1.0;
+    self_align.distill.lora.rank = 8;
+    self_align.distill.lora.alpha = 16.0;
+    self_align.distill.lora.last_layers = LAST_LAYERS;
+    self_align.distill.data.max_tokens = 128;
 
     preferences.principles = vec!["principles/small.toml".to_owned()];
     preferences.judge = JudgeKind::Contrast;
@@ -331,8 +310,8 @@ fn small(mut config: PipelineConfig) -> PipelineConfig {
     align.checkpoint.every = 1;
 
     // It would take some minutes more.
-    stages.ladder = false;
-    ladder.limit = 8;
-    ladder.max_tokens = 48;
+    stages.comparison = false;
+    comparison.limit = 8;
+    comparison.max_tokens = 48;
     config
 }

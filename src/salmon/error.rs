@@ -1,32 +1,24 @@
 //! What can go wrong between the stages.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Stage;
-use crate::train::rollout::Collapse;
+use crate::align::estimate::Collapse;
+use crate::error::ErrorKind;
+use crate::file::FileError;
+use crate::settings::SettingsError;
 
 /// Why a pipeline could not be set up or go on, grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
     /// A file could not be read or written: check path, permissions and space; a retry may help.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 
     /// Settings are outside their range: correct them.
-    #[error("the settings are not usable")]
-    Settings {
-        /// Which, and what they may be.
-        source: Box<crate::Error>,
-    },
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 
     /// The manifest is damaged, or of another version of the program: take it away, and finished stages are
     /// made anew, which takes little time where their folders are still there.
@@ -81,9 +73,16 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
-    /// A closure for `map_err`: names the action and the path of an I/O failure.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PipelineError {
-        move |source| PipelineError::Io { action, path: path.to_owned(), source }
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            PipelineError::Io(file) => file.kind(),
+            PipelineError::Settings(source) => source.kind(),
+            PipelineError::Manifest { .. } => ErrorKind::Format,
+            PipelineError::Busy { .. } | PipelineError::Occupied { .. } => ErrorKind::Run,
+            PipelineError::Collapsed { .. } => ErrorKind::Diverged,
+            PipelineError::Stage { source, .. } => source.kind(),
+        }
     }
 
     /// A closure for `map_err`: names the stage of a failure.

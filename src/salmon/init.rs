@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Budget, PipelineConfig, PipelineError};
 use crate::atomic;
+use crate::file::AtFile;
 use crate::principles::SHIPPED;
 
 /// The prompts that come with Parr.

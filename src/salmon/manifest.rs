@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::{PipelineError, Stage};
 use crate::atomic;
+use crate::file::AtFile;
+use crate::file::hex;
 
 /// What a stage is made from: the name of each input, and a hash of it in hexadecimal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +48,7 @@ impl Inputs {
 /// A stage that came to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Run {
+pub struct StageRun {
     /// The stage.
     pub stage: Stage,
     /// What it was made from.
@@ -55,7 +57,7 @@ pub struct Run {
     pub outputs: BTreeMap<String, String>,
 }
 
-impl Run {
+impl StageRun {
     /// One hash of all outputs: what later stages are made from.
     pub fn outputs_hash(&self) -> String {
         hash_of(&self.outputs)
@@ -83,7 +85,7 @@ pub struct Manifest {
     pub current: BTreeMap<Stage, String>,
     /// Every stage that came to its end, by its folder; those that were made from other inputs too, so that
     /// an edit that is undone costs nothing.
-    pub runs: BTreeMap<String, Run>,
+    pub runs: BTreeMap<String, StageRun>,
 }
 
 impl Default for Manifest {
@@ -135,16 +137,12 @@ impl Manifest {
 /// SHA-256 of a file in hexadecimal; none if there is no such file.
 pub(super) fn file_hash(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(hex(&Sha256::digest(bytes)))),
+        Ok(bytes) => Ok(Some(hex(Sha256::digest(bytes)))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 fn hash_of(entries: &BTreeMap<String, String>) -> String {
-    hex(&Sha256::digest(serde_json::to_vec(entries).expect("texts by name are plain values")))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(serde_json::to_vec(entries).expect("texts by name are plain values")))
 }

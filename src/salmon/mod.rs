@@ -9,7 +9,7 @@
 //! | part | holds |
 //! |---|---|
 //! | [`Pipeline`], [`PipelineConfig`] | the run, and the settings of all stages |
-//! | [`Stage`], [`Standing`] | the stages, and how each stands |
+//! | [`Stage`], [`StageStatus`] | the stages, and how each stands |
 //! | [`Manifest`], [`Inputs`] | what was made from what |
 //! | [`PipelineReport`] | what all stages came to, as one page |
 
@@ -21,16 +21,16 @@ mod report;
 mod run;
 mod sources;
 mod stage;
-mod standing;
+mod status;
 mod work;
 
-pub use config::{Budget, LadderConfig, MeasureConfig, PipelineConfig, StageSwitches};
+pub use config::{Budget, ComparisonConfig, MeasureConfig, PipelineConfig, StageSwitches};
 pub use error::PipelineError;
 pub use init::init;
-pub use manifest::{Inputs, Manifest, Run};
+pub use manifest::{Inputs, Manifest, StageRun};
 pub use report::PipelineReport;
 pub use run::{Made, Pipeline, status};
 pub use sources::Sources;
 pub use stage::Stage;
-pub use standing::Standing;
+pub use status::StageStatus;
 pub use work::Event;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::file_hash;
 use super::work::{Event, Work};
-use super::{Manifest, PipelineConfig, PipelineError, Run, Sources, Stage, Standing};
+use super::{Manifest, PipelineConfig, PipelineError, Sources, Stage, StageRun, StageStatus};
+use crate::file::AtFile;
 use crate::lock::FolderLock;
 use crate::model::Model;
 use crate::train::{Control, base_sha256};
@@ -30,7 +31,7 @@ pub struct Made {
     /// Where it left what it made.
     pub folder: PathBuf,
     /// How it stood before: whether anything had to be done.
-    pub stood: Standing,
+    pub stood: StageStatus,
 }
 
 impl Pipeline<'_> {
@@ -63,7 +64,7 @@ impl Pipeline<'_> {
             let path = folder.join(&name);
             let stood = stand(folder, &manifest, stage, &inputs)?;
             hear(Event::Stage { stage, number: place + 1, of: stages.len(), stands: &stood, folder: &path });
-            if stood != Standing::Done {
+            if stood != StageStatus::Done {
                 fs::create_dir_all(&path).map_err(PipelineError::io("create", &path))?;
                 let work =
                     Work { model, sources: &sources, root: folder, done: &manifest.current, out: &path };
@@ -71,10 +72,10 @@ impl Pipeline<'_> {
                     return Ok(None);
                 }
                 let outputs = outputs(stage, &path)?;
-                manifest.runs.insert(name.clone(), Run { stage, inputs, outputs });
+                manifest.runs.insert(name.clone(), StageRun { stage, inputs, outputs });
             }
             done.insert(stage, manifest.runs[&name].clone());
-            if stood != Standing::Done || manifest.current.get(&stage) != Some(&name) {
+            if stood != StageStatus::Done || manifest.current.get(&stage) != Some(&name) {
                 manifest.current.insert(stage, name);
                 manifest.write(folder)?;
             }
@@ -95,19 +96,19 @@ pub fn status(
     folder: &Path,
     config: &PipelineConfig,
     base_sha256: &str,
-) -> Result<Vec<(Stage, Standing, Option<PathBuf>)>, PipelineError> {
+) -> Result<Vec<(Stage, StageStatus, Option<PathBuf>)>, PipelineError> {
     let sources = Sources::find(folder, config, base_sha256)?;
     let manifest = Manifest::read(folder)?;
     let mut done = BTreeMap::new();
     let mut all = Vec::new();
     for stage in config.stages() {
         let Some(inputs) = sources.inputs(stage, &done) else {
-            all.push((stage, Standing::Waiting, None));
+            all.push((stage, StageStatus::Waiting, None));
             continue;
         };
         let stands = stand(folder, &manifest, stage, &inputs)?;
         let name = inputs.folder(stage);
-        if stands == Standing::Done {
+        if stands == StageStatus::Done {
             done.insert(stage, manifest.runs[&name].clone());
         }
         all.push((stage, stands, Some(folder.join(name))));
@@ -121,14 +122,14 @@ fn stand(
     manifest: &Manifest,
     stage: Stage,
     inputs: &super::Inputs,
-) -> Result<Standing, PipelineError> {
+) -> Result<StageStatus, PipelineError> {
     let name = inputs.folder(stage);
     let path = folder.join(&name);
     let damaged = match manifest.runs.get(&name) {
         Some(run) => run.damaged(&path).map_err(PipelineError::io("read", &path))?,
         None => Vec::new(),
     };
-    Ok(Standing::of(manifest, stage, inputs, damaged, path.is_dir()))
+    Ok(StageStatus::of(manifest, stage, inputs, damaged, path.is_dir()))
 }
 
 /// Hashes of what a stage left.

@@ -5,11 +5,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::manifest::file_hash;
-use super::{Inputs, PipelineConfig, PipelineError, Run, Stage};
+use super::{Inputs, PipelineConfig, PipelineError, Stage, StageRun};
 use crate::adapter::Adapter;
 use crate::align::Guidelines;
+use crate::file::AtFile;
 use crate::principles::{Exemplars, PrincipleSet, PrinciplesError, Selection, Use};
-use crate::train::config::settings_hash;
+use crate::settings::Settings;
+use crate::settings::settings_hash;
 
 /// The settings as stages take them, with paths that lead somewhere, and hashes of what they lead to.
 #[derive(Clone, Debug)]
@@ -37,7 +39,7 @@ impl Sources {
     ///
     /// [`Checkpoint::content_hash`]: crate::format::Checkpoint::content_hash
     pub fn find(folder: &Path, config: &PipelineConfig, base_sha256: &str) -> Result<Sources, PipelineError> {
-        config.validate().map_err(|source| PipelineError::Settings { source: Box::new(source) })?;
+        config.validate()?;
         let mut config = config.clone();
         config.prompts = folder.join(&config.prompts);
         for name in config.preferences.principles.iter_mut().chain(&mut config.guidelines) {
@@ -50,7 +52,7 @@ impl Sources {
 
         let prompts = prompts_hash(&config.prompts)?;
         let mut asked = prompts.clone();
-        if let Some(path) = config.ladder.prompts.as_mut().filter(|_| config.stages.ladder) {
+        if let Some(path) = config.comparison.prompts.as_mut().filter(|_| config.stages.comparison) {
             *path = found(folder, path);
             asked = prompts_hash(path)?;
         }
@@ -66,10 +68,10 @@ impl Sources {
             }
         }
         let mut guidelines = String::new();
-        if config.stages.align || config.stages.ladder {
+        if config.stages.align || config.stages.comparison {
             let sets = guideline_sets(&config.guidelines).map_err(PipelineError::at(Stage::Align))?;
-            if config.stages.ladder {
-                steering_sets(sets.clone()).map_err(PipelineError::at(Stage::Ladder))?;
+            if config.stages.comparison {
+                steering_sets(sets.clone()).map_err(PipelineError::at(Stage::Comparison))?;
             }
             guidelines = Guidelines::new(sets).sha256();
         }
@@ -87,8 +89,9 @@ impl Sources {
 
     /// What `stage` is made from, where the stages before it have left what `done` says; none if one of
     /// those that it builds on is missing there.
-    pub fn inputs(&self, stage: Stage, done: &BTreeMap<Stage, Run>) -> Option<Inputs> {
-        let PipelineConfig { self_align, preferences, reward, evaluation, align, ladder, .. } = &self.config;
+    pub fn inputs(&self, stage: Stage, done: &BTreeMap<Stage, StageRun>) -> Option<Inputs> {
+        let PipelineConfig { self_align, preferences, reward, evaluation, align, comparison, .. } =
+            &self.config;
         let mut inputs = Inputs::default();
         inputs.add("base", &self.base);
         let made = |inputs: &mut Inputs, earlier: Stage| {
@@ -99,7 +102,7 @@ impl Sources {
         };
         match stage {
             Stage::SelfAlign => {
-                let settings = (self_align.answers_hash(), self_align.engrave.hash());
+                let settings = (self_align.answers_hash(), self_align.distill.hash());
                 inputs.add("settings", settings_hash(&settings));
                 inputs.add("prompts", &self.prompts);
                 inputs.add("rules", &self.rules);
@@ -135,8 +138,8 @@ impl Sources {
                 made(&mut inputs, Stage::Reward)?;
                 self.given_reward_model(&mut inputs);
             }
-            Stage::Ladder => {
-                inputs.add("settings", ladder.hash());
+            Stage::Comparison => {
+                inputs.add("settings", comparison.hash());
                 inputs.add("prompts", &self.asked);
                 inputs.add("guidelines", &self.guidelines);
                 made(&mut inputs, Stage::Reward)?;

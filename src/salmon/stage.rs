@@ -19,14 +19,20 @@ pub enum Stage {
     Evaluation,
     /// Stage 3: a policy learns what the reward model prefers, under principles of its own.
     Align,
-    /// The rungs of steering side by side: what principles in the prompt, the searches and the policy do to replies.
-    Ladder,
+    /// The methods of steering side by side: what principles in the prompt, the searches and the policy do to replies.
+    Comparison,
 }
 
 impl Stage {
     /// All of them, each behind those that it builds on.
-    pub const ALL: [Stage; 6] =
-        [Stage::SelfAlign, Stage::Preferences, Stage::Reward, Stage::Evaluation, Stage::Align, Stage::Ladder];
+    pub const ALL: [Stage; 6] = [
+        Stage::SelfAlign,
+        Stage::Preferences,
+        Stage::Reward,
+        Stage::Evaluation,
+        Stage::Align,
+        Stage::Comparison,
+    ];
 
     /// The word that folders begin with, and manifests say.
     pub fn name(self) -> &'static str {
@@ -36,7 +42,7 @@ impl Stage {
             Stage::Reward => "reward",
             Stage::Evaluation => "evaluation",
             Stage::Align => "align",
-            Stage::Ladder => "ladder",
+            Stage::Comparison => "comparison",
         }
     }
 
@@ -57,7 +63,7 @@ impl Stage {
                 "adapter/reward_head.safetensors",
                 "adapter/parr.json",
             ],
-            Stage::Evaluation | Stage::Ladder => &["report.json", "report.html"],
+            Stage::Evaluation | Stage::Comparison => &["report.json", "report.html"],
             Stage::Align => &["adapter/adapter_config.json", "adapter/adapter_model.safetensors"],
         }
     }

@@ -6,7 +6,7 @@ use super::{Inputs, Manifest, Stage};
 
 /// How a stage stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum StageStatus {
     /// It was made from just these inputs, and what it left is as it was left: nothing is to be done.
     Done,
     /// It was begun from these inputs: it goes on.
@@ -22,7 +22,7 @@ pub enum Standing {
     Waiting,
 }
 
-impl Standing {
+impl StageStatus {
     /// How `stage` stands if it is to be made from `inputs`: `damaged` are the files of a run with these inputs
     /// that are not as it left them, `begun` says that the folder of such a run is there.
     pub fn of(
@@ -31,30 +31,30 @@ impl Standing {
         inputs: &Inputs,
         damaged: Vec<String>,
         begun: bool,
-    ) -> Standing {
+    ) -> StageStatus {
         let run = manifest.runs.get(&inputs.folder(stage)).filter(|run| run.inputs == *inputs);
         if run.is_some() {
-            return if damaged.is_empty() { Standing::Done } else { Standing::Damaged(damaged) };
+            return if damaged.is_empty() { StageStatus::Done } else { StageStatus::Damaged(damaged) };
         }
         if begun {
-            return Standing::Unfinished;
+            return StageStatus::Unfinished;
         }
         match manifest.current.get(&stage).and_then(|folder| manifest.runs.get(folder)) {
-            Some(other) => Standing::Changed(inputs.differences(&other.inputs)),
-            None => Standing::Fresh,
+            Some(other) => StageStatus::Changed(inputs.differences(&other.inputs)),
+            None => StageStatus::Fresh,
         }
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for StageStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Standing::Done => f.write_str("done"),
-            Standing::Unfinished => f.write_str("begun"),
-            Standing::Damaged(files) => write!(f, "to be mended: {} changed", files.join(", ")),
-            Standing::Changed(inputs) => write!(f, "to be redone: {} changed", inputs.join(", ")),
-            Standing::Fresh => f.write_str("to be done"),
-            Standing::Waiting => f.write_str("waits for the stage before it"),
+            StageStatus::Done => f.write_str("done"),
+            StageStatus::Unfinished => f.write_str("begun"),
+            StageStatus::Damaged(files) => write!(f, "to be mended: {} changed", files.join(", ")),
+            StageStatus::Changed(inputs) => write!(f, "to be redone: {} changed", inputs.join(", ")),
+            StageStatus::Fresh => f.write_str("to be done"),
+            StageStatus::Waiting => f.write_str("waits for the stage before it"),
         }
     }
 }

@@ -6,12 +6,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::sources::{guideline_sets, steering_sets};
-use super::{PipelineError, Sources, Stage, Standing};
+use super::{PipelineError, Sources, Stage, StageStatus};
 use crate::adapter::Adapter;
-use crate::align::{Align, AlignProgress, AlignProspect, Guidelines, Judge, Outcome, Prompts};
+use crate::align::{Align, AlignProgress, AlignPrompts, AlignProspect, Guidelines, Outcome, RewardRole};
 use crate::atomic;
+use crate::file::AtFile;
 use crate::generate::{GenerateError, GeneratorOptions, Sampling};
-use crate::judge::{self, JudgeError, PreferenceProgress, PreferenceReport, PreferenceRun, Voice};
+use crate::judge::{self, AdaptedModel, JudgeError, PreferenceProgress, PreferenceReport, PreferenceRun};
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId};
 use crate::principles::PrincipleSet;
@@ -20,7 +21,7 @@ use crate::reward::{
     RewardTraining, evaluate,
 };
 use crate::self_align::{SelfAlign, SelfAlignProgress, SelfAlignProspect, SelfAlignReport};
-use crate::steer::compare::{CompareOptions, LadderReport, compare};
+use crate::steer::compare::{CompareOptions, ComparisonReport, compare};
 use crate::steer::{SteerError, SteeredModel, Steering, Tell};
 use crate::train::{Control, Progress, Prospect};
 
@@ -36,7 +37,7 @@ pub enum Event<'a> {
         /// How many stages there are.
         of: usize,
         /// How it stands.
-        stands: &'a Standing,
+        stands: &'a StageStatus,
         /// Its folder.
         folder: &'a Path,
     },
@@ -47,7 +48,7 @@ pub enum Event<'a> {
     /// What came of self-alignment's answers.
     Answers(&'a SelfAlignReport),
     /// Self-alignment is about to learn.
-    Engraving(&'a Prospect),
+    Distilling(&'a Prospect),
     /// A reply grew by a token, or a pair was judged.
     Comparing(&'a PreferenceProgress),
     /// What came of the preferences.
@@ -64,10 +65,10 @@ pub enum Event<'a> {
     Aligning(&'a AlignProspect),
     /// How far its alignment is.
     Aligned(AlignProgress<'a>),
-    /// A rung of steering has answered so many of so many prompts.
+    /// A method of steering has answered so many of so many prompts.
     Climbing(&'a str, usize, usize),
-    /// What the rungs came to.
-    Climbed(&'a LadderReport),
+    /// What the methods came to.
+    Climbed(&'a ComparisonReport),
 }
 
 /// A stage at work.
@@ -100,7 +101,7 @@ impl Work<'_> {
             Stage::Reward => self.reward(control, hear),
             Stage::Evaluation => self.evaluation(control, hear),
             Stage::Align => self.align(control, hear),
-            Stage::Ladder => self.ladder(control, hear),
+            Stage::Comparison => self.comparison(control, hear),
         };
         match done {
             Err(crate::Error::Generate(GenerateError::Cancelled)) => Ok(None),
@@ -136,9 +137,9 @@ impl Work<'_> {
         )?;
         let Some(report) = report else { return Ok(None) };
         hear.borrow_mut()(Event::Answers(&report));
-        let adapter = run.engrave(
+        let adapter = run.distill(
             control,
-            &mut |prospect| hear.borrow_mut()(Event::Engraving(prospect)),
+            &mut |prospect| hear.borrow_mut()(Event::Distilling(prospect)),
             &mut |progress| hear.borrow_mut()(Event::Learning(progress)),
         )?;
         Ok(adapter.map(|_| ()))
@@ -152,10 +153,10 @@ impl Work<'_> {
         let config = &self.sources.config;
         let attached = self.aligned()?.map(|adapter| self.attach(&adapter)).transpose()?;
         let adapter = attached.as_ref().map(|(bank, id)| (bank, *id));
-        let voice = Voice { adapter, ..Voice::base(self.model) };
+        let speaker = AdaptedModel { adapter, ..AdaptedModel::base(self.model) };
         let run = PreferenceRun {
-            voice,
-            model: &voice.name()?,
+            speaker,
+            model: &speaker.name()?,
             prompts: &judge::Prompts::read(&config.prompts)?,
             principles: &PrincipleSet::open_all(&config.preferences.principles)?,
             config: &config.preferences,
@@ -215,10 +216,10 @@ impl Work<'_> {
         let (reward, _) = RewardModel::read(self.model, &path, own)?;
         let run = Align {
             model: self.model,
-            prompts: &Prompts::read(&config.prompts, chat, config.align.rollout.max_prompt_tokens)?,
+            prompts: &AlignPrompts::read(&config.prompts, chat, config.align.rollout.max_prompt_tokens)?,
             guidelines: &Guidelines::new(guideline_sets(&config.guidelines)?),
             init: aligned.as_ref(),
-            judge: Some(Judge::shared(&reward, &path)?),
+            judge: Some(RewardRole::shared(&reward, &path)?),
             sources: Vec::new(),
             out: self.out,
             config: &config.align,
@@ -241,9 +242,13 @@ impl Work<'_> {
         }
     }
 
-    fn ladder(&self, control: &Control, hear: &mut dyn FnMut(Event<'_>)) -> Result<Option<()>, crate::Error> {
+    fn comparison(
+        &self,
+        control: &Control,
+        hear: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<()>, crate::Error> {
         let config = &self.sources.config;
-        let settings = &config.ladder;
+        let settings = &config.comparison;
         let chat = self.model.chat().ok_or(JudgeError::NoChat)?;
         let asked = judge::Prompts::read(settings.prompts.as_ref().unwrap_or(&config.prompts))?;
         let prompts: Vec<String> =
@@ -270,7 +275,7 @@ impl Work<'_> {
             max_tokens: settings.max_tokens,
             batch: settings.batch,
         };
-        let mut told = |rung: &str, done| hear(Event::Climbing(rung, done, prompts.len()));
+        let mut told = |method: &str, done| hear(Event::Climbing(method, done, prompts.len()));
         let report = compare(&mut steered, chat, &prompts, &options, &control.cancel, &mut told)?;
         let json = serde_json::to_vec_pretty(&report).expect("figures are plain values");
         self.write("report.json", &json)?;

@@ -2,17 +2,13 @@
 //!
 //! `examples/self-align.toml` ([`SelfAlignConfig::SAMPLE`]) shows every setting with its default.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::filter::FilterOptions;
 use super::prompt::Wanted;
 use crate::generate::Sampling;
-use crate::train::TrainError;
-use crate::train::config::{
-    Auto, Faults, SftConfig, parse_settings, read_settings, settings_hash, settings_toml,
-};
+use crate::settings::{Auto, Faults, Settings, settings_hash};
+use crate::train::config::SftConfig;
 
 /// Self-alignment of a base model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,8 +37,8 @@ pub struct SelfAlignConfig {
     pub sampling: AnswerSampling,
     /// Which answers are kept.
     pub filter: FilterOptions,
-    /// The training on the answers, with `--engrave`.
-    pub engrave: SftConfig,
+    /// The training on the answers, with `--distill`.
+    pub distill: SftConfig,
 }
 
 /// How answers are drawn: temperature 0.7 and top-p 0.95 as in Dromedary-2.
@@ -87,28 +83,29 @@ impl Default for SelfAlignConfig {
             chunk: 64,
             sampling: AnswerSampling::default(),
             filter: FilterOptions::default(),
-            engrave: SftConfig::default(),
+            distill: SftConfig::default(),
         }
     }
 }
 
 impl SelfAlignConfig {
-    /// A settings file that says everything the default does, with comments.
-    pub const SAMPLE: &'static str = include_str!("../../examples/self-align.toml");
-
     /// How many rules and exemplars are wanted.
     pub fn wanted(&self) -> Wanted {
         Wanted { rules: self.n_rules, exemplars: self.n_exemplars }
     }
 
-    /// `Ok` if every setting is within its range; the generator judges how answers are drawn.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Settings`] with every fault there is in the settings of the answers, else in those of the
-    /// training.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let mut faults = Faults::default();
+    /// SHA-256 in hexadecimal of all settings that the answers depend on, those that are kept too; what rules
+    /// and exemplars say is another matter than where they lie.
+    pub fn answers_hash(&self) -> String {
+        let (rules, exemplars) = (String::new(), String::new());
+        settings_hash(&SelfAlignConfig { rules, exemplars, distill: SftConfig::default(), ..self.clone() })
+    }
+}
+
+impl Settings for SelfAlignConfig {
+    const SAMPLE: &'static str = include_str!("../../examples/self-align.toml");
+
+    fn check(&self, faults: &mut Faults) {
         for (setting, value) in [
             ("prompt_tokens", self.prompt_tokens),
             ("batch", self.batch),
@@ -119,39 +116,6 @@ impl SelfAlignConfig {
         }
         let exemplars = self.n_exemplars;
         faults.need(exemplars != Auto::Fixed(0), "n_exemplars", exemplars, "\"auto\" or a number above 0");
-        faults.finish()?;
-        self.engrave.validate()
-    }
-
-    /// SHA-256 in hexadecimal of all settings that the answers depend on, those that are kept too; what rules
-    /// and exemplars say is another matter than where they lie.
-    pub fn answers_hash(&self) -> String {
-        let (rules, exemplars) = (String::new(), String::new());
-        settings_hash(&SelfAlignConfig { rules, exemplars, engrave: SftConfig::default(), ..self.clone() })
-    }
-
-    /// The settings as a settings file, without comments.
-    pub fn to_toml(&self) -> String {
-        settings_toml(self)
-    }
-
-    /// Reads a settings file. What it leaves out keeps its default; values are not judged yet
-    /// ([`SelfAlignConfig::validate`]), since the command line may still change them.
-    ///
-    /// # Errors
-    ///
-    /// * [`TrainError::Io`] if it cannot be read.
-    /// * [`TrainError::Config`] with line and column of whatever is not TOML, no setting, or no value of it.
-    pub fn read(path: &Path) -> Result<SelfAlignConfig, TrainError> {
-        read_settings(path)
-    }
-
-    /// Parses the text of a settings file; `path` is for messages.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Config`] as [`SelfAlignConfig::read`].
-    pub fn parse(text: &str, path: &Path) -> Result<SelfAlignConfig, TrainError> {
-        parse_settings(text, path)
+        faults.of_table("distill", |faults| self.distill.check(faults));
     }
 }

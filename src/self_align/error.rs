@@ -1,11 +1,13 @@
 //! What can go wrong in self-alignment, apart from the layers below.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::error::ErrorKind;
+use crate::file::FileError;
 use crate::generate::GenerateError;
+use crate::preferences::PreferencesError;
 use crate::principles::PrinciplesError;
-use crate::salmon::SalmonError;
+use crate::settings::SettingsError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
@@ -14,15 +16,8 @@ use crate::train::TrainError;
 #[non_exhaustive]
 pub enum SelfAlignError {
     /// A file could not be written: check path, permissions and space; a retry may help.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 
     /// The set of principles has another use: take one with `use = "rules"`.
     #[error("the set `{set}` is made for use = \"{uses}\"; self-alignment needs use = \"rules\"")]
@@ -77,9 +72,13 @@ pub enum SelfAlignError {
         reason: String,
     },
 
+    /// Settings are not a settings file, or outside their range.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+
     /// Prompts or records could not be read or written.
     #[error(transparent)]
-    Salmon(#[from] SalmonError),
+    Preferences(#[from] PreferencesError),
 
     /// Rules or exemplars have mistakes, or a name leads to none.
     #[error(transparent)]
@@ -99,8 +98,21 @@ pub enum SelfAlignError {
 }
 
 impl SelfAlignError {
-    /// A closure for `map_err`: names the action and the path of an I/O failure.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SelfAlignError {
-        move |source| SelfAlignError::Io { action, path: path.to_owned(), source }
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            SelfAlignError::Io(file) => file.kind(),
+            SelfAlignError::Settings(inner) => inner.kind(),
+            SelfAlignError::Rules { .. } => ErrorKind::Argument,
+            SelfAlignError::NoRoom { .. } => ErrorKind::Context,
+            SelfAlignError::NoTokenizer => ErrorKind::Mismatch,
+            SelfAlignError::Occupied { .. } | SelfAlignError::OtherRun { .. } => ErrorKind::Run,
+            SelfAlignError::Nothing { .. } => ErrorKind::Data,
+            SelfAlignError::Preferences(inner) => inner.kind(),
+            SelfAlignError::Principles(inner) => inner.kind(),
+            SelfAlignError::Text(inner) => inner.kind(),
+            SelfAlignError::Generate(inner) => inner.kind(),
+            SelfAlignError::Train(inner) => inner.kind(),
+        }
     }
 }

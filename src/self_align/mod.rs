@@ -10,7 +10,7 @@
 //! | [`InContext`] | the prompt: rules, exemplars, and how many of each fit |
 //! | [`Filter`], [`Reason`] | which answers are kept, and what of them |
 //! | [`SelfAlign`], [`SelfAlignConfig`] | the run: samples, records, rows, and the adapter |
-//! | [`Sample`], [`SelfAlignReport`] | what is recorded of each prompt, and of all |
+//! | [`SelfAlignSample`], [`SelfAlignReport`] | what is recorded of each prompt, and of all |
 
 mod config;
 mod error;
@@ -24,6 +24,6 @@ pub use config::{AnswerSampling, SelfAlignConfig};
 pub use error::SelfAlignError;
 pub use filter::{Filter, FilterOptions, Filtered, Reason, Unfinished};
 pub use prompt::{InContext, Wanted};
-pub use record::{Sample, SelfAlignReport};
+pub use record::{SelfAlignReport, SelfAlignSample};
 pub use repeats::without_repeats;
 pub use run::{SelfAlign, SelfAlignProgress, SelfAlignProspect};

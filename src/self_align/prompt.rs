@@ -1,8 +1,8 @@
 //! What the model reads before it answers: who it is, rules, exemplars, the request.
 
 use crate::principles::{Exemplar, Exemplars, PrincipleSet, Use};
+use crate::settings::Auto;
 use crate::tokenizer::{Specials, TextError, TokenId, Tokenizer};
-use crate::train::config::Auto;
 
 use super::SelfAlignError;
 

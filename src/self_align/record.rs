@@ -6,12 +6,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{InContext, Reason};
-use crate::salmon::{Prompt, Record};
+use crate::preferences::{Prompt, Record};
 
 /// What became of one prompt: one line of the file of records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sample {
+pub struct SelfAlignSample {
     /// The prompt, all of it.
     pub prompt: Prompt,
     /// The seed that the answer was drawn with.
@@ -36,7 +36,7 @@ pub struct Sample {
     pub run: String,
 }
 
-impl Record for Sample {
+impl Record for SelfAlignSample {
     fn id(&self) -> &str {
         &self.prompt.id
     }
@@ -79,15 +79,16 @@ pub struct SelfAlignReport {
 
 impl SelfAlignReport {
     /// Counts what became of `samples` under `prompt`.
-    pub fn new(prompt: &InContext, samples: &[Sample]) -> SelfAlignReport {
+    pub fn new(prompt: &InContext, samples: &[SelfAlignSample]) -> SelfAlignReport {
         let dropped = Reason::ALL.map(|reason| {
             let count = samples.iter().filter(|sample| sample.dropped == Some(reason)).count();
             (reason.name().to_owned(), count)
         });
         let named = prompt.rules().iter().map(|rule| {
             let call = format!("({rule})");
-            let names =
-                |sample: &&Sample| sample.thoughts.as_ref().is_some_and(|thoughts| thoughts.contains(&call));
+            let names = |sample: &&SelfAlignSample| {
+                sample.thoughts.as_ref().is_some_and(|thoughts| thoughts.contains(&call))
+            };
             (rule.clone(), samples.iter().filter(names).count())
         });
         let (left_out_rules, left_out_exemplars) = prompt.left_out();

@@ -8,14 +8,17 @@ use sha2::{Digest, Sha256};
 
 use super::filter::{Filter, Filtered, Reason};
 use super::prompt::InContext;
-use super::record::{Sample, SelfAlignReport};
+use super::record::{SelfAlignReport, SelfAlignSample};
 use super::{SelfAlignConfig, SelfAlignError};
 use crate::atomic;
+use crate::file::AtFile;
+use crate::file::hex;
 use crate::generate::{CancelToken, Finish, Generator, GeneratorOptions, Request};
 use crate::model::Model;
+use crate::preferences::{Prompt, RecordLog, name_words, read_records};
 use crate::principles::{Exemplars, PrincipleSet};
 use crate::random::{Philox, Purpose};
-use crate::salmon::{Prompt, RecordLog, name_words, read_records};
+use crate::settings::Settings;
 use crate::tokenizer::{TokenId, Tokenizer};
 use crate::train::{Control, Progress, Prospect, Sft, base_sha256};
 
@@ -88,7 +91,7 @@ impl SelfAlign<'_> {
     /// * [`SelfAlignError::Occupied`] if `out` has records and they are not to be resumed;
     /// * [`SelfAlignError::OtherRun`] if they are of other settings, prompts, rules, exemplars or base;
     /// * [`SelfAlignError::Nothing`] without prompts;
-    /// * [`SelfAlignError::Salmon`] if prompts or records cannot be read or written;
+    /// * [`SelfAlignError::Preferences`] if prompts or records cannot be read or written;
     /// * [`SelfAlignError::Generate`] if the device fails.
     pub fn sample(
         &self,
@@ -127,7 +130,8 @@ impl SelfAlign<'_> {
             answered: samples.len(),
             prompt: prompt.clone(),
         });
-        let kept = |samples: &[Sample]| samples.iter().filter(|sample| sample.reply.is_some()).count();
+        let kept =
+            |samples: &[SelfAlignSample]| samples.iter().filter(|sample| sample.reply.is_some()).count();
         let mut state = SelfAlignProgress {
             done: samples.len(),
             prompts: prompts.len(),
@@ -171,7 +175,7 @@ impl SelfAlign<'_> {
     ///
     /// * [`SelfAlignError::Nothing`] if there are no rows;
     /// * [`SelfAlignError::Train`] as [`Sft::run`] has them.
-    pub fn engrave(
+    pub fn distill(
         &self,
         control: &Control,
         announce: &mut dyn FnMut(&Prospect),
@@ -189,7 +193,7 @@ impl SelfAlign<'_> {
             held_out: None,
             init: None,
             out: self.out,
-            config: &self.config.engrave,
+            config: &self.config.distill,
             resume: true,
         };
         Ok(sft.run(control, announce, progress)?)
@@ -200,9 +204,9 @@ impl SelfAlign<'_> {
         &self,
         prompts: &[Prompt],
         run: &str,
-    ) -> Result<(RecordLog<Sample>, Vec<Sample>), SelfAlignError> {
+    ) -> Result<(RecordLog<SelfAlignSample>, Vec<SelfAlignSample>), SelfAlignError> {
         let path = self.out.join(Self::RECORDS);
-        let (log, samples) = RecordLog::<Sample>::open(&path)?;
+        let (log, samples) = RecordLog::<SelfAlignSample>::open(&path)?;
         if !self.resume && !samples.is_empty() {
             return Err(SelfAlignError::Occupied { folder: self.out.to_owned(), prompts: samples.len() });
         }
@@ -230,7 +234,7 @@ impl SelfAlign<'_> {
         prompts: &[Prompt],
         cancel: &CancelToken,
         on_token: &mut dyn FnMut(),
-    ) -> Result<Option<Vec<Sample>>, SelfAlignError> {
+    ) -> Result<Option<Vec<SelfAlignSample>>, SelfAlignError> {
         let Asking { tokenizer, prompt, filter, stop_ids, run } = asking;
         let sampling = &self.config.sampling;
         // Empty, it holds what it would hold in a run that begins here.
@@ -271,7 +275,17 @@ impl SelfAlign<'_> {
             let dropped = answer.as_ref().err().copied();
             let (prompt, run) = (one.clone(), run.clone());
             let seed = seed(self.config.seed, &one.id);
-            Sample { prompt, seed, text, finished, thoughts, reply: answer.ok(), shortened, dropped, run }
+            SelfAlignSample {
+                prompt,
+                seed,
+                text,
+                finished,
+                thoughts,
+                reply: answer.ok(),
+                shortened,
+                dropped,
+                run,
+            }
         };
         Ok(Some(prompts.iter().zip(places).map(sample).collect()))
     }
@@ -292,11 +306,11 @@ fn seed(seed: u64, id: &str) -> u64 {
 
 /// The first 64 bits of the SHA-256 of a text, in hexadecimal.
 fn short_hash(text: &str) -> String {
-    Sha256::digest(text)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text)[..8])
 }
 
 /// The answers that were kept, as conversations of one turn.
-fn rows(samples: &[Sample]) -> String {
+fn rows(samples: &[SelfAlignSample]) -> String {
     let mut rows = String::new();
     for sample in samples {
         let Some(reply) = &sample.reply else { continue };

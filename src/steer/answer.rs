@@ -72,7 +72,7 @@ impl Answer {
 
 /// What happens while replies are made.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Progress<'a> {
+pub enum SteerEvent<'a> {
     /// Text of a reply that is certain by now.
     Text {
         /// Index of the question.

@@ -1,9 +1,10 @@
 //! What can go wrong around steered replies, apart from the layers below.
 
+use crate::error::ErrorKind;
 use crate::generate::GenerateError;
 use crate::model::lora::AdapterError;
+use crate::preferences::PreferencesError;
 use crate::reward::RewardError;
-use crate::salmon::SalmonError;
 use crate::tokenizer::TextError;
 
 /// Why there is no steered reply, grouped by what the caller can do next.
@@ -38,7 +39,7 @@ pub enum SteerError {
         /// Its index in the call.
         ask: usize,
         /// What is wrong with it.
-        source: SalmonError,
+        source: PreferencesError,
     },
 
     /// The adapter of the model that answers does not fit.
@@ -56,4 +57,19 @@ pub enum SteerError {
     /// A prompt could not be put into the model's chat template.
     #[error(transparent)]
     Text(#[from] TextError),
+}
+
+impl SteerError {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            SteerError::NoReward { .. } | SteerError::Setting { .. } => ErrorKind::Argument,
+            SteerError::NoPrompts => ErrorKind::Data,
+            SteerError::Ask { source, .. } => source.kind(),
+            SteerError::Adapter(inner) => inner.kind(),
+            SteerError::Reward(inner) => inner.kind(),
+            SteerError::Generate(inner) => inner.kind(),
+            SteerError::Text(inner) => inner.kind(),
+        }
+    }
 }

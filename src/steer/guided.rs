@@ -1,7 +1,7 @@
 //! Guided decoding: the best of several blocks of tokens, again and again.
 
 use super::model::{Lists, best, of_ask, seeded};
-use super::{Answer, Ask, Candidate, Choice, Cost, Progress, SteerError, SteeredModel, Steering};
+use super::{Answer, Ask, Candidate, Choice, Cost, SteerError, SteerEvent, SteeredModel, Steering};
 use crate::generate::{CancelToken, Finish, Reply, Request, StopMatcher};
 use crate::tokenizer::{TokenId, Tokenizer};
 
@@ -30,7 +30,7 @@ pub(super) fn answer(
     (n, block): (usize, usize),
     asks: &[Ask],
     cancel: &CancelToken,
-    on_progress: &mut dyn FnMut(Progress<'_>),
+    on_progress: &mut dyn FnMut(SteerEvent<'_>),
 ) -> Result<Vec<Answer>, SteerError> {
     let mut growing: Vec<Growing> = asks.iter().map(Growing::new).collect();
     loop {
@@ -40,7 +40,7 @@ pub(super) fn answer(
         }
         let requests: Vec<Request> =
             places.iter().flat_map(|&ask| growing[ask].requests(&asks[ask], n, block)).collect();
-        let drawn = steered.generator.generate(&requests, cancel, &mut |_| on_progress(Progress::Drawn));
+        let drawn = steered.generator.generate(&requests, cancel, &mut |_| on_progress(SteerEvent::Drawn));
         let mut drawn = drawn.map_err(|error| of_ask(error, n))?.into_iter();
         if cancel.is_cancelled() {
             places.iter().for_each(|&ask| growing[ask].finish = Some(Finish::Cancelled));
@@ -81,7 +81,7 @@ pub(super) fn answer(
             let kept = longer.swap_remove(choice.chosen);
             // Text that is certain stays: a longer reply only adds to it.
             let shown = one.reply.text.len();
-            on_progress(Progress::Text { ask, text: &kept.text[shown..] });
+            on_progress(SteerEvent::Text { ask, text: &kept.text[shown..] });
             one.keep(kept, choice);
         }
     }

@@ -1,6 +1,6 @@
 //! Replies steered by written principles: while the model answers, without training it, or beside training.
 //!
-//! Four rungs, each above the one before in what it costs and in how far it moves a model:
+//! Four methods, each above the one before in what it costs and in how far it moves a model:
 //!
 //! 1. principles in the prompt: the model that answers is told them ([`Tell`]);
 //! 2. best of n: so many replies are drawn, and a reward model that reads the principles chooses one
@@ -18,7 +18,7 @@
 //! | [`Steering`], [`Tell`], [`Search`] | how replies are steered, and by which principles |
 //! | [`SteeredModel`], [`Ask`] | a base that answers and a reward model that reads, one copy of the weights |
 //! | [`Answer`], [`Candidate`] | what was chosen, what else there was, with scores and seeds |
-//! | [`compare`](compare::compare), [`LadderReport`](compare::LadderReport) | the rungs side by side: effect, distance from the base, cost |
+//! | [`compare`](compare::compare), [`ComparisonReport`](compare::ComparisonReport) | the methods side by side: effect, distance from the base, cost |
 //! | [`WatchedSet`] | principles that are edited while they are used |
 
 mod answer;
@@ -29,7 +29,7 @@ mod model;
 mod steering;
 mod watch;
 
-pub use answer::{Answer, Candidate, Choice, Cost, Progress};
+pub use answer::{Answer, Candidate, Choice, Cost, SteerEvent};
 pub use error::SteerError;
 pub use model::{Ask, SteeredModel};
 pub use steering::{Search, Steering, Tell};

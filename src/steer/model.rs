@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::guided;
-use super::{Answer, Candidate, Choice, Cost, Progress, Search, SteerError, Steering};
+use super::{Answer, Candidate, Choice, Cost, Search, SteerError, SteerEvent, Steering};
 use crate::generate::{CancelToken, Finish, GenerateError, Generator, GeneratorOptions, Reply, Request};
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraWeights};
 use crate::random::{Philox, Purpose};
-use crate::reward::{Question, RewardError, RewardModel, RewardOptions};
+use crate::reward::{RewardError, RewardModel, RewardOptions, ScoreRequest};
 use crate::tokenizer::{ChatFormat, Message, TextError, TokenId};
 
 /// A question that waits for its answer.
@@ -134,7 +134,7 @@ impl SteeredModel {
         steering: &Steering,
         asks: &[Ask],
         cancel: &CancelToken,
-        on_progress: &mut dyn FnMut(Progress<'_>),
+        on_progress: &mut dyn FnMut(SteerEvent<'_>),
     ) -> Result<Vec<Answer>, SteerError> {
         steering.check(self.reward.is_some())?;
         match steering.search {
@@ -152,14 +152,14 @@ impl SteeredModel {
         n: usize,
         asks: &[Ask],
         cancel: &CancelToken,
-        on_progress: &mut dyn FnMut(Progress<'_>),
+        on_progress: &mut dyn FnMut(SteerEvent<'_>),
     ) -> Result<Vec<Answer>, SteerError> {
         let requests: Vec<Request> =
             asks.iter().flat_map(|ask| (0..n).map(|place| seeded(&ask.request, ask.seed(place)))).collect();
         let replies = self.generator.generate(&requests, cancel, &mut |event| {
             on_progress(match n {
-                1 => Progress::Text { ask: event.request, text: &event.text },
-                _ => Progress::Drawn,
+                1 => SteerEvent::Text { ask: event.request, text: &event.text },
+                _ => SteerEvent::Drawn,
             });
         });
         let mut replies = replies.map_err(|error| of_ask(error, n))?.into_iter();
@@ -189,7 +189,7 @@ impl SteeredModel {
             let generated_tokens = choice.candidates.iter().map(|candidate| candidate.tokens).sum();
             let reply = drawn[ask].swap_remove(choice.chosen);
             if n > 1 {
-                on_progress(Progress::Text { ask, text: &reply.text });
+                on_progress(SteerEvent::Text { ask, text: &reply.text });
             }
             let cost = Cost { generated_tokens, scored_tokens: scored[ask] };
             answers.push(Answer { reply, choices: vec![choice], cost });
@@ -209,7 +209,7 @@ impl SteeredModel {
         places: &[usize],
         choices: &mut [Choice],
         cancel: &CancelToken,
-        on_progress: &mut dyn FnMut(Progress<'_>),
+        on_progress: &mut dyn FnMut(SteerEvent<'_>),
     ) -> Result<Vec<usize>, SteerError> {
         let mut tokens = vec![0; choices.len()];
         let Some(reward) = &mut self.reward else { return Ok(tokens) };
@@ -234,11 +234,11 @@ impl SteeredModel {
         for (place, text) in &texts {
             let prompt = asks[places[*place]].question.as_str();
             let all = guidelines.iter().cloned();
-            questions.extend(all.map(|principles| Question { prompt, reply: text, principles }));
+            questions.extend(all.map(|principles| ScoreRequest { prompt, reply: text, principles }));
         }
         let of = questions.len();
         let scores = match reward.score(&questions, cancel, &mut |done| {
-            on_progress(Progress::Scored { done, of });
+            on_progress(SteerEvent::Scored { done, of });
         }) {
             Ok(scores) => scores,
             Err(RewardError::Generate(GenerateError::Cancelled)) => return Ok(tokens),

@@ -1,6 +1,7 @@
 //! What can go wrong between text and token ids.
 
-use std::path::PathBuf;
+use crate::error::ErrorKind;
+use crate::file::FileError;
 
 /// Why text could not become token ids, or a conversation a prompt.
 ///
@@ -9,13 +10,8 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum TextError {
     /// The file could not be read: check its path and permissions.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file that was asked for.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 
     /// The tokenizer breaks its format's own rules: the file is damaged, fetch it again.
     #[error("{origin} is malformed: {rule}")]
@@ -91,4 +87,15 @@ pub enum TextError {
         /// The bytes it was allowed to write.
         limit_bytes: usize,
     },
+}
+
+impl TextError {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            TextError::Io(file) => file.kind(),
+            TextError::Encode { .. } | TextError::TemplateRefused { .. } => ErrorKind::Argument,
+            _ => ErrorKind::Format,
+        }
+    }
 }

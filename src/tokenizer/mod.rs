@@ -18,6 +18,7 @@ mod sentence_piece;
 mod stream;
 mod vocab;
 
+use crate::file::AtFile;
 use std::path::Path;
 
 pub use chat_format::ChatFormat;
@@ -68,7 +69,7 @@ impl Tokenizer {
     /// * [`TextError::Io`] if the file cannot be read.
     /// * Otherwise as [`Tokenizer::from_json`].
     pub fn from_json_file(path: &Path) -> Result<Self, TextError> {
-        let bytes = std::fs::read(path).map_err(|source| TextError::Io { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(path).map_err(TextError::io("read", path))?;
         json::read(&bytes, &path.display().to_string())
     }
 

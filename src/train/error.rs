@@ -1,29 +1,24 @@
 //! What can go wrong around a training run, apart from the device.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::adapter::AdapterFileError;
+use crate::error::ErrorKind;
+use crate::file::FileError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
 use crate::model::lora::AdapterError;
 use crate::ops::ShapeError;
+use crate::settings::SettingsError;
 
 /// Why a training run could not be set up or go on, grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
     /// A file could not be read or written: check path, permissions and space; a retry may help.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 
     /// A line of a data file or of a log is wrong: correct that line.
     #[error("{} line {line}: {reason}", path.display())]
@@ -45,34 +40,13 @@ pub enum TrainError {
         reason: String,
     },
 
-    /// A settings file is not TOML, or has a key or a value that no setting has: correct it there.
-    #[error("{} line {line} column {column}: {reason}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// The column in characters, counted from 1.
-        column: usize,
-        /// What is wrong there.
-        reason: String,
-    },
+    /// Settings are not a settings file, or outside their range.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 
-    /// Settings are outside their range, or contradict each other: all that do, at once.
-    #[error("the settings are not usable: {}", faults.join("; "))]
-    Settings {
-        /// One sentence for each fault, with the setting's name, its value and what it may be.
-        faults: Vec<String>,
-    },
-
-    /// A source of rewards cannot be used, or gave something that is no reward: mend that source.
-    #[error("source of rewards {name}: {reason}")]
-    Reward {
-        /// The source.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The caller cancelled. The state is saved, and the run can be resumed.
+    #[error("cancelled; the state is saved, and the run can be resumed")]
+    Cancelled,
 
     /// A saved training state is damaged, or not one: resume from another.
     #[error("{} is no sound training state: {rule}", path.display())]
@@ -84,7 +58,7 @@ pub enum TrainError {
     },
 
     /// The state to resume from belongs to another run: resume it with that run's settings and files.
-    #[error("{} is of another run: its {what} is not the one given now", path.display())]
+    #[error("{} belongs to another run: its {what} is not the one given now", path.display())]
     OtherRun {
         /// The state.
         path: PathBuf,
@@ -93,7 +67,10 @@ pub enum TrainError {
     },
 
     /// A state lacks what the adapters need: it belongs to other settings.
-    #[error("the state has {found:?} values of `{tensor}`, the run needs {expected}: it is of another run")]
+    #[error(
+        "the saved state does not match this run: it has {} values of `{tensor}`, the run needs {expected}",
+        found.unwrap_or_default()
+    )]
     Resume {
         /// Name of the tensor.
         tensor: String,
@@ -104,7 +81,7 @@ pub enum TrainError {
     },
 
     /// The folder holds a run already: resume it, or name another folder.
-    #[error("{} holds a run that stands after step {step}: resume it, or name another folder", folder.display())]
+    #[error("{} already contains a run at step {step}: resume it, or name another folder", folder.display())]
     Occupied {
         /// The folder.
         folder: PathBuf,
@@ -151,9 +128,7 @@ pub enum TrainError {
     },
 
     /// Adapters that learn must stand in the first places of their bank: attach them first.
-    #[error(
-        "adapter number {wanted} of those that learn stands in place {place} of its bank: attach it before others"
-    )]
+    #[error("trainable adapter {wanted} is at bank slot {place}: attach it first")]
     Places {
         /// Its number, which is the place it should have.
         wanted: usize,
@@ -219,9 +194,30 @@ impl From<ShapeError> for TrainError {
 }
 
 impl TrainError {
-    /// A closure for `map_err`: names the action and the path of an I/O failure.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TrainError {
-        move |source| TrainError::Io { action, path: path.to_owned(), source }
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            TrainError::Io(file) => file.kind(),
+            TrainError::Settings(settings) => settings.kind(),
+            TrainError::Row { .. } | TrainError::Data { .. } | TrainError::Sequence { .. } => ErrorKind::Data,
+            TrainError::State { .. } => ErrorKind::Format,
+            TrainError::OtherRun { .. }
+            | TrainError::Resume { .. }
+            | TrainError::Occupied { .. }
+            | TrainError::Busy { .. } => ErrorKind::Run,
+            TrainError::NotFinite { .. } => ErrorKind::Diverged,
+            TrainError::Memory { .. } => ErrorKind::Memory,
+            TrainError::Cancelled => ErrorKind::Cancelled,
+            TrainError::Adapter(inner) => inner.kind(),
+            TrainError::AdapterFile(inner) => inner.kind(),
+            TrainError::Load(inner) => inner.kind(),
+            TrainError::Generate(inner) => inner.kind(),
+            TrainError::Device(inner) => inner.kind(),
+            TrainError::PassFull { .. }
+            | TrainError::NoForward { .. }
+            | TrainError::Places { .. }
+            | TrainError::Shape(_) => ErrorKind::Internal,
+        }
     }
 
     pub(crate) fn row(path: &Path, line: usize, reason: impl Into<String>) -> TrainError {

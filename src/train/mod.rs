@@ -14,7 +14,6 @@
 //! | [`data`] | rows of a JSON Lines file as token ids with a loss mask, and their order |
 //! | [`schedule`] | the learning rate of each step |
 //! | [`objective`] | losses over log-probabilities, entropies and values, with their gradients |
-//! | [`rollout`] | rewards, KL, advantages and returns of sampled replies |
 //! | [`metrics`] | what a step reports, as JSON Lines and as TensorBoard event files |
 //! | [`state`] | weights and moments on disk, whole or not at all |
 
@@ -27,14 +26,13 @@ pub mod objective;
 mod optimizer;
 mod pass;
 mod plan;
-pub mod rollout;
 mod run;
 pub mod schedule;
 mod sft;
 pub mod state;
 mod trainer;
 
-pub use config::{PpoConfig, SftConfig};
+pub use config::SftConfig;
 pub(crate) use data::encode_reply;
 pub use data::{Dataset, Example, Order};
 pub use error::TrainError;

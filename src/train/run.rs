@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::config::{Auto, Recompute, RunSettings};
+use super::config::{Recompute, RunSettings};
 use super::error::TrainError;
 use super::learner::Learner;
 use super::metrics::last_record;
@@ -16,10 +16,12 @@ use super::state::{StateMeta, TrainState};
 use super::trainer::{self, Control, Ended, METRICS_FILE, Progress, Task, TrainerOptions};
 use crate::adapter::{Adapter, Card};
 use crate::atomic;
+use crate::file::AtFile;
 use crate::format::Checkpoint;
 use crate::lock::FolderLock;
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraWeights, ScalarHead};
+use crate::settings::Auto;
 
 /// A training run before it is known what it needs of the device.
 #[derive(Debug)]

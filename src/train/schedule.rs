@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::config::Share;
+use crate::settings::Share;
 
 /// How the rate falls after the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ impl Default for ScheduleConfig {
 /// first step's rate is 0. Behind the last step the rate stays at its floor.
 ///
 /// ```
-/// use parr::train::config::Share;
+/// use parr::settings::Share;
 /// use parr::train::schedule::{Decay, Schedule, ScheduleConfig};
 ///
 /// let config = ScheduleConfig { decay: Decay::Linear, warmup: Share::Count(2), floor: 0.0 };

@@ -17,6 +17,7 @@ use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes}
 use crate::model::Model;
 use crate::model::lora::{AdapterId, LoraLayout};
 use crate::ops::KvFormat;
+use crate::settings::Settings;
 
 /// A run of supervised fine-tuning.
 #[derive(Clone, Copy, Debug)]

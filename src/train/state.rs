@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 
 use super::TrainError;
 use crate::atomic;
+use crate::file::AtFile;
+use crate::file::hex;
 use crate::tensor::HostTensor;
 
 /// The version of the file's content that this code writes and reads.
@@ -273,7 +275,7 @@ fn content_hash<B: AsRef<[u8]>>(
         part(&shape);
         part(data.as_ref());
     }
-    hex(&hash.finalize())
+    hex(hash.finalize())
 }
 
 /// The values as the file holds them: without a copy where the machine has the same order of bytes.
@@ -283,9 +285,4 @@ fn le_bytes(values: &[f32]) -> std::borrow::Cow<'_, [u8]> {
     } else {
         values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
     }
-}
-
-/// Hexadecimal, two digits a byte.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -12,6 +12,7 @@ use super::metrics::{EvalMetrics, JsonlLog, Metrics, MetricsLog, StepMetrics, Te
 use super::objective::{Evaluated, TokenStats};
 use super::schedule::Schedule;
 use super::state::{StateMeta, TrainState};
+use crate::file::AtFile;
 use crate::generate::CancelToken;
 
 /// The file of metrics in the folder of a run.

@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
-use parr::train::config::{Algorithm, Auto, Preset, Share};
+use parr::align::AlignConfig;
+use parr::align::estimate::{LengthTerm, ValueClip};
+use parr::align::{Algorithm, Preset};
+use parr::settings::{Auto, Share};
+use parr::settings::{Settings, SettingsError};
+use parr::train::objective::KlEstimator;
 use parr::train::objective::{Aggregate, Clip, GroupScale};
-use parr::train::rollout::{KlEstimator, LengthTerm, ValueClip};
-use parr::train::{PpoConfig, TrainError};
 use serde_json::Value;
 
-fn parse(text: &str) -> Result<PpoConfig, TrainError> {
-    PpoConfig::parse(text, Path::new("align.toml"))
+fn parse(text: &str) -> Result<AlignConfig, SettingsError> {
+    AlignConfig::parse(text, Path::new("align.toml"))
 }
 
 /// Every setting of `value`, in full.
@@ -26,14 +29,14 @@ fn settings(value: &Value, name: &str, found: &mut Vec<String>) {
 
 #[test]
 fn the_sample_says_every_setting_with_its_default() {
-    assert_eq!(parse(PpoConfig::SAMPLE).expect("a sound sample"), PpoConfig::default());
-    PpoConfig::default().validate().expect("sound defaults");
+    assert_eq!(parse(AlignConfig::SAMPLE).expect("a sound sample"), AlignConfig::default());
+    AlignConfig::default().validate().expect("sound defaults");
 
     // Every setting there is stands in the sample: none was forgotten when it was added.
     let mut found = Vec::new();
-    settings(&serde_json::to_value(PpoConfig::default()).expect("plain values"), "", &mut found);
+    settings(&serde_json::to_value(AlignConfig::default()).expect("plain values"), "", &mut found);
     assert!(found.len() > 50, "{found:?}");
-    let sample: toml::Table = toml::from_str(PpoConfig::SAMPLE).expect("toml");
+    let sample: toml::Table = toml::from_str(AlignConfig::SAMPLE).expect("toml");
     let sample = serde_json::to_value(&sample).expect("plain values");
     for name in found {
         let said = sample.pointer(&name.replace('.', "/"));
@@ -43,7 +46,7 @@ fn the_sample_says_every_setting_with_its_default() {
 
 #[test]
 fn the_salmon_preset_has_the_values_of_its_script() {
-    let salmon = PpoConfig::salmon();
+    let salmon = AlignConfig::salmon();
     salmon.validate().expect("sound settings");
     assert_eq!(salmon.algorithm, Algorithm::Ppo);
     assert_eq!((salmon.rollout.prompts, salmon.rollout.replies), (576, 1));
@@ -72,7 +75,7 @@ fn the_salmon_preset_has_the_values_of_its_script() {
 
 #[test]
 fn a_file_says_what_differs_from_its_preset() {
-    let mut expected = PpoConfig::salmon();
+    let mut expected = AlignConfig::salmon();
     expected.rollout.prompts = 16;
     expected.optimizer.weight_decay = 0.1;
     expected.reward.length.score = 0.0;
@@ -83,8 +86,8 @@ fn a_file_says_what_differs_from_its_preset() {
     assert_eq!(parse(text).expect("sound settings"), expected);
     assert_eq!(expected.reward.weight("language"), 0.5);
     assert_eq!(expected.reward.weight("reward_model"), 1.0);
-    assert_eq!(parse("preset = \"salmon\"").expect("the preset"), PpoConfig::salmon());
-    assert_eq!(parse("").expect("an empty file"), PpoConfig::default());
+    assert_eq!(parse("preset = \"salmon\"").expect("the preset"), AlignConfig::salmon());
+    assert_eq!(parse("").expect("an empty file"), AlignConfig::default());
     assert_eq!(parse(&expected.to_toml()).expect("what was written"), expected);
 }
 
@@ -92,8 +95,8 @@ fn a_file_says_what_differs_from_its_preset() {
 #[test]
 fn a_table_that_is_there_in_part_keeps_the_other_defaults_of_these_settings() {
     let config = parse("[optimizer]\neps = 1e-6\n[checkpoint]\nkeep = 5\n").expect("sound settings");
-    assert_eq!(config.optimizer.learning_rate, PpoConfig::default().optimizer.learning_rate);
-    assert_eq!(config.checkpoint.every, PpoConfig::default().checkpoint.every);
+    assert_eq!(config.optimizer.learning_rate, AlignConfig::default().optimizer.learning_rate);
+    assert_eq!(config.checkpoint.every, AlignConfig::default().checkpoint.every);
     assert_eq!((config.optimizer.eps, config.checkpoint.keep), (1e-6, 5));
 }
 
@@ -109,7 +112,7 @@ fn mistakes_are_named_by_line_and_column() {
     ];
     for (text, place, expected) in cases {
         let error = parse(text).expect_err(text);
-        let TrainError::Config { line, column, reason, .. } = &error else {
+        let SettingsError::Syntax { line, column, reason, .. } = &error else {
             panic!("an error of the wrong kind: {error}");
         };
         assert_eq!((*line, *column), place, "{text:?}: {error}");
@@ -119,7 +122,7 @@ fn mistakes_are_named_by_line_and_column() {
 
 #[test]
 fn every_fault_is_told_at_once() {
-    let mut config = PpoConfig { epochs: 0.0, algorithm: Algorithm::Rloo, ..PpoConfig::default() };
+    let mut config = AlignConfig { epochs: 0.0, algorithm: Algorithm::Rloo, ..AlignConfig::default() };
     config.lora.rank = 0;
     config.optimizer.learning_rate = f64::NAN;
     config.schedule.floor = 2.0;
@@ -154,7 +157,7 @@ fn every_fault_is_told_at_once() {
     config.collapse.patience = 0;
     config.checkpoint.keep = 0;
     config.memory.budget_mib = Auto::Fixed(0);
-    let Err(TrainError::Settings { faults }) = config.validate() else {
+    let Err(SettingsError::Faults { faults }) = config.validate() else {
         panic!("nothing of it is sound");
     };
     let names: Vec<&str> = faults.iter().filter_map(|fault| fault.split(" is ").next()).collect();
@@ -201,7 +204,7 @@ fn every_fault_is_told_at_once() {
         "rollout.replies is 1, expected 2 at the least: rloo compares replies to one prompt"
     );
 
-    let mut config = PpoConfig::default();
+    let mut config = AlignConfig::default();
     config.kl.adaptive = true;
     config.kl.coefficient = 0.0;
     let error = config.validate().expect_err("a price that cannot move").to_string();
@@ -217,8 +220,8 @@ fn every_fault_is_told_at_once() {
 /// each setting of the mathematics changes an objective, an estimate, or whoever is made of it.
 #[test]
 fn no_setting_of_the_mathematics_is_dead() {
-    let base = PpoConfig::default();
-    let ppo: [fn(&mut PpoConfig); 5] = [
+    let base = AlignConfig::default();
+    let ppo: [fn(&mut AlignConfig); 5] = [
         |config| config.update.clip_low = 0.1,
         |config| config.update.clip_high = 0.28,
         |config| config.update.entropy_weight = 0.01,
@@ -230,7 +233,7 @@ fn no_setting_of_the_mathematics_is_dead() {
         change(&mut other);
         assert_ne!(other.ppo(1.0), base.ppo(1.0), "change {number}");
     }
-    let estimator: [fn(&mut PpoConfig); 6] = [
+    let estimator: [fn(&mut AlignConfig); 6] = [
         |config| config.update.gamma = 0.99,
         |config| config.update.lambda = 1.0,
         |config| config.update.whiten_advantages = false,
@@ -243,7 +246,7 @@ fn no_setting_of_the_mathematics_is_dead() {
         change(&mut other);
         assert_ne!(other.estimator(0.05), base.estimator(0.05), "change {number}");
     }
-    let grpo: [fn(&mut PpoConfig); 3] = [
+    let grpo: [fn(&mut AlignConfig); 3] = [
         |config| config.update.clip_high = 0.28,
         |config| config.grpo.aggregate = Aggregate::Constant,
         |config| config.rollout.max_reply_tokens = 64,
@@ -260,7 +263,7 @@ fn no_setting_of_the_mathematics_is_dead() {
 
 #[test]
 fn rollouts_follow_from_epochs_unless_they_are_set() {
-    let mut config = PpoConfig::default();
+    let mut config = AlignConfig::default();
     assert_eq!((config.total_steps(320), config.total_steps(321), config.total_steps(1)), (20, 21, 1));
     config.steps = Auto::Fixed(7);
     assert_eq!(config.total_steps(320), 7);
@@ -268,13 +271,13 @@ fn rollouts_follow_from_epochs_unless_they_are_set() {
 
 #[test]
 fn the_hash_changes_with_whatever_the_weights_depend_on() {
-    let config = PpoConfig::default();
+    let config = AlignConfig::default();
     let mut other = config.clone();
     other.preset = Preset::Salmon;
     other.checkpoint.every = 3;
     other.memory.budget_mib = Auto::Fixed(700);
     assert_eq!(other.hash(), config.hash(), "none of these changes what is learned");
-    let changes: [fn(&mut PpoConfig); 5] = [
+    let changes: [fn(&mut AlignConfig); 5] = [
         |config| config.seed = 1,
         |config| config.kl.coefficient += 1e-16,
         |config| config.collapse.patience = 9,

@@ -8,7 +8,8 @@ use parr::align::{AlignError, DpoConfig, DpoTraining};
 use parr::gpu::{Device, DeviceOptions, KernelFamily};
 use parr::model::Model;
 use parr::reward::RewardData;
-use parr::train::config::Auto;
+use parr::settings::Auto;
+use parr::settings::Settings;
 use parr::train::{Control, Progress};
 
 use super::{load, logged};

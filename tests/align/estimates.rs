@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use parr::align::estimate::{Estimates, Estimator, Trace};
+use parr::train::objective::KlEstimator;
 use parr::train::objective::{Clip, Objective, Ppo, PpoBatch, PpoReading, PpoToken, TokenStats};
-use parr::train::rollout::{Estimates, Estimator, KlEstimator, Trace};
 use serde::Deserialize;
 
 /// Replies of 4, 5 and 6 tokens, padded to 7; what stands at pads is not 0 and must not count.

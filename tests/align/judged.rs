@@ -4,17 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use parr::adapter::{Adapter, Card};
-use parr::align::{Align, AlignMetrics, AlignProgress, AlignPrompt, Guidelines, Judge, Prompts, Sample};
+use parr::align::Algorithm;
+use parr::align::AlignConfig;
+use parr::align::{
+    Align, AlignMetrics, AlignProgress, AlignPrompt, AlignPrompts, Guidelines, RewardRole, RolloutSample,
+};
 use parr::gpu::{DeviceOptions, KernelFamily};
 use parr::model::Model;
 use parr::model::lora::ScalarHead;
+use parr::preferences::Prompt;
 use parr::principles::{PrincipleSet, PromptType, Use};
 use parr::random::{Philox, Purpose};
 use parr::reward::{LimitSettings, RewardCard, RewardModel, RewardOptions};
-use parr::salmon::Prompt;
 use parr::tokenizer::Specials;
-use parr::train::config::Algorithm;
-use parr::train::{Control, PpoConfig};
+use parr::train::Control;
 use serde_json::json;
 
 use super::{REPLY, load, settings};
@@ -36,7 +39,7 @@ pub fn opinionated(model: &Model, folder: &Path) -> PathBuf {
     path
 }
 
-fn prompts(model: &Model) -> Prompts {
+fn prompts(model: &Model) -> AlignPrompts {
     let tokenizer = model.tokenizer().expect("it reads");
     let prompt = |number: usize| {
         let text = format!("Is it {number}?");
@@ -45,15 +48,15 @@ fn prompts(model: &Model) -> Prompts {
         AlignPrompt { prompt: Prompt { id: format!("p{number}"), kind, language: None, text }, ids }
     };
     let prompts = (0..8).map(prompt).collect();
-    Prompts { path: PathBuf::from("prompts"), prompts, end_of_turn: Vec::new(), left_out: 0 }
+    AlignPrompts { path: PathBuf::from("prompts"), prompts, end_of_turn: Vec::new(), left_out: 0 }
 }
 
 fn first_step(
     model: &Model,
-    judge: Judge<'_>,
-    config: &PpoConfig,
+    judge: RewardRole<'_>,
+    config: &AlignConfig,
     out: &Path,
-) -> (AlignMetrics, Vec<Sample>, usize) {
+) -> (AlignMetrics, Vec<RolloutSample>, usize) {
     let always = PrincipleSet { uses: Use::Always, ..rules() };
     let (prompts, guidelines, control) = (prompts(model), Guidelines::new(vec![always]), Control::default());
     let align = Align {
@@ -93,14 +96,14 @@ fn a_reward_model_shares_the_bank_or_stands_apart() {
     config.reward.length.score = 1.0;
 
     let adapter = Adapter::open(&path, model.config()).expect("it was written");
-    let judge = Judge::shared(&adapter, &path).expect("it has a head");
+    let judge = RewardRole::shared(&adapter, &path).expect("it has a head");
     let (shared, shown, adapters) = first_step(&model, judge, &config, &folder.path().join("shared"));
     assert_eq!(adapters, 3, "policy, critic and reward model; the base is the reference");
     assert_eq!((shared.rollout.kl, shared.value), (0.0, Some(0.0)));
 
     let other = load(&device, &base);
     let reward = RewardModel::open(&other, &path, &RewardOptions::default()).expect("it was written");
-    let judge = Judge::Apart(Box::new(reward));
+    let judge = RewardRole::Apart(Box::new(reward));
     let (apart, _, adapters) = first_step(&model, judge, &config, &folder.path().join("apart"));
     assert_eq!(adapters, 2);
     let distance = (shared.rollout.scores - apart.rollout.scores).abs();
@@ -127,13 +130,15 @@ fn a_reward_model_shares_the_bank_or_stands_apart() {
     let mut reward = RewardModel::open(&model, &path, &RewardOptions::default()).expect("it was written");
     for sample in shown.iter().filter(|sample| !sample.reply.trim().is_empty()) {
         let principles = vec!["Say yes.", "Be loud!"];
-        let question = parr::reward::Question { prompt: &sample.prompt, reply: &sample.reply, principles };
+        let question =
+            parr::reward::ScoreRequest { prompt: &sample.prompt, reply: &sample.reply, principles };
         let score = reward.score(&[question], &Default::default(), &mut |_| {}).expect("a sound question");
         let apart = (2.0 * f64::from(score[0].value) - sample.shares["reward_model"]).abs();
         assert!(apart <= 1e-5, "{apart:e} for {sample:?}");
     }
     let lines = fs::read_to_string(folder.path().join("shared/rollouts/step-00000001.jsonl")).expect("kept");
-    let read: Vec<Sample> = lines.lines().map(|line| serde_json::from_str(line).expect("a sample")).collect();
+    let read: Vec<RolloutSample> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("a sample")).collect();
     assert_eq!(read, shown);
     let card = Adapter::open(&folder.path().join("shared"), model.config()).expect("it was written").card;
     let align = &card.other["align"];

@@ -1,7 +1,9 @@
 //! Aligning a policy: what holds before anything is learned, toy tasks with a known optimum, resuming.
 
 /// Policies from preferences, without a reward model.
+mod config;
 mod dpo;
+mod estimates;
 /// Gradients of the PPO loss through a pass with policy and critic.
 mod gradients;
 /// A reward model on the same base, and one apart.
@@ -24,15 +26,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parr::adapter::Adapter;
-use parr::align::{Align, AlignMetrics, AlignProgress, AlignPrompt, Guidelines, Outcome, Prompts};
+use parr::align::Algorithm;
+use parr::align::AlignConfig;
+use parr::align::estimate::{CollapseConfig, FnSource, RewardSource};
+use parr::align::{Align, AlignMetrics, AlignProgress, AlignPrompt, AlignPrompts, Guidelines, Outcome};
 use parr::gpu::Device;
 use parr::model::{LoadOptions, Model};
+use parr::preferences::Prompt;
 use parr::principles::PromptType;
-use parr::salmon::Prompt;
+use parr::settings::Auto;
 use parr::tokenizer::TokenId;
-use parr::train::config::{Algorithm, Auto};
-use parr::train::rollout::{CollapseConfig, FnSource, RewardSource};
-use parr::train::{Control, PpoConfig};
+use parr::train::Control;
 use serde_json::Value;
 
 use crate::support::synthetic::{self, Shape};
@@ -65,8 +69,8 @@ pub(crate) fn load(device: &Device, path: &Path) -> Model {
     Model::load(device, path, &LoadOptions::default(), &mut |_| {}).expect("a sound checkpoint loads")
 }
 
-/// Prompts of uneven lengths, as tokens; no token ends a turn.
-pub(crate) fn prompts(count: usize) -> Prompts {
+/// AlignPrompts of uneven lengths, as tokens; no token ends a turn.
+pub(crate) fn prompts(count: usize) -> AlignPrompts {
     let prompt = |number: usize| AlignPrompt {
         prompt: Prompt {
             id: format!("p{number}"),
@@ -76,7 +80,7 @@ pub(crate) fn prompts(count: usize) -> Prompts {
         },
         ids: (0..3 + number % 4).map(|at| ((at * 5 + number * 11) % 32) as TokenId).collect(),
     };
-    Prompts {
+    AlignPrompts {
         path: PathBuf::from("prompts.jsonl"),
         prompts: (0..count).map(prompt).collect(),
         end_of_turn: Vec::new(),
@@ -86,15 +90,15 @@ pub(crate) fn prompts(count: usize) -> Prompts {
 
 /// The part of a reply's tokens that are the wanted one.
 pub(crate) fn wanted() -> Vec<Box<dyn RewardSource>> {
-    let judge = |reply: &parr::train::rollout::FinishedReply<'_>| {
+    let judge = |reply: &parr::align::estimate::FinishedReply<'_>| {
         reply.tokens.iter().filter(|&&token| token == WANTED).count() as f64 / REPLY as f64
     };
     vec![Box::new(FnSource::new("wanted", judge))]
 }
 
 /// Settings under which a tiny model learns quickly, and may go wherever it likes.
-pub(crate) fn settings(algorithm: Algorithm, seed: u64, steps: usize) -> PpoConfig {
-    let mut config = PpoConfig { algorithm, seed, steps: Auto::Fixed(steps), ..PpoConfig::default() };
+pub(crate) fn settings(algorithm: Algorithm, seed: u64, steps: usize) -> AlignConfig {
+    let mut config = AlignConfig { algorithm, seed, steps: Auto::Fixed(steps), ..AlignConfig::default() };
     config.lora.rank = 8;
     config.lora.alpha = 16.0;
     config.optimizer.learning_rate = 1e-2;
@@ -117,7 +121,7 @@ pub(crate) fn settings(algorithm: Algorithm, seed: u64, steps: usize) -> PpoConf
 /// A run over prompts whose rewards need no model.
 pub(crate) struct Toy<'a> {
     pub model: &'a Model,
-    pub config: &'a PpoConfig,
+    pub config: &'a AlignConfig,
     pub out: &'a Path,
     pub init: Option<&'a Adapter>,
     pub budget: Option<Duration>,
@@ -125,7 +129,7 @@ pub(crate) struct Toy<'a> {
 
 impl Toy<'_> {
     /// The run itself, which goes on where its folder is there.
-    pub fn align<'b>(&'b self, prompts: &'b Prompts, guidelines: &'b Guidelines) -> Align<'b> {
+    pub fn align<'b>(&'b self, prompts: &'b AlignPrompts, guidelines: &'b Guidelines) -> Align<'b> {
         Align {
             model: self.model,
             prompts,

@@ -1,10 +1,10 @@
 //! Peak device memory is what was planned. A device that computes nothing is enough to count.
 
 use parr::adapter::Adapter;
-use parr::align::{Align, Guidelines, Judge};
+use parr::align::Algorithm;
+use parr::align::{Align, Guidelines, RewardRole};
 use parr::gpu::{Device, KernelFamily};
 use parr::train::Control;
-use parr::train::config::Algorithm;
 
 use super::{Toy, load, opinionated, prompts, settings, tiny};
 use crate::reward::tiny_that_reads;
@@ -52,7 +52,7 @@ fn so_does_one_with_four_adapters() {
         prompts: &prompts,
         guidelines: &guidelines,
         init: Some(&init),
-        judge: Some(Judge::shared(&reward, &path).expect("it has a head")),
+        judge: Some(RewardRole::shared(&reward, &path).expect("it has a head")),
         sources: Vec::new(),
         out: &out,
         config: &config,

@@ -1,13 +1,14 @@
 //! What cannot be run is refused before anything is written.
 
+use parr::align::Algorithm;
+use parr::align::AlignConfig;
 use parr::align::{Align, AlignError, AlignProgress, Guidelines};
 use parr::gpu::{Device, KernelFamily};
-use parr::train::config::Algorithm;
-use parr::train::{Control, PpoConfig, TrainError};
+use parr::train::{Control, TrainError};
 
 use super::{Toy, prompts, settings, tiny, wanted};
 
-fn refused(change: impl FnOnce(&mut PpoConfig), with_sources: bool, expected: &str) -> AlignError {
+fn refused(change: impl FnOnce(&mut AlignConfig), with_sources: bool, expected: &str) -> AlignError {
     let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = tiny(&device, folder.path());
@@ -37,15 +38,12 @@ fn settings_and_sources_must_make_sense_together() {
     refused(|_| {}, false, "no source of rewards");
     refused(|config| config.rollout.max_reply_tokens = 300, true, "the model's context has 256");
     refused(|config| config.update.epochs = 0, true, "update.epochs");
-    let weigh = |config: &mut PpoConfig| {
+    let weigh = |config: &mut AlignConfig| {
         config.reward.weights.insert("wnated".to_owned(), 2.0);
     };
     refused(weigh, true, "reward.weights.wnated is 2, expected the weight of a source that there is: wanted");
-    let error = refused(
-        |config| config.memory.budget_mib = parr::train::config::Auto::Fixed(1),
-        true,
-        "device memory",
-    );
+    let error =
+        refused(|config| config.memory.budget_mib = parr::settings::Auto::Fixed(1), true, "device memory");
     assert!(error.to_string().contains("weights of the base"), "{error}");
 }
 

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use parr::align::Algorithm;
+use parr::align::AlignConfig;
 use parr::align::Outcome;
+use parr::align::estimate::Collapse;
 use parr::gpu::{Device, DeviceOptions, KernelFamily};
-use parr::train::PpoConfig;
-use parr::train::config::Algorithm;
-use parr::train::rollout::Collapse;
 
 use super::{Toy, logged, settings, tiny};
 use crate::support::gpu;
@@ -22,7 +22,7 @@ fn adapter(out: &Path) -> [Vec<u8>; 2] {
         .map(|file| fs::read(out.join("adapter").join(file)).expect("an adapter"))
 }
 
-fn is_the_same(change: impl Fn(&mut PpoConfig), algorithm: Algorithm) {
+fn is_the_same(change: impl Fn(&mut AlignConfig), algorithm: Algorithm) {
     let _turn = gpu::turn();
     let Some(device) = device() else { return };
     let folder = tempfile::tempdir().expect("a scratch directory");

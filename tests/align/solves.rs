@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use parr::align::Algorithm;
 use parr::align::Outcome;
 use parr::gpu::DeviceOptions;
-use parr::train::config::Algorithm;
 
 use super::{Toy, settings, tiny};
 use crate::support::gpu;

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use parr::adapter::{Adapter, Card};
+use parr::align::Algorithm;
+use parr::align::AlignConfig;
 use parr::gpu::{Device, DeviceOptions, KernelFamily};
 use parr::random::{Philox, Purpose};
-use parr::train::PpoConfig;
-use parr::train::config::Algorithm;
 
 use super::{REPLY, Toy, settings, tiny};
 use crate::support::gpu;
 
 /// An adapter that changes what the model says.
-fn adapter(model: &parr::model::Model, config: &PpoConfig) -> Adapter {
+fn adapter(model: &parr::model::Model, config: &AlignConfig) -> Adapter {
     let mut weights = config.lora.fresh(model.config(), 5).expect("sound settings");
     for (at, pair) in weights.layers.iter_mut().flat_map(BTreeMap::values_mut).enumerate() {
         for (index, value) in pair.b.iter_mut().enumerate() {
@@ -23,7 +23,7 @@ fn adapter(model: &parr::model::Model, config: &PpoConfig) -> Adapter {
     Adapter { weights, head: None, card: Card::default() }
 }
 
-fn first_step(device: &Device, config: &PpoConfig, with_init: bool) -> parr::align::AlignMetrics {
+fn first_step(device: &Device, config: &AlignConfig, with_init: bool) -> parr::align::AlignMetrics {
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = tiny(device, folder.path());
     let init = with_init.then(|| adapter(&model, config));
@@ -38,7 +38,7 @@ fn figure(metrics: &parr::align::AlignMetrics, wanted: &str) -> f64 {
     found.unwrap_or_else(|| panic!("{wanted} in {:?}", metrics.updates)).1
 }
 
-fn holds(device: &Device, config: &PpoConfig, with_init: bool) {
+fn holds(device: &Device, config: &AlignConfig, with_init: bool) {
     let lane8 = device.tuning().family == KernelFamily::Lane8;
     let metrics = first_step(device, config, with_init);
     let (kl, ratio) = (metrics.rollout.kl, figure(&metrics, "val/ratio"));
@@ -67,7 +67,7 @@ fn holds(device: &Device, config: &PpoConfig, with_init: bool) {
     }
 }
 
-fn on_both(algorithm: Algorithm, change: impl Fn(&mut PpoConfig)) {
+fn on_both(algorithm: Algorithm, change: impl Fn(&mut AlignConfig)) {
     let _turn = gpu::turn();
     for family in [KernelFamily::Lane8, KernelFamily::Tiled] {
         let options = DeviceOptions { family: Some(family), ..DeviceOptions::default() };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use parr::gpu::DeviceOptions;
+use parr::settings::Settings;
 use serde_json::Value;
 
 use super::{parr, stderr};
@@ -131,5 +132,5 @@ fn mistakes_are_told_before_anything_is_loaded() {
     let set = run(&["--prompts", "p.jsonl", "--out", "o", "--principles", "polici"]);
     assert!(stderr(&set).contains("polici"), "{}", stderr(&set));
     let printed = parr().args(["align", "--print-config"]).output().expect("the program starts");
-    assert_eq!(super::stdout(&printed), parr::train::PpoConfig::SAMPLE);
+    assert_eq!(super::stdout(&printed), parr::align::AlignConfig::SAMPLE);
 }

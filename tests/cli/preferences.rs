@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{parr, rows, stderr, stdout};
 use crate::judge::tiny_that_chats;
 use crate::support;
+use parr::settings::Settings;
 
 struct Bench {
     folder: tempfile::TempDir,

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{feed, parr, rows, stderr, stdout};
 use crate::reward::{comparisons, tiny_that_reads};
 use crate::support;
+use parr::settings::Settings;
 
 /// A model, judged replies and the principles that they were judged under.
 struct Bench {

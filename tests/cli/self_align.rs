@@ -4,6 +4,7 @@ use std::fs;
 
 use super::{parr, smollm2, stderr, stdout, tiny};
 use crate::support;
+use parr::settings::Settings;
 
 #[test]
 fn the_printed_settings_are_the_settings() {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use parr::random::{Philox, Purpose};
+use parr::settings::Settings;
 use serde_json::{Value, json};
 
 use super::{feed, parr, rows, stderr, tiny};

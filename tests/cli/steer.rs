@@ -1,4 +1,4 @@
-//! Steered replies from outside: principles that change during a chat, candidates, the rungs compared.
+//! Steered replies from outside: principles that change during a chat, candidates, the methods compared.
 
 use std::fs;
 use std::io::Write;
@@ -201,8 +201,8 @@ fn the_rungs_are_compared() {
     assert!(run.status.success(), "{}", stderr(&run));
     let report = fs::read(bench.path("ladder.json")).expect("a report");
     let report: Value = serde_json::from_slice(&report).expect("JSON");
-    let rungs = report["rungs"].as_array().expect("rungs");
-    let names: Vec<&str> = rungs.iter().filter_map(|rung| rung["name"].as_str()).collect();
+    let methods = report["methods"].as_array().expect("methods");
+    let names: Vec<&str> = methods.iter().filter_map(|method| method["name"].as_str()).collect();
     assert_eq!(names, ["base", "prompt", "best of 2", "guided", "adapter"]);
     assert_eq!((&report["plain_sampling"], &report["prompts"]), (&true.into(), &2.into()));
     assert_ne!(
@@ -210,22 +210,22 @@ fn the_rungs_are_compared() {
         "noise of its own for each prompt"
     );
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("no number: {value}"));
-    for (rung, name) in rungs.iter().zip(&names) {
-        assert_eq!(rung["score"]["of"], 2, "{name}");
-        assert!(number(&rung["cost"]["seconds"]) > 0.0);
+    for (method, name) in methods.iter().zip(&names) {
+        assert_eq!(method["score"]["of"], 2, "{name}");
+        assert!(number(&method["cost"]["seconds"]) > 0.0);
         // Two replies of up to six tokens: ten pairs of neighbours, some of which may be the same.
-        let distinct = number(&rung["distinct_2"]);
+        let distinct = number(&method["distinct_2"]);
         assert!((0.1..=1.0).contains(&distinct), "{name}: {distinct}");
-        assert_eq!(rung["checks"][0]["principle"], "loud");
+        assert_eq!(method["checks"][0]["principle"], "loud");
         assert!(stdout(&run).contains(name), "{}", stdout(&run));
         let searches = name.starts_with("best") || *name == "guided";
-        assert_eq!(number(&rung["cost"]["scored_tokens"]) > 0.0, searches, "{name}");
+        assert_eq!(number(&method["cost"]["scored_tokens"]) > 0.0, searches, "{name}");
         let one_choice = 2f64.ln() - 0.5;
         match *name {
-            "base" => assert!(rung["divergence"].is_null() && rung["better"].is_null()),
+            "base" => assert!(method["divergence"].is_null() && method["better"].is_null()),
             _ => {
-                let choosing = number(&rung["divergence"]["choosing"]);
-                assert!(number(&rung["divergence"]["drawn"]["mean"]).abs() > 1e-3, "{name}");
+                let choosing = number(&method["divergence"]["choosing"]);
+                assert!(number(&method["divergence"]["drawn"]["mean"]).abs() > 1e-3, "{name}");
                 assert!(
                     choosing == 0.0 || (searches && choosing >= one_choice - 1e-12),
                     "{name}: {choosing}"

@@ -6,13 +6,13 @@ use std::path::Path;
 use parr::generate::{CancelToken, GenerateError};
 use parr::gpu::DeviceOptions;
 use parr::judge::{
-    JudgeError, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, Prompts, ReplyPlan, TooLong,
-    Verdicts, Voice, written_report,
+    AdaptedModel, JudgeError, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, Prompts,
+    ReplyPlan, TooLong, Verdicts, written_report,
 };
 use parr::model::Model;
+use parr::preferences::{Comparison, Prompt, judge_report, read_records};
 use parr::principles::PrincipleSet;
 use parr::random::{Philox, Purpose};
-use parr::salmon::{Comparison, Prompt, judge_report, read_records};
 
 use super::{load, prompts, style, tiny_that_chats, without_negative};
 use crate::support::gpu;
@@ -51,7 +51,7 @@ impl Bench {
         tokens: usize,
     ) -> Result<PreferenceReport, JudgeError> {
         let run = PreferenceRun {
-            voice: Voice::base(&self.model),
+            speaker: AdaptedModel::base(&self.model),
             model: "tiny",
             prompts: &Prompts::of(prompts),
             principles: set,

@@ -2,10 +2,10 @@
 
 use parr::generate::CancelToken;
 use parr::gpu::{DeviceOptions, KernelFamily};
-use parr::judge::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Question, Voice};
+use parr::judge::{AdaptedModel, CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Question};
 use parr::model::Model;
+use parr::preferences::Scores;
 use parr::principles::PrincipleSet;
-use parr::salmon::Scores;
 
 use super::{load, style, tiny_that_chats, without_negative};
 use crate::support::{self, gpu};
@@ -75,7 +75,7 @@ fn on_the_tiny_model(family: KernelFamily, check: impl Fn(&Model)) {
 fn contrast_says_the_same_of_both_orders() {
     for family in [KernelFamily::Lane8, KernelFamily::Tiled] {
         on_the_tiny_model(family, |model| {
-            let mut judge = ContrastJudge::new(Voice::base(model), 7, 256, 64).expect("it fits");
+            let mut judge = ContrastJudge::new(AdaptedModel::base(model), 7, 256, 64).expect("it fits");
             says_the_same_of_both_orders(&mut judge, &style(), family == KernelFamily::Lane8);
         });
     }
@@ -85,7 +85,7 @@ fn contrast_says_the_same_of_both_orders() {
 fn labels_say_the_same_of_both_orders() {
     for family in [KernelFamily::Lane8, KernelFamily::Tiled] {
         on_the_tiny_model(family, |model| {
-            let mut judge = LabelJudge::new(Voice::base(model), 5, 512, 24).expect("it fits");
+            let mut judge = LabelJudge::new(AdaptedModel::base(model), 5, 512, 24).expect("it fits");
             says_the_same_of_both_orders(&mut judge, &style(), family == KernelFamily::Lane8);
         });
     }
@@ -94,19 +94,19 @@ fn labels_say_the_same_of_both_orders() {
 #[test]
 fn labels_read_what_they_are_told_they_need() {
     on_the_tiny_model(KernelFamily::Lane8, |model| {
-        let (set, voice) = (style(), Voice::base(model));
-        let chat = voice.chat().expect("it chats");
+        let (set, speaker) = (style(), AdaptedModel::base(model));
+        let chat = speaker.chat().expect("it chats");
         let (prompt, reply) =
             ("Name a river.", "The Loire, and many a river that is no longer known.".repeat(3));
         let other = reply.replace("river", "brook");
         let context = LabelJudge::context(chat, prompt, &set.principles, 20).expect("texts are encoded");
-        let mut judge = LabelJudge::new(voice, 2, context, 20).expect("it fits");
+        let mut judge = LabelJudge::new(speaker, 2, context, 20).expect("it fits");
         let replies = [reply.as_str(), &other];
         let question = Question { prompt, replies, principles: set.principles.iter().collect() };
         let said = judge.judge(std::slice::from_ref(&question), &CancelToken::new()).expect("there is room");
         assert_eq!(said[0].len(), 3);
         // A short context has none for it, and says so.
-        let mut short = LabelJudge::new(voice, 2, context / 2, 20).expect("it fits");
+        let mut short = LabelJudge::new(speaker, 2, context / 2, 20).expect("it fits");
         short.judge(&[question], &CancelToken::new()).expect_err("there is no room for it");
     });
 }
@@ -116,7 +116,7 @@ fn contrast_needs_negatives_and_reads_no_more_than_it_may() {
     on_the_tiny_model(KernelFamily::Lane8, |model| {
         let cancel = CancelToken::new();
         let mut set = style();
-        let mut short = ContrastJudge::new(Voice::base(model), 4, 256, 3).expect("it fits");
+        let mut short = ContrastJudge::new(AdaptedModel::base(model), 4, 256, 3).expect("it fits");
         let [prompt, longer] = ["Name a river.", "The Loire. And a lot behind it that is not read."];
         let ask = |reply| Question {
             prompt,
@@ -177,7 +177,7 @@ fn smollm2_sees_what_replies_were_written_under() {
     let question =
         |(prompt, replies)| Question { prompt, replies, principles: set.principles.iter().collect() };
     let questions = BRIEF_AND_LONG.map(question);
-    let mut judge = ContrastJudge::new(Voice::base(&model), 12, 160, 64).expect("it fits");
+    let mut judge = ContrastJudge::new(AdaptedModel::base(&model), 12, 160, 64).expect("it fits");
     let said = judge.judge(&questions, &CancelToken::new()).expect("sound questions");
     let scores: Vec<f64> = said.iter().map(|scores| scores[0].expect("an opinion").s12).collect();
     assert!(scores.iter().all(|score| *score > 0.01), "brief against long: {scores:.3?}");

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use parr::gpu::Device;
 use parr::model::{LoadOptions, Model};
+use parr::preferences::Prompt;
 use parr::principles::{Principle, PrincipleSet};
-use parr::salmon::Prompt;
 
 /// A model of pseudo-random weights that has a chat template: what it says makes no sense, but it says
 /// something else under every seed and every system message.

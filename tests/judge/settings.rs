@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use parr::judge::{JudgeKind, PreferenceConfig, ReplyPlan, Verdicts};
+use parr::settings::Settings;
 
 #[test]
 fn the_sample_says_every_default() {

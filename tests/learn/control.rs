@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use parr::gpu::{Device, KernelFamily};
-use parr::train::config::Auto;
+use parr::settings::Auto;
 use parr::train::{Control, Progress, Sft, SftConfig};
 
 use super::{golden_path, load};

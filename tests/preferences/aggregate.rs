@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{comparison, comparisons, reward};
-use parr::principles::PrincipleSet;
-use parr::salmon::{
-    AggregateOptions, Aggregated, Comparison, DecidedBy, Missing, Normalise, PreferencePair, Record, Reply,
-    SalmonError, Scores, aggregate, held_out, judge_report,
+use parr::preferences::{
+    AggregateOptions, Aggregated, Comparison, DecidedBy, Missing, Normalise, PreferencePair,
+    PreferencesError, Record, SampledReply, Scores, aggregate, held_out, judge_report,
 };
+use parr::principles::PrincipleSet;
 
 fn made(rows: &[Comparison], options: &AggregateOptions) -> Aggregated {
     aggregate(rows, &reward(), options).expect("sound")
@@ -239,7 +239,10 @@ fn what_cannot_be_used_is_said() {
     let mut edited = set.clone();
     edited.principles[1].definition.push_str(" Really.");
     let stale = refused(&rows, &edited, &options());
-    assert!(matches!(&stale, SalmonError::Stale { principle, .. } if principle == "reward-brief"), "{stale}");
+    assert!(
+        matches!(&stale, PreferencesError::Stale { principle, .. } if principle == "reward-brief"),
+        "{stale}"
+    );
 
     // Sets without what is needed.
     let policy = PrincipleSet::open("interventions").expect("built in");
@@ -249,7 +252,7 @@ fn what_cannot_be_used_is_said() {
     assert!(error.starts_with("no preferences to train on: of 0, none is left"), "{error}");
     let mut dangling = set.clone();
     dangling.overrides.language.as_mut().expect("given").explained_by = "nobody".to_owned();
-    assert!(matches!(refused(&rows, &dangling, &options()), SalmonError::Principles(_)));
+    assert!(matches!(refused(&rows, &dangling, &options()), PreferencesError::Principles(_)));
 
     // Records that make no sense.
     let mut twice = rows.clone();
@@ -265,7 +268,7 @@ fn what_cannot_be_used_is_said() {
 
     // Options, all at once.
     let wild = AggregateOptions { passes: 0, noise: 0.6, success: 0.0, negation: f64::NAN, ..options() };
-    let SalmonError::Options { faults } = refused(&rows, &set, &wild) else { panic!("options") };
+    let PreferencesError::Options { faults } = refused(&rows, &set, &wild) else { panic!("options") };
     assert_eq!(faults.len(), 4, "{faults:?}");
 }
 
@@ -305,7 +308,8 @@ fn the_judge_is_reported_by_principle() {
 #[test]
 fn pairs_come_back_from_their_json() {
     let mut rows = comparisons(&reward(), 3);
-    rows[0].replies[0] = Reply { text: "{braces}\n\"quotes\"".to_owned(), ..rows[0].replies[0].clone() };
+    rows[0].replies[0] =
+        SampledReply { text: "{braces}\n\"quotes\"".to_owned(), ..rows[0].replies[0].clone() };
     for pair in made(&rows, &options()).train {
         let json = serde_json::to_string(&pair).expect("JSON");
         assert_eq!(serde_json::from_str::<PreferencePair>(&json).expect("a pair"), pair);

@@ -1,6 +1,6 @@
 //! What a reward model reads: all of the stem, whatever else is cut.
 
-use parr::salmon::{InputLimits, InputParts, RewardFormat, SalmonError};
+use parr::preferences::{InputLimits, InputParts, PreferencesError, RewardFormat};
 use parr::tokenizer::{TokenId, Tokenizer};
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ proptest! {
         let needed: usize = fixed.iter().sum();
         let input = match parts.assemble(&limits) {
             Ok(input) => input,
-            Err(SalmonError::NoRoom { needed: said, capacity }) => {
+            Err(PreferencesError::NoRoom { needed: said, capacity }) => {
                 prop_assert_eq!((said, capacity), (needed, limits.tokens));
                 prop_assert!(limits.tokens < needed + 4);
                 return Ok(());
@@ -82,7 +82,8 @@ fn every_input_ends_with_the_stem() {
                 assert_eq!((input.cut_request > 0, input.cut_reply > 0), (request == long, reply == long));
                 let heading = |name: &str| text.find(&format!("# {name}\n")).expect("there");
                 assert!(
-                    heading("Reply") < heading("Request") && heading("Request") < heading("A good reply")
+                    heading("SampledReply") < heading("Request")
+                        && heading("Request") < heading("A good reply")
                 );
                 longest = longest.max(input.ids.len());
             }
@@ -129,6 +130,6 @@ fn what_cannot_be_scored_is_said() {
         assert!(said.starts_with("the fixed parts and the principles need "), "{said}");
         assert!(said.ends_with("there is room for 500"), "{said}");
         let tiny = RewardFormat::new(&tokenizer, InputLimits { tokens: 10, ..limits });
-        assert!(matches!(tiny, Err(SalmonError::NoRoom { capacity: 10, .. })));
+        assert!(matches!(tiny, Err(PreferencesError::NoRoom { capacity: 10, .. })));
     }
 }

@@ -4,9 +4,9 @@ mod aggregate;
 mod input;
 mod records;
 
+use parr::preferences::{Comparison, Prompt, SampledReply, Scores, Verdict};
 use parr::principles::{PrincipleSet, PromptType};
 use parr::random::{Philox, Purpose, uniform01};
-use parr::salmon::{Comparison, Prompt, Reply, Scores, Verdict};
 
 /// The set that comes with Parr for this purpose.
 fn reward() -> PrincipleSet {
@@ -20,7 +20,7 @@ fn comparison(set: &PrincipleSet, number: u32) -> Comparison {
         let [a, b] = [a, b].map(|bits| f64::from(uniform01(bits)) - 0.5);
         Scores { s12: a + 0.4 * b, s21: a - 0.4 * b }
     };
-    let reply = |name: &str| Reply {
+    let reply = |name: &str| SampledReply {
         text: format!("This is the {name} of the replies to question {number}."),
         seed: u64::MAX - 1,
         under: None,

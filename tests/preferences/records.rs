@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::{comparison, comparisons, reward};
+use parr::preferences::{Comparison, PreferencesError, Prompt, Record, RecordLog, read_records};
 use parr::principles::PromptType;
-use parr::salmon::{Comparison, Prompt, Record, RecordLog, SalmonError, read_records};
 
 fn open(path: &Path) -> (RecordLog<Comparison>, Vec<Comparison>) {
     RecordLog::open(path).expect("sound")
@@ -79,7 +79,7 @@ fn two_runs_do_not_write_to_one_file() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().join("records.jsonl");
     let (log, _) = open(&path);
-    assert!(matches!(RecordLog::<Comparison>::open(&path), Err(SalmonError::Busy { .. })));
+    assert!(matches!(RecordLog::<Comparison>::open(&path), Err(PreferencesError::Busy { .. })));
     drop(log);
     open(&path);
 }

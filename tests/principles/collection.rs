@@ -123,7 +123,7 @@ fn doubles_across_files_are_named_with_the_other_file() {
 fn a_folder_without_principles_is_an_error() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let error = Collection::read(&[folder.path().to_owned()]).expect_err("empty");
-    assert!(matches!(error, PrinciplesError::Io { .. }));
+    assert!(matches!(error, PrinciplesError::Io(_)));
     let error = Collection::read(&[Path::new("no/such.toml").to_owned()]).expect_err("missing");
     assert_eq!(error.to_string(), "cannot read no/such.toml");
 }

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use parr::preferences::Comparison;
 use parr::principles::PrincipleSet;
 use parr::reward::{RewardConfig, RewardData, RewardError};
-use parr::salmon::Comparison;
+use parr::settings::Settings;
 
 use super::{comparisons, rules};
 
@@ -58,7 +59,7 @@ fn the_hash_changes_with_whatever_the_weights_depend_on() {
     for change in [
         (|config| config.evaluation.every = 3) as fn(&mut RewardConfig),
         |config| config.checkpoint.every = 3,
-        |config| config.batch.micro_batch = parr::train::config::Auto::Fixed(1),
+        |config| config.batch.micro_batch = parr::settings::Auto::Fixed(1),
         |config| config.factors = parr::reward::Factors::F16,
     ] {
         assert_eq!(hash(change), plain);

@@ -9,9 +9,10 @@ use parr::generate::CancelToken;
 use parr::gpu::{Device, DeviceOptions};
 use parr::model::Model;
 use parr::reward::{
-    EvaluateOptions, Question, RewardConfig, RewardData, RewardModel, RewardOptions, RewardTraining, evaluate,
+    EvaluateOptions, RewardConfig, RewardData, RewardModel, RewardOptions, RewardTraining, ScoreRequest,
+    evaluate,
 };
-use parr::train::config::Auto;
+use parr::settings::Auto;
 use parr::train::{Control, Progress};
 use serde_json::Value;
 
@@ -146,7 +147,7 @@ fn scores_are_those_of_training_and_depend_on_nothing_beside_them() {
     let adapter = Adapter::open(&trained, model.config()).expect("it was written");
     let of_training = &adapter.card.metrics["held_out"]["all"];
 
-    let score = |slots: usize, questions: &[Question<'_>]| -> Vec<f32> {
+    let score = |slots: usize, questions: &[ScoreRequest<'_>]| -> Vec<f32> {
         let options = RewardOptions { slots, any_base: false };
         let mut reward = RewardModel::open(&model, &trained, &options).expect("it was written");
         let scores = reward.score(questions, &CancelToken::new(), &mut |_| {}).expect("sound questions");
@@ -162,10 +163,10 @@ fn scores_are_those_of_training_and_depend_on_nothing_beside_them() {
 
     // Several lists of one reply share its beginning; alone it has nobody to share with.
     let lists: [Vec<&str>; 4] = [vec![], vec!["Say yes."], vec!["Say no.", "Be calm."], vec!["Be loud!"]];
-    let questions: Vec<Question<'_>> = ["yes!", "no, and that is all that can be said of it."]
+    let questions: Vec<ScoreRequest<'_>> = ["yes!", "no, and that is all that can be said of it."]
         .iter()
         .flat_map(|reply| {
-            lists.iter().map(|list| Question { prompt: "Is it?", reply, principles: list.clone() })
+            lists.iter().map(|list| ScoreRequest { prompt: "Is it?", reply, principles: list.clone() })
         })
         .collect();
     let together = score(8, &questions);

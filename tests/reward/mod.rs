@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use parr::gpu::Device;
 use parr::model::{LoadOptions, Model};
+use parr::preferences::{Comparison, Prompt, SampledReply, Scores, Verdict};
 use parr::principles::{Principle, PrincipleSet, PromptType};
 use parr::random::{Philox, Purpose};
 use parr::reward::{LimitSettings, RewardConfig, RewardData};
-use parr::salmon::{Comparison, Prompt, Reply, Scores, Verdict};
-use parr::train::config::Auto;
+use parr::settings::Auto;
 
 use crate::support::synthetic::{self, Shape};
 use crate::text::byte_level;
@@ -101,7 +101,7 @@ pub fn comparisons(count: u32) -> Vec<Comparison> {
                     language: None,
                     text: format!("Is it {number}?"),
                 },
-                replies: kinds.map(|kind| Reply { text: text(kind), seed: 0, under: None }),
+                replies: kinds.map(|kind| SampledReply { text: text(kind), seed: 0, under: None }),
                 judge: "rule".to_owned(),
                 model: "none".to_owned(),
                 seed: 0,

@@ -9,8 +9,8 @@ use parr::gpu::DeviceOptions;
 use parr::model::lora::{LoraConfig, LoraWeights, Projections, ScalarHead};
 use parr::model::{Model, ModelConfig};
 use parr::reward::{
-    LimitSettings, Question, RewardCard, RewardConfig, RewardError, RewardModel, RewardOptions,
-    RewardProspect, RewardTraining,
+    LimitSettings, RewardCard, RewardConfig, RewardError, RewardModel, RewardOptions, RewardProspect,
+    RewardTraining, ScoreRequest,
 };
 use parr::train::{Control, TrainError};
 use serde_json::json;
@@ -96,23 +96,23 @@ fn questions_that_cannot_be_asked_are_named_by_number() {
     let card = RewardCard { limits: LIMITS, ..RewardCard::default() };
     let mut reward =
         RewardModel::new(&model, &adapter, card, &RewardOptions::default()).expect("nothing is wrong");
-    let sound = Question { prompt: "Is it?", reply: "yes", principles: vec!["Say yes."] };
+    let sound = ScoreRequest { prompt: "Is it?", reply: "yes", principles: vec!["Say yes."] };
     let endless = "Say yes, and again, and again. ".repeat(20);
-    let mut ask = |question: Question<'_>| {
+    let mut ask = |question: ScoreRequest<'_>| {
         let error = reward
             .score(&[sound.clone(), question], &CancelToken::new(), &mut |_| panic!("nothing is computed"))
             .expect_err("the second cannot be asked");
         assert!(matches!(error, RewardError::Item { item: 1, .. }), "{error:?}");
         error.to_string()
     };
-    assert_eq!(ask(Question { reply: " \n", ..sound.clone() }), "item 1: the reply is empty");
-    assert_eq!(ask(Question { prompt: "", ..sound.clone() }), "item 1: the request is empty");
-    let error = ask(Question { principles: vec![&endless], ..sound.clone() });
+    assert_eq!(ask(ScoreRequest { reply: " \n", ..sound.clone() }), "item 1: the reply is empty");
+    assert_eq!(ask(ScoreRequest { prompt: "", ..sound.clone() }), "item 1: the request is empty");
+    let error = ask(ScoreRequest { principles: vec![&endless], ..sound.clone() });
     assert!(error.contains("there is room for 200"), "{error}");
 
     // A prompt that is longer than all that is read loses its beginning, and says so.
     let long = "Once upon a time. ".repeat(500);
-    let questions = [sound.clone(), Question { prompt: &long, ..sound.clone() }];
+    let questions = [sound.clone(), ScoreRequest { prompt: &long, ..sound.clone() }];
     let scores = reward.score(&questions, &CancelToken::new(), &mut |_| {}).expect("it is cut");
     assert_eq!((scores[0].cut_prompt, scores[0].cut_reply), (0, 0));
     assert!(scores[1].cut_prompt > 500 && scores[1].tokens <= 200, "{:?}", scores[1]);
@@ -152,7 +152,7 @@ fn nothing_is_written_for_a_run_that_cannot_start() {
     config.aggregate.held_out = 1.0;
     assert!(start(&model, &config, 8).to_string().contains("held_out is 1"));
     config = settings();
-    config.memory.budget_mib = parr::train::config::Auto::Fixed(1);
+    config.memory.budget_mib = parr::settings::Auto::Fixed(1);
     assert!(start(&model, &config, 8).to_string().contains("weights of the base"));
 
     let mute = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tiny/llama-mha-untied");

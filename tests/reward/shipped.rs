@@ -6,7 +6,7 @@ use parr::generate::CancelToken;
 use parr::gpu::DeviceOptions;
 use parr::model::{LoadOptions, Model};
 use parr::principles::PrincipleSet;
-use parr::reward::{Question, RewardModel, RewardOptions};
+use parr::reward::{RewardModel, RewardOptions, ScoreRequest};
 
 use crate::support;
 
@@ -70,7 +70,7 @@ fn what_ships_ranks_replies_and_turns_round_when_principles_are_negated() {
     let mut questions = Vec::new();
     for (quality, with, without) in &PAIRS {
         for reply in [with, without] {
-            let question = |negated| Question { prompt, reply, principles: vec![text(quality, negated)] };
+            let question = |negated| ScoreRequest { prompt, reply, principles: vec![text(quality, negated)] };
             questions.extend([false, true].map(question));
         }
     }

@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use parr::gpu::DeviceOptions;
-use parr::pipeline::Manifest;
 use parr::random::{Philox, Purpose};
+use parr::salmon::Manifest;
 
 use super::{folder, minimal, tiny};
 use crate::support;

@@ -3,13 +3,14 @@
 #[cfg(feature = "cli")]
 mod killed;
 mod run;
-mod stands;
+mod status;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use parr::pipeline::{Budget, PipelineConfig, init};
-use parr::train::config::Auto;
+use parr::salmon::{Budget, PipelineConfig, init};
+use parr::settings::Auto;
+use parr::settings::Settings;
 
 use crate::reward::tiny_that_reads;
 

@@ -6,9 +6,11 @@ use std::path::Path;
 use parr::generate::CancelToken;
 use parr::gpu::DeviceOptions;
 use parr::model::{LoadOptions, Model};
-use parr::pipeline::{
-    Event, LadderConfig, Made, Manifest, Pipeline, PipelineConfig, PipelineReport, Stage, Standing, status,
+use parr::salmon::{
+    ComparisonConfig, Event, Made, Manifest, Pipeline, PipelineConfig, PipelineReport, Stage, StageStatus,
+    status,
 };
+use parr::settings::Settings;
 use parr::train::Control;
 
 use super::{edit, folder, minimal, tiny, write};
@@ -22,7 +24,7 @@ fn run(model: &Model, path: &Path) -> Vec<Made> {
 
 /// The stages that had to be done.
 fn redone(made: &[Made]) -> Vec<Stage> {
-    made.iter().filter(|one| one.stood != Standing::Done).map(|one| one.stage).collect()
+    made.iter().filter(|one| one.stood != StageStatus::Done).map(|one| one.stage).collect()
 }
 
 /// What the report tells of stages that are all done.
@@ -79,13 +81,13 @@ fn only_what_an_edit_touches_is_done_again() {
     assert_eq!(stopped.expect("a cancel is no error"), None);
     let base_sha256 = parr::format::Checkpoint::open(&base).expect("it was loaded").content_hash();
     let base_sha256 = base_sha256.expect("it was loaded");
-    let stands: Vec<Standing> = status(&path, &config, &base_sha256)
+    let stands: Vec<StageStatus> = status(&path, &config, &base_sha256)
         .expect("sound files")
         .into_iter()
         .map(|(_, stands, _)| stands)
         .collect();
-    let waiting = Standing::Waiting;
-    assert_eq!(stands, [Standing::Done, Standing::Unfinished, waiting.clone(), waiting]);
+    let waiting = StageStatus::Waiting;
+    assert_eq!(stands, [StageStatus::Done, StageStatus::Unfinished, waiting.clone(), waiting]);
 
     let all = [Stage::Preferences, Stage::Reward, Stage::Evaluation, Stage::Align];
     let made = run(&model, &path);
@@ -123,27 +125,33 @@ fn only_what_an_edit_touches_is_done_again() {
     let mended = run(&model, &path);
     assert_eq!(redone(&mended), [Stage::Reward]);
     assert!(
-        matches!(&mended[1].stood, Standing::Damaged(files) if files == &["adapter/adapter_model.safetensors"])
+        matches!(&mended[1].stood, StageStatus::Damaged(files) if files == &["adapter/adapter_model.safetensors"])
     );
     assert!(fs::read(&weights).expect("written") == sound);
 
     given(&model, &config, &made[1].folder, &scratch.path().join("given"));
 }
 
-/// With a reward model that is there already only the policy is made and what the rungs of steering do, and an
+/// With a reward model that is there already only the policy is made and what the methods of steering do, and an
 /// edit makes only those again.
 fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Path) {
     let mut config = config.clone();
     config.stages.reward_model = Some(reward_model.to_owned());
-    config.stages.ladder = true;
-    config.ladder =
-        LadderConfig { limit: 3, best_of: 2, block: 2, max_tokens: 4, batch: 2, ..LadderConfig::default() };
+    config.stages.comparison = true;
+    config.comparison = ComparisonConfig {
+        limit: 3,
+        best_of: 2,
+        block: 2,
+        max_tokens: 4,
+        batch: 2,
+        ..ComparisonConfig::default()
+    };
     folder(path, &config);
-    assert_eq!(redone(&run(model, path)), [Stage::Align, Stage::Ladder]);
+    assert_eq!(redone(&run(model, path)), [Stage::Align, Stage::Comparison]);
     assert_eq!(redone(&run(model, path)), []);
     edit(path, "principles/small.toml", "Say hello to the user", "Greet the user");
-    let changed = |made: &[Made]| -> Vec<Standing> { made.iter().map(|one| one.stood.clone()).collect() };
-    let by = |inputs: &[&str]| Standing::Changed(inputs.iter().map(|&name| name.to_owned()).collect());
+    let changed = |made: &[Made]| -> Vec<StageStatus> { made.iter().map(|one| one.stood.clone()).collect() };
+    let by = |inputs: &[&str]| StageStatus::Changed(inputs.iter().map(|&name| name.to_owned()).collect());
     assert_eq!(changed(&run(model, path)), [by(&["guidelines"]), by(&["guidelines", "what align left"])]);
     let report = PipelineReport::gather(path, &config).expect("sound files");
     assert!(report.principles.is_none() && report.rollouts.len() == 2);
@@ -151,15 +159,15 @@ fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Pat
     assert!(
         page.contains(&format!("reward model {}", reward_model.display())) && page.contains("objective/kl")
     );
-    let ladder = report.ladder.expect("it is a stage");
-    let rungs: Vec<&str> = ladder.rungs.iter().map(|rung| rung.name.as_str()).collect();
-    assert_eq!(rungs, ["base", "prompt", "best of 2", "guided", "adapter"]);
-    assert_eq!((ladder.prompts, ladder.replies.len()), (3, 3));
+    let comparison = report.comparison.expect("it is a stage");
+    let methods: Vec<&str> = comparison.methods.iter().map(|method| method.name.as_str()).collect();
+    assert_eq!(methods, ["base", "prompt", "best of 2", "guided", "adapter"]);
+    assert_eq!((comparison.prompts, comparison.replies.len()), (3, 3));
     assert!(page.contains("3 prompts of those that the stages ask") && page.contains("<td>best of 2</td>"));
 
-    // Prompts that no stage learns from: only the ladder asks them. What is cancelled is begun anew.
+    // Prompts that no stage learns from: only the comparison asks them. What is cancelled is begun anew.
     fs::write(path.join("others.jsonl"), "{\"id\": \"o\", \"prompt\": \"Is it?\"}\n").expect("writable");
-    config.ladder.prompts = Some("others.jsonl".into());
+    config.comparison.prompts = Some("others.jsonl".into());
     write(path, &config);
     let token = CancelToken::new();
     let stopped =
@@ -169,7 +177,7 @@ fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Pat
             }
         });
     assert_eq!(stopped.expect("a cancel is no error"), None);
-    assert_eq!(changed(&run(model, path)), [Standing::Done, Standing::Unfinished]);
+    assert_eq!(changed(&run(model, path)), [StageStatus::Done, StageStatus::Unfinished]);
     let report = PipelineReport::gather(path, &config).expect("sound files");
     assert!(report.to_html().contains("1 prompts that no stage learned from"));
 
@@ -181,6 +189,6 @@ fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Pat
     let told = format!("{:?}", refused(&config));
     assert!(told.contains("stage: Align") && told.contains("nowhere"), "{told}");
     config.stages.align = false;
-    config.stages.ladder = false;
+    config.stages.comparison = false;
     assert!(format!("{:?}", refused(&config)).contains("stages.align is false"));
 }

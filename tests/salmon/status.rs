@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use parr::pipeline::{
-    Budget, Inputs, Manifest, PipelineConfig, PipelineError, Run, Sources, Stage, Standing, init,
+use parr::salmon::{
+    Budget, Inputs, Manifest, PipelineConfig, PipelineError, Sources, Stage, StageRun, StageStatus, init,
 };
-use parr::train::config::Auto;
+use parr::settings::Auto;
+use parr::settings::Settings;
 
 use super::{edit, folder};
 
@@ -31,21 +32,21 @@ fn a_stage_stands_as_its_inputs_and_outputs_say() {
     let mut manifest = Manifest::default();
     let of = |manifest: &Manifest, inputs: &Inputs, damaged: &[&str], begun| {
         let damaged = damaged.iter().map(|name| (*name).to_owned()).collect();
-        Standing::of(manifest, stage, inputs, damaged, begun)
+        StageStatus::of(manifest, stage, inputs, damaged, begun)
     };
-    assert_eq!(of(&manifest, &old, &[], false), Standing::Fresh);
-    assert_eq!(of(&manifest, &old, &[], true), Standing::Unfinished);
+    assert_eq!(of(&manifest, &old, &[], false), StageStatus::Fresh);
+    assert_eq!(of(&manifest, &old, &[], true), StageStatus::Unfinished);
 
-    let run = Run { stage, inputs: old.clone(), outputs: BTreeMap::new() };
+    let run = StageRun { stage, inputs: old.clone(), outputs: BTreeMap::new() };
     manifest.runs.insert(old.folder(stage), run);
     manifest.current.insert(stage, old.folder(stage));
-    assert_eq!(of(&manifest, &old, &[], true), Standing::Done);
-    assert_eq!(of(&manifest, &old, &["x"], true), Standing::Damaged(vec!["x".to_owned()]));
-    assert_eq!(of(&manifest, &new, &[], false), Standing::Changed(vec!["b".to_owned(), "c".to_owned()]));
-    assert_eq!(of(&manifest, &new, &[], true), Standing::Unfinished);
+    assert_eq!(of(&manifest, &old, &[], true), StageStatus::Done);
+    assert_eq!(of(&manifest, &old, &["x"], true), StageStatus::Damaged(vec!["x".to_owned()]));
+    assert_eq!(of(&manifest, &new, &[], false), StageStatus::Changed(vec!["b".to_owned(), "c".to_owned()]));
+    assert_eq!(of(&manifest, &new, &[], true), StageStatus::Unfinished);
     // An edit that is undone: what was made then is still known.
     manifest.current.insert(stage, new.folder(stage));
-    assert_eq!(of(&manifest, &old, &[], true), Standing::Done);
+    assert_eq!(of(&manifest, &old, &[], true), StageStatus::Done);
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn outputs_that_are_not_as_they_were_left_are_found() {
     fs::write(folder.path().join("a"), "abc").expect("writable");
     let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
     let outputs = BTreeMap::from([("a".to_owned(), abc.clone()), ("b".to_owned(), abc)]);
-    let run = Run { stage: Stage::Reward, inputs: Inputs::default(), outputs };
+    let run = StageRun { stage: Stage::Reward, inputs: Inputs::default(), outputs };
     assert_eq!(run.damaged(folder.path()).expect("readable"), ["b"]);
     fs::write(folder.path().join("a"), "abd").expect("writable");
     assert_eq!(run.damaged(folder.path()).expect("readable"), ["a", "b"]);
@@ -69,7 +70,7 @@ fn all_inputs(folder: &Path, config: &PipelineConfig) -> BTreeMap<Stage, Inputs>
         let inputs = sources.inputs(stage, &done).expect("the stages before it are done");
         // The same for whatever it was made from: changes do not travel further here.
         let outputs = BTreeMap::from([("file".to_owned(), stage.to_string())]);
-        done.insert(stage, Run { stage, inputs: inputs.clone(), outputs });
+        done.insert(stage, StageRun { stage, inputs: inputs.clone(), outputs });
         all.insert(stage, inputs);
     }
     all
@@ -81,7 +82,7 @@ fn an_edit_changes_what_reads_it_and_nothing_else() {
     let path = scratch.path().join("run");
     let mut config = PipelineConfig::preset(Budget::Small);
     config.stages.self_align = true;
-    config.stages.ladder = true;
+    config.stages.comparison = true;
     folder(&path, &config);
     let before = all_inputs(&path, &config);
     let changed = |config: &PipelineConfig| -> Vec<(Stage, Vec<String>)> {
@@ -96,7 +97,7 @@ fn an_edit_changes_what_reads_it_and_nothing_else() {
 
     // The policy is judged by the same principles as the reward model was taught.
     let read_principles = [Stage::Preferences, Stage::Reward, Stage::Evaluation];
-    let steered = [Stage::Align, Stage::Ladder];
+    let steered = [Stage::Align, Stage::Comparison];
     let with_policy = [only(&read_principles, "principles"), only(&steered, "guidelines")].concat();
     edit(&path, "principles/small.toml", "Answer in a single", "Reply in a single");
     assert_eq!(changed(&config), with_policy);
@@ -104,14 +105,14 @@ fn an_edit_changes_what_reads_it_and_nothing_else() {
     assert_eq!(changed(&config), []);
 
     edit(&path, "prompts.jsonl", "?", "??");
-    let asks = [Stage::SelfAlign, Stage::Preferences, Stage::Align, Stage::Ladder];
+    let asks = [Stage::SelfAlign, Stage::Preferences, Stage::Align, Stage::Comparison];
     assert_eq!(changed(&config), only(&asks, "prompts"));
     let mut held_out = config.clone();
-    held_out.ladder.prompts = Some("held-out.jsonl".into());
-    assert!(matches!(Sources::find(&path, &held_out, "base"), Err(PipelineError::Io { .. })));
+    held_out.comparison.prompts = Some("held-out.jsonl".into());
+    assert!(matches!(Sources::find(&path, &held_out, "base"), Err(PipelineError::Io(_))));
     fs::copy(path.join("prompts.jsonl"), path.join("held-out.jsonl")).expect("writable");
     edit(&path, "prompts.jsonl", "??", "?");
-    assert_eq!(changed(&held_out), only(&[Stage::Ladder], "prompts"));
+    assert_eq!(changed(&held_out), only(&[Stage::Comparison], "prompts"));
 
     let mut other = config.clone();
     other.reward.steps = Auto::Fixed(99);
@@ -123,19 +124,19 @@ fn an_edit_changes_what_reads_it_and_nothing_else() {
     other.preferences.replies.max_tokens += 1;
     assert_eq!(changed(&other), only(&[Stage::Preferences], "settings"));
     let mut other = config.clone();
-    other.self_align.engrave.seed = 3;
+    other.self_align.distill.seed = 3;
     assert_eq!(changed(&other), only(&[Stage::SelfAlign], "settings"));
     let mut other = config.clone();
     other.guidelines = vec!["policy".to_owned()];
     assert_eq!(changed(&other), only(&steered, "guidelines"));
     let mut other = config.clone();
-    other.ladder.seed += 1;
-    assert_eq!(changed(&other), only(&[Stage::Ladder], "settings"));
+    other.comparison.seed += 1;
+    assert_eq!(changed(&other), only(&[Stage::Comparison], "settings"));
     // How often a state is saved changes nothing that is made; nor does where the folder lies.
     let mut other = config.clone();
     other.reward.checkpoint.every += 5;
     other.evaluation.batch += 1;
-    other.ladder.batch += 1;
+    other.comparison.batch += 1;
     assert_eq!(changed(&other), []);
     let moved = scratch.path().join("moved");
     fs::rename(&path, &moved).expect("the same file system");
@@ -206,7 +207,7 @@ fn a_new_folder_has_all_that_it_reads_and_is_not_written_over() {
     assert_eq!(config.stages(), [Stage::Align]);
     let fourth = scratch.path().join("fourth");
     let nowhere = scratch.path().join("nowhere");
-    assert!(matches!(init(&fourth, Budget::Small, Some(&nowhere)), Err(PipelineError::Io { .. })));
+    assert!(matches!(init(&fourth, Budget::Small, Some(&nowhere)), Err(PipelineError::Io(_))));
     assert!(!fourth.exists());
 }
 

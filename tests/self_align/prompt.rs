@@ -2,7 +2,7 @@
 
 use parr::principles::{Exemplars, PrincipleSet};
 use parr::self_align::{InContext, SelfAlignError, Wanted};
-use parr::train::config::Auto;
+use parr::settings::Auto;
 
 use super::shipped;
 use crate::text::byte_level;

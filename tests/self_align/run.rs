@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use parr::generate::{CancelToken, Generator, GeneratorOptions, Request};
 use parr::gpu::DeviceOptions;
 use parr::model::{LoadOptions, Model};
-use parr::salmon::read_records;
+use parr::preferences::read_records;
 use parr::self_align::{
-    InContext, Sample, SelfAlign, SelfAlignConfig, SelfAlignError, SelfAlignReport, Unfinished, Wanted,
+    InContext, SelfAlign, SelfAlignConfig, SelfAlignError, SelfAlignReport, SelfAlignSample, Unfinished,
+    Wanted,
 };
-use parr::train::config::{Auto, Share};
+use parr::settings::Settings;
+use parr::settings::{Auto, Share};
 use parr::train::{Control, SftConfig};
 
 use super::shipped;
@@ -130,7 +132,7 @@ fn a_run_that_was_stopped_ends_as_one_that_was_not() {
     prompts(&path, &["Tea?", "Who was it?"]);
     let error = sample(&run(&stopped, true), &token).expect_err("another prompt").to_string();
     assert!(error.contains("line 2 is of another run: its prompt"), "{error}");
-    let error = run(&stopped, true).engrave(&Control::default(), &mut |_| {}, &mut |_| {});
+    let error = run(&stopped, true).distill(&Control::default(), &mut |_| {}, &mut |_| {});
     let error = error.expect_err("no answer was kept").to_string();
     assert!(error.starts_with("no answer passed the filters"), "{error}");
 }
@@ -166,13 +168,13 @@ fn smollm2_answers_under_rules_and_learns_it() {
     config.sampling.temperature = 0.0;
     config.sampling.max_tokens = 112;
     config.filter.unfinished = Unfinished::Cut;
-    config.engrave = SftConfig { steps: Auto::Fixed(1), ..SftConfig::default() };
-    config.engrave.lora.rank = 4;
-    config.engrave.data.max_tokens = 64;
-    config.engrave.evaluation.held_out = Share::Count(0);
+    config.distill = SftConfig { steps: Auto::Fixed(1), ..SftConfig::default() };
+    config.distill.lora.rank = 4;
+    config.distill.data.max_tokens = 64;
+    config.distill.evaluation.held_out = Share::Count(0);
     let run = SelfAlign { model: &model, prompts: &path, out: &out, config: &config, resume: false };
     let report = sample(&run, &CancelToken::new()).expect("it runs").expect("not cancelled");
-    let samples: Vec<Sample> = read_records(&out.join(SelfAlign::RECORDS)).expect("sound records");
+    let samples: Vec<SelfAlignSample> = read_records(&out.join(SelfAlign::RECORDS)).expect("sound records");
     assert!(report.kept > 0, "{report}\n{samples:#?}");
     for kept in samples.iter().filter(|sample| sample.reply.is_some()) {
         assert!(kept.thoughts.as_ref().is_some_and(|thoughts| !thoughts.is_empty()), "{kept:?}");
@@ -181,6 +183,6 @@ fn smollm2_answers_under_rules_and_learns_it() {
     assert_eq!(rows.lines().count(), report.kept);
     assert!(!rows.contains("rules matter") && !rows.contains("Assistant"), "{rows}");
 
-    let adapter = run.engrave(&Control::default(), &mut |_| {}, &mut |_| {}).expect("it trains");
+    let adapter = run.distill(&Control::default(), &mut |_| {}, &mut |_| {}).expect("it trains");
     assert!(adapter.expect("not cancelled").join("adapter_model.safetensors").is_file());
 }

@@ -3,8 +3,8 @@
 use parr::generate::{CancelToken, Finish, Generator, Request};
 use parr::gpu::DeviceOptions;
 use parr::model::{LoadOptions, Model};
-use parr::reward::{Question, RewardModel, RewardOptions};
-use parr::steer::{Answer, Ask, Progress, Search, SteeredModel, Steering};
+use parr::reward::{RewardModel, RewardOptions, ScoreRequest};
+use parr::steer::{Answer, Ask, Search, SteerEvent, SteeredModel, Steering};
 
 use super::{ask, open, options, scorer, tiny_that_chats};
 use crate::adapter::adapter;
@@ -31,7 +31,7 @@ fn steering(search: Search) -> Steering {
 fn answer(steered: &mut SteeredModel, steering: &Steering, asks: &[Ask]) -> (Vec<Answer>, Vec<String>) {
     let mut told = vec![String::new(); asks.len()];
     let answers = steered.answer(steering, asks, &CancelToken::new(), &mut |progress| {
-        if let Progress::Text { ask, text } = progress {
+        if let SteerEvent::Text { ask, text } = progress {
             told[ask].push_str(text);
         }
     });
@@ -80,7 +80,7 @@ fn the_best_of_n_is_the_one_of_the_largest_score() {
     let mut by_itself =
         RewardModel::open(&model, &reward, &RewardOptions::default()).expect("it was written");
     let mut score = |prompt: &str, reply: &str, principles: Vec<&str>| {
-        let question = Question { prompt, reply, principles };
+        let question = ScoreRequest { prompt, reply, principles };
         by_itself.score(&[question], &CancelToken::new(), &mut |_| {}).expect("a sound question")[0].value
     };
     for ((one, ask), told) in answers.iter().zip(&asks).zip(&told) {
@@ -241,7 +241,7 @@ fn a_cancel_leaves_what_there_was() {
     for search in [Search::BestOf { n: 3 }, Search::Guided { n: 3, block: 4 }] {
         let steering = steering(search);
         let one = ask(&model, &steering, QUESTION, 1, 12);
-        let mut run = |stop_at: &mut dyn FnMut(&Progress<'_>) -> bool| {
+        let mut run = |stop_at: &mut dyn FnMut(&SteerEvent<'_>) -> bool| {
             let cancel = CancelToken::new();
             let answers = steered.answer(&steering, std::slice::from_ref(&one), &cancel, &mut |progress| {
                 if stop_at(&progress) {
@@ -255,12 +255,12 @@ fn a_cancel_leaves_what_there_was() {
         let mut drawn = 0;
         let late = run(&mut |progress| match (search, progress) {
             // All is drawn, and nothing is scored yet.
-            (Search::BestOf { .. }, Progress::Drawn) => {
+            (Search::BestOf { .. }, SteerEvent::Drawn) => {
                 drawn += 1;
                 drawn == 36
             }
             // One block is kept.
-            (_, progress) => matches!(progress, Progress::Text { .. }),
+            (_, progress) => matches!(progress, SteerEvent::Text { .. }),
         });
         match search {
             Search::BestOf { .. } => {

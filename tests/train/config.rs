@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use parr::file::FileError;
 use parr::model::lora::{Projection, Projections};
-use parr::train::config::{Auto, Decay, Recompute, Share, TrainOn};
-use parr::train::{SftConfig, TrainError};
+use parr::settings::{Auto, Share};
+use parr::settings::{Settings, SettingsError};
+use parr::train::SftConfig;
+use parr::train::config::{Decay, Recompute, TrainOn};
 
-fn parse(text: &str) -> Result<SftConfig, TrainError> {
+fn parse(text: &str) -> Result<SftConfig, SettingsError> {
     SftConfig::parse(text, Path::new("run.toml"))
 }
 
@@ -70,7 +73,7 @@ fn mistakes_are_named_by_line_and_column() {
     ];
     for (text, place, expected) in cases {
         let error = parse(text).expect_err(text);
-        let TrainError::Config { line, column, reason, .. } = &error else {
+        let SettingsError::Syntax { line, column, reason, .. } = &error else {
             panic!("an error of the wrong kind: {error}");
         };
         assert_eq!((*line, *column), place, "{text:?}: {error}");
@@ -84,9 +87,9 @@ fn mistakes_are_named_by_line_and_column() {
 fn files_that_are_no_settings_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("run.toml");
-    assert!(matches!(SftConfig::read(&path), Err(TrainError::Io { action: "read", .. })));
+    assert!(matches!(SftConfig::read(&path), Err(SettingsError::Io(FileError { action: "read", .. }))));
     std::fs::write(&path, b"seed = 3 # \xFF").expect("written");
-    assert!(matches!(SftConfig::read(&path), Err(TrainError::Io { .. })), "not UTF-8");
+    assert!(matches!(SftConfig::read(&path), Err(SettingsError::Io(_))), "not UTF-8");
     std::fs::write(&path, format!("# {}\nseed = 3", "x".repeat(2 << 20))).expect("written");
     let error = SftConfig::read(&path).expect_err("two MiB").to_string();
     assert!(error.contains("bytes, more than any settings file"), "{error}");
@@ -115,7 +118,7 @@ fn every_fault_is_told_at_once() {
     config.evaluation.held_out = Share::Fraction(1.0);
     config.checkpoint.keep = 0;
     config.memory.budget_mib = Auto::Fixed(0);
-    let Err(TrainError::Settings { faults }) = config.validate() else {
+    let Err(SettingsError::Faults { faults }) = config.validate() else {
         panic!("nothing of it is sound");
     };
     let names: Vec<&str> = faults.iter().filter_map(|fault| fault.split(" is ").next()).collect();

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use parr::file::FileError;
 use parr::model::text::Text;
+use parr::settings::Share;
 use parr::tokenizer::{ChatFormat, ChatTemplate, Message, Specials, TokenId, Tokenizer};
-use parr::train::config::{DataOptions, Share, TrainOn};
+use parr::train::config::{DataOptions, TrainOn};
 use parr::train::{Dataset, Example, TrainError};
 use proptest::prelude::*;
 use serde_json::json;
@@ -348,9 +350,9 @@ fn files_without_rows_or_that_are_no_text_are_refused() {
 
     let missing = Dataset::read(&PathBuf::from("no/such.jsonl"), &chatml(), VOCAB, &DataOptions::default());
     let error = missing.expect_err("no such file");
-    assert!(matches!(error, TrainError::Io { action: "read", .. }), "{error:?}");
+    assert!(matches!(error, TrainError::Io(FileError { action: "read", .. })), "{error:?}");
     let folder = Dataset::read(&std::env::temp_dir(), &chatml(), VOCAB, &DataOptions::default());
-    assert!(matches!(folder.expect_err("a folder"), TrainError::Io { .. }));
+    assert!(matches!(folder.expect_err("a folder"), TrainError::Io(_)));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use parr::file::FileError;
 use parr::train::TrainError;
 use parr::train::metrics::{EvalMetrics, JsonlLog, Metrics, MetricsLog, StepMetrics, TensorBoardLog};
 
@@ -50,7 +51,7 @@ fn records_are_objects_of_step_and_tags() {
     assert_eq!(second, "{\"step\":3,\"eval/loss\":2.5,\"eval/num_targets\":0.0,\"eval/runtime\":0.0}\n");
 
     let error = JsonlLog::create(&path).expect_err("metrics are not overwritten");
-    assert!(matches!(error, TrainError::Io { action: "create", .. }), "{error}");
+    assert!(matches!(error, TrainError::Io(FileError { action: "create", .. })), "{error}");
 }
 
 #[test]

@@ -3,7 +3,5 @@
 mod config;
 mod data;
 mod metrics;
-mod ppo;
-mod ppo_config;
 mod state;
 mod tabular;

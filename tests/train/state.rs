@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use parr::file::FileError;
 use parr::tensor::HostTensor;
 use parr::train::state::{Latest, StateMeta};
 use parr::train::{TrainError, TrainState};
@@ -138,7 +139,10 @@ fn faults_say_what_is_wrong() {
     let other = safetensors::serialize([("x", view)], None).expect("a file");
     std::fs::write(&path, other).expect("written");
     assert_eq!(damaged(&path), "its metadata has no `parr_train_state`");
-    assert!(matches!(TrainState::read(Path::new("no/such")), Err(TrainError::Io { action: "read", .. })));
+    assert!(matches!(
+        TrainState::read(Path::new("no/such")),
+        Err(TrainError::Io(FileError { action: "read", .. }))
+    ));
 }
 
 /// A file that a later version wrote, or another one than its name says, is not taken for this one.

@@ -1,13 +1,14 @@
 //! The smallest policy there is, a table of logits, brought to a known optimum by every objective: signs,
 //! baselines and weights are right together. Runs on the CPU alone.
 
+use parr::align::AlignConfig;
+use parr::align::estimate::Trace;
 use parr::random::{Philox, Purpose};
-use parr::train::PpoConfig;
+use parr::train::objective::KlEstimator;
 use parr::train::objective::{
     Dpo, DpoBatch, DpoPair, Evaluated, GroupBatch, GroupScale, Objective, PpoBatch, ReplyTokens, TokenStats,
     group_advantages, leave_one_out,
 };
-use parr::train::rollout::{KlEstimator, Trace};
 
 const POSITIONS: usize = 4;
 const VOCAB: usize = 6;
@@ -130,7 +131,7 @@ fn group_batch(traces: &[Trace], advantages: &[f64]) -> GroupBatch {
 
 #[test]
 fn ppo_finds_the_optimum_of_a_table() {
-    let config = PpoConfig::default();
+    let config = AlignConfig::default();
     solves("ppo", |table, _, replies, traces| {
         let estimates = config.estimator(0.01).estimate(traces);
         let objective = config.ppo(estimates.value_error);
@@ -148,7 +149,7 @@ fn ppo_finds_the_optimum_of_a_table() {
 
 #[test]
 fn grpo_finds_the_optimum_of_a_table() {
-    let mut config = PpoConfig::default();
+    let mut config = AlignConfig::default();
     config.rollout.max_reply_tokens = POSITIONS;
     for scale in [GroupScale::Group, GroupScale::None] {
         solves("grpo", |table, _, replies, traces| {
@@ -164,7 +165,7 @@ fn grpo_finds_the_optimum_of_a_table() {
 
 #[test]
 fn rloo_finds_the_optimum_of_a_table() {
-    let config = PpoConfig::default();
+    let config = AlignConfig::default();
     solves("rloo", |table, _, replies, traces| {
         let worth: Vec<f64> = traces.iter().map(|trace| trace.penalised(KlEstimator::K1, 0.01)).collect();
         let batch = group_batch(traces, &leave_one_out(&worth, 8));

@@ -1,4 +1,4 @@
-//! LoRA adapters: opened, blended, exported, and placed on the device for whoever answers with them.
+//! LoRA adapters: opened, blended, exported, and placed on the device for the sessions that use them.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -11,12 +11,12 @@ use crate::ParrError;
 use crate::call::{lock, serial, start};
 use crate::model::{Loaded, Model};
 
-/// An adapter for one model. It takes device memory while a session answers with it.
+/// An adapter for one model. It uses device memory while a session answers with it.
 #[derive(Debug, uniffi::Object)]
 pub struct Adapter {
     model: Arc<Model>,
     pub(crate) adapter: parr::adapter::Adapter,
-    /// What tells it from others.
+    /// Identifies the adapter in this process.
     pub(crate) serial: u64,
     placed: Mutex<Option<Placed>>,
 }
@@ -28,42 +28,43 @@ struct Placed {
     id: AdapterId,
 }
 
-/// What is known of an adapter.
+/// Properties of an adapter.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct AdapterInfo {
-    /// Rank of its factors.
+    /// Rank of the factors.
     pub rank: u32,
-    /// What its change is multiplied by.
+    /// Factor that scales the adapter's change.
     pub scale: f32,
-    /// The projections that it changes, such as `q,k,v`.
+    /// The projections that the adapter changes, such as `q,k,v`.
     pub targets: String,
-    /// Values of its factors.
+    /// Number of values in the factors.
     pub parameters: u64,
-    /// Whether it has a scalar head: whether it is a reward model.
+    /// Whether the adapter has a scalar head, that is, whether it is a reward model.
     pub reward: bool,
-    /// The base that it was trained on, where it says.
+    /// The base model that it was trained on, if recorded.
     pub base: Option<String>,
-    /// Optimizer steps of its training, where it says.
+    /// Number of optimizer steps of its training, if recorded.
     pub steps: Option<u64>,
 }
 
-/// An adapter, and how much of it goes into a blend.
+/// An adapter and its weight in a blend.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct AdapterShare {
     /// The adapter.
     pub adapter: Arc<Adapter>,
-    /// What its change is multiplied by; may be negative.
+    /// Factor for the adapter's change. May be negative.
     pub weight: f32,
 }
 
 #[uniffi::export]
 impl Model {
     /// Opens an adapter for this model: a PEFT directory, the folder of a training run, or a GGUF adapter.
-    /// `any_base` takes one that was trained on another copy of the weights, an unquantized one say.
+    /// `any_base` also accepts an adapter that was trained on another copy of the weights, such as an
+    /// unquantized one.
     ///
     /// # Errors
     ///
-    /// * [`ParrError::NotFound`] and [`ParrError::Format`] if there is none, or a damaged one;
+    /// * [`ParrError::NotFound`] if there is no adapter, and [`ParrError::Format`] if it is damaged;
     /// * [`ParrError::Mismatch`] if it was made for another model.
     #[uniffi::method(default(any_base = false))]
     pub async fn open_adapter(
@@ -79,12 +80,12 @@ impl Model {
     }
 }
 
-/// One adapter that changes every matrix by the weighted sum of the others' changes, exactly. Its rank is the
-/// sum of theirs, and its cost with it.
+/// Returns one adapter that changes every matrix by exactly the weighted sum of the parts' changes. Its
+/// rank is the sum of the parts' ranks, and its cost grows with the rank.
 ///
 /// # Errors
 ///
-/// * [`ParrError::Argument`] without parts, for a weight that is no number, or if the ranks add up to more
+/// * [`ParrError::Argument`] if there are no parts, a weight is not a number, or the ranks add up to more
 ///   than 1024;
 /// * [`ParrError::Mismatch`] if the parts are for different models, or one is a reward model.
 #[uniffi::export]
@@ -112,7 +113,7 @@ pub fn blend_adapters(parts: Vec<AdapterShare>) -> Result<Arc<Adapter>, ParrErro
 
 #[uniffi::export]
 impl Adapter {
-    /// What is known of it.
+    /// Returns the adapter's properties.
     pub fn info(&self) -> AdapterInfo {
         let parr::adapter::Adapter { weights, head, card } = &self.adapter;
         AdapterInfo {
@@ -126,23 +127,23 @@ impl Adapter {
         }
     }
 
-    /// Writes it as a PEFT directory, which appears whole or not at all; `half` stores f16.
+    /// Writes the adapter as a PEFT directory, completely or not at all. `half` stores f16.
     ///
     /// # Errors
     ///
-    /// [`ParrError::Storage`] if something else stands there, or the disk says no.
+    /// [`ParrError::Storage`] if something else exists at this path, or the disk reports an error.
     #[uniffi::method(default(half = false))]
     pub async fn export_peft(self: Arc<Self>, folder: String, half: bool) -> Result<(), ParrError> {
         let quant = if half { Quant::F16 } else { Quant::F32 };
         start(None, move |_| Ok(self.adapter.write_peft_as(Path::new(&folder), quant)?)).await
     }
 
-    /// Writes it as a GGUF file for llama.cpp; `half` stores f16.
+    /// Writes the adapter as a GGUF file for llama.cpp. `half` stores f16.
     ///
     /// # Errors
     ///
-    /// * [`ParrError::Argument`] for a reward model, whose head the format cannot hold;
-    /// * [`ParrError::Storage`] if the disk says no.
+    /// * [`ParrError::Argument`] for a reward model, because the format cannot store its head;
+    /// * [`ParrError::Storage`] if the disk reports an error.
     #[uniffi::method(default(half = false))]
     pub async fn export_gguf(self: Arc<Self>, file: String, half: bool) -> Result<(), ParrError> {
         let quant = if half { Quant::F16 } else { Quant::F32 };
@@ -167,7 +168,7 @@ impl Adapter {
         Err(ParrError::Mismatch("the adapter was opened for another model: open it for this one".to_owned()))
     }
 
-    /// Where it is on the device; all sessions that answer with it share the place.
+    /// The adapter's bank and slot on the device. All sessions that answer with the adapter share them.
     pub(crate) fn place(&self, loaded: &Loaded) -> Result<(AdapterBank, AdapterId), ParrError> {
         let mut placed = lock(&self.placed);
         if let Some(Placed { opened, bank, id }) = &*placed

@@ -17,27 +17,27 @@ use crate::session::{generate, generator};
 /// A conversation to continue.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct Prompt {
-    /// What was said so far; the model speaks next.
+    /// Messages so far. The model answers next.
     pub messages: Vec<ChatMessage>,
-    /// How to reply; each prompt has its own seed.
+    /// Options for the reply. Each prompt has its own seed.
     #[uniffi(default = None)]
     pub options: Option<ReplyOptions>,
-    /// The adapter that answers, if not the model itself.
+    /// The adapter to answer with. Without it the plain model answers.
     #[uniffi(default = None)]
     pub adapter: Option<Arc<Adapter>>,
 }
 
 #[uniffi::export]
 impl Model {
-    /// Replies to every prompt, `slots` of them side by side; one reply each, in order. What a prompt gets
-    /// depends on its own seed and nothing else of the batch.
+    /// Generates one reply to each prompt, in order, with up to `slots` prompts in parallel. A reply
+    /// depends on its own prompt and seed, not on the rest of the batch.
     ///
     /// # Errors
     ///
     /// * [`ParrError::Context`] and [`ParrError::Argument`] before anything runs, with the number of the
     ///   prompt;
     /// * [`ParrError::Mismatch`] for an adapter of another model;
-    /// * [`ParrError::Memory`] if the budget does not hold the caches: take fewer slots.
+    /// * [`ParrError::Memory`] if the caches exceed the budget: use fewer slots.
     #[uniffi::method(default(slots = 8, context = None, cancel = None))]
     pub async fn generate(
         self: Arc<Self>,

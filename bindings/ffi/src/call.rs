@@ -1,4 +1,4 @@
-//! Long calls: a thread of their own, a future for whoever waits, and ways to stop.
+//! Long calls: their own thread, a future to wait on, and ways to cancel.
 
 use std::any::Any;
 use std::future::Future;
@@ -13,18 +13,20 @@ use parr::generate::CancelToken as CallToken;
 
 use crate::ParrError;
 
-/// A lock that a panic elsewhere does not take away: what it guards is replaced as a whole or not at all.
+/// Locks a mutex and ignores poisoning: the guarded value is replaced as a whole or not at all, so a panic
+/// leaves it valid.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// A number that nothing else of this process has: what a cache was made for is told by it.
+/// A number that is unique in this process. Caches use it to identify what they were made for.
 pub(crate) fn serial() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Ends the calls that it was given to, from any thread, and all that it is given to later. It is used once.
+/// Cancels the calls that it was passed to, from any thread. A used token also cancels later calls, so use
+/// each token once.
 #[derive(Debug, Default, uniffi::Object)]
 pub struct CancelToken {
     asked: AtomicBool,
@@ -33,20 +35,20 @@ pub struct CancelToken {
 
 #[uniffi::export]
 impl CancelToken {
-    /// A token that nobody has used.
+    /// A token that is not cancelled.
     #[uniffi::constructor]
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Asks the calls to end soon: a reply ends after the token in work and keeps what it has.
+    /// Cancels the calls soon. A reply ends after the current token and keeps the text so far.
     pub fn cancel(&self) {
         let calls = lock(&self.calls);
         self.asked.store(true, Ordering::Release);
         calls.iter().filter_map(Weak::upgrade).for_each(|call| call.cancel());
     }
 
-    /// Whether someone asked.
+    /// Whether the token was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.asked.load(Ordering::Acquire)
     }
@@ -63,14 +65,14 @@ impl CancelToken {
     }
 }
 
-/// What a thread leaves for the future that waits for it.
+/// The result that a thread passes to the waiting future.
 enum Outcome<T> {
     Pending(Option<Waker>),
     Ready(T),
     Taken,
 }
 
-/// The future of work on a thread. Whoever drops it has lost interest: the work is cancelled.
+/// The future of work on a thread. Dropping it cancels the work.
 pub(crate) struct Call<T> {
     outcome: Arc<Mutex<Outcome<Result<T, ParrError>>>>,
     token: Arc<CallToken>,
@@ -97,8 +99,8 @@ impl<T> Future for Call<T> {
     }
 }
 
-/// Runs `work` on a thread of its own, under a token that `cancel` and the loss of the future both use. A
-/// panic in it is an [`ParrError::Internal`].
+/// Runs `work` on its own thread, with a token that `cancel` or dropping the future cancels. A panic becomes
+/// [`ParrError::Internal`].
 pub(crate) fn start<T: Send + 'static>(
     cancel: Option<&CancelToken>,
     work: impl FnOnce(&CallToken) -> Result<T, ParrError> + Send + 'static,
@@ -125,7 +127,7 @@ pub(crate) fn start<T: Send + 'static>(
     Call { outcome, token }
 }
 
-/// The result of `work`, or what it panicked with as an error.
+/// The result of `work`. A panic becomes an error.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, ParrError>) -> Result<T, ParrError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         Err(ParrError::Internal(format!("a bug in Parr, please report it: {}", words(&*panic))))

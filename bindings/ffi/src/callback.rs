@@ -1,4 +1,4 @@
-//! What the app implements to hear of things while they happen.
+//! Interfaces that the app implements to receive events.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,13 +8,13 @@ use crate::ParrError;
 use crate::call::lock;
 use crate::reply::Piece;
 
-/// What a callback may throw. Whatever else it throws becomes this one, with the exception's words.
+/// The error that a callback may throw. Any other exception is converted to this one, with its message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum CallbackError {
-    /// The app could not take what it was told.
+    /// The app could not handle the event.
     #[error("{reason}")]
     Failed {
-        /// Why, in words.
+        /// The reason, as text.
         reason: String,
     },
 }
@@ -25,11 +25,11 @@ impl From<uniffi::UnexpectedUniFFICallbackError> for CallbackError {
     }
 }
 
-/// Hears a reply while it is made, on the thread that makes it: whoever does more than note the text hands
-/// it on. It must not ask the same session for anything.
+/// Receives a reply while it is generated, on the thread that generates it. Keep the work short, and move
+/// longer work to another thread. Do not call the same session from the callback.
 #[uniffi::export(foreign)]
 pub trait TokenListener: Send + Sync {
-    /// More of the reply.
+    /// Called with the next part of the reply.
     ///
     /// # Errors
     ///
@@ -37,24 +37,24 @@ pub trait TokenListener: Send + Sync {
     fn on_piece(&self, piece: Piece) -> Result<(), CallbackError>;
 }
 
-/// Hears how far a load or a download is.
+/// Receives the progress of a load or a download.
 #[uniffi::export(foreign)]
 pub trait ProgressListener: Send + Sync {
-    /// So many bytes are done, of so many where that is known.
+    /// Called with the number of bytes done, and the total if it is known.
     ///
     /// # Errors
     ///
-    /// [`CallbackError`]: it is not called again, and the call fails with [`ParrError::Callback`] when it is
-    /// through.
+    /// After a [`CallbackError`] it is not called again, and the call fails with [`ParrError::Callback`]
+    /// when it ends.
     fn on_progress(&self, done_bytes: u64, total_bytes: Option<u64>) -> Result<(), CallbackError>;
 }
 
-/// Calls back until that fails once, which is kept and ends the call.
+/// Calls back until a callback fails. Keeps the failure, which ends the call.
 #[derive(Clone, Default)]
 pub(crate) struct Told(Arc<Mutex<Option<CallbackError>>>);
 
 impl Told {
-    /// Tells, if all went well so far; a failure cancels `token`.
+    /// Calls back if no callback has failed so far. A failure cancels `token`.
     pub fn tell(&self, token: &CallToken, tell: impl FnOnce() -> Result<(), CallbackError>) {
         let mut failed = lock(&self.0);
         if failed.is_none()

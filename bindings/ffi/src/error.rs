@@ -9,7 +9,7 @@ use parr::hub::HubError;
 use parr::model::lora::AdapterError;
 use parr::principles::PrinciplesError;
 use parr::reward::RewardError;
-use parr::salmon::SalmonError;
+use parr::preferences::PreferencesError;
 use parr::steer::SteerError;
 use parr::tokenizer::TextError;
 use parr::train::TrainError;
@@ -151,19 +151,19 @@ by_kind! {
         GenerateError::Shape(_) => ParrError::Internal(text),
         _ => ParrError::Argument(text),
     };
-    SalmonError, |error, text| match error {
-        SalmonError::Io { source, .. } => io(&source, text),
-        SalmonError::Principles(inner) => inner.into(),
-        SalmonError::Text(inner) => inner.into(),
-        SalmonError::Options { .. } | SalmonError::Empty { .. } => ParrError::Argument(text),
-        SalmonError::NoRoom { .. } => ParrError::Context(text),
-        SalmonError::Busy { .. } => ParrError::Run(text),
+    PreferencesError, |error, text| match error {
+        PreferencesError::Io { source, .. } => io(&source, text),
+        PreferencesError::Principles(inner) => inner.into(),
+        PreferencesError::Text(inner) => inner.into(),
+        PreferencesError::Options { .. } | PreferencesError::Empty { .. } => ParrError::Argument(text),
+        PreferencesError::NoRoom { .. } => ParrError::Context(text),
+        PreferencesError::Busy { .. } => ParrError::Run(text),
         _ => ParrError::Data(text),
     };
     TrainError, |error, text| match error {
         TrainError::Io { source, .. } => io(&source, text),
         TrainError::Row { .. } | TrainError::Data { .. } | TrainError::Sequence { .. } => ParrError::Data(text),
-        TrainError::Config { .. } | TrainError::Settings { .. } | TrainError::Reward { .. } => {
+        SettingsError::Syntax { .. } | TrainError::Settings { .. } | TrainError::Reward { .. } => {
             ParrError::Argument(text)
         }
         TrainError::State { .. } => ParrError::Format(text),
@@ -185,9 +185,9 @@ by_kind! {
         RewardError::Row { .. } | RewardError::Nothing { .. } => ParrError::Data(text),
         RewardError::NoHead { .. } | RewardError::NoTokenizer => ParrError::Mismatch(text),
         RewardError::Context { .. } => ParrError::Context(text),
-        RewardError::Item { source: SalmonError::NoRoom { .. }, .. } => ParrError::Context(text),
+        RewardError::Item { source: PreferencesError::NoRoom { .. }, .. } => ParrError::Context(text),
         RewardError::Item { .. } => ParrError::Argument(text),
-        RewardError::Salmon(inner) => inner.into(),
+        RewardError::Preferences(inner) => inner.into(),
         RewardError::Principles(inner) => inner.into(),
         RewardError::Train(inner) => inner.into(),
         RewardError::AdapterFile(inner) => inner.into(),
@@ -198,7 +198,7 @@ by_kind! {
         _ => ParrError::Format(text),
     };
     SteerError, |error, text| match error {
-        SteerError::Ask { source: SalmonError::NoRoom { .. }, .. } => ParrError::Context(text),
+        SteerError::Ask { source: PreferencesError::NoRoom { .. }, .. } => ParrError::Context(text),
         SteerError::Adapter(inner) => inner.into(),
         SteerError::Reward(inner) => inner.into(),
         SteerError::Generate(inner) => inner.into(),
@@ -211,7 +211,7 @@ by_kind! {
         AlignError::Context { .. } => ParrError::Context(text),
         AlignError::Train(inner) => inner.into(),
         AlignError::Reward(inner) => inner.into(),
-        AlignError::Salmon(inner) => inner.into(),
+        AlignError::Preferences(inner) => inner.into(),
         AlignError::Text(inner) => inner.into(),
         AlignError::Adapter(inner) => inner.into(),
         AlignError::AdapterFile(inner) => inner.into(),
@@ -234,7 +234,7 @@ by_kind! {
         parr::Error::AdapterFile(inner) => inner.into(),
         parr::Error::Adapter(inner) => inner.into(),
         parr::Error::Generate(inner) => inner.into(),
-        parr::Error::Salmon(inner) => inner.into(),
+        parr::Error::Preferences(inner) => inner.into(),
         parr::Error::Train(inner) => inner.into(),
         parr::Error::Reward(inner) => inner.into(),
         parr::Error::Steer(inner) => inner.into(),

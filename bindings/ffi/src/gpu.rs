@@ -5,19 +5,20 @@ use parr::gpu::Device;
 /// A GPU, or a CPU that acts as one.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct GpuInfo {
-    /// Its place in the list; [`ModelOptions::gpu`](crate::ModelOptions) takes it as text.
+    /// Position in the list. [`ModelOptions::gpu`](crate::ModelOptions) accepts it as text.
     pub index: u32,
-    /// The driver's name for it; [`ModelOptions::gpu`](crate::ModelOptions) takes any part of it.
+    /// The driver's name for the GPU. [`ModelOptions::gpu`](crate::ModelOptions) accepts any part of the
+    /// name.
     pub name: String,
     /// `vulkan`, `metal` or `dx12`.
     pub backend: String,
     /// `discrete`, `integrated`, `virtual`, `software` or `other`.
     pub kind: String,
-    /// Driver and version, as the driver tells it.
+    /// Name and version of the driver, as the driver reports them.
     pub driver: String,
 }
 
-/// All there are, in the order of their indices.
+/// All GPUs of the machine, in the order of their indices.
 #[uniffi::export]
 pub fn gpus() -> Vec<GpuInfo> {
     let info = |adapter: parr::gpu::AdapterSummary| GpuInfo {

@@ -7,23 +7,23 @@ use crate::ParrError;
 #[cfg(feature = "pull")]
 use crate::callback::{ProgressListener, Told};
 
-/// The path of a model that was pulled, or of a file or directory that is there. The network is not used.
+/// Returns the path of a pulled model, or of an existing file or directory. Does not use the network.
 ///
 /// # Errors
 ///
 /// * [`ParrError::NotFound`] if it is neither;
-/// * [`ParrError::Storage`] where there is no cache directory.
+/// * [`ParrError::Storage`] if there is no cache directory.
 #[uniffi::export]
 pub fn resolve_model(name: &str) -> Result<String, ParrError> {
     Ok(parr::hub::resolve(name)?.to_string_lossy().into_owned())
 }
 
-/// Where to fetch from and where to; what is left out comes from the environment (`PARR_CACHE`,
+/// Source and destination of a download. Options that are left out come from the environment (`PARR_CACHE`,
 /// `HF_ENDPOINT`, `HF_TOKEN`).
 #[cfg(feature = "pull")]
 #[derive(Clone, Debug, Default, uniffi::Record)]
 pub struct PullOptions {
-    /// The directory below which models are kept.
+    /// The directory in which models are stored.
     #[uniffi(default = None)]
     pub cache: Option<String>,
     /// The hub's address.
@@ -34,13 +34,13 @@ pub struct PullOptions {
     pub token: Option<String>,
 }
 
-/// Makes sure that a model is in the cache and returns its path: `smollm2`, or `ORG/REPO[:FILE]` on the
-/// Hugging Face hub. Interrupted downloads are resumed by the next call.
+/// Downloads a model to the cache if it is not there, and returns its path. `name` is a known name such as
+/// `smollm2`, or `ORG/REPO[:FILE]` on the Hugging Face hub. The next call resumes an interrupted download.
 ///
 /// # Errors
 ///
 /// * [`ParrError::NotFound`] if there is no such name, repository or file;
-/// * [`ParrError::Network`] if no source of it can be reached, or sends something else;
+/// * [`ParrError::Network`] if no source can be reached, or a source sends other data;
 /// * [`ParrError::Storage`] if the cache cannot be written.
 #[cfg(feature = "pull")]
 #[uniffi::export(default(options = None, listener = None))]

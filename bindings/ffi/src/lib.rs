@@ -1,20 +1,20 @@
 //! Parr for Swift, Kotlin and Python: the public API of the [`parr`] crate as objects, records and one flat
-//! error that uniffi can carry.
+//! error type that uniffi supports.
 //!
-//! | part | holds |
+//! | part | contents |
 //! |---|---|
-//! | [`Model`], [`ModelOptions`], [`gpus`] | weights on a GPU, opened anew after the GPU was lost |
-//! | [`ChatSession`], [`TokenListener`], [`CancelToken`] | conversations that stream and stop |
+//! | [`Model`], [`ModelOptions`], [`gpus`] | weights on a GPU, which are loaded again after a lost GPU |
+//! | [`ChatSession`], [`TokenListener`], [`CancelToken`] | conversations with streaming and cancellation |
 //! | [`PrincipleSet`], [`parse_principles`], [`check_principles`] | principles as values |
 //! | [`RewardModel`], [`Score`] | replies scored under principles |
-//! | [`Steering`], [`SteeredReply`] | replies steered by principles, the best of several among them |
+//! | [`Steering`], [`SteeredReply`] | replies steered by principles, including the best of several |
 //! | [`Adapter`] | LoRA adapters: opened, attached, blended, exported |
 //! | [`TrainingJob`], [`TrainingListener`], [`TrainingPolicy`] | training in the background |
-//! | [`ParrError`] | whatever went wrong, by what the app can do next |
+//! | [`ParrError`] | every failure, grouped by what the app can do next |
 //!
-//! Everything may be called from any thread. What takes time is asynchronous and runs on a thread of its own;
-//! the foreign side's cancellation reaches it where uniffi drops the future (Kotlin, Python), and by
-//! [`CancelToken`] everywhere. The core knows nothing of this crate.
+//! Every function may be called from any thread. Long calls are asynchronous and run on their own thread.
+//! In Kotlin and Python, cancelling the task also cancels the call, because uniffi drops the future.
+//! [`CancelToken`] works in every language. The core does not depend on this crate.
 
 uniffi::setup_scaffolding!("parr");
 
@@ -57,7 +57,7 @@ pub use training::{
     TrainingOptions, TrainingOutcome, TrainingPolicy, TrainingState, TrainingStatus,
 };
 
-/// Version of the library.
+/// Version of the library, such as `0.1.0`.
 #[uniffi::export]
 pub fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()

@@ -1,4 +1,4 @@
-//! A model on a GPU, and what happens when the GPU is gone.
+//! A model on a GPU, and recovery from a lost GPU.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -13,56 +13,56 @@ use crate::ParrError;
 use crate::call::{lock, start};
 use crate::callback::{ProgressListener, Told};
 
-/// Which model, on which GPU.
+/// Options for loading a model.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ModelOptions {
-    /// A pulled name, a GGUF file or a Hugging Face directory.
+    /// Name of a pulled model, a GGUF file or a Hugging Face directory.
     pub model: String,
-    /// Index of a GPU or any part of its name; the best one without it.
+    /// Index of a GPU, or any part of its name. Without it the best GPU is used.
     #[uniffi(default = None)]
     pub gpu: Option<String>,
-    /// Device memory that everything on this model may take together, in MiB.
+    /// Maximum device memory for the model and everything that uses it, in MiB.
     #[uniffi(default = None)]
     pub memory_mib: Option<u64>,
-    /// Keep the weights of a safetensors model in this format: `q4_0`, `q8_0`, `f16`, ...
+    /// Format in which to keep the weights of a safetensors model: `q4_0`, `q8_0`, `f16`, ...
     #[uniffi(default = None)]
     pub quant: Option<String>,
 }
 
-/// What is known of a loaded model.
+/// Properties of a loaded model.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ModelInfo {
     /// The file or directory.
     pub path: String,
-    /// Decoder layers.
+    /// Number of decoder layers.
     pub layers: u32,
-    /// Tokens of its vocabulary.
+    /// Number of tokens in the vocabulary.
     pub vocabulary: u32,
-    /// Positions that it was trained for.
+    /// Number of positions that the model was trained for.
     pub context: u32,
-    /// Device memory of its weights, in bytes.
+    /// Device memory of the weights, in bytes.
     pub weight_bytes: u64,
-    /// Whether it can hold a conversation: whether it has a tokenizer and a chat template.
+    /// Whether the model can chat: it has a tokenizer and a chat template.
     pub chat: bool,
     /// The GPU's name.
     pub gpu: String,
 }
 
-/// Device memory held through one model: weights, sessions, reward models, training.
+/// Device memory used through one model: weights, sessions, reward models, training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct MemoryReport {
-    /// Bytes held now.
+    /// Bytes in use now.
     pub current_bytes: u64,
-    /// Most bytes held at any one time.
+    /// Most bytes in use at any one time.
     pub peak_bytes: u64,
-    /// Bytes that may be held, where the app set a budget.
+    /// Maximum number of bytes, if the app set a budget.
     pub budget_bytes: Option<u64>,
 }
 
 /// A model on a GPU. All its sessions, reward models and training runs share the weights.
 ///
-/// If the GPU is lost, the calls that were using it fail with [`ParrError::DeviceLost`], and the next call
-/// opens it and loads the weights again; sessions keep what was said.
+/// If the GPU is lost, the calls that use it fail with [`ParrError::DeviceLost`]. The next call opens the
+/// GPU and loads the weights again. Sessions keep their messages.
 #[derive(Debug, uniffi::Object)]
 pub struct Model {
     path: PathBuf,
@@ -82,7 +82,7 @@ struct Slot {
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     pub model: parr::model::Model,
-    /// How often the device was opened: what was made for an earlier one is void.
+    /// How often the device was opened. Objects made for an earlier device are invalid.
     pub opened: u64,
 }
 
@@ -102,7 +102,7 @@ impl Model {
     /// # Errors
     ///
     /// * [`ParrError::NotFound`] if there is no such model, or it was not pulled;
-    /// * [`ParrError::Format`] if it is damaged or of an unknown architecture;
+    /// * [`ParrError::Format`] if the model is damaged or its architecture is unknown;
     /// * [`ParrError::Gpu`] if there is no such GPU;
     /// * [`ParrError::Memory`] if the weights exceed the budget or the GPU.
     #[uniffi::constructor(default(listener = None))]
@@ -131,11 +131,11 @@ impl Model {
         .await
     }
 
-    /// What is known of it.
+    /// Returns the model's properties.
     ///
     /// # Errors
     ///
-    /// Those of [`Model::load`] if the GPU was lost.
+    /// The errors of [`Model::load`] if the GPU was lost.
     pub fn info(&self) -> Result<ModelInfo, ParrError> {
         let Loaded { model, .. } = self.loaded()?;
         let config = model.config();
@@ -150,7 +150,7 @@ impl Model {
         })
     }
 
-    /// Device memory held through it.
+    /// Returns the device memory used through this model.
     pub fn memory(&self) -> MemoryReport {
         let used = lock(&self.slot).model.as_ref().map(|model| model.device().memory()).unwrap_or_default();
         MemoryReport {
@@ -160,8 +160,8 @@ impl Model {
         }
     }
 
-    /// Gives the GPU and everything on it back at once, for an app that goes into the background. What runs
-    /// ends in [`ParrError::DeviceLost`]; the next call loads the weights again.
+    /// Releases the GPU and everything on it immediately, for an app that goes into the background. Running
+    /// calls fail with [`ParrError::DeviceLost`]. The next call loads the weights again.
     pub fn release(&self) {
         if let Some(model) = lock(&self.slot).model.take() {
             model.device().release();
@@ -170,7 +170,7 @@ impl Model {
 }
 
 impl Model {
-    /// The weights, loaded again if their device is gone.
+    /// The weights, loaded again if their device was lost.
     pub(crate) fn loaded(&self) -> Result<Loaded, ParrError> {
         let mut slot = lock(&self.slot);
         match &slot.model {
@@ -200,7 +200,7 @@ impl Model {
         Ok(())
     }
 
-    /// `Ok` if the budget holds `bytes` more for `what`.
+    /// `Ok` if `bytes` more for `what` fit into the budget.
     pub(crate) fn room(&self, loaded: &Loaded, what: &str, bytes: u64) -> Result<(), ParrError> {
         self.fits(what, loaded.model.device().memory().current_bytes, bytes)
     }
@@ -218,7 +218,7 @@ impl Model {
         )))
     }
 
-    /// What training may take in all, in MiB: the budget without what others hold beside the weights.
+    /// Maximum memory for training, in MiB: the budget less what others use in addition to the weights.
     pub(crate) fn training_mib(&self, loaded: &Loaded) -> Option<usize> {
         let held = loaded.model.device().memory().current_bytes.saturating_sub(loaded.model.weight_bytes());
         self.budget_bytes.map(|budget| (budget.saturating_sub(held) >> 20).max(1) as usize)

@@ -1,77 +1,77 @@
-//! Principles as values: read, built, edited, judged by line and column.
+//! Principles as values: read, built, edited, and checked with line and column.
 
 use parr::principles::{Check, PrinciplesError, PromptType, SHIPPED, Use};
 use parr::random::Philox;
 
 use crate::ParrError;
 
-/// A set of principles. It is a value: an app builds or edits one and hands it on.
+/// A set of principles, as a value that an app can build or edit.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct PrincipleSet {
-    /// Lower-case letters and digits in words joined by hyphens.
+    /// Id: words of lower-case letters and digits, joined by hyphens.
     pub id: String,
-    /// One line for lists and reports.
+    /// Title: one line for lists and reports.
     pub title: String,
-    /// What the set is for.
+    /// Purpose of the set.
     pub description: String,
-    /// How it is used.
+    /// How the set is used.
     pub uses: PrincipleUse,
     /// The principles, in their order.
     pub principles: Vec<Principle>,
-    /// Rule against stock phrases that may decide a pair in the place of the judge.
+    /// Rule against stock phrases, which may decide a pair instead of the judge.
     #[uniffi(default = None)]
     pub boilerplate: Option<BoilerplateRule>,
-    /// Rule for replies in the language of the prompt.
+    /// Rule for replies in the language of the prompt, which may also decide a pair.
     #[uniffi(default = None)]
     pub language: Option<OverrideRule>,
 }
 
-/// What a set is made for. Replies can be scored under any set.
+/// Purpose of a set. Replies can be scored under any set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum PrincipleUse {
-    /// Each principle by itself judges replies, and each has a negative.
+    /// Replies are judged under one principle at a time. Each principle has a negative.
     Judge,
-    /// A few are drawn by weight for each score.
+    /// A few principles are drawn by weight for each score.
     Sample {
-        /// How many.
+        /// Number of principles to draw.
         draws: u32,
     },
-    /// All of them count for every reply.
+    /// All principles apply to every reply.
     Always,
     /// Numbered rules of self-alignment.
     Rules,
 }
 
-/// One quality of a reply, in words.
+/// One quality of a reply, as text.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Principle {
-    /// Lower-case letters and digits in words joined by hyphens.
+    /// Id: words of lower-case letters and digits, joined by hyphens.
     pub id: String,
-    /// A name of a few words, for people.
+    /// A short name, for people.
     pub dimension: String,
-    /// What it asks for: the text that a reward model reads.
+    /// What the principle asks for. A reward model reads this text.
     pub definition: String,
-    /// The definition negated.
+    /// The negated definition.
     #[uniffi(default = None)]
     pub negative: Option<String>,
-    /// Chance of being drawn, relative to the others of the set; above 0.
+    /// Chance of being drawn, relative to the other principles of the set. Above 0.
     #[uniffi(default = 1.0)]
     pub weight: f64,
-    /// Words to group principles by.
+    /// Words for grouping principles.
     #[uniffi(default = [])]
     pub tags: Vec<String>,
-    /// What is added to the weight for prompts of one type.
+    /// Amounts added to the weight for each type of prompt.
     #[uniffi(default = None)]
     pub boost: Option<Boost>,
-    /// Whether it may enter training pairs of a reward model.
+    /// Whether the principle may be used in training pairs of a reward model.
     #[uniffi(default = true)]
     pub decides: bool,
-    /// Name of the program that can tell whether a reply keeps it.
+    /// Name of the program that checks whether a reply follows the principle.
     #[uniffi(default = None)]
     pub check: Option<String>,
 }
 
-/// What is added to a principle's weight, by the type of the prompt.
+/// Amounts added to a principle's weight, by type of prompt.
 #[derive(Clone, Copy, Debug, PartialEq, uniffi::Record)]
 pub struct Boost {
     /// For general prompts.
@@ -88,9 +88,9 @@ pub struct Boost {
 /// How a rule decides the pairs to which it applies.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct OverrideRule {
-    /// How often it decides one, from 0 to 1.
+    /// How often the rule decides a pair, from 0 to 1.
     pub probability: f64,
-    /// How often a label that it decided is flipped on purpose, from 0 to 0.5.
+    /// How often a label that the rule decided is flipped on purpose, from 0 to 0.5.
     pub noise: f64,
     /// Id of the principle that gives the reason for the label.
     pub explained_by: String,
@@ -99,51 +99,53 @@ pub struct OverrideRule {
 /// The rule against stock phrases.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct BoilerplateRule {
-    /// How it decides.
+    /// How the rule decides.
     pub rule: OverrideRule,
-    /// The phrases, at least one.
+    /// The phrases. At least one.
     pub phrases: Vec<String>,
 }
 
 /// One mistake in the text of a set.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct PrincipleFault {
-    /// The line, counted from 1.
+    /// Line, counted from 1.
     pub line: u32,
-    /// The column in characters, counted from 1.
+    /// Column in characters, counted from 1.
     pub column: u32,
-    /// What is wrong there, and what would be right.
+    /// What is wrong and what is expected.
     pub reason: String,
 }
 
-/// Names of the sets that come with Parr.
+/// Names of the shipped sets.
 #[uniffi::export]
 pub fn shipped_principles() -> Vec<String> {
     SHIPPED.iter().map(|(name, _)| (*name).to_owned()).collect()
 }
 
-/// The set in the file `name`, or if there is no such file the one of that name which comes with Parr.
+/// Reads the set in the file `name`. If there is no such file, returns the shipped set with this name.
 ///
 /// # Errors
 ///
-/// * [`ParrError::NotFound`] if there is neither;
-/// * [`ParrError::Principles`] with every mistake in it, by line and column.
+/// * [`ParrError::NotFound`] if neither exists;
+/// * [`ParrError::Principles`] with every mistake in the set, by line and column.
 #[uniffi::export]
 pub fn open_principles(name: &str) -> Result<PrincipleSet, ParrError> {
     Ok(parr::principles::PrincipleSet::open(name)?.into())
 }
 
-/// The set that a text in TOML is.
+/// Parses a set in TOML.
 ///
 /// # Errors
 ///
-/// [`ParrError::Principles`] with every mistake in it; [`check_principles`] gives them as values.
+/// [`ParrError::Principles`] with every mistake in the text. [`check_principles`] returns the mistakes as
+/// values.
 #[uniffi::export]
 pub fn parse_principles(toml: &str) -> Result<PrincipleSet, ParrError> {
     Ok(parr::principles::PrincipleSet::parse(toml)?.into())
 }
 
-/// Every mistake in the text of a set, in its order; none if it can be used. For editors.
+/// Returns every mistake in the text of a set, in order. The list is empty if the set can be used. For
+/// editors.
 #[uniffi::export]
 pub fn check_principles(toml: &str) -> Vec<PrincipleFault> {
     let Err(PrinciplesError::Faults(faults)) = parr::principles::PrincipleSet::parse(toml) else {
@@ -157,23 +159,23 @@ pub fn check_principles(toml: &str) -> Vec<PrincipleFault> {
     faults.into_iter().map(fault).collect()
 }
 
-/// The set as TOML, whatever it says: [`check_principles`] tells what is wrong with a set that was built or
-/// edited, by the lines of this text.
+/// Writes the set as TOML, without checking it. To check a set that the app built or edited, pass this text
+/// to [`check_principles`], which reports mistakes by its lines.
 ///
 /// # Errors
 ///
-/// [`ParrError::Principles`] if a principle names a check that there is not.
+/// [`ParrError::Principles`] if a principle names an unknown check.
 #[uniffi::export]
 pub fn principles_to_toml(set: PrincipleSet) -> Result<String, ParrError> {
     Ok(parr::principles::PrincipleSet::try_from(set)?.to_toml())
 }
 
-/// The texts that one score reads: of a set that is drawn from, another few for each `seed`, of any other set
-/// the definitions of all.
+/// Returns the definitions for one score. For a set with [`PrincipleUse::Sample`] these are a few that are
+/// drawn by `seed`. For any other set they are all definitions.
 ///
 /// # Errors
 ///
-/// [`ParrError::Principles`] as [`parse_principles`] if the set has mistakes.
+/// [`ParrError::Principles`] if the set has mistakes, as in [`parse_principles`].
 #[uniffi::export]
 pub fn draw_principles(set: PrincipleSet, seed: u64) -> Result<Vec<String>, ParrError> {
     let set = set.checked()?;
@@ -181,8 +183,8 @@ pub fn draw_principles(set: PrincipleSet, seed: u64) -> Result<Vec<String>, Parr
     Ok(drawn.into_iter().map(|place| set.principles[place].definition.clone()).collect())
 }
 
-/// Whether a reply keeps a principle, by the program that it names; none if it names none, or one that can
-/// only compare two replies.
+/// Whether a reply follows a principle, according to the program that the principle names. None if it names
+/// no program, or one that can only compare two replies.
 ///
 /// # Errors
 ///
@@ -192,8 +194,8 @@ pub fn keeps_principle(principle: Principle, reply: &str) -> Result<Option<bool>
     Ok(check(principle.check.as_deref())?.and_then(|check| check.keeps(reply)))
 }
 
-/// Which of two replies keeps a principle better, by the program that it names: 1 for the first, -1 for the
-/// second, 0 for neither; none if it names none.
+/// Which of two replies follows a principle better, according to the program that the principle names: 1
+/// for the first, -1 for the second, 0 for neither. None if it names no program.
 ///
 /// # Errors
 ///
@@ -203,7 +205,8 @@ pub fn compare_replies(principle: Principle, first: &str, second: &str) -> Resul
     Ok(check(principle.check.as_deref())?.map(|check| check.compare(first, second) as i8))
 }
 
-/// A hash of a principle's texts, which records of judged replies carry: once a text is edited they are stale.
+/// Returns a hash of a principle's texts. Records of judged replies contain it, and are stale after an edit
+/// of a text.
 ///
 /// # Errors
 ///
@@ -224,7 +227,7 @@ fn check(name: Option<&str>) -> Result<Option<Check>, ParrError> {
 }
 
 impl PrincipleSet {
-    /// The set as the core knows it, if it has no mistakes: what was edited is judged before it is used.
+    /// The set in the core's type, if it has no mistakes. Edited sets are checked before use.
     pub(crate) fn checked(self) -> Result<parr::principles::PrincipleSet, ParrError> {
         let set = parr::principles::PrincipleSet::try_from(self)?;
         Ok(parr::principles::PrincipleSet::parse(&set.to_toml())?)

@@ -1,4 +1,4 @@
-//! What is asked of a model and what it answers, as values.
+//! Messages, options and replies, as values.
 
 use parr::generate::{Finish, Request, Sampling};
 use parr::model::lora::AdapterId;
@@ -7,9 +7,9 @@ use parr::tokenizer::{ChatFormat, Message, TokenId};
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ChatMessage {
-    /// Who speaks: `system`, `user` or `assistant` in most models.
+    /// Role of the speaker: `system`, `user` or `assistant` in most models.
     pub role: String,
-    /// What is said.
+    /// Text of the turn.
     pub content: String,
 }
 
@@ -25,28 +25,28 @@ impl From<ChatMessage> for Message {
     }
 }
 
-/// How a reply is made. The defaults are those of `parr chat`.
+/// Options for generating a reply. The defaults are those of `parr chat`.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct ReplyOptions {
-    /// Longest reply, in tokens.
+    /// Maximum length of the reply, in tokens.
     #[uniffi(default = 512)]
     pub max_tokens: u32,
-    /// 0 takes the likeliest token every time; higher is more varied.
+    /// Sampling temperature. 0 always takes the most likely token; higher values give more varied text.
     #[uniffi(default = 0.3)]
     pub temperature: f32,
-    /// Choose among so many of the likeliest tokens; 0 for all.
+    /// Samples from the N most likely tokens only. 0 means all tokens.
     #[uniffi(default = 0)]
     pub top_k: u32,
-    /// Choose among the likeliest tokens that together have this probability, in (0, 1].
+    /// Samples from the most likely tokens that together have this probability, in (0, 1].
     #[uniffi(default = 0.9)]
     pub top_p: f32,
-    /// Leave out tokens less likely than this times the likeliest, in `[0, 1]`.
+    /// Excludes tokens that are less likely than this fraction of the most likely token, in `[0, 1]`.
     #[uniffi(default = 0.0)]
     pub min_p: f32,
-    /// Divide the logits of recent tokens by this; 1 for no penalty.
+    /// Divides the logits of recent tokens. 1 means no penalty.
     #[uniffi(default = 1.0)]
     pub repetition_penalty: f32,
-    /// Same seed, same prompt, same text, whatever else is made beside it.
+    /// Random seed. The same seed and prompt give the same text, independent of other replies in the batch.
     #[uniffi(default = 0)]
     pub seed: u64,
     /// Texts that end the reply and are left out of it.
@@ -101,13 +101,13 @@ impl ReplyOptions {
 pub enum FinishReason {
     /// The model ended its turn.
     EndOfTurn,
-    /// One of the stop texts came up.
+    /// One of the stop texts occurred.
     Stop,
-    /// It has as many tokens as were asked for.
+    /// The reply has reached its maximum number of tokens.
     Length,
     /// The context is full.
     ContextFull,
-    /// The app cancelled; the text is what there was by then.
+    /// The app cancelled the reply. It has the text up to that moment.
     Cancelled,
 }
 
@@ -116,17 +116,17 @@ pub enum FinishReason {
 pub struct Reply {
     /// The text, without white space at its end.
     pub text: String,
-    /// Why it ended.
+    /// Why the reply ended.
     pub finish: FinishReason,
-    /// Tokens drawn.
+    /// Number of generated tokens.
     pub tokens: u32,
-    /// Sum of their natural log-probabilities under the plain softmax.
+    /// Sum of the tokens' natural log-probabilities under the plain softmax.
     pub logprob: f64,
-    /// Tokens of the prompt.
+    /// Number of tokens in the prompt.
     pub prompt_tokens: u32,
-    /// Of those, how many were in the cache already.
+    /// Number of prompt tokens that were already in the cache.
     pub reused_tokens: u32,
-    /// Oldest messages that no longer fitted into the context and were forgotten.
+    /// Number of oldest messages that were dropped because they no longer fit into the context.
     pub dropped_messages: u32,
 }
 
@@ -150,9 +150,9 @@ impl Reply {
     }
 }
 
-/// A part of a reply, as it arrives.
+/// A part of a streamed reply.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Piece {
-    /// Text that is certain by now: whole characters, and nothing that may yet be a stop text. Never empty.
+    /// Final text: whole characters, and nothing that could still become a stop text. Never empty.
     pub text: String,
 }

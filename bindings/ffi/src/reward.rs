@@ -4,50 +4,50 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use parr::generate::CancelToken as CallToken;
-use parr::reward::{Question, RewardOptions};
+use parr::reward::{ScoreRequest, RewardOptions};
 
 use crate::ParrError;
 use crate::call::{CancelToken, lock, serial, start};
 use crate::model::{Loaded, Model};
 
-/// A reward model on its base: what `parr reward train` or a [`TrainingJob`](crate::TrainingJob) makes.
-/// Calls take turns.
+/// A reward model on its base model, made by `parr reward train` or a [`TrainingJob`](crate::TrainingJob).
+/// It runs one call at a time.
 #[derive(Debug, uniffi::Object)]
 pub struct RewardModel {
     model: Arc<Model>,
     pub(crate) folder: PathBuf,
     pub(crate) options: RewardOptions,
-    /// What tells it from others.
+    /// Identifies the reward model in this process.
     pub(crate) serial: u64,
-    /// For which opening of the device, and the model there.
+    /// Number of the device's opening, and the reward model on that device.
     engine: Mutex<Option<(u64, parr::reward::RewardModel)>>,
 }
 
-/// What a reward model says of a reply. The difference of two scores, to the same prompt and under the same
-/// principles, are the log-odds that the first reply is preferred; a score by itself means nothing.
+/// A reward model's score of a reply. The difference between two scores, for the same prompt and the same
+/// principles, is the log-odds that the first reply is preferred. A single score has no meaning.
 #[derive(Clone, Copy, Debug, PartialEq, uniffi::Record)]
 pub struct Score {
-    /// The larger the better.
+    /// The score. Higher is better.
     pub value: f32,
-    /// Tokens that were read.
+    /// Number of tokens read.
     pub tokens: u32,
-    /// Tokens that the prompt lost at its beginning, to fit.
+    /// Number of tokens cut from the start of the prompt to fit.
     pub cut_prompt: u32,
-    /// Tokens that the reply lost at its end, to fit.
+    /// Number of tokens cut from the end of the reply to fit.
     pub cut_reply: u32,
 }
 
 #[uniffi::export]
 impl Model {
-    /// Opens the reward model in `folder`: that of a training run, or a PEFT directory with a scalar head.
-    /// `slots` inputs are computed together; `any_base` takes one that was trained on another copy of the
-    /// weights.
+    /// Opens the reward model in `folder`: the folder of a training run, or a PEFT directory with a scalar
+    /// head. `slots` is the number of inputs computed together. `any_base` also accepts a reward model that
+    /// was trained on another copy of the weights.
     ///
     /// # Errors
     ///
-    /// * [`ParrError::NotFound`] and [`ParrError::Format`] if there is none, or a damaged one;
+    /// * [`ParrError::NotFound`] if there is no reward model, and [`ParrError::Format`] if it is damaged;
     /// * [`ParrError::Mismatch`] if it has no scalar head or was made for another model;
-    /// * [`ParrError::Memory`] if the budget does not hold it.
+    /// * [`ParrError::Memory`] if it exceeds the budget.
     #[uniffi::method(default(slots = 8, any_base = false))]
     pub async fn open_reward(
         self: Arc<Self>,
@@ -70,13 +70,14 @@ impl Model {
 
 #[uniffi::export]
 impl RewardModel {
-    /// Scores replies to one prompt under principles, given as text: definitions, or negatives. Without any it
-    /// is asked for a good reply in general. One score each, in order.
+    /// Scores replies to one prompt under principles and returns one score per reply, in order. Principles
+    /// are given as text: definitions or negatives. Without principles it scores how good a reply is in
+    /// general.
     ///
     /// # Errors
     ///
     /// * [`ParrError::Argument`] for an empty prompt or reply;
-    /// * [`ParrError::Context`] if the principles leave no room;
+    /// * [`ParrError::Context`] if the principles leave no room for prompt and reply;
     /// * [`ParrError::Cancelled`] after a cancel.
     #[uniffi::method(default(cancel = None))]
     pub async fn score(
@@ -131,8 +132,8 @@ impl RewardModel {
             None => self.open(&loaded)?,
         };
         let principles: Vec<&str> = principles.iter().map(String::as_str).collect();
-        let question = |&reply| Question { prompt, reply, principles: principles.clone() };
-        let questions: Vec<Question<'_>> = replies.iter().map(question).collect();
+        let question = |&reply| ScoreRequest { prompt, reply, principles: principles.clone() };
+        let questions: Vec<ScoreRequest<'_>> = replies.iter().map(question).collect();
         let scores = reward.score(&questions, token, &mut |_| {});
         *slot = Some((opened, reward));
         Ok(scores?.into_iter().map(Into::into).collect())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parr::generate::{CancelToken as CallToken, Finish, GeneratorOptions};
 use parr::reward::RewardOptions;
-use parr::steer::{Ask, Progress, SteeredModel};
+use parr::steer::{Ask, SteerEvent, SteeredModel};
 
 use crate::ParrError;
 use crate::adapter::Adapter;
@@ -176,7 +176,7 @@ impl ChatSession {
         let ask = Ask { request, question: text.to_owned() };
         let told = Told::default();
         let answers = model.answer(steering, &[ask], token, &mut |progress| {
-            if let (Progress::Text { text, .. }, Some(listener)) = (progress, listener) {
+            if let (SteerEvent::Text { text, .. }, Some(listener)) = (progress, listener) {
                 told.tell(token, || listener.on_piece(Piece { text: text.to_owned() }));
             }
         });

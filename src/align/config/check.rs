@@ -1,39 +1,30 @@
 //! Whether the settings of reinforcement learning make sense, all faults at once.
 
-use super::check::{Faults, positive};
-use super::{Algorithm, PpoConfig, RewardConfig, RolloutConfig, UpdateConfig};
-use crate::train::TrainError;
-use crate::train::rollout::{CollapseConfig, KlConfig, ValueClip};
+use super::{Algorithm, AlignConfig, RewardTermsConfig, RolloutConfig, UpdateConfig};
+use crate::align::estimate::{CollapseConfig, KlConfig, ValueClip};
+use crate::settings::{Faults, positive};
 
-impl PpoConfig {
-    /// `Ok` if every setting is within its range, and none contradicts another.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Settings`] with every fault there is.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let mut faults = Faults::default();
-        faults.length(self.epochs, self.steps);
-        faults.lora(&self.lora);
-        faults.optimizer(&self.optimizer);
-        faults.schedule(&self.schedule);
-        faults.rollout(&self.rollout, self.algorithm);
-        faults.update(&self.update);
-        let samples = self.rollout.prompts.saturating_mul(self.rollout.replies);
-        let fits = self.update.mini_batches <= samples.max(1);
-        let expected = "at most rollout.prompts times rollout.replies";
-        faults.need(fits, "update.mini_batches", self.update.mini_batches, expected);
-        let weight = self.value.weight;
-        faults.need(positive(weight), "value.weight", weight, "a number above 0");
-        let sound = !matches!(self.value.clip, ValueClip::Returns(part) if !positive(part));
-        faults.need(sound, "value.clip", self.value.clip, "\"off\" or a number above 0");
-        faults.kl(&self.kl);
-        faults.reward(&self.reward);
-        faults.collapse(&self.collapse);
-        faults.checkpoint(&self.checkpoint);
-        faults.memory(&self.memory);
-        faults.finish()
-    }
+/// Adds every setting of `config` that is outside its range, or contradicts another, to `faults`.
+pub(super) fn check(config: &AlignConfig, faults: &mut Faults) {
+    faults.length(config.epochs, config.steps);
+    faults.lora(&config.lora);
+    faults.optimizer(&config.optimizer);
+    faults.schedule(&config.schedule);
+    faults.rollout(&config.rollout, config.algorithm);
+    faults.update(&config.update);
+    let samples = config.rollout.prompts.saturating_mul(config.rollout.replies);
+    let fits = config.update.mini_batches <= samples.max(1);
+    let expected = "at most rollout.prompts times rollout.replies";
+    faults.need(fits, "update.mini_batches", config.update.mini_batches, expected);
+    let weight = config.value.weight;
+    faults.need(positive(weight), "value.weight", weight, "a number above 0");
+    let sound = !matches!(config.value.clip, ValueClip::Returns(part) if !positive(part));
+    faults.need(sound, "value.clip", config.value.clip, "\"off\" or a number above 0");
+    faults.kl(&config.kl);
+    faults.reward(&config.reward);
+    faults.collapse(&config.collapse);
+    faults.checkpoint(&config.checkpoint);
+    faults.memory(&config.memory);
 }
 
 impl Faults {
@@ -87,7 +78,7 @@ impl Faults {
         self.need(rate > 0.0 && rate < 5.0, "kl.rate", rate, "a number above 0 and below 5");
     }
 
-    fn reward(&mut self, reward: &RewardConfig) {
+    fn reward(&mut self, reward: &RewardTermsConfig) {
         for (name, weight) in &reward.weights {
             self.need(weight.is_finite(), &format!("reward.weights.{name}"), weight, "a number");
         }

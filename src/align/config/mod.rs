@@ -1,25 +1,27 @@
 //! The settings of reinforcement learning: defaults for small models, and those of SALMON.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::{
-    Auto, BatchConfig, CheckpointConfig, Decay, EvaluationConfig, LoraSettings, MemoryConfig,
-    OptimizerConfig, RunSettings, ScheduleConfig, Share,
+use super::estimate::{CollapseConfig, Estimator, KlConfig, LengthConfig, UnfinishedConfig, ValueClip};
+use crate::settings::{Auto, Faults, Settings, Share};
+use crate::train::config::{
+    BatchConfig, CheckpointConfig, Decay, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
+    RunSettings, ScheduleConfig,
 };
 use crate::train::objective::{Aggregate, Clip, GroupScale, Grpo, Ppo, Rloo};
-use crate::train::rollout::{CollapseConfig, Estimator, KlConfig, LengthConfig, UnfinishedConfig, ValueClip};
 
 /// Reinforcement learning of an adapter: PPO, GRPO or RLOO by `algorithm`.
 ///
-/// From a file by [`PpoConfig::read`], which completes tables that are there in part from the preset.
+/// From a file by [`Settings::read`], which completes tables that are there in part from the preset.
 /// `serde` alone would complete them from the defaults of their own types, which SFT shares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct PpoConfig {
+pub struct AlignConfig {
     /// What a setting is that is not said.
     pub preset: Preset,
     /// Everything random in the run follows from it, each sample by its own name: draws of one step differ.
@@ -28,7 +30,7 @@ pub struct PpoConfig {
     pub algorithm: Algorithm,
     /// How often each prompt is answered; parts of an epoch are possible. 2 as in SALMON.
     pub epochs: f64,
-    /// Rollouts; `auto` for as many as [`PpoConfig::epochs`] make. A number overrules the epochs.
+    /// Rollouts; `auto` for as many as [`AlignConfig::epochs`] make. A number overrules the epochs.
     pub steps: Auto,
     /// The policy's adapter, and the critic's.
     pub lora: LoraSettings,
@@ -47,7 +49,7 @@ pub struct PpoConfig {
     /// What it costs to leave the reference.
     pub kl: KlConfig,
     /// What replies are worth.
-    pub reward: RewardConfig,
+    pub reward: RewardTermsConfig,
     /// When the run is given up.
     pub collapse: CollapseConfig,
     /// Saving what a run can resume from.
@@ -60,10 +62,10 @@ pub struct PpoConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// For models of up to a billion weights on one device: [`PpoConfig::default`].
+    /// For models of up to a billion weights on one device: [`AlignConfig::default`].
     #[default]
     Small,
-    /// The paper's: [`PpoConfig::salmon`].
+    /// The paper's: [`AlignConfig::salmon`].
     Salmon,
 }
 
@@ -101,14 +103,14 @@ impl Display for Algorithm {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutConfig {
-    /// Prompts of a step. 32; SALMON has 576 on 48 GPUs. Whitening wants 8 at the least.
+    /// AlignPrompts of a step. 32; SALMON has 576 on 48 GPUs. Whitening wants 8 at the least.
     pub prompts: usize,
     /// Replies to each. 1 for PPO; GRPO and RLOO compare those to one prompt and need 2 at the least.
     pub replies: usize,
     /// Logits are divided by it, in sampling and in every log-probability. 1, for which the two need no word
     /// with each other; SALMON has 0.7.
     pub temperature: f64,
-    /// Prompts of more tokens are left out. 128; SALMON has 256.
+    /// AlignPrompts of more tokens are left out. 128; SALMON has 256.
     pub max_prompt_tokens: usize,
     /// A reply is cut off there. 128; SALMON has 1024.
     pub max_reply_tokens: usize,
@@ -204,7 +206,7 @@ pub struct GrpoConfig {
 /// What replies are worth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RewardConfig {
+pub struct RewardTermsConfig {
     /// Weight of each source by its name; 1 for those that are not named.
     pub weights: BTreeMap<String, f64>,
     /// Replies that were cut off.
@@ -219,9 +221,9 @@ pub struct RewardConfig {
     pub whiten: bool,
 }
 
-impl Default for RewardConfig {
+impl Default for RewardTermsConfig {
     fn default() -> Self {
-        RewardConfig {
+        RewardTermsConfig {
             weights: BTreeMap::new(),
             unfinished: UnfinishedConfig::default(),
             length: LengthConfig::default(),
@@ -231,16 +233,16 @@ impl Default for RewardConfig {
     }
 }
 
-impl RewardConfig {
+impl RewardTermsConfig {
     /// The weight of a source.
     pub fn weight(&self, source: &str) -> f64 {
         self.weights.get(source).copied().unwrap_or(1.0)
     }
 }
 
-impl Default for PpoConfig {
+impl Default for AlignConfig {
     fn default() -> Self {
-        PpoConfig {
+        AlignConfig {
             preset: Preset::Small,
             seed: 0,
             algorithm: Algorithm::Ppo,
@@ -257,7 +259,7 @@ impl Default for PpoConfig {
             value: ValueConfig::default(),
             grpo: GrpoConfig::default(),
             kl: KlConfig::default(),
-            reward: RewardConfig::default(),
+            reward: RewardTermsConfig::default(),
             collapse: CollapseConfig::default(),
             // A rollout costs what fifty steps of SFT do.
             checkpoint: CheckpointConfig { every: 10, keep: 2 },
@@ -266,15 +268,12 @@ impl Default for PpoConfig {
     }
 }
 
-impl PpoConfig {
-    /// A settings file that says everything the default does, with comments.
-    pub const SAMPLE: &'static str = include_str!("../../../examples/align.toml");
-
+impl AlignConfig {
     /// The settings that a preset stands for.
-    pub fn preset(preset: Preset) -> PpoConfig {
+    pub fn preset(preset: Preset) -> AlignConfig {
         match preset {
-            Preset::Small => PpoConfig::default(),
-            Preset::Salmon => PpoConfig::salmon(),
+            Preset::Small => AlignConfig::default(),
+            Preset::Salmon => AlignConfig::salmon(),
         }
     }
 
@@ -284,8 +283,8 @@ impl PpoConfig {
     /// Where the released code does not do what it means to, the settings do: the KL is not clamped, only real
     /// tokens count, and the critic's clip of 0.2 is a part of the distance that it has to go, instead of 0.2 in the
     /// units of returns of tens.
-    pub fn salmon() -> PpoConfig {
-        PpoConfig {
+    pub fn salmon() -> AlignConfig {
+        AlignConfig {
             preset: Preset::Salmon,
             seed: 42,
             lora: LoraSettings { rank: 64, alpha: 16.0, ..LoraSettings::default() },
@@ -301,13 +300,13 @@ impl PpoConfig {
             update: UpdateConfig { epochs: 2, mini_batches: 2, lambda: 1.0, ..UpdateConfig::default() },
             value: ValueConfig { clip: ValueClip::Returns(0.2), ..ValueConfig::default() },
             kl: KlConfig { coefficient: 0.01, ..KlConfig::default() },
-            reward: RewardConfig {
+            reward: RewardTermsConfig {
                 unfinished: UnfinishedConfig { penalty: 6.0, replace: false },
                 length: LengthConfig { score: 5.0, ..LengthConfig::default() },
                 scale: 10.0,
-                ..RewardConfig::default()
+                ..RewardTermsConfig::default()
             },
-            ..PpoConfig::default()
+            ..AlignConfig::default()
         }
     }
 
@@ -341,25 +340,13 @@ impl PpoConfig {
         }
     }
 
-    /// SHA-256 in hexadecimal of all settings that the run's weights depend on. A state can be resumed under
-    /// settings with the same hash: how often is saved may change, and what is traded for memory.
-    pub fn hash(&self) -> String {
-        let mut settings = self.clone();
-        // Says only where the other values come from.
-        settings.preset = Preset::Small;
-        settings.checkpoint = CheckpointConfig::default();
-        settings.memory = MemoryConfig::default();
-        let text = serde_json::to_string(&settings).expect("settings are plain values");
-        crate::train::state::hex(&Sha256::digest(text))
-    }
-
     /// Bounds of the ratio.
     pub fn clip(&self) -> Clip {
         Clip { low: self.update.clip_low, high: self.update.clip_high }
     }
 
     /// The objective of [`Algorithm::Ppo`] on a rollout whose values were `value_error` from its returns
-    /// ([`Estimates::value_error`](crate::train::rollout::Estimates::value_error)).
+    /// ([`Estimates::value_error`](crate::align::estimate::Estimates::value_error)).
     pub fn ppo(&self, value_error: f64) -> Ppo {
         Ppo {
             clip: self.clip(),
@@ -395,5 +382,27 @@ impl PpoConfig {
             whiten_rewards: self.reward.whiten,
             whiten_advantages: self.update.whiten_advantages,
         }
+    }
+}
+
+impl Settings for AlignConfig {
+    const SAMPLE: &'static str = include_str!("../../../examples/align.toml");
+
+    fn preset_of(&self) -> Self {
+        AlignConfig::preset(self.preset)
+    }
+
+    fn check(&self, faults: &mut Faults) {
+        check::check(self, faults);
+    }
+
+    /// How often is saved may change between parts of a run, and what is traded for memory.
+    fn without_side_settings(&self) -> Self {
+        let mut settings = self.clone();
+        // Says only where the other values come from.
+        settings.preset = Preset::Small;
+        settings.checkpoint = CheckpointConfig::default();
+        settings.memory = MemoryConfig::default();
+        settings
     }
 }

@@ -2,16 +2,14 @@
 //!
 //! `examples/dpo.toml` ([`DpoConfig::SAMPLE`]) shows every setting with its default.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
+use crate::preferences::{AggregateOptions, Mirror};
 use crate::reward::{PairBatch, PairEvaluation};
-use crate::salmon::{AggregateOptions, Mirror};
-use crate::train::TrainError;
+use crate::settings::{Auto, Faults, Settings, Share};
 use crate::train::config::{
-    Auto, BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
-    RunSettings, ScheduleConfig, Share, parse_over, settings_hash, settings_text, settings_toml,
+    BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
+    RunSettings, ScheduleConfig,
 };
 use crate::train::objective::Dpo;
 
@@ -78,9 +76,6 @@ impl Default for DpoConfig {
 }
 
 impl DpoConfig {
-    /// A settings file that says everything the default does, with comments.
-    pub const SAMPLE: &'static str = include_str!("../../../examples/dpo.toml");
-
     /// The settings that every run has.
     pub fn run_settings(&self) -> RunSettings {
         let PairBatch { pairs, micro_batch } = self.batch;
@@ -101,13 +96,17 @@ impl DpoConfig {
         }
     }
 
-    /// `Ok` if every setting is within its range; the aggregation judges the rest of its own.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Settings`] with every fault there is.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let mut faults = self.run_settings().faults();
+    /// The objective.
+    pub fn objective(&self) -> Dpo {
+        Dpo { beta: self.beta, label_smoothing: self.label_smoothing }
+    }
+}
+
+impl Settings for DpoConfig {
+    const SAMPLE: &'static str = include_str!("../../../examples/dpo.toml");
+
+    fn check(&self, faults: &mut Faults) {
+        self.run_settings().check(faults);
         let (beta, wrong) = (self.beta, self.label_smoothing);
         faults.need(beta > 0.0 && beta.is_finite(), "beta", beta, "a number above 0");
         faults.need((0.0..0.5).contains(&wrong), "label_smoothing", wrong, "a number from 0 to below 0.5");
@@ -124,47 +123,14 @@ impl DpoConfig {
         );
         let noise = self.aggregate.noise;
         faults.need(noise == 0.0, "aggregate.noise", noise, "0: label_smoothing is for wrong labels");
-        faults.finish()
     }
 
-    /// SHA-256 in hexadecimal of all settings that the run's weights depend on. A state can be resumed under
-    /// settings with the same hash.
-    pub fn hash(&self) -> String {
+    fn without_side_settings(&self) -> Self {
         let mut settings = self.clone();
         settings.evaluation = PairEvaluation::default();
         settings.checkpoint = CheckpointConfig::default();
         settings.memory = MemoryConfig::default();
         settings.batch.micro_batch = Auto::Auto;
-        settings_hash(&settings)
-    }
-
-    /// The objective.
-    pub fn objective(&self) -> Dpo {
-        Dpo { beta: self.beta, label_smoothing: self.label_smoothing }
-    }
-
-    /// The settings as a settings file, without comments.
-    pub fn to_toml(&self) -> String {
-        settings_toml(self)
-    }
-
-    /// Reads a settings file. What it leaves out keeps its default; values are not judged yet
-    /// ([`DpoConfig::validate`]), since the command line may still change them.
-    ///
-    /// # Errors
-    ///
-    /// * [`TrainError::Io`] if it cannot be read.
-    /// * [`TrainError::Config`] with line and column of whatever is not TOML, no setting, or no value of it.
-    pub fn read(path: &Path) -> Result<DpoConfig, TrainError> {
-        DpoConfig::parse(&settings_text(path)?, path)
-    }
-
-    /// Parses the text of a settings file; `path` is for messages.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Config`] as [`DpoConfig::read`].
-    pub fn parse(text: &str, path: &Path) -> Result<DpoConfig, TrainError> {
-        parse_over(&DpoConfig::default(), text, path)
+        settings
     }
 }

@@ -10,8 +10,9 @@ use crate::adapter::{Adapter, RUN_FOLDER};
 use crate::align::AlignError;
 use crate::model::Model;
 use crate::model::lora::AdapterId;
+use crate::preferences::{AggregateReport, PreferencePair};
 use crate::reward::{RewardData, RewardError, Stream};
-use crate::salmon::{AggregateReport, PreferencePair};
+use crate::settings::Settings;
 use crate::tokenizer::{ChatFormat, TokenId};
 use crate::train::objective::{DpoBatch, DpoPair, Evaluated, Objective, TokenStats};
 use crate::train::{

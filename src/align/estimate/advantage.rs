@@ -17,7 +17,7 @@
 /// If they are of different lengths.
 ///
 /// ```
-/// use parr::train::rollout::gae;
+/// use parr::align::estimate::gae;
 ///
 /// // With gamma = lambda = 1 the returns are what is still to come.
 /// let (advantages, returns) = gae(&[0.0, 1.0, 9.0, 2.0], &[0.5; 4], &[true, true, false, true], 1.0, 1.0);

@@ -90,7 +90,7 @@ impl fmt::Display for Collapse {
 /// Watches the rollouts of a run. All of its state is in its fields, so that a run resumes with it.
 ///
 /// ```
-/// use parr::train::rollout::{CollapseConfig, Health, Watch};
+/// use parr::align::estimate::{CollapseConfig, Health, Watch};
 ///
 /// let mut watch = Watch::new(&CollapseConfig { patience: 2, ..CollapseConfig::default() });
 /// let well = Health { kl: 0.0, entropy: 2.0, distinct_2: 0.9 };

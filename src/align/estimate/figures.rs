@@ -1,6 +1,7 @@
 //! What a rollout came to.
 
-use super::{KlEstimator, Rewards, Trace};
+use super::{Rewards, Trace};
+use crate::train::objective::KlEstimator;
 
 /// The figures of one rollout, means over its replies. Names are those of TRL's PPO trainer where it has one.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,8 +1,7 @@
 //! What a nat of divergence costs, fixed or steered.
 
+use crate::train::objective::KlEstimator;
 use serde::{Deserialize, Serialize};
-
-use super::KlEstimator;
 
 /// The price of leaving the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,7 +34,7 @@ impl Default for KlConfig {
 /// `e = clip(kl / target - 1, -0.2, 0.2)`. Fixed, it stays.
 ///
 /// ```
-/// use parr::train::rollout::{KlConfig, KlController};
+/// use parr::align::estimate::{KlConfig, KlController};
 ///
 /// let config = KlConfig { coefficient: 0.1, adaptive: true, target: 6.0, rate: 0.1, ..KlConfig::default() };
 /// let mut controller = KlController::new(&config);

@@ -1,8 +1,8 @@
 //! A reward for answering in the language of the question.
 
 use super::{FinishedReply, RewardSource};
+use crate::align::AlignError;
 use crate::principles::language;
-use crate::train::TrainError;
 
 /// The source `language`: 1 for a reply in the language of its prompt, 0 for any other, and for texts whose
 /// language cannot be told. SALMON's paper has such a bonus, its released code none.
@@ -19,7 +19,7 @@ impl RewardSource for LanguageMatch {
         Self::NAME
     }
 
-    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError> {
+    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
         let matches = |reply: &FinishedReply<'_>| {
             let asked = language(reply.prompt);
             f64::from(u8::from(asked.is_some() && asked == language(reply.reply)))

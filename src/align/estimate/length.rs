@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FinishedReply, RewardSource};
+use crate::align::AlignError;
 use crate::principles::PromptType;
-use crate::train::TrainError;
 
 /// `score * min(m n / L, cap)` for a reply of `n` tokens where `L` are allowed, `m` by the type of the prompt.
 ///
@@ -62,7 +62,7 @@ impl RewardSource for LengthTerm {
         "length"
     }
 
-    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError> {
+    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
         Ok(replies.iter().map(|reply| self.of(reply.kind, reply.tokens.len())).collect())
     }
 }

@@ -14,26 +14,24 @@
 
 mod advantage;
 mod collapse;
-mod estimate;
 mod figures;
-mod kl;
 mod kl_control;
 mod language;
 mod length;
 mod reward;
+mod trace;
 mod updates;
 mod value_clip;
 mod whiten;
 
 pub use advantage::gae;
 pub use collapse::{Collapse, CollapseConfig, Health, Watch};
-pub use estimate::{Estimate, Estimates, Estimator, Trace};
 pub use figures::RolloutFigures;
-pub use kl::KlEstimator;
 pub use kl_control::{KlConfig, KlController};
 pub use language::LanguageMatch;
 pub use length::{LengthConfig, LengthTerm};
 pub use reward::{FinishedReply, FnSource, RewardSource, RewardSum, Rewards, UnfinishedConfig};
+pub use trace::{Estimate, Estimates, Estimator, Trace};
 pub use updates::Updates;
 pub use value_clip::ValueClip;
 pub use whiten::{scale_to_unit, whiten};

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::align::AlignError;
 use crate::principles::PromptType;
 use crate::tokenizer::TokenId;
-use crate::train::TrainError;
 
 /// A reply that is to be rewarded.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +33,8 @@ pub trait RewardSource {
     ///
     /// # Errors
     ///
-    /// [`TrainError`] if it cannot judge.
-    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError>;
+    /// [`AlignError`] if it cannot judge.
+    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError>;
 }
 
 /// A source behind a pointer is one too.
@@ -43,7 +43,7 @@ impl<S: RewardSource + ?Sized> RewardSource for Box<S> {
         (**self).name()
     }
 
-    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError> {
+    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
         (**self).score(replies)
     }
 }
@@ -66,7 +66,7 @@ impl<F: FnMut(&FinishedReply<'_>) -> f64> RewardSource for FnSource<F> {
         &self.name
     }
 
-    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError> {
+    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
         Ok(replies.iter().map(&mut self.judge).collect())
     }
 }
@@ -117,10 +117,10 @@ impl<'a> RewardSum<'a> {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Reward`] if another has its name, or the weight is not finite.
-    pub fn add(&mut self, source: impl RewardSource + 'a, weight: f64) -> Result<(), TrainError> {
+    /// [`AlignError::Source`] if another has its name, or the weight is not finite.
+    pub fn add(&mut self, source: impl RewardSource + 'a, weight: f64) -> Result<(), AlignError> {
         let name = source.name().to_owned();
-        let fail = |reason: String| Err(TrainError::Reward { name: name.clone(), reason });
+        let fail = |reason: String| Err(AlignError::Source { name: name.clone(), reason });
         if name == UNFINISHED || self.sources.iter().any(|(known, _)| known.name() == name) {
             return fail("another source has that name".to_owned());
         }
@@ -142,20 +142,20 @@ impl<'a> RewardSum<'a> {
     /// # Errors
     ///
     /// * whatever a source fails with;
-    /// * [`TrainError::Reward`] if one gives another number of scores than there are replies, or one that is
+    /// * [`AlignError::Source`] if one gives another number of scores than there are replies, or one that is
     ///   not finite.
-    pub fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Rewards, TrainError> {
+    pub fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Rewards, AlignError> {
         let mut rewards = Rewards { total: vec![0.0; replies.len()], shares: Vec::new() };
         for (source, weight) in &mut self.sources {
             let mut share = source.score(replies)?;
             let name = source.name().to_owned();
             if share.len() != replies.len() {
                 let reason = format!("it gave {} scores for {} replies", share.len(), replies.len());
-                return Err(TrainError::Reward { name, reason });
+                return Err(AlignError::Source { name, reason });
             }
             if let Some(at) = share.iter().position(|score| !score.is_finite()) {
                 let reason = format!("its score of reply {at} is {}", share[at]);
-                return Err(TrainError::Reward { name, reason });
+                return Err(AlignError::Source { name, reason });
             }
             for (total, score) in rewards.total.iter_mut().zip(&mut share) {
                 *score *= *weight;
@@ -257,7 +257,7 @@ mod tests {
             fn name(&self) -> &str {
                 "short"
             }
-            fn score(&mut self, _: &[FinishedReply<'_>]) -> Result<Vec<f64>, TrainError> {
+            fn score(&mut self, _: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
                 Ok(vec![1.0])
             }
         }

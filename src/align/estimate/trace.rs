@@ -1,6 +1,7 @@
 //! Rewards of every token, and what follows from them.
 
-use super::{KlEstimator, gae, scale_to_unit, whiten};
+use super::{gae, scale_to_unit, whiten};
+use crate::train::objective::KlEstimator;
 use crate::train::objective::PpoToken;
 
 /// One sampled reply as the policy, its reference and its critic saw it when it was sampled.

@@ -8,7 +8,7 @@ const TOLERANCE: f64 = 1.5;
 /// What the updates on one rollout reported, and whether there is to be another.
 ///
 /// ```
-/// use parr::train::rollout::Updates;
+/// use parr::align::estimate::Updates;
 ///
 /// let mut updates = Updates::new(0.02);
 /// assert!(updates.push(&[("policy/approxkl_avg", 0.0), ("val/ratio", 1.0)]));

@@ -11,7 +11,7 @@ const EPSILON: f64 = 1e-8;
 /// Replies of uneven lengths: each `(values, real)` is one, both (T).
 ///
 /// ```
-/// use parr::train::rollout::whiten;
+/// use parr::align::estimate::whiten;
 ///
 /// let mut replies = [vec![1.0, 3.0], vec![5.0, f64::NAN]];
 /// let real = [vec![true, true], vec![true, false]];

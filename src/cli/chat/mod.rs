@@ -22,7 +22,7 @@ use super::sampling::SamplingArgs;
 use super::steering::{SteeringArgs, scores};
 use crate::generate::{Finish, Request};
 use crate::model::Model;
-use crate::steer::{Answer, Ask, Progress, Search, SteeredModel, Steering, WatchedSet};
+use crate::steer::{Answer, Ask, Search, SteerEvent, SteeredModel, Steering, WatchedSet};
 use crate::tokenizer::Conversation;
 use line::{HELP, Line};
 
@@ -239,7 +239,7 @@ impl Chat<'_> {
         let answers = interruptible(|token| {
             self.steered.answer(&self.steering, &[ask], token, &mut |progress| {
                 first_token.get_or_insert_with(|| start.elapsed());
-                let Progress::Text { text, .. } = progress else {
+                let SteerEvent::Text { text, .. } = progress else {
                     return waiting.iter_mut().for_each(|waiting| waiting.hear(&progress));
                 };
                 // A line that is being written and a bar cannot share a terminal.
@@ -324,16 +324,16 @@ impl Waiting {
         Waiting { bar: global.bar(None, "{spinner} {msg}"), drawn: 0 }
     }
 
-    fn hear(&mut self, progress: &Progress<'_>) {
+    fn hear(&mut self, progress: &SteerEvent<'_>) {
         match progress {
-            Progress::Drawn => {
+            SteerEvent::Drawn => {
                 self.drawn += 1;
                 self.bar.set_message(format!("{} tokens drawn", self.drawn));
             }
-            Progress::Scored { done, of } => {
+            SteerEvent::Scored { done, of } => {
                 self.bar.set_message(format!("{} tokens drawn, {done} of {of} scores read", self.drawn));
             }
-            Progress::Text { .. } => {}
+            SteerEvent::Text { .. } => {}
         }
         self.bar.tick();
     }

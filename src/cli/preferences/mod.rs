@@ -15,11 +15,12 @@ use super::interrupt::interruptible;
 use super::open::{AdapterArgs, ModelArgs};
 use super::training::set;
 use crate::judge::{
-    JudgeKind, PreferenceConfig, PreferenceProgress, PreferenceReport, PreferenceRun, Prompts, ReplyPlan,
-    TooLong, Verdicts, Voice,
+    AdaptedModel, JudgeKind, PreferenceConfig, PreferenceProgress, PreferenceReport, PreferenceRun, Prompts,
+    ReplyPlan, TooLong, Verdicts,
 };
+use crate::preferences::{Comparison, read_records};
 use crate::principles::PrincipleSet;
-use crate::salmon::{Comparison, read_records};
+use crate::settings::Settings;
 
 const LONG_ABOUT: &str = "\
 Lets the model reply to prompts, compares the replies under principles, and records the verdicts: what
@@ -203,11 +204,11 @@ impl CollectArgs {
         let prompts = Prompts::read(prompts)?;
         let (_device, model) = self.model.open(global)?;
         let adapter = self.adapter.attach(&model)?;
-        let voice =
-            Voice { model: &model, adapter: adapter.as_ref().map(|(bank, adapter)| (bank, *adapter)) };
-        let name = voice.name()?;
+        let speaker =
+            AdaptedModel { model: &model, adapter: adapter.as_ref().map(|(bank, adapter)| (bank, *adapter)) };
+        let name = speaker.name()?;
         let run = PreferenceRun {
-            voice,
+            speaker,
             model: &name,
             prompts: &prompts,
             principles: &principles,

@@ -11,7 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::write_row;
 use crate::cli::table::Table;
 use crate::judge::{WrittenReport, written_report};
-use crate::salmon::{Comparison, judge_report, read_records};
+use crate::preferences::{Comparison, judge_report, read_records};
 
 const LONG_ABOUT: &str = "\
 Says of each principle how a judge decided under it: for the first reply, for the second, or not; how often
@@ -76,7 +76,7 @@ fn rows(comparisons: &[Comparison]) -> Vec<Row> {
     let written = written_report(comparisons).into_iter();
     let mut written: HashMap<String, WrittenReport> =
         written.map(|report| (report.principle.clone(), report)).collect();
-    let row = |report: crate::salmon::PrincipleReport| {
+    let row = |report: crate::preferences::PrincipleReport| {
         let decided = (report.consistent * report.verdicts as f64).round() as usize;
         let first = (report.first_wins * decided as f64).round() as usize;
         Row {

@@ -12,6 +12,7 @@ use crate::cli::error::CliError;
 use crate::cli::open::ModelArgs;
 use crate::cli::training::{Ahead, Knobs, RunArgs, Told, set, watched};
 use crate::reward::{Factors, RewardConfig, RewardProspect, RewardTraining};
+use crate::settings::Settings;
 
 const LONG_ABOUT: &str = "\
 Trains a reward model on replies that a judge compared: a LoRA adapter with a scalar head, on a frozen,
@@ -138,7 +139,7 @@ impl TrainArgs {
         set(&mut config.limits.tokens, &self.max_tokens);
         set(&mut config.aggregate.held_out, &self.held_out);
         if self.use_rest {
-            config.aggregate.missing = crate::salmon::Missing::UseRest;
+            config.aggregate.missing = crate::preferences::Missing::UseRest;
         }
         if self.f16 {
             config.factors = Factors::F16;

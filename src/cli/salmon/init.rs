@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::shown;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
-use crate::pipeline::{Budget, init};
+use crate::salmon::{Budget, init};
 
 const EXAMPLES: &str = "\
 Examples:

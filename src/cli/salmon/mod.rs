@@ -12,7 +12,8 @@ use clap::{Args, Subcommand};
 
 use super::GlobalArgs;
 use super::error::CliError;
-use crate::pipeline::PipelineConfig;
+use crate::salmon::PipelineConfig;
+use crate::settings::Settings;
 
 const LONG_ABOUT: &str = "\
 Aligns a model to written principles by its own judgement (SALMON, arXiv 2310.05910), from one settings file.

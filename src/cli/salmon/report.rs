@@ -10,7 +10,7 @@ use super::{FolderArgs, shown};
 use crate::atomic;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
-use crate::pipeline::PipelineReport;
+use crate::salmon::PipelineReport;
 
 const LONG_ABOUT: &str = "\
 Writes one page on what the stages in DIR came to, from the files that they left: the principles, how

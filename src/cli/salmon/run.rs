@@ -12,7 +12,7 @@ use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
-use crate::pipeline::{Pipeline, PipelineConfig, PipelineReport, Stage, Standing};
+use crate::salmon::{Pipeline, PipelineConfig, PipelineReport, Stage, StageStatus};
 use crate::train::Control;
 
 const LONG_ABOUT: &str = "\
@@ -54,7 +54,7 @@ impl RunArgs {
             return Err(CliError::Interrupted);
         };
         for one in &made {
-            let stood = if one.stood == Standing::Done { " (was done)" } else { "" };
+            let stood = if one.stood == StageStatus::Done { " (was done)" } else { "" };
             global.note(format!("{}: {}{stood}", one.stage, shown(&one.folder)));
         }
         self.told(&config, global)?;

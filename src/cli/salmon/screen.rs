@@ -13,7 +13,7 @@ use crate::cli::sft;
 use crate::cli::steer::text as ladder;
 use crate::cli::training::{Screen as Training, Told};
 use crate::judge::PreferenceProgress;
-use crate::pipeline::{Event, Standing};
+use crate::salmon::{Event, StageStatus};
 use crate::self_align::SelfAlignProgress;
 
 /// Steps of alignment from one reply that is shown to the next.
@@ -46,12 +46,14 @@ impl<'a> Screen<'a> {
             Event::Stage { stage, number, of, stands, folder } => {
                 self.clear();
                 let what = match stands {
-                    Standing::Done => "is done".to_owned(),
-                    Standing::Fresh => "begins".to_owned(),
-                    Standing::Unfinished => "goes on".to_owned(),
-                    Standing::Changed(inputs) => format!("is redone, as its {} changed", inputs.join(", ")),
-                    Standing::Damaged(files) => format!("is mended, as {} changed", files.join(", ")),
-                    Standing::Waiting => "waits".to_owned(),
+                    StageStatus::Done => "is done".to_owned(),
+                    StageStatus::Fresh => "begins".to_owned(),
+                    StageStatus::Unfinished => "goes on".to_owned(),
+                    StageStatus::Changed(inputs) => {
+                        format!("is redone, as its {} changed", inputs.join(", "))
+                    }
+                    StageStatus::Damaged(files) => format!("is mended, as {} changed", files.join(", ")),
+                    StageStatus::Waiting => "waits".to_owned(),
                 };
                 self.global.note(format!("stage {number} of {of}, {stage}: {what}; {}", shown(folder)));
             }
@@ -67,7 +69,7 @@ impl<'a> Screen<'a> {
                 self.clear();
                 self.global.note(report.to_string());
             }
-            Event::Engraving(prospect) => self.training.hear(sft::ahead(prospect)),
+            Event::Distilling(prospect) => self.training.hear(sft::ahead(prospect)),
             Event::Comparing(PreferenceProgress { done, all, tokens, .. }) => {
                 if self.bar.length().is_none() {
                     self.begin("pairs");

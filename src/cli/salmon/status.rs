@@ -9,7 +9,7 @@ use crate::cli::error::CliError;
 use crate::cli::table::Table;
 use crate::format::Checkpoint;
 use crate::hub;
-use crate::pipeline::status;
+use crate::salmon::status;
 
 const EXAMPLES: &str = "\
 Examples:

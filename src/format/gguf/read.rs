@@ -248,7 +248,8 @@ impl<'a> Cursor<'a> {
             }
             value::STRING => {
                 let count = self.count("array elements", MAX_ARRAY, 8)?;
-                let string = |_| Ok(self.string("a string", MAX_STRING)?.to_owned());
+                let string =
+                    |_| -> Result<String, LoadError> { Ok(self.string("a string", MAX_STRING)?.to_owned()) };
                 Array::String((0..count).map(string).collect::<Result<_, _>>()?)
             }
             value::ARRAY => {

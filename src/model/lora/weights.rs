@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Projection, Projections};
+use crate::error::ErrorKind;
 use crate::gpu::DeviceError;
 use crate::model::ModelConfig;
 use crate::random::{Philox, Purpose, uniform01};
@@ -130,6 +131,18 @@ pub enum AdapterError {
         /// Places there are.
         capacity: usize,
     },
+}
+
+impl AdapterError {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            AdapterError::Device(device) => device.kind(),
+            AdapterError::Setting { .. } => ErrorKind::Argument,
+            AdapterError::Detached | AdapterError::Full { .. } => ErrorKind::Internal,
+            _ => ErrorKind::Mismatch,
+        }
+    }
 }
 
 impl LoraWeights {

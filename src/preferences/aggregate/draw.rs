@@ -1,8 +1,8 @@
 //! Everything random about one training pair, drawn before anything is decided.
 
 use super::AggregateOptions;
+use crate::preferences::split::name;
 use crate::random::{Philox, Purpose, fraction};
-use crate::salmon::split::name;
 
 /// A principle of the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

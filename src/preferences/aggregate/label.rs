@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use super::draw::Draw;
+use crate::preferences::record::{Comparison, Scores};
 use crate::principles::{Boilerplate, Language, Override, Overrides, contains_phrase, language};
-use crate::salmon::record::{Comparison, Scores};
 
 /// How much better the first reply is under a principle, made comparable by `spread`, as the principle
 /// stands or negated; 0 if the judge's verdict hangs on the order.

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use options::{AggregateOptions, Mirror, Missing, Normalise};
 pub use report::{AggregateReport, PrincipleReport, judge_report};
 
-use super::SalmonError;
+use super::PreferencesError;
 use super::jsonl::Record;
 use super::record::{Comparison, Prompt, Scores};
 use super::split::held_out;
@@ -101,7 +101,7 @@ pub fn aggregate(
     comparisons: &[Comparison],
     set: &PrincipleSet,
     options: &AggregateOptions,
-) -> Result<Aggregated, SalmonError> {
+) -> Result<Aggregated, PreferencesError> {
     let aggregator = Aggregator::new(comparisons, set, options)?;
     let mut all = Aggregated::default();
     for pass in 0..options.passes {
@@ -114,7 +114,7 @@ pub fn aggregate(
     all.report.incomplete = aggregator.incomplete();
     if all.train.is_empty() {
         let reason = format!("of {}, none is left to train on: {}", comparisons.len(), all.report);
-        return Err(SalmonError::Nothing { reason });
+        return Err(PreferencesError::Nothing { reason });
     }
     Ok(all)
 }
@@ -134,17 +134,17 @@ impl<'a> Aggregator<'a> {
     ///
     /// # Errors
     ///
-    /// * [`SalmonError::Options`] if options are outside their range.
-    /// * [`SalmonError::Nothing`] if no principle decides, one lacks its negative, or no comparison can be
+    /// * [`PreferencesError::Options`] if options are outside their range.
+    /// * [`PreferencesError::Nothing`] if no principle decides, one lacks its negative, or no comparison can be
     ///   used.
-    /// * [`SalmonError::Stale`] if a principle was edited since the judge read it.
-    /// * [`SalmonError::Record`] if a record makes no sense, or two have the same id.
-    /// * [`SalmonError::Principles`] if a rule is explained by a principle that there is not.
+    /// * [`PreferencesError::Stale`] if a principle was edited since the judge read it.
+    /// * [`PreferencesError::Record`] if a record makes no sense, or two have the same id.
+    /// * [`PreferencesError::Principles`] if a rule is explained by a principle that there is not.
     pub fn new(
         comparisons: &'a [Comparison],
         set: &'a PrincipleSet,
         options: &'a AggregateOptions,
-    ) -> Result<Aggregator<'a>, SalmonError> {
+    ) -> Result<Aggregator<'a>, PreferencesError> {
         options.validate()?;
         let judged = Judged::new(comparisons, set, options)?;
         let facts = comparisons.iter().map(|comparison| Facts::of(comparison, judged.overrides)).collect();
@@ -271,9 +271,9 @@ impl<'a> Judged<'a> {
         comparisons: &'a [Comparison],
         set: &'a PrincipleSet,
         options: &AggregateOptions,
-    ) -> Result<Judged<'a>, SalmonError> {
+    ) -> Result<Judged<'a>, PreferencesError> {
         let principles: Vec<&Principle> = set.principles.iter().filter(|one| one.decides).collect();
-        let nothing = |reason| Err(SalmonError::Nothing { reason });
+        let nothing = |reason| Err(PreferencesError::Nothing { reason });
         if principles.is_empty() {
             return nothing(format!("no principle of the set `{}` decides", set.id));
         }
@@ -284,8 +284,10 @@ impl<'a> Judged<'a> {
         let mut places = HashMap::with_capacity(comparisons.len());
         let mut scores = Vec::with_capacity(comparisons.len());
         for (place, comparison) in comparisons.iter().enumerate() {
-            let refused =
-                |reason: &str| SalmonError::Record { id: comparison.id.clone(), reason: reason.to_owned() };
+            let refused = |reason: &str| PreferencesError::Record {
+                id: comparison.id.clone(),
+                reason: reason.to_owned(),
+            };
             comparison.check().map_err(|reason| refused(&reason))?;
             if places.insert(comparison.id.as_str(), place).is_some() {
                 return Err(refused("there are two records of this name"));
@@ -418,13 +420,13 @@ fn current(
     comparison: &Comparison,
     principle: &Principle,
     wording: &str,
-) -> Result<Option<Scores>, SalmonError> {
+) -> Result<Option<Scores>, PreferencesError> {
     let Some(verdict) = comparison.verdict(&principle.id) else {
         return Ok(None);
     };
     if verdict.wording != wording {
         let (record, principle) = (comparison.id.clone(), principle.id.clone());
-        return Err(SalmonError::Stale { record, principle });
+        return Err(PreferencesError::Stale { record, principle });
     }
     Ok(Some(verdict.scores))
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::salmon::SalmonError;
+use crate::preferences::PreferencesError;
 
 /// How judged replies become training pairs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,8 +120,8 @@ impl AggregateOptions {
     ///
     /// # Errors
     ///
-    /// [`SalmonError::Options`] with every fault there is.
-    pub fn validate(&self) -> Result<(), SalmonError> {
+    /// [`PreferencesError::Options`] with every fault there is.
+    pub fn validate(&self) -> Result<(), PreferencesError> {
         let mut faults = Vec::new();
         let mut need = |sound: bool, name: &str, value: f64, expected: &str| {
             if !sound {
@@ -136,6 +136,6 @@ impl AggregateOptions {
         need((0.0..=1.0).contains(&self.negation), "negation", self.negation, "a number from 0 to 1");
         need((0.0..=0.5).contains(&self.noise), "noise", self.noise, "a number from 0 to 0.5");
         need((0.0..1.0).contains(&self.held_out), "held_out", self.held_out, "a number from 0 to below 1");
-        if faults.is_empty() { Ok(()) } else { Err(SalmonError::Options { faults }) }
+        if faults.is_empty() { Ok(()) } else { Err(PreferencesError::Options { faults }) }
     }
 }

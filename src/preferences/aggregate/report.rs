@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{DecidedBy, PreferencePair};
-use crate::salmon::record::Comparison;
+use crate::preferences::record::Comparison;
 
 /// What became of comparisons.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

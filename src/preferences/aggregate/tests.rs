@@ -2,9 +2,9 @@
 
 use super::draw::geometric;
 use super::*;
+use crate::preferences::record::{SampledReply, Verdict};
 use crate::principles::{Boilerplate, Use};
 use crate::random::{Philox, Purpose, uniform01};
-use crate::salmon::record::{Reply, Verdict};
 
 /// Principles `p0`, `p1` and so on, and two that decide nothing but explain rules.
 fn set(deciding: usize) -> PrincipleSet {
@@ -52,7 +52,7 @@ fn comparison(set: &PrincipleSet, id: &str, scores: &[[f64; 2]]) -> Comparison {
             language: Some("en".to_owned()),
             text: format!("What of {id}?"),
         },
-        replies: ["first", "second"].map(|name| Reply {
+        replies: ["first", "second"].map(|name| SampledReply {
             text: format!("This is the {name} of the replies to it."),
             seed: 0,
             under: None,

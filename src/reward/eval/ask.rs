@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::generate::CancelToken;
-use crate::reward::{Question, RewardError, RewardModel};
+use crate::reward::{RewardError, RewardModel, ScoreRequest};
 
 /// What to measure a reply by.
 type List<'a> = Vec<&'a str>;
@@ -70,7 +70,7 @@ impl<'a> Asked<'a> {
             let mut lists: Vec<(List<'a>, usize)> = lists.into_iter().collect();
             lists.sort_unstable_by_key(|(_, ticket)| *ticket);
             for (principles, ticket) in lists {
-                questions.push(Question { prompt, reply, principles });
+                questions.push(ScoreRequest { prompt, reply, principles });
                 tickets.push(ticket);
             }
         }

@@ -11,9 +11,11 @@ use super::data::Source;
 use super::tally::{Tallies, Tally};
 use super::{RewardData, RewardError, RewardModel};
 use crate::generate::CancelToken;
+use crate::preferences::{
+    AggregateOptions, Comparison, PreferencePair, PrincipleReport, held_out, judge_report,
+};
 use crate::principles::{Principle, PrincipleSet};
 use crate::report::{correlation, moments};
-use crate::salmon::{AggregateOptions, Comparison, PreferencePair, PrincipleReport, held_out, judge_report};
 use crate::train::Order;
 use ask::{Asked, Ticket};
 
@@ -122,7 +124,7 @@ pub struct LengthBias {
 ///
 /// # Errors
 ///
-/// * [`RewardError::Salmon`] if comparisons and principles do not fit;
+/// * [`RewardError::Preferences`] if comparisons and principles do not fit;
 /// * [`RewardError::Nothing`] if no pair is left to measure on;
 /// * [`RewardError::Item`] and [`RewardError::Generate`] as [`RewardModel::score`] has them.
 pub fn evaluate(

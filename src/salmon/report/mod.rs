@@ -12,11 +12,12 @@ use serde_json::{Map, Value};
 use super::sources::{guideline_sets, resolve};
 use super::work::COMPARISONS;
 use super::{Manifest, PipelineConfig, PipelineError, Stage};
-use crate::align::Sample;
+use crate::align::RolloutSample;
+use crate::file::AtFile;
 use crate::judge::{WrittenReport, written_report};
+use crate::preferences::{Comparison, PrincipleReport, judge_report, read_records};
 use crate::principles::PrincipleSet;
-use crate::salmon::{Comparison, PrincipleReport, judge_report, read_records};
-use crate::steer::compare::LadderReport;
+use crate::steer::compare::ComparisonReport;
 
 /// What the stages in a folder came to, as far as they are done.
 #[derive(Clone, Debug)]
@@ -43,12 +44,12 @@ pub struct PipelineReport {
     pub reward: Vec<Map<String, Value>>,
     /// Figures of the policy's training, one record a step.
     pub align: Vec<Map<String, Value>>,
-    /// The rungs of steering side by side.
-    pub ladder: Option<LadderReport>,
+    /// The methods of steering side by side.
+    pub comparison: Option<ComparisonReport>,
     /// Whether they answered prompts that no stage learned from.
-    pub ladder_held_out: bool,
+    pub comparison_held_out: bool,
     /// Replies of each rollout, with its step.
-    pub rollouts: Vec<(u64, Vec<Sample>)>,
+    pub rollouts: Vec<(u64, Vec<RolloutSample>)>,
 }
 
 impl PipelineReport {
@@ -71,7 +72,7 @@ impl PipelineReport {
             Some(_) => None,
         };
         let principles = principles.transpose().map_err(PipelineError::at(Stage::Preferences))?;
-        let guidelines = match config.stages.align || config.stages.ladder {
+        let guidelines = match config.stages.align || config.stages.comparison {
             true => guideline_sets(&found(&config.guidelines)).map_err(PipelineError::at(Stage::Align))?,
             false => Vec::new(),
         };
@@ -96,8 +97,8 @@ impl PipelineReport {
             judge: judge_report(&comparisons),
             written: written_report(&comparisons),
             evaluation: measured(Stage::Evaluation)?,
-            ladder: serde_json::from_value(measured(Stage::Ladder)?).ok(),
-            ladder_held_out: config.ladder.prompts.is_some(),
+            comparison: serde_json::from_value(measured(Stage::Comparison)?).ok(),
+            comparison_held_out: config.comparison.prompts.is_some(),
             reward: figures(Stage::Reward)?,
             align: figures(Stage::Align)?,
             rollouts: place(Stage::Align).map_or(Ok(Vec::new()), |path| rollouts(&path.join("rollouts")))?,
@@ -109,15 +110,15 @@ impl PipelineReport {
 
     /// Prompts that were answered in two rollouts at the least, with their first reply and their last, the ones
     /// with the longest way between them first.
-    pub fn before_and_after(&self) -> Vec<[(u64, &Sample); 2]> {
-        let mut ends: BTreeMap<&str, [(u64, &Sample); 2]> = BTreeMap::new();
+    pub fn before_and_after(&self) -> Vec<[(u64, &RolloutSample); 2]> {
+        let mut ends: BTreeMap<&str, [(u64, &RolloutSample); 2]> = BTreeMap::new();
         for (step, samples) in &self.rollouts {
             for sample in samples {
                 let pair = ends.entry(&sample.id).or_insert([(*step, sample); 2]);
                 pair[1] = (*step, sample);
             }
         }
-        let mut pairs: Vec<[(u64, &Sample); 2]> =
+        let mut pairs: Vec<[(u64, &RolloutSample); 2]> =
             ends.into_values().filter(|[first, last]| first.0 < last.0).collect();
         pairs.sort_by_key(|[first, last]| std::cmp::Reverse(last.0 - first.0));
         pairs
@@ -156,7 +157,7 @@ fn records(path: &Path) -> Result<Vec<Map<String, Value>>, PipelineError> {
 }
 
 /// The rollouts in a folder, by their step.
-fn rollouts(folder: &Path) -> Result<Vec<(u64, Vec<Sample>)>, PipelineError> {
+fn rollouts(folder: &Path) -> Result<Vec<(u64, Vec<RolloutSample>)>, PipelineError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(PipelineError::io("read", folder))?,

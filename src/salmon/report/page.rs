@@ -5,8 +5,8 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use super::PipelineReport;
-use crate::pipeline::Stage;
 use crate::report::{PAGE_END, Rate, curve, escaped, figure, page_of};
+use crate::salmon::Stage;
 
 const TITLE: &str = "From principles to a policy";
 
@@ -151,17 +151,23 @@ impl PipelineReport {
     }
 
     fn steered(&self, page: &mut String) {
-        let (Some(ladder), Some(folder)) = (&self.ladder, self.folders.get(&Stage::Ladder)) else { return };
+        let (Some(comparison), Some(folder)) = (&self.comparison, self.folders.get(&Stage::Comparison))
+        else {
+            return;
+        };
         let folder = escaped(folder);
-        let asked =
-            if self.ladder_held_out { "that no stage learned from" } else { "of those that the stages ask" };
+        let asked = if self.comparison_held_out {
+            "that no stage learned from"
+        } else {
+            "of those that the stages ask"
+        };
         let _ = write!(
             page,
-            "<h2>The ladder of steering</h2>\n<p>{} prompts {asked}, answered by every rung under what the policy was \
+            "<h2>Ways of steering compared</h2>\n<p>{} prompts {asked}, answered by every method under what the policy was \
              rewarded by. All replies: <a href=\"{folder}/report.html\">{folder}</a>.</p>\n",
-            ladder.prompts
+            comparison.prompts
         );
-        ladder.rungs(page);
+        comparison.methods(page);
     }
 
     fn replies(&self, page: &mut String) {

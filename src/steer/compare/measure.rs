@@ -1,9 +1,9 @@
-//! The figures of one rung.
+//! The figures of one method.
 
-use super::{Answered, CheckReport, Divergence, LadderReport, Mean, ReplyReport, Rung, RungReport};
+use super::{Answered, CheckReport, ComparisonReport, Divergence, Mean, Method, MethodReport, ReplyReport};
 use crate::generate::{CancelToken, DISTINCT_WINDOW, Request, distinct};
 use crate::report::{Rate, moments};
-use crate::reward::{Question, RewardError};
+use crate::reward::{RewardError, ScoreRequest};
 use crate::steer::{SteerError, SteeredModel, Steering};
 use crate::tokenizer::{ChatFormat, Message, TokenId};
 
@@ -14,13 +14,13 @@ impl Mean {
     }
 }
 
-/// Measures what `rung` answered and puts it into the report.
+/// Measures what `method` answered and puts it into the report.
 pub(super) fn measure(
-    report: &mut LadderReport,
+    report: &mut ComparisonReport,
     steered: &mut SteeredModel,
     format: &ChatFormat,
     steering: &Steering,
-    rung: &Rung,
+    method: &Method,
     answered: &Answered,
     cancel: &CancelToken,
 ) -> Result<(), SteerError> {
@@ -30,13 +30,13 @@ pub(super) fn measure(
     let pairs = scores.iter().enumerate().filter_map(|(place, score)| Some((of_base(place)?, (*score)?)));
     let better = Rate::of(pairs.map(|(base, score)| score > base));
     let lengths: Vec<f64> = answered.answers.iter().map(|answer| answer.reply.tokens.len() as f64).collect();
-    let is_base = report.rungs.is_empty();
+    let is_base = report.methods.is_empty();
     let divergence = match is_base {
         true => None,
-        false => Some(divergence(steered, format, rung, answered, cancel)?),
+        false => Some(divergence(steered, format, method, answered, cancel)?),
     };
-    report.rungs.push(RungReport {
-        name: rung.name.clone(),
+    report.methods.push(MethodReport {
+        name: method.name.clone(),
         score: (!known.is_empty()).then(|| Mean::of(&known)),
         better: (!is_base && !known.is_empty()).then_some(better),
         checks: checks(steering, answered),
@@ -68,12 +68,12 @@ fn scores(
     let unread =
         |place: &usize| scores[*place].is_none() && !answered.answers[*place].reply.text.trim().is_empty();
     let places: Vec<usize> = (0..scores.len()).filter(unread).collect();
-    let question = |&place: &usize| Question {
+    let question = |&place: &usize| ScoreRequest {
         prompt: &answered.asks[place].question,
         reply: &answered.answers[place].reply.text,
         principles: principles.clone(),
     };
-    let questions: Vec<Question<'_>> = places.iter().map(question).collect();
+    let questions: Vec<ScoreRequest<'_>> = places.iter().map(question).collect();
     let read = reward.score(&questions, cancel, &mut |_| {}).map_err(|error| match error {
         RewardError::Item { item, source } => SteerError::Ask { ask: places[item], source },
         other => other.into(),
@@ -99,7 +99,7 @@ fn checks(steering: &Steering, answered: &Answered) -> Vec<CheckReport> {
 fn divergence(
     steered: &mut SteeredModel,
     format: &ChatFormat,
-    rung: &Rung,
+    method: &Method,
     answered: &Answered,
     cancel: &CancelToken,
 ) -> Result<Divergence, SteerError> {
@@ -109,7 +109,7 @@ fn divergence(
         choices += answer.choices.len();
         let prompt = format.encode_chat(&[Message::new("user", ask.question.as_str())], true)?;
         // A base that is told nothing draws from itself.
-        if answer.reply.tokens.is_empty() || (prompt == ask.request.prompt && !rung.adapter) {
+        if answer.reply.tokens.is_empty() || (prompt == ask.request.prompt && !method.adapter) {
             differences.push(0.0);
             continue;
         }
@@ -122,5 +122,5 @@ fn divergence(
         differences.push(read(told, *adapter)? - read(&prompt, None)?);
     }
     let choices = choices as f64 / answered.answers.len().max(1) as f64;
-    Ok(Divergence { drawn: Mean::of(&differences), choosing: rung.steering.search.kl_bound(choices) })
+    Ok(Divergence { drawn: Mean::of(&differences), choosing: method.steering.search.kl_bound(choices) })
 }

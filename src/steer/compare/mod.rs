@@ -1,4 +1,4 @@
-//! The rungs side by side: what each does to replies, how far it takes them from the base, what it costs.
+//! The methods side by side: what each does to replies, how far it takes them from the base, what it costs.
 
 mod measure;
 mod page;
@@ -21,9 +21,9 @@ pub struct CompareOptions {
     pub steering: Steering,
     /// Candidates of the searches.
     pub n: usize,
-    /// Tokens of a block of guided decoding; 0 leaves that rung out.
+    /// Tokens of a block of guided decoding; 0 leaves that method out.
     pub block: usize,
-    /// How candidates are drawn; every prompt gets a seed of its own from `sampling.seed`, the same for all rungs.
+    /// How candidates are drawn; every prompt gets a seed of its own from `sampling.seed`, the same for all methods.
     /// Without filters the differences of log-probabilities are estimates of KL divergences.
     pub sampling: Sampling,
     /// Most tokens of a reply.
@@ -32,16 +32,16 @@ pub struct CompareOptions {
     pub batch: usize,
 }
 
-/// The rungs side by side.
+/// The methods side by side.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LadderReport {
+pub struct ComparisonReport {
     /// The base, where it was loaded from.
     pub base: Option<String>,
     /// The set of principles.
     pub set: String,
     /// Ids of the principles that are used.
     pub principles: Vec<String>,
-    /// Prompts that every rung answers.
+    /// Prompts that every method answers.
     pub prompts: usize,
     /// Where the searches' candidates are told the principles.
     pub tell: Tell,
@@ -56,15 +56,15 @@ pub struct LadderReport {
     pub plain_sampling: bool,
     /// What the prompts' seeds follow from.
     pub seed: u64,
-    /// The rungs, the base without any principle first.
-    pub rungs: Vec<RungReport>,
+    /// The methods, the base without any principle first.
+    pub methods: Vec<MethodReport>,
     /// What was asked and answered.
     pub replies: Vec<PromptReport>,
 }
 
-/// One rung.
+/// One method.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RungReport {
+pub struct MethodReport {
     /// `base`, `prompt`, `best of N`, `guided`, `adapter`.
     pub name: String,
     /// Mean score of the replies under the whole list; none without a reward model. Where the same model chose
@@ -83,7 +83,7 @@ pub struct RungReport {
     /// How far replies are from those of the base; none for the base itself.
     pub divergence: Option<Divergence>,
     /// What it took to answer all prompts, measuring aside.
-    pub cost: RungCost,
+    pub cost: MethodCost,
 }
 
 /// A mean and its standard error.
@@ -106,7 +106,7 @@ pub struct CheckReport {
     pub rate: Rate,
 }
 
-/// How far the replies of a rung are from those of the base without principles, in nats for a reply. By the
+/// How far the replies of a method are from those of the base without principles, in nats for a reply. By the
 /// chain rule the KL divergence is at most the sum of both parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Divergence {
@@ -117,9 +117,9 @@ pub struct Divergence {
     pub choosing: f64,
 }
 
-/// What a rung costs.
+/// What a method costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RungCost {
+pub struct MethodCost {
     /// Tokens drawn, all candidates together.
     pub generated_tokens: usize,
     /// Tokens that the reward model read.
@@ -128,18 +128,18 @@ pub struct RungCost {
     pub seconds: f64,
 }
 
-/// One prompt and what the rungs answer.
+/// One prompt and what the methods answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptReport {
     /// What was asked.
     pub prompt: String,
     /// The seed of its first candidates: `parr generate` with it draws them again.
     pub seed: u64,
-    /// The replies, in the order of the rungs.
+    /// The replies, in the order of the methods.
     pub replies: Vec<ReplyReport>,
 }
 
-/// What one rung answers to one prompt.
+/// What one method answers to one prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplyReport {
     /// The reply.
@@ -148,21 +148,21 @@ pub struct ReplyReport {
     pub score: Option<f32>,
 }
 
-/// A rung that is about to answer.
-struct Rung {
+/// A method that is about to answer.
+struct Method {
     name: String,
     steering: Steering,
     adapter: bool,
 }
 
-/// What a rung answered, before it is measured.
+/// What a method answered, before it is measured.
 struct Answered {
     asks: Vec<Ask>,
     answers: Vec<Answer>,
     seconds: f64,
 }
 
-/// Lets every rung that there is answer `prompts`, and measures the replies. `on_done` hears the rung's name and
+/// Lets every method that there is answer `prompts`, and measures the replies. `on_done` hears the method's name and
 /// how many of its prompts are done.
 ///
 /// There is always the base, and the base that is told the principles; with a reward model the best of `n` and
@@ -179,17 +179,17 @@ pub fn compare(
     options: &CompareOptions,
     cancel: &CancelToken,
     on_done: &mut dyn FnMut(&str, usize),
-) -> Result<LadderReport, SteerError> {
+) -> Result<ComparisonReport, SteerError> {
     if prompts.is_empty() {
         return Err(SteerError::NoPrompts);
     }
-    let rungs = rungs(steered, options);
-    for rung in &rungs {
-        rung.steering.check(steered.reward().is_some())?;
+    let methods = methods(steered, options);
+    for method in &methods {
+        method.steering.check(steered.reward().is_some())?;
     }
     let Sampling { temperature, top_k, top_p, min_p, repetition_penalty, seed } = options.sampling;
     let filtered = top_k > 0 || top_p < 1.0 || min_p > 0.0 || repetition_penalty != 1.0;
-    let mut report = LadderReport {
+    let mut report = ComparisonReport {
         base: steered.model().path().map(|path| path.display().to_string()),
         set: options.steering.principles.id.clone(),
         principles: options.steering.used().iter().map(|principle| principle.id.clone()).collect(),
@@ -200,7 +200,7 @@ pub fn compare(
         temperature,
         plain_sampling: temperature > 0.0 && !filtered,
         seed,
-        ..LadderReport::default()
+        ..ComparisonReport::default()
     };
     report.replies = prompts
         .iter()
@@ -211,9 +211,9 @@ pub fn compare(
             replies: Vec::new(),
         })
         .collect();
-    for rung in &rungs {
-        let answered = rung.answer(steered, format, &report.replies, options, cancel, on_done)?;
-        measure::measure(&mut report, steered, format, &options.steering, rung, &answered, cancel)?;
+    for method in &methods {
+        let answered = method.answer(steered, format, &report.replies, options, cancel, on_done)?;
+        measure::measure(&mut report, steered, format, &options.steering, method, &answered, cancel)?;
     }
     Ok(report)
 }
@@ -224,29 +224,30 @@ fn prompt_seed(seed: u64, place: usize) -> u64 {
     Philox::new(seed).bits64(Purpose::Compare, 0, place as u32, 0)
 }
 
-/// The rungs that there are means for.
-fn rungs(steered: &mut SteeredModel, options: &CompareOptions) -> Vec<Rung> {
+/// The methods that there are means for.
+fn methods(steered: &mut SteeredModel, options: &CompareOptions) -> Vec<Method> {
     let CompareOptions { steering, n, block, .. } = options;
     let told = if steering.tell == Tell::Nobody { Tell::System } else { steering.tell };
-    let rung = |name: &str, tell: Tell, search: Search| Rung {
+    let method = |name: &str, tell: Tell, search: Search| Method {
         name: name.to_owned(),
         steering: Steering { tell, search, scores: false, ..steering.clone() },
         adapter: false,
     };
-    let mut rungs = vec![rung("base", Tell::Nobody, Search::Sample), rung("prompt", told, Search::Sample)];
+    let mut methods =
+        vec![method("base", Tell::Nobody, Search::Sample), method("prompt", told, Search::Sample)];
     if steered.reward().is_some() {
-        rungs.push(rung(&format!("best of {n}"), steering.tell, Search::BestOf { n: *n }));
+        methods.push(method(&format!("best of {n}"), steering.tell, Search::BestOf { n: *n }));
         if *block > 0 {
-            rungs.push(rung("guided", steering.tell, Search::Guided { n: *n, block: *block }));
+            methods.push(method("guided", steering.tell, Search::Guided { n: *n, block: *block }));
         }
     }
     if steered.policy().is_some() {
-        rungs.push(Rung { adapter: true, ..rung("adapter", Tell::Nobody, Search::Sample) });
+        methods.push(Method { adapter: true, ..method("adapter", Tell::Nobody, Search::Sample) });
     }
-    rungs
+    methods
 }
 
-impl Rung {
+impl Method {
     fn answer(
         &self,
         steered: &mut SteeredModel,
@@ -282,9 +283,9 @@ impl Rung {
 }
 
 impl Answered {
-    fn cost(&self) -> RungCost {
+    fn cost(&self) -> MethodCost {
         let sum = |of: fn(&Cost) -> usize| self.answers.iter().map(|answer| of(&answer.cost)).sum();
-        RungCost {
+        MethodCost {
             generated_tokens: sum(|cost| cost.generated_tokens),
             scored_tokens: sum(|cost| cost.scored_tokens),
             seconds: self.seconds,

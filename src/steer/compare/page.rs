@@ -2,19 +2,19 @@
 
 use std::fmt::Write;
 
-use super::{LadderReport, Mean, RungReport};
+use super::{ComparisonReport, Mean, MethodReport};
 use crate::report::{Bar, PAGE_END, bars, escaped, labelled, page_of};
 
-const TITLE: &str = "Steering by principles, rung by rung";
+const TITLE: &str = "Steering by principles, method by method";
 /// Prompts whose replies are on the page; all of them are in the JSON.
 const SHOWN: usize = 20;
 
-impl LadderReport {
+impl ComparisonReport {
     /// The report as one self-contained HTML page: no script, no font, nothing from elsewhere.
     pub fn to_html(&self) -> String {
         let mut page = page_of(TITLE);
         self.head(&mut page);
-        self.rungs(&mut page);
+        self.methods(&mut page);
         self.texts(&mut page);
         page.push_str(PAGE_END);
         page
@@ -37,8 +37,8 @@ impl LadderReport {
         );
     }
 
-    /// What the rungs do to replies, how far from the base that is, and what it costs.
-    pub(crate) fn rungs(&self, page: &mut String) {
+    /// What the methods do to replies, how far from the base that is, and what it costs.
+    pub(crate) fn methods(&self, page: &mut String) {
         self.figures(page);
         self.tradeoffs(page);
         self.checked(page);
@@ -46,7 +46,7 @@ impl LadderReport {
 
     fn figures(&self, page: &mut String) {
         page.push_str(
-            "<h2>Rung by rung</h2>\n<p>Score: what the reward model says of the replies under the whole list, with its \
+            "<h2>Method by method</h2>\n<p>Score: what the reward model says of the replies under the whole list, with its \
              standard error; where it chose among candidates itself, it judges its own choice. Better: replies that \
              score more than the base's to the same prompt. Distance from the base, in nats for a reply: what the \
              model that draws replies makes more likely than the base, and what choosing among them adds at most. \
@@ -60,40 +60,40 @@ impl LadderReport {
             );
         }
         page.push_str(
-            "</p>\n<div class=\"wide\"><table><tr><th>rung</th><th>score</th><th>better</th><th>tokens</th>\
+            "</p>\n<div class=\"wide\"><table><tr><th>method</th><th>score</th><th>better</th><th>tokens</th>\
              <th>distinct pairs</th><th>distance, drawn</th><th>choosing, at most</th><th>drawn tokens</th><th>read tokens</th>\
              <th>seconds</th></tr>\n",
         );
-        for rung in &self.rungs {
+        for method in &self.methods {
             let mean = |mean: Option<Mean>| {
                 mean.map_or("-".to_owned(), |one| format!("{:.2} &plusmn; {:.2}", one.mean, one.error))
             };
-            let better = rung.better.map_or("-".to_owned(), |rate| format!("{:.0}%", 100.0 * rate.rate));
-            let choosing = rung.divergence.map_or("-".to_owned(), |one| format!("{:.2}", one.choosing));
+            let better = method.better.map_or("-".to_owned(), |rate| format!("{:.0}%", 100.0 * rate.rate));
+            let choosing = method.divergence.map_or("-".to_owned(), |one| format!("{:.2}", one.choosing));
             let _ = writeln!(
                 page,
                 "<tr><td>{}</td><td>{}</td><td>{better}</td><td>{:.1}</td><td>{:.0}%</td><td>{}</td><td>{choosing}</td>\
                  <td>{}</td><td>{}</td><td>{:.1}</td></tr>",
-                escaped(&rung.name),
-                mean(rung.score),
-                rung.reply_tokens.mean,
-                100.0 * rung.distinct_2,
-                mean(rung.divergence.map(|one| one.drawn)),
-                rung.cost.generated_tokens,
-                rung.cost.scored_tokens,
-                rung.cost.seconds
+                escaped(&method.name),
+                mean(method.score),
+                method.reply_tokens.mean,
+                100.0 * method.distinct_2,
+                mean(method.divergence.map(|one| one.drawn)),
+                method.cost.generated_tokens,
+                method.cost.scored_tokens,
+                method.cost.seconds
             );
         }
         page.push_str("</table></div>\n");
     }
 
     fn tradeoffs(&self, page: &mut String) {
-        let points = |x: &dyn Fn(&RungReport) -> f64| -> Vec<(String, [f64; 2])> {
-            let point = |rung: &RungReport| Some((rung.name.clone(), [x(rung), rung.score?.mean]));
-            self.rungs.iter().filter_map(point).collect()
+        let points = |x: &dyn Fn(&MethodReport) -> f64| -> Vec<(String, [f64; 2])> {
+            let point = |method: &MethodReport| Some((method.name.clone(), [x(method), method.score?.mean]));
+            self.methods.iter().filter_map(point).collect()
         };
         let distance =
-            points(&|rung| rung.divergence.map_or(0.0, |one| one.drawn.mean.max(0.0) + one.choosing));
+            points(&|method| method.divergence.map_or(0.0, |one| one.drawn.mean.max(0.0) + one.choosing));
         if distance.is_empty() {
             return;
         }
@@ -101,23 +101,23 @@ impl LadderReport {
         let names = ["nats from the base, at most", "mean score"];
         page.push_str(&labelled("Mean score against distance from the base", names, &distance));
         page.push_str("<h2>Effect against cost</h2>\n");
-        let cost = points(&|rung| rung.cost.seconds / self.prompts.max(1) as f64);
+        let cost = points(&|method| method.cost.seconds / self.prompts.max(1) as f64);
         page.push_str(&labelled("Mean score against time", ["seconds for a reply", "mean score"], &cost));
     }
 
     fn checked(&self, page: &mut String) {
-        let Some(first) = self.rungs.first().filter(|rung| !rung.checks.is_empty()) else { return };
+        let Some(first) = self.methods.first().filter(|method| !method.checks.is_empty()) else { return };
         page.push_str(
             "<h2>What a program can check</h2>\n<p>How often replies keep a principle, as far as a program can \
              tell: no reward model has a part in it. Lines are 95% intervals.</p>\n<p class=\"soft\">",
         );
-        for (place, rung) in self.rungs.iter().enumerate() {
-            let _ = write!(page, "<span class=\"key k{}\"></span>{}", place + 1, escaped(&rung.name));
+        for (place, method) in self.methods.iter().enumerate() {
+            let _ = write!(page, "<span class=\"key k{}\"></span>{}", place + 1, escaped(&method.name));
         }
         page.push_str("</p>\n");
         let row = |(place, check): (usize, &super::CheckReport)| {
-            let bar = |rung: &RungReport| Bar::of_rate(&rung.name, rung.checks[place].rate);
-            (check.principle.clone(), self.rungs.iter().map(bar).collect::<Vec<_>>())
+            let bar = |method: &MethodReport| Bar::of_rate(&method.name, method.checks[place].rate);
+            (check.principle.clone(), self.methods.iter().map(bar).collect::<Vec<_>>())
         };
         let rows: Vec<(String, Vec<Bar>)> = first.checks.iter().enumerate().map(row).collect();
         page.push_str(&bars("How often principles are kept", &rows, 1.0, None));
@@ -128,17 +128,17 @@ impl LadderReport {
         for prompt in self.replies.iter().take(SHOWN) {
             let _ = write!(
                 page,
-                "<h3>{}</h3>\n<div class=\"wide\"><table class=\"texts\"><tr><th>rung</th><th>score</th>\
+                "<h3>{}</h3>\n<div class=\"wide\"><table class=\"texts\"><tr><th>method</th><th>score</th>\
                  <th>reply</th></tr>\n",
                 escaped(&prompt.prompt)
             );
-            for (rung, reply) in self.rungs.iter().zip(&prompt.replies) {
+            for (method, reply) in self.methods.iter().zip(&prompt.replies) {
                 let score = reply.score.map_or("-".to_owned(), |score| format!("{score:.2}"));
                 let lines: Vec<String> = reply.text.trim().lines().map(escaped).collect();
                 let _ = writeln!(
                     page,
                     "<tr><td>{}</td><td>{score}</td><td>{}</td></tr>",
-                    escaped(&rung.name),
+                    escaped(&method.name),
                     lines.join("<br>")
                 );
             }

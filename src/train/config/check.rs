@@ -1,20 +1,10 @@
 //! Whether settings make sense, all faults at once.
 
-use std::fmt::Display;
-
 use super::{
-    Auto, BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
-    ScheduleConfig, Share,
+    BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
+    ScheduleConfig,
 };
-use crate::train::TrainError;
-
-/// Settings that are outside their range, found so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults(Vec<String>);
-
-pub(super) fn positive(value: f64) -> bool {
-    value > 0.0 && value.is_finite()
-}
+use crate::settings::{Auto, Faults, Share, positive};
 
 fn sound(share: &Share) -> bool {
     !matches!(share, Share::Fraction(part) if !(0.0..=1.0).contains(part))
@@ -22,19 +12,12 @@ fn sound(share: &Share) -> bool {
 
 /// The parts of the settings that several kinds of training have.
 impl Faults {
-    /// Adds a fault unless `sound`.
-    pub fn need(&mut self, sound: bool, setting: &str, value: impl Display, expected: &str) {
-        if !sound {
-            self.0.push(format!("{setting} is {value}, expected {expected}"));
-        }
-    }
-
-    pub(super) fn length(&mut self, epochs: f64, steps: Auto) {
+    pub(crate) fn length(&mut self, epochs: f64, steps: Auto) {
         self.need(positive(epochs), "epochs", epochs, "a number above 0");
         self.need(steps != Auto::Fixed(0), "steps", steps, "\"auto\" or a number above 0");
     }
 
-    pub(super) fn lora(&mut self, lora: &LoraSettings) {
+    pub(crate) fn lora(&mut self, lora: &LoraSettings) {
         self.need((1..=1024).contains(&lora.rank), "lora.rank", lora.rank, "a number from 1 to 1024");
         self.need(positive(lora.alpha.into()), "lora.alpha", lora.alpha, "a number above 0");
         let no_target = lora.targets.is_empty();
@@ -43,7 +26,7 @@ impl Faults {
         self.need(!no_target, "lora.targets", "empty", "\"all\", or some of q,k,v,o,gate,up,down");
     }
 
-    pub(super) fn optimizer(&mut self, optimizer: &OptimizerConfig) {
+    pub(crate) fn optimizer(&mut self, optimizer: &OptimizerConfig) {
         let rate = optimizer.learning_rate;
         self.need(positive(rate), "optimizer.learning_rate", rate, "a number above 0");
         for beta in optimizer.betas {
@@ -56,23 +39,23 @@ impl Faults {
         self.need(norm > 0.0, "optimizer.max_grad_norm", norm, "a number above 0, or inf");
     }
 
-    pub(super) fn schedule(&mut self, schedule: &ScheduleConfig) {
+    pub(crate) fn schedule(&mut self, schedule: &ScheduleConfig) {
         let expected = "a count, or a fraction from 0.0 to 1.0";
         self.need(sound(&schedule.warmup), "schedule.warmup", schedule.warmup, expected);
         let floor = schedule.floor;
         self.need((0.0..=1.0).contains(&floor), "schedule.floor", floor, "a fraction from 0 to 1");
     }
 
-    pub(super) fn checkpoint(&mut self, checkpoint: &CheckpointConfig) {
+    pub(crate) fn checkpoint(&mut self, checkpoint: &CheckpointConfig) {
         self.need(checkpoint.keep > 0, "checkpoint.keep", checkpoint.keep, "a number above 0");
     }
 
-    pub(super) fn memory(&mut self, memory: &MemoryConfig) {
+    pub(crate) fn memory(&mut self, memory: &MemoryConfig) {
         let budget = memory.budget_mib;
         self.need(budget != Auto::Fixed(0), "memory.budget_mib", budget, "\"auto\" or a number above 0");
     }
 
-    pub(super) fn batch(&mut self, batch: &BatchConfig) {
+    pub(crate) fn batch(&mut self, batch: &BatchConfig) {
         self.need(batch.sequences > 0, "batch.sequences", batch.sequences, "a number above 0");
         let fits = match batch.micro_batch {
             Auto::Auto => true,
@@ -82,22 +65,10 @@ impl Faults {
         self.need(fits, "batch.micro_batch", batch.micro_batch, expected);
     }
 
-    pub(super) fn evaluation(&mut self, evaluation: &EvaluationConfig) {
+    pub(crate) fn evaluation(&mut self, evaluation: &EvaluationConfig) {
         let held_out = &evaluation.held_out;
         let expected = "a count, or a fraction from 0.0 to below 1.0";
         let fits = sound(held_out) && *held_out != Share::Fraction(1.0);
         self.need(fits, "evaluation.held_out", held_out, expected);
-    }
-
-    /// `Ok` if there are none.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Settings`] with all of them.
-    pub fn finish(self) -> Result<(), TrainError> {
-        match self.0 {
-            faults if faults.is_empty() => Ok(()),
-            faults => Err(TrainError::Settings { faults }),
-        }
     }
 }

@@ -1,34 +1,22 @@
 //! The settings of a training run: plain structs, defaults with their source, one TOML file.
 //!
-//! `examples/sft.toml` ([`SftConfig::SAMPLE`]) shows every setting of supervised fine-tuning with its default,
-//! `examples/align.toml` ([`PpoConfig::SAMPLE`]) those of reinforcement learning.
+//! `examples/sft.toml` ([`SftConfig::SAMPLE`](Settings::SAMPLE)) shows every setting of supervised fine-tuning
+//! with its default.
 
 mod check;
-mod knob;
-mod ppo;
-mod ppo_check;
-mod read;
 mod run;
 
 use std::fmt::{Display, Formatter};
-use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::data::{DataOptions, TrainOn};
 pub use super::schedule::{Decay, ScheduleConfig};
-pub use check::Faults;
-pub use knob::{Auto, Share};
-pub use ppo::{
-    Algorithm, GrpoConfig, PpoConfig, Preset, RewardConfig, RolloutConfig, UpdateConfig, ValueConfig,
-};
-pub(crate) use read::parse_over;
 pub use run::RunSettings;
-pub(crate) use run::{parse_settings, read_settings, settings_hash, settings_text, settings_toml};
 
-use super::TrainError;
 use crate::model::ModelConfig;
 use crate::model::lora::{AdapterError, LoraConfig, LoraWeights, Projections};
+use crate::settings::{Auto, Faults, Settings, Share};
 
 /// Supervised fine-tuning of an adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -248,9 +236,6 @@ impl Display for Recompute {
 }
 
 impl SftConfig {
-    /// A settings file that says everything the default does, with comments.
-    pub const SAMPLE: &'static str = include_str!("../../../examples/sft.toml");
-
     /// The settings that every run has.
     pub fn run_settings(&self) -> RunSettings {
         RunSettings {
@@ -271,52 +256,24 @@ impl SftConfig {
     pub fn total_steps(&self, rows: usize) -> u64 {
         self.run_settings().total_steps(rows)
     }
+}
 
-    /// `Ok` if every setting is within its range.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Settings`] with every fault there is.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let mut faults = self.run_settings().faults();
+impl Settings for SftConfig {
+    const SAMPLE: &'static str = include_str!("../../../examples/sft.toml");
+
+    fn check(&self, faults: &mut Faults) {
+        self.run_settings().check(faults);
         let most = self.data.max_tokens;
         faults.need(most > 1, "data.max_tokens", most, "a number above 1");
-        faults.finish()
     }
 
-    /// SHA-256 in hexadecimal of all settings that the run's weights depend on. A state can be resumed under
-    /// settings with the same hash: how often is measured and saved may change, and what is traded for memory.
-    pub fn hash(&self) -> String {
+    /// How often is measured and saved may change between parts of a run, and what is traded for memory.
+    fn without_side_settings(&self) -> Self {
         let mut settings = self.clone();
         settings.evaluation.every = 0;
         settings.checkpoint = CheckpointConfig::default();
         settings.memory = MemoryConfig::default();
         settings.batch.micro_batch = Auto::Auto;
-        settings_hash(&settings)
-    }
-
-    /// The settings as a settings file, without comments.
-    pub fn to_toml(&self) -> String {
-        settings_toml(self)
-    }
-
-    /// Reads a settings file. What it leaves out keeps its default; values are not judged yet
-    /// ([`SftConfig::validate`]), since the command line may still change them.
-    ///
-    /// # Errors
-    ///
-    /// * [`TrainError::Io`] if it cannot be read.
-    /// * [`TrainError::Config`] with line and column of whatever is not TOML, no setting, or no value of it.
-    pub fn read(path: &Path) -> Result<SftConfig, TrainError> {
-        read_settings(path)
-    }
-
-    /// Parses the text of a settings file; `path` is for messages.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Config`] as [`SftConfig::read`].
-    pub fn parse(text: &str, path: &Path) -> Result<SftConfig, TrainError> {
-        parse_settings(text, path)
+        settings
     }
 }

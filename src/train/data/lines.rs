@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::file::AtFile;
+use crate::file::hex;
 use crate::train::TrainError;
 
 /// Bytes a line may have; a row of 100 000 token ids has a tenth of it.
@@ -62,6 +64,6 @@ impl Lines {
 
     /// SHA-256 in hexadecimal of what was read.
     pub(super) fn sha256(self) -> String {
-        crate::train::state::hex(&self.hash.finalize())
+        hex(self.hash.finalize())
     }
 }

@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 pub use order::Order;
 
 use super::TrainError;
-use super::config::Share;
 use crate::model::text::Text;
+use crate::settings::Share;
 use crate::tokenizer::{ChatFormat, Message, TokenId, Tokenizer};
 use lines::Lines;
 use row::Row;

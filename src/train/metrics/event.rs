@@ -86,10 +86,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hex(bytes: &[u8]) -> String {
-        crate::train::state::hex(bytes)
-    }
+    use crate::file::hex;
 
     /// Records that TensorBoard 2.21 wrote (`RecordWriter` and the `Event` class of its own protobuf).
     #[test]

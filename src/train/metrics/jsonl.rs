@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{Metrics, MetricsLog};
 use crate::atomic;
+use crate::file::AtFile;
 use crate::train::TrainError;
 
 /// A file of records `{"step": 12, "train/loss": 2.31, ...}` that only ever grows.

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::event::{What, record};
 use super::{Metrics, MetricsLog};
+use crate::file::AtFile;
 use crate::train::TrainError;
 
 /// What the name of every event file begins with.

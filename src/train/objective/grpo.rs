@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::KlEstimator;
 use super::clip::{Clip, RatioFigures};
 use super::group::GroupBatch;
 use super::{Evaluated, Objective, TokenStats};
-use crate::train::rollout::KlEstimator;
 
 /// `loss = sum_t w_t (max(-A r_t, -A clip(r_t)) + kl_weight k3_t)` over the real tokens of replies (equation 3
 /// of the paper), the advantage `A` being one number a reply ([`group_advantages`](super::group_advantages)),

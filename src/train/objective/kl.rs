@@ -25,7 +25,7 @@ impl KlEstimator {
     /// The estimate from a token's log-probability and the reference's, in nats.
     ///
     /// ```
-    /// use parr::train::rollout::KlEstimator;
+    /// use parr::train::objective::KlEstimator;
     ///
     /// assert_eq!(KlEstimator::K1.of(-2.0, -1.5), -0.5);
     /// assert_eq!(KlEstimator::K3.of(-2.0, -2.0), 0.0);

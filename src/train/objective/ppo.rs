@@ -17,7 +17,7 @@ pub struct Ppo {
     pub clip: Clip,
     /// How far a value counts from where it was at the rollout, in the units of the returns; infinite for any
     /// distance. A radius that does not grow with the returns stops the critic from learning:
-    /// [`ValueClip::radius`](crate::train::rollout::ValueClip::radius) gives one that does.
+    /// [`ValueClip::radius`](crate::align::estimate::ValueClip::radius) gives one that does.
     pub value_radius: f64,
     /// Weight of the critic's loss.
     pub value_weight: f64,

@@ -8,7 +8,7 @@ use super::{Evaluated, Objective, TokenStats};
 /// old_logprob_t))`: a whole reply is one action.
 ///
 /// The advantages are [`leave_one_out`](super::leave_one_out)'s, of rewards from which the KL of the whole
-/// reply to the reference was taken ([`Trace::penalised`](crate::train::rollout::Trace::penalised)).
+/// reply to the reference was taken ([`Trace::penalised`](crate::align::estimate::Trace::penalised)).
 ///
 /// Two variants: at the rollout itself the ratio is 1 and the gradient is the paper's, `-A grad log pi(reply)`;
 /// for further updates on the same replies the ratio corrects, within bounds as in TRL, or without them

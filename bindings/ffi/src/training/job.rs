@@ -1,4 +1,4 @@
-//! The run's thread, and the handle that the app holds.
+//! The training thread, and the handle that the app holds.
 
 use std::future::poll_fn;
 use std::path::PathBuf;
@@ -20,16 +20,16 @@ use crate::call::{guarded, lock};
 use crate::callback::Told;
 use crate::model::Model;
 
-/// A training run in the background. It ends with its last step, by [`TrainingJob::cancel`], or when the app
-/// lets go of the job; in every case its state is saved first.
+/// A training run in the background. It ends after its last step, after [`TrainingJob::cancel`], or when
+/// the app releases the job. In every case its state is saved first.
 #[derive(Debug, uniffi::Object)]
 pub struct TrainingJob {
     control: Control,
-    standing: Arc<Mutex<Standing>>,
+    standing: Arc<Mutex<StageStatus>>,
 }
 
 #[derive(Debug)]
-struct Standing {
+struct StageStatus {
     status: TrainingStatus,
     result: Option<Result<TrainingOutcome, ParrError>>,
     waiting: Vec<Waker>,
@@ -37,11 +37,11 @@ struct Standing {
 
 #[uniffi::export]
 impl Model {
-    /// Starts a run. What is wrong with its settings or data is told by [`TrainingJob::wait`].
+    /// Starts a run. [`TrainingJob::wait`] reports errors in its settings or data.
     ///
     /// # Errors
     ///
-    /// [`ParrError::Internal`] if the system gives no thread.
+    /// [`ParrError::Internal`] if the system cannot start a thread.
     #[uniffi::method(default(listener = None, policy = None))]
     pub fn train(
         self: Arc<Self>,
@@ -50,7 +50,7 @@ impl Model {
         policy: Option<Arc<dyn TrainingPolicy>>,
     ) -> Result<Arc<TrainingJob>, ParrError> {
         let status = TrainingStatus { state: TrainingState::Preparing, step: 0, steps: 0, loss: None };
-        let standing = Arc::new(Mutex::new(Standing { status, result: None, waiting: Vec::new() }));
+        let standing = Arc::new(Mutex::new(StageStatus { status, result: None, waiting: Vec::new() }));
         let told = Told::default();
         let mut control = Control::default();
         if let Some(policy) = policy {
@@ -81,22 +81,22 @@ impl Model {
 
 #[uniffi::export]
 impl TrainingJob {
-    /// Lets the run wait after the step in work.
+    /// Pauses the run after the current step.
     pub fn pause(&self) {
         self.control.pause();
     }
 
-    /// Lets a paused run go on.
+    /// Resumes a paused run.
     pub fn resume(&self) {
         self.control.resume();
     }
 
-    /// Ends the run after the step in work, with its state saved.
+    /// Ends the run after the current step and saves its state.
     pub fn cancel(&self) {
         self.control.cancel.cancel();
     }
 
-    /// Where it stands.
+    /// Returns the status of the run.
     pub fn status(&self) -> TrainingStatus {
         let mut status = lock(&self.standing).status.clone();
         if status.state == TrainingState::Running && self.control.is_paused() {
@@ -105,17 +105,18 @@ impl TrainingJob {
         status
     }
 
-    /// Waits for its end. Any number may wait; who stops waiting stops nothing.
+    /// Waits for the end of the run. Several callers may wait, and a caller that stops waiting does not stop
+    /// the run.
     ///
     /// # Errors
     ///
     /// * [`ParrError::NotFound`], [`ParrError::Data`], [`ParrError::Argument`] before anything is written, if
     ///   files, rows or settings cannot be used;
-    /// * [`ParrError::Run`] if the folder holds a run that is not resumed, or another one;
+    /// * [`ParrError::Run`] if the folder contains a run and `resume` is off, or a different run;
     /// * [`ParrError::Memory`] if no plan fits the budget;
-    /// * [`ParrError::Diverged`] if the loss became infinite or no number, or a policy collapsed;
-    /// * [`ParrError::Callback`] if listener or policy threw;
-    /// * [`ParrError::DeviceLost`] if the GPU was lost: another run with `resume` goes on.
+    /// * [`ParrError::Diverged`] if the loss is infinite or not a number, or the policy collapsed;
+    /// * [`ParrError::Callback`] if the listener or the policy threw an error;
+    /// * [`ParrError::DeviceLost`] if the GPU was lost: start another run with `resume` to continue.
     pub async fn wait(&self) -> Result<TrainingOutcome, ParrError> {
         poll_fn(|context| {
             let mut standing = lock(&self.standing);
@@ -138,13 +139,13 @@ impl Drop for TrainingJob {
     }
 }
 
-/// What the thread works with.
+/// The inputs of the training thread.
 struct Run {
     model: Arc<Model>,
     control: Control,
     listener: Option<Arc<dyn TrainingListener>>,
     told: Told,
-    standing: Arc<Mutex<Standing>>,
+    standing: Arc<Mutex<StageStatus>>,
 }
 
 impl Run {
@@ -166,7 +167,7 @@ impl Run {
         })
     }
 
-    /// Notes where the run stands, then tells the app.
+    /// Records the status of the run, then notifies the app.
     fn hear(&self, event: TrainingEvent) {
         {
             let status = &mut lock(&self.standing).status;
@@ -187,12 +188,12 @@ impl Run {
     }
 }
 
-/// `control` with the app's policy asked before every step.
+/// `control` that asks the app's policy before every step.
 fn gated(
     control: Control,
     policy: Arc<dyn TrainingPolicy>,
     told: Told,
-    standing: Arc<Mutex<Standing>>,
+    standing: Arc<Mutex<StageStatus>>,
 ) -> Control {
     let cancel = control.cancel.clone();
     control.with_gate(move |step| {

@@ -15,23 +15,23 @@ pub use told::{
 use crate::adapter::Adapter;
 use crate::principles::PrincipleSet;
 
-/// What is learned, and from what.
+/// The kind of training, and its data.
 #[derive(Clone, Debug, PartialEq, uniffi::Enum)]
 pub enum TrainingData {
-    /// Supervised fine-tuning on rows of chats, as `parr sft` takes them.
+    /// Supervised fine-tuning on rows of chats, in the format of `parr sft`.
     Examples {
-        /// JSON Lines to learn from.
+        /// JSON Lines for training.
         file: String,
-        /// JSON Lines to measure on, instead of some rows of the file.
+        /// JSON Lines for evaluation, instead of some rows of the file.
         held_out: Option<String>,
     },
-    /// A reward model, from replies that a judge compared, as `parr reward train` takes them.
+    /// A reward model, from replies that a judge compared, in the format of `parr reward train`.
     Comparisons {
         /// JSON Lines of comparisons.
         files: Vec<String>,
         /// Names or files of the sets of principles.
         principles: Vec<String>,
-        /// Whether programs that principles name judge in the place of the recorded verdicts.
+        /// Whether the programs that principles name replace the recorded verdicts.
         by_check: bool,
     },
     /// A reward model without principles, from plain preferences.
@@ -39,29 +39,30 @@ pub enum TrainingData {
         /// JSON Lines of prompt, chosen and rejected.
         file: String,
     },
-    /// Alignment by reinforcement, as `parr align` does it: replies to prompts are scored under principles.
+    /// Alignment by reinforcement learning, as in `parr align`: replies to prompts are scored under
+    /// principles.
     Prompts {
         /// JSON Lines of prompts.
         file: String,
-        /// What replies are judged by.
+        /// The principles that score the replies.
         principles: Vec<PrincipleSet>,
-        /// The folder of the reward model; none where the settings name other sources of rewards.
+        /// The folder of the reward model. None if the settings name other reward sources.
         reward: Option<String>,
     },
 }
 
-/// A training run.
+/// Options of a training run.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct TrainingOptions {
-    /// What is learned.
+    /// The kind of training, and its data.
     pub data: TrainingData,
     /// The folder of the run: settings, metrics, states to resume from, and the adapter.
     pub out: String,
-    /// Settings in TOML, as in `examples/sft.toml`, `examples/reward.toml` and `examples/align.toml`; what they
-    /// leave out keeps its default.
+    /// Settings in TOML, as in `examples/sft.toml`, `examples/reward.toml` and `examples/align.toml`.
+    /// Settings that are left out keep their defaults.
     #[uniffi(default = "")]
     pub settings: String,
-    /// Whether to go on from the newest state in the folder, if there is one.
+    /// Whether to resume from the newest state in the folder, if there is one.
     #[uniffi(default = false)]
     pub resume: bool,
     /// The adapter to start from, instead of a fresh one.

@@ -1,14 +1,15 @@
-//! From options to a run of the core.
+//! Converts options to a run of the core.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use parr::adapter::Adapter;
-use parr::align::{Align, Guidelines, Judge, Outcome, Prompts};
+use parr::align::{Align, Guidelines, RewardRole, Outcome, AlignPrompts};
 use parr::model::Model;
 use parr::reward::{RewardConfig, RewardData, RewardTraining};
-use parr::train::config::Auto;
-use parr::train::{Control, PpoConfig, Progress, Sft, SftConfig};
+use parr::settings::Auto;
+use parr::align::AlignConfig;
+use parr::train::{Control, Progress, Sft, SftConfig};
 
 use super::told::TrainingEvent;
 use super::{TrainingData, TrainingOptions};
@@ -16,7 +17,7 @@ use crate::ParrError;
 use crate::model::Loaded;
 use crate::principles::PrincipleSet;
 
-/// What is to be done, with settings and data read.
+/// A training run with its settings and data.
 pub(super) enum Work {
     Sft {
         file: PathBuf,
@@ -28,15 +29,15 @@ pub(super) enum Work {
         config: Box<RewardConfig>,
     },
     Align {
-        prompts: Prompts,
+        prompts: AlignPrompts,
         guidelines: Guidelines,
         judge: Option<(Adapter, PathBuf)>,
-        config: Box<PpoConfig>,
+        config: Box<AlignConfig>,
     },
 }
 
 impl Work {
-    /// `memory_mib` is the budget where the settings name none.
+    /// Reads settings and data. `memory_mib` is the budget if the settings name none.
     pub fn read(
         options: &TrainingOptions,
         loaded: &Loaded,
@@ -60,13 +61,13 @@ impl Work {
                 reward(if *by_check { data.checked()? } else { data })
             }
             TrainingData::Preferences { file } => reward(RewardData::preferences(Path::new(file))?),
-            TrainingData::Prompts { file, principles, reward } => {
-                let mut config = PpoConfig::parse(&options.settings, Path::new("settings"))?;
+            TrainingData::AlignPrompts { file, principles, reward } => {
+                let mut config = AlignConfig::parse(&options.settings, Path::new("settings"))?;
                 budget(&mut config.memory.budget_mib, memory_mib);
                 let sets = principles.iter().cloned().map(PrincipleSet::checked);
                 let guidelines = Guidelines::new(sets.collect::<Result<_, _>>()?);
                 let longest = config.rollout.max_prompt_tokens;
-                let prompts = Prompts::read(Path::new(file), loaded.chat()?, longest)?;
+                let prompts = AlignPrompts::read(Path::new(file), loaded.chat()?, longest)?;
                 let open = |folder: &String| Adapter::open_on(&loaded.model, Path::new(folder), false);
                 let judge = reward.as_ref().map(open);
                 let judge = judge.transpose()?.zip(reward.as_ref().map(PathBuf::from));
@@ -75,7 +76,7 @@ impl Work {
         }
     }
 
-    /// Runs it; the adapter's folder, or none after a cancel.
+    /// Runs the training. Returns the adapter's folder, or none after a cancel.
     pub fn run(
         &self,
         model: &Model,
@@ -109,7 +110,7 @@ impl Work {
                 Ok(training.run(control, &mut announce, &mut progress)?)
             }
             Work::Align { prompts, guidelines, judge, config } => {
-                let judge = judge.as_ref().map(|(adapter, folder)| Judge::shared(adapter, folder));
+                let judge = judge.as_ref().map(|(adapter, folder)| RewardRole::shared(adapter, folder));
                 let align = Align {
                     model,
                     prompts,

@@ -1,4 +1,4 @@
-//! What a run tells, and what it asks.
+//! Events of a run, and decisions that it asks for.
 
 use parr::align::{AlignMetrics, AlignProgress, Sample};
 use parr::train::metrics::Metrics;
@@ -11,28 +11,28 @@ use crate::callback::CallbackError;
 pub struct Figure {
     /// The name, as in the run's log.
     pub name: String,
-    /// The value; may be infinite or no number.
+    /// The value. May be infinite or not a number.
     pub value: f64,
 }
 
 /// One optimizer step.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct StepReport {
-    /// Steps done, this one included.
+    /// Number of steps done, including this one.
     pub step: u64,
-    /// Mean loss, before the step changed anything; none in alignment, whose objectives are among the figures.
+    /// Mean loss, before the step's update. None in alignment, whose objectives are in `figures`.
     pub loss: Option<f64>,
-    /// Loss on held-out data, where it was measured.
+    /// Loss on held-out data, if it was measured.
     pub eval_loss: Option<f64>,
     /// Learning rate of the step.
     pub learning_rate: f64,
-    /// Norm of all gradients together, before clipping.
+    /// Global norm of the gradients, before clipping.
     pub grad_norm: f64,
-    /// Tokens of the step by its seconds.
+    /// Tokens per second in this step.
     pub tokens_per_second: f64,
-    /// Seconds of the step.
+    /// Duration of the step, in seconds.
     pub seconds: f64,
-    /// What the objective reports besides.
+    /// Other figures that the objective reports.
     pub figures: Vec<Figure>,
 }
 
@@ -43,88 +43,88 @@ pub struct Sampled {
     pub prompt: String,
     /// The reply.
     pub reply: String,
-    /// Ids of the principles that were drawn for it.
+    /// Ids of the principles drawn for the reply.
     pub principles: Vec<String>,
-    /// What it was worth.
+    /// The reward.
     pub reward: f64,
 }
 
-/// What happened in a run.
+/// An event in a run.
 #[derive(Clone, Debug, PartialEq, uniffi::Enum)]
 pub enum TrainingEvent {
-    /// It is known what is ahead; nothing was allocated yet.
+    /// The run is planned. Nothing was allocated yet.
     Started {
-        /// Steps in all.
+        /// Total number of steps.
         steps: u64,
-        /// Trainable values.
+        /// Number of trainable values.
         parameters: u64,
-        /// Device memory that the run will hold at its peak, the base included, in bytes.
+        /// Peak device memory of the run, including the base, in bytes.
         peak_bytes: u64,
     },
-    /// It goes on from a saved state.
+    /// The run resumed from a saved state.
     Resumed {
-        /// Steps done before.
+        /// Number of steps done before.
         step: u64,
     },
-    /// It was measured on held-out data before its first step.
+    /// The model was evaluated on held-out data before the first step.
     Measured {
         /// Mean loss.
         loss: f64,
-        /// What the objective reports besides.
+        /// Other figures that the objective reports.
         figures: Vec<Figure>,
     },
     /// Replies were sampled and scored, in alignment.
     Rollout {
-        /// The step that they belong to.
+        /// Number of the step.
         step: u64,
         /// The replies.
         samples: Vec<Sampled>,
     },
     /// A step is done.
     Step {
-        /// The step.
+        /// The step's figures.
         report: StepReport,
     },
-    /// A state is on disk.
+    /// A state was saved to disk.
     Saved {
-        /// The file.
+        /// Path of the file.
         path: String,
     },
 }
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum TrainingState {
-    /// It reads its data and looks for a state to go on from.
+    /// The run reads its data and looks for a state to resume from.
     Preparing,
-    /// It takes steps.
+    /// The run takes steps.
     Running,
-    /// The app paused it.
+    /// The app paused the run.
     Paused,
-    /// The policy holds the next step back.
+    /// The policy delays the next step.
     Waiting,
     /// All steps are done.
     Done,
-    /// It was cancelled, with its state saved.
+    /// The run was cancelled and its state saved.
     Cancelled,
-    /// It failed; waiting for it tells why.
+    /// The run failed. [`TrainingJob::wait`](crate::TrainingJob) returns the error.
     Failed,
 }
 
-/// Where a run stands, in numbers.
+/// State and progress of a run.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct TrainingStatus {
-    /// Where it stands.
+    /// State of the run.
     pub state: TrainingState,
-    /// Steps done.
+    /// Number of steps done.
     pub step: u64,
-    /// Steps in all; 0 while it prepares.
+    /// Total number of steps. 0 while the run prepares.
     pub steps: u64,
-    /// The loss of the last step.
+    /// Loss of the last step.
     pub loss: Option<f64>,
 }
 
-/// How a run ended, where it did not fail.
+/// The result of a run that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum TrainingOutcome {
     /// All steps are done.
@@ -132,41 +132,42 @@ pub enum TrainingOutcome {
         /// Folder of the adapter or reward model.
         adapter: String,
     },
-    /// It was cancelled with its state saved; another run with `resume` goes on.
+    /// The run was cancelled and its state saved. Start another run with `resume` to continue.
     Cancelled,
 }
 
-/// Hears what happens in a run, on its thread.
+/// Receives the events of a run, on the run's thread.
 #[uniffi::export(foreign)]
 pub trait TrainingListener: Send + Sync {
-    /// Something happened.
+    /// Called for each event.
     ///
     /// # Errors
     ///
-    /// [`CallbackError`] cancels the run, which then fails with [`ParrError::Callback`](crate::ParrError); its
-    /// state is saved.
+    /// A [`CallbackError`] cancels the run, which then fails with
+    /// [`ParrError::Callback`](crate::ParrError). Its state is saved.
     fn on_event(&self, event: TrainingEvent) -> Result<(), CallbackError>;
 }
 
-/// What the policy says of the next step.
+/// The policy's decision about the next step.
 #[derive(Clone, Copy, Debug, PartialEq, uniffi::Enum)]
 pub enum StepDecision {
-    /// Take it.
+    /// Take the step.
     Go,
-    /// Ask again after so many seconds: the battery is low, the device hot, or someone is using the app.
+    /// Ask again after a delay, for example because the battery is low, the device is hot or the app is in
+    /// use.
     Wait {
-        /// Seconds.
+        /// Delay in seconds.
         seconds: f64,
     },
-    /// Save and end: another run with `resume` goes on.
+    /// Save the state and end the run. Start another run with `resume` to continue.
     Stop,
 }
 
-/// Decides between steps whether the device may work now: by battery, temperature, whether the app is in the
-/// foreground.
+/// Decides between steps whether the run may continue now, for example by battery, temperature, or whether
+/// the app is in the foreground.
 #[uniffi::export(foreign)]
 pub trait TrainingPolicy: Send + Sync {
-    /// Asked before every step, on the run's thread, with the number of steps done.
+    /// Called before every step, on the run's thread, with the number of steps done.
     ///
     /// # Errors
     ///
@@ -212,7 +213,8 @@ impl From<&AlignMetrics> for StepReport {
 }
 
 impl TrainingEvent {
-    /// What alignment tells; how many steps it plans is told where it starts.
+    /// Converts an event of alignment. The number of planned steps is in [`TrainingEvent::Started`], so
+    /// that event is dropped here.
     pub(super) fn of_alignment(progress: AlignProgress<'_>) -> Option<TrainingEvent> {
         let sampled = |sample: &Sample| Sampled {
             prompt: sample.prompt.clone(),

@@ -1,0 +1,84 @@
+//! What can be wrong with settings.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use crate::error::ErrorKind;
+use crate::file::FileError;
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file could not be read.
+    #[error(transparent)]
+    Io(#[from] FileError),
+
+    /// The file is not TOML, or has an unknown key, or a value of the wrong type: correct it there.
+    #[error("{} line {line} column {column}: {reason}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The column in characters, counted from 1.
+        column: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+
+    /// Settings are outside their range, or contradict each other: all that do, at once.
+    #[error("the settings are not usable: {}", faults.join("; "))]
+    Faults {
+        /// One sentence for each fault, with the setting's name, its value and what it may be.
+        faults: Vec<String>,
+    },
+}
+
+impl SettingsError {
+    /// What the caller can do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            SettingsError::Io(file) => file.kind(),
+            _ => ErrorKind::Argument,
+        }
+    }
+}
+
+/// Settings that are outside their range, found so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    found: Vec<String>,
+    table: String,
+}
+
+/// Whether `value` is above 0 and finite.
+pub(crate) fn positive(value: f64) -> bool {
+    value > 0.0 && value.is_finite()
+}
+
+impl Faults {
+    /// Adds a fault unless `sound`.
+    pub fn need(&mut self, sound: bool, setting: &str, value: impl Display, expected: &str) {
+        if !sound {
+            self.found.push(format!("{}{setting} is {value}, expected {expected}", self.table));
+        }
+    }
+
+    /// Runs `check` on the settings of the table `name`, whose faults are reported under that name.
+    pub fn of_table(&mut self, name: &str, check: impl FnOnce(&mut Faults)) {
+        let outer = self.table.clone();
+        self.table = format!("{outer}{name}.");
+        check(self);
+        self.table = outer;
+    }
+
+    /// `Ok` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Faults`] with all of them.
+    pub fn finish(self) -> Result<(), SettingsError> {
+        if self.found.is_empty() { Ok(()) } else { Err(SettingsError::Faults { faults: self.found }) }
+    }
+}
