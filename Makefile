@@ -1,27 +1,26 @@
-# Two commands for a fresh Debian or Ubuntu with Rust; each does its own set-up (.ci/setup):
+# Commands for a fresh Debian or Ubuntu with Rust. Each command does its own set-up (.ci/setup).
 #
-#   make chat    build, pull SmolLM2, talk to it
-#   make test    build, pull SmolLM2, run every test, those on the GPU too
+#   make chat          build, pull SmolLM2, chat with it
+#   make test          build, pull SmolLM2, run every test, including the GPU tests
+#   make bindings      build and test the Python, Kotlin and Swift bindings whose toolchains are installed
 #
-# and one for those who have half an hour:
+# This one takes half an hour:
 #
-#   make proofs  perplexity against PyTorch's, twenty kills of a whole run, ten minutes of each fuzz target
+#   make proofs        perplexity against PyTorch, twenty kills of a whole run, ten minutes of each fuzz target
 #
-#   make bindings  the library in Python, Kotlin and Swift, as far as their toolchains are here
+# These need a GPU, or hours:
 #
-# and one for those with a GPU, or hours:
+#   make reward-model  judge replies, train a reward model that reads principles, and evaluate it
+#   make policies      train policies whose principles differ in one sentence, with the shipped reward model
 #
-#   make reward-model  judged replies, a reward model that reads principles, and how well it does
-#   make policies      what SmolLM2 becomes by the one that ships: policies that differ in one sentence
-#
-# Nothing is installed that is there already: a software Vulkan driver only where no GPU answers,
-# pip only where the Hugging Face hub does not.
+# Set-up installs only what is missing: a software Vulkan driver if there is no GPU, and pip if the Hugging
+# Face hub cannot be reached.
 
 SHELL := /bin/bash
 CARGO ?= cargo
 BUILT := $${CARGO_TARGET_DIR:-target}
 
-# Mesa's device selection layer asks the desktop, and complains where there is none.
+# Mesa's device selection layer asks the desktop, and prints errors if there is none.
 export NODEVICE_SELECT ?= 1
 
 .PHONY: chat test proofs bindings reward-model policies
@@ -33,8 +32,8 @@ chat:
 	.ci/setup model $(BUILT)/release/parr
 	$(BUILT)/release/parr chat smollm2
 
-# The test profile optimises a little (see Cargo.toml); most of what time is left goes into the driver's
-# compiler, which no profile of ours makes faster.
+# The test profile optimises a little (see Cargo.toml). Most of the remaining time goes into the driver's
+# compiler, which our profiles cannot make faster.
 # `require` turns "skipped: no adapter" and "skipped: no model" into failures.
 test:
 	.ci/setup tools
@@ -52,8 +51,8 @@ bindings:
 	.ci/setup model $(BUILT)/debug/parr
 	bindings/test
 
-# PyTorch's f32 perplexity of Debian's copy of the GPL, version 3 (7639 tokens, chunks of 512, second
-# halves): ours must lie within 0.05% with an f32 cache and within 0.3% with f16.
+# PyTorch's f32 perplexity on Debian's copy of the GPL, version 3 (7639 tokens, chunks of 512, second
+# halves). Ours must be within 0.05% with an f32 cache and within 0.3% with f16.
 PROOF_TEXT := /usr/share/common-licenses/GPL-3
 PROOF_PERPLEXITY := 18.3001
 
@@ -70,7 +69,7 @@ proofs:
 	        printf "%s cache: perplexity %.4f, %.4f%% from %s\n", cache, found, 100 * apart, wanted; \
 	        exit !(apart <= bound) }' || exit 1; \
 	done
-	PARR_PROOF_KILLS=20 GPU_TESTS=require $(CARGO) test --locked pipeline::killed
+	PARR_PROOF_KILLS=20 GPU_TESTS=require $(CARGO) test --locked salmon::killed
 	PARR_PROOF_STEPS=4 GPU_TESTS=require PARR_TEST_MODEL=require $(CARGO) test --locked learn::golden
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
 	mkdir -p fuzz/corpus/{gguf,safetensors,chat_template}
@@ -78,15 +77,15 @@ proofs:
 	$(CARGO) fuzz run -s none safetensors fuzz/corpus/safetensors fuzz/seeds/safetensors -- -max_total_time=600 -timeout=20
 	$(CARGO) fuzz run -s none chat_template fuzz/corpus/chat_template tests/golden/chat -- -max_total_time=600 -timeout=20
 
-# Stages 1 and 2 of SALMON under principles that programs can check, by the settings in
-# examples/reward-model/. What was interrupted goes on where it stood.
+# Stages 1 and 2 of SALMON under principles that programs can check, with the settings in
+# examples/reward-model/. An interrupted run resumes.
 REWARD ?= runs/reward-model
-# The qualities of replies that it learns to look for; all that programs can check are in principles/style.toml.
+# The qualities of replies that the model is trained on. All checkable qualities are in principles/style.toml.
 QUALITIES := concise comprehensive bulleted bold ends-question emoji first-person exclamation
 
 comma := ,
 space := $(subst ,, )
-# A set of principles, and the ids of those of its principles that are for these qualities.
+# Arguments: a set of principles and the prefix of its ids. Result: the set with the ids for these qualities.
 worded = $(1):$(subst $(space),$(comma),$(addprefix $(2)-,$(QUALITIES)))
 LEARNED = $(call worded,style,style) $(call worded,style-plainer,plainer) $(call worded,style-further,further)
 
@@ -118,9 +117,9 @@ reward-model:
 	        --json > $(REWARD)/$${wording%%:*}.json || exit 1; \
 	done
 
-# Stage 3 with the reward model that ships: pairs of policies, of the same settings and the same seed, each under a
-# principle of its own, and each compared with the base on prompts that it never learned from; those of the second
-# pair by how often they end with a question.
+# Stage 3 with the shipped reward model: two pairs of policies. Both policies of a pair have the same settings and
+# seed, and each has its own principle. Each policy is compared with the base on held-out prompts. The second
+# pair is compared by how often replies end with a question.
 POLICIES ?= runs/policies
 TAUGHT := length/concise length/comprehensive ending/question ending/statement
 

@@ -1,6 +1,6 @@
-// An Android library (AAR). `./native` puts the generated Kotlin into build/generated and the shared libraries,
-// one for each ABI, into build/jniLibs; JNA finds them there. The JVM needs the same sources and `jna.jar`: see
-// `bindings/test`, which compiles and runs them without Gradle.
+// An Android library (AAR). `./native` writes the generated Kotlin to build/generated and the shared libraries,
+// one for each ABI, to build/jniLibs, where JNA finds them. The JVM needs the same sources and `jna.jar`;
+// `bindings/test` compiles and runs them without Gradle.
 plugins {
     id("com.android.library") version "8.7.3"
     kotlin("android") version "2.1.0"
@@ -10,7 +10,7 @@ android {
     namespace = "dev.parr"
     compileSdk = 35
     defaultConfig {
-        // Vulkan 1.1, which every GPU that can run this has, came with Android 10.
+        // Every supported GPU has Vulkan 1.1, which came with Android 10.
         minSdk = 29
         consumerProguardFiles("consumer-rules.pro")
     }
@@ -30,7 +30,7 @@ dependencies {
     api("org.jetbrains.kotlinx:kotlinx-coroutines-core:1.9.0")
 }
 
-// The sources that rustc and the generator make.
+// The sources and libraries that rustc and the generator write.
 tasks.register<Exec>("native") {
     commandLine("./native")
 }

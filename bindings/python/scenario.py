@@ -3,8 +3,8 @@
     python scenario.py MODEL REWARD WORK
 
 MODEL is a pulled name or a path, REWARD the folder of a reward model for it or `-`, WORK an empty folder. Each
-part prints one line, `ok NAME SECONDS DETAIL`, or `skipped` without a reward model; the first that fails ends
-the run.
+part prints one line: `ok NAME SECONDS DETAIL`, or `skipped` if it needs a reward model and there is none. The run
+ends at the first part that fails.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def check(held: object, what: str) -> None:
 
 
 class Pieces(parr.TokenListener):
-    """Notes pieces; after some of them it cancels, or throws."""
+    """Records pieces. Cancels or throws after some of them."""
 
     def __init__(self, cancel=None, after: int = 3, throws: bool = False) -> None:
         self.texts: list[str] = []
@@ -69,7 +69,7 @@ class Pieces(parr.TokenListener):
 
 
 class Events(parr.TrainingListener):
-    """Notes events, and calls back when a step is done."""
+    """Records events, and calls back when a step is done."""
 
     def __init__(self, on_step=None) -> None:
         self.events: list = []
@@ -85,7 +85,7 @@ class Events(parr.TrainingListener):
 
 
 class Battery(parr.TrainingPolicy):
-    """Holds the second step back once, as an app whose battery is low."""
+    """Delays the second step once, like an app whose battery is low."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -98,7 +98,7 @@ class Battery(parr.TrainingPolicy):
 
 
 def brief_and_thorough() -> tuple[parr.PrincipleSet, parr.PrincipleSet]:
-    """Two sets of principles, as values: a shipped one cut to one principle, and the same with its negative."""
+    """Two sets of principles as values: a shipped set reduced to one principle, and the same set with its negative."""
     shipped = parr.open_principles("style")
     brief = next(one for one in shipped.principles if one.id == "style-concise")
     edited = parr.Principle(
@@ -155,7 +155,7 @@ async def cancelling(state: dict) -> str:
     token = parr.CancelToken()
     reply = await session.reply("Count to a thousand.", long, Pieces(token), token)
     check(reply.finish == parr.FinishReason.CANCELLED and reply.tokens < 400, f"{reply.finish}")
-    # A task that is cancelled takes the work with it: the session is free again at once.
+    # Cancelling a task also cancels its call, so the session is free again immediately.
     task = asyncio.ensure_future(session.reply("Once more.", long))
     await asyncio.sleep(0.5)
     task.cancel()
@@ -217,7 +217,7 @@ async def training(state: dict) -> str:
 
 
 async def alignment(state: dict) -> str:
-    """Three steps of reinforcement by the reward model, under an edited set; cancelled after one, resumed."""
+    """Three steps of RL with the reward model, under an edited set. Cancelled after one step, then resumed."""
     prompts = WORK / "prompts.jsonl"
     prompts.write_text("".join(f'{{"id": "{n}", "type": "general", "prompt": "Say {n}."}}\n' for n in ["one", "two"]))
     data = parr.TrainingData.PROMPTS(file=str(prompts), principles=[state["brief"]], reward=REWARD)

@@ -2,9 +2,8 @@
 
     python stubs.py GENERATED [STUB]
 
-The generated module has annotations, but parameters with defaults are declared as any object there, and the cases
-of enumerations are put together at run time, which no type checker follows. `bindings/test` says when the stub in
-the tree is an old one.
+The generated module has annotations, but it declares parameters with defaults as `object` and builds the cases of
+enumerations at run time, which type checkers cannot follow. `bindings/test` reports an outdated stub.
 """
 
 import ast
@@ -29,7 +28,7 @@ def stream(
 
 
 def annotation(node: ast.expr) -> str:
-    """A type as written, without the `object` that stands for "no argument"."""
+    """A type as written, without the `object` that means "no argument"."""
     text = ast.unparse(node)
     if text.startswith("typing.Union[object, "):
         return text[len("typing.Union[object, ") : -1]
@@ -67,7 +66,7 @@ def fields(initializer: "ast.FunctionDef | ast.AsyncFunctionDef") -> List[str]:
 
 
 def cases(declared: ast.ClassDef, nested: List[ast.ClassDef]) -> List[str]:
-    """An enumeration whose cases hold something: a class for each of them, which `isinstance` tells apart."""
+    """An enumeration whose cases have fields. Each case gets a class, for `isinstance`."""
     lines = [f"class {declared.name}:"]
     for case in nested:
         lines.append(f"    {case.name}: typing.Type[_{declared.name}_{case.name}]")

@@ -1,6 +1,6 @@
 // swift-tools-version: 5.9
-// `./generate` puts the generated Swift into Sources/Parr, the C header into Sources/ParrFFI, and the library
-// where this finds it: an XCFramework on a Mac, `lib/` elsewhere.
+// `./generate` writes the generated Swift to Sources/Parr and the C header to Sources/ParrFFI. It puts the library
+// where this file expects it: an XCFramework on a Mac, `lib/` on other systems.
 import PackageDescription
 
 #if os(macOS)
@@ -21,7 +21,7 @@ let package = Package(
     platforms: [.iOS(.v16), .macOS(.v13)],
     products: [.library(name: "Parr", targets: ["Parr"])],
     targets: native + [
-        // Mode 5: what uniffi generates is not ready for mode 6. Packages in mode 6 may import it.
+        // Language mode 5, because uniffi's generated code does not support mode 6. Packages in mode 6 can import it.
         .target(name: "Parr", dependencies: ["ParrFFI"], linkerSettings: settings),
         .executableTarget(name: "Scenario", dependencies: ["Parr"]),
     ]

@@ -9,35 +9,36 @@ use crate::reply::{FinishReason, Reply, ReplyOptions};
 use crate::reward::{RewardModel, Score};
 use crate::session::{ChatSession, generate, generator};
 
-/// A reply that could have been given, and its score.
+/// A generated reply and its score.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Candidate {
     /// The reply.
     pub reply: Reply,
-    /// What the reward model says of it.
+    /// The reward model's score.
     pub score: Score,
 }
 
-/// The reply with the highest score, among all that were made.
+/// The reply with the highest score among several.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct BestReply {
-    /// The one that became part of the conversation.
+    /// The reply that was added to the conversation.
     pub reply: Reply,
-    /// Its place among the candidates.
+    /// Index of the chosen reply among the candidates.
     pub chosen: u32,
-    /// All of them, in the order of their seeds.
+    /// All candidates, in the order of their seeds.
     pub candidates: Vec<Candidate>,
 }
 
 #[uniffi::export]
 impl ChatSession {
-    /// Says `text`, makes `count` replies with as many seeds from that of `options` on, scores them under
-    /// `principles` (definitions, as text), and keeps the best in the conversation.
+    /// Sends `text` and generates `count` replies with consecutive seeds, starting at the seed of
+    /// `options`. Scores the replies under `principles` (definitions, as text), and adds the best to the
+    /// conversation.
     ///
     /// # Errors
     ///
-    /// Those of [`ChatSession::reply`] and [`RewardModel::score`]; [`ParrError::Argument`] for a count of 0;
-    /// [`ParrError::Cancelled`] after a cancel. The conversation is as before then.
+    /// The errors of [`ChatSession::reply`] and [`RewardModel::score`], [`ParrError::Argument`] for a count
+    /// of 0, and [`ParrError::Cancelled`] after a cancel. After an error the conversation is unchanged.
     #[uniffi::method(default(options = None, cancel = None))]
     pub async fn best_of(
         self: Arc<Self>,

@@ -25,8 +25,8 @@ pub(crate) fn serial() -> u64 {
     LAST.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Cancels the calls that it was passed to, from any thread. A used token also cancels later calls, so use
-/// each token once.
+/// Cancels the calls that it was passed to, from any thread. A cancelled token also cancels later calls,
+/// so use each token once.
 #[derive(Debug, Default, uniffi::Object)]
 pub struct CancelToken {
     asked: AtomicBool,

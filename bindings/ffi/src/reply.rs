@@ -49,7 +49,7 @@ pub struct ReplyOptions {
     /// Random seed. The same seed and prompt give the same text, independent of other replies in the batch.
     #[uniffi(default = 0)]
     pub seed: u64,
-    /// Texts that end the reply and are left out of it.
+    /// Stop texts: each ends the reply and is left out.
     #[uniffi(default = [])]
     pub stop: Vec<String>,
 }
@@ -107,7 +107,7 @@ pub enum FinishReason {
     Length,
     /// The context is full.
     ContextFull,
-    /// The app cancelled the reply. It has the text up to that moment.
+    /// The app cancelled the reply. The reply contains the text so far.
     Cancelled,
 }
 
@@ -153,6 +153,7 @@ impl Reply {
 /// A part of a streamed reply.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Piece {
-    /// Final text: whole characters, and nothing that could still become a stop text. Never empty.
+    /// Text that will not change: whole characters, and nothing that could still become a stop text. Never
+    /// empty.
     pub text: String,
 }

@@ -1,6 +1,6 @@
 // The scenario of the bindings on the JVM; `bindings/test` compiles and runs it, and the same in Python and
 // Swift: MainKt MODEL REWARD WORK, with `-` for no reward model. Each part prints one line, `ok NAME SECONDS
-// DETAIL`, or `skipped`; the first that fails ends the run.
+// DETAIL` or `skipped`. The run ends at the first part that fails.
 
 import dev.parr.*
 import java.io.File
@@ -66,7 +66,7 @@ class Events(val onStep: (ULong) -> Unit = {}) : TrainingListener {
     }
 }
 
-/** Holds the second step back once, as an app whose battery is low. */
+/** Delays the second step once, like an app whose battery is low. */
 class Battery : TrainingPolicy {
     val asked = mutableListOf<ULong>()
 
@@ -123,19 +123,19 @@ class Scenario(val named: String, val rewards: String, val work: File) {
         val token = CancelToken()
         val reply = session.reply("Count to a thousand.", long, Pieces(token), token)
         check(reply.finish == FinishReason.CANCELLED && reply.tokens < 400u) { "${reply.finish}" }
-        // A coroutine that is cancelled takes the work with it: the session is free again at once.
+        // Cancelling a coroutine also cancels its call, so the session is free again immediately.
         val task = launch(start = CoroutineStart.UNDISPATCHED) { session.reply("Once more.", long) }
         delay(500)
         task.cancelAndJoin()
         val started = System.nanoTime()
         session.reply("Hello.", ReplyOptions(maxTokens = 2u))
         check(System.nanoTime() - started < 20_000_000_000) { "the lost reply went on" }
-        // So does a flow that nobody collects any more.
+        // The same holds for a flow whose collector has stopped.
         check(session.replies("And again.", long).first() is ReplyPart.Text) { "a first piece" }
         "after ${reply.tokens} tokens"
     }
 
-    /** Two sets of principles, as values: a shipped one cut to one principle, and the same with its negative. */
+    /** Two sets of principles as values: a shipped set reduced to one principle, and the same set with its negative. */
     fun briefAndThorough() {
         val principle = openPrinciples("style").principles.first { it.id == "style-concise" }
         val edited = principle.copy(id = "thorough", dimension = "Thorough", definition = principle.negative!!)
@@ -193,7 +193,7 @@ class Scenario(val named: String, val rewards: String, val work: File) {
         return "cancelled after 2, resumed, done after 3"
     }
 
-    /** Three steps of reinforcement by the reward model, under an edited set; cancelled after one, resumed. */
+    /** Three steps of RL with the reward model, under an edited set. Cancelled after one step, then resumed. */
     suspend fun alignment(): String {
         val prompts = File(work, "prompts.jsonl")
         prompts.writeText(listOf("one", "two").joinToString("") {
@@ -306,7 +306,7 @@ class Scenario(val named: String, val rewards: String, val work: File) {
             try {
                 parsePrinciples("id = 1")
             } catch (error: ParrException.Principles) {
-                // As it should be.
+                // Expected.
             }
         }
         suspend fun replying() = chat(128u).use { it.reply("Hello.", ReplyOptions(maxTokens = 1u), null, used) }
@@ -317,8 +317,8 @@ class Scenario(val named: String, val rewards: String, val work: File) {
         repeat(100) { once() }
         repeat(5) { replying() }
         val held = model.memory().currentBytes
-        // The heap has its size from the start (bindings/test), but compiled code and arenas come to theirs some time.
-        // What leaks grows every time.
+        // The heap has a fixed size (bindings/test), but compiled code and arenas reach theirs after a while. A leak
+        // grows every time.
         val grown = List(3) {
             val before = settled()
             repeat(1000) { once() }

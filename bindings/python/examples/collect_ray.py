@@ -1,12 +1,12 @@
-"""Replies to many prompts, compared by programs, on the workers of a Ray cluster.
+"""Generates replies to many prompts on the workers of a Ray cluster, and compares them with programs.
 
     pip install './bindings/python[ray]'
     python collect_ray.py prompts.jsonl comparisons.jsonl [--workers 2] [--model smollm2]
     python collect_ray.py prompts.jsonl comparisons.jsonl --workers 0        without Ray
 
-Each worker has a model of its own. What a record says depends on its prompt alone: seeds are hashes of prompts'
-ids, and a reply does not change with the batch it is made in. So the records are the same whoever makes them and
-in whatever order they arrive; they are written sorted by id. `parr reward train --comparisons` reads them.
+Each worker has its own model. A record depends only on its prompt: seeds are hashes of the prompts' ids, and a reply
+does not depend on its batch. So the records are the same for any worker and any order. They are written sorted by id.
+`parr reward train --comparisons` reads them.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def record(row: Dict[str, Any], model: str, replies: List[parr.Reply]) -> Dict[s
 
 
 class Collector:
-    """A model, and batches of prompts through it."""
+    """A model that answers batches of prompts."""
 
     def __init__(self, model: str, max_tokens: int) -> None:
         self.name, self.max_tokens = model, max_tokens
@@ -65,7 +65,7 @@ class Collector:
         prompts = [prompt for row in rows for prompt in self.prompts(row)]
         replies = asyncio.run(self.model.generate(prompts, slots=len(prompts), context=512))
         pairs = zip(rows, zip(replies[::2], replies[1::2]))
-        # Two replies that say the same cannot be compared, and empty ones are none.
+        # Two equal replies cannot be compared. Empty replies do not count.
         made = [
             record(row, self.name, list(pair))
             for row, pair in pairs
@@ -80,9 +80,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--batch", type=int, default=4, help="prompts that a worker takes at a time")
+    parser.add_argument("--batch", type=int, default=4, help="prompts per batch of a worker")
     parser.add_argument("--max-tokens", type=int, default=64)
-    parser.add_argument("--first", type=int, help="so many prompts only")
+    parser.add_argument("--first", type=int, help="use only the first N prompts")
     asked = parser.parse_args()
 
     lines = asked.prompts.read_text().splitlines()[: asked.first]

@@ -1,4 +1,4 @@
-"""A chat, scores under principles, and a small training, in one file.
+"""A chat, scores under principles, and a small training run, in one file.
 
     python tour.py [--model smollm2] [--reward DIR]
 """

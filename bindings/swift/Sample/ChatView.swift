@@ -1,4 +1,4 @@
-// A SwiftUI app on the package: add the package to an Xcode project, and this file to an app target.
+// A sample SwiftUI app. Add the package to an Xcode project, and add this file to an app target.
 
 import Parr
 import SwiftUI
@@ -34,7 +34,7 @@ final class Chat: ObservableObject {
                     }
                 }
             } catch ParrError.DeviceLost {
-                // The next reply opens the GPU again; the session knows what was said.
+                // The next reply opens the GPU again. The session keeps its messages.
                 note = "interrupted, ask again"
             } catch {
                 note = "\(error)"
@@ -46,13 +46,13 @@ final class Chat: ObservableObject {
         reply?.cancel()
     }
 
-    /// The system wants the memory back; the next reply loads the weights again.
+    /// Releases the memory when the app goes into the background. The next reply loads the weights again.
     func background() {
         model?.release()
     }
 }
 
-/// Trains only while the device is charging or well charged, and cool.
+/// Trains only while the device is cool, and is charging or more than half charged.
 final class Considerate: TrainingPolicy, @unchecked Sendable {
     func mayStep(step: UInt64) throws -> StepDecision {
         if ProcessInfo.processInfo.thermalState.rawValue >= ProcessInfo.ThermalState.serious.rawValue {

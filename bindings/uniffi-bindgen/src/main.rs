@@ -1,4 +1,4 @@
-//! Writes the Swift, Kotlin and Python sides of `parr-ffi`, from what its library says of itself.
+//! Generates the Swift, Kotlin and Python code for `parr-ffi` from the metadata in its library.
 
 fn main() {
     uniffi::uniffi_bindgen_main()

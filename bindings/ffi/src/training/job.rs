@@ -114,8 +114,8 @@ impl TrainingJob {
     ///   files, rows or settings cannot be used;
     /// * [`ParrError::Run`] if the folder contains a run and `resume` is off, or a different run;
     /// * [`ParrError::Memory`] if no plan fits the budget;
-    /// * [`ParrError::Diverged`] if the loss is infinite or not a number, or the policy collapsed;
-    /// * [`ParrError::Callback`] if the listener or the policy threw an error;
+    /// * [`ParrError::Diverged`] if the loss is infinite or not a number, or the trained policy collapsed;
+    /// * [`ParrError::Callback`] if the listener or the [`TrainingPolicy`] threw an error;
     /// * [`ParrError::DeviceLost`] if the GPU was lost: start another run with `resume` to continue.
     pub async fn wait(&self) -> Result<TrainingOutcome, ParrError> {
         poll_fn(|context| {

@@ -52,7 +52,7 @@ pub struct Sampled {
 /// An event in a run.
 #[derive(Clone, Debug, PartialEq, uniffi::Enum)]
 pub enum TrainingEvent {
-    /// The run is planned. Nothing was allocated yet.
+    /// The run is planned, before anything is allocated.
     Started {
         /// Total number of steps.
         steps: u64,
@@ -101,7 +101,7 @@ pub enum TrainingState {
     Running,
     /// The app paused the run.
     Paused,
-    /// The policy delays the next step.
+    /// The app's [`TrainingPolicy`] delays the next step.
     Waiting,
     /// All steps are done.
     Done,
@@ -213,8 +213,8 @@ impl From<&AlignMetrics> for StepReport {
 }
 
 impl TrainingEvent {
-    /// Converts an event of alignment. The number of planned steps is in [`TrainingEvent::Started`], so
-    /// that event is dropped here.
+    /// Converts an event of alignment. Drops [`AlignProgress::Planned`], because [`TrainingEvent::Started`]
+    /// already has the number of steps.
     pub(super) fn of_alignment(progress: AlignProgress<'_>) -> Option<TrainingEvent> {
         let sampled = |sample: &Sample| Sampled {
             prompt: sample.prompt.clone(),

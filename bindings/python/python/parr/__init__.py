@@ -1,7 +1,7 @@
 """Align a small language model to written principles, on any GPU.
 
-The names of this package are those of the generated module; here stand only the few things that are better
-said in Python than generated: replies as asynchronous iterators, and the code of an error.
+This package exports the names of the generated module. It adds two things by hand: replies as asynchronous
+iterators, and the code of an error.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __version__ = version()  # noqa: F405
 
 
 def error_code(error: ParrError) -> str:
-    """The stable code of an error: the name of its class, such as ``"DeviceLost"``."""
+    """Returns the stable code of an error: the name of its class, such as ``"DeviceLost"``."""
     return type(error).__name__
 
 
 class _Queued(TokenListener):
-    """Hands pieces from the thread that makes them to the event loop that waits for them."""
+    """Passes pieces from the thread that generates them to the waiting event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[Optional[Piece]]") -> None:
         self._loop = loop
@@ -42,9 +42,9 @@ class _Queued(TokenListener):
 async def stream(
     session: ChatSession, text: str, options: Optional[ReplyOptions] = None
 ) -> AsyncIterator[Union[Piece, Reply]]:
-    """Says ``text`` and gives the pieces of the reply as they are made, the whole :class:`Reply` last.
+    """Sends ``text`` and yields the pieces of the reply as they are generated, then the whole :class:`Reply`.
 
-    Who leaves the loop early cancels the reply; what was made by then stays in the conversation.
+    Leaving the loop early cancels the reply. The text so far stays in the conversation.
     """
     queue: "asyncio.Queue[Optional[Piece]]" = asyncio.Queue()
     cancel = CancelToken()

@@ -1,13 +1,13 @@
-// What is better said in Swift than generated: streams, and cancellation that reaches the work. uniffi does not
-// drop a call when its Swift task is cancelled, so everything here carries a token.
+// Hand-written additions to the generated Swift: streams, and cancellation of running calls. uniffi does not drop a
+// call when its Swift task is cancelled, so every function here uses a token.
 
 import Foundation
 
-/// What a streamed reply consists of: its pieces, and the whole of it last.
+/// A part of a streamed reply: a piece of text, or at the end the whole reply.
 public enum ReplyPart: Sendable {
     /// More text.
     case text(String)
-    /// The end.
+    /// The whole reply.
     case done(Reply)
 }
 
@@ -23,7 +23,7 @@ private final class Pieces: TokenListener, @unchecked Sendable {
     }
 }
 
-/// Runs `work` under a token that the cancellation of the task uses.
+/// Runs `work` with a token. Cancelling the task cancels the token.
 public func withCancelToken<T>(_ work: (CancelToken) async throws -> T) async throws -> T {
     let token = CancelToken()
     return try await withTaskCancellationHandler {
@@ -34,8 +34,8 @@ public func withCancelToken<T>(_ work: (CancelToken) async throws -> T) async th
 }
 
 extension ChatSession {
-    /// Says `text` and gives the reply as it is made. Who leaves the loop, or cancels the task around it, cancels
-    /// the reply; what was made by then stays in the conversation.
+    /// Sends `text` and yields the reply as it is generated. Leaving the loop, or cancelling the task around it,
+    /// cancels the reply. The text so far stays in the conversation.
     public func replies(_ text: String, options: ReplyOptions? = nil) -> AsyncThrowingStream<ReplyPart, Error> {
         AsyncThrowingStream { continuation in
             let token = CancelToken()
@@ -57,11 +57,11 @@ extension ChatSession {
     }
 }
 
-/// What happens in a training run, and how it ended.
+/// A part of a training run: an event, or at the end the outcome.
 public enum TrainingPart: Sendable {
-    /// Something happened.
+    /// An event.
     case event(TrainingEvent)
-    /// The end.
+    /// The outcome of the run.
     case ended(TrainingOutcome)
 }
 
@@ -78,8 +78,8 @@ private final class Events: TrainingListener, @unchecked Sendable {
 }
 
 extension Model {
-    /// Runs a training and gives its events. Who leaves the loop, or cancels the task around it, cancels the run,
-    /// with its state saved.
+    /// Starts a training run and yields its events. Leaving the loop, or cancelling the task around it, cancels the
+    /// run, which saves its state.
     public func training(_ options: TrainingOptions, policy: TrainingPolicy? = nil) -> AsyncThrowingStream<TrainingPart, Error> {
         AsyncThrowingStream { continuation in
             do {

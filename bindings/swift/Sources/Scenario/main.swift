@@ -1,6 +1,6 @@
 // The scenario of the bindings in Swift; `bindings/test` builds and runs it, and the same in Python and Kotlin:
 // Scenario MODEL REWARD WORK, with `-` for no reward model. Each part prints one line, `ok NAME SECONDS DETAIL`,
-// or `skipped`; the first that fails ends the run.
+// or `skipped`. The run ends at the first part that fails.
 
 import Foundation
 import Parr
@@ -41,7 +41,7 @@ func residentBytes() -> Int {
     return (Int(statm.split(separator: " ")[1]) ?? 0) * 4096
 }
 
-/// Counts pieces; after some of them it cancels, or calls.
+/// Counts pieces. Cancels or calls back after some of them.
 final class Pieces: TokenListener, @unchecked Sendable {
     let cancel: CancelToken?
     let call: () throws -> Void
@@ -67,7 +67,7 @@ final class Progress: ProgressListener, @unchecked Sendable {
     }
 }
 
-/// Notes steps; after one of them it cancels.
+/// Records steps. Cancels after one of them.
 final class Events: TrainingListener, @unchecked Sendable {
     let last: UInt64
     var steps: [UInt64] = []
@@ -85,7 +85,7 @@ final class Events: TrainingListener, @unchecked Sendable {
     }
 }
 
-/// Holds the second step back once, as an app whose battery is low.
+/// Delays the second step once, like an app whose battery is low.
 final class Battery: TrainingPolicy, @unchecked Sendable {
     var asked: [UInt64] = []
 
@@ -153,7 +153,7 @@ final class Scenario {
         let listener = Pieces(cancel: token)
         let reply = try await session.reply(text: "Count to a thousand.", options: many, listener: listener, cancel: token)
         try check(reply.finish == .cancelled && reply.tokens < 400, "\(reply.finish)")
-        // A task that is cancelled takes the work with it where it carries a token.
+        // Cancelling a task also cancels its call if the call has a token.
         let task = Task {
             try await withCancelToken { token in
                 try await session.reply(text: "Once more.", options: many, cancel: token)
@@ -163,7 +163,7 @@ final class Scenario {
         task.cancel()
         let ended = try await task.value
         try check(ended.finish == .cancelled, "the task went on: \(ended.finish)")
-        // So does a stream that nobody reads any more.
+        // The same holds for a stream whose reader has stopped.
         for try await _ in session.replies("And again.", options: many) { break }
         let started = Date()
         _ = try await session.reply(text: "Hello.", options: ReplyOptions(maxTokens: 2))
@@ -171,7 +171,7 @@ final class Scenario {
         return "after \(reply.tokens) tokens"
     }
 
-    /// Two sets of principles, as values: a shipped one cut to one principle, and the same with its negative.
+    /// Two sets of principles as values: a shipped set reduced to one principle, and the same set with its negative.
     func briefAndThorough() throws {
         guard let found = try openPrinciples(name: "style").principles.first(where: { $0.id == "style-concise" }),
             let negative = found.negative
@@ -238,7 +238,7 @@ final class Scenario {
         return "cancelled after 2, resumed, done after 3"
     }
 
-    /// Three steps of reinforcement by the reward model, under an edited set; cancelled after one, resumed.
+    /// Three steps of RL with the reward model, under an edited set. Cancelled after one step, then resumed.
     func alignment() async throws -> String {
         let prompts = work + "/prompts.jsonl"
         let lines = ["one", "two"].map { "{\"id\": \"\($0)\", \"type\": \"general\", \"prompt\": \"Say \($0).\"}\n" }

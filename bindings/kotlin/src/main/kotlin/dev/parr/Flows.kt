@@ -9,24 +9,24 @@ import kotlinx.coroutines.flow.channelFlow
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.launch
 
-/** What a streamed reply consists of: its pieces, and the whole of it last. */
+/** A part of a streamed reply: a piece of text, or at the end the whole reply. */
 sealed interface ReplyPart {
     /** More text. */
     data class Text(val text: String) : ReplyPart
 
-    /** The end. */
+    /** The whole reply. */
     data class Done(val reply: Reply) : ReplyPart
 }
 
 /**
- * Says [text] and gives the reply as it is made. Who stops collecting cancels it; what was made by then stays in
- * the conversation.
+ * Sends [text] and emits the reply as it is generated. Cancelling the collector cancels the reply. The text so far
+ * stays in the conversation.
  */
 fun ChatSession.replies(text: String, options: ReplyOptions? = null): Flow<ReplyPart> = channelFlow {
     val cancel = CancelToken()
     val listener = object : TokenListener {
         override fun onPiece(piece: Piece) {
-            // The channel has no bound: the thread that makes the reply never waits for who shows it.
+            // The channel is unbounded, so the thread that generates the reply never waits for the collector.
             trySend(ReplyPart.Text(piece.text))
         }
     }
@@ -38,16 +38,16 @@ fun ChatSession.replies(text: String, options: ReplyOptions? = null): Flow<Reply
     }
 }.buffer(Channel.UNLIMITED)
 
-/** What happens in a training run, and how it ended. */
+/** A part of a training run: an event, or at the end the outcome. */
 sealed interface TrainingPart {
-    /** Something happened. */
+    /** An event. */
     data class Event(val event: TrainingEvent) : TrainingPart
 
-    /** The end. */
+    /** The outcome of the run. */
     data class Ended(val outcome: TrainingOutcome) : TrainingPart
 }
 
-/** Runs a training and gives its events. Who stops collecting cancels it, with its state saved. */
+/** Starts a training run and emits its events. Cancelling the collector cancels the run, which saves its state. */
 fun Model.training(options: TrainingOptions, policy: TrainingPolicy? = null): Flow<TrainingPart> = flow {
     coroutineScope {
         val events = Channel<TrainingEvent>(Channel.UNLIMITED)
@@ -62,7 +62,7 @@ fun Model.training(options: TrainingOptions, policy: TrainingPolicy? = null): Fl
                 try {
                     job.wait()
                 } catch (failed: ParrException) {
-                    // Collected below, by asking again.
+                    // The call to wait() below throws the same error.
                 } finally {
                     events.close()
                 }

@@ -41,7 +41,7 @@ import kotlinx.coroutines.Job
 import kotlinx.coroutines.launch
 import java.io.File
 
-/** A conversation on the screen. The model lies in the app's files; the weights leave the GPU with the app. */
+/** A conversation on the screen. The model file is in the app's files folder. */
 class Chat(app: Application) : AndroidViewModel(app) {
     val messages = mutableStateListOf<ChatMessage>()
     var note by mutableStateOf("loading")
@@ -76,7 +76,7 @@ class Chat(app: Application) : AndroidViewModel(app) {
                     }
                 }
             } catch (error: ParrException.DeviceLost) {
-                // The next reply opens the GPU again; the session knows what was said.
+                // The next reply opens the GPU again. The session keeps its messages.
                 note = "interrupted, ask again"
             } catch (error: ParrException) {
                 note = error.message.orEmpty()
@@ -88,13 +88,13 @@ class Chat(app: Application) : AndroidViewModel(app) {
         reply?.cancel()
     }
 
-    /** The system wants the memory back; the next reply loads the weights again. */
+    /** Releases the GPU memory when the app goes into the background. The next reply loads the weights again. */
     fun background() {
         model?.release()
     }
 }
 
-/** Trains only while the device is charging or well charged, and cool. */
+/** Trains only while the device is cool, and is charging or more than half charged. */
 class Considerate(private val app: Application) : TrainingPolicy {
     override fun mayStep(step: ULong): StepDecision {
         val battery = app.getSystemService(BatteryManager::class.java)
