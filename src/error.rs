@@ -2,6 +2,7 @@
 
 use crate::adapter::AdapterFileError;
 use crate::align::AlignError;
+use crate::chat::ChatError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
@@ -109,6 +110,9 @@ pub enum Error {
     /// A reply could not be steered.
     #[error(transparent)]
     Steer(#[from] SteerError),
+    /// There is no session or no reply.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
     /// A policy could not be aligned.
     #[error(transparent)]
     Align(#[from] AlignError),
@@ -138,6 +142,7 @@ impl Error {
             Error::Judge(inner) => inner.kind(),
             Error::Reward(inner) => inner.kind(),
             Error::Steer(inner) => inner.kind(),
+            Error::Chat(inner) => inner.kind(),
             Error::Align(inner) => inner.kind(),
             Error::SelfAlign(inner) => inner.kind(),
             Error::Pipeline(inner) => inner.kind(),

@@ -45,6 +45,8 @@ pub mod self_align;
 // without training.
 pub mod align;
 pub mod steer;
+// Layer 11: the front door: models by name, conversations.
+pub mod chat;
 // Layer 11: all stages of SALMON from one settings file.
 pub mod salmon;
 // Layer 12: the `parr` program, on the public API alone.
@@ -55,4 +57,5 @@ pub mod cli;
 pub mod guide;
 
 pub use error::{Error, ErrorKind};
+pub use model::Model;
 pub use settings::Settings;

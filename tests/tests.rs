@@ -6,6 +6,8 @@ mod adapter;
 mod align;
 /// The order of the modules: who may import whom.
 mod architecture;
+/// Sessions: streaming, cancelling, principles, saved conversations.
+mod chat;
 /// The program from outside: arguments, output, exit codes.
 #[cfg(feature = "cli")]
 mod cli;

@@ -82,7 +82,7 @@ impl<'a> Sampler<'a> {
                 adapter: Some(roles.policy),
                 sampling: Sampling { temperature, seed, ..Sampling::default() },
                 max_tokens: rollout.max_reply_tokens,
-                stop_ids: self.prompts.end_of_turn.clone(),
+                stop_ids: self.prompts.end_of_turn.as_slice().into(),
                 stop: Vec::new(),
             }
         };

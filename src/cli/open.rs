@@ -7,6 +7,7 @@ use clap::Args;
 use super::GlobalArgs;
 use super::error::CliError;
 use crate::adapter::Adapter;
+use crate::chat::{ChatBuilder, DEFAULT_CONTEXT};
 use crate::generate::{Generator, GeneratorOptions};
 use crate::gpu::Device;
 use crate::hub::{self, CATALOG};
@@ -43,9 +44,6 @@ pub(super) struct CacheArgs {
     #[arg(long, value_name = "TOKENS", default_value_t = 64)]
     repetition_window: usize,
 }
-
-/// Contexts of 128k tokens and more are offered by models but rarely wanted, and cost memory at once.
-const DEFAULT_CONTEXT: usize = 4096;
 
 pub(super) fn quant(name: &str) -> Result<Quant, String> {
     Quant::from_name(name).ok_or_else(|| {
@@ -122,6 +120,15 @@ impl CacheArgs {
         self.context.unwrap_or(model.config().context.min(DEFAULT_CONTEXT))
     }
 
+    /// The same for a chat.
+    pub(super) fn apply(&self, chat: ChatBuilder) -> ChatBuilder {
+        let chat = chat.kv(self.kv).repetition_window(self.repetition_window);
+        match self.context {
+            Some(tokens) => chat.context(tokens),
+            None => chat,
+        }
+    }
+
     /// What a generator of `slots` sequences at a time holds.
     pub(super) fn options(&self, model: &Model, slots: usize) -> GeneratorOptions {
         GeneratorOptions {
@@ -161,7 +168,7 @@ pub(super) fn no_tokenizer() -> CliError {
 
 /// The model's chat format, or an error that says what to do without one.
 pub(super) fn chat_format(model: &Model) -> Result<&ChatFormat, CliError> {
-    model.chat().ok_or_else(|| {
+    model.chat_format().ok_or_else(|| {
         let reason = "the model has no chat template: use `parr generate --raw`, which continues plain text";
         CliError::Model(reason.to_owned())
     })

@@ -2,13 +2,14 @@
 
 use clap::Args;
 
-use crate::generate::Sampling;
+use crate::chat::ReplyOptions;
+use crate::generate::{MAX_TOKENS, Sampling};
 
 /// How the next token is chosen.
 #[derive(Args, Clone, Debug, PartialEq)]
 pub(super) struct SamplingArgs {
     /// 0 takes the likeliest token every time; higher is more varied
-    #[arg(long, value_name = "T", default_value_t = 0.3)]
+    #[arg(long, value_name = "T", default_value_t = Sampling::CHAT.temperature)]
     temperature: f32,
 
     /// Choose among the K likeliest tokens only; 0 for all
@@ -16,7 +17,7 @@ pub(super) struct SamplingArgs {
     top_k: u32,
 
     /// Choose among the likeliest tokens that together have probability P
-    #[arg(long, value_name = "P", default_value_t = 0.9)]
+    #[arg(long, value_name = "P", default_value_t = Sampling::CHAT.top_p)]
     top_p: f32,
 
     /// Leave out tokens less likely than P times the likeliest
@@ -32,7 +33,7 @@ pub(super) struct SamplingArgs {
     pub seed: u64,
 
     /// Longest reply, in tokens
-    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
+    #[arg(long, value_name = "TOKENS", default_value_t = MAX_TOKENS)]
     pub max_tokens: usize,
 }
 
@@ -47,6 +48,11 @@ impl SamplingArgs {
             repetition_penalty: self.repetition_penalty,
             seed,
         }
+    }
+
+    /// What a chat takes.
+    pub(super) fn reply(&self) -> ReplyOptions {
+        ReplyOptions { sampling: self.sampling(self.seed), max_tokens: self.max_tokens, stop: Vec::new() }
     }
 
     /// Sets one value by its flag's name without dashes, as in `/set temperature 0.7`.

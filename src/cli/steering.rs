@@ -1,6 +1,6 @@
 //! Flags of steered replies, and what a person sees of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -82,6 +82,11 @@ impl SteeringArgs {
             (None, Some(n)) => Search::BestOf { n },
             (None, None) => Search::Sample,
         }
+    }
+
+    /// The folder of the reward model.
+    pub(super) fn reward(&self) -> Option<&Path> {
+        self.reward.as_deref()
     }
 
     /// Candidates at a time.

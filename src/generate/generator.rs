@@ -255,14 +255,13 @@ impl Generator {
                 .iter()
                 .map(|admission| {
                     let asked = &requests[admission.request];
-                    let tokenizer = model.tokenizer();
                     Sequence::new(
                         admission.request,
                         admission.slot,
                         asked,
                         context,
                         admission.reused,
-                        tokenizer,
+                        Some(&model),
                     )
                 })
                 .collect();

@@ -28,5 +28,5 @@ pub use error::GenerateError;
 pub use generator::{Generator, GeneratorOptions};
 pub(crate) use memory::generator_bytes;
 pub use pace::Pace;
-pub use request::{CancelToken, Finish, Reply, Request, Sampling, TokenEvent};
+pub use request::{CancelToken, Finish, MAX_TOKENS, Reply, Request, Sampling, StopTokens, TokenEvent};
 pub use stop::StopMatcher;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::GenerateError;
+use crate::model::Model;
 use crate::model::lora::AdapterId;
 use crate::tokenizer::TokenId;
 
@@ -32,6 +33,10 @@ impl Default for Sampling {
 }
 
 impl Sampling {
+    /// The settings of a chat where none are given: temperature 0.3, top-p 0.9.
+    pub const CHAT: Sampling =
+        Sampling { temperature: 0.3, top_k: 0, top_p: 0.9, min_p: 0.0, repetition_penalty: 1.0, seed: 0 };
+
     /// `Ok` if every setting is in its range.
     pub(super) fn check(&self, request: usize) -> Result<(), GenerateError> {
         let wrong =
@@ -52,8 +57,45 @@ impl Sampling {
     }
 }
 
-/// One sequence to continue.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Which tokens end a reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StopTokens {
+    /// The model's own: [`Model::end_tokens`](crate::model::Model::end_tokens).
+    #[default]
+    Model,
+    /// These and no others. An empty list means that no token ends the reply.
+    Only(Vec<TokenId>),
+}
+
+impl StopTokens {
+    /// The tokens for `model`.
+    pub(crate) fn of(&self, model: &Model) -> Vec<TokenId> {
+        match self {
+            StopTokens::Model => model.end_tokens(),
+            StopTokens::Only(ids) => ids.clone(),
+        }
+    }
+}
+
+impl From<&[TokenId]> for StopTokens {
+    fn from(ids: &[TokenId]) -> Self {
+        StopTokens::Only(ids.to_vec())
+    }
+}
+
+/// Maximum length of a reply where none is set, in tokens.
+pub const MAX_TOKENS: usize = 512;
+
+/// One sequence to continue. The default is greedy, ends at the model's own end tokens and after
+/// [`MAX_TOKENS`].
+///
+/// ```
+/// use parr::generate::Request;
+///
+/// let request = Request { prompt: vec![1, 2, 3], ..Request::default() };
+/// assert_eq!(request.max_tokens, 512);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// Token ids to continue.
     pub prompt: Vec<TokenId>,
@@ -61,12 +103,25 @@ pub struct Request {
     pub adapter: Option<AdapterId>,
     /// How to draw.
     pub sampling: Sampling,
-    /// Most tokens to draw.
+    /// Maximum number of tokens to draw.
     pub max_tokens: usize,
-    /// Tokens that end the reply; the one drawn is the last of [`Reply::tokens`], outside the text.
-    pub stop_ids: Vec<TokenId>,
+    /// Tokens that end the reply. The one drawn is the last of [`Reply::tokens`] and not part of the text.
+    pub stop_ids: StopTokens,
     /// Texts that end the reply and are left out of it. Needs a model with a tokenizer.
     pub stop: Vec<String>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            prompt: Vec::new(),
+            adapter: None,
+            sampling: Sampling::default(),
+            max_tokens: MAX_TOKENS,
+            stop_ids: StopTokens::Model,
+            stop: Vec::new(),
+        }
+    }
 }
 
 /// Why a reply ended.

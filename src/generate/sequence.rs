@@ -2,9 +2,10 @@
 
 use super::request::{Finish, Reply, Request, TokenEvent};
 use super::stop::StopMatcher;
+use crate::model::Model;
 use crate::model::lora::AdapterId;
 use crate::ops::{Drawn, SampleRow};
-use crate::tokenizer::{DecodeStream, TokenId, Tokenizer};
+use crate::tokenizer::{DecodeStream, TokenId};
 
 /// A request that runs in a slot.
 pub(super) struct Sequence<'a> {
@@ -14,6 +15,7 @@ pub(super) struct Sequence<'a> {
     context: usize,
     stream: Option<DecodeStream<'a>>,
     stop: StopMatcher,
+    stop_ids: Vec<TokenId>,
     tokens: Vec<TokenId>,
     logprobs: Vec<f32>,
     sampling_logprobs: Vec<f32>,
@@ -29,15 +31,16 @@ impl<'a> Sequence<'a> {
         asked: &'a Request,
         context: usize,
         reused: usize,
-        tokenizer: Option<&'a Tokenizer>,
+        model: Option<&'a Model>,
     ) -> Self {
         Sequence {
             request,
             slot,
             asked,
             context,
-            stream: tokenizer.map(|tokenizer| tokenizer.stream_after(&asked.prompt)),
+            stream: model.and_then(Model::tokenizer).map(|tokenizer| tokenizer.stream_after(&asked.prompt)),
             stop: StopMatcher::new(&asked.stop),
+            stop_ids: model.map(|model| asked.stop_ids.of(model)).unwrap_or_default(),
             tokens: Vec::new(),
             logprobs: Vec::new(),
             sampling_logprobs: Vec::new(),
@@ -98,7 +101,7 @@ impl<'a> Sequence<'a> {
         self.logprobs.push(drawn.logprob);
         self.sampling_logprobs.push(drawn.sampling_logprob);
         let mut text = String::new();
-        if self.asked.stop_ids.contains(&drawn.token) {
+        if self.stop_ids.contains(&drawn.token) {
             self.finish = Some(Finish::EndOfTurn);
         } else if let Some(stream) = &mut self.stream {
             text = self.stop.push(&stream.push(drawn.token));

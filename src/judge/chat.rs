@@ -60,7 +60,7 @@ impl<'a> AdaptedModel<'a> {
     ///
     /// [`JudgeError::NoChat`] if it has none.
     pub fn chat(&self) -> Result<&'a ChatFormat, JudgeError> {
-        self.model.chat().ok_or(JudgeError::NoChat)
+        self.model.chat_format().ok_or(JudgeError::NoChat)
     }
 
     /// The id of the adapter, for requests.

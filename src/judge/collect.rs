@@ -206,7 +206,7 @@ impl<'a> PreferenceRun<'a> {
                 adapter: self.speaker.adapter_id(),
                 sampling: settings.sampling(reply.seed),
                 max_tokens: settings.max_tokens,
-                stop_ids: chat.end_of_turn().to_vec(),
+                stop_ids: chat.end_of_turn().into(),
                 stop: Vec::new(),
             })
         };

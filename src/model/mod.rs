@@ -27,7 +27,7 @@ use crate::Error;
 use crate::format::Checkpoint;
 use crate::gpu::Device;
 use crate::quant::Quant;
-use crate::tokenizer::{ChatFormat, Tokenizer};
+use crate::tokenizer::{ChatFormat, TokenId, Tokenizer};
 use weights::{CheckpointSource, Weights};
 
 /// How to load a model. The default keeps every tensor as it is stored.
@@ -127,13 +127,28 @@ impl Model {
     }
 
     /// Its chat template, if the checkpoint has one.
-    pub fn chat(&self) -> Option<&ChatFormat> {
+    pub fn chat_format(&self) -> Option<&ChatFormat> {
         self.inner.chat.as_ref()
     }
 
     /// Tokenizer and chat template together, as far as there are any.
     pub fn text(&self) -> text::Text {
         text::Text { tokenizer: self.inner.tokenizer.clone(), chat: self.inner.chat.clone() }
+    }
+
+    /// The tokens that end a reply: those that close a turn in the chat template, or else the tokenizer's
+    /// end-of-text token. Empty for a model without a tokenizer.
+    pub fn end_tokens(&self) -> Vec<TokenId> {
+        match (self.chat_format(), self.tokenizer()) {
+            (Some(chat), _) => chat.end_of_turn().to_vec(),
+            (None, Some(tokenizer)) => tokenizer.eos().into_iter().collect(),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Whether both are the same weights on the same device.
+    pub(crate) fn is(&self, other: &Model) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Device memory of the weights, in bytes.

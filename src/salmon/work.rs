@@ -210,7 +210,7 @@ impl Work<'_> {
 
     fn align(&self, control: &Control, hear: &mut dyn FnMut(Event<'_>)) -> Result<Option<()>, crate::Error> {
         let config = &self.sources.config;
-        let chat = self.model.chat().ok_or(JudgeError::NoChat)?;
+        let chat = self.model.chat_format().ok_or(JudgeError::NoChat)?;
         let aligned = self.aligned()?;
         let (path, own) = self.reward_model();
         let (reward, _) = RewardModel::read(self.model, &path, own)?;
@@ -249,7 +249,7 @@ impl Work<'_> {
     ) -> Result<Option<()>, crate::Error> {
         let config = &self.sources.config;
         let settings = &config.comparison;
-        let chat = self.model.chat().ok_or(JudgeError::NoChat)?;
+        let chat = self.model.chat_format().ok_or(JudgeError::NoChat)?;
         let asked = judge::Prompts::read(settings.prompts.as_ref().unwrap_or(&config.prompts))?;
         let prompts: Vec<String> =
             asked.spread(settings.limit).into_iter().map(|prompt| prompt.text.clone()).collect();

@@ -118,7 +118,7 @@ impl SelfAlign<'_> {
             tokenizer,
             prompt: &prompt,
             filter: Filter::new(&prompt, config.filter),
-            stop_ids: model.chat().map_or_else(end_of_text, |chat| chat.end_of_turn().to_vec()),
+            stop_ids: model.chat_format().map_or_else(end_of_text, |chat| chat.end_of_turn().to_vec()),
             run: short_hash(&made_of.join("\n")),
         };
         std::fs::create_dir_all(self.out).map_err(SelfAlignError::io("create", self.out))?;
@@ -250,7 +250,7 @@ impl SelfAlign<'_> {
                     prompt: ids,
                     sampling: sampling.sampling(seed(self.config.seed, &one.id)),
                     max_tokens: sampling.max_tokens,
-                    stop_ids: stop_ids.clone(),
+                    stop_ids: stop_ids.as_slice().into(),
                     stop: InContext::stops(),
                     ..Request::default()
                 });

@@ -3,7 +3,8 @@
 use super::model::{Lists, best, of_ask, seeded};
 use super::{Answer, Ask, Candidate, Choice, Cost, SteerError, SteerEvent, SteeredModel, Steering};
 use crate::generate::{CancelToken, Finish, Reply, Request, StopMatcher};
-use crate::tokenizer::{TokenId, Tokenizer};
+use crate::model::Model;
+use crate::tokenizer::TokenId;
 
 /// A reply that grows.
 struct Growing {
@@ -46,7 +47,7 @@ pub(super) fn answer(
             places.iter().for_each(|&ask| growing[ask].finish = Some(Finish::Cancelled));
             break;
         }
-        let (tokenizer, context) = (steered.generator.model().tokenizer(), steered.context());
+        let (model, context) = (steered.generator.model(), steered.context());
         let mut longer: Vec<Vec<Longer>> = Vec::with_capacity(places.len());
         let mut choices: Vec<Choice> = Vec::with_capacity(places.len());
         for &ask in &places {
@@ -54,11 +55,8 @@ pub(super) fn answer(
             if one.choices.is_empty() {
                 one.reply.reused_tokens = drawn.as_slice().first().map_or(0, |reply| reply.reused_tokens);
             }
-            let grown: Vec<Longer> = drawn
-                .by_ref()
-                .take(n)
-                .map(|block| one.longer(&asks[ask], tokenizer, context, block))
-                .collect();
+            let grown: Vec<Longer> =
+                drawn.by_ref().take(n).map(|block| one.longer(&asks[ask], model, context, block)).collect();
             let candidates: Vec<Candidate> = grown
                 .iter()
                 .enumerate()
@@ -131,8 +129,10 @@ impl Growing {
     }
 
     /// This reply with `block` behind it; `context` is the number of positions that there are.
-    fn longer(&self, ask: &Ask, tokenizer: Option<&Tokenizer>, context: usize, block: Reply) -> Longer {
-        let Request { prompt, stop_ids, stop, max_tokens, .. } = &ask.request;
+    fn longer(&self, ask: &Ask, model: &Model, context: usize, block: Reply) -> Longer {
+        let Request { prompt, stop, max_tokens, .. } = &ask.request;
+        let stop_ids = ask.request.stop_ids.of(model);
+        let tokenizer = model.tokenizer();
         let mut stream = tokenizer.map(|tokenizer| tokenizer.stream_after(prompt));
         let mut matcher = StopMatcher::new(stop);
         let mut text = String::new();

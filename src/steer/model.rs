@@ -24,7 +24,7 @@ impl Ask {
     /// The next reply of the conversation `messages`, with the principles told as `steering` says. The reward
     /// model is told the last message of the user: it was taught on questions that stand alone.
     ///
-    /// Sampling is greedy and `max_tokens` 0 until the caller sets them.
+    /// Sampling is greedy and `max_tokens` is [`MAX_TOKENS`](crate::generate::MAX_TOKENS) unless the caller sets them.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl Ask {
     pub fn new(format: &ChatFormat, steering: &Steering, messages: &[Message]) -> Result<Ask, TextError> {
         let prompt = format.encode_chat(&steering.messages(messages), true)?;
         let question = messages.iter().rev().find(|message| message.role == "user");
-        let request = Request { prompt, stop_ids: format.end_of_turn().to_vec(), ..Request::default() };
+        let request = Request { prompt, stop_ids: format.end_of_turn().into(), ..Request::default() };
         Ok(Ask { request, question: question.map(|message| message.content.clone()).unwrap_or_default() })
     }
 
@@ -94,6 +94,22 @@ impl SteeredModel {
         };
         let generator = Generator::with_adapters(model, generator, &bank)?;
         Ok(SteeredModel { generator, policy, reward })
+    }
+
+    /// A model that answers with the adapter `policy` of `bank`, which other models may use too, and without a
+    /// reward model.
+    ///
+    /// # Errors
+    ///
+    /// [`SteerError::Generate`] if the device cannot hold its cache.
+    pub fn in_bank(
+        model: &Model,
+        bank: &AdapterBank,
+        policy: AdapterId,
+        generator: GeneratorOptions,
+    ) -> Result<SteeredModel, SteerError> {
+        let generator = Generator::with_adapters(model, generator, bank)?;
+        Ok(SteeredModel { generator, policy: Some(policy), reward: None })
     }
 
     /// The base.

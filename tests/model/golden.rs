@@ -1,6 +1,6 @@
 //! Against transformers in f32, on tiny random models and on SmolLM2-135M-Instruct.
 
-use parr::generate::{CancelToken, Generator, Request};
+use parr::generate::{CancelToken, Generator, Request, StopTokens};
 use parr::gpu::KernelFamily;
 use parr::ops::KvFormat;
 use safetensors::SafeTensors;
@@ -87,7 +87,7 @@ fn smollm2(family: KernelFamily, kv: KvFormat, logit_bound: f32, logprob_bound: 
         .map(|prompt| Request {
             prompt: prompt.ids.clone(),
             max_tokens: 64,
-            stop_ids: vec![2],
+            stop_ids: StopTokens::Only(vec![2]),
             ..Request::default()
         })
         .collect();

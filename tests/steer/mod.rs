@@ -53,7 +53,7 @@ fn open(model: &Model, reward: Option<&Path>) -> SteeredModel {
 
 /// A question under `steering`, to be answered at random in `max_tokens` tokens.
 fn ask(model: &Model, steering: &Steering, text: &str, seed: u64, max_tokens: usize) -> Ask {
-    let format = model.chat().expect("it has a template");
+    let format = model.chat_format().expect("it has a template");
     let mut ask = Ask::new(format, steering, &[Message::new("user", text)]).expect("a plain conversation");
     ask.request.sampling = Sampling { temperature: 1.0, seed, ..Sampling::default() };
     ask.request.max_tokens = max_tokens;

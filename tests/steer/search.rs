@@ -1,6 +1,6 @@
 //! Best of n and guided decoding against their definitions, on random weights.
 
-use parr::generate::{CancelToken, Finish, Generator, Request};
+use parr::generate::{CancelToken, Finish, Generator, Request, StopTokens};
 use parr::gpu::DeviceOptions;
 use parr::model::{LoadOptions, Model};
 use parr::reward::{RewardModel, RewardOptions, ScoreRequest};
@@ -160,7 +160,7 @@ fn guided_replies_end_where_plain_ones_do() {
     let (middle, token) = (letters.len() / 2, reply.tokens[13]);
     let stop: String = letters[middle..middle + 3].iter().collect();
     let by_text = Request { stop: vec![stop.clone()], ..free.request.clone() };
-    let by_token = Request { stop_ids: vec![token], ..free.request.clone() };
+    let by_token = Request { stop_ids: StopTokens::Only(vec![token]), ..free.request.clone() };
     let by_context = Request { max_tokens: 500, ..free.request.clone() };
     for (request, blocks) in [(by_text, &[1, 3, 64][..]), (by_token, &[1, 3, 64]), (by_context, &[64])] {
         let one = Ask { request, ..free.clone() };

@@ -89,7 +89,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// The model's chat template.
     pub fn chat(&self) -> Result<&ChatFormat, ParrError> {
-        self.model.chat().ok_or_else(|| {
+        self.model.chat_format().ok_or_else(|| {
             ParrError::Mismatch("the model has no tokenizer or no chat template: it cannot chat".to_owned())
         })
     }
@@ -145,7 +145,7 @@ impl Model {
             vocabulary: config.vocab as u32,
             context: config.context as u32,
             weight_bytes: model.weight_bytes(),
-            chat: model.chat().is_some(),
+            chat: model.chat_format().is_some(),
             gpu: model.device().capabilities().adapter.clone(),
         })
     }

@@ -90,7 +90,7 @@ impl ReplyOptions {
             adapter,
             sampling,
             max_tokens: self.max_tokens as usize,
-            stop_ids: chat.end_of_turn().to_vec(),
+            stop_ids: chat.end_of_turn().into(),
             stop: self.stop.clone(),
         }
     }

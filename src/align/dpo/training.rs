@@ -74,7 +74,7 @@ impl DpoTraining<'_> {
     ) -> Result<Option<PathBuf>, AlignError> {
         let DpoTraining { model, data, config, .. } = *self;
         config.validate()?;
-        let chat = model.chat().ok_or(AlignError::NoChat)?;
+        let chat = model.chat_format().ok_or(AlignError::NoChat)?;
         let longest = config.max_tokens.min(model.config().context);
         let encoder = Encoder { chat, longest, path: data.path() };
         let source = data.source(&config.aggregate)?;

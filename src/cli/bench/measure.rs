@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::shape::{block_weights, head_weights};
 use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
-use crate::generate::{Finish, Generator, Pace, Request, Sampling};
+use crate::generate::{Finish, Generator, Pace, Request, Sampling, StopTokens};
 use crate::gpu::{Device, KernelTime};
 use crate::model::Model;
 use crate::model::lora::AdapterId;
@@ -99,6 +99,8 @@ impl<'a> Bench<'a> {
                 adapter: self.adapter,
                 sampling: Sampling { temperature: 0.0, ..Sampling::default() },
                 max_tokens,
+                // Every sequence runs to its last token.
+                stop_ids: StopTokens::Only(Vec::new()),
                 ..Request::default()
             })
             .collect();

@@ -3,27 +3,23 @@
 mod line;
 mod steer;
 
-use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::ProgressBar;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
-use serde_json::json;
 
 use super::GlobalArgs;
 use super::error::CliError;
 use super::interrupt::interruptible;
-use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format};
+use super::open::{AdapterArgs, CacheArgs, ModelArgs};
 use super::sampling::SamplingArgs;
 use super::steering::{SteeringArgs, scores};
-use crate::generate::{Finish, Request};
-use crate::model::Model;
-use crate::steer::{Answer, Ask, Search, SteerEvent, SteeredModel, Steering, WatchedSet};
-use crate::tokenizer::Conversation;
+use crate::chat::{ChatError, ChatReply, ChatSession};
+use crate::generate::Finish;
+use crate::steer::{Search, SteerEvent, WatchedSet};
 use line::{HELP, Line};
 
 const LONG_ABOUT: &str = "\
@@ -87,19 +83,24 @@ impl ChatArgs {
         let watched = self.steering.watch()?;
         let steering = self.steering.steering(watched.as_ref().map(WatchedSet::set))?;
         let (device, model) = self.model.open(global)?;
-        chat_format(&model)?;
-        let context = self.cache.context(&model);
-        let mut chat = Chat {
-            steered: self.steering.open(&model, &self.adapter, &self.cache, self.steering.candidates())?,
-            steering,
-            watched,
-            conversation: Conversation::new(self.system.take()),
-            sampling: self.sampling,
-            context,
-            last: None,
-            global,
-            model: &model,
-        };
+        let mut builder = self.cache.apply(model.chat());
+        builder = builder.steering(steering).options(self.sampling.reply());
+        if let Some(text) = self.system.take() {
+            builder = builder.system(text);
+        }
+        if let Some(path) = self.adapter.path() {
+            builder = builder.adapter(path);
+        }
+        if self.adapter.any_base {
+            builder = builder.any_base();
+        }
+        if let Some(name) = &self.steering.principles {
+            builder = builder.principles(name.as_str());
+        }
+        if let Some(folder) = self.steering.reward() {
+            builder = builder.reward(folder);
+        }
+        let mut chat = Chat { session: builder.start()?, sampling: self.sampling, global };
         if io::stdin().is_terminal() {
             global.note(format!(
                 "{} on {}; /help lists commands",
@@ -113,31 +114,16 @@ impl ChatArgs {
     }
 }
 
-/// Whether the conversation goes on.
+/// Whether there is another line to read.
 #[derive(PartialEq)]
 enum Next {
     Line,
     End,
 }
 
-/// A reply and what it cost.
-struct Measured {
-    answer: Answer,
-    first_token: Duration,
-    whole: Duration,
-}
-
 struct Chat<'a> {
-    model: &'a Model,
-    steered: SteeredModel,
-    steering: Steering,
-    /// The file that the principles come from, if they come from one.
-    watched: Option<WatchedSet>,
-    conversation: Conversation,
+    session: ChatSession,
     sampling: SamplingArgs,
-    /// Tokens.
-    context: usize,
-    last: Option<Measured>,
     global: &'a GlobalArgs,
 }
 
@@ -180,24 +166,23 @@ impl Chat<'_> {
     fn take(&mut self, line: Line) -> Result<Next, CliError> {
         match line {
             Line::Empty => {}
-            Line::Say(text) => {
-                self.conversation.say("user", text);
-                self.answer().inspect_err(|_| self.conversation.take_back_question())?;
-            }
+            Line::Say(text) => self.answer(Some(text))?,
             Line::Help => eprintln!("{HELP}"),
-            Line::Reset => self.conversation.reset(),
-            Line::System(text) => self.conversation.set_system(text),
+            Line::Reset => self.session.conversation().reset(),
+            Line::System(text) => self.session.conversation().set_system(text),
             Line::Set { name, value } => {
-                if let Err(wrong) = self.sampling.set(&name, &value) {
-                    eprintln!("{wrong}");
+                // A regenerated reply has moved on to another seed.
+                self.sampling.seed = self.session.options().sampling.seed;
+                match self.sampling.set(&name, &value) {
+                    Ok(()) => self.session.set_options(self.sampling.reply()),
+                    Err(wrong) => eprintln!("{wrong}"),
                 }
             }
             Line::Save(path) => self.save(&path)?,
-            Line::Regenerate if self.conversation.take_back_reply() => {
-                self.sampling.seed = self.sampling.seed.wrapping_add(1);
-                self.answer()?;
-            }
-            Line::Regenerate => eprintln!("there is no reply to replace yet"),
+            Line::Regenerate => match self.answer(None) {
+                Err(CliError::Library(error)) if is_nothing_to_replace(&error) => eprintln!("{error}"),
+                done => done?,
+            },
             Line::Stats => self.show_stats(),
             Line::Principles(name) => self.take_principles(name.as_deref()),
             Line::Scores(on) => self.search(|steering| steering.scores = on),
@@ -210,37 +195,17 @@ impl Chat<'_> {
         Ok(Next::Line)
     }
 
-    /// Streams the reply to what was said last; where it is chosen among several, once it is chosen.
-    fn answer(&mut self) -> Result<(), CliError> {
+    /// Streams the reply to `text`, or another reply to the last message. A reply that is chosen among several
+    /// appears once it is chosen.
+    fn answer(&mut self, text: Option<String>) -> Result<(), CliError> {
         self.reload_principles();
-        let format = chat_format(self.model)?;
-        // Leave room for a reply: a quarter of the context if the longest one asked for is longer.
-        let reserve = self.sampling.max_tokens.min(self.context / 4);
-        let (prompt, dropped) = self.conversation.encode(self.context - reserve, |messages| {
-            format.encode_chat(&self.steering.messages(messages), true)
-        })?;
-        if dropped > 0 {
-            self.global
-                .note(format!("the {dropped} oldest messages no longer fit into {} tokens", self.context));
-        }
-        let request = Request {
-            prompt,
-            adapter: self.steered.policy(),
-            sampling: self.sampling.sampling(self.sampling.seed),
-            max_tokens: self.sampling.max_tokens,
-            stop: Vec::new(),
-            stop_ids: format.end_of_turn().to_vec(),
-        };
-        let ask = Ask { request, question: self.conversation.question().to_owned() };
-        let start = Instant::now();
-        let mut first_token = None;
+        let chooses = self.session.steering().search != Search::Sample;
+        let mut waiting = chooses.then(|| Waiting::new(self.global));
         let mut output = Ok(());
-        let mut waiting = (self.steering.search != Search::Sample).then(|| Waiting::new(self.global));
-        let answers = interruptible(|token| {
-            self.steered.answer(&self.steering, &[ask], token, &mut |progress| {
-                first_token.get_or_insert_with(|| start.elapsed());
-                let SteerEvent::Text { text, .. } = progress else {
-                    return waiting.iter_mut().for_each(|waiting| waiting.hear(&progress));
+        let reply = interruptible(|token| {
+            let mut on_event = |event: SteerEvent<'_>| {
+                let SteerEvent::Text { text, .. } = event else {
+                    return waiting.iter_mut().for_each(|waiting| waiting.show(&event));
                 };
                 // A line that is being written and a bar cannot share a terminal.
                 waiting.take().into_iter().for_each(Waiting::end);
@@ -250,50 +215,55 @@ impl Chat<'_> {
                     token.cancel();
                     output = written;
                 }
-            })
+            };
+            match text {
+                Some(text) => self.session.reply(text, token, &mut on_event),
+                None => self.session.regenerate(token, &mut on_event),
+            }
         });
         waiting.take().into_iter().for_each(Waiting::end);
-        let whole = start.elapsed();
         output?;
-        let answer = answers?.swap_remove(0);
+        let reply = match reply {
+            Err(error) if error.is_cancelled() => {
+                self.global.note("(stopped)");
+                return Ok(());
+            }
+            reply => reply?,
+        };
         println!();
-        match answer.reply.finish {
+        let context = self.session.context();
+        if reply.dropped_messages > 0 {
+            let dropped = reply.dropped_messages;
+            self.global
+                .note(format!("dropped the {dropped} oldest messages: the context has {context} tokens"));
+        }
+        match reply.finish() {
             Finish::Cancelled => self.global.note("(stopped)"),
             Finish::Length | Finish::ContextFull => {
-                self.global.note(format!("(cut off after {} tokens)", answer.reply.tokens.len()));
+                self.global.note(format!("(cut off after {} tokens)", reply.answer.reply.tokens.len()));
             }
-            _ if self.steering.search != Search::Sample && answer.score().is_none() => {
-                self.global.note("(kept without a score)");
-            }
+            _ if chooses && reply.answer.score().is_none() => self.global.note("(no score)"),
             _ => {}
         }
-        if self.steering.scores {
-            eprintln!("{}", scores(&self.steering, &answer));
+        if self.session.steering().scores {
+            eprintln!("{}", scores(self.session.steering(), &reply.answer));
         }
-        self.conversation.say("assistant", answer.reply.text.trim_end());
-        self.last = Some(Measured { answer, first_token: first_token.unwrap_or(whole), whole });
         Ok(())
     }
 
     fn save(&self, path: &Path) -> Result<(), CliError> {
-        let messages: Vec<_> = self
-            .conversation
-            .messages()
-            .into_iter()
-            .map(|message| json!({ "role": message.role, "content": message.content }))
-            .collect();
-        fs::write(path, format!("{}\n", json!({ "messages": messages })))?;
+        self.session.save(path)?;
         self.global.note(format!("saved to {}", path.display()));
         Ok(())
     }
 
     fn show_stats(&self) {
-        let Some(Measured { answer, first_token, whole }) = &self.last else {
+        let Some(ChatReply { answer, first_token, total, .. }) = self.session.last_reply() else {
             return eprintln!("there is no reply to measure yet");
         };
         let (reply, cost) = (&answer.reply, answer.cost);
         let tokens = reply.tokens.len();
-        let decoding = (*whole - *first_token).as_secs_f64();
+        let decoding = (*total - *first_token).as_secs_f64();
         eprintln!(
             "prompt {} tokens ({} reused), first token after {:.2} s",
             reply.prompt_tokens,
@@ -305,12 +275,16 @@ impl Chat<'_> {
         }
         if cost.generated_tokens > tokens || cost.scored_tokens > 0 {
             eprintln!(
-                "{} tokens drawn in all, {} read for scores",
+                "{} tokens generated in all, {} read for scores",
                 cost.generated_tokens, cost.scored_tokens
             );
         }
-        eprintln!("context {} of {} tokens", reply.prompt_tokens + tokens, self.context);
+        eprintln!("context {} of {} tokens", reply.prompt_tokens + tokens, self.session.context());
     }
+}
+
+fn is_nothing_to_replace(error: &crate::Error) -> bool {
+    matches!(error, crate::Error::Chat(ChatError::NothingToReplace))
 }
 
 /// What a person sees while nothing of the reply is certain yet.
@@ -324,14 +298,14 @@ impl Waiting {
         Waiting { bar: global.bar(None, "{spinner} {msg}"), drawn: 0 }
     }
 
-    fn hear(&mut self, progress: &SteerEvent<'_>) {
+    fn show(&mut self, progress: &SteerEvent<'_>) {
         match progress {
             SteerEvent::Drawn => {
                 self.drawn += 1;
-                self.bar.set_message(format!("{} tokens drawn", self.drawn));
+                self.bar.set_message(format!("{} tokens generated", self.drawn));
             }
             SteerEvent::Scored { done, of } => {
-                self.bar.set_message(format!("{} tokens drawn, {done} of {of} scores read", self.drawn));
+                self.bar.set_message(format!("{} tokens generated, {done} of {of} scores read", self.drawn));
             }
             SteerEvent::Text { .. } => {}
         }

@@ -1,50 +1,48 @@
 //! Principles in a chat: read again when their file changes, shown, exchanged.
 
 use super::Chat;
+use crate::chat::ChatError;
 use crate::cli::error::CliError;
-use crate::steer::{Search, SteerError, Steering, WatchedSet};
+use crate::steer::{Search, SteerError, Steering};
 
 impl Chat<'_> {
-    /// Looks at the principles' file again. One with mistakes changes nothing but what is said.
+    /// Reads the principles' file again. A mistake in it changes nothing and is reported once.
     pub(super) fn reload_principles(&mut self) {
-        let Some(watched) = &mut self.watched else { return };
-        match watched.poll() {
+        match self.session.reload_principles() {
             Ok(true) => {
-                self.steering.principles = watched.set().clone();
-                let used = self.steering.used().len();
-                self.global.note(format!("{} has changed; principles in use: {used}", watched.name()));
+                let used = self.session.steering().used().len();
+                self.global.note(format!("the principles have changed; {used} in use"));
             }
             Ok(false) => {}
             Err(error) => {
                 CliError::from(error).report();
-                self.global.note("the principles stay what they were");
+                self.global.note("the principles stay as they were");
             }
         }
     }
 
-    /// `/principles`: shows those in use, or takes other ones.
+    /// `/principles`: shows those in use, or changes to others.
     pub(super) fn take_principles(&mut self, name: Option<&str>) {
-        match name.map(WatchedSet::open) {
-            Some(Ok(watched)) => {
-                self.steering.principles = watched.set().clone();
-                self.watched = Some(watched);
-            }
+        match name.map(|name| self.session.set_principles(name)) {
             Some(Err(error)) => {
                 CliError::from(error).report();
                 return;
             }
+            Some(Ok(())) => {}
             None => self.reload_principles(),
         }
-        eprintln!("{}", shown(&self.steering));
+        eprintln!("{}", shown(self.session.steering()));
     }
 
-    /// `/scores` and `/best-of`: what the search does from now on, if there is somebody to do it.
+    /// `/scores` and `/best-of`: changes the search, if there is a reward model for it.
     pub(super) fn search(&mut self, change: impl FnOnce(&mut Steering)) {
-        let mut steering = self.steering.clone();
+        let mut steering = self.session.steering().clone();
         change(&mut steering);
-        match steering.check(self.steered.reward().is_some()) {
-            Ok(()) => self.steering = steering,
-            Err(error @ SteerError::NoReward { .. }) => eprintln!("{error}: start with --reward DIR"),
+        match self.session.set_steering(steering) {
+            Ok(()) => {}
+            Err(error @ ChatError::Steer(SteerError::NoReward { .. })) => {
+                eprintln!("{error}: start with --reward DIR");
+            }
             Err(error) => eprintln!("{error}"),
         }
     }

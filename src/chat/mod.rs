@@ -1,0 +1,42 @@
+//! The front door: open a model by name, chat with it, stream its replies.
+//!
+//! ```no_run
+//! use parr::Model;
+//!
+//! let model = Model::open("smollm2")?;
+//! let mut chat = model.chat().system("Be brief.").start()?;
+//! for piece in chat.say("Why is the sky blue?")? {
+//!     print!("{}", piece?);
+//! }
+//! # Ok::<(), parr::Error>(())
+//! ```
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`ModelBuilder`] | opens a model by path, name or URL; pulls it if asked to |
+//! | [`ChatBuilder`] | system message, principles, adapter, reward model, sampling, context |
+//! | [`ChatSession`] | a conversation and the model's cache for it |
+//! | [`ReplyStream`], [`ChatReply`] | a reply while it is generated, and when it is complete |
+//! | [`ConversationHandle`] | the messages of a session, for other threads |
+//! | [`ChatAdapter`] | an adapter that several sessions share on the device |
+
+mod adapter;
+mod builder;
+mod conversation;
+mod engine;
+mod error;
+mod open;
+mod session;
+mod stream;
+
+pub use adapter::ChatAdapter;
+pub use builder::ChatBuilder;
+pub use conversation::ConversationHandle;
+pub use error::ChatError;
+pub use open::ModelBuilder;
+pub use session::{ChatReply, ChatSession, ReplyOptions};
+pub use stream::ReplyStream;
+
+/// Tokens of a session, prompts and replies together, where no context is set and the model has more. Longer
+/// contexts cost device memory from the start.
+pub const DEFAULT_CONTEXT: usize = 4096;
