@@ -100,7 +100,7 @@ impl<'a> ModelBuilder<'a> {
         self.on_pull(|_| {})
     }
 
-    /// The same, and reports the progress of the download.
+    /// The same, and reports the progress of the download: at each twentieth of a file's bytes.
     ///
     /// ```no_run
     /// let model = parr::Model::builder("smollm2").on_pull(|event| eprintln!("{event}")).open()?;
@@ -130,7 +130,19 @@ impl<'a> ModelBuilder<'a> {
         if let (Some(on_pull), Some(spec)) = (&mut self.on_pull, ModelSpec::parse(&self.model))
             && crate::hub::resolve(&self.model).is_err()
         {
-            pull(&spec, &PullOptions::from_env()?, on_pull)?;
+            let mut last = None;
+            pull(&spec, &PullOptions::from_env()?, &mut |event| {
+                let part = match event {
+                    PullEvent::Bytes { done_bytes, total_bytes: Some(total), .. } if total > 0 => {
+                        Some(done_bytes.saturating_mul(20) / total)
+                    }
+                    _ => None,
+                };
+                if part.is_none() || part != last {
+                    on_pull(event);
+                }
+                last = part;
+            })?;
         }
         // Names are resolved first: a name without a model should not wait for a driver.
         let path = crate::hub::resolve(&self.model)?;

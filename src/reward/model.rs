@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterError, AdapterId, LoraLayout, LoraWeights};
 use crate::ops::KvFormat;
 use crate::preferences::{InputLimits, RewardFormat};
+use crate::principles::PrincipleSet;
 use crate::tokenizer::TokenId;
 use crate::train::bank_bytes;
 
@@ -55,6 +56,17 @@ pub struct Score {
     pub cut_reply: usize,
 }
 
+impl Model {
+    /// Opens the reward model in `folder` on this model, with the default options: [`RewardModel::open`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reward`](crate::Error::Reward) as [`RewardModel::open`].
+    pub fn reward_model(&self, folder: impl AsRef<Path>) -> Result<RewardModel, crate::Error> {
+        Ok(RewardModel::open(self, folder.as_ref(), &RewardOptions::default())?)
+    }
+}
+
 /// A reward model on the device: base, adapter, scalar head.
 ///
 /// Its forward pass is that of training, with keys and values in full precision.
@@ -82,6 +94,29 @@ impl RewardModel {
     pub fn open(model: &Model, folder: &Path, options: &RewardOptions) -> Result<RewardModel, RewardError> {
         let (adapter, card) = RewardModel::read(model, folder, options.any_base)?;
         RewardModel::new(model, &adapter, card, options)
+    }
+
+    /// Scores `reply` to `prompt` under all principles of `set`, in their order: [`RewardModel::score`] for one
+    /// reply. Compare scores only under the same principles.
+    ///
+    /// ```no_run
+    /// use parr::principles::Selection;
+    ///
+    /// let model = parr::Model::open("smollm2")?;
+    /// let mut reward = model.reward_model("reward-models/smollm2-style")?;
+    /// let concise = Selection::open("style:style-concise")?.into_set();
+    /// let short = reward.rate("Why is the sky blue?", "Air scatters blue light most.", &concise)?;
+    /// println!("{:.2}", short.value);
+    /// # Ok::<(), parr::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`RewardModel::score`].
+    pub fn rate(&mut self, prompt: &str, reply: &str, set: &PrincipleSet) -> Result<Score, RewardError> {
+        let principles = set.principles.iter().map(|principle| principle.definition.as_str()).collect();
+        let request = ScoreRequest { prompt, reply, principles };
+        Ok(self.score(&[request], &CancelToken::new(), &mut |_| {})?.remove(0))
     }
 
     /// The adapter of the reward model in `folder`, and how its input is made: for a bank that others use too.

@@ -1,31 +1,25 @@
 //! LoRA adapters: opened, blended, exported, and placed on the device for the sessions that use them.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use parr::adapter::Card;
-use parr::model::lora::{AdapterBank, AdapterId, LoraWeights};
+use parr::chat::ChatAdapter;
+use parr::model::lora::LoraWeights;
 use parr::quant::Quant;
 
 use crate::ParrError;
-use crate::call::{lock, serial, start};
-use crate::model::{Loaded, Model};
+use crate::call::{serial, start};
+use crate::model::Model;
 
 /// An adapter for one model. It uses device memory while a session answers with it.
 #[derive(Debug, uniffi::Object)]
 pub struct Adapter {
     model: Arc<Model>,
-    pub(crate) adapter: parr::adapter::Adapter,
+    /// The adapter. Sessions that answer with it share its device memory.
+    pub(crate) shared: ChatAdapter,
     /// Identifies the adapter in this process.
     pub(crate) serial: u64,
-    placed: Mutex<Option<Placed>>,
-}
-
-#[derive(Clone, Debug)]
-struct Placed {
-    opened: u64,
-    bank: AdapterBank,
-    id: AdapterId,
 }
 
 /// Properties of an adapter.
@@ -90,19 +84,19 @@ impl Model {
 /// * [`ParrError::Mismatch`] if the parts are for different models, or one is a reward model.
 #[uniffi::export]
 pub fn blend_adapters(parts: Vec<AdapterShare>) -> Result<Arc<Adapter>, ParrError> {
-    if parts.iter().any(|part| part.adapter.adapter.head.is_some()) {
+    if parts.iter().any(|part| part.adapter.adapter().head.is_some()) {
         return Err(ParrError::Mismatch("a reward model has a scalar head and cannot be blended".to_owned()));
     }
     let weights: Vec<(&LoraWeights, f32)> =
-        parts.iter().map(|part| (&part.adapter.adapter.weights, part.weight)).collect();
+        parts.iter().map(|part| (&part.adapter.adapter().weights, part.weight)).collect();
     let weights = LoraWeights::blend(&weights)?;
     let first = &parts[0].adapter;
     let base = |card: &Card| card.base_sha256.clone();
-    let same = parts.iter().all(|part| base(&part.adapter.adapter.card) == base(&first.adapter.card));
+    let same = parts.iter().all(|part| base(&part.adapter.adapter().card) == base(&first.adapter().card));
     let card = match same {
         true => Card {
-            base: first.adapter.card.base.clone(),
-            base_sha256: base(&first.adapter.card),
+            base: first.adapter().card.base.clone(),
+            base_sha256: base(&first.adapter().card),
             ..Card::default()
         },
         false => Card::default(),
@@ -115,7 +109,7 @@ pub fn blend_adapters(parts: Vec<AdapterShare>) -> Result<Arc<Adapter>, ParrErro
 impl Adapter {
     /// Returns the adapter's properties.
     pub fn info(&self) -> AdapterInfo {
-        let parr::adapter::Adapter { weights, head, card } = &self.adapter;
+        let parr::adapter::Adapter { weights, head, card } = self.adapter();
         AdapterInfo {
             rank: weights.config.rank as u32,
             scale: weights.config.scale(),
@@ -135,7 +129,7 @@ impl Adapter {
     #[uniffi::method(default(half = false))]
     pub async fn export_peft(self: Arc<Self>, folder: String, half: bool) -> Result<(), ParrError> {
         let quant = if half { Quant::F16 } else { Quant::F32 };
-        start(None, move |_| Ok(self.adapter.write_peft_as(Path::new(&folder), quant)?)).await
+        start(None, move |_| Ok(self.adapter().write_peft_as(Path::new(&folder), quant)?)).await
     }
 
     /// Writes the adapter as a GGUF file for llama.cpp. `half` stores f16.
@@ -149,7 +143,7 @@ impl Adapter {
         let quant = if half { Quant::F16 } else { Quant::F32 };
         start(None, move |_| {
             let loaded = self.model.loaded()?;
-            Ok(self.adapter.write_gguf(Path::new(&file), loaded.model.config(), quant)?)
+            Ok(self.adapter().write_gguf(Path::new(&file), loaded.model.config(), quant)?)
         })
         .await
     }
@@ -157,7 +151,12 @@ impl Adapter {
 
 impl Adapter {
     fn new(model: Arc<Model>, adapter: parr::adapter::Adapter) -> Arc<Adapter> {
-        Arc::new(Adapter { model, adapter, serial: serial(), placed: Mutex::default() })
+        Arc::new(Adapter { model, shared: ChatAdapter::new(adapter), serial: serial() })
+    }
+
+    /// The core's adapter.
+    pub(crate) fn adapter(&self) -> &parr::adapter::Adapter {
+        self.shared.adapter()
     }
 
     /// `Ok` if it was opened for `model`.
@@ -166,18 +165,5 @@ impl Adapter {
             return Ok(());
         }
         Err(ParrError::Mismatch("the adapter was opened for another model: open it for this one".to_owned()))
-    }
-
-    /// The adapter's bank and slot on the device. All sessions that answer with the adapter share them.
-    pub(crate) fn place(&self, loaded: &Loaded) -> Result<(AdapterBank, AdapterId), ParrError> {
-        let mut placed = lock(&self.placed);
-        if let Some(Placed { opened, bank, id }) = &*placed
-            && *opened == loaded.opened
-        {
-            return Ok((bank.clone(), *id));
-        }
-        let (bank, ids) = AdapterBank::holding(&loaded.model, &[&self.adapter.weights])?;
-        *placed = Some(Placed { opened: loaded.opened, bank: bank.clone(), id: ids[0] });
-        Ok((bank, ids[0]))
     }
 }

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parr::generate::{Generator, GeneratorOptions};
 use parr::model::lora::{AdapterBank, LoraWeights};
 use parr::tokenizer::Message;
 
 use crate::ParrError;
 use crate::adapter::Adapter;
 use crate::call::{CancelToken, start};
-use crate::callback::Told;
 use crate::model::Model;
 use crate::reply::{ChatMessage, Reply, ReplyOptions};
-use crate::session::{generate, generator};
 
 /// A conversation to continue.
 #[derive(Clone, Debug, uniffi::Record)]
@@ -52,7 +51,7 @@ impl Model {
             let mut adapters: BTreeMap<u64, &LoraWeights> = BTreeMap::new();
             for adapter in prompts.iter().filter_map(|prompt| prompt.adapter.as_ref()) {
                 adapter.belongs_to(&self)?;
-                adapters.insert(adapter.serial, &adapter.adapter.weights);
+                adapters.insert(adapter.serial, &adapter.adapter().weights);
             }
             let weights: Vec<&LoraWeights> = adapters.values().copied().collect();
             let placed = match weights[..] {
@@ -68,13 +67,23 @@ impl Model {
                 let messages: Vec<Message> = prompt.messages.iter().cloned().map(Into::into).collect();
                 let ids = chat.encode_chat(&messages, true)?;
                 let adapter = prompt.adapter.as_ref().map(|adapter| places[&adapter.serial]);
-                Ok(prompt.options.clone().unwrap_or_default().request(ids, chat, adapter))
+                Ok(prompt.options.clone().unwrap_or_default().request(ids, adapter))
             };
             let requests = prompts.iter().map(request).collect::<Result<Vec<_>, ParrError>>()?;
             let slots = requests.len().clamp(1, slots.max(1) as usize);
             let bank = placed.as_ref().map(|(bank, _)| bank);
-            let mut generator = generator(&self, &loaded, slots, context, bank)?;
-            let replies = generate(&mut generator, &requests, None, token, &Told::default())?;
+            let options = GeneratorOptions {
+                slots,
+                context: self.context(&loaded, context)?,
+                ..GeneratorOptions::default()
+            };
+            let bytes = Generator::plan_bytes(&loaded.model, options, bank);
+            self.room(&loaded, "cache and activations", bytes)?;
+            let mut generator = match bank {
+                Some(bank) => Generator::with_adapters(&loaded.model, options, bank)?,
+                None => Generator::new(&loaded.model, options)?,
+            };
+            let replies = generator.generate(&requests, token, &mut |_| {})?;
             Ok(replies.iter().map(|reply| Reply::new(reply, 0)).collect())
         })
         .await

@@ -1,47 +1,35 @@
-//! The one error of the bindings, and which of the core's errors becomes which.
+//! The one error of the bindings: the core's error kinds as variants.
 
-use parr::adapter::AdapterFileError;
-use parr::align::AlignError;
-use parr::format::LoadError;
-use parr::generate::GenerateError;
-use parr::gpu::DeviceError;
-use parr::hub::HubError;
-use parr::model::lora::AdapterError;
-use parr::principles::PrinciplesError;
-use parr::reward::RewardError;
-use parr::preferences::PreferencesError;
-use parr::steer::SteerError;
-use parr::tokenizer::TextError;
-use parr::train::TrainError;
+use parr::ErrorKind;
 
-/// Whatever goes wrong, grouped by what the app can do next. The variant is the code, and stays what it is;
-/// the message is for people and names the place.
+/// Any error of the library, grouped by what the app can do next. The variant is stable. The message is for
+/// people and names the place of the error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 #[uniffi(flat_error)]
 #[non_exhaustive]
 pub enum ParrError {
-    /// The app cancelled, and there is no partial result.
+    /// The app cancelled, and there is no partial result. A training run has saved its state.
     #[error("{0}")]
     Cancelled(String),
-    /// No model, file, principle or set of that name: correct it, or pull the model.
+    /// No model, file, principle or set has that name: correct it, or pull the model.
     #[error("{0}")]
     NotFound(String),
-    /// A server could not be reached, or refused: try again later; what was loaded is kept.
+    /// A server could not be reached, or refused: try again later. Downloaded bytes are kept.
     #[error("{0}")]
     Network(String),
-    /// A file could not be read or written: look at path, permissions and space.
+    /// A file could not be read or written: check path, permissions and space.
     #[error("{0}")]
     Storage(String),
     /// A model, adapter or state is damaged, or of a kind that is not supported: get another copy.
     #[error("{0}")]
     Format(String),
-    /// Principles have mistakes, told by line and column: correct them.
+    /// Principles have mistakes, reported by line and column: correct them.
     #[error("{0}")]
     Principles(String),
     /// An argument or a setting is out of its range: correct the call.
     #[error("{0}")]
     Argument(String),
-    /// A text is longer than the context: shorten it, or take a longer context.
+    /// A text is longer than the context: shorten it, or use a longer context.
     #[error("{0}")]
     Context(String),
     /// The budget or the GPU does not hold it: free something, or ask for less.
@@ -53,19 +41,19 @@ pub enum ParrError {
     /// The GPU was lost while it worked. The next call opens it and loads the model again.
     #[error("{0}")]
     DeviceLost(String),
-    /// An adapter or a reward model was made for another model: take it to that one.
+    /// An adapter or a reward model was made for another model: use it with that one.
     #[error("{0}")]
     Mismatch(String),
-    /// Data to learn from or to judge cannot be used, with its line: correct it.
+    /// Data to train on or to judge cannot be used, reported by line: correct it.
     #[error("{0}")]
     Data(String),
-    /// The folder holds another run, or one that stands already: resume it as it was, or name another folder.
+    /// The folder holds another run, or is in use: resume that run, or name another folder.
     #[error("{0}")]
     Run(String),
     /// Training diverged: lower the learning rate. The last saved state is sound.
     #[error("{0}")]
     Diverged(String),
-    /// A callback of the app threw; what called it was ended.
+    /// A callback of the app failed, which ended the call.
     #[error("{0}")]
     Callback(String),
     /// A bug in Parr or in a driver: please report it.
@@ -73,8 +61,8 @@ pub enum ParrError {
     Internal(String),
 }
 
-/// An error with its causes in one line. Messages that end in their cause already are not said twice.
-fn told(error: &dyn std::error::Error) -> String {
+/// The message of an error with its causes, in one line. A cause that the message ends in already is left out.
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -87,172 +75,76 @@ fn told(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A missing file is not found, everything else the disk says is about storage.
-fn io(error: &std::io::Error, text: String) -> ParrError {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => ParrError::NotFound(text),
-        _ => ParrError::Storage(text),
+impl From<parr::Error> for ParrError {
+    fn from(error: parr::Error) -> Self {
+        let text = with_causes(&error);
+        match error.kind() {
+            ErrorKind::Cancelled => ParrError::Cancelled(text),
+            ErrorKind::NotFound => ParrError::NotFound(text),
+            ErrorKind::Network => ParrError::Network(text),
+            ErrorKind::Storage => ParrError::Storage(text),
+            ErrorKind::Format => ParrError::Format(text),
+            ErrorKind::Principles => ParrError::Principles(text),
+            ErrorKind::Argument => ParrError::Argument(text),
+            ErrorKind::Context => ParrError::Context(text),
+            ErrorKind::Memory => ParrError::Memory(text),
+            ErrorKind::Gpu => ParrError::Gpu(text),
+            ErrorKind::DeviceLost => ParrError::DeviceLost(text),
+            ErrorKind::Mismatch => ParrError::Mismatch(text),
+            ErrorKind::Data => ParrError::Data(text),
+            ErrorKind::Run => ParrError::Run(text),
+            ErrorKind::Diverged => ParrError::Diverged(text),
+            _ => ParrError::Internal(text),
+        }
     }
 }
 
-macro_rules! by_kind {
-    ($($error:ty, |$found:ident, $text:ident| $kind:expr;)*) => {$(
+macro_rules! through_the_core {
+    ($($error:ty)*) => {$(
         impl From<$error> for ParrError {
-            fn from($found: $error) -> Self {
-                let $text = told(&$found);
-                $kind
+            fn from(error: $error) -> Self {
+                parr::Error::from(error).into()
             }
         }
     )*};
 }
 
-by_kind! {
-    LoadError, |error, text| match error {
-        LoadError::Io { source, .. } => io(&source, text),
-        _ => ParrError::Format(text),
-    };
-    TextError, |error, text| match error {
-        TextError::Io { source, .. } => io(&source, text),
-        TextError::Encode { .. } | TextError::TemplateRefused { .. } => ParrError::Argument(text),
-        _ => ParrError::Format(text),
-    };
-    PrinciplesError, |error, text| match error {
-        PrinciplesError::Io { source, .. } => io(&source, text),
-        PrinciplesError::Unknown { .. } => ParrError::NotFound(text),
-        _ => ParrError::Principles(text),
-    };
-    DeviceError, |error, text| match error {
-        DeviceError::NoAdapter { .. } | DeviceError::AdapterNotFound { .. } | DeviceError::Refused { .. }
-            | DeviceError::Family { .. } => ParrError::Gpu(text),
-        DeviceError::Limit { .. } => ParrError::Memory(text),
-        DeviceError::Lost { .. } => ParrError::DeviceLost(text),
-        _ => ParrError::Internal(text),
-    };
-    AdapterError, |error, text| match error {
-        AdapterError::Device(device) => device.into(),
-        AdapterError::Setting { .. } => ParrError::Argument(text),
-        AdapterError::Detached | AdapterError::Full { .. } => ParrError::Internal(text),
-        _ => ParrError::Mismatch(text),
-    };
-    AdapterFileError, |error, text| match error {
-        AdapterFileError::Load(load) => load.into(),
-        AdapterFileError::Fit { .. } | AdapterFileError::Shape { .. } | AdapterFileError::OtherBase { .. } => {
-            ParrError::Mismatch(text)
-        }
-        AdapterFileError::Unwritable { .. } => ParrError::Argument(text),
-        AdapterFileError::Occupied { .. } | AdapterFileError::Write { .. } => ParrError::Storage(text),
-        _ => ParrError::Format(text),
-    };
-    GenerateError, |error, text| match error {
-        GenerateError::ContextOverflow { .. } => ParrError::Context(text),
-        GenerateError::Adapter { source, .. } => source.into(),
-        GenerateError::Cancelled => ParrError::Cancelled(text),
-        GenerateError::Device(device) => device.into(),
-        GenerateError::Shape(_) => ParrError::Internal(text),
-        _ => ParrError::Argument(text),
-    };
-    PreferencesError, |error, text| match error {
-        PreferencesError::Io { source, .. } => io(&source, text),
-        PreferencesError::Principles(inner) => inner.into(),
-        PreferencesError::Text(inner) => inner.into(),
-        PreferencesError::Options { .. } | PreferencesError::Empty { .. } => ParrError::Argument(text),
-        PreferencesError::NoRoom { .. } => ParrError::Context(text),
-        PreferencesError::Busy { .. } => ParrError::Run(text),
-        _ => ParrError::Data(text),
-    };
-    TrainError, |error, text| match error {
-        TrainError::Io { source, .. } => io(&source, text),
-        TrainError::Row { .. } | TrainError::Data { .. } | TrainError::Sequence { .. } => ParrError::Data(text),
-        SettingsError::Syntax { .. } | TrainError::Settings { .. } | TrainError::Reward { .. } => {
-            ParrError::Argument(text)
-        }
-        TrainError::State { .. } => ParrError::Format(text),
-        TrainError::OtherRun { .. }
-        | TrainError::Resume { .. }
-        | TrainError::Occupied { .. }
-        | TrainError::Busy { .. } => ParrError::Run(text),
-        TrainError::NotFinite { .. } => ParrError::Diverged(text),
-        TrainError::Memory { .. } => ParrError::Memory(text),
-        TrainError::Adapter(inner) => inner.into(),
-        TrainError::AdapterFile(inner) => inner.into(),
-        TrainError::Load(inner) => inner.into(),
-        TrainError::Generate(inner) => inner.into(),
-        TrainError::Device(inner) => inner.into(),
-        _ => ParrError::Internal(text),
-    };
-    RewardError, |error, text| match error {
-        RewardError::Io { source, .. } => io(&source, text),
-        RewardError::Row { .. } | RewardError::Nothing { .. } => ParrError::Data(text),
-        RewardError::NoHead { .. } | RewardError::NoTokenizer => ParrError::Mismatch(text),
-        RewardError::Context { .. } => ParrError::Context(text),
-        RewardError::Item { source: PreferencesError::NoRoom { .. }, .. } => ParrError::Context(text),
-        RewardError::Item { .. } => ParrError::Argument(text),
-        RewardError::Preferences(inner) => inner.into(),
-        RewardError::Principles(inner) => inner.into(),
-        RewardError::Train(inner) => inner.into(),
-        RewardError::AdapterFile(inner) => inner.into(),
-        RewardError::Adapter(inner) => inner.into(),
-        RewardError::Load(inner) => inner.into(),
-        RewardError::Generate(inner) => inner.into(),
-        RewardError::Text(inner) => inner.into(),
-        _ => ParrError::Format(text),
-    };
-    SteerError, |error, text| match error {
-        SteerError::Ask { source: PreferencesError::NoRoom { .. }, .. } => ParrError::Context(text),
-        SteerError::Adapter(inner) => inner.into(),
-        SteerError::Reward(inner) => inner.into(),
-        SteerError::Generate(inner) => inner.into(),
-        SteerError::Text(inner) => inner.into(),
-        _ => ParrError::Argument(text),
-    };
-    AlignError, |error, text| match error {
-        AlignError::NoPrompts { .. } => ParrError::Data(text),
-        AlignError::NoReward => ParrError::Argument(text),
-        AlignError::Context { .. } => ParrError::Context(text),
-        AlignError::Train(inner) => inner.into(),
-        AlignError::Reward(inner) => inner.into(),
-        AlignError::Preferences(inner) => inner.into(),
-        AlignError::Text(inner) => inner.into(),
-        AlignError::Adapter(inner) => inner.into(),
-        AlignError::AdapterFile(inner) => inner.into(),
-        AlignError::Generate(inner) => inner.into(),
-        _ => ParrError::Internal(text),
-    };
-    HubError, |error, text| match error {
-        HubError::Unreachable { .. } | HubError::Refused { .. } | HubError::Malformed { .. }
-            | HubError::WrongHash { .. } | HubError::Pip { .. } | HubError::NoSource { .. } => {
-            ParrError::Network(text)
-        }
-        HubError::NoCacheDir | HubError::Io { .. } => ParrError::Storage(text),
-        _ => ParrError::NotFound(text),
-    };
-    parr::Error, |error, text| match error {
-        parr::Error::Load(inner) => inner.into(),
-        parr::Error::Text(inner) => inner.into(),
-        parr::Error::Principles(inner) => inner.into(),
-        parr::Error::Device(inner) => inner.into(),
-        parr::Error::AdapterFile(inner) => inner.into(),
-        parr::Error::Adapter(inner) => inner.into(),
-        parr::Error::Generate(inner) => inner.into(),
-        parr::Error::Preferences(inner) => inner.into(),
-        parr::Error::Train(inner) => inner.into(),
-        parr::Error::Reward(inner) => inner.into(),
-        parr::Error::Steer(inner) => inner.into(),
-        parr::Error::Align(inner) => inner.into(),
-        _ => ParrError::Internal(text),
-    };
+through_the_core! {
+    parr::adapter::AdapterFileError
+    parr::align::AlignError
+    parr::chat::ChatError
+    parr::format::LoadError
+    parr::generate::GenerateError
+    parr::gpu::DeviceError
+    parr::hub::HubError
+    parr::model::lora::AdapterError
+    parr::preferences::PreferencesError
+    parr::principles::PrinciplesError
+    parr::reward::RewardError
+    parr::settings::SettingsError
+    parr::steer::SteerError
+    parr::tokenizer::TextError
+    parr::train::TrainError
 }
 
 #[cfg(test)]
 mod tests {
+    use parr::file::FileError;
+    use parr::generate::GenerateError;
+    use parr::gpu::DeviceError;
+    use parr::principles::PrinciplesError;
+    use parr::reward::RewardError;
+    use parr::train::TrainError;
+
     use super::*;
 
     #[test]
     fn an_error_keeps_its_place_and_its_cause() {
-        let missing = PrinciplesError::Io {
+        let missing = PrinciplesError::Io(FileError {
+            action: "read",
             path: "rules.toml".into(),
             source: std::io::Error::new(std::io::ErrorKind::NotFound, "gone"),
-        };
+        });
         assert_eq!(
             ParrError::from(RewardError::Principles(missing)),
             ParrError::NotFound("cannot read rules.toml: gone".to_owned())

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use parr::chat::{ChatError, DEFAULT_CONTEXT};
 use parr::format::Checkpoint;
 use parr::gpu::{Device, DeviceOptions};
 use parr::model::LoadOptions;
@@ -216,6 +217,21 @@ impl Model {
             mib(held),
             mib(budget)
         )))
+    }
+
+    /// The budget for device memory, in bytes, if the app set one.
+    pub(crate) fn budget_bytes(&self) -> Option<u64> {
+        self.budget_bytes
+    }
+
+    /// The context of a generator: as asked for, or the default.
+    pub(crate) fn context(&self, loaded: &Loaded, asked: Option<u32>) -> Result<usize, ParrError> {
+        let most = loaded.model.config().context;
+        let context = asked.map_or(DEFAULT_CONTEXT.min(most), |tokens| tokens as usize);
+        if context > most {
+            return Err(ChatError::Context { asked: context, most }.into());
+        }
+        Ok(context)
     }
 
     /// Maximum memory for training, in MiB: the budget less what others use in addition to the weights.

@@ -2,7 +2,7 @@
 
 use parr::generate::{Finish, Request, Sampling};
 use parr::model::lora::AdapterId;
-use parr::tokenizer::{ChatFormat, Message, TokenId};
+use parr::tokenizer::{Message, TokenId};
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
@@ -56,43 +56,30 @@ pub struct ReplyOptions {
 
 impl Default for ReplyOptions {
     fn default() -> Self {
-        ReplyOptions {
-            max_tokens: 512,
-            temperature: 0.3,
-            top_k: 0,
-            top_p: 0.9,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            seed: 0,
-            stop: Vec::new(),
+        let parr::chat::ReplyOptions { sampling, max_tokens, stop } = parr::chat::ReplyOptions::default();
+        let Sampling { temperature, top_k, top_p, min_p, repetition_penalty, seed } = sampling;
+        let max_tokens = max_tokens as u32;
+        ReplyOptions { max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed, stop }
+    }
+}
+
+impl From<ReplyOptions> for parr::chat::ReplyOptions {
+    fn from(options: ReplyOptions) -> Self {
+        let ReplyOptions { max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed, stop } =
+            options;
+        parr::chat::ReplyOptions {
+            sampling: Sampling { temperature, top_k, top_p, min_p, repetition_penalty, seed },
+            max_tokens: max_tokens as usize,
+            stop,
         }
     }
 }
 
 impl ReplyOptions {
     /// A request for a reply to `prompt`.
-    pub(crate) fn request(
-        &self,
-        prompt: Vec<TokenId>,
-        chat: &ChatFormat,
-        adapter: Option<AdapterId>,
-    ) -> Request {
-        let sampling = Sampling {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            seed: self.seed,
-        };
-        Request {
-            prompt,
-            adapter,
-            sampling,
-            max_tokens: self.max_tokens as usize,
-            stop_ids: chat.end_of_turn().into(),
-            stop: self.stop.clone(),
-        }
+    pub(crate) fn request(self, prompt: Vec<TokenId>, adapter: Option<AdapterId>) -> Request {
+        let parr::chat::ReplyOptions { sampling, max_tokens, stop } = self.into();
+        Request { prompt, adapter, sampling, max_tokens, stop, ..Request::default() }
     }
 }
 

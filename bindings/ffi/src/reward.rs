@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use parr::generate::CancelToken as CallToken;
-use parr::reward::{ScoreRequest, RewardOptions};
+use parr::reward::{RewardOptions, ScoreRequest};
 
 use crate::ParrError;
-use crate::call::{CancelToken, lock, serial, start};
+use crate::call::{CancelToken, lock, start};
 use crate::model::{Loaded, Model};
 
 /// A reward model on its base model, made by `parr reward train` or a [`TrainingJob`](crate::TrainingJob).
@@ -17,8 +17,6 @@ pub struct RewardModel {
     model: Arc<Model>,
     pub(crate) folder: PathBuf,
     pub(crate) options: RewardOptions,
-    /// Identifies the reward model in this process.
-    pub(crate) serial: u64,
     /// Number of the device's opening, and the reward model on that device.
     engine: Mutex<Option<(u64, parr::reward::RewardModel)>>,
 }
@@ -59,8 +57,7 @@ impl Model {
             let options = RewardOptions { slots: slots.max(1) as usize, any_base };
             let loaded = self.loaded()?;
             let folder = PathBuf::from(folder);
-            let reward =
-                RewardModel { model: self, folder, options, serial: serial(), engine: Mutex::default() };
+            let reward = RewardModel { model: self, folder, options, engine: Mutex::default() };
             *lock(&reward.engine) = Some(reward.open(&loaded)?);
             Ok(Arc::new(reward))
         })

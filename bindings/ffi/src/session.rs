@@ -1,11 +1,11 @@
-//! Conversations.
+//! Conversations: the core's sessions, for an app.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
-use parr::generate::{CancelToken as CallToken, Generator, GeneratorOptions, Request};
-use parr::model::lora::{AdapterBank, AdapterId};
-use parr::steer::SteeredModel;
-use parr::tokenizer::{Conversation, Message, TextError, TokenId};
+use parr::chat::ConversationHandle;
+use parr::generate::CancelToken as CallToken;
+use parr::steer::{SteerEvent, Steering};
 
 use crate::ParrError;
 use crate::adapter::Adapter;
@@ -14,80 +14,61 @@ use crate::callback::{TokenListener, Told};
 use crate::model::{Loaded, Model};
 use crate::reply::{ChatMessage, Piece, Reply, ReplyOptions};
 
-/// Contexts of 128k tokens and more are offered by models but rarely wanted, and cost memory at once.
-const DEFAULT_CONTEXT: u32 = 2048;
-
-/// What a conversation starts with.
+/// Options for a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, uniffi::Record)]
 pub struct ChatOptions {
-    /// The system message; without it the model's own default.
+    /// The system message. Without it the model's own default applies.
     #[uniffi(default = None)]
     pub system: Option<String>,
-    /// Tokens that are kept, prompt and reply together: 2048, or the model's context if that is less.
+    /// Maximum number of tokens, prompt and reply together. Without it 4096, or the model's context if that is
+    /// less.
     #[uniffi(default = None)]
     pub context: Option<u32>,
 }
 
-/// A conversation. It costs nothing before its first reply, which allocates its cache.
+/// A conversation. It uses no device memory before its first reply, which allocates its cache.
 ///
-/// Calls on one session take turns; sessions run side by side.
+/// Calls on one session run one after another. Different sessions run in parallel.
 #[derive(Debug, uniffi::Object)]
 pub struct ChatSession {
-    pub(crate) model: Arc<Model>,
-    pub(crate) context: Option<u32>,
-    talk: Mutex<Talk>,
-    /// Held while a reply is made; what is said can be read meanwhile.
-    engine: Mutex<Option<Engine>>,
-}
-
-/// What was said so far, and who answers.
-#[derive(Clone, Debug)]
-pub(crate) struct Talk {
-    pub conversation: Conversation,
-    pub adapter: Option<Arc<Adapter>>,
-}
-
-/// What holds the session's cache on the device, and for whom it was made.
-#[derive(Debug)]
-pub(crate) struct Engine {
-    /// Which opening of the device.
-    pub opened: u64,
-    /// Which adapter.
-    pub adapter: Option<u64>,
-    pub voice: Voice,
-}
-
-/// Who answers. A session has one of them at a time: the other would hold a cache that is not used.
-#[derive(Debug)]
-pub(crate) enum Voice {
-    Plain { generator: Generator, adapter: Option<AdapterId> },
-    Steered { model: Box<SteeredModel>, judge: Option<u64>, slots: usize },
+    model: Arc<Model>,
+    context: Option<u32>,
+    conversation: ConversationHandle,
+    adapter: Mutex<Option<Arc<Adapter>>>,
+    /// The core's session and the number of the device's opening that it was made for. Held while a reply is
+    /// generated; the messages can be read meanwhile.
+    session: Mutex<Option<(u64, parr::chat::ChatSession)>>,
 }
 
 #[uniffi::export]
 impl Model {
-    /// A new conversation.
+    /// Starts a conversation.
     #[uniffi::method(default(options = None))]
     pub fn chat(self: Arc<Self>, options: Option<ChatOptions>) -> Arc<ChatSession> {
         let ChatOptions { system, context } = options.unwrap_or_default();
-        let talk = Talk { conversation: Conversation::new(system), adapter: None };
-        Arc::new(ChatSession { model: self, context, talk: Mutex::new(talk), engine: Mutex::default() })
+        Arc::new(ChatSession {
+            model: self,
+            context,
+            conversation: ConversationHandle::new(system),
+            adapter: Mutex::default(),
+            session: Mutex::default(),
+        })
     }
 }
 
 #[uniffi::export]
 impl ChatSession {
-    /// Says `text` and gives the reply, both of which become part of the conversation, also where `cancel`
-    /// ended the reply early. Where the conversation outgrows the context its oldest turns are forgotten.
+    /// Sends `text` and returns the reply. Both become part of the conversation, also if `cancel` ended the
+    /// reply early. If the conversation outgrows the context, its oldest messages are dropped.
     ///
     /// # Errors
     ///
-    /// After an error the conversation is as before.
+    /// After an error the conversation is unchanged.
     ///
     /// * [`ParrError::Context`] if this message alone is too long;
     /// * [`ParrError::Argument`] if a setting is out of range;
     /// * [`ParrError::Memory`] if the budget does not hold the cache;
-    /// * [`ParrError::Callback`] if the listener throws;
+    /// * [`ParrError::Callback`] if the listener fails;
     /// * [`ParrError::DeviceLost`] if the GPU is lost: ask again.
     #[uniffi::method(default(options = None, listener = None, cancel = None))]
     pub async fn reply(
@@ -98,27 +79,47 @@ impl ChatSession {
         cancel: Option<Arc<CancelToken>>,
     ) -> Result<Reply, ParrError> {
         let options = options.unwrap_or_default();
-        let work = move |token: &CallToken| self.answer(&text, &options, listener.as_deref(), token);
+        let work = move |token: &CallToken| {
+            let plain = Ask { steering: Steering::default(), reward: None, options };
+            let reply = self.run(text, plain, listener.as_deref(), token)?;
+            Ok(Reply::new(&reply.answer.reply, reply.dropped_messages))
+        };
         start(cancel.as_deref(), work).await
     }
 
-    /// What was said, the system message first.
+    /// Returns the messages, the system message first.
     pub fn messages(&self) -> Vec<ChatMessage> {
-        lock(&self.talk).conversation.messages().into_iter().map(Into::into).collect()
+        self.conversation.messages().into_iter().map(Into::into).collect()
     }
 
-    /// Replaces what was said; a system message may stand first.
+    /// Replaces the messages. The first may be a system message.
     pub fn set_messages(&self, messages: Vec<ChatMessage>) {
-        let mut messages = messages.into_iter().peekable();
-        let system = messages.next_if(|first| first.role == "system").map(|first| first.content);
-        let mut conversation = Conversation::new(system);
-        messages.for_each(|message| conversation.say(&message.role, message.content));
-        lock(&self.talk).conversation = conversation;
+        self.conversation.set_messages(messages.into_iter().map(Into::into));
     }
 
-    /// Forgets the turns; the system message stays.
+    /// Removes all messages except the system message.
     pub fn reset(&self) {
-        lock(&self.talk).conversation.reset();
+        self.conversation.reset();
+    }
+
+    /// Saves the messages to a file as one line of JSON, the whole file or nothing.
+    ///
+    /// # Errors
+    ///
+    /// * [`ParrError::Format`] if the file exists and is not a saved conversation: it stays as it is;
+    /// * [`ParrError::Storage`] if it cannot be written.
+    pub fn save(&self, path: String) -> Result<(), ParrError> {
+        Ok(self.conversation.save(&PathBuf::from(path))?)
+    }
+
+    /// Replaces the messages by those of a saved conversation.
+    ///
+    /// # Errors
+    ///
+    /// * [`ParrError::NotFound`] and [`ParrError::Storage`] if the file cannot be read;
+    /// * [`ParrError::Format`] if it is not a saved conversation. The messages stay as they are.
+    pub fn load(&self, path: String) -> Result<(), ParrError> {
+        Ok(self.conversation.load(&PathBuf::from(path))?)
     }
 
     /// Answers with `adapter` from the next reply on.
@@ -128,155 +129,79 @@ impl ChatSession {
     /// [`ParrError::Mismatch`] if it was opened for another model.
     pub fn attach(&self, adapter: Arc<Adapter>) -> Result<(), ParrError> {
         adapter.belongs_to(&self.model)?;
-        lock(&self.talk).adapter = Some(adapter);
+        *lock(&self.adapter) = Some(adapter);
         Ok(())
     }
 
     /// Answers without an adapter from the next reply on.
     pub fn detach(&self) {
-        lock(&self.talk).adapter = None;
+        *lock(&self.adapter) = None;
     }
+}
+
+/// How one reply is generated.
+pub(crate) struct Ask {
+    pub steering: Steering,
+    /// The reward model's folder, and whether it may be of another base.
+    pub reward: Option<(PathBuf, bool)>,
+    pub options: ReplyOptions,
 }
 
 impl ChatSession {
-    fn answer(
+    pub(crate) fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    pub(crate) fn run(
         &self,
-        text: &str,
-        options: &ReplyOptions,
+        text: String,
+        ask: Ask,
         listener: Option<&dyn TokenListener>,
         token: &CallToken,
-    ) -> Result<Reply, ParrError> {
-        let mut slot = self.engine();
+    ) -> Result<parr::chat::ChatReply, ParrError> {
+        let mut slot = lock(&self.session);
         let loaded = self.model.loaded()?;
-        let before = self.talk();
         // Taken out: after a panic there is none, and the next call makes another.
-        let (mut generator, id) = self.plain(slot.take(), &loaded, before.adapter.as_deref())?;
-        let chat = loaded.chat()?;
-        let encode = |messages: &[_]| chat.encode_chat(messages, true);
-        let asked = before.ask(text, generator.context(), options.max_tokens as usize, encode)?;
-        let request = options.request(asked.prompt, chat, id);
+        let mut session = self.session_on(slot.take(), &loaded)?;
+        let adapter = lock(&self.adapter).clone();
+        session.set_adapter(adapter.as_ref().map(|adapter| &adapter.shared));
+        let Ask { steering, reward, options } = ask;
+        let any_base = reward.as_ref().is_some_and(|(_, any_base)| *any_base);
+        session.set_reward(reward.map(|(folder, _)| folder), any_base);
+        session.set_options(options.into());
         let told = Told::default();
-        let replies = generate(&mut generator, &[request], listener, token, &told);
-        let (opened, adapter) = (loaded.opened, before.adapter.as_ref().map(|adapter| adapter.serial));
-        *slot = Some(Engine { opened, adapter, voice: Voice::Plain { generator, adapter: id } });
-        let reply = Reply::new(&replies?[0], asked.dropped);
+        let reply = session.set_steering(steering).map_err(Into::into).and_then(|()| {
+            session.reply(text, token, &mut |event| {
+                if let (SteerEvent::Text { text, .. }, Some(listener)) = (event, listener)
+                    && !text.is_empty()
+                {
+                    told.tell(token, || listener.on_piece(Piece { text: text.to_owned() }));
+                }
+            })
+        });
+        *slot = Some((loaded.opened, session));
         told.check()?;
-        self.keep(&before, asked.conversation, &reply.text);
-        Ok(reply)
+        Ok(reply?)
     }
 
-    /// The session's cache, once nobody else answers.
-    pub(crate) fn engine(&self) -> MutexGuard<'_, Option<Engine>> {
-        lock(&self.engine)
-    }
-
-    /// What was said and who answers, as it is now.
-    pub(crate) fn talk(&self) -> Talk {
-        lock(&self.talk).clone()
-    }
-
-    /// Adds the reply, unless what was said has been changed since `before`.
-    pub(crate) fn keep(&self, before: &Talk, mut conversation: Conversation, reply: &str) {
-        let mut talk = lock(&self.talk);
-        if talk.conversation == before.conversation {
-            conversation.say("assistant", reply);
-            talk.conversation = conversation;
-        }
-    }
-
-    /// The generator of `kept`, if it is for this device and this adapter, or a new one.
-    fn plain(
+    /// The session of `kept` if it is for this opening of the device, or a new one with the same messages.
+    fn session_on(
         &self,
-        kept: Option<Engine>,
+        kept: Option<(u64, parr::chat::ChatSession)>,
         loaded: &Loaded,
-        adapter: Option<&Adapter>,
-    ) -> Result<(Generator, Option<AdapterId>), ParrError> {
-        let wanted = adapter.map(|adapter| adapter.serial);
-        match kept {
-            Some(Engine { opened, adapter, voice: Voice::Plain { generator, adapter: id } })
-                if opened == loaded.opened && adapter == wanted =>
-            {
-                return Ok((generator, id));
-            }
-            // It goes before the new one comes.
-            other => drop(other),
+    ) -> Result<parr::chat::ChatSession, ParrError> {
+        if let Some((opened, session)) = kept
+            && opened == loaded.opened
+        {
+            return Ok(session);
         }
-        let placed = adapter.map(|adapter| adapter.place(loaded)).transpose()?;
-        let (bank, id) = placed.unzip();
-        Ok((generator(&self.model, loaded, 1, self.context, bank.as_ref())?, id))
-    }
-}
-
-/// A question, with as much of the conversation as fits.
-pub(crate) struct Asked {
-    /// The conversation with the question.
-    pub conversation: Conversation,
-    pub prompt: Vec<TokenId>,
-    /// Messages that were forgotten.
-    pub dropped: usize,
-}
-
-impl Talk {
-    /// Says `text`, with room for a reply of `max_tokens` in a context of `context`.
-    pub fn ask(
-        &self,
-        text: &str,
-        context: usize,
-        max_tokens: usize,
-        encode: impl Fn(&[Message]) -> Result<Vec<TokenId>, TextError>,
-    ) -> Result<Asked, ParrError> {
-        let mut conversation = self.conversation.clone();
-        conversation.say("user", text);
-        // Room for a reply: a quarter of the context if the longest one asked for is longer.
-        let capacity = context - max_tokens.min(context / 4);
-        let (prompt, dropped) = conversation.encode(capacity, encode)?;
-        Ok(Asked { conversation, prompt, dropped })
-    }
-}
-
-/// What a generator of `slots` sequences is made with.
-pub(crate) fn generator_options(
-    loaded: &Loaded,
-    slots: usize,
-    context: Option<u32>,
-) -> Result<GeneratorOptions, ParrError> {
-    let most = loaded.model.config().context;
-    let context = context.unwrap_or(DEFAULT_CONTEXT.min(most as u32)) as usize;
-    if context > most {
-        let reason = format!("a context of {context} tokens was asked for, the model has {most}");
-        return Err(ParrError::Argument(reason));
-    }
-    Ok(GeneratorOptions { slots, context, ..GeneratorOptions::default() })
-}
-
-/// A generator of `slots` sequences, if the budget holds it.
-pub(crate) fn generator(
-    model: &Model,
-    loaded: &Loaded,
-    slots: usize,
-    context: Option<u32>,
-    bank: Option<&AdapterBank>,
-) -> Result<Generator, ParrError> {
-    let options = generator_options(loaded, slots, context)?;
-    model.room(loaded, "cache and activations", Generator::plan_bytes(&loaded.model, options, bank))?;
-    Ok(match bank {
-        Some(bank) => Generator::with_adapters(&loaded.model, options, bank)?,
-        None => Generator::new(&loaded.model, options)?,
-    })
-}
-
-/// Runs `requests`; of a single one `listener` hears every piece.
-pub(crate) fn generate(
-    generator: &mut Generator,
-    requests: &[Request],
-    listener: Option<&dyn TokenListener>,
-    token: &CallToken,
-    told: &Told,
-) -> Result<Vec<parr::generate::Reply>, ParrError> {
-    let replies = generator.generate(requests, token, &mut |event| {
-        if let Some(listener) = listener.filter(|_| !event.text.is_empty()) {
-            told.tell(token, || listener.on_piece(Piece { text: event.text }));
+        let mut builder = loaded.model.chat().conversation(&self.conversation);
+        if let Some(context) = self.context {
+            builder = builder.context(context as usize);
         }
-    });
-    Ok(replies?)
+        if let Some(budget) = self.model.budget_bytes() {
+            builder = builder.budget(budget);
+        }
+        Ok(builder.start()?)
+    }
 }

@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use parr::generate::{CancelToken as CallToken, Finish, GeneratorOptions};
-use parr::reward::RewardOptions;
-use parr::steer::{Ask, SteerEvent, SteeredModel};
+use parr::chat::ChatReply;
+use parr::generate::CancelToken as CallToken;
 
 use crate::ParrError;
-use crate::adapter::Adapter;
 use crate::call::{CancelToken, start};
-use crate::callback::{TokenListener, Told};
-use crate::model::{Loaded, Model};
+use crate::callback::TokenListener;
 use crate::principles::PrincipleSet;
-use crate::reply::{Piece, Reply, ReplyOptions};
+use crate::reply::{Reply, ReplyOptions};
 use crate::reward::{RewardModel, Score};
-use crate::session::{ChatSession, Engine, Voice, generator_options};
+use crate::session::{Ask, ChatSession};
 
 /// Where a reply comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
@@ -101,7 +98,7 @@ impl ChatSession {
     /// * [`ParrError::Argument`] for a choice without a judge, or among no candidates;
     /// * [`ParrError::Principles`] if a set has mistakes;
     /// * [`ParrError::Mismatch`] if the judge was opened for another model;
-    /// * [`ParrError::Cancelled`] if it was cancelled where there was a choice to make.
+    /// * [`ParrError::Cancelled`] if it was cancelled before the best of several replies was chosen.
     #[uniffi::method(default(judge = None, options = None, listener = None, cancel = None))]
     pub async fn steered_reply(
         self: Arc<Self>,
@@ -115,7 +112,7 @@ impl ChatSession {
         let options = options.unwrap_or_default();
         let work = move |token: &CallToken| {
             let steering = steering.checked()?;
-            self.steer(&text, &steering, judge.as_deref(), &options, listener.as_deref(), token)
+            self.steer(text, steering, judge.as_deref(), options, listener.as_deref(), token)
         };
         start(cancel.as_deref(), work).await
     }
@@ -147,101 +144,31 @@ impl Steering {
 impl ChatSession {
     fn steer(
         &self,
-        text: &str,
-        steering: &parr::steer::Steering,
+        text: String,
+        steering: parr::steer::Steering,
         judge: Option<&RewardModel>,
-        options: &ReplyOptions,
+        options: ReplyOptions,
         listener: Option<&dyn TokenListener>,
         token: &CallToken,
     ) -> Result<SteeredReply, ParrError> {
         if let Some(judge) = judge {
-            judge.belongs_to(&self.model)?;
+            judge.belongs_to(self.model())?;
         }
-        steering.check(judge.is_some())?;
-        let mut slot = self.engine();
-        let loaded = self.model.loaded()?;
-        let before = self.talk();
-        let adapter = before.adapter.as_deref();
-        let slots = steering.search.n();
-        // Taken out: after a panic there is none, and the next call makes another.
-        let kept = slot.take().and_then(|engine| steered(engine, loaded.opened, adapter, judge, slots));
-        let mut model = match kept {
-            Some(model) => model,
-            None => open(&self.model, &loaded, self.context, adapter, judge, slots)?,
-        };
-        let chat = loaded.chat()?;
-        let encode = |messages: &[_]| chat.encode_chat(&steering.messages(messages), true);
-        let asked = before.ask(text, model.context(), options.max_tokens as usize, encode)?;
-        let request = options.request(asked.prompt, chat, model.policy());
-        let ask = Ask { request, question: text.to_owned() };
-        let told = Told::default();
-        let answers = model.answer(steering, &[ask], token, &mut |progress| {
-            if let (SteerEvent::Text { text, .. }, Some(listener)) = (progress, listener) {
-                told.tell(token, || listener.on_piece(Piece { text: text.to_owned() }));
-            }
-        });
-        let (opened, adapter) = (loaded.opened, adapter.map(|adapter| adapter.serial));
-        let voice = Voice::Steered { model: Box::new(model), judge: judge.map(|judge| judge.serial), slots };
-        *slot = Some(Engine { opened, adapter, voice });
-        let answer = answers?.swap_remove(0);
-        told.check()?;
+        let reward = judge.map(|judge| (judge.folder.clone(), judge.options.any_base));
+        let ChatReply { answer, dropped_messages, .. } =
+            self.run(text, Ask { steering, reward, options }, listener, token)?;
         let choice = answer.last().cloned().unwrap_or_default();
-        if answer.reply.finish == Finish::Cancelled && steering.search != parr::steer::Search::Sample {
-            return Err(ParrError::Cancelled("cancelled before the choice was made".to_owned()));
-        }
-        let reply = Reply::new(&answer.reply, asked.dropped);
-        self.keep(&before, asked.conversation, &reply.text);
         let candidate = |candidate: parr::steer::Candidate| Candidate {
             text: candidate.text,
             seed: candidate.seed,
             score: candidate.score.map(Into::into),
         };
         Ok(SteeredReply {
-            reply,
+            reply: Reply::new(&answer.reply, dropped_messages),
             chosen: choice.chosen as u32,
             candidates: choice.candidates.into_iter().map(candidate).collect(),
             generated_tokens: answer.cost.generated_tokens as u64,
             scored_tokens: answer.cost.scored_tokens as u64,
         })
     }
-}
-
-/// The model of `engine`, if it is the one that is wanted.
-fn steered(
-    engine: Engine,
-    opened: u64,
-    adapter: Option<&Adapter>,
-    judge: Option<&RewardModel>,
-    slots: usize,
-) -> Option<SteeredModel> {
-    let same = engine.opened == opened && engine.adapter == adapter.map(|adapter| adapter.serial);
-    match engine.voice {
-        Voice::Steered { model, judge: known, slots: has }
-            if same && has == slots && known == judge.map(|judge| judge.serial) =>
-        {
-            Some(*model)
-        }
-        _ => None,
-    }
-}
-
-fn open(
-    model: &Model,
-    loaded: &Loaded,
-    context: Option<u32>,
-    adapter: Option<&Adapter>,
-    judge: Option<&RewardModel>,
-    slots: usize,
-) -> Result<SteeredModel, ParrError> {
-    let generator: GeneratorOptions = generator_options(loaded, slots, context)?;
-    let mut bytes = parr::generate::Generator::plan_bytes(&loaded.model, generator, None);
-    let mut reading = RewardOptions { slots, any_base: false };
-    if let Some(judge) = judge {
-        reading.any_base = judge.options.any_base;
-        bytes += parr::reward::RewardModel::plan_bytes(&loaded.model, &judge.folder, &reading)?;
-    }
-    model.room(loaded, "caches and activations of the steered reply", bytes)?;
-    let policy = adapter.map(|adapter| &adapter.adapter.weights);
-    let folder = judge.map(|judge| judge.folder.as_path());
-    Ok(SteeredModel::open(&loaded.model, policy, folder, generator, &reading)?)
 }

@@ -156,7 +156,7 @@ impl Run {
         let loaded = self.model.loaded()?;
         let work = Work::read(options, &loaded, self.model.training_mib(&loaded))?;
         let out = PathBuf::from(&options.out);
-        let start = options.start.as_ref().map(|start| &start.adapter);
+        let start = options.start.as_ref().map(|start| start.adapter());
         let done = work.run(&loaded.model, start, &out, options.resume, &self.control, &mut |event| {
             self.hear(event);
         })?;

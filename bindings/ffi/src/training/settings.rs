@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use parr::adapter::Adapter;
-use parr::align::{Align, Guidelines, RewardRole, Outcome, AlignPrompts};
+use parr::align::AlignConfig;
+use parr::align::{Align, AlignPrompts, Guidelines, Outcome, RewardRole};
 use parr::model::Model;
 use parr::reward::{RewardConfig, RewardData, RewardTraining};
 use parr::settings::Auto;
-use parr::align::AlignConfig;
+use parr::settings::Settings as _;
 use parr::train::{Control, Progress, Sft, SftConfig};
 
 use super::told::TrainingEvent;
@@ -61,7 +62,7 @@ impl Work {
                 reward(if *by_check { data.checked()? } else { data })
             }
             TrainingData::Preferences { file } => reward(RewardData::preferences(Path::new(file))?),
-            TrainingData::AlignPrompts { file, principles, reward } => {
+            TrainingData::Prompts { file, principles, reward } => {
                 let mut config = AlignConfig::parse(&options.settings, Path::new("settings"))?;
                 budget(&mut config.memory.budget_mib, memory_mib);
                 let sets = principles.iter().cloned().map(PrincipleSet::checked);

@@ -1,6 +1,6 @@
 //! Events of a run, and decisions that it asks for.
 
-use parr::align::{AlignMetrics, AlignProgress, Sample};
+use parr::align::{AlignMetrics, AlignProgress, RolloutSample};
 use parr::train::metrics::Metrics;
 use parr::train::{Progress, StepMetrics};
 
@@ -216,7 +216,7 @@ impl TrainingEvent {
     /// Converts an event of alignment. Drops [`AlignProgress::Planned`], because [`TrainingEvent::Started`]
     /// already has the number of steps.
     pub(super) fn of_alignment(progress: AlignProgress<'_>) -> Option<TrainingEvent> {
-        let sampled = |sample: &Sample| Sampled {
+        let sampled = |sample: &RolloutSample| Sampled {
             prompt: sample.prompt.clone(),
             reply: sample.reply.clone(),
             principles: sample.principles.clone(),
