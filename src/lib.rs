@@ -1,4 +1,4 @@
-#![doc = include_str!("../README.md")]
+#![doc = include_str!("front.md")]
 
 // Modules stand in dependency order: each imports only from those above it
 // (`tests/architecture.rs` holds the table).
@@ -59,3 +59,8 @@ pub mod guide;
 pub use error::{Error, ErrorKind};
 pub use model::Model;
 pub use settings::Settings;
+
+// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
