@@ -1,4 +1,4 @@
-//! Files and directories that are either the old one or the new one, never half of each.
+//! Atomic writes of files and directories: readers see the old one or the new one, never half of each.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Writes `path` through a temporary sibling that is synced to disk and then renamed over it.
 ///
-/// Readers see the whole old file or the whole new one, whenever they look and wherever this
-/// process stops. On any error the temporary file is removed and `path` is as it was.
+/// Readers see the whole old file or the whole new one, even if this process is killed. On any
+/// error the temporary file is removed and `path` is unchanged.
 ///
 /// # Errors
 ///
-/// Whatever `fill` returns, and every failure to create, sync or rename.
+/// Any error of `fill`, and every failure to create, sync or rename.
 ///
 /// # Examples
 ///
@@ -36,20 +36,20 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<
     Ok(())
 }
 
-/// Makes directory `path` through a temporary sibling: `fill` gets that sibling, empty, and puts files
-/// into it; all of them are synced to disk, and then the sibling takes the place of `path`.
+/// Makes directory `path` through a temporary sibling: `fill` receives the empty sibling and puts files
+/// into it. All files are synced to disk, and then the sibling replaces `path`.
 ///
-/// `path` may be absent or an empty directory. A directory with files in it, and those below it, is
-/// replaced as a whole if `replace` says so: whether it may go is for the caller to know. Where the
-/// system can swap two directories in one step (Linux, macOS), readers see the old one or the new one
-/// whenever they look and wherever this process stops. Elsewhere there is a moment without either, in
-/// which the old one stands whole beside its place.
+/// `path` may be absent or an empty directory. A directory that holds files is replaced, with all its
+/// contents, only if `replace` is true; the caller decides whether it may be deleted. Where the
+/// system can swap two directories in one step (Linux, macOS), readers see the old one or the new one,
+/// even if this process is killed. Elsewhere `path` is missing for a moment; the complete old directory
+/// is then beside it under a temporary name.
 ///
 /// # Errors
 ///
-/// Whatever `fill` returns, every failure to create, sync or rename, and
+/// Any error of `fill`, every failure to create, sync or rename, and
 /// [`ErrorKind::DirectoryNotEmpty`] for a directory that may not be replaced. After an error `path` is
-/// as it was.
+/// unchanged.
 ///
 /// # Examples
 ///
@@ -65,7 +65,7 @@ pub fn write_directory(
     replace: bool,
     fill: impl FnOnce(&Path) -> io::Result<()>,
 ) -> io::Result<()> {
-    // A link keeps pointing where it does: what it points to is replaced.
+    // A link is followed: its target is replaced, not the link.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let occupied = match fs::read_dir(path) {
         Ok(mut entries) => entries.next().is_some(),
@@ -82,7 +82,7 @@ pub fn write_directory(
     if occupied {
         swap(&temporary.path, path)?;
     } else {
-        // An empty directory, which only some systems let a rename replace.
+        // An empty directory; only some systems let a rename replace it.
         let _ = fs::remove_dir(path);
         fs::rename(&temporary.path, path)?;
     }
@@ -90,12 +90,12 @@ pub fn write_directory(
     Ok(())
 }
 
-/// Puts directory `new` in the place of directory `old`, and `old` in that of `new` or out of the way.
+/// Moves directory `new` to the path of directory `old`, and `old` to the path of `new` or elsewhere.
 fn swap(new: &Path, old: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
-        // Some file systems cannot.
+        // Some file systems cannot swap.
         if renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_ok() {
             return Ok(());
         }
@@ -103,7 +103,7 @@ fn swap(new: &Path, old: &Path) -> io::Result<()> {
     let aside = Temporary::beside(old)?;
     fs::rename(old, &aside.path)?;
     fs::rename(new, old).inspect_err(|_| {
-        // What cannot go back to its place stays beside it.
+        // If the old directory cannot be moved back, it stays beside its place.
         if fs::rename(&aside.path, old).is_err() {
             std::mem::forget(aside);
         }
@@ -117,7 +117,7 @@ fn sync_tree(folder: &Path) -> io::Result<()> {
         if entry.file_type()?.is_dir() {
             sync_tree(&entry.path())?;
         } else {
-            // Windows syncs only what is open for writing.
+            // Windows syncs only files that are open for writing.
             OpenOptions::new().write(true).open(entry.path())?.sync_all()?;
         }
     }
@@ -127,8 +127,8 @@ fn sync_tree(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Syncs the directory that holds `path`: a rename lives in there. Not every system lets a directory
-/// be synced, and the contents are safe either way.
+/// Syncs the directory that holds `path`, because it records the rename. Not every system can sync a
+/// directory; the contents are safe either way.
 fn sync_parent(path: &Path) {
     if let Some(folder) = path.parent()
         && let Ok(folder) = File::open(folder)
@@ -158,7 +158,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After a rename there is nothing left here, after a swap the old directory.
+        // After a rename nothing is left here; after a swap the old directory is.
         if fs::remove_file(&self.path).is_err() {
             let _ = fs::remove_dir_all(&self.path);
         }

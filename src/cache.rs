@@ -1,4 +1,4 @@
-//! Where Parr keeps what can be made or fetched again: models, compiled pipelines.
+//! The cache directory, for files that can be rebuilt or downloaded again: models, compiled pipelines.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 #![doc = include_str!("front.md")]
 
-// Modules stand in dependency order: each imports only from those above it
+// Modules are in dependency order: each imports only from those above it
 // (`tests/architecture.rs` holds the table).
 
 // Layer 0: data on the CPU.
@@ -29,30 +29,29 @@ pub mod model;
 // Layer 6: tokens out; adapters in and out.
 pub mod adapter;
 pub mod generate;
-// Layer 7: what stands beside the runtime: models by name, every kernel against its oracle, preferences
-// and what a reward model reads.
+// Layer 7: parts beside the runtime: every kernel checked against its oracle, models by name, records of
+// prompts and comparisons.
 pub mod conformance;
 pub mod hub;
 pub mod preferences;
-// Layer 8: what a model is taught with.
+// Layer 8: training.
 pub mod train;
-// Layer 9: answers that a model writes for itself; replies sampled and judged; reward models, from judged
-// replies to scores.
+// Layer 9: replies sampled and judged; reward models, from judged replies to scores; training on a model's
+// own answers.
 pub mod judge;
 pub mod reward;
 pub mod self_align;
-// Layer 10: policies aligned by what reward models say of their replies; replies steered by principles
-// without training.
+// Layer 10: policies aligned with reward models; replies steered by principles without training.
 pub mod align;
 pub mod steer;
-// Layer 11: the front door: models by name, conversations.
+// Layer 11: conversations with a model that is opened by name.
 pub mod chat;
 // Layer 11: all stages of SALMON from one settings file.
 pub mod salmon;
 // Layer 12: the `parr` program, on the public API alone.
 #[cfg(feature = "cli")]
 pub mod cli;
-// How all this is built, for readers of the documentation.
+// The guide to the design, for readers of the documentation.
 #[cfg(doc)]
 pub mod guide;
 

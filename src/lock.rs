@@ -1,17 +1,17 @@
-//! One writer at a time: what keeps a second run out of a file or a folder.
+//! Locks that keep a second run out of a file or a folder: one writer at a time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Claims `file` until it is closed, however this process ends; false if another has claimed it. Always true
-/// where the system or the file system knows no such locks.
+/// Locks `file` until it is closed, however this process ends; false if another process has locked it.
+/// Always true where the system or the file system has no such locks.
 pub(crate) fn claim(file: &File) -> bool {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     {
         use rustix::fs::{FlockOperation, flock};
         use rustix::io::Errno;
-        // Other errors come from file systems that know no locks.
+        // Other errors come from file systems without locks.
         if flock(file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
             return false;
         }
@@ -20,21 +20,21 @@ pub(crate) fn claim(file: &File) -> bool {
     true
 }
 
-/// A folder that others are kept out of for as long as this lives.
+/// A locked folder: no other run can lock it while this value lives.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     _file: File,
 }
 
 impl FolderLock {
-    /// The file that says so.
+    /// The lock file.
     const NAME: &str = ".lock";
 
-    /// Claims `folder`, which is made if it is missing; `None` if another run has it.
+    /// Locks `folder`, which is made if it is missing; `None` if another run has locked it.
     ///
     /// # Errors
     ///
-    /// What the system says where folder or file cannot be made.
+    /// The system's error if the folder or the lock file cannot be made.
     pub fn take(folder: &Path) -> io::Result<Option<FolderLock>> {
         fs::create_dir_all(folder)?;
         let mut options = OpenOptions::new();

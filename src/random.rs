@@ -1,4 +1,4 @@
-//! Counter-based random numbers: the value of a draw depends on what it is for, never on when
+//! Counter-based random numbers: the value of a draw depends on its purpose, never on when
 //! or where it is made.
 //!
 //! Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). A
@@ -30,25 +30,25 @@ pub enum Purpose {
     /// Which prompts are held out: step and index = words of the prompt's hash.
     HoldOut = 7,
     /// How judged replies become training pairs: step = the pass, index = a word of the hash of the
-    /// comparison's id, draw = what is decided.
+    /// comparison's id, draw = the decision that the bits are for.
     Aggregate = 8,
     /// How replies to be compared are sampled: step and index = words of the hash of the prompt's id, draw =
-    /// the number of the reply (its seed) or of the pair (what it is written under, and in which order).
+    /// the number of the reply (its seed) or of the pair (its principles and the order of its replies).
     Preferences = 10,
-    /// The seeds of candidates that a choice is made among: index = the candidate, from 1.
+    /// The seeds of candidates from which one is chosen: index = the candidate, from 1.
     Candidates = 15,
     /// The seed of each reply of a rollout: step = the rollout, index = the reply.
     Rollout = 12,
-    /// The order in which the replies of a rollout are learned from: step = the rollout, index = the reply,
-    /// draw = how often it was learned from before.
+    /// The order in which training uses the replies of a rollout: step = the rollout, index = the reply,
+    /// draw = how often it was used before.
     MiniBatch = 13,
     /// The seeds of answers in self-alignment: step and index = words of the hash of the prompt's id.
     SelfAlign = 14,
-    /// The seeds of prompts on which ways of steering are compared: index = the prompt.
+    /// The seeds of prompts on which steering methods are compared: index = the prompt.
     Compare = 16,
 }
 
-/// The generator of one run: nothing but its seed.
+/// The generator of one run; its seed is its only state.
 ///
 /// ```
 /// use parr::random::{Philox, Purpose};
@@ -123,7 +123,7 @@ pub fn fraction(high: u32, low: u32) -> f64 {
 /// fraction.
 ///
 /// The upper tail decides which token wins, so `v` keeps full relative precision near 0: values
-/// reach 22.9, where a token of probability 1e-10 still gets its share.
+/// reach 22.9, so that a token of probability 1e-10 is still drawn as often as it should be.
 pub fn gumbel(bits: u32) -> f32 {
     // f32 rounds the largest bits up to 1; clamp to the last f32 below it.
     let v = (bits as f32 * 2f32.powi(-32) + 2f32.powi(-33)).min(1.0 - 2f32.powi(-24));

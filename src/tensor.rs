@@ -5,6 +5,6 @@
 pub struct HostTensor {
     /// Extent of each axis, outermost first.
     pub shape: Vec<usize>,
-    /// Values in row-major order; the product of `shape` of them.
+    /// Values in row-major order; their number is the product of `shape`.
     pub data: Vec<f32>,
 }

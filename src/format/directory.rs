@@ -70,17 +70,17 @@ fn shards(path: &Path, index: &Index) -> Result<Vec<String>, LoadError> {
         return Err(LoadError::metadata(path, "weight_map", None, "names no file"));
     }
     for name in &names {
-        // A name with a separator could reach any file of the machine.
+        // A name with a separator could reach any file on the machine.
         if name.contains(['/', '\\', ':']) || !name.ends_with(".safetensors") {
             let name = super::error::printable(name);
-            let rule = format!("names `{name}`, which is no safetensors file beside it");
+            let rule = format!("names `{name}`, which is not a safetensors file in the same directory");
             return Err(LoadError::metadata(path, "weight_map", None, rule));
         }
     }
     Ok(names.into_iter().cloned().collect())
 }
 
-/// Checks that the shards hold exactly what the index says.
+/// Checks that the shards hold exactly the tensors of the index.
 fn agree(path: &Path, index: &Index, names: &[String], tensors: &[TensorInfo]) -> Result<(), LoadError> {
     let mut found = HashMap::new();
     for tensor in tensors {
@@ -97,7 +97,7 @@ fn agree(path: &Path, index: &Index, names: &[String], tensors: &[TensorInfo]) -
             }
         }
     }
-    // Sorted, so that the same directory always gives the same message.
+    // Sorted so that the same directory always gives the same message.
     let missing = index.weight_map.iter().filter(|(name, _)| !found.contains_key(name.as_str())).min();
     match missing {
         Some((name, shard)) => {

@@ -1,4 +1,4 @@
-//! Why a checkpoint could not become a model.
+//! Errors of loading a checkpoint.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use crate::file::FileError;
 
 /// Why a checkpoint could not become a model, grouped by what the caller can do next.
 ///
-/// Every variant names its file, and the tensor, key and byte where there is one, so the message
-/// alone is enough to act on.
+/// Every variant names its file and, if there is one, the tensor, key and byte. The message alone is
+/// enough to act on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -22,11 +22,11 @@ pub enum LoadError {
     NotACheckpoint {
         /// The file or directory.
         path: PathBuf,
-        /// What was expected there.
+        /// What was expected at the path.
         rule: String,
     },
 
-    /// The bytes break the format's own rule: the file is damaged, or not what its name says.
+    /// The bytes break a rule of the format: the file is damaged, or is not of the kind its name suggests.
     #[error("{} is malformed at byte {offset}: {rule}; download or convert it again", path.display())]
     Malformed {
         /// The file.
@@ -37,7 +37,7 @@ pub enum LoadError {
         rule: String,
     },
 
-    /// One tensor's description breaks the format's own rule: the file is damaged.
+    /// One tensor's description breaks a rule of the format: the file is damaged.
     #[error(
         "{} is malformed at byte {offset}, tensor `{tensor}`: {rule}; download or convert it again",
         path.display()
@@ -59,26 +59,26 @@ pub enum LoadError {
     Metadata {
         /// The file.
         path: PathBuf,
-        /// The key, dots between levels.
+        /// The key, with dots between levels.
         key: String,
-        /// Where the value lies in the file, in bytes; `None` in JSON files and for missing keys.
+        /// Byte offset of the value in the file; `None` in JSON files and for missing keys.
         offset: Option<u64>,
         /// What is wrong with the value.
         rule: String,
     },
 
-    /// The file is sound but asks for something this library does not do.
+    /// The file is valid but needs something that this library does not support.
     #[error("{} cannot be used: {what}; {hint}", path.display())]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What it asks for, and where.
+        /// What it needs, and where.
         what: String,
         /// What to use instead.
         hint: String,
     },
 
-    /// The checkpoint lacks a tensor of its architecture: the download or conversion is incomplete.
+    /// The checkpoint lacks a tensor of its architecture: its download or conversion is incomplete.
     #[error("{} holds no tensor `{tensor}`: it is incomplete, or of another architecture", path.display())]
     MissingTensor {
         /// The file or directory.
@@ -97,9 +97,9 @@ pub enum LoadError {
         path: PathBuf,
         /// The tensor's canonical name.
         tensor: String,
-        /// What the configuration asks for, outermost axis first.
+        /// The shape that the configuration requires, outermost axis first.
         expected: Vec<usize>,
-        /// What the file holds, outermost axis first.
+        /// The shape in the file, outermost axis first.
         found: Vec<usize>,
     },
 }
@@ -131,12 +131,12 @@ impl LoadError {
         LoadError::Malformed { path: path.to_owned(), offset: offset as u64, rule: rule.into() }
     }
 
-    /// A JSON error in `json`, which starts at byte `start` of the file: its line and column as one
-    /// offset, as in every other message.
+    /// A JSON error in `json`, which starts at byte `start` of the file. Its line and column become one
+    /// byte offset, as in every other message.
     pub(super) fn json(path: &Path, start: usize, json: &[u8], error: &serde_json::Error) -> LoadError {
         let lines = json.split_inclusive(|byte| *byte == b'\n');
         let before: usize = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
-        // Bounded, since serde_json takes the column of some errors from the end of their text.
+        // Bounded, because serde_json takes the column of some errors from the end of their text.
         let within = before.saturating_add(error.column().saturating_sub(1)).min(json.len());
         let place = format!(" at line {} column {}", error.line(), error.column());
         let rule = error.to_string().replace(&place, "");
@@ -167,7 +167,7 @@ impl LoadError {
     }
 }
 
-/// A name from a file as it may go into a message: no control characters, and of bounded length.
+/// A name from a file for use in a message: without control characters, and of bounded length.
 pub(crate) fn printable(name: &str) -> String {
     const LONGEST: usize = 120;
     let mut text: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();

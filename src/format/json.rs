@@ -1,4 +1,4 @@
-//! JSON objects whose values are asked for by key and type, with errors that name file and key.
+//! JSON objects with values by key and type, and errors that name file and key.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::LoadError;
 
-/// One JSON object of a file, with its place for messages.
+/// One JSON object of a file, with its position for messages.
 pub(crate) struct Object<'a> {
     path: &'a Path,
-    /// Keys that lead here, each followed by a dot.
+    /// Keys that lead to this object, each followed by a dot.
     prefix: String,
     json: &'a Value,
 }
@@ -24,7 +24,7 @@ impl<'a> Object<'a> {
         self.path
     }
 
-    /// The value of `key`; `null` is as good as absent.
+    /// The value of `key`; `null` counts as absent.
     pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         self.json.get(key).filter(|value| !value.is_null())
     }
@@ -82,14 +82,14 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// One token id or a list of them.
+    /// One token id or a list of token ids.
     pub(crate) fn tokens(&self, key: &str) -> Result<Vec<u32>, LoadError> {
         let id = |value: &Value| u32::try_from(value.as_u64()?).ok();
         let read = |value: &'a Value| match value {
             Value::Array(ids) => ids.iter().map(id).collect(),
             other => id(other).map(|id| vec![id]),
         };
-        Ok(self.typed(key, "a token id or a list of them", read)?.unwrap_or_default())
+        Ok(self.typed(key, "a token id or a list of token ids", read)?.unwrap_or_default())
     }
 
     pub(crate) fn object(&self, key: &str) -> Result<Option<Object<'a>>, LoadError> {

@@ -23,9 +23,9 @@ impl MappedFile {
             let rule = "it is neither a regular file nor a directory".to_owned();
             return Err(LoadError::NotACheckpoint { path: path.to_owned(), rule });
         }
-        // SAFETY: the map is only read. A file that another program cuts short while it is mapped
-        // ends this process with a bus error, as it does every program that maps its models; no
-        // check of ours can prevent that, and copying gigabytes to the heap would be worse.
+        // SAFETY: the map is only read. If another program truncates the file while it is mapped,
+        // this process ends with a bus error, as does every program that maps its models. No check
+        // can prevent that, and copying gigabytes to the heap would be worse.
         let map = unsafe { Mmap::map(&file) }.map_err(LoadError::io("read", path))?;
         Ok(MappedFile { path: path.to_owned(), map })
     }

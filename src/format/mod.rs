@@ -1,9 +1,9 @@
 //! Checkpoints on disk: GGUF files and Hugging Face directories, mapped and checked.
 //!
 //! [`Checkpoint::open`] reads only headers; weights stay in the file until [`Checkpoint::bytes`]
-//! is asked for them, so host memory does not grow with the model. Every byte of a header is
-//! treated as hostile: counts, lengths and offsets are bounded and checked before they are used,
-//! and what fails a check becomes a [`LoadError`] that names file, tensor and byte.
+//! reads them, so host memory does not grow with the model. Headers are untrusted: counts, lengths
+//! and offsets are bounded and checked before they are used. A failed check gives a [`LoadError`]
+//! that names file, tensor and byte.
 
 mod directory;
 mod error;
@@ -27,11 +27,11 @@ use crate::file::AtFile;
 use crate::file::hex;
 use crate::quant::Quant;
 
-/// One tensor of a checkpoint: what it is and where it lies.
+/// One tensor of a checkpoint: its name, type and position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
     /// The Hugging Face name, in GGUF files too: `model.layers.0.self_attn.q_proj.weight`.
-    /// Tensors that Hugging Face has no name for (`rope_freqs.weight`) keep their own.
+    /// Tensors without a Hugging Face name (`rope_freqs.weight`) keep their own.
     pub name: String,
     /// The name in the file.
     pub source_name: String,
@@ -39,14 +39,14 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     /// How the weights are stored.
     pub quant: Quant,
-    /// Whether the rows of each head stand in the order of interleaved rotary embedding (row `2i`
-    /// and `2i + 1` are a pair) rather than in that of Hugging Face (`i` and `i + head_dim / 2`).
+    /// Whether the rows of each head are in the order of interleaved rotary embedding (rows `2i`
+    /// and `2i + 1` are a pair) instead of Hugging Face's order (`i` and `i + head_dim / 2`).
     pub rope_permuted: bool,
     /// Index of the file in the checkpoint.
     file: usize,
-    /// Where the data starts, in bytes from the file's start.
+    /// Start of the data, in bytes from the file's start.
     start: usize,
-    /// Bytes of data.
+    /// Size of the data, in bytes.
     len: usize,
 }
 
@@ -64,8 +64,7 @@ impl TensorInfo {
         self.shape.last().copied().unwrap_or(1)
     }
 
-    /// The row, counted in Hugging Face's order, that stands at row `row` of the file; heads are
-    /// `head_dim` wide.
+    /// The row in Hugging Face's order that is row `row` of the file; heads are `head_dim` wide.
     pub fn row_in_halves(&self, row: usize, head_dim: usize) -> usize {
         if self.rope_permuted { gguf::half_split_row(row, head_dim) } else { row }
     }
@@ -76,7 +75,7 @@ impl TensorInfo {
     }
 }
 
-/// A model on disk, mapped and lazy.
+/// A model on disk, memory-mapped and read on demand.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -104,7 +103,7 @@ impl Checkpoint {
     ///   no model.
     /// * [`LoadError::Malformed`], [`LoadError::MalformedTensor`] and [`LoadError::Metadata`] if a
     ///   header breaks its format's rules.
-    /// * [`LoadError::Unsupported`] for sound files of kinds that this library does not read.
+    /// * [`LoadError::Unsupported`] for valid files of kinds that this library does not read.
     pub fn open(path: &Path) -> Result<Checkpoint, LoadError> {
         if path.is_dir() {
             let directory = directory::open(path)?;
@@ -121,7 +120,7 @@ impl Checkpoint {
         Ok(Checkpoint::new(path, Header::Gguf(gguf), vec![file], tensors))
     }
 
-    /// Opens one safetensors file by itself: tensors without a configuration, which are no model.
+    /// Opens one safetensors file alone: tensors without a configuration, not a model.
     ///
     /// # Errors
     ///
@@ -161,7 +160,7 @@ impl Checkpoint {
         }
     }
 
-    /// The path of file `name` in the model's directory, or beside a single file; `None` if there
+    /// The path of file `name` in the model's directory, or next to a single file; `None` if there
     /// is no such file.
     pub fn file_beside(&self, name: &str) -> Option<PathBuf> {
         let folder = match self.header {
@@ -171,13 +170,13 @@ impl Checkpoint {
         Some(folder.join(name)).filter(|path| path.is_file())
     }
 
-    /// Reads JSON file `name` in the model's directory, or beside a single file; `None` if there is
+    /// Reads JSON file `name` in the model's directory, or next to a single file; `None` if there is
     /// no such file.
     ///
     /// # Errors
     ///
     /// [`LoadError::Io`] if the file cannot be read, [`LoadError::Malformed`] if it is not JSON or
-    /// larger than any such file is.
+    /// too large.
     pub fn json_beside(&self, name: &str) -> Result<Option<serde_json::Value>, LoadError> {
         self.file_beside(name).map(|path| directory::read_json(&path)).transpose()
     }
@@ -213,11 +212,11 @@ impl Checkpoint {
         Ok(tensor)
     }
 
-    /// The data of `tensor`, one of this checkpoint's own, as it lies in the file.
+    /// The data of `tensor`, which must belong to this checkpoint, in the file's format.
     ///
     /// # Panics
     ///
-    /// If `tensor` belongs to another checkpoint and lies where this one has no data.
+    /// If `tensor` belongs to another checkpoint and this one has no data at its position.
     pub fn bytes(&self, tensor: &TensorInfo) -> &[u8] {
         &self.file_of(tensor).bytes()[tensor.start..tensor.start + tensor.len]
     }
@@ -226,8 +225,8 @@ impl Checkpoint {
         &self.files[tensor.file]
     }
 
-    /// SHA-256 of the checkpoint in hexadecimal, read in pieces: of the single file, or of a
-    /// directory's `config.json` followed by its safetensors files in the order of their names.
+    /// SHA-256 in hexadecimal, read in pieces: of a single file, or of a directory's `config.json`
+    /// followed by its safetensors files in the order of their names.
     ///
     /// # Errors
     ///
@@ -236,8 +235,8 @@ impl Checkpoint {
         let config = self.config_json().map(|_| self.path.join("config.json"));
         let paths = config.iter().chain(self.files.iter().map(|file| &file.path));
         let mut hash = Sha256::new();
-        // Through a buffer and not through the map: hashing should not crowd the weights out of
-        // memory on a phone.
+        // Reads through a buffer and not through the map, so that hashing does not evict the weights
+        // from memory on a phone.
         let mut buffer = vec![0; 1 << 20];
         for path in paths {
             let mut file = std::fs::File::open(path).map_err(LoadError::io("read", path))?;

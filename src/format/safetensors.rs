@@ -1,8 +1,8 @@
-//! Safetensors files: their headers read, trusting none of it, and new ones written.
+//! Safetensors files: reading untrusted headers, and writing new files.
 //!
 //! A file is 8 bytes of header length, a JSON header, and data that the tensors cover exactly: no
-//! overlap, no hole, nothing after the last one. Those are the format's own rules, and they leave
-//! no room for a second file hidden inside the first.
+//! overlap, no gap, nothing after the last one. These are the format's own rules; they prevent a
+//! second file from being hidden inside the first.
 
 mod write;
 
@@ -18,19 +18,19 @@ pub use write::{Dtype, SafetensorsBody, SafetensorsWriter};
 use super::{LoadError, TensorInfo};
 use crate::quant::Quant;
 
-/// Bytes of header, by the format's reference implementation.
+/// Maximum size of the header in bytes, from the format's reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
-/// Tensors in one file; the largest shards have a few thousand.
+/// Maximum number of tensors in one file; the largest shards have a few thousand.
 const MAX_TENSORS: usize = 1 << 17;
-/// Axes of one tensor; weights have one or two.
+/// Maximum number of axes of one tensor; weights have one or two.
 const MAX_AXES: usize = 8;
 
-/// Parses the header of the safetensors file `bytes` and checks every tensor against its length;
-/// `path` is for messages, and `file` is the file's index in the checkpoint.
+/// Parses the header of the safetensors file `bytes` and checks every tensor against the file's
+/// length; `path` is for messages, and `file` is the file's index in the checkpoint.
 ///
 /// # Errors
 ///
-/// * [`LoadError::Malformed`] and [`LoadError::MalformedTensor`] for whatever breaks the format.
+/// * [`LoadError::Malformed`] and [`LoadError::MalformedTensor`] if the header breaks the format.
 /// * [`LoadError::Unsupported`] for a tensor of another type than F32, F16 or BF16.
 pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, LoadError> {
     let total = bytes.len();
@@ -40,11 +40,11 @@ pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, 
     };
     let header_len = u64::from_le_bytes(*len);
     if header_len > MAX_HEADER {
-        let rule = format!("a header of {header_len} bytes, at most {MAX_HEADER} are allowed");
+        let rule = format!("the header has {header_len} bytes, at most {MAX_HEADER} are allowed");
         return Err(LoadError::malformed(path, 0, rule));
     }
     let Some(json) = rest.get(..header_len as usize) else {
-        let rule = format!("a header of {header_len} bytes, but the file ends at byte {total}");
+        let rule = format!("the header has {header_len} bytes, but the file ends at byte {total}");
         return Err(LoadError::malformed(path, 0, rule));
     };
     let header: Header =
@@ -80,8 +80,8 @@ pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, 
     Ok(tensors)
 }
 
-/// The JSON header, in the file's order, with duplicates refused: of two tensors with one name,
-/// most JSON parsers would silently keep the last.
+/// The JSON header in the file's order. Duplicate names are refused; most JSON parsers would silently
+/// keep only the last.
 struct Header {
     tensors: Vec<(String, Entry)>,
 }
@@ -132,7 +132,7 @@ impl<'de> Deserialize<'de> for Header {
 }
 
 impl Entry {
-    /// The tensor, with its place in a file of `total` bytes whose data starts at byte `data`.
+    /// The tensor, with its position in a file of `total` bytes whose data starts at byte `data`.
     fn check(
         self,
         path: &Path,

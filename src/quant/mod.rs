@@ -1,10 +1,10 @@
 //! How weights are stored: one file per format, one line per format in `FORMATS`.
 //!
-//! A format is known by three layouts. The **file** layout is ggml's, byte for byte, and
+//! A format has two layouts. The **file** layout is ggml's, byte for byte, and
 //! [`Quant::decode`] and [`Quant::encode`] turn it into f32 and back. The **device** layout, made by
 //! [`Quant::pack`], holds the same integers and scales, reordered so that a kernel reads any 32
-//! weights of a row with aligned `vec4<u32>` loads; the WGSL that reads it is [`Quant::fragment`].
-//! Nothing is rounded on the way, so `scale * value + offset` in the kernel is the decoded weight.
+//! weights of a row with aligned `vec4<u32>` loads. The WGSL that reads it is [`Quant::fragment`].
+//! Nothing is rounded in between, so `scale * value + offset` in the kernel is the decoded weight.
 //!
 //! # Device layout
 //!
@@ -99,8 +99,8 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Adds one half word of scales for block `index`. Two neighbouring blocks share the word,
-    /// which the even one starts; `stride` is how many words an even block appends in all.
+    /// Adds one half word of scales for block `index`. Two neighbouring blocks share the word, and the
+    /// even one starts it; `stride` is the total number of words that an even block appends.
     fn push_half(&mut self, index: usize, half: [u8; 2], stride: usize) {
         let half = u32::from(u16::from_le_bytes(half));
         if index.is_multiple_of(2) {
@@ -140,7 +140,7 @@ impl Quant {
     ];
 
     fn format(self) -> &'static Format {
-        // FORMATS is in the enum's order; a const assertion in `table` holds it there.
+        // FORMATS is in the enum's order; a const assertion in `table` checks it.
         &FORMATS[self as usize]
     }
 
@@ -183,7 +183,7 @@ impl Quant {
         (cols / self.block_weights()).checked_mul(self.block_bytes())
     }
 
-    /// This format if its blocks divide a row of `cols` weights, else `q8_0` or, at last, `f16`.
+    /// This format if its blocks divide a row of `cols` weights, else `q8_0`, else `f16`.
     pub fn fitting(self, cols: usize) -> Quant {
         [self, Quant::Q8_0, Quant::F16]
             .into_iter()

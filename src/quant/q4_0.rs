@@ -36,7 +36,7 @@ impl QuantFormat for Q4_0 {
     }
 
     fn encode(weights: &[f32]) -> Block {
-        // The weight of largest magnitude becomes -8, the level that +8 has no match for.
+        // The weight of largest magnitude becomes -8, because the levels have no +8.
         let d = quads::extreme(weights) / -8.0;
         let id = quads::reciprocal(d);
         let qs = quads::from_values(|i| quads::truncate(weights[i] * id + 8.5, 15));

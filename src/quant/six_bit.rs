@@ -1,4 +1,4 @@
-//! The 12 bytes in which Q4_K and Q5_K keep eight 6-bit scales and eight 6-bit minima.
+//! The 12 bytes in which Q4_K and Q5_K store eight 6-bit scales and eight 6-bit minima.
 
 use bytemuck::{Pod, Zeroable};
 

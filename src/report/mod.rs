@@ -1,4 +1,4 @@
-//! What reports are made of: plain statistics, plots as SVG, pages that need nothing beside them.
+//! Parts of reports: plain statistics, plots as SVG, self-contained HTML pages.
 
 mod numbers;
 mod page;

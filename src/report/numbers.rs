@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How often something holds, with Wilson's 95% interval.
+/// How often a property holds, with Wilson's 95% interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
-    /// Times it holds.
+    /// Number of cases in which it holds.
     pub hits: usize,
-    /// Times it was looked at.
+    /// Number of cases.
     pub of: usize,
-    /// `hits / of`, 0 without any.
+    /// `hits / of`; 0 without cases.
     pub rate: f64,
     /// Lower end of the interval.
     pub low: f64,
@@ -52,7 +52,7 @@ pub(crate) fn moments(values: &[f64]) -> (f64, f64) {
     (mean, square.sqrt())
 }
 
-/// Pearson's correlation; none where there are fewer than three pairs, or one side is constant.
+/// Pearson's correlation; none for fewer than three pairs or if one side is constant.
 pub(crate) fn correlation(pairs: &[[f64; 2]]) -> Option<f64> {
     if pairs.len() < 3 {
         return None;
@@ -63,25 +63,25 @@ pub(crate) fn correlation(pairs: &[[f64; 2]]) -> Option<f64> {
     (dev_x > 0.0 && dev_y > 0.0).then(|| shared / (dev_x * dev_y))
 }
 
-/// The chance that the first of two replies is preferred, where its score is larger by `margin`.
+/// The probability that the first of two replies is preferred if its score is larger by `margin`.
 fn sigmoid(margin: f64) -> f64 {
     let small = (-margin.abs()).exp();
     if margin >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
 }
 
-/// Predictions of a like size, and how often they came true.
+/// Predictions of similar size, and how often they were right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Bin {
-    /// Mean predicted chance that the first reply is preferred.
+    /// Mean predicted probability that the first reply is preferred.
     pub predicted: f64,
-    /// How often it is.
+    /// How often it is preferred.
     pub observed: Rate,
 }
 
-/// Whether differences of scores mean the chances that they stand for.
+/// Calibration: whether score differences match the observed frequencies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Calibration {
-    /// Tenths of the predicted chance that have pairs.
+    /// The tenths of the predicted probability that have pairs.
     pub bins: Vec<Bin>,
     /// Mean distance of prediction and observation, bins weighted by their pairs.
     pub expected_error: f64,
@@ -92,7 +92,7 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// From margins, first reply minus second, and whether the first is preferred.
+    /// Computed from margins (first reply minus second) and whether the first reply is preferred.
     pub(crate) fn of(outcomes: &[(f64, bool)]) -> Calibration {
         const BINS: usize = 10;
         let mut bins = vec![Vec::new(); BINS];

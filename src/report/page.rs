@@ -1,4 +1,4 @@
-//! A page that needs nothing beside it, in light and in dark.
+//! A self-contained HTML page, in light and dark colours.
 
 use std::fmt::Write;
 
@@ -30,7 +30,7 @@ th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right}
 th:first-child,td:first-child{text-align:left}h3{font-size:1rem;margin:1.4rem 0 .3rem}\
 .texts td{vertical-align:top}.texts th:last-child,.texts td:last-child{text-align:left;min-width:24rem}";
 
-/// The beginning of a page: no script, no font, nothing from elsewhere.
+/// The beginning of a page, without scripts, fonts or other external files.
 pub(crate) fn page_of(title: &str) -> String {
     let title = escaped(title);
     format!(
@@ -43,7 +43,7 @@ pub(crate) fn page_of(title: &str) -> String {
 /// The end of a page.
 pub(crate) const PAGE_END: &str = "</body></html>\n";
 
-/// One large number with what it means.
+/// One large number with its caption.
 pub(crate) fn figure(page: &mut String, rate: Rate, what: &str) {
     let Rate { hits, of, low, high, rate } = rate;
     let _ = write!(

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::numbers::moments;
 use super::{Bin, Rate};
 
-/// Text as it may stand in HTML and SVG.
+/// Text escaped for HTML and SVG.
 pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -22,10 +22,10 @@ pub(crate) fn escaped(text: &str) -> String {
 }
 
 const WIDTH: f64 = 720.0;
-/// Room for names of principles.
+/// Width for names of principles.
 const NAMES: f64 = 210.0;
 
-/// A drawing: its size, and what it says to those who cannot see it.
+/// A drawing with its size and its label for screen readers.
 fn svg(height: f64, label: &str, body: &str) -> String {
     let label = escaped(label);
     format!(
@@ -61,10 +61,10 @@ impl Scale {
     }
 }
 
-/// The shortest axis: with less, ticks of two decimals would read alike.
+/// The shortest axis: on a shorter one, ticks with two decimals would look the same.
 const SHORTEST: f64 = 0.06;
 
-/// The ends of some values with a little air, never the same.
+/// The ends of an axis for some values, with a small margin; the two are never equal.
 fn range(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
     let low = values.clone().fold(f64::INFINITY, f64::min);
     let high = values.fold(f64::NEG_INFINITY, f64::max);
@@ -72,14 +72,14 @@ fn range(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
     if low.is_finite() && high.is_finite() { [low - air, high + air] } else { [0.0, 1.0] }
 }
 
-/// Without the noise of binary fractions.
+/// A number with at most two decimals, without trailing zeros and without "-0".
 fn number(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
-/// One bar of a row: how long, between which bounds, and what it says when pointed at.
+/// One bar of a row: its length, its interval and its tooltip.
 pub(crate) struct Bar {
     pub value: f64,
     pub bounds: Option<[f64; 2]>,
@@ -101,7 +101,7 @@ impl Bar {
     }
 }
 
-/// Rows of bars side by side, from 0 to `most`; a line where `mark` is. The bars of a row have the colours
+/// Rows of bars side by side, from 0 to `most`, with a line at `mark`. The bars of a row have the colours
 /// `s1`, `s2` and so on.
 pub(crate) fn bars(label: &str, rows: &[(String, Vec<Bar>)], most: f64, mark: Option<f64>) -> String {
     const BAR: f64 = 9.0;
@@ -228,7 +228,7 @@ pub(crate) fn scatter(label: &str, names: [&str; 2], series: &[Vec<[f64; 2]>]) -
     svg(320.0, label, &body)
 }
 
-/// From one line of text to the next.
+/// Distance from one line of text to the next.
 const LINE: f64 = 14.0;
 
 /// A few points, each with its name.
@@ -238,7 +238,7 @@ pub(crate) fn labelled(label: &str, names: [&str; 2], points: &[(String, [f64; 2
     let mut written: Vec<[f64; 2]> = Vec::new();
     for (name, point) in points {
         let (at_x, at_y, name) = (x.at(point[0]), y.at(point[1]), escaped(name));
-        // Names lean away from the right edge, and from names that are there already.
+        // Names are placed away from the right edge and from earlier names.
         let (anchor, beside) = if at_x > WIDTH / 2.0 { ("end", -8.0) } else { ("start", 8.0) };
         let line = if at_y > 100.0 { -LINE } else { LINE };
         let mut name_y = at_y - 6.0;
@@ -259,7 +259,7 @@ pub(crate) fn labelled(label: &str, names: [&str; 2], points: &[(String, [f64; 2
     svg(320.0, label, &body)
 }
 
-/// What a figure did from step to step.
+/// A figure over the steps.
 pub(crate) fn curve(label: &str, names: [&str; 2], points: &[[f64; 2]]) -> String {
     let ranges = [0, 1].map(|axis| range(points.iter().map(|point| point[axis])));
     let (mut body, [x, y]) = axes(ranges, names, 220.0);
@@ -286,7 +286,7 @@ fn least_squares(points: &[[f64; 2]]) -> Option<(f64, f64)> {
     (deviation > 0.0).then_some((slope, mean_y - slope * mean_x))
 }
 
-/// What was predicted against what happened, with intervals, and the line on which both agree.
+/// Predicted against observed frequencies, with intervals and the diagonal.
 pub(crate) fn reliability(label: &str, names: [&str; 2], bins: &[Bin]) -> String {
     let (mut body, [x, y]) = axes([[0.0, 1.0]; 2], names, 320.0);
     let _ = write!(
@@ -318,7 +318,7 @@ pub(crate) fn reliability(label: &str, names: [&str; 2], bins: &[Bin]) -> String
     svg(320.0, label, &body)
 }
 
-/// How often values fall into equal steps; those below 0 in another colour.
+/// A histogram with equal steps; values below 0 have another colour.
 pub(crate) fn histogram(label: &str, names: [&str; 2], values: &[f64]) -> String {
     const STEPS: usize = 30;
     let most = values.iter().fold(1e-6f64, |most, value| most.max(value.abs())) * 1.02;

@@ -27,7 +27,7 @@ pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
         } else {
             pieces.push(&spelling.spell(token), false);
         }
-        // Of tokens with one spelling the first is the one that texts encode to.
+        // If several tokens have the same spelling, texts encode to the first.
         ids.entry(token.clone()).or_insert(id);
     }
 
@@ -55,7 +55,7 @@ pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
     })
 }
 
-/// The merges as pairs, each of which makes a token of the vocabulary: the engine relies on it.
+/// The merges as pairs. Each pair must make a token of the vocabulary, because the engine relies on that.
 fn merges(lines: &[String], ids: &Ids) -> Result<Vec<(String, String)>, TextError> {
     let mut joined = String::new();
     let mut pairs = Vec::with_capacity(lines.len());

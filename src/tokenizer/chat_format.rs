@@ -1,4 +1,4 @@
-//! Conversations as token ids, in which what people say stays text.
+//! Conversations as token ids, in which the text of messages never becomes a special token.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ pub struct ChatFormat {
     end_of_turn: Vec<TokenId>,
 }
 
-/// What the probing conversation says; no template treats such words in any way.
+/// The texts of the probing conversation; no template gives these words a special meaning.
 const QUESTION: &str = "quokka question";
 const ANSWER: &str = "quokka answer";
 
 impl ChatFormat {
-    /// Joins the two; `end_ids` are the tokens that the model's configuration says end a text,
-    /// besides [`Tokenizer::eos`].
+    /// Joins a tokenizer and a template; `end_ids` are the tokens that end a text according to the
+    /// model's configuration, besides [`Tokenizer::eos`].
     ///
-    /// The template is tried on a short conversation to see which token closes the assistant's
-    /// turn; a template that refuses it has no such token.
+    /// The template is rendered for a short conversation to find the token that closes the assistant's
+    /// turn; a template that refuses this conversation has no such token.
     pub fn new(tokenizer: Arc<Tokenizer>, template: ChatTemplate, end_ids: &[TokenId]) -> Self {
         let mut added = tokenizer.added();
         // Some vocabularies forget to call their turn markers special: what the template itself
@@ -59,12 +59,12 @@ impl ChatFormat {
     /// The ids of a conversation; with `add_generation_prompt` they end where the assistant's
     /// next turn begins.
     ///
-    /// Special tokens come from the template only. A special token that stands written out in a
-    /// message, whoever says it, is encoded as the ordinary characters it is written in.
+    /// Special tokens come from the template only. A special token that is written out in a message
+    /// of any role is encoded as ordinary characters.
     ///
     /// # Errors
     ///
-    /// * As [`ChatTemplate::render`] if the template does not take the conversation.
+    /// * As [`ChatTemplate::render`] if the template does not accept the conversation.
     /// * [`TextError::Encode`] if the text cannot be encoded.
     pub fn encode_chat(
         &self,
@@ -91,7 +91,7 @@ impl ChatFormat {
     }
 }
 
-/// The first special token between the assistant's words and whatever comes next.
+/// The first special token between the assistant's words and the text that follows.
 fn closing_token(tokenizer: &Tokenizer, template: &ChatTemplate) -> Option<TokenId> {
     let ended = [Message::new("user", QUESTION), Message::new("assistant", ANSWER)];
     let mut goes_on = ended.to_vec();
@@ -106,9 +106,9 @@ fn closing_token(tokenizer: &Tokenizer, template: &ChatTemplate) -> Option<Token
     })
 }
 
-/// `text` with `mark` inside every guarded spelling, right after its first character, and behind
-/// an unfinished one at the very end, which the next message could otherwise finish; none if
-/// `text` has neither.
+/// `text` with `mark` inside every guarded spelling, right after its first character. A guarded
+/// spelling that is cut off at the end of `text` is marked too, because the next message could
+/// complete it. None if `text` needs no mark.
 fn guard(text: &str, guarded: &[String], mark: char) -> Option<String> {
     let mut result: Option<String> = None;
     let mut done = 0;
@@ -128,7 +128,7 @@ fn guard(text: &str, guarded: &[String], mark: char) -> Option<String> {
     Some(result)
 }
 
-/// A character that Unicode gives no meaning to and that stands in none of the texts.
+/// A character without a meaning in Unicode that occurs in none of the texts.
 fn unused_character(messages: &[Message], template: &str) -> Result<char, TextError> {
     let meaningless = |letter: &char| matches!(letter, '\u{fdd0}'..='\u{fdef}' | '\u{e000}'..='\u{f8ff}');
     let texts = messages.iter().flat_map(|message| [&message.role, &message.content]);

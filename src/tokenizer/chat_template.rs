@@ -1,4 +1,4 @@
-//! The model's own way of writing a conversation: a Jinja template, run within bounds.
+//! Chat templates: the model's own Jinja template for conversations, run within bounds.
 
 use std::sync::Arc;
 
@@ -16,21 +16,21 @@ mod time;
 
 /// The name of the one template of an environment; without an extension nothing is escaped.
 const NAME: &str = "chat";
-/// Steps a render may take, besides those for its messages.
+/// Steps a render may take, in addition to those for its messages.
 const FUEL: u64 = 100_000;
-/// Steps a render may take for each message; long templates take a hundred.
+/// Steps a render may take for each message; long templates need a hundred.
 const FUEL_PER_MESSAGE: u64 = 2_000;
-/// Stack that a render may need for each of its steps: some eight of them nest a value one level
+/// Stack, in bytes, that a render may need for each step: about eight steps nest a value one level
 /// deeper, and the engine drops and prints nested values by recursion.
 const STACK_PER_STEP: usize = 128;
-/// Stack that compiling may need for each byte of the source: five of them, such as `|list`, nest an
-/// expression one level deeper, and the engine compiles nested expressions by recursion.
+/// Stack, in bytes, that compiling may need for each byte of the source: five bytes, such as `|list`,
+/// nest an expression one level deeper, and the engine compiles nested expressions by recursion.
 const STACK_PER_BYTE: usize = 1024;
-/// Nested loops, conditions and macros; honest templates stay below 30.
+/// Nested loops, conditions and macros; real templates stay below 30.
 const RECURSION: usize = 200;
-/// Bytes a template's source may have; the longest in use have some twenty thousand.
+/// Bytes a template's source may have; the longest in use have about twenty thousand.
 const SOURCE_BYTES: usize = 1 << 16;
-/// Bytes a render may write besides the messages.
+/// Bytes a render may write in addition to the messages.
 const OUTPUT_BYTES: usize = 1 << 20;
 /// How often a render may write each byte of the messages.
 const OUTPUT_COPIES: usize = 8;
@@ -38,14 +38,14 @@ const OUTPUT_COPIES: usize = 8;
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks: `system`, `user` or `assistant` in most templates.
+    /// The speaker: `system`, `user` or `assistant` in most templates.
     pub role: String,
-    /// What is said, as plain text.
+    /// The message as plain text.
     pub content: String,
 }
 
 impl Message {
-    /// A turn of `role` that says `content`.
+    /// A turn of `role` with the text `content`.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self { role: role.into(), content: content.into() }
     }
@@ -55,10 +55,9 @@ impl Message {
 ///
 /// It behaves as in `transformers`: blocks swallow their line's white space, Python's string
 /// methods work, and `raise_exception`, `strftime_now`, `tojson` and `{% generation %}` are known.
-/// It is text from a stranger: steps, depth and output are bounded, namespaces are used by their
-/// fields only, it can read nothing but the
-/// conversation, and `strftime_now` gives one fixed day, so that a prompt depends on its messages
-/// only.
+/// A template is untrusted input: steps, depth and output are bounded, only the fields of namespaces
+/// may be used, and it can read nothing but the conversation. `strftime_now` returns one fixed day,
+/// so that a prompt depends on its messages only.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -68,7 +67,7 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Compiles `source`; `bos_text` and `eos_text` are what `bos_token` and `eos_token` write.
+    /// Compiles `source`; `bos_text` and `eos_text` are the values of `bos_token` and `eos_token`.
     ///
     /// # Errors
     ///
@@ -115,12 +114,12 @@ impl ChatTemplate {
     /// # Errors
     ///
     /// * [`TextError::TemplateRefused`] if the template does not accept these roles in this order.
-    /// * [`TextError::TemplateRender`] if it stumbles over a value.
-    /// * [`TextError::TemplateFuel`] or [`TextError::TemplateTooLong`] if it goes beyond bounds.
+    /// * [`TextError::TemplateRender`] if the template cannot use a value.
+    /// * [`TextError::TemplateFuel`] or [`TextError::TemplateTooLong`] if it exceeds a bound.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TextError> {
         let given_bytes: usize =
             messages.iter().map(|message| message.role.len() + message.content.len()).sum();
-        // The engine charges a step for some 64 bytes that it handles.
+        // The engine charges one step for about 64 bytes.
         let fuel = FUEL
             .saturating_add(FUEL_PER_MESSAGE.saturating_mul(messages.len() as u64))
             .saturating_add(given_bytes as u64);
@@ -186,7 +185,7 @@ impl std::io::Write for Bounded {
     }
 }
 
-/// What a template said by `raise_exception`.
+/// The message of a template's `raise_exception`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Raised(String);
@@ -206,14 +205,14 @@ fn write_value(output: &mut minijinja::Output, state: &mut State, value: &Value)
     }
 }
 
-/// Python's methods of strings, lists and maps.
+/// Python's methods for strings, lists and maps.
 fn python_method(
     state: &mut State,
     value: &Value,
     method: &str,
     arguments: &[Value],
 ) -> Result<Value, Error> {
-    // A width is written before fuel is charged for it, so a large one is refused beforehand.
+    // A width is written before fuel is charged, so a large one is refused first.
     let wide = |text: &str| text.split(|letter: char| !letter.is_ascii_digit()).any(|run| run.len() > 4);
     if method == "format" && value.as_str().is_some_and(wide) {
         let detail = "a width in a format string is larger than 9999";
@@ -222,10 +221,10 @@ fn python_method(
     minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
 }
 
-/// `tojson` without the HTML escapes of Jinja's own, as `transformers` has it.
+/// `tojson` without the HTML escapes of Jinja's version, as in `transformers`.
 fn to_json(state: &State, value: Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
-    // The rest of Python's options changes nothing that templates rely on.
+    // Templates do not rely on Python's other options.
     for known in ["ensure_ascii", "separators", "sort_keys"] {
         let _: Option<Value> = options.get(known)?;
     }
@@ -237,7 +236,7 @@ fn to_json(state: &State, value: Value, options: Kwargs) -> Result<String, Error
     Ok(text)
 }
 
-/// The render's failure in the terms of this crate.
+/// The render's failure as an error of this crate.
 fn failure(error: &Error, fuel: u64) -> TextError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut line = 1;
@@ -257,7 +256,7 @@ fn failure(error: &Error, fuel: u64) -> TextError {
     TextError::TemplateRender { line: error.line().unwrap_or(1), reason: reason(error) }
 }
 
-/// The engine's words without the position, which has its own field.
+/// The engine's message without the position, which has its own field.
 fn reason(error: &Error) -> String {
     match error.detail() {
         Some(detail) => format!("{}: {detail}", error.kind()),

@@ -1,4 +1,4 @@
-//! What was said so far, and what of it fits into the context.
+//! Conversations: the turns so far, and those that fit into the context.
 
 use super::{Message, TokenId};
 
@@ -10,17 +10,17 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// A conversation with a system message, or with the template's own.
+    /// Makes a conversation with a system message, or with the template's own.
     pub fn new(system: Option<String>) -> Conversation {
         Conversation { system, turns: Vec::new() }
     }
 
-    /// Replaces the system message, which makes all that was said void.
+    /// Replaces the system message and removes all turns.
     pub fn set_system(&mut self, system: Option<String>) {
         *self = Conversation::new(system);
     }
 
-    /// Forgets the turns.
+    /// Removes all turns.
     pub fn reset(&mut self) {
         self.turns.clear();
     }
@@ -30,7 +30,7 @@ impl Conversation {
         self.turns.push(Message::new(role, content));
     }
 
-    /// Takes back the last reply; false if there is none.
+    /// Removes the last reply; false if there is none.
     pub fn take_back_reply(&mut self) -> bool {
         let replied = self.turns.last().is_some_and(|turn| turn.role == "assistant");
         if replied {
@@ -39,12 +39,12 @@ impl Conversation {
         replied
     }
 
-    /// Takes back the last message of the user, after its reply failed.
+    /// Removes the user's last message after its reply failed.
     pub fn take_back_question(&mut self) {
         self.turns.pop();
     }
 
-    /// What the user said last.
+    /// The user's last message.
     pub fn question(&self) -> &str {
         self.turns.iter().rev().find(|turn| turn.role == "user").map_or("", |turn| &turn.content)
     }
@@ -55,13 +55,13 @@ impl Conversation {
         system.chain(self.turns.iter().cloned()).collect()
     }
 
-    /// Token ids of the conversation, as `encode` makes them of its messages. Oldest turns are
-    /// dropped, a question with its reply, until `capacity` tokens hold the rest; returns how many
-    /// messages were.
+    /// Token ids that `encode` makes from the conversation's messages. The oldest turns are dropped, each
+    /// question with its reply, until the rest fits in `capacity` tokens. Also returns the number of
+    /// dropped messages.
     ///
     /// # Errors
     ///
-    /// * Those of `encode`.
+    /// The errors of `encode`.
     pub fn encode<E>(
         &mut self,
         capacity: usize,
@@ -70,7 +70,7 @@ impl Conversation {
         let mut dropped = 0;
         loop {
             let ids = encode(&self.messages())?;
-            // The last question stays whatever its length: the generator says by how much it is too long.
+            // The last question always stays: if it is too long, the generator's error reports by how much.
             if ids.len() <= capacity || self.turns.len() < 3 {
                 return Ok((ids, dropped));
             }
@@ -84,7 +84,7 @@ impl Conversation {
 mod tests {
     use super::*;
 
-    /// A token for each letter.
+    /// One token for each letter.
     fn letters(messages: &[Message]) -> Result<Vec<TokenId>, ()> {
         Ok(messages.iter().flat_map(|message| message.content.chars().map(u32::from)).collect())
     }

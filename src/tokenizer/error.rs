@@ -1,4 +1,4 @@
-//! What can go wrong between text and token ids.
+//! Errors between text and token ids.
 
 use crate::error::ErrorKind;
 use crate::file::FileError;
@@ -22,10 +22,10 @@ pub enum TextError {
         rule: String,
     },
 
-    /// The tokenizer is of a kind that is not implemented: use a model whose kind is known.
+    /// The tokenizer is of a kind that is not implemented: use a model with a known kind.
     #[error("{what} `{name}` is not supported; known are: {known}")]
     Unsupported {
-        /// What the name names, such as "pre-tokenizer".
+        /// The kind of thing that the name is for, such as "pre-tokenizer".
         what: &'static str,
         /// The name that was found.
         name: String,
@@ -36,7 +36,7 @@ pub enum TextError {
     /// A text could not be encoded.
     #[error("cannot encode the text: {reason}")]
     Encode {
-        /// What the encoder met.
+        /// The encoder's message.
         reason: String,
     },
 
@@ -45,20 +45,20 @@ pub enum TextError {
     TemplateSyntax {
         /// The line of the template, counted from 1.
         line: usize,
-        /// What the parser met.
+        /// The parser's message.
         reason: String,
     },
 
-    /// The template itself refused the conversation, by `raise_exception`: change the messages.
+    /// The template refused the conversation with `raise_exception`: change the messages.
     #[error("chat template line {line} refuses the conversation: {message}")]
     TemplateRefused {
         /// The line of the template, counted from 1.
         line: usize,
-        /// The template's own words.
+        /// The template's own message.
         message: String,
     },
 
-    /// The template met a value it cannot work with.
+    /// The template cannot use a value of the conversation.
     #[error("chat template line {line} failed: {reason}")]
     TemplateRender {
         /// The line of the template, counted from 1.
@@ -67,7 +67,7 @@ pub enum TextError {
         reason: String,
     },
 
-    /// The template took more steps than any honest one does, so it was stopped.
+    /// The template took more steps than any real one needs, so it was stopped.
     #[error(
         "chat template line {line} used up its {fuel} steps; the template loops without end, or \
          the conversation is too long for it"
@@ -75,16 +75,16 @@ pub enum TextError {
     TemplateFuel {
         /// The line of the template where the steps ran out, counted from 1.
         line: usize,
-        /// The steps it was given.
+        /// The number of steps that were allowed.
         fuel: u64,
     },
 
-    /// The template wrote more text than any honest one does, so it was stopped.
+    /// The template wrote more text than any real one does, so it was stopped.
     #[error(
         "chat template wrote more than {limit_bytes} bytes; use a template that does not repeat its messages"
     )]
     TemplateTooLong {
-        /// The bytes it was allowed to write.
+        /// The number of bytes that were allowed.
         limit_bytes: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! `tokenizer.json`: checked first, then handed to the `tokenizers` crate, which trusts it.
+//! `tokenizer.json`: checked first, then passed to the `tokenizers` crate, which does not check it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use super::library::Library;
 use super::pieces::{ByteLevel, MAX_TOKENS, Pieces, spell_sentence_piece};
 use super::{Engine, TextError, TokenId, Tokenizer};
 
-/// The kind of model, read before the rest so that another kind gets a clear answer.
+/// The kind of model, read before the rest so that an unsupported kind gets a clear error.
 #[derive(Deserialize)]
 struct Kind<'a> {
     #[serde(borrow)]
@@ -68,7 +68,7 @@ struct AddedOutline {
     special: bool,
 }
 
-/// A normalizer, decoder or post-processor, as far as its kind matters here.
+/// The fields of a normalizer, decoder or post-processor that are used here.
 #[derive(Deserialize)]
 struct Step {
     #[serde(rename = "type")]
@@ -82,10 +82,10 @@ struct Step {
     /// Metaspace: whether the encoder puts a space first.
     #[serde(default)]
     prepend_scheme: Option<String>,
-    /// Strip: how many characters go from the start.
+    /// Strip: the number of characters removed from the start.
     #[serde(default)]
     start: usize,
-    /// TemplateProcessing: what a single text is wrapped in.
+    /// TemplateProcessing: the template for a single text.
     #[serde(default)]
     single: serde_json::Value,
 }
@@ -95,7 +95,7 @@ pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
     let broken = |error: serde_json::Error| malformed(error.to_string());
 
     let Kind { model } = serde_json::from_slice(bytes).map_err(broken)?;
-    // Files from before the kind was written down are told by their parts.
+    // Older files do not name the kind; a BPE model is recognized by its merges.
     let kind = model.kind.unwrap_or(match model.merges {
         Some(_) => Cow::Borrowed("BPE"),
         None => Cow::Borrowed("unnamed"),
@@ -123,11 +123,11 @@ pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
     for token in &outline.added_tokens {
         let (text, id) = (&token.content, token.id);
         if tokenizer.token_to_id(text).is_some_and(|given| u64::from(given) != id) {
-            let rule = format!("added_tokens gives `{text}` the id {id}, the vocabulary another");
+            let rule = format!("added_tokens gives `{text}` the id {id}; the vocabulary gives another id");
             return Err(malformed(rule));
         }
     }
-    // Dropout is a device of training; with it the same text would not give the same ids.
+    // Dropout is for training; with it, the same text would not always give the same ids.
     let random = match tokenizer.get_model() {
         ModelWrapper::BPE(model) if model.dropout.is_some() => Some(model.clone()),
         _ => None,
@@ -146,7 +146,7 @@ pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
     })
 }
 
-/// The engine builds each merge's token without looking, so every one must be in the vocabulary.
+/// The engine does not check that a merge's token is in the vocabulary, so this does.
 fn check_model(model: &ModelOutline) -> Result<(), String> {
     for (field, text) in [
         ("continuing_subword_prefix", &model.continuing_subword_prefix),
@@ -175,11 +175,11 @@ fn check_model(model: &ModelOutline) -> Result<(), String> {
     Ok(())
 }
 
-/// Normalizers that are sound whatever their parameters.
+/// Normalizers that are safe with any parameters.
 const NORMALIZERS: &[&str] =
     &["Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "ByteLevel"];
 
-/// Others, such as SentencePiece's own compiled tables, trust the file with memory.
+/// Refuses others, such as SentencePiece's compiled tables: their memory use depends on unchecked data.
 fn check_normalizers(step: Option<&Step>) -> Result<(), TextError> {
     let Some(step) = step else {
         return Ok(());
@@ -271,7 +271,7 @@ fn unsupported_decoder(name: &str) -> TextError {
 }
 
 impl Step {
-    /// The special token that a template puts before a single text.
+    /// The special token that a `TemplateProcessing` puts before a single text.
     fn first_token(&self) -> Option<String> {
         let first = self.single.get(0).and_then(|part| part.get("SpecialToken"));
         let id = first.and_then(|token| token.get("id")).and_then(|id| id.as_str());

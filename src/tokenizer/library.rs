@@ -1,4 +1,4 @@
-//! The `tokenizers` crate as engine, with special tokens parsed or not as each call asks.
+//! The `tokenizers` crate as the engine; each call chooses whether special tokens are parsed.
 
 use tokenizers::{
     AddedVocabulary, DecoderWrapper, Model, ModelWrapper, NormalizerWrapper, OffsetType,
@@ -12,8 +12,8 @@ type Pipeline =
 
 /// A pipeline of the `tokenizers` crate.
 ///
-/// Its own `encode` has one switch for special tokens, set for all calls at once; holding the few
-/// added tokens a second time lets both answers come from one model.
+/// The crate's `encode` has one switch for special tokens that applies to all calls. A second copy of
+/// the few added tokens lets one model encode both ways.
 #[derive(Debug)]
 pub(super) struct Library {
     pipeline: Pipeline,
@@ -30,8 +30,8 @@ impl Library {
         Self { pipeline, as_text }
     }
 
-    /// Added tokens first, then normalizer, pre-tokenizer and model on what lies between them;
-    /// `mark` keeps added tokens apart in the first step and is gone before the last two.
+    /// Finds the added tokens, then applies normalizer, pre-tokenizer and model to the text between them.
+    /// `mark` prevents matches in the first step and is removed before the pre-tokenizer.
     pub(super) fn encode(
         &self,
         text: &str,

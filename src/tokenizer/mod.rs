@@ -1,9 +1,9 @@
 //! Text to token ids and back, and chat templates.
 //!
 //! A [`Tokenizer`] comes from a `tokenizer.json` or is rebuilt from the vocabulary inside a GGUF
-//! file ([`Vocab`]); a [`ChatFormat`] adds the model's [`ChatTemplate`], so that a conversation
-//! becomes token ids in which nobody's words can pass for a special token. A [`Conversation`] is what was
-//! said so far.
+//! file ([`Vocab`]). A [`ChatFormat`] adds the model's [`ChatTemplate`] and turns a conversation into
+//! token ids; the text of a message can never become a special token. A [`Conversation`] holds the turns
+//! so far.
 
 mod byte_level;
 mod chat_format;
@@ -32,10 +32,10 @@ use library::Library;
 use pieces::Pieces;
 use sentence_piece::SentencePiece;
 
-/// The number of a token: its row in the embedding table.
+/// A token's id: its row in the embedding table.
 pub type TokenId = u32;
 
-/// What becomes of special tokens that stand written out in a text.
+/// How special tokens that are written out in a text are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Specials {
     /// `<|im_end|>` in the text becomes that one token: for text that a program wrote, such as a
@@ -75,9 +75,8 @@ impl Tokenizer {
 
     /// Reads the bytes of a `tokenizer.json`: byte-level BPE, or SentencePiece-style BPE.
     ///
-    /// The format does not say which tokens begin and end a text, but for the one a
-    /// post-processor puts first; give them by [`Tokenizer::with_bos`] and
-    /// [`Tokenizer::with_eos`].
+    /// The format does not record which tokens begin and end a text, except for a first token that a
+    /// post-processor adds; set them with [`Tokenizer::with_bos`] and [`Tokenizer::with_eos`].
     ///
     /// # Errors
     ///
@@ -87,12 +86,12 @@ impl Tokenizer {
         json::read(bytes, "tokenizer.json")
     }
 
-    /// Rebuilds the tokenizer from the vocabulary that a GGUF file carries.
+    /// Rebuilds the tokenizer from the vocabulary in a GGUF file.
     ///
     /// # Errors
     ///
     /// * [`TextError::Malformed`] if the lists disagree; it names the list and the index.
-    /// * [`TextError::Unsupported`] for an unknown model or pre-tokenizer; it lists the known.
+    /// * [`TextError::Unsupported`] for an unknown model or pre-tokenizer; it lists the known ones.
     pub fn from_vocab(vocab: Vocab) -> Result<Self, TextError> {
         match vocab.model.as_str() {
             "gpt2" => byte_level::build(vocab),
@@ -105,8 +104,8 @@ impl Tokenizer {
         }
     }
 
-    /// The same tokenizer with `bos` as the token that begins a text; `add` says whether a raw
-    /// text should be given it.
+    /// The same tokenizer with `bos` as the token that begins a text; `add` is whether a raw text
+    /// should start with it.
     #[must_use]
     pub fn with_bos(mut self, bos: Option<TokenId>, add: bool) -> Self {
         self.bos = bos;
@@ -123,8 +122,8 @@ impl Tokenizer {
 
     /// The ids of `text`, with nothing added before or after it.
     ///
-    /// Tokens that were added to the vocabulary by hand without being special always count as
-    /// one token. A byte that no token stands for is left out, as in the reference encoders.
+    /// Tokens that were added to the vocabulary without being special are always matched as one
+    /// token. A byte without a token is left out, as in the reference encoders.
     ///
     /// # Errors
     ///
@@ -136,8 +135,8 @@ impl Tokenizer {
         }
     }
 
-    /// The ids of `text`, special tokens parsed, after the character `mark` has been taken out
-    /// of all that is not a special token.
+    /// The ids of `text` with special tokens parsed; the character `mark` is removed from all other
+    /// text.
     fn encode_marked(&self, text: &str, mark: char) -> Result<Vec<TokenId>, TextError> {
         match &self.engine {
             Engine::Library(library) => library.encode(text, Specials::Parse, Some(mark)),
@@ -145,8 +144,8 @@ impl Tokenizer {
         }
     }
 
-    /// The text of `ids`; bytes that form no character become U+FFFD, ids outside the vocabulary
-    /// nothing, and with `skip_special` special tokens nothing either.
+    /// The text of `ids`. Bytes that form no character become U+FFFD. Ids outside the vocabulary give
+    /// no text; with `skip_special`, special tokens give none either.
     pub fn decode(&self, ids: &[TokenId], skip_special: bool) -> String {
         let mut stream = DecodeStream::new(self, skip_special, true);
         let mut text: String = ids.iter().map(|&id| stream.push(id)).collect();
@@ -159,10 +158,10 @@ impl Tokenizer {
         DecodeStream::new(self, true, true)
     }
 
-    /// Decodes a text that goes on from `before`, special tokens left out.
+    /// Decodes a text that continues `before`, special tokens left out.
     ///
     /// It differs from [`Tokenizer::stream`] only where the encoder puts a space before a text:
-    /// in mid-text that space is real and stays.
+    /// in the middle of a text that space is real and stays.
     pub fn stream_after(&self, before: &[TokenId]) -> DecodeStream<'_> {
         let at_start = before.last().is_none_or(|&id| self.is_special(id));
         DecodeStream::new(self, true, at_start)
@@ -176,7 +175,7 @@ impl Tokenizer {
         }
     }
 
-    /// The id that the vocabulary gives to exactly this spelling.
+    /// The id of exactly this spelling in the vocabulary.
     pub fn token_id(&self, text: &str) -> Option<TokenId> {
         match &self.engine {
             Engine::Library(library) => library.token_id(text),
@@ -184,7 +183,7 @@ impl Tokenizer {
         }
     }
 
-    /// Whether `id` is a special token, one that steers the model and is no text.
+    /// Whether `id` is a special token: a control token that is not text.
     pub fn is_special(&self, id: TokenId) -> bool {
         self.pieces.is_special(id)
     }
@@ -214,8 +213,8 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`TextError::Unsupported`] for a SentencePiece vocabulary from a GGUF file, whose rules
-    /// that format cannot say exactly.
+    /// [`TextError::Unsupported`] for a SentencePiece vocabulary from a GGUF file: the format cannot
+    /// express its rules exactly.
     pub fn to_json(&self) -> Result<String, TextError> {
         match &self.engine {
             Engine::Library(library) => library.to_json(),
@@ -227,8 +226,7 @@ impl Tokenizer {
         }
     }
 
-    /// The spelling of every token that was added to the vocabulary by hand, with whether it is
-    /// special.
+    /// The spelling of every added token, and whether it is special.
     fn added(&self) -> Vec<(String, bool)> {
         match &self.engine {
             Engine::Library(library) => library.added(),

@@ -1,8 +1,8 @@
-//! What each token id stands for, in bytes: the decoding half of a tokenizer.
+//! The bytes of each token id: the decoding half of a tokenizer.
 
 use super::TokenId;
 
-/// Ids above this are refused: no vocabulary is near it, and the table has a slot for every id.
+/// Ids at or above this are refused: no vocabulary is that large, and the table has a slot for every id.
 pub(super) const MAX_TOKENS: usize = 1 << 22;
 
 /// The bytes of every token, and which tokens are special.
@@ -16,7 +16,7 @@ pub(super) struct Pieces {
     /// Where token `id` ends in `bytes`; it starts where the one before it ends.
     ends: Vec<usize>,
     special: Vec<bool>,
-    /// Whether the encoder puts a space before a text, which decoding then takes away.
+    /// Whether the encoder puts a space before a text; decoding then removes it.
     pub(super) leading_space: bool,
 }
 
@@ -50,8 +50,8 @@ impl Pieces {
     }
 }
 
-/// The character that stands for each byte in a byte-level vocabulary (GPT-2's alphabet):
-/// printable Latin-1 characters stand for themselves, the others follow from U+0100 on.
+/// The character for each byte in a byte-level vocabulary (GPT-2's alphabet): printable Latin-1
+/// characters map to themselves, the other bytes to characters from U+0100 on.
 pub(super) fn byte_alphabet() -> [char; 256] {
     let mut next = 0x100;
     std::array::from_fn(|byte| {
@@ -81,8 +81,8 @@ impl ByteLevel {
         Self { bytes }
     }
 
-    /// The bytes that `token` stands for; a token with a letter outside the alphabet was added by
-    /// hand and stands for itself.
+    /// The bytes of `token`; a token with a letter outside the alphabet is an added token, whose bytes
+    /// are its spelling.
     pub(super) fn spell(&self, token: &str) -> Vec<u8> {
         token
             .chars()
@@ -92,7 +92,7 @@ impl ByteLevel {
     }
 }
 
-/// The byte that a SentencePiece byte token such as `<0x0A>` stands for.
+/// The byte of a SentencePiece byte token such as `<0x0A>`.
 pub(super) fn byte_token(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     let hex = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());

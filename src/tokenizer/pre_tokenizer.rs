@@ -8,13 +8,13 @@ use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use super::TextError;
 
-/// One way of cutting text into words, and the names it goes by.
+/// One way of cutting text into words, with its names.
 pub(super) struct Recipe {
     names: &'static [&'static str],
     cuts: &'static [Cut],
-    /// Whether a word that is a token needs no merges to become it.
+    /// Whether a word that is a token is encoded directly, without merges.
     pub(super) ignore_merges: bool,
-    /// Whether a raw text begins with the beginning-of-text token unless the file says otherwise.
+    /// Whether a raw text begins with the beginning-of-text token unless the file sets this.
     pub(super) add_bos: bool,
     /// Whether text is brought to composed form (NFC) first.
     pub(super) compose: bool,
@@ -23,7 +23,7 @@ pub(super) struct Recipe {
 enum Cut {
     /// Every digit is a word.
     Digits,
-    /// Every match is a word, and so is what lies between matches.
+    /// Every match is a word, and so is the text between two matches.
     Pattern(&'static str),
 }
 
@@ -46,7 +46,7 @@ const PLAIN: Recipe = Recipe { names: &[], cuts: &[], ignore_merges: false, add_
 
 /// Every pre-tokenizer that is known, one entry for all names with the same rules.
 const RECIPES: &[Recipe] = &[
-    // What a file without a name was tokenized with, by llama.cpp's convention.
+    // The pre-tokenizer of files that name none, by llama.cpp's convention.
     Recipe {
         names: &["default"],
         cuts: &[
@@ -87,7 +87,7 @@ const RECIPES: &[Recipe] = &[
     Recipe { names: &["tekken"], cuts: &[TEKKEN], ignore_merges: true, add_bos: true, ..PLAIN },
 ];
 
-/// The recipe that goes by `name`; an empty name is `default`.
+/// The recipe called `name`; an empty name is `default`.
 pub(super) fn find(name: &str) -> Result<&'static Recipe, TextError> {
     let name = if name.is_empty() { "default" } else { name };
     let found = RECIPES.iter().find(|recipe| recipe.names.contains(&name));

@@ -2,7 +2,8 @@
 //!
 //! The `tokenizers` crate merges by a table of pairs in a fixed order. SentencePiece merges any
 //! two neighbours whose joined text is a piece, the best score first and the leftmost among
-//! equals; with equal scores no table of pairs says the same, hence this encoder.
+//! equals. With equal scores, no table of pairs gives the same result, so this module has its own
+//! encoder.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -12,7 +13,7 @@ use super::pieces::{Pieces, byte_token, spell_sentence_piece};
 use super::vocab::{TokenType, Vocab, malformed};
 use super::{Engine, Specials, TextError, TokenId, Tokenizer};
 
-/// The character that stands for a space in the pieces.
+/// The character for a space in the pieces.
 const SPACE: char = '▁';
 
 #[derive(Debug)]
@@ -28,16 +29,16 @@ pub(super) struct SentencePiece {
     added: Vec<Added>,
 }
 
-/// A token that is found in the text as a whole, before any merging.
+/// A token that is matched in the text as a whole, before any merging.
 #[derive(Debug)]
 struct Added {
-    /// As it is looked for: with `▁` for spaces unless it is special.
+    /// The text to search for: with `▁` for spaces unless the token is special.
     text: String,
     id: TokenId,
     special: bool,
 }
 
-/// A part of a text: an added token, or what lies between two.
+/// A part of a text: an added token, or the text between two.
 enum Part<'a> {
     Token(TokenId),
     Text(&'a str),
@@ -46,11 +47,11 @@ enum Part<'a> {
 pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
     let types = vocab.check()?;
     let Some(scores) = vocab.scores else {
-        let rule = "the list is missing, and merging goes by it".to_owned();
+        let rule = "the list is missing, but merging needs it".to_owned();
         return Err(malformed("scores", rule));
     };
     let count = vocab.tokens.len();
-    // A file that leaves these out means the ids of the first LLaMA vocabulary.
+    // A file without these ids means those of the first LLaMA vocabulary.
     let or_first =
         |id: Option<TokenId>, first: TokenId| id.or(Some(first).filter(|&first| (first as usize) < count));
     let (unk, bos, eos) = (or_first(vocab.unk, 0), or_first(vocab.bos, 1), or_first(vocab.eos, 2));
@@ -71,12 +72,12 @@ pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
         match kind {
             TokenType::Normal => {
                 table.push(&spell_sentence_piece(token), false);
-                // Of pieces with one spelling the first is the one that texts encode to.
+                // If several pieces have the same spelling, texts encode to the first.
                 model.pieces.entry(token.clone()).or_insert(id);
             }
             TokenType::Byte => {
                 let Some(byte) = byte_token(token) else {
-                    let rule = format!("token {id}, `{token}`, is a byte but not of the form <0x0A>");
+                    let rule = format!("token {id}, `{token}`, is a byte token but not of the form <0x0A>");
                     return Err(malformed("tokens", rule));
                 };
                 table.push(&[byte], false);
@@ -110,8 +111,8 @@ pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
 }
 
 impl SentencePiece {
-    /// Special tokens first; each text between them gets its leading space; then tokens added as
-    /// text, and merging in what is left, less the character `mark`.
+    /// Matches special tokens first and gives each text between them its leading space. Then matches
+    /// added tokens that are not special, removes the character `mark` and merges the rest.
     pub(super) fn encode(&self, text: &str, specials: Specials, mark: Option<char>) -> Vec<TokenId> {
         let mut ids = Vec::new();
         let parse = specials == Specials::Parse;
@@ -136,7 +137,7 @@ impl SentencePiece {
         ids
     }
 
-    /// Cuts `text` at the added tokens that are `wanted`; no part of it is empty.
+    /// Cuts `text` at the added tokens that are `wanted`; no part is empty.
     fn split<'a>(&self, text: &'a str, wanted: impl Fn(&Added) -> bool) -> Vec<Part<'a>> {
         let mut parts = Vec::new();
         let mut start = 0;
@@ -204,7 +205,7 @@ impl SentencePiece {
     }
 }
 
-/// A stretch of text that is one piece so far, in a list linked both ways.
+/// A stretch of text that is one piece so far, in a doubly linked list.
 struct Symbol {
     start: usize,
     /// In bytes; zero once it has been merged into its left neighbour.
@@ -218,7 +219,7 @@ struct Pair {
     score: f32,
     left: usize,
     right: usize,
-    /// Bytes of both; when it no longer fits, one of them has grown and the pair is stale.
+    /// Bytes of both; if it no longer matches, one side has grown and the pair is stale.
     len: usize,
 }
 

@@ -1,11 +1,11 @@
-//! Text out of tokens as they come, never half a character.
+//! Streaming decoding: text from tokens as they arrive, never half a character.
 
 use super::{TokenId, Tokenizer};
 
 /// Turns a growing sequence of token ids into text, piece by piece.
 ///
-/// The pieces joined are what [`Tokenizer::decode`] makes of the whole sequence: bytes that end
-/// within a character wait for the next token, and bytes that can never become a character turn
+/// The joined pieces equal the result of [`Tokenizer::decode`] for the whole sequence. Bytes that end
+/// within a character wait for the next token; bytes that can never become a character turn
 /// into U+FFFD.
 #[derive(Debug, Clone)]
 pub struct DecodeStream<'t> {
@@ -20,7 +20,7 @@ impl<'t> DecodeStream<'t> {
         Self { tokenizer, skip_special, text: Utf8Stream { drop_space, ..Utf8Stream::default() } }
     }
 
-    /// Takes the next token and returns the text that is certain by now, often empty.
+    /// Takes the next token and returns the text that is complete so far, often empty.
     ///
     /// An id outside the vocabulary adds no text.
     pub fn push(&mut self, id: TokenId) -> String {
@@ -31,18 +31,18 @@ impl<'t> DecodeStream<'t> {
         self.text.push(pieces.bytes(id))
     }
 
-    /// Ends the text: what was still waiting for the rest of a character becomes U+FFFD.
+    /// Ends the text: bytes of an incomplete character become U+FFFD.
     pub fn finish(self) -> String {
         self.text.finish()
     }
 }
 
-/// Whole characters out of bytes.
+/// Assembles whole characters from bytes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Utf8Stream {
     /// The start of a character, at most three bytes.
     pending: Vec<u8>,
-    /// Whether the first byte of all goes if it is a space.
+    /// Whether the very first byte is removed if it is a space.
     pub(super) drop_space: bool,
 }
 

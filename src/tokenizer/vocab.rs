@@ -1,9 +1,9 @@
-//! The vocabulary as a GGUF file's metadata carries it: plain lists, checked before use.
+//! The vocabulary in a GGUF file's metadata: plain lists, checked before use.
 
 use super::pieces::MAX_TOKENS;
 use super::{TextError, TokenId};
 
-/// A vocabulary in the terms of GGUF metadata (`tokenizer.ggml.*`), before it is a tokenizer.
+/// A vocabulary as in GGUF metadata (`tokenizer.ggml.*`), before it becomes a tokenizer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Vocab {
     /// `model`: `gpt2` for byte-level BPE, `llama` for SentencePiece.
@@ -17,7 +17,7 @@ pub struct Vocab {
     /// `token_type`: one per token: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused,
     /// 6 byte. All are normal when absent.
     pub token_types: Option<Vec<i32>>,
-    /// `merges`: two spellings with a space between them, the most urgent first; `gpt2` needs them.
+    /// `merges`: two spellings with a space between them, the first to apply first; `gpt2` needs them.
     pub merges: Vec<String>,
     /// `bos_token_id`.
     pub bos: Option<TokenId>,
@@ -31,7 +31,7 @@ pub struct Vocab {
     pub add_space_prefix: Option<bool>,
 }
 
-/// What a token is for.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokenType {
     Normal,
@@ -43,15 +43,14 @@ pub(super) enum TokenType {
 }
 
 impl TokenType {
-    /// Control tokens steer the model, and the unknown token stands for lost text: neither is
-    /// text of its own.
+    /// Whether the token is special. Control tokens and the unknown token are not text.
     pub(super) fn is_special(self) -> bool {
         matches!(self, Self::Control | Self::Unknown)
     }
 }
 
 impl Vocab {
-    /// The type of every token, once the lists are known to agree with each other.
+    /// Checks that the lists agree with each other and returns the type of every token.
     pub(super) fn check(&self) -> Result<Vec<TokenType>, TextError> {
         let count = self.tokens.len();
         if count == 0 {

@@ -16,8 +16,8 @@ use super::{LoadError, TensorInfo};
 
 /// The header of a GGUF file: its metadata and tensor table, every size and offset checked.
 ///
-/// Getters return `Ok(None)` for a key that is absent and an error that names file, key and byte
-/// for one of the wrong type; `need_*` getters make absence an error too.
+/// Getters return `Ok(None)` if the key is absent. For a value of the wrong type, they return an error
+/// that names file, key and byte. `need_*` getters also return an error if the key is absent.
 #[derive(Clone, Debug)]
 pub struct Gguf {
     path: PathBuf,
@@ -30,7 +30,7 @@ pub struct Gguf {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    /// Where the value's type stands in the file.
+    /// Byte offset of the value's type in the file.
     offset: u64,
     value: Value,
 }
@@ -40,9 +40,9 @@ impl Gguf {
     ///
     /// # Errors
     ///
-    /// * [`LoadError::Malformed`] and [`LoadError::MalformedTensor`] for whatever breaks the
+    /// * [`LoadError::Malformed`] and [`LoadError::MalformedTensor`] if the header breaks the
     ///   format: truncation, absurd counts, overlapping or out-of-range tensors, duplicate names.
-    /// * [`LoadError::Metadata`] for a value that breaks it.
+    /// * [`LoadError::Metadata`] for an invalid value.
     /// * [`LoadError::Unsupported`] for other versions, byte orders and split files.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Gguf, LoadError> {
         read::parse(path, bytes)
@@ -97,12 +97,12 @@ impl Gguf {
         self.keys.iter().map(|key| (key.as_str(), &self.entries[key].value))
     }
 
-    /// The value of `key`, whatever its type.
+    /// The value of `key`, of any type.
     pub fn value(&self, key: &str) -> Option<&Value> {
         self.entry(key).map(|entry| &entry.value)
     }
 
-    /// An error about the value of `key`, with its place in the file.
+    /// An error about the value of `key`, with its position in the file.
     pub fn bad(&self, key: &str, rule: impl Into<String>) -> LoadError {
         LoadError::metadata(&self.path, key, self.entry(key).map(|entry| entry.offset), rule)
     }
@@ -130,7 +130,7 @@ impl Gguf {
     ///
     /// # Errors
     ///
-    /// [`LoadError::Metadata`] if the value is no string.
+    /// [`LoadError::Metadata`] if the value is not a string.
     pub fn architecture(&self) -> Result<Option<&str>, LoadError> {
         self.string("general.architecture")
     }
@@ -174,7 +174,7 @@ impl Gguf {
     ///
     /// # Errors
     ///
-    /// [`LoadError::Metadata`] if the value is no integer of 0 to 2^32 - 1.
+    /// [`LoadError::Metadata`] if the value is not an integer from 0 to 2^32 - 1.
     pub fn token(&self, key: &str) -> Result<Option<u32>, LoadError> {
         self.typed(key, "a token id", |value| u32::try_from(value.as_integer()?).ok())
     }
@@ -214,7 +214,7 @@ impl Gguf {
         })
     }
 
-    /// An array of i32; one of u32 is read too where every element fits.
+    /// An array of i32; an array of u32 is accepted too if every element fits.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl Gguf {
         })
     }
 
-    /// Like [`Gguf::string`], for a key that must be there.
+    /// Like [`Gguf::string`], for a required key.
     ///
     /// # Errors
     ///
@@ -238,7 +238,7 @@ impl Gguf {
         self.need(key, self.string(key)?)
     }
 
-    /// Like [`Gguf::count`], for a key that must be there.
+    /// Like [`Gguf::count`], for a required key.
     ///
     /// # Errors
     ///
@@ -247,7 +247,7 @@ impl Gguf {
         self.need(key, self.count(key)?)
     }
 
-    /// Like [`Gguf::float`], for a key that must be there.
+    /// Like [`Gguf::float`], for a required key.
     ///
     /// # Errors
     ///

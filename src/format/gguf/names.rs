@@ -1,4 +1,4 @@
-//! Between the tensor names and row orders of GGUF files and those of Hugging Face checkpoints.
+//! Conversion of tensor names and row orders between GGUF files and Hugging Face checkpoints.
 
 /// Names outside the layers.
 const GLOBAL: &[(&str, &str)] =
@@ -29,8 +29,8 @@ pub(super) fn canonical(name: &str) -> String {
     renamed.unwrap_or_else(|| name.to_owned())
 }
 
-/// Whether llama.cpp's converter reordered the rows of `name` for interleaved rotary embedding,
-/// as it does for the queries and keys of the architecture it calls `llama`.
+/// Whether llama.cpp's converter reorders the rows of `name` for interleaved rotary embedding. It
+/// does so for the queries and keys of the architecture that it calls `llama`.
 pub(super) fn rope_permuted(architecture: Option<&str>, name: &str) -> bool {
     let part = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
     architecture == Some("llama")
@@ -49,9 +49,9 @@ pub fn gguf_name(name: &str) -> Option<String> {
     }
 }
 
-/// The row, counted in Hugging Face's order, that stands at row `row` of a matrix whose rows are in
-/// the order of interleaved rotary embedding: there the two rows of a pair are neighbours, here they
-/// lie half a head apart.
+/// The row in Hugging Face's order that is row `row` of a matrix in the order of interleaved rotary
+/// embedding. In the interleaved order the two rows of a pair are neighbours; in Hugging Face's order
+/// they are half a head apart.
 pub fn half_split_row(row: usize, head_dim: usize) -> usize {
     let (head, within) = (row / head_dim, row % head_dim);
     head * head_dim + within % 2 * (head_dim / 2) + within / 2

@@ -1,4 +1,4 @@
-//! Reads the header of a GGUF file, trusting none of it.
+//! Reads the untrusted header of a GGUF file.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,25 +11,25 @@ use crate::quant::Quant;
 pub(super) const MAGIC: &[u8; 4] = b"GGUF";
 pub(super) const DEFAULT_ALIGNMENT: usize = 32;
 
-/// Keys and tensors in one file; the largest models have a few thousand of either.
+/// Maximum number of keys, and of tensors, in one file; the largest models have a few thousand each.
 const MAX_ENTRIES: u64 = 1 << 17;
-/// Bytes of one string; chat templates reach 100 kB.
+/// Maximum size of one string in bytes; chat templates reach 100 kB.
 const MAX_STRING: u64 = 1 << 24;
-/// Bytes of a key, by the specification.
+/// Maximum size of a key in bytes, by the specification.
 const MAX_KEY: u64 = 65535;
-/// Bytes of a tensor's name; ggml itself stops at 64.
+/// Maximum size of a tensor's name in bytes; ggml allows 64.
 const MAX_NAME: u64 = 256;
-/// Elements of one array; the largest vocabularies have 300 000.
+/// Maximum number of elements of one array; the largest vocabularies have 300 000.
 const MAX_ARRAY: u64 = 1 << 24;
-/// Arrays inside arrays; no known key nests at all.
+/// Maximum nesting of arrays; no known key nests arrays.
 const MAX_DEPTH: usize = 4;
-/// Axes of a tensor, by ggml.
+/// Maximum number of axes of a tensor, by ggml.
 const MAX_AXES: u32 = 4;
-/// Bytes; the specification asks for a multiple of 8, files hold 32.
+/// Maximum alignment in bytes; the specification requires a multiple of 8, files use 32.
 const MAX_ALIGNMENT: u64 = 1 << 20;
-/// The shortest key: length, one character, type, one byte.
+/// Bytes of the shortest entry: length, one character, type, one byte.
 const MIN_ENTRY: usize = 8 + 1 + 4 + 1;
-/// The shortest tensor: length, one character, axes, one axis, type, offset.
+/// Bytes of the shortest tensor description: length, one character, axes, one axis, type, offset.
 const MIN_TENSOR: usize = 8 + 1 + 4 + 8 + 4 + 8;
 
 struct Cursor<'a> {
@@ -135,7 +135,8 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.fixed(what)?))
     }
 
-    /// A count of things of at least `min_bytes` each: no more than `limit`, nor than can follow.
+    /// A count of items of at least `min_bytes` each: at most `limit`, and at most as many as the bytes
+/// that follow can hold.
     fn count(&mut self, what: &str, limit: u64, min_bytes: usize) -> Result<usize, LoadError> {
         let at = self.at;
         let count = self.u64(&format!("the number of {what}"))?;
@@ -171,7 +172,7 @@ impl<'a> Cursor<'a> {
         }
         let offset = self.at;
         let value = self.value().map_err(|error| match error {
-            // A break inside a value says which value it is.
+            // An error inside a value names the key.
             LoadError::Malformed { offset, rule, .. } => {
                 LoadError::metadata(self.path, key, Some(offset), rule)
             }
@@ -267,7 +268,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// The tensor table and, once its end and so the start of the data is known, its checks.
+    /// Reads the tensor table, and checks it once the start of the data is known.
     fn tensors(
         &mut self,
         count: usize,
@@ -307,7 +308,7 @@ impl<'a> Cursor<'a> {
         Ok(tensors.into_iter().map(|(tensor, _)| tensor).collect())
     }
 
-    /// One tensor, with where its offset stands in the file.
+    /// One tensor, with the position of its offset in the file.
     fn tensor(
         &mut self,
         alignment: usize,
@@ -360,7 +361,7 @@ impl<'a> Cursor<'a> {
         let start = match usize::try_from(offset) {
             Ok(start) if start.is_multiple_of(alignment) => start,
             _ => {
-                let rule = format!("its offset {offset} is no multiple of the alignment {alignment}");
+                let rule = format!("its offset {offset} is not a multiple of the alignment {alignment}");
                 return fail(field, rule);
             }
         };

@@ -1,6 +1,6 @@
 //! The typed values of GGUF metadata.
 
-/// One value of a GGUF file's metadata, with the type it has there.
+/// One value of a GGUF file's metadata, with its type in the file.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "each variant is GGUF's type of the same name")]
 pub enum Value {
@@ -19,7 +19,7 @@ pub enum Value {
     F64(f64),
 }
 
-/// An array of a GGUF file's metadata: all elements have one type, which an empty array keeps.
+/// An array of a GGUF file's metadata. All elements have one type; an empty array has a type too.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "each variant is GGUF's type of the same name")]
 pub enum Array {
@@ -62,7 +62,7 @@ impl Value {
         }
     }
 
-    /// The value as a whole number, whatever its width; `None` if it is not one.
+    /// The value as a whole number, from an integer type of any width; `None` if it is not one.
     pub fn as_integer(&self) -> Option<i128> {
         Some(match self {
             Value::U8(v) => i128::from(*v),
@@ -77,7 +77,7 @@ impl Value {
         })
     }
 
-    /// The value as a float: F32 and F64, and whole numbers too; `None` if it is no number.
+    /// The value as a float: F32, F64, or a whole number; `None` if it is not a number.
     pub fn as_float(&self) -> Option<f64> {
         match self {
             Value::F32(v) => Some(f64::from(*v)),
@@ -86,7 +86,7 @@ impl Value {
         }
     }
 
-    /// What the value is, for messages: `a string`, `an array of 3 u32`.
+    /// Describes the value for messages: `a string`, `an array of 3 u32`.
     pub(super) fn describe(&self) -> String {
         match self {
             Value::String(_) => "a string".into(),

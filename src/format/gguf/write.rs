@@ -6,7 +6,7 @@ use super::read::{DEFAULT_ALIGNMENT, MAGIC};
 use super::value::{Array, Value};
 use crate::quant::Quant;
 
-/// A GGUF file to be written: first its header is declared, then its tensors are streamed, so that
+/// A GGUF file to be written. First the header is declared, then the tensors are streamed, so that
 /// no more than one tensor needs to be in memory.
 ///
 /// # Examples
@@ -56,7 +56,7 @@ impl GgufWriter {
         GgufWriter::default()
     }
 
-    /// Sets metadata `key`, in place of any earlier value.
+    /// Sets metadata `key`, replacing any earlier value.
     pub fn set(&mut self, key: &str, value: Value) {
         match self.entries.iter_mut().find(|(known, _)| known == key) {
             Some((_, old)) => *old = value,
@@ -92,8 +92,8 @@ impl GgufWriter {
     ///
     /// # Errors
     ///
-    /// Whatever writing to `out` returns, and [`io::ErrorKind::InvalidInput`] for a
-    /// `general.alignment` that is no power of two.
+    /// Any error of writing to `out`, and [`io::ErrorKind::InvalidInput`] for a
+    /// `general.alignment` that is not a power of two.
     pub fn start<W: Write>(self, mut out: W) -> io::Result<GgufBody<W>> {
         let alignment = match self.entries.iter().find(|(key, _)| key == "general.alignment") {
             None => DEFAULT_ALIGNMENT,
@@ -135,8 +135,8 @@ impl<W: Write> GgufBody<W> {
     ///
     /// # Errors
     ///
-    /// Whatever writing returns, and [`io::ErrorKind::InvalidInput`] if no tensor is left or
-    /// `bytes` has not the declared tensor's length.
+    /// Any error of writing, and [`io::ErrorKind::InvalidInput`] if no tensor is left or `bytes`
+    /// does not have the declared tensor's length.
     pub fn tensor(&mut self, bytes: &[u8]) -> io::Result<()> {
         let invalid = |rule: String| Err(io::Error::new(io::ErrorKind::InvalidInput, rule));
         let Some(tensor) = self.tensors.next() else {
@@ -155,8 +155,7 @@ impl<W: Write> GgufBody<W> {
     ///
     /// # Errors
     ///
-    /// Whatever flushing returns, and [`io::ErrorKind::InvalidInput`] if a declared tensor was not
-    /// written.
+    /// Any error of flushing, and [`io::ErrorKind::InvalidInput`] if a declared tensor was not written.
     pub fn finish(mut self) -> io::Result<W> {
         if let Some(tensor) = self.tensors.next() {
             let rule = format!("tensor `{}` was declared but not written", tensor.name);

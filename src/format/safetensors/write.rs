@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-/// What the values of a tensor to be written are.
+/// The type of the values of a tensor to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each variant is the format's type of the same name")]
 pub enum Dtype {
@@ -16,7 +16,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// The format's name for it: `F32`, `BF16`, ...
+    /// The format's name for the type: `F32`, `BF16`, ...
     pub fn name(self) -> &'static str {
         match self {
             Dtype::F32 => "F32",
@@ -36,8 +36,8 @@ impl Dtype {
     }
 }
 
-/// A safetensors file to be written: first its header is declared, then its data is streamed, so that
-/// not even one tensor needs to be in memory as a whole.
+/// A safetensors file to be written. First the header is declared, then the data is streamed, so that
+/// not even one whole tensor needs to be in memory.
 ///
 /// # Examples
 ///
@@ -66,7 +66,7 @@ pub struct SafetensorsWriter {
 #[derive(Debug)]
 pub struct SafetensorsBody<W> {
     out: W,
-    /// Bytes that are still to come.
+    /// Bytes that are still to be written.
     left: usize,
 }
 
@@ -76,12 +76,12 @@ impl SafetensorsWriter {
         SafetensorsWriter::default()
     }
 
-    /// Sets metadata `key`, in place of any earlier text. Transformers wants `format` to be `pt`.
+    /// Sets metadata `key`, replacing any earlier text. Transformers requires `format` to be `pt`.
     pub fn set(&mut self, key: &str, text: &str) {
         self.metadata.insert(key.to_owned(), text.to_owned());
     }
 
-    /// Adds a tensor. Data lies in the order of declaration: larger types first keep all of it aligned.
+    /// Adds a tensor. Data is in the order of declaration; declare larger types first to keep all data aligned.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl SafetensorsWriter {
         let invalid =
             |rule: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("tensor `{name}` {rule}"));
         if name.is_empty() || name == "__metadata__" || !self.names.insert(name.to_owned()) {
-            return Err(invalid("is declared twice, or its name is none"));
+            return Err(invalid("is declared twice, or its name is empty or reserved"));
         }
         let bytes = shape.iter().try_fold(dtype.bytes(), |bytes, axis| bytes.checked_mul(*axis));
         let end =
@@ -108,13 +108,13 @@ impl SafetensorsWriter {
     ///
     /// # Errors
     ///
-    /// Whatever writing to `out` returns.
+    /// Any error of writing to `out`.
     pub fn start<W: Write>(mut self, mut out: W) -> io::Result<SafetensorsBody<W>> {
         if !self.metadata.is_empty() {
             self.header.insert("__metadata__".to_owned(), json!(self.metadata));
         }
         let mut header = Value::Object(self.header).to_string();
-        // Data starts on an 8-byte border; readers take the blanks as part of the JSON.
+        // Data starts at a multiple of 8 bytes; readers take the blanks as part of the JSON.
         header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(header.as_bytes())?;
@@ -127,7 +127,7 @@ impl<W: Write> SafetensorsBody<W> {
     ///
     /// # Errors
     ///
-    /// Whatever writing returns, and [`io::ErrorKind::InvalidInput`] for more data than was declared.
+    /// Any error of writing, and [`io::ErrorKind::InvalidInput`] for more data than was declared.
     pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         let invalid =
             || io::Error::new(io::ErrorKind::InvalidInput, "more data is written than was declared");
@@ -139,7 +139,7 @@ impl<W: Write> SafetensorsBody<W> {
     ///
     /// # Errors
     ///
-    /// Whatever flushing returns, and [`io::ErrorKind::InvalidInput`] if declared data is missing.
+    /// Any error of flushing, and [`io::ErrorKind::InvalidInput`] if declared data is missing.
     pub fn finish(mut self) -> io::Result<W> {
         if self.left > 0 {
             let rule = format!("{} bytes were declared but not written", self.left);

@@ -1,4 +1,4 @@
-//! JSON as Python's `json.dumps` lays it out.
+//! JSON in the layout of Python's `json.dumps`.
 
 use std::io::{self, Write};
 

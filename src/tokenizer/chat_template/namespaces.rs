@@ -1,9 +1,9 @@
-//! Namespaces must not be values: one that holds itself would be walked for ever.
+//! Refuses templates that use a namespace as a value: one that holds itself would be walked forever.
 //!
-//! Jinja's namespaces are the only values that can be changed, hence the only ones that can form a
+//! Jinja's namespaces are the only values that can be changed, so only they can form a
 //! ring. The engine prints, compares and serializes values by recursion, which neither its fuel nor
-//! its recursion limit counts, so a ring would overflow the stack. Templates in use only ever read
-//! and write a namespace's fields; here that is a rule.
+//! its recursion limit counts, so a ring would overflow the stack. Templates in use only read
+//! and write a namespace's fields; this module requires that.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub(super) fn used_as_value(source: &str) -> Option<(usize, &str)> {
     let at = |index: usize| tokens.get(index).map_or("", |token| token.text);
     let before = |index: usize, back: usize| index.checked_sub(back).map_or("", |index| at(index));
 
-    // `set NAME = namespace(` makes one; any other way to get at the function is refused.
+    // `set NAME = namespace(` makes one; any other use of the function is refused.
     let makes = |index: usize| {
         before(index, 1) == "="
             && before(index, 3) == "set"
@@ -36,7 +36,7 @@ pub(super) fn used_as_value(source: &str) -> Option<(usize, &str)> {
     let found = (0..tokens.len()).find(|&index| {
         let (last, next) = (before(index, 1), at(index + 1));
         let field = next == "." || last == ".";
-        // Also a loop's or an argument's own name, and `is defined`.
+        // The name of a loop variable or of an argument, and `is defined`, are allowed too.
         let binding = matches!(last, "set" | "for") || (next == "=" && matches!(last, "(" | ","));
         let sound = if at(index) == "namespace" {
             makes(index) || last == "."
@@ -57,7 +57,7 @@ fn tokens(source: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut line = 1;
     let mut rest = source;
-    // What ends the tag that `rest` is in.
+    // The closing mark of the tag that `rest` is in.
     let mut close: Option<&str> = None;
     while let Some(first) = rest.chars().next() {
         let len = match close {
@@ -75,7 +75,7 @@ fn tokens(source: &str) -> Vec<Token<'_>> {
             Some(_) if matches!(first, '"' | '\'') => string_len(rest, first),
             Some(_) => {
                 let word = rest.find(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
-                // `==` is one sign, and not the `=` that binds a name.
+                // `==` is one sign; it is not the `=` that binds a name.
                 let sign = if rest.starts_with("==") { 2 } else { first.len_utf8() };
                 let len = word.unwrap_or(rest.len()).max(sign);
                 if !first.is_whitespace() {

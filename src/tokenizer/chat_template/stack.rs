@@ -1,12 +1,12 @@
-//! Work that may recurse as deep as a stranger likes, on a stack of its own.
+//! Runs work on a separate stack, because untrusted input decides how deep it recurses.
 
 use std::thread;
 
-/// What any work needs, however shallow.
+/// Stack, in bytes, that even shallow work needs.
 const BASE_BYTES: usize = 4 << 20;
 
-/// Runs `work` on a thread whose stack has `bytes` more than the usual; only what is touched of it
-/// takes memory. The error is the reason why there is no result: a panic of the engine included.
+/// Runs `work` on a thread whose stack has `bytes` more than the base; only touched pages take
+/// memory. The error is the reason why there is no result, such as a panic of the engine.
 pub(super) fn with_stack<T: Send>(bytes: usize, work: impl FnOnce() -> T + Send) -> Result<T, String> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().stack_size(BASE_BYTES.saturating_add(bytes));

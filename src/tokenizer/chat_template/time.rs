@@ -1,7 +1,7 @@
-//! `strftime_now`, on a day that never changes.
+//! `strftime_now`, with a fixed day.
 //!
-//! A prompt must be a function of its messages, or a cached prefix and a recorded result would
-//! both be wrong tomorrow. The day is the one that templates fall back to without a clock.
+//! A prompt must depend on its messages only; otherwise a cached prefix and a recorded result would
+//! both be wrong tomorrow. The day is the one that templates use if there is no clock.
 
 use minijinja::{Error, ErrorKind};
 
