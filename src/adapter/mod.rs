@@ -130,17 +130,11 @@ impl Adapter {
     /// As [`Adapter::inspect`].
     pub fn files(path: &Path) -> Result<Vec<PathBuf>, AdapterFileError> {
         Adapter::inspect(path)?;
-        Ok(match path.is_dir() {
-            true => peft::files(&peft_folder(path)),
-            false => vec![path.to_owned()],
-        })
+        Ok(if path.is_dir() { peft::files(&peft_folder(path)) } else { vec![path.to_owned()] })
     }
 
     fn stored(path: &Path) -> Result<Stored, AdapterFileError> {
-        match path.is_dir() {
-            true => peft::read(&peft_folder(path)),
-            false => gguf::read(path),
-        }
+        if path.is_dir() { peft::read(&peft_folder(path)) } else { gguf::read(path) }
     }
 
     /// Writes the adapter as a PEFT directory, f32 throughout, which appears whole or not at all. An

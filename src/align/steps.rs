@@ -73,9 +73,10 @@ impl Steps<'_> {
         let (mut saved, mut last) = (self.meta.step, None);
         while self.total.is_none_or(|total| self.meta.step < total) {
             control.wait(self.meta.step);
-            let stepped = match control.cancel.is_cancelled() {
-                true => Stepped::Cancelled,
-                false => self.step(&control.cancel, progress)?,
+            let stepped = if control.cancel.is_cancelled() {
+                Stepped::Cancelled
+            } else {
+                self.step(&control.cancel, progress)?
             };
             let metrics = match stepped {
                 Stepped::Done(metrics) => metrics,

@@ -116,14 +116,11 @@ impl RunArgs {
     /// Fails for flags that shape a fresh adapter where there is one already.
     pub fn check_init(&self, init: bool) -> Result<(), CliError> {
         let shaped = self.rank.is_some() || self.alpha.is_some() || self.targets.is_some();
-        match init && shaped {
-            true => {
-                let reason =
-                    "an adapter to start from keeps its shape: leave out --rank, --alpha and --targets";
-                Err(CliError::Usage(reason.to_owned()))
-            }
-            false => Ok(()),
+        if init && shaped {
+            let reason = "an adapter to start from keeps its shape: leave out --rank, --alpha and --targets";
+            return Err(CliError::Usage(reason.to_owned()));
         }
+        Ok(())
     }
 
     /// Puts the flags over the settings.

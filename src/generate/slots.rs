@@ -56,10 +56,8 @@ pub(super) fn admit(
         let prompt = prompts[request];
         let most = prompt.len() - 1;
         let adapter = adapters[request];
-        let known = |slot: &Slot| match slot.adapter == adapter {
-            true => shared(&slot.tokens, prompt).min(most),
-            false => 0,
-        };
+        let known =
+            |slot: &Slot| if slot.adapter == adapter { shared(&slot.tokens, prompt).min(most) } else { 0 };
         // Among slots that know equally much, the emptiest: the others may serve another prompt.
         let free = (0..slots.len()).filter(|&slot| !slots[slot].busy);
         let best =

@@ -81,11 +81,10 @@ impl<'a> LabelJudge<'a> {
     fn cut(&self, reply: &str) -> Result<String, JudgeError> {
         let tokenizer = self.chat.tokenizer();
         let ids = tokenizer.encode(reply, Specials::AsText)?;
-        Ok(match ids.len() > self.reply_tokens {
-            true => {
-                tokenizer.decode(&ids[..self.reply_tokens], false).trim_end_matches('\u{FFFD}').to_owned()
-            }
-            false => reply.to_owned(),
+        Ok(if ids.len() > self.reply_tokens {
+            tokenizer.decode(&ids[..self.reply_tokens], false).trim_end_matches('\u{FFFD}').to_owned()
+        } else {
+            reply.to_owned()
         })
     }
 }
@@ -107,10 +106,10 @@ fn labels(tokenizer: &Tokenizer, begun: &str) -> Result<(Vec<TokenId>, [TokenId;
         }
     };
     let found = [label(LABELS[0])?, label(LABELS[1])?];
-    match found[0] == found[1] {
-        true => Err(JudgeError::Labels { reason: "both labels are the same token to it".to_owned() }),
-        false => Ok((ids, found)),
+    if found[0] == found[1] {
+        return Err(JudgeError::Labels { reason: "both labels are the same token to it".to_owned() });
     }
+    Ok((ids, found))
 }
 
 /// The ids of a question, up to where the verdict begins.

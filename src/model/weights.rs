@@ -94,12 +94,13 @@ pub(crate) fn load<'s>(
         layers.push(Layer {
             attention_norm: loader.norm(&format!("{layer}.input_layernorm.weight"), hidden)?,
             qkv: loader.joined(&[(&q, q_width), (&k, kv_width), (&v, kv_width)], hidden)?,
-            head_norms: match config.architecture {
-                _ if config.qk_norm => Some([
+            head_norms: if config.qk_norm {
+                Some([
                     loader.vector(&format!("{attention}.q_norm.weight"), config.head_dim)?,
                     loader.vector(&format!("{attention}.k_norm.weight"), config.head_dim)?,
-                ]),
-                _ => None,
+                ])
+            } else {
+                None
             },
             o: loader.joined(&[(&o, hidden)], q_width)?,
             ffn_norm: loader.norm(&format!("{layer}.post_attention_layernorm.weight"), hidden)?,

@@ -162,11 +162,13 @@ impl Record for Prompt {
 
     fn check(&self) -> Result<(), String> {
         let Prompt { id, text, .. } = self;
-        match () {
-            () if id.trim().is_empty() => Err("`id` is empty".to_owned()),
-            () if text.trim().is_empty() => Err("`prompt` is empty".to_owned()),
-            () => Ok(()),
+        if id.trim().is_empty() {
+            return Err("`id` is empty".to_owned());
         }
+        if text.trim().is_empty() {
+            return Err("`prompt` is empty".to_owned());
+        }
+        Ok(())
     }
 }
 

@@ -254,9 +254,10 @@ fn parse(path: &Path, bytes: &[u8], named: bool) -> Loaded {
 
 fn parse_text(file: &mut Loaded, named: bool) {
     let json = file.path.extension().is_some_and(|extension| extension == "json");
-    let document = match json {
-        true => document::from_json(&file.text, &mut file.faults),
-        false => document::from_toml(&file.text, &mut file.faults),
+    let document = if json {
+        document::from_json(&file.text, &mut file.faults)
+    } else {
+        document::from_toml(&file.text, &mut file.faults)
     };
     // What a parser makes of a broken file is not worth judging.
     if !file.faults.is_empty() {

@@ -288,10 +288,10 @@ impl RewardModel {
 pub(super) fn limits_on(model: &Model, card: &RewardCard) -> Result<InputLimits, RewardError> {
     let limits = card.limits.limits();
     let context = model.config().context;
-    match limits.tokens > context {
-        true => Err(RewardError::Context { tokens: limits.tokens, context }),
-        false => Ok(limits),
+    if limits.tokens > context {
+        return Err(RewardError::Context { tokens: limits.tokens, context });
     }
+    Ok(limits)
 }
 
 /// Scores are compared with those of training, which keeps keys and values in full precision.

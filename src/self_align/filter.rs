@@ -165,14 +165,16 @@ impl Filter {
         let copied = |words: &String| contains_phrase(answer, words) && !contains_phrase(request, words);
         let long = request.trim().chars().count() > SHORT_REQUEST;
         let opening = answer.to_lowercase().replace('\u{2019}', "'");
-        match () {
-            () if self.leaks.iter().any(copied) => Some(Reason::Leak),
-            () if drop_echoes && long && contains_phrase(answer, request) => Some(Reason::Echo),
-            () if drop_apologies && APOLOGIES.iter().any(|words| opening.starts_with(words)) => {
-                Some(Reason::Apology)
-            }
-            () if answer.chars().count() < least_characters => Some(Reason::TooShort),
-            () => None,
+        if self.leaks.iter().any(copied) {
+            Some(Reason::Leak)
+        } else if drop_echoes && long && contains_phrase(answer, request) {
+            Some(Reason::Echo)
+        } else if drop_apologies && APOLOGIES.iter().any(|words| opening.starts_with(words)) {
+            Some(Reason::Apology)
+        } else if answer.chars().count() < least_characters {
+            Some(Reason::TooShort)
+        } else {
+            None
         }
     }
 }

@@ -211,10 +211,12 @@ impl SelfAlign<'_> {
             return Err(SelfAlignError::Occupied { folder: self.out.to_owned(), prompts: samples.len() });
         }
         for (place, sample) in samples.iter().enumerate() {
-            let what = match () {
-                () if sample.run != run => "settings, rules, exemplars or base",
-                () if prompts.get(place) != Some(&sample.prompt) => "prompt",
-                () => continue,
+            let what = if sample.run != run {
+                "settings, rules, exemplars or base"
+            } else if prompts.get(place) != Some(&sample.prompt) {
+                "prompt"
+            } else {
+                continue;
             };
             return Err(SelfAlignError::OtherRun { path, line: place + 1, what });
         }

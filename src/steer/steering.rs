@@ -204,9 +204,9 @@ impl Steering {
             }
             _ => {}
         }
-        match self.scores && !reward {
-            true => Err(SteerError::NoReward { what: "a score" }),
-            false => Ok(()),
+        if self.scores && !reward {
+            return Err(SteerError::NoReward { what: "a score" });
         }
+        Ok(())
     }
 }

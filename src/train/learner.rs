@@ -260,9 +260,12 @@ impl Learner {
     /// Name, values and moments of every part that learns.
     fn parts(&self) -> impl Iterator<Item = (String, &Buffer<f32>, &[Buffer<f32>; 2])> {
         let layers = self.pass.gradients().layers.len();
-        self.optimizer.moments.iter().enumerate().map(move |(index, moments)| match index < layers {
-            true => (format!("layer.{index}"), self.bank.layer(index).buffer, moments),
-            false => ("heads".to_owned(), self.bank.heads(), moments),
+        self.optimizer.moments.iter().enumerate().map(move |(index, moments)| {
+            if index < layers {
+                (format!("layer.{index}"), self.bank.layer(index).buffer, moments)
+            } else {
+                ("heads".to_owned(), self.bank.heads(), moments)
+            }
         })
     }
 }

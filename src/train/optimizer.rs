@@ -90,9 +90,10 @@ impl Optimizer {
         let mut rec = Recording::new(&device);
         let layers = gradients.layers.len();
         for (index, [first, second]) in self.moments.iter().enumerate() {
-            let (params, grads) = match index < layers {
-                true => (bank.layer(index).buffer, &gradients.layers[index]),
-                false => (bank.heads(), &gradients.heads),
+            let (params, grads) = if index < layers {
+                (bank.layer(index).buffer, &gradients.layers[index])
+            } else {
+                (bank.heads(), &gradients.heads)
             };
             // Adapters that learn stand in the first places, so both start at 0.
             ops::adamw(&mut rec, &step, params, 0, grads, first, second, 0, grads.len())?;
@@ -116,9 +117,10 @@ impl Optimizer {
         for (index, parts) in partials.chunks_exact(GRAD_NORM_PARTS).enumerate() {
             let sum: f64 = parts.iter().map(|&part| f64::from(part)).sum();
             if !sum.is_finite() {
-                let what = match index < gradients.layers.len() {
-                    true => format!("the adapters of layer {index}"),
-                    false => "the scalar heads".to_owned(),
+                let what = if index < gradients.layers.len() {
+                    format!("the adapters of layer {index}")
+                } else {
+                    "the scalar heads".to_owned()
                 };
                 return Err(TrainError::NotFinite { what, step: self.steps + 1 });
             }

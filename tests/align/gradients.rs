@@ -88,9 +88,10 @@ fn holds(family: KernelFamily, shared: bool, golden: bool, temperature: f32) {
     let options = DeviceOptions { family: Some(family), ..DeviceOptions::default() };
     let Some(device) = gpu::open(&options) else { return };
     let folder = tempfile::tempdir().expect("a scratch directory");
-    let model = match golden {
-        true => load(&device, &golden_path("tiny/llama3-rope-gqa")),
-        false => tiny(&device, folder.path()),
+    let model = if golden {
+        load(&device, &golden_path("tiny/llama3-rope-gqa"))
+    } else {
+        tiny(&device, folder.path())
     };
     let lora = LoraConfig { rank: 4, alpha: 8.0, rs_lora: false, targets: Projections::ALL };
     let fresh = |seed| LoraWeights::fresh(lora, model.config(), seed).expect("sound settings");

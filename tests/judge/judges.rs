@@ -34,9 +34,10 @@ fn says_the_same_of_both_orders(judge: &mut dyn Judge, set: &PrincipleSet, exact
     let forth = judge.judge(&questions, &cancel).expect("sound questions");
     let back = judge.judge(&swapped, &cancel).expect("sound questions");
     assert!(forth.iter().flatten().flatten().any(|scores| scores.s12 != 0.0), "it tells nothing apart");
-    let same = |one: &Scores, other: &Scores| match exact {
-        true => assert_eq!(one, other),
-        false => {
+    let same = |one: &Scores, other: &Scores| {
+        if exact {
+            assert_eq!(one, other);
+        } else {
             let apart = (one.s12 - other.s12).abs().max((one.s21 - other.s21).abs());
             assert!(apart < 1e-4, "{one:?} and {other:?}");
         }

@@ -73,9 +73,10 @@ fn learned(text: &Text, example: &Example) -> Vec<String> {
     let tokenizer = text.tokenizer.as_ref().expect("one");
     let mut runs: Vec<Vec<TokenId>> = vec![Vec::new()];
     for (id, target) in example.ids.iter().zip(&example.loss_mask) {
-        match target {
-            true => runs.last_mut().expect("one").push(*id),
-            false => runs.push(Vec::new()),
+        if *target {
+            runs.last_mut().expect("one").push(*id);
+        } else {
+            runs.push(Vec::new());
         }
     }
     runs.into_iter().filter(|run| !run.is_empty()).map(|run| tokenizer.decode(&run, false)).collect()

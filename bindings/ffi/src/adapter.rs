@@ -93,13 +93,14 @@ pub fn blend_adapters(parts: Vec<AdapterShare>) -> Result<Arc<Adapter>, ParrErro
     let first = &parts[0].adapter;
     let base = |card: &Card| card.base_sha256.clone();
     let same = parts.iter().all(|part| base(&part.adapter.adapter().card) == base(&first.adapter().card));
-    let card = match same {
-        true => Card {
+    let card = if same {
+        Card {
             base: first.adapter().card.base.clone(),
             base_sha256: base(&first.adapter().card),
             ..Card::default()
-        },
-        false => Card::default(),
+        }
+    } else {
+        Card::default()
     };
     let adapter = parr::adapter::Adapter { weights, head: None, card };
     Ok(Adapter::new(Arc::clone(&first.model), adapter))

@@ -80,14 +80,16 @@ fn pairs(path: &Path, file: &Checkpoint) -> Result<Pairing, AdapterFileError> {
             Some((place(module)?, half))
         });
         let Some((place, half)) = factor else {
-            let what = match () {
-                () if name.contains("lora_magnitude_vector") => "belongs to DoRA, which is not computed here",
-                () if name.contains("lora_embedding") || name.contains("embed_tokens") => {
-                    "changes the embedding, which has no factors here"
-                }
-                () if name.contains("lm_head") => "changes the output matrix, which has no factors here",
-                () if name.contains("lora_") => "is a factor of no decoder projection that is known here",
-                () => "is no factor",
+            let what = if name.contains("lora_magnitude_vector") {
+                "belongs to DoRA, which is not computed here"
+            } else if name.contains("lora_embedding") || name.contains("embed_tokens") {
+                "changes the embedding, which has no factors here"
+            } else if name.contains("lm_head") {
+                "changes the output matrix, which has no factors here"
+            } else if name.contains("lora_") {
+                "is a factor of no decoder projection that is known here"
+            } else {
+                "is no factor"
             };
             let what = format!("tensor `{}` {what}", crate::format::printable(name));
             let hint = "train factors of q, k, v, o, gate, up and down only, or merge the adapter with PEFT";

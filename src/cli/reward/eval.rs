@@ -97,10 +97,10 @@ impl EvalArgs {
             fs::write(path, report.to_html())?;
             global.note(format!("the report is in {}", path.display()));
         }
-        match self.json {
-            true => write_row(&report),
-            false => Ok(write!(stdout().lock(), "{}", text(&report))?),
+        if self.json {
+            return write_row(&report);
         }
+        Ok(write!(stdout().lock(), "{}", text(&report))?)
     }
 }
 

@@ -268,10 +268,7 @@ impl AdapterBank {
             let values = inner.device.read(buffer, at, inner.layout.adapter_len)?;
             layers.push(self.unpack(&taken.config, &values));
         }
-        let head = match taken.has_head {
-            true => Some(self.read_head(place)?),
-            false => None,
-        };
+        let head = if taken.has_head { Some(self.read_head(place)?) } else { None };
         Ok((LoraWeights { config: taken.config, layers }, head))
     }
 

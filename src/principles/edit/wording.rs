@@ -238,9 +238,10 @@ pub(super) fn capitalised(reply: &str) -> String {
     let mut text = String::with_capacity(reply.len());
     let mut begins = true;
     for letter in reply.chars() {
-        match begins && letter.is_alphabetic() {
-            true => text.extend(letter.to_uppercase()),
-            false => text.push(letter),
+        if begins && letter.is_alphabetic() {
+            text.extend(letter.to_uppercase());
+        } else {
+            text.push(letter);
         }
         begins = match letter {
             '.' | '!' | '?' | '\n' => true,

@@ -72,9 +72,10 @@ impl PipelineReport {
             Some(_) => None,
         };
         let principles = principles.transpose().map_err(PipelineError::at(Stage::Preferences))?;
-        let guidelines = match config.stages.align || config.stages.comparison {
-            true => guideline_sets(&found(&config.guidelines)).map_err(PipelineError::at(Stage::Align))?,
-            false => Vec::new(),
+        let guidelines = if config.stages.align || config.stages.comparison {
+            guideline_sets(&found(&config.guidelines)).map_err(PipelineError::at(Stage::Align))?
+        } else {
+            Vec::new()
         };
         let comparisons = match place(Stage::Preferences) {
             Some(path) => read_records::<Comparison>(&path.join(COMPARISONS))

@@ -31,10 +31,8 @@ pub(super) fn measure(
     let better = Rate::of(pairs.map(|(base, score)| score > base));
     let lengths: Vec<f64> = answered.answers.iter().map(|answer| answer.reply.tokens.len() as f64).collect();
     let is_base = report.methods.is_empty();
-    let divergence = match is_base {
-        true => None,
-        false => Some(divergence(steered, format, method, answered, cancel)?),
-    };
+    let divergence =
+        if is_base { None } else { Some(divergence(steered, format, method, answered, cancel)?) };
     report.methods.push(MethodReport {
         name: method.name.clone(),
         score: (!known.is_empty()).then(|| Mean::of(&known)),

@@ -163,10 +163,10 @@ pub(crate) fn encode_reply(
 ) -> Result<(Vec<TokenId>, Vec<bool>), String> {
     let messages = [Message::new("user", prompt), Message::new("assistant", reply)];
     let encoded = chat::encode(chat, &messages, TrainOn::Assistant, usize::MAX)?;
-    match encoded.loss_mask.iter().skip(1).any(|&of_reply| of_reply) {
-        true => Ok((encoded.ids, encoded.loss_mask)),
-        false => Err("the reply has no token".to_owned()),
+    if !encoded.loss_mask.iter().skip(1).any(|&of_reply| of_reply) {
+        return Err("the reply has no token".to_owned());
     }
+    Ok((encoded.ids, encoded.loss_mask))
 }
 
 impl Dataset {

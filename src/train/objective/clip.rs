@@ -70,9 +70,10 @@ pub fn value_error(value: f64, old: f64, target: f64, radius: f64) -> ValueError
     let held = value.max(old - radius).min(old + radius);
     let (free, bounded) = ((value - target).powi(2), (held - target).powi(2));
     let clipped = bounded > free;
-    match clipped {
-        true => ValueError { loss: 0.5 * bounded, d_value: 0.0, clipped },
-        false => ValueError { loss: 0.5 * free, d_value: value - target, clipped },
+    if clipped {
+        ValueError { loss: 0.5 * bounded, d_value: 0.0, clipped }
+    } else {
+        ValueError { loss: 0.5 * free, d_value: value - target, clipped }
     }
 }
 

@@ -97,9 +97,10 @@ impl PassMemory {
             Ok(Saved {
                 input: activation("input of a layer", rows, config.hidden)?,
                 middle: activation("middle of a layer", rows, config.hidden)?,
-                unnormed: match config.qk_norm {
-                    true => Some(activation("q and k before their norms", rows, qkv_width)?),
-                    false => None,
+                unnormed: if config.qk_norm {
+                    Some(activation("q and k before their norms", rows, qkv_width)?)
+                } else {
+                    None
                 },
                 k: device.buffer("keys of a layer", attention.cache_len())?,
                 v: device.buffer("values of a layer", attention.cache_len())?,
