@@ -72,10 +72,12 @@ fn export_goes_both_ways() {
     let model = model.to_str().unwrap();
     let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (gguf, half, back) = (place("adapter.gguf"), place("half.gguf"), place("back"));
+    let half_back = place("half-back");
     for (from, to, arguments) in [
         (&path, &gguf, &["--to", "gguf"][..]),
         (&path, &half, &["--to", "gguf", "--quant", "f16"]),
         (&gguf, &back, &["--to", "peft"]),
+        (&gguf, &half_back, &["--to", "peft", "--quant", "f16"]),
     ] {
         let output = run(&[&["export", from, "--model", model, "--out", to], arguments].concat());
         assert!(output.status.success(), "{}", stderr(&output));
@@ -83,9 +85,22 @@ fn export_goes_both_ways() {
     }
     assert_eq!(Adapter::open(back.as_ref(), &config()).unwrap(), adapter);
     assert!(fs::metadata(&half).unwrap().len() < fs::metadata(&gguf).unwrap().len());
+    let factors = |folder: &str| Path::new(folder).join("adapter_model.safetensors");
+    let size = |folder: &str| fs::metadata(factors(folder)).unwrap().len();
+    assert!(size(&half_back) < size(&back));
+    let rounded = Adapter::open(half_back.as_ref(), &config()).unwrap();
+    assert_ne!(rounded, adapter);
+    let values = |adapter: &Adapter| -> Vec<f32> {
+        let pairs = adapter.weights.layers.iter().flat_map(|pairs| pairs.values());
+        pairs.flat_map(|pair| pair.a.iter().chain(&pair.b)).copied().collect()
+    };
+    for (half, whole) in values(&rounded).into_iter().zip(values(&adapter)) {
+        // Half a unit of f16 in the last place, or of its smallest number.
+        assert!((half - whole).abs() <= whole.abs() / 2048.0 + 6e-8, "{half} for {whole}");
+    }
 
     for (arguments, code, says) in [
-        (&["--to", "peft", "--quant", "f16"][..], 2, "leave --quant out"),
+        (&["--to", "peft", "--quant", "q4_0"][..], 1, "cannot be q4_0"),
         (&["--to", "gguf", "--quant", "q4_0"], 1, "cannot be q4_0"),
         (&["--to", "onnx"], 2, "possible values: peft, gguf"),
     ] {

@@ -18,7 +18,8 @@ const EXAMPLES: &str = "\
 Examples:
   parr adapter export my-adapter --model smollm2 --to gguf --out my-adapter.gguf
   parr adapter export my-adapter --model smollm2 --to gguf --quant f16 --out small.gguf
-  parr adapter export downloaded.gguf --model ./base --to peft --out ./my-adapter";
+  parr adapter export downloaded.gguf --model ./base --to peft --out ./my-adapter
+  parr adapter export my-adapter --model smollm2 --to peft --quant f16 --out ./half-size";
 
 /// Write an adapter in the other format
 #[derive(Args)]
@@ -39,7 +40,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
 
-    /// Store the factors of a GGUF adapter as f32 or f16; PEFT directories hold f32
+    /// Store the factors as f32 or f16; the head of a reward model stays f32
     #[arg(long, value_name = "f32|f16", default_value = "f32", value_parser = quant)]
     quant: Quant,
 }
@@ -56,10 +57,7 @@ impl ExportArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         let (_, config, adapter) = self.base.open(&self.adapter)?;
         match self.to {
-            Target::Peft if self.quant != Quant::F32 => {
-                return Err(CliError::Usage("a PEFT directory holds f32: leave --quant out".to_owned()));
-            }
-            Target::Peft => adapter.write_peft(&self.out)?,
+            Target::Peft => adapter.write_peft_as(&self.out, self.quant)?,
             Target::Gguf => adapter.write_gguf(&self.out, &config, self.quant)?,
         }
         global.note(format!("wrote {}", self.out.display()));
