@@ -29,7 +29,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // Layer 4.
     ("ops", &["random", "tensor", "quant", "gpu"]),
     // Layer 5.
-    ("model", &["cache", "random", "tensor", "quant", "tokenizer", "format", "gpu", "ops"]),
+    ("model", &["cache", "file", "random", "tensor", "quant", "tokenizer", "format", "gpu", "ops"]),
     // Layer 6: beside each other.
     ("adapter", &["atomic", "random", "tensor", "quant", "tokenizer", "format", "model"]),
     ("generate", &["random", "tensor", "tokenizer", "gpu", "ops", "model"]),

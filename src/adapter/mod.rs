@@ -137,6 +137,11 @@ impl Adapter {
         if path.is_dir() { peft::read(&peft_folder(path)) } else { gguf::read(path) }
     }
 
+    /// [`LoraWeights::sha256`] of the factors with the head. The card is not part of it.
+    pub fn sha256(&self) -> String {
+        self.weights.sha256(self.head.as_ref())
+    }
+
     /// Writes the adapter as a PEFT directory, f32 throughout, which appears whole or not at all. An
     /// older adapter at `folder` is replaced.
     ///

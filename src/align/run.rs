@@ -358,7 +358,7 @@ impl<'a> Align<'a> {
         let align = json!({
             "algorithm": self.config.algorithm,
             "reward_sha256": judge_sha256,
-            "init_sha256": self.init.map(adapter_sha256),
+            "init_sha256": self.init.map(Adapter::sha256),
             "principles": self.guidelines.ids(),
             "principles_sha256": self.guidelines.sha256(),
             "sources": self.source_names(),
@@ -378,7 +378,7 @@ impl<'a> Align<'a> {
         hash.update(self.prompts.sha256());
         hash.update(self.guidelines.sha256());
         hash.update(judge_sha256.unwrap_or("no reward model"));
-        hash.update(self.init.map_or_else(|| "the base".to_owned(), adapter_sha256));
+        hash.update(self.init.map_or_else(|| "the base".to_owned(), Adapter::sha256));
         self.source_names().iter().for_each(|name| hash.update(format!("{name}\n")));
         hex(hash.finalize())
     }
@@ -388,27 +388,11 @@ impl RewardRole<'_> {
     /// SHA-256 of factors and head, in hexadecimal; of a reward model on another base, of its card.
     pub fn sha256(&self) -> String {
         match self {
-            RewardRole::Shared { adapter, .. } => adapter_sha256(adapter),
+            RewardRole::Shared { adapter, .. } => adapter.sha256(),
             RewardRole::Apart(model) => {
                 let card = serde_json::to_vec(model.card()).expect("a card is plain values");
                 hex(Sha256::digest(card))
             }
         }
     }
-}
-
-/// SHA-256 of an adapter's values, in hexadecimal.
-fn adapter_sha256(adapter: &Adapter) -> String {
-    let mut hash = Sha256::new();
-    let mut add = |values: &[f32]| values.iter().for_each(|value| hash.update(value.to_le_bytes()));
-    for pair in adapter.weights.layers.iter().flat_map(BTreeMap::values) {
-        add(&pair.a);
-        add(&pair.b);
-    }
-    if let Some(head) = &adapter.head {
-        add(&head.weight);
-        add(&[head.bias]);
-    }
-    add(&[adapter.weights.config.scale()]);
-    hex(hash.finalize())
 }

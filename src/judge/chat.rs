@@ -1,9 +1,6 @@
 //! The model as an assistant: how it is told a principle, and what it is called.
 
-use sha2::{Digest, Sha256};
-
 use super::JudgeError;
-use crate::file::hex;
 use crate::format::Checkpoint;
 use crate::generate::{Generator, GeneratorOptions};
 use crate::model::Model;
@@ -30,8 +27,8 @@ impl<'a> AdaptedModel<'a> {
         AdaptedModel { model, adapter: None }
     }
 
-    /// What records call it: the base's [`Checkpoint::content_hash`], and behind a `+` the SHA-256 of the
-    /// adapter's factors; `random` for a base that comes from no file.
+    /// What records call it: the base's [`Checkpoint::content_hash`], and behind a `+` the adapter's
+    /// [`LoraWeights::sha256`](crate::model::lora::LoraWeights::sha256); `random` for a base that comes from no file.
     ///
     /// # Errors
     ///
@@ -43,15 +40,8 @@ impl<'a> AdaptedModel<'a> {
             None => "random".to_owned(),
         };
         let Some((bank, adapter)) = self.adapter else { return Ok(base) };
-        let (weights, _) = bank.read(adapter)?;
-        let mut hash = Sha256::new();
-        hash.update(format!("{:?}", weights.config));
-        for pair in weights.layers.iter().flat_map(|pairs| pairs.values()) {
-            hash.update(bytemuck::cast_slice(&pair.a));
-            hash.update(bytemuck::cast_slice(&pair.b));
-        }
-        let adapter: String = hex(hash.finalize());
-        Ok(format!("{base}+{adapter}"))
+        let (weights, head) = bank.read(adapter)?;
+        Ok(format!("{base}+{}", weights.sha256(head.as_ref())))
     }
 
     /// The model's way of writing a conversation.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest, Sha256};
+
 use super::{Projection, Projections};
 use crate::error::ErrorKind;
+use crate::file::hex;
 use crate::gpu::DeviceError;
 use crate::model::ModelConfig;
 use crate::random::{Philox, Purpose, uniform01};
@@ -219,6 +222,24 @@ impl LoraWeights {
     pub fn parameters(&self) -> usize {
         self.layers.iter().flat_map(BTreeMap::values).map(|pair| pair.a.len() + pair.b.len()).sum()
     }
+
+    /// SHA-256 of the adapter in hexadecimal, together with its scalar head if it has one: the little-endian
+    /// f32 values of A and B of each pair, by layer and projection, then the head's weights and bias, then the
+    /// scale. Every part of the library that names an adapter by its values uses this hash.
+    pub fn sha256(&self, head: Option<&ScalarHead>) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |values: &[f32]| values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        for pair in self.layers.iter().flat_map(BTreeMap::values) {
+            add(&pair.a);
+            add(&pair.b);
+        }
+        if let Some(head) = head {
+            add(&head.weight);
+            add(&[head.bias]);
+        }
+        add(&[self.config.scale()]);
+        hex(hash.finalize())
+    }
 }
 
 pub(super) fn check_config(config: &LoraConfig) -> Result<(), AdapterError> {
@@ -233,4 +254,28 @@ pub(super) fn check_config(config: &LoraConfig) -> Result<(), AdapterError> {
         return fault("targets", "empty".to_owned(), "at least one projection");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_covers_factors_head_and_scale() {
+        let config =
+            LoraConfig { rank: 1, alpha: 2.0, rs_lora: false, targets: "q,v".parse().expect("known") };
+        let pair = |first: f32| LoraPair { a: vec![first, first + 1.0], b: vec![first + 2.0] };
+        // Projections in the order of the forward pass, whatever the order in which they are added.
+        let layer = |first| [(Projection::V, pair(first + 3.0)), (Projection::Q, pair(first))].into();
+        let weights = LoraWeights { config, layers: vec![layer(1.0), layer(7.0)] };
+        let head = ScalarHead { weight: vec![0.5, -0.5], bias: 0.25 };
+
+        let hash = |values: &[f32]| {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            crate::file::sha256(bytes)
+        };
+        let factors: Vec<f32> = (1..=12_u8).map(f32::from).collect();
+        assert_eq!(weights.sha256(None), hash(&[&factors[..], &[2.0]].concat()));
+        assert_eq!(weights.sha256(Some(&head)), hash(&[&factors[..], &[0.5, -0.5, 0.25, 2.0]].concat()));
+    }
 }
