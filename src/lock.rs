@@ -1,40 +1,65 @@
-//! Locks that keep a second run out of a file or a folder: one writer at a time.
+//! One writer at a time: keeps a second run out of a file or a folder.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Locks `file` until it is closed, however this process ends; false if another process has locked it.
-/// Always true where the system or the file system has no such locks.
-pub(crate) fn claim(file: &File) -> bool {
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+/// Claims `file` until it is closed, however this process ends. Returns false if another process has claimed
+/// it, and always true where the system or the file system has no such locks.
+///
+/// On Windows nobody else can read a claimed file either. So a claimed file should hold nothing of interest.
+fn claim(file: &File) -> bool {
+    // The standard library has no locks for Android before Rust 1.98.
+    #[cfg(target_os = "android")]
     {
         use rustix::fs::{FlockOperation, flock};
-        use rustix::io::Errno;
-        // Other errors come from file systems without locks.
-        if flock(file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-            return false;
-        }
+        flock(file, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK)
     }
-    let _ = file;
-    true
+    // Other errors come from systems and file systems without locks.
+    #[cfg(not(target_os = "android"))]
+    !matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
 }
 
-/// A locked folder: no other run can lock it while this value lives.
+/// Opens the file at `path` with `options` and keeps other writers out until it is closed. Other processes can
+/// read it. Returns `None` if another process writes to it.
+///
+/// # Errors
+///
+/// Those of [`OpenOptions::open`].
+pub(crate) fn open_for_one(options: &mut OpenOptions, path: &Path) -> io::Result<Option<File>> {
+    #[cfg(windows)]
+    {
+        use std::os::windows::fs::OpenOptionsExt;
+        // FILE_SHARE_READ, and ERROR_SHARING_VIOLATION for the second writer.
+        const SHARE_READ: u32 = 1;
+        const SHARING_VIOLATION: i32 = 32;
+        match options.share_mode(SHARE_READ).open(path) {
+            Err(error) if error.raw_os_error() == Some(SHARING_VIOLATION) => Ok(None),
+            file => file.map(Some),
+        }
+    }
+    #[cfg(not(windows))]
+    {
+        let file = options.open(path)?;
+        Ok(claim(&file).then_some(file))
+    }
+}
+
+/// A folder that other runs are kept out of for as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     _file: File,
 }
 
 impl FolderLock {
-    /// The lock file.
+    /// The file that is claimed.
     const NAME: &str = ".lock";
 
-    /// Locks `folder`, which is made if it is missing; `None` if another run has locked it.
+    /// Claims `folder`, and creates it if it is missing; `None` if another run has it.
     ///
     /// # Errors
     ///
-    /// The system's error if the folder or the lock file cannot be made.
+    /// The system's error if folder or file cannot be created.
     pub fn take(folder: &Path) -> io::Result<Option<FolderLock>> {
         fs::create_dir_all(folder)?;
         let mut options = OpenOptions::new();
@@ -43,12 +68,12 @@ impl FolderLock {
     }
 }
 
-#[cfg(test)]
+// The systems on which the tests run have locks.
+#[cfg(all(test, any(target_os = "linux", target_os = "android", target_vendor = "apple", windows)))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     fn a_folder_has_one_holder_and_is_free_again_behind_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let run = folder.path().join("runs/one");
@@ -57,5 +82,18 @@ mod tests {
         assert!(FolderLock::take(folder.path()).expect("it can be made").is_some(), "only that one is held");
         drop(held);
         assert!(FolderLock::take(&run).expect("it can be opened").is_some());
+    }
+
+    #[test]
+    fn a_file_has_one_writer_and_can_be_read_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("records.jsonl");
+        let open = || open_for_one(OpenOptions::new().write(true).create(true).truncate(false), &path);
+        let mut held = open().expect("it can be made").expect("nobody has it");
+        io::Write::write_all(&mut held, b"one\n").expect("it can be written");
+        assert!(open().expect("no error").is_none());
+        assert_eq!(fs::read(&path).expect("readers are let in"), b"one\n");
+        drop(held);
+        assert!(open().expect("it can be opened").is_some());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -85,13 +85,12 @@ impl<T: Record> RecordLog<T> {
     /// * [`PreferencesError::Row`] as [`read_records`], but for half a line at the end.
     pub fn open(path: &Path) -> Result<(RecordLog<T>, Vec<T>), PreferencesError> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).open(path);
+        // Not for appending alone: Windows would not let such a file be cut.
+        let file = lock::open_for_one(options.read(true).write(true).create(true).truncate(false), path);
         let file = file.map_err(PreferencesError::io("open", path))?;
-        if !lock::claim(&file) {
-            return Err(PreferencesError::Busy { path: path.to_owned() });
-        }
+        let mut file = file.ok_or_else(|| PreferencesError::Busy { path: path.to_owned() })?;
         let found = scan::<T>(path, &file)?;
-        file.set_len(found.length).map_err(PreferencesError::io("cut", path))?;
+        cut(&mut file, found.length).map_err(PreferencesError::io("cut", path))?;
         let mut log = RecordLog {
             path: path.to_owned(),
             file,
@@ -147,12 +146,18 @@ impl<T: Record> RecordLog<T> {
         let written = self.file.write_all(bytes);
         if written.is_err() {
             // Should this fail too, the next one to open the file cuts it.
-            let _ = self.file.set_len(self.length);
+            let _ = cut(&mut self.file, self.length);
         }
         written.map_err(PreferencesError::io("write", &self.path))?;
         self.length += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// Cuts `file` to `length` bytes, and goes to its end.
+fn cut(file: &mut File, length: u64) -> io::Result<()> {
+    file.set_len(length)?;
+    file.seek(SeekFrom::Start(length)).map(drop)
 }
 
 /// What a file holds.
