@@ -1,4 +1,4 @@
-//! The cache directory, for files that can be rebuilt or downloaded again: models, compiled pipelines.
+//! Where Parr keeps what can be made or fetched again: models, hashes of models, compiled pipelines.
 
 use std::path::PathBuf;
 

@@ -21,8 +21,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("quant", &["tensor"]),
     ("tokenizer", &["tensor"]),
     // Layer 2: files; and the oracle, which must share nothing with the kernels it judges.
-    ("format", &["tensor", "quant"]),
-    ("principles", &["atomic", "file", "random", "tensor"]),
+    ("format", &["atomic", "cache", "file", "tensor", "quant"]),
+    ("principles", &["atomic", "random", "tensor"]),
     ("reference", &["tensor", "random", "quant"]),
     // Layer 3: knows kernels by name and nothing of models.
     ("gpu", &["atomic", "cache", "random", "tensor"]),

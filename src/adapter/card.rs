@@ -46,7 +46,7 @@ impl Card {
 
 /// `Ok` if the adapter of `card` was trained on `checkpoint`, byte for byte, or does not say on what.
 ///
-/// This reads the whole checkpoint. An adapter works on other copies of the same weights too, such as
+/// This reads the whole checkpoint, unless its hash is known ([`Checkpoint::content_hash`]). An adapter works on other copies of the same weights too, such as
 /// the unquantized ones of a quantized base: who knows that they agree leaves this check out.
 ///
 /// # Errors
@@ -54,14 +54,21 @@ impl Card {
 /// * [`AdapterFileError::OtherBase`] if it was trained on other weights.
 /// * [`AdapterFileError::Load`] if the checkpoint cannot be read.
 pub fn check_base(card: &Card, checkpoint: &Checkpoint) -> Result<(), AdapterFileError> {
+    if card.base_sha256.is_none() {
+        return Ok(());
+    }
+    check_hash(card, checkpoint.path(), &checkpoint.content_hash()?)
+}
+
+/// [`check_base`] where the hash of the files at `path` is known.
+pub(super) fn check_hash(card: &Card, path: &Path, found: &str) -> Result<(), AdapterFileError> {
     let Some(expected) = &card.base_sha256 else {
         return Ok(());
     };
-    let found = checkpoint.content_hash()?;
     if found.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
     let base = card.base.clone().unwrap_or_else(|| "a model".to_owned());
-    let (path, expected) = (checkpoint.path().to_owned(), expected.clone());
+    let (path, expected, found) = (path.to_owned(), expected.clone(), found.to_owned());
     Err(AdapterFileError::OtherBase { path, base, expected, found })
 }

@@ -20,7 +20,6 @@ pub use error::AdapterFileError;
 pub use head::FILE as HEAD_FILE;
 pub use merge::{MergeOptions, MergeProgress, merge};
 
-use crate::format::Checkpoint;
 use crate::model::lora::{AdapterError, LoraConfig, LoraWeights, ScalarHead};
 use crate::model::{Model, ModelConfig};
 use crate::quant::Quant;
@@ -107,8 +106,11 @@ impl Adapter {
     /// Those of [`Adapter::open`] and [`check_base`].
     pub fn open_on(model: &Model, path: &Path, any_base: bool) -> Result<Adapter, AdapterFileError> {
         let adapter = Adapter::open(path, model.config())?;
-        if let Some(base) = model.path().filter(|_| !any_base) {
-            check_base(&adapter.card, &Checkpoint::open(base)?)?;
+        let wanted = adapter.card.base_sha256.is_some() && !any_base;
+        if let Some(path) = model.path().filter(|_| wanted)
+            && let Some(hash) = model.content_hash()?
+        {
+            card::check_hash(&adapter.card, path, hash)?;
         }
         Ok(adapter)
     }

@@ -54,7 +54,7 @@ First steps:
   parr generate 'Why is the sky blue?'
 
 Exit codes: 0 done; 1 failed, or a check did not pass; 2 wrong usage; 130 interrupted.
-Environment: PARR_CACHE (models and compiled pipelines), PARR_GPU, PARR_KERNELS,
+Environment: PARR_CACHE (models, their hashes, compiled pipelines), PARR_GPU, PARR_KERNELS,
 HF_ENDPOINT and HF_TOKEN (the Hugging Face hub).";
 
 #[derive(Parser)]

@@ -5,6 +5,7 @@
 //! and offsets are bounded and checked before they are used. A failed check gives a [`LoadError`]
 //! that names file, tensor and byte.
 
+mod content_hash;
 mod directory;
 mod error;
 pub mod gguf;
@@ -13,18 +14,14 @@ mod mapped;
 pub mod safetensors;
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
+use content_hash::HashCache;
 pub use error::LoadError;
 pub(crate) use error::printable;
 use gguf::Gguf;
 use mapped::MappedFile;
 
-use crate::file::AtFile;
-use crate::file::hex;
 use crate::quant::Quant;
 
 /// One tensor of a checkpoint: its name, type and position.
@@ -225,28 +222,19 @@ impl Checkpoint {
         &self.files[tensor.file]
     }
 
-    /// SHA-256 in hexadecimal, read in pieces: of a single file, or of a directory's `config.json`
-    /// followed by its safetensors files in the order of their names.
+    /// SHA-256 of the checkpoint in hexadecimal: of the single file, or of a directory's `config.json` followed by
+    /// its safetensors files in the order of their names.
+    ///
+    /// The hash of files of 8 MiB and more is kept in [`cache::directory`](crate::cache::directory), so that a
+    /// file is read once and not in each process. It is computed again when path, size, time of modification or
+    /// inode of a file is another, and when the entry is damaged.
     ///
     /// # Errors
     ///
     /// [`LoadError::Io`] if a file cannot be read.
     pub fn content_hash(&self) -> Result<String, LoadError> {
         let config = self.config_json().map(|_| self.path.join("config.json"));
-        let paths = config.iter().chain(self.files.iter().map(|file| &file.path));
-        let mut hash = Sha256::new();
-        // Reads through a buffer and not through the map, so that hashing does not evict the weights
-        // from memory on a phone.
-        let mut buffer = vec![0; 1 << 20];
-        for path in paths {
-            let mut file = std::fs::File::open(path).map_err(LoadError::io("read", path))?;
-            loop {
-                match file.read(&mut buffer).map_err(LoadError::io("read", path))? {
-                    0 => break,
-                    read => hash.update(&buffer[..read]),
-                }
-            }
-        }
-        Ok(hex(hash.finalize()))
+        let files = self.files.iter().map(|file| file.path.clone());
+        HashCache::default().hash(&config.into_iter().chain(files).collect::<Vec<_>>())
     }
 }

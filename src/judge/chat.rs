@@ -1,7 +1,6 @@
 //! The model as an assistant: how it is told a principle, and what it is called.
 
 use super::JudgeError;
-use crate::format::Checkpoint;
 use crate::generate::{Generator, GeneratorOptions};
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId};
@@ -27,7 +26,7 @@ impl<'a> AdaptedModel<'a> {
         AdaptedModel { model, adapter: None }
     }
 
-    /// What records call it: the base's [`Checkpoint::content_hash`], and behind a `+` the adapter's
+    /// What records call it: the base's [`Model::content_hash`], and behind a `+` the adapter's
     /// [`LoraWeights::sha256`](crate::model::lora::LoraWeights::sha256); `random` for a base that comes from no file.
     ///
     /// # Errors
@@ -35,10 +34,7 @@ impl<'a> AdaptedModel<'a> {
     /// * [`JudgeError::Load`] if the base cannot be read again;
     /// * [`JudgeError::Adapter`] if the adapter cannot.
     pub fn name(&self) -> Result<String, JudgeError> {
-        let base = match self.model.path() {
-            Some(path) => Checkpoint::open(path)?.content_hash()?,
-            None => "random".to_owned(),
-        };
+        let base = self.model.content_hash()?.unwrap_or("random").to_owned();
         let Some((bank, adapter)) = self.adapter else { return Ok(base) };
         let (weights, head) = bank.read(adapter)?;
         Ok(format!("{base}+{}", weights.sha256(head.as_ref())))

@@ -10,7 +10,7 @@ pub mod text;
 mod weights;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use config::ModelConfig;
 pub use kv_cache::KvCache;
@@ -24,7 +24,7 @@ pub(crate) use forward::{
 };
 
 use crate::Error;
-use crate::format::Checkpoint;
+use crate::format::{Checkpoint, LoadError};
 use crate::gpu::Device;
 use crate::quant::Quant;
 use crate::tokenizer::{ChatFormat, TokenId, Tokenizer};
@@ -50,6 +50,7 @@ struct Inner {
     config: ModelConfig,
     weights: Weights,
     path: Option<PathBuf>,
+    content_hash: OnceLock<String>,
     tokenizer: Option<Arc<Tokenizer>>,
     chat: Option<ChatFormat>,
 }
@@ -82,8 +83,15 @@ impl Model {
         };
         let weights = weights::load(device, &config, &mut source)?;
         let (tokenizer, chat) = (text.tokenizer, text.chat);
-        let inner =
-            Inner { device: device.clone(), config, weights, path: Some(path.to_owned()), tokenizer, chat };
+        let inner = Inner {
+            device: device.clone(),
+            config,
+            weights,
+            path: Some(path.to_owned()),
+            content_hash: OnceLock::new(),
+            tokenizer,
+            chat,
+        };
         Ok(Model { inner: Arc::new(inner) })
     }
 
@@ -100,6 +108,7 @@ impl Model {
             config: config.clone(),
             weights,
             path: None,
+            content_hash: OnceLock::new(),
             tokenizer: None,
             chat: None,
         };
@@ -119,6 +128,22 @@ impl Model {
     /// Where it was loaded from.
     pub fn path(&self) -> Option<&Path> {
         self.inner.path.as_deref()
+    }
+
+    /// [`Checkpoint::content_hash`] of the files that the model was loaded from, or `None` for a model that was
+    /// loaded from none. The first call computes it; later calls, and those of clones, return the same hash
+    /// without reading anything.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] if the files cannot be read again.
+    pub fn content_hash(&self) -> Result<Option<&str>, LoadError> {
+        let Some(path) = self.path() else { return Ok(None) };
+        if let Some(hash) = self.inner.content_hash.get() {
+            return Ok(Some(hash));
+        }
+        let hash = Checkpoint::open(path)?.content_hash()?;
+        Ok(Some(self.inner.content_hash.get_or_init(|| hash)))
     }
 
     /// Its tokenizer, if the checkpoint has one.

@@ -17,7 +17,6 @@ use super::trainer::{self, Control, Ended, METRICS_FILE, Progress, Task, Trainer
 use crate::adapter::{Adapter, Card};
 use crate::atomic;
 use crate::file::AtFile;
-use crate::format::Checkpoint;
 use crate::lock::FolderLock;
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraWeights, ScalarHead};
@@ -304,10 +303,7 @@ pub(crate) fn file_name(path: &Path) -> Option<String> {
 
 /// What the base is, by its contents; empty for one that came from no file.
 pub(crate) fn base_sha256(model: &Model) -> Result<String, TrainError> {
-    match model.path() {
-        Some(path) => Ok(Checkpoint::open(path)?.content_hash()?),
-        None => Ok(String::new()),
-    }
+    Ok(model.content_hash()?.unwrap_or_default().to_owned())
 }
 
 /// The optimizer that settings speak of.

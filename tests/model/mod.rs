@@ -2,6 +2,8 @@
 
 /// Shapes beyond the goldens, against the oracle.
 mod architectures;
+/// The hash of the files that a model came from.
+mod content_hash;
 /// Scores of ends with shared beginnings.
 mod continuations;
 /// PyTorch's logits, log-probabilities and greedy texts.

@@ -1,6 +1,8 @@
 //! The pipeline: what is skipped and what is redone, and runs that are killed.
 
 #[cfg(feature = "cli")]
+mod hashed;
+#[cfg(feature = "cli")]
 mod killed;
 mod run;
 mod status;
