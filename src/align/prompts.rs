@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::AlignError;
 use crate::file::hex;
-use crate::preferences::{Prompt, read_records};
+use crate::preferences::{Prompt, Prompts};
 use crate::tokenizer::{ChatFormat, Message, TokenId};
 
 /// A prompt, in words and as the policy reads it.
@@ -32,32 +32,35 @@ pub struct AlignPrompts {
 }
 
 impl AlignPrompts {
-    /// Reads a file of [`Prompt`]s and writes each as a chat of one turn; those of more than `longest` tokens
-    /// are left out.
+    /// Reads a file of [`Prompt`]s, and encodes them as [`AlignPrompts::new`] does.
     ///
     /// # Errors
     ///
     /// * [`AlignError::Preferences`] if the file cannot be read, or a line is no prompt;
-    /// * [`AlignError::Text`] if the template takes a prompt not;
-    /// * [`AlignError::NoPrompts`] if none is left.
+    /// * otherwise as [`AlignPrompts::new`].
     pub fn read(path: &Path, chat: &ChatFormat, longest: usize) -> Result<AlignPrompts, AlignError> {
+        AlignPrompts::new(&Prompts::read(path)?, chat, longest)
+    }
+
+    /// Encodes each prompt as a chat of one turn. Prompts of more than `longest` tokens are left out.
+    ///
+    /// # Errors
+    ///
+    /// * [`AlignError::Text`] if the template does not take a prompt;
+    /// * [`AlignError::NoPrompts`] if none is left.
+    pub fn new(all: &Prompts, chat: &ChatFormat, longest: usize) -> Result<AlignPrompts, AlignError> {
         let mut prompts = Vec::new();
-        for prompt in read_records::<Prompt>(path)? {
+        for prompt in all.iter() {
             let ids = chat.encode_chat(&[Message::new("user", &prompt.text)], true)?;
-            prompts.push(AlignPrompt { prompt, ids });
+            prompts.push(AlignPrompt { prompt: prompt.clone(), ids });
         }
-        let all = prompts.len();
         prompts.retain(|prompt| prompt.ids.len() <= longest);
-        let left_out = all - prompts.len();
+        let left_out = all.len() - prompts.len();
+        let path = all.path().to_owned();
         if prompts.is_empty() {
-            return Err(AlignError::NoPrompts { path: path.to_owned(), left_out, longest });
+            return Err(AlignError::NoPrompts { path, left_out, longest });
         }
-        Ok(AlignPrompts {
-            path: path.to_owned(),
-            prompts,
-            end_of_turn: chat.end_of_turn().to_vec(),
-            left_out,
-        })
+        Ok(AlignPrompts { path, prompts, end_of_turn: chat.end_of_turn().to_vec(), left_out })
     }
 
     /// SHA-256 of everything that a run learns from, in hexadecimal.

@@ -12,6 +12,7 @@ use super::open::ModelArgs;
 use super::sft::ahead;
 use super::training::{Told, print_sample, set, watched};
 use crate::generate::CancelToken;
+use crate::preferences::Prompts;
 use crate::self_align::{SelfAlign, SelfAlignConfig, SelfAlignProgress, SelfAlignProspect, SelfAlignReport};
 use crate::settings::Auto;
 use crate::settings::Settings;
@@ -113,8 +114,20 @@ impl SelfAlignArgs {
         let needed = |flag: &str| CliError::Usage(format!("{flag} is needed"));
         let prompts = self.prompts.as_ref().ok_or_else(|| needed("--prompts"))?;
         let out = self.out.as_ref().ok_or_else(|| needed("--out"))?;
+        config.validate()?;
+        // Read first: a mistake in a file should not wait for the model.
+        let (rules, exemplars) = config.open_rules()?;
+        let prompts = Prompts::read(prompts)?;
         let (_device, model) = self.model.open(global)?;
-        let run = SelfAlign { model: &model, prompts, out, config: &config, resume: self.resume };
+        let run = SelfAlign {
+            model: &model,
+            prompts: &prompts,
+            rules: &rules,
+            exemplars: &exemplars,
+            out,
+            config: &config,
+            resume: self.resume,
+        };
         let stopped = || {
             global.note("stopped; --resume goes on");
             Err(CliError::Interrupted)

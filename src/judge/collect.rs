@@ -8,10 +8,10 @@ use super::chat::{AdaptedModel, encode};
 use super::config::{JudgeKind, PreferenceConfig, ReplyPlan, ReplySettings, TooLong, Verdicts};
 use super::origin::Origin;
 use super::plan::{PlannedEdit, PlannedPair, Planner, PromptPlan};
-use super::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Prompts, Question};
+use super::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Question};
 use crate::generate::{CancelToken, Finish, Generator, GeneratorOptions, Reply as Generated, Request};
 use crate::ops::KvFormat;
-use crate::preferences::{Comparison, Prompt, RecordLog, SampledReply, Under, Verdict};
+use crate::preferences::{Comparison, Prompt, Prompts, RecordLog, SampledReply, Under, Verdict};
 use crate::principles::{Principle, PrincipleSet};
 use crate::settings::Settings;
 use crate::tokenizer::ChatFormat;
@@ -163,7 +163,7 @@ impl<'a> PreferenceRun<'a> {
         let PreferenceConfig { prompts: settings, replies, .. } = self.config;
         let capacity = self.speaker.model.config().context;
         let mut load = Workload { work: Vec::new(), too_long: 0, context: 2, judge_context: 2 };
-        for (line, prompt) in self.prompts.taken(settings) {
+        for (line, prompt) in settings.take(self.prompts) {
             let plan = planner.plan(prompt);
             let requests = self.requests(chat, prompt, &plan)?;
             let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
@@ -175,7 +175,7 @@ impl<'a> PreferenceRun<'a> {
                     load.too_long += 1;
                     continue;
                 }
-                let (path, id) = (self.prompts.path.clone(), prompt.id.clone());
+                let (path, id) = (self.prompts.path().to_owned(), prompt.id.clone());
                 return Err(JudgeError::TooLong { path, line, id, needed, capacity });
             }
             load.context = load.context.max(context);
@@ -183,7 +183,7 @@ impl<'a> PreferenceRun<'a> {
             load.work.push(Work { prompt, plan, requests });
         }
         if load.work.is_empty() {
-            let reason = format!("no prompt of {} is left to reply to", self.prompts.path.display());
+            let reason = format!("no prompt of {} is left to reply to", self.prompts.path().display());
             return Err(JudgeError::Nothing { reason });
         }
         Ok(load)

@@ -33,7 +33,6 @@ pub use config::{
 pub use contrast::ContrastJudge;
 pub use error::JudgeError;
 pub use labels::LabelJudge;
-pub use prompts::Prompts;
 pub use report::{WrittenReport, written_report};
 
 use crate::generate::CancelToken;

@@ -48,7 +48,22 @@ pub fn read_records<T: Record>(path: &Path) -> Result<Vec<T>, PreferencesError> 
 /// As [`read_records`].
 pub fn read_numbered<T: Record>(path: &Path) -> Result<Vec<(usize, T)>, PreferencesError> {
     let file = File::open(path).map_err(PreferencesError::io("read", path))?;
-    let found = scan::<T>(path, &file)?;
+    numbered(scan(path, &file)?)
+}
+
+/// The same of the contents of the file, for those that also need its hash.
+///
+/// # Errors
+///
+/// [`PreferencesError::Row`] as [`read_records`].
+pub(crate) fn parse_numbered<T: Record>(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Vec<(usize, T)>, PreferencesError> {
+    numbered(scan(path, bytes)?)
+}
+
+fn numbered<T: Record>(found: Found<T>) -> Result<Vec<(usize, T)>, PreferencesError> {
     match found.half {
         Some(fault) => Err(fault),
         None => {
@@ -173,8 +188,8 @@ struct Found<T> {
     half: Option<PreferencesError>,
 }
 
-fn scan<T: Record>(path: &Path, file: &File) -> Result<Found<T>, PreferencesError> {
-    let mut reader = BufReader::with_capacity(1 << 16, file);
+fn scan<T: Record>(path: &Path, input: impl Read) -> Result<Found<T>, PreferencesError> {
+    let mut reader = BufReader::with_capacity(1 << 16, input);
     let mut found = Found {
         records: Vec::new(),
         lines: HashMap::new(),

@@ -3,6 +3,7 @@
 //! | part | holds |
 //! |---|---|
 //! | [`Prompt`], [`Comparison`], [`Verdict`] | what is recorded while replies are sampled and judged |
+//! | [`Prompts`] | a file of prompts, read once |
 //! | [`RecordLog`], [`read_records`] | records in JSON Lines, resumable at any byte |
 //! | [`aggregate()`], [`Aggregator`] | comparisons become training pairs with principles |
 //! | [`held_out`] | which prompts are kept for measuring |
@@ -15,6 +16,7 @@ mod aggregate;
 mod error;
 mod input;
 mod jsonl;
+mod prompts;
 mod record;
 mod split;
 
@@ -24,7 +26,9 @@ pub use aggregate::{
 };
 pub use error::PreferencesError;
 pub use input::{InputLimits, InputParts, RewardFormat, RewardInput};
+pub(crate) use jsonl::parse_numbered;
 pub use jsonl::{Record, RecordLog, read_numbered, read_records};
+pub use prompts::Prompts;
 pub use record::{Comparison, Prompt, SampledReply, Scores, Under, Verdict};
 pub use split::held_out;
 pub(crate) use split::name as name_words;

@@ -10,8 +10,8 @@ use super::RewardError;
 use crate::file::AtFile;
 use crate::file::hex;
 use crate::preferences::{
-    AggregateOptions, AggregateReport, Aggregated, Aggregator, Comparison, DecidedBy, PreferencePair, Prompt,
-    Scores, Verdict, held_out, read_records,
+    AggregateOptions, AggregateReport, Aggregated, Aggregator, Comparison, DecidedBy, PreferencePair,
+    PreferencesError, Prompt, Scores, Verdict, held_out, parse_numbered,
 };
 use crate::principles::{Principle, PrincipleSet, PromptType};
 
@@ -48,12 +48,25 @@ impl RewardData {
     /// * [`RewardError::Preferences`] if a file cannot be read, or a line is no comparison;
     /// * [`RewardError::Nothing`] without any.
     pub fn judged(files: &[PathBuf], sets: &[String]) -> Result<RewardData, RewardError> {
-        let set = PrincipleSet::open_all(sets)?;
-        let mut comparisons = Vec::new();
+        RewardData::judged_under(files, PrincipleSet::open_all(sets)?)
+    }
+
+    /// [`RewardData::judged`] under a set that is in memory already.
+    ///
+    /// # Errors
+    ///
+    /// * [`RewardError::Preferences`] if a file cannot be read, or a line is no comparison;
+    /// * [`RewardError::Nothing`] without any.
+    pub fn judged_under(files: &[PathBuf], set: PrincipleSet) -> Result<RewardData, RewardError> {
+        let (mut comparisons, mut hash) = (Vec::new(), Sha256::new());
         for file in files {
-            comparisons.extend(read_records::<Comparison>(file)?);
+            let bytes = fs::read(file).map_err(PreferencesError::io("read", file))?;
+            let rows = parse_numbered::<Comparison>(file, &bytes)?;
+            comparisons.extend(rows.into_iter().map(|(_, comparison)| comparison));
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
         }
-        let (path, sha256) = (files.first().cloned().unwrap_or_default(), hash(files)?);
+        let (path, sha256) = (files.first().cloned().unwrap_or_default(), hex(hash.finalize()));
         if comparisons.is_empty() {
             let reason = format!("{} holds no comparison", path.display());
             return Err(RewardError::Nothing { reason });
@@ -244,14 +257,4 @@ fn preference(line: &[u8], number: usize) -> Result<PreferencePair, String> {
         flipped: false,
         swapped: false,
     })
-}
-
-fn hash(files: &[PathBuf]) -> Result<String, RewardError> {
-    let mut all = Sha256::new();
-    for file in files {
-        let bytes = fs::read(file).map_err(RewardError::io("read", file))?;
-        all.update((bytes.len() as u64).to_le_bytes());
-        all.update(bytes);
-    }
-    Ok(hex(all.finalize()))
 }

@@ -37,6 +37,13 @@ pub enum PipelineError {
         folder: PathBuf,
     },
 
+    /// The given reward model was changed during the run: run again, and the stages that depend on it are redone.
+    #[error("the reward model in {} was changed during the run; run again to use it as it is now", path.display())]
+    SourceChanged {
+        /// The folder of the reward model.
+        path: PathBuf,
+    },
+
     /// The folder has a settings file already: edit that, or name another folder.
     #[error("{} is there already: edit it, or name another folder", path.display())]
     Occupied {
@@ -79,7 +86,9 @@ impl PipelineError {
             PipelineError::Io(file) => file.kind(),
             PipelineError::Settings(source) => source.kind(),
             PipelineError::Manifest { .. } => ErrorKind::Format,
-            PipelineError::Busy { .. } | PipelineError::Occupied { .. } => ErrorKind::Run,
+            PipelineError::Busy { .. }
+            | PipelineError::Occupied { .. }
+            | PipelineError::SourceChanged { .. } => ErrorKind::Run,
             PipelineError::Collapsed { .. } => ErrorKind::Diverged,
             PipelineError::Stage { source, .. } => source.kind(),
         }

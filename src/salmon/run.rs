@@ -10,6 +10,7 @@ use super::{Manifest, PipelineConfig, PipelineError, Sources, Stage, StageRun, S
 use crate::file::AtFile;
 use crate::lock::FolderLock;
 use crate::model::Model;
+use crate::settings::Settings;
 use crate::train::{Control, base_sha256};
 
 /// The stages in one folder.
@@ -44,6 +45,7 @@ impl Pipeline<'_> {
     /// * [`PipelineError::Io`] if the folder, the prompts or the manifest cannot be read or written;
     /// * [`PipelineError::Manifest`] if the manifest is damaged;
     /// * [`PipelineError::Busy`] if another run works in the folder, where the system can tell;
+    /// * [`PipelineError::SourceChanged`] if a given reward model was changed during the run;
     /// * [`PipelineError::Stage`] if a stage fails; those before it stay done.
     pub fn run(
         &self,
@@ -51,10 +53,12 @@ impl Pipeline<'_> {
         hear: &mut dyn FnMut(Event<'_>),
     ) -> Result<Option<Vec<Made>>, PipelineError> {
         let Pipeline { model, folder, config } = *self;
-        let base = base_sha256(model).map_err(PipelineError::at(Stage::ALL[0]))?;
-        let sources = Sources::find(folder, config, &base)?;
+        config.validate()?;
         let lock = FolderLock::take(folder).map_err(PipelineError::io("lock", folder))?;
         let _lock = lock.ok_or_else(|| PipelineError::Busy { folder: folder.to_owned() })?;
+        let base = base_sha256(model).map_err(PipelineError::at(Stage::ALL[0]))?;
+        // Read once: what a stage uses hours later is what is hashed here.
+        let sources = Sources::find(folder, config, &base)?;
         let mut manifest = Manifest::read(folder)?;
         let (mut done, mut made) = (BTreeMap::new(), Vec::new());
         let stages = config.stages();

@@ -1,7 +1,6 @@
 //! What comes from outside the stages, and what each of them is made from.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::manifest::file_hash;
@@ -9,33 +8,44 @@ use super::{Inputs, PipelineConfig, PipelineError, Stage, StageRun};
 use crate::adapter::Adapter;
 use crate::align::Guidelines;
 use crate::file::AtFile;
+use crate::preferences::{PreferencesError, Prompts};
 use crate::principles::{Exemplars, PrincipleSet, PrinciplesError, Selection, Use};
 use crate::settings::Settings;
 use crate::settings::settings_hash;
 
-/// The settings as stages take them, with paths that lead somewhere, and hashes of what they lead to.
+/// Everything that the stages take from files outside their folders, read once.
+///
+/// Stages get these values and no paths. So a file that is edited during a run changes nothing in that run, and
+/// the hash that the manifest records is that of the text that was used. Only the files of a given reward model
+/// are opened by the stages: [`PipelineError::SourceChanged`] if they are not as they were.
 #[derive(Clone, Debug)]
 pub struct Sources {
     /// The settings; names of files in the pipeline's folder have become paths.
     pub config: PipelineConfig,
     base: String,
-    prompts: String,
-    rules: String,
-    exemplars: String,
-    principles: String,
-    guidelines: String,
-    reward_model: String,
-    asked: String,
+    /// The prompts of all stages.
+    pub(super) prompts: Prompts,
+    /// Those of the comparison, if it has its own.
+    pub(super) held_out: Option<Prompts>,
+    /// For self-alignment.
+    pub(super) rules: Option<(PrincipleSet, Exemplars)>,
+    /// Replies are judged, and the reward model is trained, under these; none where it is given.
+    pub(super) principles: Option<PrincipleSet>,
+    /// The policy is judged by these; empty without a policy and a comparison.
+    pub(super) guidelines: Vec<PrincipleSet>,
+    /// Hash of the files of a given reward model.
+    reward_model: Option<String>,
 }
 
 impl Sources {
-    /// Finds and reads everything; `base_sha256` is what [`Checkpoint::content_hash`] says of the base.
+    /// Finds and reads everything; `base_sha256` is the base's [`Checkpoint::content_hash`].
     ///
     /// # Errors
     ///
-    /// * [`PipelineError::Io`] if the prompts cannot be read, or a file of the reward model that is given.
-    /// * [`PipelineError::Stage`] if rules, exemplars or principles have mistakes, settings are out of range, or
-    ///   no reward model is where one is said to be.
+    /// * [`PipelineError::Settings`] if settings are out of range;
+    /// * [`PipelineError::Io`] if the prompts cannot be read, or a file of the reward model that is given;
+    /// * [`PipelineError::Stage`] if prompts, rules, exemplars or principles have mistakes, or the reward model
+    ///   is not where the settings say.
     ///
     /// [`Checkpoint::content_hash`]: crate::format::Checkpoint::content_hash
     pub fn find(folder: &Path, config: &PipelineConfig, base_sha256: &str) -> Result<Sources, PipelineError> {
@@ -50,41 +60,53 @@ impl Sources {
         let exemplars = &mut config.self_align.exemplars;
         *exemplars = resolve(folder, exemplars);
 
-        let prompts = prompts_hash(&config.prompts)?;
-        let mut asked = prompts.clone();
+        let stages = config.stages();
+        let prompts = read_prompts(&config.prompts, stages.first().copied().unwrap_or(Stage::ALL[0]))?;
+        let mut held_out = None;
         if let Some(path) = config.comparison.prompts.as_mut().filter(|_| config.stages.comparison) {
             *path = found(folder, path);
-            asked = prompts_hash(path)?;
+            held_out = Some(read_prompts(path, Stage::Comparison)?);
         }
-        let (mut principles, mut reward_model) = (String::new(), String::new());
+        let (mut principles, mut reward_model) = (None, None);
         match &mut config.stages.reward_model {
             Some(path) => {
                 *path = found(folder, path);
-                reward_model = adapter_hash(path)?;
+                reward_model = Some(adapter_hash(path)?);
             }
             None => {
                 let set = PrincipleSet::open_all(&config.preferences.principles);
-                principles = set.map_err(PipelineError::at(Stage::Preferences))?.sha256;
+                principles = Some(set.map_err(PipelineError::at(Stage::Preferences))?);
             }
         }
-        let mut guidelines = String::new();
+        let mut guidelines = Vec::new();
         if config.stages.align || config.stages.comparison {
-            let sets = guideline_sets(&config.guidelines).map_err(PipelineError::at(Stage::Align))?;
-            if config.stages.comparison {
-                steering_sets(sets.clone()).map_err(PipelineError::at(Stage::Comparison))?;
-            }
-            guidelines = Guidelines::new(sets).sha256();
+            guidelines = guideline_sets(&config.guidelines).map_err(PipelineError::at(Stage::Align))?;
         }
-        let (mut rules, mut exemplars) = (String::new(), String::new());
+        if config.stages.comparison {
+            steering_sets(guidelines.clone()).map_err(PipelineError::at(Stage::Comparison))?;
+        }
+        let mut rules = None;
         if config.stages.self_align {
-            let at = PipelineError::at(Stage::SelfAlign);
-            let set = PrincipleSet::open(&config.self_align.rules).map_err(at)?;
-            let shown = Exemplars::open(&config.self_align.exemplars, &set);
-            exemplars = shown.map_err(PipelineError::at(Stage::SelfAlign))?.sha256;
-            rules = set.sha256;
+            rules = Some(config.self_align.open_rules().map_err(PipelineError::at(Stage::SelfAlign))?);
         }
         let base = base_sha256.to_owned();
-        Ok(Sources { config, base, prompts, rules, exemplars, principles, guidelines, reward_model, asked })
+        Ok(Sources { config, base, prompts, held_out, rules, principles, guidelines, reward_model })
+    }
+
+    /// The prompts of the comparison.
+    pub(super) fn compared(&self) -> &Prompts {
+        self.held_out.as_ref().unwrap_or(&self.prompts)
+    }
+
+    /// `Ok` if the files of a given reward model are as they were when they were hashed: to be called after they
+    /// were opened.
+    pub(super) fn check_reward_model(&self) -> Result<(), PipelineError> {
+        match (&self.config.stages.reward_model, &self.reward_model) {
+            (Some(path), Some(hash)) if adapter_hash(path)? != *hash => {
+                Err(PipelineError::SourceChanged { path: path.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What `stage` is made from, where the stages before it have left what `done` says; none if one of
@@ -92,6 +114,8 @@ impl Sources {
     pub fn inputs(&self, stage: Stage, done: &BTreeMap<Stage, StageRun>) -> Option<Inputs> {
         let PipelineConfig { self_align, preferences, reward, evaluation, align, comparison, .. } =
             &self.config;
+        let principles = self.principles.as_ref().map_or("", |set| &set.sha256);
+        let guidelines = || Guidelines::new(self.guidelines.clone()).sha256();
         let mut inputs = Inputs::default();
         inputs.add("base", &self.base);
         let made = |inputs: &mut Inputs, earlier: Stage| {
@@ -104,44 +128,46 @@ impl Sources {
             Stage::SelfAlign => {
                 let settings = (self_align.answers_hash(), self_align.distill.hash());
                 inputs.add("settings", settings_hash(&settings));
-                inputs.add("prompts", &self.prompts);
-                inputs.add("rules", &self.rules);
-                inputs.add("exemplars", &self.exemplars);
+                inputs.add("prompts", self.prompts.sha256());
+                if let Some((rules, exemplars)) = &self.rules {
+                    inputs.add("rules", rules.sha256.as_str());
+                    inputs.add("exemplars", exemplars.sha256.as_str());
+                }
             }
             Stage::Preferences => {
                 let mut settings = preferences.clone();
                 // What they lead to is hashed, where it lies makes no difference.
                 settings.principles.clear();
                 inputs.add("settings", settings_hash(&settings));
-                inputs.add("prompts", &self.prompts);
-                inputs.add("principles", &self.principles);
+                inputs.add("prompts", self.prompts.sha256());
+                inputs.add("principles", principles);
                 made(&mut inputs, Stage::SelfAlign)?;
             }
             Stage::Reward => {
                 // How the factors are written is no matter of training, but of what is left.
                 inputs.add("settings", settings_hash(&(reward.hash(), reward.factors)));
-                inputs.add("principles", &self.principles);
+                inputs.add("principles", principles);
                 made(&mut inputs, Stage::SelfAlign)?;
                 made(&mut inputs, Stage::Preferences)?;
             }
             Stage::Evaluation => {
                 inputs.add("settings", settings_hash(&evaluation.limit));
-                inputs.add("principles", &self.principles);
+                inputs.add("principles", principles);
                 made(&mut inputs, Stage::Preferences)?;
                 made(&mut inputs, Stage::Reward)?;
             }
             Stage::Align => {
                 inputs.add("settings", align.hash());
-                inputs.add("prompts", &self.prompts);
-                inputs.add("guidelines", &self.guidelines);
+                inputs.add("prompts", self.prompts.sha256());
+                inputs.add("guidelines", guidelines());
                 made(&mut inputs, Stage::SelfAlign)?;
                 made(&mut inputs, Stage::Reward)?;
                 self.given_reward_model(&mut inputs);
             }
             Stage::Comparison => {
                 inputs.add("settings", comparison.hash());
-                inputs.add("prompts", &self.asked);
-                inputs.add("guidelines", &self.guidelines);
+                inputs.add("prompts", self.compared().sha256());
+                inputs.add("guidelines", guidelines());
                 made(&mut inputs, Stage::Reward)?;
                 made(&mut inputs, Stage::Align)?;
                 self.given_reward_model(&mut inputs);
@@ -151,16 +177,18 @@ impl Sources {
     }
 
     fn given_reward_model(&self, inputs: &mut Inputs) {
-        if self.config.stages.reward_model.is_some() {
-            inputs.add("reward model", &self.reward_model);
+        if let Some(hash) = &self.reward_model {
+            inputs.add("reward model", hash);
         }
     }
 }
 
-/// Hash of a file of prompts, which has to be there.
-fn prompts_hash(path: &Path) -> Result<String, PipelineError> {
-    let hash = file_hash(path).and_then(|hash| hash.ok_or(ErrorKind::NotFound.into()));
-    hash.map_err(PipelineError::io("read", path))
+/// The prompts of a file, which `stage` is the first to use.
+fn read_prompts(path: &Path, stage: Stage) -> Result<Prompts, PipelineError> {
+    Prompts::read(path).map_err(|error| match error {
+        PreferencesError::Io(file) => PipelineError::Io(file),
+        error => PipelineError::at(stage)(error),
+    })
 }
 
 /// The sets that a policy is judged by.
@@ -185,7 +213,8 @@ fn found(folder: &Path, path: &Path) -> PathBuf {
     Some(folder.join(path)).filter(|path| path.exists()).unwrap_or_else(|| path.to_owned())
 }
 
-/// Hash of the files of the adapter at `path`.
+/// Hash of the files of the adapter at `path`, and not [`Adapter::sha256`]: that takes a model to open the adapter
+/// for, which `parr salmon status` does not load, and leaves out the card, which says how inputs are made.
 fn adapter_hash(path: &Path) -> Result<String, PipelineError> {
     let files = Adapter::files(path).map_err(PipelineError::at(Stage::Align))?;
     let hash = |path: &PathBuf| file_hash(path).map_err(PipelineError::io("read", path));

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::sources::{guideline_sets, steering_sets};
+use super::sources::steering_sets;
 use super::{PipelineError, Sources, Stage, StageStatus};
 use crate::adapter::Adapter;
 use crate::align::{Align, AlignProgress, AlignPrompts, AlignProspect, Guidelines, Outcome, RewardRole};
 use crate::atomic;
 use crate::file::AtFile;
 use crate::generate::{GenerateError, GeneratorOptions, Sampling};
-use crate::judge::{self, AdaptedModel, JudgeError, PreferenceProgress, PreferenceReport, PreferenceRun};
+use crate::judge::{AdaptedModel, JudgeError, PreferenceProgress, PreferenceReport, PreferenceRun};
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId};
 use crate::principles::PrincipleSet;
@@ -121,12 +121,14 @@ impl Work<'_> {
         control: &Control,
         hear: &mut dyn FnMut(Event<'_>),
     ) -> Result<Option<()>, crate::Error> {
-        let config = &self.sources.config;
+        let (rules, exemplars) = self.sources.rules.as_ref().expect("read where this is a stage");
         let run = SelfAlign {
             model: self.model,
-            prompts: &config.prompts,
+            prompts: &self.sources.prompts,
+            rules,
+            exemplars,
             out: self.out,
-            config: &config.self_align,
+            config: &self.sources.config.self_align,
             resume: true,
         };
         let hear = RefCell::new(hear);
@@ -150,16 +152,15 @@ impl Work<'_> {
         control: &Control,
         hear: &mut dyn FnMut(Event<'_>),
     ) -> Result<Option<()>, crate::Error> {
-        let config = &self.sources.config;
         let attached = self.aligned()?.map(|adapter| self.attach(&adapter)).transpose()?;
         let adapter = attached.as_ref().map(|(bank, id)| (bank, *id));
         let speaker = AdaptedModel { adapter, ..AdaptedModel::base(self.model) };
         let run = PreferenceRun {
             speaker,
             model: &speaker.name()?,
-            prompts: &judge::Prompts::read(&config.prompts)?,
-            principles: &PrincipleSet::open_all(&config.preferences.principles)?,
-            config: &config.preferences,
+            prompts: &self.sources.prompts,
+            principles: self.principles(),
+            config: &self.sources.config.preferences,
             out: &self.out.join(COMPARISONS),
         };
         let report = run.run(&control.cancel, &mut |progress| hear(Event::Comparing(progress)))?;
@@ -214,10 +215,12 @@ impl Work<'_> {
         let aligned = self.aligned()?;
         let (path, own) = self.reward_model();
         let (reward, _) = RewardModel::read(self.model, &path, own)?;
+        self.sources.check_reward_model()?;
+        let longest = config.align.rollout.max_prompt_tokens;
         let run = Align {
             model: self.model,
-            prompts: &AlignPrompts::read(&config.prompts, chat, config.align.rollout.max_prompt_tokens)?,
-            guidelines: &Guidelines::new(guideline_sets(&config.guidelines)?),
+            prompts: &AlignPrompts::new(&self.sources.prompts, chat, longest)?,
+            guidelines: &Guidelines::new(self.sources.guidelines.clone()),
             init: aligned.as_ref(),
             judge: Some(RewardRole::shared(&reward, &path)?),
             sources: Vec::new(),
@@ -249,10 +252,9 @@ impl Work<'_> {
     ) -> Result<Option<()>, crate::Error> {
         let config = &self.sources.config;
         let settings = &config.comparison;
-        let chat = self.model.chat_format().ok_or(JudgeError::NoChat)?;
-        let asked = judge::Prompts::read(settings.prompts.as_ref().unwrap_or(&config.prompts))?;
-        let prompts: Vec<String> =
-            asked.spread(settings.limit).into_iter().map(|prompt| prompt.text.clone()).collect();
+        let chat = self.model.chat().ok_or(JudgeError::NoChat)?;
+        let prompts = self.sources.compared().spread(settings.limit);
+        let prompts: Vec<String> = prompts.into_iter().map(|prompt| prompt.text.clone()).collect();
         let policy =
             config.stages.align.then(|| Adapter::open(&self.folder(Stage::Align), self.model.config()));
         let policy = policy.transpose()?;
@@ -262,7 +264,8 @@ impl Work<'_> {
         let generator = GeneratorOptions { slots: settings.batch, context, ..GeneratorOptions::default() };
         let reading = RewardOptions { any_base: own, ..RewardOptions::default() };
         let mut steered = SteeredModel::open(self.model, policy, Some(&reward), generator, &reading)?;
-        let (principles, interventions) = steering_sets(guideline_sets(&config.guidelines)?)?;
+        self.sources.check_reward_model()?;
+        let (principles, interventions) = steering_sets(self.sources.guidelines.clone())?;
         let options = CompareOptions {
             steering: Steering { principles, interventions, tell: Tell::System, ..Steering::default() },
             n: settings.best_of,
@@ -310,10 +313,15 @@ impl Work<'_> {
         Ok((bank, ids[0]))
     }
 
+    /// The principles that replies are judged under.
+    fn principles(&self) -> &PrincipleSet {
+        self.sources.principles.as_ref().expect("read where replies are judged")
+    }
+
     /// The judged replies, with their principles.
     fn data(&self) -> Result<RewardData, crate::Error> {
         let comparisons = self.folder(Stage::Preferences).join(COMPARISONS);
-        Ok(RewardData::judged(&[comparisons], &self.sources.config.preferences.principles)?)
+        Ok(RewardData::judged_under(&[comparisons], self.principles().clone())?)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), PipelineError> {

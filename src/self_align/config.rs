@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::filter::FilterOptions;
 use super::prompt::Wanted;
 use crate::generate::Sampling;
+use crate::principles::{Exemplars, PrincipleSet, PrinciplesError};
 use crate::settings::{Auto, Faults, Settings, settings_hash};
 use crate::train::config::SftConfig;
 
@@ -92,6 +93,17 @@ impl SelfAlignConfig {
     /// How many rules and exemplars are wanted.
     pub fn wanted(&self) -> Wanted {
         Wanted { rules: self.n_rules, exemplars: self.n_exemplars }
+    }
+
+    /// Opens the rules and the exemplars that the settings name.
+    ///
+    /// # Errors
+    ///
+    /// As [`PrincipleSet::open`] and [`Exemplars::open`].
+    pub fn open_rules(&self) -> Result<(PrincipleSet, Exemplars), PrinciplesError> {
+        let rules = PrincipleSet::open(&self.rules)?;
+        let exemplars = Exemplars::open(&self.exemplars, &rules)?;
+        Ok((rules, exemplars))
     }
 
     /// SHA-256 in hexadecimal of all settings that the answers depend on, those that are kept too; what rules

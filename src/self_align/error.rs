@@ -6,7 +6,6 @@ use crate::error::ErrorKind;
 use crate::file::FileError;
 use crate::generate::GenerateError;
 use crate::preferences::PreferencesError;
-use crate::principles::PrinciplesError;
 use crate::settings::SettingsError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
@@ -76,13 +75,9 @@ pub enum SelfAlignError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
 
-    /// Prompts or records could not be read or written.
+    /// Records could not be read or written.
     #[error(transparent)]
     Preferences(#[from] PreferencesError),
-
-    /// Rules or exemplars have mistakes, or a name leads to none.
-    #[error(transparent)]
-    Principles(#[from] PrinciplesError),
 
     /// A text could not be encoded.
     #[error(transparent)]
@@ -109,7 +104,6 @@ impl SelfAlignError {
             SelfAlignError::Occupied { .. } | SelfAlignError::OtherRun { .. } => ErrorKind::Run,
             SelfAlignError::Nothing { .. } => ErrorKind::Data,
             SelfAlignError::Preferences(inner) => inner.kind(),
-            SelfAlignError::Principles(inner) => inner.kind(),
             SelfAlignError::Text(inner) => inner.kind(),
             SelfAlignError::Generate(inner) => inner.kind(),
             SelfAlignError::Train(inner) => inner.kind(),

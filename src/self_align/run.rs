@@ -15,7 +15,7 @@ use crate::file::AtFile;
 use crate::file::hex;
 use crate::generate::{CancelToken, Finish, Generator, GeneratorOptions, Request};
 use crate::model::Model;
-use crate::preferences::{Prompt, RecordLog, name_words, read_records};
+use crate::preferences::{Prompt, Prompts, RecordLog, name_words};
 use crate::principles::{Exemplars, PrincipleSet};
 use crate::random::{Philox, Purpose};
 use crate::settings::Settings;
@@ -27,8 +27,12 @@ use crate::train::{Control, Progress, Prospect, Sft, base_sha256};
 pub struct SelfAlign<'a> {
     /// The base, which stays as it is.
     pub model: &'a Model,
-    /// What is asked: JSON Lines of prompts.
-    pub prompts: &'a Path,
+    /// The prompts that the model answers.
+    pub prompts: &'a Prompts,
+    /// The rules that [`SelfAlignConfig::rules`] names.
+    pub rules: &'a PrincipleSet,
+    /// The exemplars that [`SelfAlignConfig::exemplars`] names.
+    pub exemplars: &'a Exemplars,
     /// Where everything goes: records, rows, the report, and the adapter.
     pub out: &'a Path,
     /// The settings.
@@ -85,13 +89,13 @@ impl SelfAlign<'_> {
     ///
     /// # Errors
     ///
-    /// * [`SelfAlignError::Principles`], [`SelfAlignError::Rules`], [`SelfAlignError::NoRoom`],
-    ///   [`SelfAlignError::Train`] with the faults of settings, before anything is written;
+    /// * [`SelfAlignError::Settings`], [`SelfAlignError::Rules`] or [`SelfAlignError::NoRoom`] before anything
+    ///   is written;
     /// * [`SelfAlignError::NoTokenizer`] if the model has none;
     /// * [`SelfAlignError::Occupied`] if `out` has records and they are not to be resumed;
     /// * [`SelfAlignError::OtherRun`] if they are of other settings, prompts, rules, exemplars or base;
     /// * [`SelfAlignError::Nothing`] without prompts;
-    /// * [`SelfAlignError::Preferences`] if prompts or records cannot be read or written;
+    /// * [`SelfAlignError::Preferences`] if records cannot be read or written;
     /// * [`SelfAlignError::Generate`] if the device fails.
     pub fn sample(
         &self,
@@ -99,20 +103,19 @@ impl SelfAlign<'_> {
         announce: &mut dyn FnMut(&SelfAlignProspect),
         progress: &mut dyn FnMut(SelfAlignProgress),
     ) -> Result<Option<SelfAlignReport>, SelfAlignError> {
-        let SelfAlign { model, config, .. } = *self;
+        let SelfAlign { model, config, rules, exemplars, .. } = *self;
         config.validate()?;
-        let prompts: Vec<Prompt> = read_records(self.prompts)?;
+        let prompts: Vec<Prompt> = self.prompts.iter().cloned().collect();
         if prompts.is_empty() {
-            let reason = format!("{} has no prompts", self.prompts.display());
+            let reason = format!("{} has no prompts", self.prompts.path().display());
             return Err(SelfAlignError::Nothing { reason });
         }
-        let rules = PrincipleSet::open(&config.rules)?;
-        let exemplars = Exemplars::open(&config.exemplars, &rules)?;
         let tokenizer = model.tokenizer().ok_or(SelfAlignError::NoTokenizer)?;
         let beside = config.prompt_tokens + config.sampling.max_tokens;
         let capacity = model.config().context.saturating_sub(beside);
-        let prompt = InContext::fit(tokenizer, &rules, &exemplars, config.wanted(), capacity)?;
-        let made_of = [config.answers_hash(), rules.sha256, exemplars.sha256, base_sha256(model)?];
+        let prompt = InContext::fit(tokenizer, rules, exemplars, config.wanted(), capacity)?;
+        let texts = [&rules.sha256, &exemplars.sha256].map(String::as_str).join("\n");
+        let made_of = [config.answers_hash(), texts, base_sha256(model)?];
         let end_of_text = || tokenizer.eos().into_iter().collect();
         let asking = Asking {
             tokenizer,

@@ -6,11 +6,11 @@ use std::path::Path;
 use parr::generate::{CancelToken, GenerateError};
 use parr::gpu::DeviceOptions;
 use parr::judge::{
-    AdaptedModel, JudgeError, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, Prompts,
-    ReplyPlan, TooLong, Verdicts, written_report,
+    AdaptedModel, JudgeError, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, ReplyPlan,
+    TooLong, Verdicts, written_report,
 };
 use parr::model::Model;
-use parr::preferences::{Comparison, Prompt, judge_report, read_records};
+use parr::preferences::{Comparison, Prompt, Prompts, judge_report, read_records};
 use parr::principles::PrincipleSet;
 use parr::random::{Philox, Purpose};
 

@@ -1,5 +1,6 @@
 //! The pipeline: what is skipped and what is redone, and runs that are killed.
 
+mod edited;
 #[cfg(feature = "cli")]
 mod hashed;
 #[cfg(feature = "cli")]

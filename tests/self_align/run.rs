@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parr::generate::{CancelToken, Generator, GeneratorOptions, Request};
 use parr::gpu::DeviceOptions;
 use parr::model::{LoadOptions, Model};
-use parr::preferences::read_records;
+use parr::preferences::{Prompts, read_records};
 use parr::self_align::{
     InContext, SelfAlign, SelfAlignConfig, SelfAlignError, SelfAlignReport, SelfAlignSample, Unfinished,
     Wanted,
@@ -95,7 +95,17 @@ fn a_run_that_was_stopped_ends_as_one_that_was_not() {
     };
     config.sampling.max_tokens = 5;
     let (whole, stopped) = (folder.path().join("whole"), folder.path().join("stopped"));
-    let run = |out, resume| SelfAlign { model: &model, prompts: &path, out, config: &config, resume };
+    let (rules, exemplars) = &shipped();
+    let read = Prompts::read(&path).expect("sound prompts");
+    let run = |out, resume| SelfAlign {
+        model: &model,
+        prompts: &read,
+        rules,
+        exemplars,
+        out,
+        config: &config,
+        resume,
+    };
     let token = CancelToken::new();
     let report = sample(&run(&whole, false), &token).expect("it runs").expect("not cancelled");
     assert_eq!((report.prompts, report.kept, report.dropped["long_prompt"]), (7, 0, 1));
@@ -130,7 +140,9 @@ fn a_run_that_was_stopped_ends_as_one_that_was_not() {
     let error = sample(&other, &token).expect_err("another seed").to_string();
     assert!(error.contains("line 1 is of another run: its settings"), "{error}");
     prompts(&path, &["Tea?", "Who was it?"]);
-    let error = sample(&run(&stopped, true), &token).expect_err("another prompt").to_string();
+    let other = Prompts::read(&path).expect("sound prompts");
+    let other = SelfAlign { prompts: &other, ..run(&stopped, true) };
+    let error = sample(&other, &token).expect_err("another prompt").to_string();
     assert!(error.contains("line 2 is of another run: its prompt"), "{error}");
     let error = run(&stopped, true).distill(&Control::default(), &mut |_| {}, &mut |_| {});
     let error = error.expect_err("no answer was kept").to_string();
@@ -172,7 +184,16 @@ fn smollm2_answers_under_rules_and_learns_it() {
     config.distill.lora.rank = 4;
     config.distill.data.max_tokens = 64;
     config.distill.evaluation.held_out = Share::Count(0);
-    let run = SelfAlign { model: &model, prompts: &path, out: &out, config: &config, resume: false };
+    let (rules, exemplars) = config.open_rules().expect("they come with Parr");
+    let run = SelfAlign {
+        model: &model,
+        prompts: &Prompts::read(&path).expect("sound prompts"),
+        rules: &rules,
+        exemplars: &exemplars,
+        out: &out,
+        config: &config,
+        resume: false,
+    };
     let report = sample(&run, &CancelToken::new()).expect("it runs").expect("not cancelled");
     let samples: Vec<SelfAlignSample> = read_records(&out.join(SelfAlign::RECORDS)).expect("sound records");
     assert!(report.kept > 0, "{report}\n{samples:#?}");

@@ -15,10 +15,10 @@ use super::interrupt::interruptible;
 use super::open::{AdapterArgs, ModelArgs};
 use super::training::set;
 use crate::judge::{
-    AdaptedModel, JudgeKind, PreferenceConfig, PreferenceProgress, PreferenceReport, PreferenceRun, Prompts,
+    AdaptedModel, JudgeKind, PreferenceConfig, PreferenceProgress, PreferenceReport, PreferenceRun,
     ReplyPlan, TooLong, Verdicts,
 };
-use crate::preferences::{Comparison, read_records};
+use crate::preferences::{Comparison, Prompts, read_records};
 use crate::principles::PrincipleSet;
 use crate::settings::Settings;
 
