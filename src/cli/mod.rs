@@ -94,11 +94,15 @@ fn kernel_family(name: &str) -> Result<KernelFamily, String> {
 impl GlobalArgs {
     /// Opens the device that the flags ask for.
     fn open_device(&self) -> Result<Device, DeviceError> {
-        Device::open(&DeviceOptions {
+        let device = Device::open(&DeviceOptions {
             adapter: self.gpu.clone(),
             family: self.kernels,
             ..DeviceOptions::default()
-        })
+        })?;
+        if let Some(fault) = device.pipeline_cache_fault() {
+            self.note(fault);
+        }
+        Ok(device)
     }
 
     /// A progress bar on standard error, if a person looks at it; `len` is unknown where `None`.

@@ -8,7 +8,8 @@ use super::adapter::{self, AdapterSummary, Capabilities};
 use super::buffer::{Allocation, Buffer, MemoryMeter, MemoryUse};
 use super::error::DeviceError;
 use super::kernel::Specialization;
-use super::pipeline::{ComputePipeline, PipelineStore};
+use super::pipeline::ComputePipeline;
+use super::pipeline_store::PipelineStore;
 use super::profile::{KernelTime, Profile};
 use super::recording::Binding;
 use super::tuning::{KernelFamily, Lane8Tile, Tuning};
@@ -209,6 +210,12 @@ impl Device {
     /// The kernels and budgets in use.
     pub fn tuning(&self) -> &Tuning {
         &self.inner.tuning
+    }
+
+    /// Why compiled pipelines are neither read from the cache directory nor kept there: other users could have
+    /// written them. `None` if all is well.
+    pub fn pipeline_cache_fault(&self) -> Option<&str> {
+        self.inner.store.as_ref()?.fault()
     }
 
     /// Device memory held by Parr through this device.

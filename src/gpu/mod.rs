@@ -11,6 +11,7 @@ mod device;
 mod error;
 mod kernel;
 mod pipeline;
+mod pipeline_store;
 mod profile;
 mod recording;
 mod source;

@@ -1,15 +1,12 @@
 //! Compiled kernels, cached in memory by specialisation and on disk where the driver allows.
 
-use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::compose::{ComposeError, Composed, compose};
 use super::device::{Device, lock};
 use super::error::DeviceError;
 use super::kernel::{Access, KernelSpec, Specialization};
-use crate::atomic;
+use super::pipeline_store::PipelineStore;
 
 /// A compiled kernel.
 #[derive(Debug)]
@@ -116,49 +113,5 @@ fn located(name: &str, variant: &Specialization, composed: &Composed, reason: &s
     DeviceError::Rejected {
         what: format!("shader `{name}` ({})", variant.describe()),
         reason: reason.to_owned(),
-    }
-}
-
-/// The driver's compiled pipelines in a file of the cache directory, one per adapter and driver.
-#[derive(Debug)]
-pub(super) struct PipelineStore {
-    cache: wgpu::PipelineCache,
-    path: PathBuf,
-    filled: AtomicBool,
-}
-
-impl PipelineStore {
-    pub(super) fn open(device: &wgpu::Device, adapter: &wgpu::Adapter) -> Option<Self> {
-        if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
-            return None;
-        }
-        let key = wgpu::util::pipeline_cache_key(&adapter.get_info())?;
-        let path = crate::cache::directory()?.join("pipelines").join(key);
-        let data = std::fs::read(&path).ok();
-        let descriptor =
-            wgpu::PipelineCacheDescriptor { label: Some("parr"), data: data.as_deref(), fallback: true };
-        // SAFETY: the data came from `PipelineCache::get_data` under the same adapter key, in a
-        // directory that only this user writes; `fallback` drops it if the driver finds it damaged.
-        let cache = unsafe { device.create_pipeline_cache(&descriptor) };
-        Some(PipelineStore { cache, path, filled: AtomicBool::new(false) })
-    }
-
-    /// The cache for a pipeline that is about to be compiled.
-    fn cache_to_fill(&self) -> &wgpu::PipelineCache {
-        self.filled.store(true, Ordering::Relaxed);
-        &self.cache
-    }
-
-    /// Writes what was compiled to disk, for the next start. A failure to write is not an error, only
-    /// a slower next start.
-    pub(super) fn save(&self) {
-        if !self.filled.load(Ordering::Relaxed) {
-            return;
-        }
-        let Some(data) = self.cache.get_data() else { return };
-        let Some(directory) = self.path.parent() else { return };
-        // A failure leaves the old file, or none.
-        let _ = std::fs::create_dir_all(directory)
-            .and_then(|()| atomic::write(&self.path, |file| file.write_all(&data)));
     }
 }

@@ -99,4 +99,21 @@ fn compiled_pipelines_are_kept_for_the_next_start() {
     let vulkan = parr::gpu::Device::adapters().iter().all(|adapter| adapter.backend == "vulkan");
     assert_eq!(names("pipelines").len(), usize::from(vulkan), "{:?}", names("pipelines"));
     assert!(rows(&feed(&mut command, "{\"ids\": [1, 2, 3]}\n")).len() == 1, "a warm start works");
+    #[cfg(unix)]
+    if vulkan {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let folder = cache.path().join("pipelines");
+        let file = folder.join(&names("pipelines")[0]);
+        let mode = |path: &std::path::Path| fs::metadata(path).expect("just written").mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
+        // Where others could have written they are not used, which is said once.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("it is ours");
+        let kept = fs::read(&file).expect("readable");
+        let run = feed(&mut command, "{\"ids\": [1, 2, 3]}\n");
+        assert_eq!(rows(&run).len(), 1);
+        let said = stderr(&run);
+        assert_eq!(said.matches("other users can write to").count(), 1, "{said}");
+        assert!(said.contains(&format!("chmod go-w {}", folder.display())), "{said}");
+        assert!(fs::read(&file).expect("readable") == kept);
+    }
 }
