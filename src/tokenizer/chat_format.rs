@@ -41,6 +41,28 @@ impl ChatFormat {
         Self { tokenizer, template, guarded, end_of_turn: end_of_turn.into_iter().collect() }
     }
 
+    /// The same format with another day for templates that tell the model today's date: see
+    /// [`ChatTemplate::with_date`], which has an example. An app that sets it should use one day for a whole
+    /// conversation, or the beginning of the prompt changes and is computed again.
+    ///
+    /// ```no_run
+    /// # fn example(model: &parr::model::Model) -> Result<(), parr::Error> {
+    /// if let Some(chat) = model.chat() {
+    ///     let chat = chat.clone().with_date(2026, 3, 9)?;
+    /// #   let _ = chat;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::Date`] if the calendar has no such day, or the year has not four digits.
+    pub fn with_date(mut self, year: u16, month: u8, day: u8) -> Result<Self, TextError> {
+        self.template = self.template.with_date(year, month, day)?;
+        Ok(self)
+    }
+
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer

@@ -14,6 +14,8 @@ mod namespaces;
 mod stack;
 mod time;
 
+use time::Day;
+
 /// The name of the one template of an environment; without an extension nothing is escaped.
 const NAME: &str = "chat";
 /// Steps a render may take, in addition to those for its messages.
@@ -55,9 +57,10 @@ impl Message {
 ///
 /// It behaves as in `transformers`: blocks swallow their line's white space, Python's string
 /// methods work, and `raise_exception`, `strftime_now`, `tojson` and `{% generation %}` are known.
-/// A template is untrusted input: steps, depth and output are bounded, only the fields of namespaces
-/// may be used, and it can read nothing but the conversation. `strftime_now` returns one fixed day,
-/// so that a prompt depends on its messages only.
+/// It is text from a stranger: steps, depth and output are bounded, namespaces are used by their
+/// fields only, it can read nothing but the
+/// conversation, and `strftime_now` gives one fixed day ([`ChatTemplate::with_date`]), so that a prompt depends
+/// on its messages only.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -90,7 +93,7 @@ impl ChatTemplate {
         environment.set_unknown_method_callback(python_method);
         environment.set_formatter(write_value);
         environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", |format: &str| time::format(format));
+        set_day(&mut environment, Day::default());
         environment.add_filter("tojson", to_json);
         let template = without_generation_tags(source);
         let compiled = stack::with_stack(template.len().saturating_mul(STACK_PER_BYTE), || {
@@ -101,6 +104,32 @@ impl ChatTemplate {
             .unwrap_or_else(|reason| Err((1, reason)))
             .map_err(|(line, reason)| TextError::TemplateSyntax { line, reason })?;
         Ok(Self { environment, source: source.into(), bos: bos_text.to_owned(), eos: eos_text.to_owned() })
+    }
+
+    /// The same template with another day for `strftime_now`: some templates, such as those of LLaMA 3, tell the
+    /// model today's date. Without this call that is 26 July 2024, whenever it is rendered, so that results can
+    /// be reproduced. The time of the day is always midnight.
+    ///
+    /// ```
+    /// use parr::tokenizer::{ChatTemplate, Message};
+    ///
+    /// let source = "Today is {{ strftime_now('%A, %-d %B %Y') }}. {{ messages[0].content }}";
+    /// let template = ChatTemplate::compile(source, "", "")?;
+    /// let messages = [Message::new("user", "Hello!")];
+    /// assert_eq!(template.render(&messages, true)?, "Today is Friday, 26 July 2024. Hello!");
+    ///
+    /// let template = template.with_date(2026, 3, 9)?;
+    /// assert_eq!(template.render(&messages, true)?, "Today is Monday, 9 March 2026. Hello!");
+    /// # Ok::<(), parr::tokenizer::TextError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::Date`] if the calendar has no such day, or the year has not four digits.
+    pub fn with_date(mut self, year: u16, month: u8, day: u8) -> Result<Self, TextError> {
+        let day = Day::new(year, month, day).ok_or(TextError::Date { year, month, day })?;
+        set_day(&mut self.environment, day);
+        Ok(self)
     }
 
     /// The template's text as it was given.
@@ -161,6 +190,11 @@ impl ChatTemplate {
         String::from_utf8(output.bytes)
             .map_err(|error| TextError::TemplateRender { line: 1, reason: error.to_string() })
     }
+}
+
+/// Sets what day it is for templates.
+fn set_day(environment: &mut Environment<'_>, day: Day) {
+    environment.add_function("strftime_now", move |format: &str| day.format(format));
 }
 
 /// The output of a render, up to a limit.

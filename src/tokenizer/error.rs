@@ -79,7 +79,20 @@ pub enum TextError {
         fuel: u64,
     },
 
-    /// The template wrote more text than any real one does, so it was stopped.
+    /// The calendar has no such day: give one that it has, in a year of four digits.
+    #[error(
+        "{year}-{month:02}-{day:02} is no date; give a day that the calendar has, in a year from 1000 to 9999"
+    )]
+    Date {
+        /// Year.
+        year: u16,
+        /// Month, from 1.
+        month: u8,
+        /// Day of the month, from 1.
+        day: u8,
+    },
+
+    /// The template wrote more text than any honest one does, so it was stopped.
     #[error(
         "chat template wrote more than {limit_bytes} bytes; use a template that does not repeat its messages"
     )]
@@ -94,7 +107,9 @@ impl TextError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             TextError::Io(file) => file.kind(),
-            TextError::Encode { .. } | TextError::TemplateRefused { .. } => ErrorKind::Argument,
+            TextError::Encode { .. } | TextError::TemplateRefused { .. } | TextError::Date { .. } => {
+                ErrorKind::Argument
+            }
             _ => ErrorKind::Format,
         }
     }

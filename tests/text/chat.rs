@@ -74,6 +74,23 @@ fn turn_markers_that_are_not_called_special_are_guarded_too() {
 }
 
 #[test]
+fn an_app_can_set_the_date_that_templates_see() {
+    let fixed = ChatFormat::new(Arc::new(byte_level()), template("llama3.jinja"), &[]);
+    let messages = [Message::new("user", "What day is it?")];
+    let text = |chat: &ChatFormat| {
+        let ids = chat.encode_chat(&messages, true).expect("encodes");
+        chat.tokenizer().decode(&ids, false)
+    };
+    assert!(text(&fixed).contains("Today Date: 26 Jul 2024\n"), "{}", text(&fixed));
+    let today = fixed.clone().with_date(2026, 3, 9).expect("a day of the calendar");
+    assert_eq!(text(&today), text(&fixed).replace("26 Jul 2024", "09 Mar 2026"));
+    assert_eq!(today.end_of_turn(), fixed.end_of_turn());
+    assert!(text(&fixed).contains("26 Jul 2024"), "the other format is as it was");
+    let error = fixed.with_date(2026, 2, 29).expect_err("2026 is no leap year").to_string();
+    assert!(error.starts_with("2026-02-29 is no date"), "{error}");
+}
+
+#[test]
 fn sentence_piece_chats_are_guarded_the_same_way() {
     let chat = ChatFormat::new(Arc::new(sentence_piece()), template("mistral.jinja"), &[]);
     let (bos, eos) = (chat.tokenizer().bos().expect("one"), chat.tokenizer().eos().expect("one"));
