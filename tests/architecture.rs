@@ -18,37 +18,37 @@ const TABLE: &[(&str, &[&str])] = &[
     ("settings", &["file"]),
     ("tensor", &[]),
     // Layer 1: how weights and text are coded.
-    ("quant", &["tensor"]),
-    ("tokenizer", &["tensor"]),
-    // Layer 2: files; and the oracle, which must share nothing with the kernels it judges.
-    ("format", &["atomic", "cache", "file", "tensor", "quant"]),
-    ("principles", &["atomic", "random", "tensor"]),
-    ("reference", &["tensor", "random", "quant"]),
+    ("quant", &[]),
+    ("tokenizer", &["file"]),
+    // Layer 2: files; and the oracle, which must share nothing with the kernels that it checks.
+    ("format", &["atomic", "cache", "file", "quant"]),
+    ("principles", &["file", "random"]),
+    ("reference", &["random"]),
     // Layer 3: knows kernels by name and nothing of models.
-    ("gpu", &["atomic", "cache", "random", "tensor"]),
+    ("gpu", &["atomic", "cache"]),
     // Layer 4.
-    ("ops", &["random", "tensor", "quant", "gpu"]),
+    ("ops", &["quant", "gpu"]),
     // Layer 5.
-    ("model", &["cache", "file", "random", "tensor", "quant", "tokenizer", "format", "gpu", "ops"]),
-    // Layer 6: beside each other.
-    ("adapter", &["atomic", "random", "tensor", "quant", "tokenizer", "format", "model"]),
-    ("generate", &["random", "tensor", "tokenizer", "gpu", "ops", "model"]),
-    // Layer 7: beside each other.
-    ("conformance", &["random", "tensor", "quant", "reference", "gpu", "ops"]),
-    ("hub", &["cache", "format"]),
-    ("preferences", &["lock", "random", "tokenizer", "principles"]),
+    ("model", &["file", "random", "quant", "tokenizer", "format", "gpu", "ops"]),
+    // Layer 6.
+    ("adapter", &["atomic", "file", "quant", "format", "model"]),
+    ("generate", &["tokenizer", "gpu", "ops", "model"]),
+    // Layer 7.
+    ("conformance", &["random", "quant", "reference", "gpu", "ops"]),
+    ("hub", &["cache", "file"]),
+    ("preferences", &["file", "lock", "random", "tokenizer", "principles"]),
     // Layer 8.
     (
         "train",
         &[
             "atomic",
+            "file",
             "lock",
             "random",
+            "settings",
             "tensor",
-            "quant",
             "tokenizer",
             "format",
-            "principles",
             "gpu",
             "ops",
             "model",
@@ -56,12 +56,14 @@ const TABLE: &[(&str, &[&str])] = &[
             "generate",
         ],
     ),
-    // Layer 9: beside each other. Of `train` a judge takes how settings files are read.
+    // Layer 9.
     (
         "judge",
         &[
             "atomic",
+            "file",
             "random",
+            "settings",
             "tokenizer",
             "format",
             "principles",
@@ -69,16 +71,15 @@ const TABLE: &[(&str, &[&str])] = &[
             "model",
             "generate",
             "preferences",
-            "train",
         ],
     ),
     (
         "reward",
         &[
-            "atomic",
+            "file",
             "random",
             "report",
-            "tensor",
+            "settings",
             "quant",
             "tokenizer",
             "format",
@@ -93,29 +94,28 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "self_align",
-        &["atomic", "random", "tokenizer", "principles", "model", "generate", "preferences", "train"],
-    ),
-    // Layer 10.
-    (
-        "steer",
         &[
             "atomic",
+            "file",
             "random",
-            "report",
+            "settings",
             "tokenizer",
             "principles",
             "model",
-            "adapter",
             "generate",
             "preferences",
-            "reward",
+            "train",
         ],
     ),
+    // Layer 10.
+    ("steer", &["random", "report", "tokenizer", "principles", "model", "generate", "preferences", "reward"]),
     (
         "align",
         &[
             "atomic",
+            "file",
             "random",
+            "settings",
             "tokenizer",
             "principles",
             "ops",
@@ -129,11 +129,31 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     // Layer 11: what joins the others.
     (
+        "chat",
+        &[
+            "atomic",
+            "file",
+            "quant",
+            "tokenizer",
+            "principles",
+            "gpu",
+            "ops",
+            "model",
+            "adapter",
+            "generate",
+            "hub",
+            "reward",
+            "steer",
+        ],
+    ),
+    (
         "salmon",
         &[
             "atomic",
+            "file",
             "lock",
             "report",
+            "settings",
             "principles",
             "model",
             "adapter",
@@ -143,20 +163,17 @@ const TABLE: &[(&str, &[&str])] = &[
             "judge",
             "reward",
             "self_align",
-            "align",
             "steer",
+            "align",
         ],
     ),
-    // Prose for rustdoc.
-    ("guide", &[]),
-    // Layer 12: the public API only, which its being in the same crate does not change.
+    // Layer 12: the program.
     (
         "cli",
         &[
             "atomic",
-            "cache",
             "random",
-            "tensor",
+            "settings",
             "quant",
             "tokenizer",
             "format",
@@ -172,12 +189,15 @@ const TABLE: &[(&str, &[&str])] = &[
             "train",
             "judge",
             "reward",
+            "self_align",
             "steer",
             "align",
-            "self_align",
+            "chat",
             "salmon",
         ],
     ),
+    // Prose for rustdoc.
+    ("guide", &[]),
     ("main", &["cli"]),
 ];
 

@@ -1,4 +1,4 @@
-//! Files of principles that are used together, and what is wrong with them.
+//! Files of principles that are used together, and their mistakes.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,10 +14,10 @@ use super::{PrincipleSet, salmon_json, set};
 use crate::file::AtFile;
 use crate::file::hex;
 
-/// Bytes a file may have; the largest that comes with Parr has ten thousand.
+/// Maximum size of a file in bytes; the largest one that ships with Parr has ten thousand.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Files of principles that are used together: within them every id has one meaning.
+/// Files of principles that are used together; every id is unique among them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Collection {
     /// The sets, in the order of the files.
@@ -26,14 +26,14 @@ pub struct Collection {
     pub exemplars: Vec<Exemplars>,
 }
 
-/// What one file holds, or what is wrong with it.
+/// The contents of one file, or its mistakes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileReport {
     /// The file.
     pub path: PathBuf,
-    /// How many principles or exemplars it holds, and of which set.
+    /// Number of principles or exemplars, and their set.
     pub summary: String,
-    /// Every mistake in it, in the order of the file; none if it can be used.
+    /// Every mistake, in the order of the file; empty if the file can be used.
     pub faults: Vec<Fault>,
 }
 
@@ -42,7 +42,7 @@ struct Loaded {
     path: PathBuf,
     text: String,
     contents: Contents,
-    /// Ids of principles with the byte where each stands.
+    /// Ids of principles, each with its byte offset.
     ids: Vec<(String, usize)>,
     /// Rules that exemplars name.
     named: Vec<Named>,
@@ -55,8 +55,8 @@ enum Contents {
 }
 
 impl Collection {
-    /// Reads files, and all files with the extensions `toml` and `json` in directories and below them;
-    /// `schema.json` is none of them.
+    /// Reads the given files, and all files with the extensions `toml` and `json` in the given directories
+    /// and below them, except `schema.json`.
     ///
     /// # Errors
     ///
@@ -75,12 +75,12 @@ impl Collection {
         if faults.is_empty() { Ok(collection) } else { Err(PrinciplesError::Faults(faults)) }
     }
 
-    /// What each of the files holds or what is wrong with it, file by file; the files are those of
-    /// [`Collection::read`].
+    /// Reports the contents and the mistakes of each file; the files are those of [`Collection::read`].
     ///
     /// # Errors
     ///
-    /// [`PrinciplesError::Io`] as [`Collection::read`]. Mistakes are no error here: they are the report.
+    /// [`PrinciplesError::Io`] as [`Collection::read`]. Mistakes in files are not errors here; they are part
+    /// of the report.
     pub fn check(paths: &[PathBuf]) -> Result<Vec<FileReport>, PrinciplesError> {
         let report = |file: Loaded| FileReport {
             summary: match &file.contents {
@@ -103,7 +103,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// [`PrinciplesError::Unknown`] with the ids that there are.
+    /// [`PrinciplesError::Unknown`] with the known ids.
     pub fn set(&self, id: &str) -> Result<&PrincipleSet, PrinciplesError> {
         let ids = || self.sets.iter().map(|set| set.id.as_str());
         let found = self.sets.iter().find(|set| set.id == id);
@@ -115,17 +115,17 @@ fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// One file, which has to be a set.
+/// Reads one file, which must be a set.
 pub(super) fn read_set(path: &Path) -> Result<PrincipleSet, PrinciplesError> {
     only_set(load_file(path)?)
 }
 
-/// The text of a file named `path`, which has to be a set.
+/// Parses the text of a file named `path`, which must be a set.
 pub(super) fn parse_set(path: &Path, text: &str) -> Result<PrincipleSet, PrinciplesError> {
     only_set(parse(path, text.as_bytes(), true))
 }
 
-/// A text in TOML that no file holds, which has to be a set; mistakes are of `origin`.
+/// Parses TOML text that is not from a file and must be a set; mistakes name `origin`.
 pub(super) fn parse_unnamed(origin: &Path, text: &str) -> Result<PrincipleSet, PrinciplesError> {
     only_set(parse(origin, text.as_bytes(), false))
 }
@@ -140,12 +140,12 @@ fn only_set(mut file: Loaded) -> Result<PrincipleSet, PrinciplesError> {
     }
 }
 
-/// The exemplars in one file, which have to be for the set `rules`.
+/// Reads the exemplars in one file, which must be for the set `rules`.
 pub(super) fn read_exemplars(path: &Path, rules: &PrincipleSet) -> Result<Exemplars, PrinciplesError> {
     only_exemplars(load_file(path)?, rules)
 }
 
-/// The same from the text of a file named `path`.
+/// Parses the same from the text of a file named `path`.
 pub(super) fn parse_exemplars(
     path: &Path,
     text: &str,
@@ -161,7 +161,7 @@ fn only_exemplars(mut file: Loaded, rules: &PrincipleSet) -> Result<Exemplars, P
             let reason = format!("the exemplars are for the set `{}`, not for `{}`", all.rules, rules.id);
             file.faults.add(0, reason);
         }
-        // A file that could not be read as anything has faults of its own.
+        // A file that could not be parsed already has faults.
         Contents::Set(_) if file.faults.is_empty() => {
             file.faults.add(0, "the file holds a set of principles, not exemplars");
         }
@@ -189,7 +189,7 @@ fn load(paths: &[PathBuf]) -> Result<Vec<Loaded>, PrinciplesError> {
     }
     let mut seen = Vec::new();
     files.retain(|file| {
-        // The same file by two names is one file, not a collection of doubles.
+        // A file that is given by two names counts once.
         let real = fs::canonicalize(file).unwrap_or_else(|_| file.clone());
         let new = !seen.contains(&real);
         seen.push(real);
@@ -220,16 +220,16 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 fn load_file(path: &Path) -> Result<Loaded, PrinciplesError> {
     let length = fs::metadata(path).map_err(PrinciplesError::io("read", path))?.len();
     if length > MAX_BYTES {
-        let reason = format!("it has {length} bytes, more than any set of principles");
+        let reason = format!("it has {length} bytes; a set of principles has at most {MAX_BYTES}");
         return Err(PrinciplesError::io("read", path)(io::Error::new(ErrorKind::InvalidData, reason)));
     }
     Ok(parse(path, &fs::read(path).map_err(PrinciplesError::io("read", path))?, true))
 }
 
-/// The contents of a file; a `named` one has to be called as its set is.
+/// Parses the contents of a file; if `named`, the file must have the same name as its set.
 fn parse(path: &Path, bytes: &[u8], named: bool) -> Loaded {
     let mut faults = Faults::new();
-    // The byte order mark that some editors put first.
+    // Some editors put a byte order mark first.
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -259,7 +259,7 @@ fn parse_text(file: &mut Loaded, named: bool) {
     } else {
         document::from_toml(&file.text, &mut file.faults)
     };
-    // What a parser makes of a broken file is not worth judging.
+    // The tree of a file with syntax errors is not checked further.
     if !file.faults.is_empty() {
         return;
     }
@@ -284,7 +284,7 @@ fn parse_text(file: &mut Loaded, named: bool) {
         id
     };
     if named && !id.is_empty() && id != stem {
-        let reason = format!("`id` is \"{id}\", but the file is named for \"{stem}\"; they have to agree");
+        let reason = format!("`id` is \"{id}\", but the file is named \"{stem}\"; the two must be equal");
         file.faults.add(value_at(&document, "id"), reason);
     }
 }
@@ -300,12 +300,12 @@ fn has(document: &Node, key: &str) -> bool {
     entries(document).iter().any(|(found, _)| found.name == key)
 }
 
-/// Where the value of `key` stands.
+/// Byte offset of the value of `key`.
 fn value_at(node: &Node, key: &str) -> usize {
     entries(node).iter().find(|(found, _)| found.name == key).map_or(node.at, |(_, value)| value.at)
 }
 
-/// The id of every principle, with its place.
+/// The id of every principle, with its byte offset.
 fn ids(document: &Node) -> Vec<(String, usize)> {
     let lists = entries(document).iter().filter(|(key, _)| key.name == "principle");
     let items = lists.flat_map(|(_, node)| match &node.value {
@@ -322,12 +322,12 @@ fn ids(document: &Node) -> Vec<(String, usize)> {
     items.filter_map(id).collect()
 }
 
-/// Notes ids of sets and of principles that an earlier file has as well.
+/// Adds a fault for each id of a set or a principle that an earlier file already has.
 fn doubles(files: &mut [Loaded]) {
     let mut owners: HashMap<(bool, String), String> = HashMap::new();
     for file in files {
         let Contents::Set(set) = &file.contents else { continue };
-        // Within the file itself they have been looked for.
+        // Duplicates within one file were reported before.
         let mut own: HashMap<(bool, String), usize> = HashMap::new();
         own.insert((true, set.id.clone()), 0);
         for (id, at) in &file.ids {
@@ -338,7 +338,7 @@ fn doubles(files: &mut [Loaded]) {
         for (name, at) in own.into_iter().filter(|((_, id), _)| !id.is_empty()) {
             if let Some(first) = owners.get(&name) {
                 let kind = if name.0 { "set" } else { "principle" };
-                file.faults.add(at, format!("there is a {kind} `{}` in {first} already", name.1));
+                file.faults.add(at, format!("there is already a {kind} `{}` in {first}", name.1));
             } else {
                 owners.insert(name, file.path.display().to_string());
             }
@@ -346,8 +346,8 @@ fn doubles(files: &mut [Loaded]) {
     }
 }
 
-/// Notes rules that exemplars name and that there are not, and those that the thoughts do not call by their
-/// dimension. The set of rules is one of the files, or stands a folder above the exemplars.
+/// Adds a fault for each rule that exemplars name but that does not exist, and for each rule whose dimension
+/// the thoughts do not name. The set of rules is one of the files, or is in the folder above the exemplars.
 fn dangling_rules(files: &mut [Loaded]) {
     let mut sets: HashMap<String, PrincipleSet> = HashMap::new();
     for file in files.iter() {
@@ -370,7 +370,7 @@ fn dangling_rules(files: &mut [Loaded]) {
     }
 }
 
-/// Notes what is wrong with the rules of `set` that the exemplars of `file` name.
+/// Adds faults for the rules of `set` that the exemplars of `file` name wrongly.
 fn check_named(file: &mut Loaded, set: &PrincipleSet) {
     for named in &file.named {
         let Ok(rule) = set.principle(&named.rule) else {

@@ -1,4 +1,4 @@
-//! A TOML or JSON file as one tree of values that know where they stand.
+//! A TOML or JSON file as a tree of values, each with its byte offset.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,14 +12,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::Faults;
 
-/// A value and the byte of the file where it begins.
+/// A value and its byte offset in the file.
 #[derive(Debug)]
 pub(super) struct Node {
     pub at: usize,
     pub value: Value,
 }
 
-/// What principles are written in; whatever else a file may say is `Other`, by name.
+/// The kinds of value that files of principles use; any other kind is `Other`, with its name.
 #[derive(Debug)]
 pub(super) enum Value {
     Text(String),
@@ -34,7 +34,7 @@ pub(super) enum Value {
     Other(&'static str),
 }
 
-/// A key and the byte of the file where it begins.
+/// A key and its byte offset in the file.
 #[derive(Debug)]
 pub(super) struct Key {
     pub at: usize,
@@ -42,7 +42,7 @@ pub(super) struct Key {
 }
 
 impl Value {
-    /// What the value is, with its article.
+    /// The kind of the value, with its article.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::Text(_) => "a string",
@@ -55,7 +55,7 @@ impl Value {
     }
 }
 
-/// Parses TOML; every error of its syntax goes to `faults`, and then the tree is of no use.
+/// Parses TOML. Syntax errors are added to `faults`; the tree must not be used then.
 pub(super) fn from_toml(text: &str, faults: &mut Faults) -> Node {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -72,7 +72,7 @@ fn toml_table(table: DeTable<'_>) -> Value {
         (key, toml_node(value))
     };
     let mut entries: Vec<(Key, Node)> = table.into_iter().map(entry).collect();
-    // The parser sorts by name.
+    // The parser sorts keys by name.
     entries.sort_by_key(|(key, _)| key.at);
     Value::Table(entries)
 }
@@ -97,8 +97,8 @@ fn toml_node(value: Spanned<DeValue<'_>>) -> Node {
     Node { at, value }
 }
 
-/// Parses JSON that is a list of objects of plain values, which is all that is ever asked of it; deeper
-/// values are `Other`.
+/// Parses JSON that is a list of objects of plain values; nothing else is needed here. Deeper values are
+/// `Other`.
 pub(super) fn from_json(text: &str, faults: &mut Faults) -> Node {
     let start = text.len() - text.trim_start().len();
     let items: Vec<&RawValue> = match serde_json::from_str(text) {
@@ -121,19 +121,19 @@ fn json_node(text: &str, raw: &RawValue, faults: &mut Faults) -> Node {
     let value = match raw.get().as_bytes().first() {
         Some(b'{') => {
             let entries = serde_json::from_str(raw.get());
-            // Keys with half a surrogate pass where objects are only skipped.
+            // The parser does not check keys for lone surrogates when it skips objects.
             let Entries(entries) = entries.unwrap_or_else(|_| {
-                faults.add(at, "a key in this object is no Unicode");
+                faults.add(at, "a key in this object is not valid Unicode");
                 Entries(Vec::new())
             });
             let mut known: Vec<(Key, Node)> = Vec::new();
             for (name, raw) in entries {
                 let node = Node { at: offset(text, raw), value: json_plain(raw) };
                 if known.iter().any(|(key, _)| key.name == name) {
-                    faults.add(node.at, format!("`{}` is there twice", super::error::shown(&name)));
+                    faults.add(node.at, format!("duplicate key `{}`", super::error::shown(&name)));
                     continue;
                 }
-                // The key stands a few characters before its value: near enough to find it.
+                // The key is a few characters before its value, which is near enough.
                 known.push((Key { at: node.at, name }, node));
             }
             Value::Table(known)
@@ -148,8 +148,8 @@ fn json_plain(raw: &RawValue) -> Value {
     match text.as_bytes().first() {
         Some(b'"') => match serde_json::from_str(text) {
             Ok(text) => Value::Text(text),
-            // A lone surrogate passes where strings are only skipped.
-            Err(_) => Value::Other("a string that is no Unicode"),
+            // The parser does not check strings for lone surrogates when it skips them.
+            Err(_) => Value::Other("a string that is not valid Unicode"),
         },
         Some(b't' | b'f') => Value::Flag(text == "true"),
         Some(b'n') => Value::Other("null"),
@@ -162,12 +162,12 @@ fn json_plain(raw: &RawValue) -> Value {
     }
 }
 
-/// Where `raw`, which borrows from `text`, begins in it.
+/// Byte offset of `raw` in `text`, from which it borrows.
 fn offset(text: &str, raw: &RawValue) -> usize {
     raw.get().as_ptr() as usize - text.as_ptr() as usize
 }
 
-/// The entries of a JSON object in their order, keys that come twice included.
+/// The entries of a JSON object in their order, with duplicate keys.
 struct Entries<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {

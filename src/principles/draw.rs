@@ -1,23 +1,23 @@
-//! Which principles stand in a scoring prompt.
+//! Drawing the principles of a scoring prompt.
 
 use super::{PrincipleSet, PromptType, Use};
 use crate::random::{Philox, Purpose, fraction};
 
 impl PrincipleSet {
-    /// The principles of one scoring prompt, by their place in the set.
+    /// The principles of one scoring prompt, as indices into the set.
     ///
-    /// A set with `use = "sample"` gives its `draws` principles, one after another and without
-    /// replacement, each with a chance in proportion to its weight plus its boost for prompts of this type.
-    /// Every other set gives all of its principles in their order.
+    /// From a set with `use = "sample"`, `draws` principles are drawn one after another without
+    /// replacement. Each has a probability proportional to its weight plus its boost for prompts of this
+    /// type. Any other set gives all its principles in their order.
     ///
-    /// The draw depends on the seed, `step` and `index` and on nothing else: a score of its own needs a
-    /// name of its own, or every sample of a batch gets the same principles.
+    /// The draw depends only on the seed, `step` and `index`. Use a different pair for each score, or every
+    /// sample of a batch gets the same principles.
     pub fn draw(&self, kind: PromptType, random: Philox, step: u32, index: u32) -> Vec<usize> {
         let Use::Sample { draws } = self.uses else {
             return (0..self.principles.len()).collect();
         };
-        // Exponential clocks: the one of rate w rings first with a chance in proportion to w, and the rest
-        // go on as if it had not been there (Efraimidis and Spirakis, 2006).
+        // Exponential clocks: the clock of rate w rings first with probability proportional to w, and the
+        // others are independent of it (Efraimidis and Spirakis, 2006).
         let clock = |(place, principle): (usize, &super::Principle)| {
             let [high, low, ..] = random.block(Purpose::DrawPrinciples, step, index, place as u32);
             let rate = principle.weight + principle.boost.of(kind);

@@ -1,4 +1,4 @@
-//! What is wrong with a file of principles, and where.
+//! Mistakes in files of principles, with their positions.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::ErrorKind;
 use crate::file::FileError;
 
-/// One mistake in a file, with its place.
+/// One mistake in a file, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The file.
@@ -15,7 +15,7 @@ pub struct Fault {
     pub line: usize,
     /// The column in characters, counted from 1.
     pub column: usize,
-    /// What is wrong there, and what would be right.
+    /// What is wrong there, and what is allowed.
     pub reason: String,
 }
 
@@ -34,37 +34,37 @@ pub enum PrinciplesError {
     #[error(transparent)]
     Io(#[from] FileError),
 
-    /// Files have mistakes: correct them. All that could be found are here, in the order of the files.
+    /// Files have mistakes: correct them. All mistakes that were found are listed, in the order of the files.
     #[error("{}", lines(.0))]
     Faults(Vec<Fault>),
 
-    /// A name leads to no set, file or principle: use one of those that there are.
-    #[error("there is no {kind} `{name}`; there are {}", known.join(", "))]
+    /// There is no set, file or principle of this name: use one of the known names.
+    #[error("there is no {kind} `{name}`; choose one of {}", known.join(", "))]
     Unknown {
-        /// What was looked for: a set, a principle.
+        /// The kind of thing: a set, a principle.
         kind: &'static str,
-        /// The name it was looked for by.
+        /// The unknown name.
         name: String,
-        /// The names that would have been found.
+        /// The known names.
         known: Vec<String>,
     },
 
-    /// Sets that are taken together have the same principle: leave out one of them.
-    #[error("principle `{principle}` is in {first} and in {second}")]
+    /// Two joined sets have the same principle: leave out one of the sets.
+    #[error("principle `{principle}` is in {first} and in {second}; leave one of them out")]
     Twice {
         /// The principle's id.
         principle: String,
-        /// The set that has it.
+        /// The first set that has it.
         first: String,
-        /// The set that has it too.
+        /// The second set that has it.
         second: String,
     },
 
-    /// Nothing was named where sets are to be taken together: name one.
-    #[error("no set of principles was named")]
+    /// No set was named: name at least one.
+    #[error("no set of principles was named; name at least one")]
     NoSet,
 
-    /// A principle cannot be negated: write its negative, or leave it as it is.
+    /// A principle cannot be negated: write its negative, or use it without negation.
     #[error("principle `{id}` has no negative")]
     NoNegative {
         /// Its id.
@@ -99,7 +99,7 @@ fn lines(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// The mistakes of one file as they are found, by byte.
+/// The mistakes of one file so far, by byte offset.
 pub(super) struct Faults {
     found: Vec<(usize, String)>,
 }
@@ -118,9 +118,9 @@ impl Faults {
         self.found.is_empty()
     }
 
-    /// All mistakes in the order of the file, whose text says which lines they are on.
+    /// All mistakes in the order of the file; `text` is its contents, for line numbers.
     pub(super) fn finish(mut self, path: &Path, text: &str) -> Vec<Fault> {
-        // Stable: mistakes of one place stay in the order they were found in.
+        // Stable: mistakes at one position stay in the order in which they were found.
         self.found.sort_by_key(|(at, _)| *at);
         let fault = |(at, reason)| {
             let (line, column) = place(text, at);
@@ -141,7 +141,7 @@ pub(super) fn place(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// Something from a file as it may go into a message: no control characters, and of bounded length.
+/// Text from a file for use in a message: without control characters, and of bounded length.
 pub(super) fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();

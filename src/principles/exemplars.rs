@@ -10,19 +10,19 @@ use super::{PrincipleSet, PrinciplesError, shipped};
 /// Exemplars for one set of rules: one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exemplars {
-    /// Name of the set: that of its file without the extension.
+    /// Name of the set: its file name without the extension.
     pub id: String,
     /// One line for lists and reports.
     pub title: String,
-    /// What they are for.
+    /// Description of their purpose.
     pub description: String,
     /// Id of the set of principles, with `use = "rules"`, that they refer to.
     pub rules: String,
     /// The sentence that begins all thoughts.
     pub opener: String,
-    /// What the user says between one exemplar and the next.
+    /// The user's message between one exemplar and the next.
     pub reset_user: String,
-    /// What the assistant replies to that.
+    /// The assistant's reply to that message.
     pub reset_reply: String,
     /// The exemplars, in the order of the file; never empty once read.
     pub exemplars: Vec<Exemplar>,
@@ -31,14 +31,14 @@ pub struct Exemplars {
 }
 
 impl Exemplars {
-    /// The exemplars in the file `name`, or if there is no such file those of that name which come with Parr
-    /// (`self-align`); they have to be for `rules`.
+    /// The exemplars in the file `name`; if there is no such file, those of that name that ship with Parr
+    /// (`self-align`). They must be for `rules`.
     ///
     /// # Errors
     ///
-    /// * [`PrinciplesError::Unknown`] if there are neither.
+    /// * [`PrinciplesError::Unknown`] if neither exists.
     /// * [`PrinciplesError::Io`] if the file cannot be read.
-    /// * [`PrinciplesError::Faults`] with every mistake in it, such as rules that `rules` does not have.
+    /// * [`PrinciplesError::Faults`] with every mistake in the file, such as rules that are not in `rules`.
     pub fn open(name: &str, rules: &PrincipleSet) -> Result<Exemplars, PrinciplesError> {
         shipped::open_exemplars(name, rules)
     }
@@ -49,13 +49,13 @@ impl Exemplars {
 pub struct Exemplar {
     /// Unique in the file.
     pub id: String,
-    /// What sort of task it is, for readers.
+    /// The kind of task, for readers.
     pub kind: String,
     /// The question.
     pub user: String,
     /// Ids of the rules that the thoughts name.
     pub rules: Vec<String>,
-    /// What the assistant thinks, after the opener.
+    /// The assistant's thoughts, after the opener.
     pub thoughts: String,
     /// The answer, of one line or more, without line breaks at its ends.
     pub reply: String,
@@ -63,7 +63,7 @@ pub struct Exemplar {
     pub leaks: Vec<String>,
 }
 
-/// A rule that an exemplar names, and where.
+/// A rule that an exemplar names, with its position.
 pub(super) struct Named {
     pub rule: String,
     pub at: usize,
@@ -72,10 +72,10 @@ pub(super) struct Named {
 
 const KEYS: &[&str] = &["id", "title", "description", "rules", "opener", "reset", "exemplar"];
 const EXEMPLAR_KEYS: &[&str] = &["id", "kind", "user", "rules", "thoughts", "reply", "leaks"];
-/// Questions and thoughts: a prompt holds six of them.
+/// Maximum length of questions and thoughts: a prompt holds six exemplars.
 const LONGEST: usize = 4000;
 
-/// The exemplars that the file holds, of no use if anything was added to `faults`, and the rules they name.
+/// The exemplars in the file and the rules that they name. Not usable if anything was added to `faults`.
 pub(super) fn read(document: &Node, faults: &mut Faults) -> (Exemplars, Vec<Named>) {
     let (mut all, mut named) = (Exemplars::default(), Vec::new());
     let Some(table) = Table::new(document, "the file", KEYS, faults) else {
@@ -113,7 +113,7 @@ fn read_exemplar(
     let table = Table::new(item, "the exemplar", EXEMPLAR_KEYS, faults)?;
     let id = table.need_id("id", faults).unwrap_or_default();
     if !id.is_empty() && earlier.iter().any(|exemplar| exemplar.id == id) {
-        faults.add(table.place("id"), format!("there is an exemplar `{id}` already"));
+        faults.add(table.place("id"), format!("there is already an exemplar `{id}`"));
     }
     let kind = table.need_id("kind", faults).unwrap_or_default();
     let user = table.need_line("user", LONGEST, faults).unwrap_or_default();
@@ -122,7 +122,7 @@ fn read_exemplar(
     table.need("rules", faults);
     let rules = table.strings("rules", faults, check_id).unwrap_or_default();
     if table.is_empty_list("rules") {
-        faults.add(table.place("rules"), "`rules` is empty: the thoughts have to name one");
+        faults.add(table.place("rules"), "`rules` is empty; the thoughts must name at least one rule");
     }
     for (rule, at) in table.string_places("rules").filter(|(rule, _)| rules.iter().any(|sound| sound == rule))
     {

@@ -1,4 +1,4 @@
-//! Several sets, or some principles of them, as one.
+//! Several sets, or a selection of their principles, joined into one set.
 
 use sha2::{Digest, Sha256};
 
@@ -6,20 +6,20 @@ use super::{Overrides, Principle, PrincipleSet, PrinciplesError, Selection, Use}
 use crate::file::hex;
 
 impl PrincipleSet {
-    /// The sets that `specs` name, taken together: principles of all, rules of the first that has any. A
-    /// spec is what [`Selection::open`] takes.
+    /// Joins the sets that `specs` name: the principles of all, and the overrides of the first set that has
+    /// any. A spec is an argument of [`Selection::open`].
     ///
     /// # Errors
     ///
     /// * [`PrinciplesError::NoSet`] if nothing is named;
-    /// * [`PrinciplesError::Twice`] if two of them have the same principle;
+    /// * [`PrinciplesError::Twice`] if two sets have the same principle;
     /// * otherwise as [`Selection::open`].
     pub fn open_all(specs: &[String]) -> Result<PrincipleSet, PrinciplesError> {
         let open = |spec: &String| Selection::open(spec).map(Selection::into_set);
         PrincipleSet::joined(specs.iter().map(open).collect::<Result<_, _>>()?)
     }
 
-    /// `sets` taken together, as [`PrincipleSet::open_all`] takes those that it opens.
+    /// Joins `sets` in the same way as [`PrincipleSet::open_all`].
     pub(crate) fn joined(sets: Vec<PrincipleSet>) -> Result<PrincipleSet, PrinciplesError> {
         let mut sets = sets.into_iter();
         let mut all = sets.next().ok_or(PrinciplesError::NoSet)?;
@@ -45,7 +45,7 @@ impl PrincipleSet {
     }
 }
 
-/// A principle that two sets have, or that one was asked for twice.
+/// A principle that two sets have, or that was selected twice.
 pub(super) fn twice(principle: &Principle, first: &str, second: &str) -> PrinciplesError {
     let [principle, first, second] = [&principle.id, first, second].map(str::to_owned);
     PrinciplesError::Twice { principle, first, second }

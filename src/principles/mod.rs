@@ -1,16 +1,16 @@
-//! Written principles: what they are, how they are read, drawn and checked.
+//! Written principles: their files, and how they are read, drawn and checked.
 //!
 //! A [`PrincipleSet`] is one TOML file of `principles/`; `principles/schema.json` documents every key.
-//! No code knows any principle: whoever edits, adds or removes one edits text. The JSON lists of
-//! SALMON (arXiv 2310.05910) load as they are, for those who have them.
+//! No principle is in code: to edit, add or remove one, edit text. The JSON lists of SALMON (arXiv
+//! 2310.05910) load unchanged.
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`PrincipleSet`], [`Principle`] | what a file says |
+//! | [`PrincipleSet`], [`Principle`] | the contents of a file |
 //! | [`Selection`] | some principles of a set, by name |
-//! | [`Collection`] | files that are used together, read with all their mistakes at once |
+//! | [`Collection`] | files that are used together; all their mistakes are reported at once |
 //! | [`PrincipleSet::draw`] | the principles of one scoring prompt |
-//! | [`Check`] | programs that can tell whether a reply keeps a principle |
+//! | [`Check`] | programs that decide whether a reply keeps a principle |
 //! | [`Exemplars`] | dialogues that show a base model how to use a set of rules |
 //!
 //! ```
@@ -53,15 +53,15 @@ pub use shipped::SHIPPED;
 /// A set of principles: one file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PrincipleSet {
-    /// Name of the set: that of its file without the extension.
+    /// Name of the set: its file name without the extension.
     pub id: String,
     /// One line for lists and reports.
     pub title: String,
-    /// What the set is for.
+    /// The purpose of the set.
     pub description: String,
     /// How it is used.
     pub uses: Use,
-    /// Rules that may decide a pair in the place of the judge.
+    /// Rules that may decide a pair instead of the judge.
     pub overrides: Overrides,
     /// The principles, in the order of the file; never empty once read.
     pub principles: Vec<Principle>,
@@ -69,19 +69,19 @@ pub struct PrincipleSet {
     pub sha256: String,
 }
 
-/// What a set is made for. Replies can be scored under any set.
+/// The use of a set. Replies can be scored under any set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Use {
-    /// Replies are judged under each principle by itself, and the reward model is trained on random subsets,
-    /// each principle negated half of the time: every principle has a negative.
+    /// Replies are judged under each principle alone. The reward model is trained on random subsets, with
+    /// each principle negated half of the time, so every principle has a negative.
     #[default]
     Judge,
     /// A few principles are drawn by weight for each score while a policy is trained.
     Sample {
-        /// How many, without replacement; from 1 to the number of principles.
+        /// Number drawn, without replacement; from 1 to the number of principles.
         draws: usize,
     },
-    /// Every principle stands in every scoring prompt, before drawn ones.
+    /// Every principle is in every scoring prompt, before drawn ones.
     Always,
     /// Numbered rules in the prompt of self-alignment.
     Rules,
@@ -102,23 +102,23 @@ impl Use {
 /// One quality of a reply, in words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Principle {
-    /// What records and reports call it: lower-case letters and digits in words joined by hyphens.
+    /// The name in records and reports: lower-case letters and digits, in words joined by hyphens.
     pub id: String,
     /// A name of a few words, for judges and reports; the reward model never sees it.
     pub dimension: String,
-    /// What it asks for: the only text of it that the reward model sees.
+    /// The request itself: the only text of the principle that the reward model reads.
     pub definition: String,
-    /// The definition negated, kept by just those replies that break the definition.
+    /// The negated definition; exactly the replies that break the definition keep it.
     pub negative: Option<String>,
-    /// Chance of being drawn, relative to the others of the set; above 0.
+    /// Probability of being drawn, relative to the other principles of the set; above 0.
     pub weight: f64,
-    /// Words to group principles by.
+    /// Words for grouping principles.
     pub tags: Vec<String>,
-    /// What is added to the weight for prompts of one type.
+    /// Added to the weight for prompts of one type.
     pub boost: Boost,
-    /// Whether it may enter training pairs of the reward model. It is judged and reported all the same.
+    /// Whether it may enter training pairs of the reward model. It is judged and reported in either case.
     pub decides: bool,
-    /// The program that can tell whether a reply keeps the definition.
+    /// The program that decides whether a reply keeps the definition.
     pub check: Option<Check>,
 }
 
@@ -128,8 +128,8 @@ impl Principle {
         if negated { self.negative.as_deref() } else { Some(&self.definition) }
     }
 
-    /// The first 64 bits of the SHA-256 of both texts, in hexadecimal. Scores that a judge gave carry it:
-    /// once a text is edited they are stale, and it differs.
+    /// The first 64 bits of the SHA-256 of both texts, in hexadecimal. A judge's scores record it: when a
+    /// text is edited, the hash differs and the scores are stale.
     pub fn wording(&self) -> String {
         let negative = self.negative.as_deref().unwrap_or_default();
         let mut hash = hex(Sha256::digest([&self.definition, "\n", negative].concat()));
@@ -142,17 +142,17 @@ impl Principle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PromptType {
-    /// Questions and tasks of every day.
+    /// Everyday questions and tasks.
     #[default]
     General,
-    /// Tasks with an answer that has to be worked out.
+    /// Tasks that need reasoning.
     Reasoning,
     /// Requests that tempt the assistant to do harm.
     RedTeam,
 }
 
 impl PromptType {
-    /// All there are.
+    /// All prompt types.
     pub const ALL: [PromptType; 3] = [PromptType::General, PromptType::Reasoning, PromptType::RedTeam];
 
     /// The word that files say.
@@ -165,7 +165,7 @@ impl PromptType {
     }
 }
 
-/// What is added to a principle's weight, by the type of the prompt.
+/// Amounts added to a principle's weight, by the type of the prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Boost {
     /// For general prompts.
@@ -177,7 +177,7 @@ pub struct Boost {
 }
 
 impl Boost {
-    /// What is added for prompts of this type.
+    /// The amount added for prompts of this type.
     pub fn of(&self, kind: PromptType) -> f64 {
         match kind {
             PromptType::General => self.general,
@@ -195,10 +195,10 @@ impl Boost {
     }
 }
 
-/// Rules that may decide a pair in the place of the judge, in the order in which they apply: the later wins.
+/// Rules that may decide a pair instead of the judge, in the order in which they apply: the later one wins.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
-    /// If exactly one reply talks about being a program, the other wins.
+    /// If exactly one reply mentions that it is a program, the other wins.
     pub boilerplate: Option<Boilerplate>,
     /// If exactly one reply is in the language of the prompt, it wins; if neither is, the pair is dropped.
     pub language: Option<Override>,
@@ -207,25 +207,25 @@ pub struct Overrides {
 /// The rule against stock phrases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Boilerplate {
-    /// How it decides.
+    /// How the rule decides.
     pub rule: Override,
-    /// The phrases, as [`contains_phrase`] takes them; never empty once read.
+    /// The phrases, matched with [`contains_phrase`]; never empty once read.
     pub phrases: Vec<String>,
 }
 
 /// How a rule decides the pairs to which it applies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Override {
-    /// How often it decides one, from 0 to 1.
+    /// How often the rule decides such a pair, from 0 to 1.
     pub probability: f64,
-    /// How often a label that it decided is flipped on purpose, in training data only, from 0 to 0.5.
+    /// How often a label from this rule is flipped on purpose, in training data only, from 0 to 0.5.
     pub noise: f64,
-    /// Id of the principle that gives the reason for the label, and joins those of the pair.
+    /// Id of the principle that explains the label; it is added to the principles of the pair.
     pub explained_by: String,
 }
 
 impl Override {
-    /// SALMON's noise on labels that a rule decided: 2.5 times the 0.1 of all others.
+    /// SALMON's noise on labels from rules: 2.5 times the 0.1 of all other labels.
     pub const NOISE: f64 = 0.25;
 }
 
@@ -234,28 +234,28 @@ impl PrincipleSet {
     ///
     /// # Errors
     ///
-    /// * [`PrinciplesError::Io`] if it cannot be read.
-    /// * [`PrinciplesError::Faults`] with every mistake in it.
+    /// * [`PrinciplesError::Io`] if the file cannot be read.
+    /// * [`PrinciplesError::Faults`] with every mistake in the file.
     pub fn read(path: &Path) -> Result<PrincipleSet, PrinciplesError> {
         collection::read_set(path)
     }
 
-    /// The set in the file `name`, or if there is no such file the one of that name which comes with
+    /// The set in the file `name`; if there is no such file, the set of that name that ships with
     /// Parr ([`SHIPPED`]).
     ///
     /// # Errors
     ///
-    /// * [`PrinciplesError::Unknown`] if there is neither.
+    /// * [`PrinciplesError::Unknown`] if neither exists.
     /// * Otherwise as [`PrincipleSet::read`].
     pub fn open(name: &str) -> Result<PrincipleSet, PrinciplesError> {
         shipped::open(name)
     }
 
-    /// The set that a text in TOML is, wherever it comes from: there is no file that its id has to agree with.
+    /// Parses a set from TOML text of any origin; its id need not match a file name.
     ///
     /// # Errors
     ///
-    /// [`PrinciplesError::Faults`] with every mistake in it, as if of a file `principles.toml`.
+    /// [`PrinciplesError::Faults`] with every mistake in the text; they name the file `principles.toml`.
     pub fn parse(text: &str) -> Result<PrincipleSet, PrinciplesError> {
         collection::parse_unnamed(Path::new("principles.toml"), text)
     }
@@ -264,7 +264,7 @@ impl PrincipleSet {
     ///
     /// # Errors
     ///
-    /// [`PrinciplesError::Unknown`] with the ids that there are.
+    /// [`PrinciplesError::Unknown`] with the known ids.
     pub fn principle(&self, id: &str) -> Result<&Principle, PrinciplesError> {
         let ids = || self.principles.iter().map(|principle| principle.id.as_str());
         let found = self.principles.iter().find(|principle| principle.id == id);

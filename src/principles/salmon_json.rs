@@ -1,8 +1,8 @@
 //! SALMON's own collections: a JSON list of `{"dimension", "definition", "negative_definition"}` for the
 //! reward model, or of `{"dimension", "definition", "weight"}` for the policy.
 //!
-//! The lists say nothing of how they are used: that stands in SALMON's programs, which go by the names of
-//! dimensions. So do the tables here, that those files may mean to Parr what they meant there.
+//! The lists do not record how they are used. SALMON's programs decide that by the names of dimensions.
+//! The tables here use the same names, so that the files have the same meaning in Parr.
 
 use super::document::{Node, Value};
 use super::error::Faults;
@@ -14,21 +14,21 @@ const KEYS: &[&str] = &["dimension", "definition", "negative_definition", "weigh
 /// `max_principles` of the script that trains the policy.
 const DRAWS: usize = 3;
 
-/// Dimensions that the judge scores, but that the aggregation leaves out of training pairs.
+/// Dimensions that the judge scores but that the aggregation leaves out of training pairs.
 const UNDECIDING: &[&str] = &["overall helpful", "natural and fluent", "multilingual"];
 
-/// Parts of dimensions whose weight grows by 128 for prompts of one type.
+/// Amount added to the weight of the dimensions below for prompts of one type.
 const BOOST: f64 = 128.0;
 const REASONING: &[&str] = &["reason", "numerical"];
 const RED_TEAM: &[&str] = &["ethical", "harmless"];
 
-/// What exactly one reply says, if half of the time the other reply is to win.
+/// The phrase of the boilerplate rule: if exactly one reply has it, the other wins half of the time.
 const BOILERPLATE: &str = "as an ai language model";
-/// The dimensions that can explain such a label, and one by language, to the reward model.
+/// The dimensions that explain labels of the boilerplate rule and of the language rule to the reward model.
 const FLUENT: &str = "natural and fluent";
 const MULTILINGUAL: &str = "multilingual";
 
-/// The set that the list is, named for its file; of no use if anything was added to `faults`.
+/// Reads the list as a set named after its file. The set must not be used if anything was added to `faults`.
 pub(super) fn read(document: &Node, stem: &str, faults: &mut Faults) -> PrincipleSet {
     let Value::List(items) = &document.value else {
         return PrincipleSet::default();
@@ -38,7 +38,7 @@ pub(super) fn read(document: &Node, stem: &str, faults: &mut Faults) -> Principl
     }
     let id = words(stem);
     let mut principles: Vec<Principle> = Vec::new();
-    // As SALMON does, by the first: either all have a negative, or a weight, or none.
+    // As in SALMON, the first principle decides: either all have a negative, or a weight, or none.
     let has = |key| {
         matches!(items.first().map(|item| &item.value), Some(Value::Table(entries))
         if entries.iter().any(|(found, _)| found.name == key))
@@ -73,7 +73,7 @@ pub(super) fn read(document: &Node, stem: &str, faults: &mut Faults) -> Principl
             } else {
                 continue;
             };
-            let reason = format!("`{twice}` says the same as that of \"{}\"", earlier.dimension);
+            let reason = format!("`{twice}` is the same as that of \"{}\"", earlier.dimension);
             faults.add(table.place(twice), reason);
         }
         principles.push(principle);
@@ -100,7 +100,7 @@ fn principle(
     let name = dimension.to_lowercase();
     let boosted = |parts: &[&str]| if parts.iter().any(|part| name.contains(part)) { BOOST } else { 0.0 };
     Principle {
-        // Collections share dimensions, and ids are to differ.
+        // Collections share dimensions, but ids must differ.
         id: format!("{set}-{}", words(&dimension)),
         decides: !UNDECIDING.contains(&name.as_str()),
         boost: Boost { general: 0.0, reasoning: boosted(REASONING), red_team: boosted(RED_TEAM) },
@@ -125,12 +125,12 @@ fn overrides(principles: &[Principle]) -> Overrides {
     }
 }
 
-/// Runs of white space, line breaks among them, as one blank.
+/// Replaces runs of white space, including line breaks, with one blank.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// An identifier out of a name.
+/// Makes an identifier from a name.
 fn words(name: &str) -> String {
     let name = name.to_ascii_lowercase();
     let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());

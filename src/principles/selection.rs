@@ -1,4 +1,4 @@
-//! Some principles of a set, by name.
+//! A selection of a set's principles, by name.
 
 use std::collections::HashSet;
 
@@ -8,18 +8,19 @@ use super::joined::twice;
 use super::{Overrides, Principle, PrincipleSet, PrinciplesError};
 use crate::file::hex;
 
-/// A set, or some of its principles, negated or not.
+/// A set, or a selection of its principles, each negated or not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
     /// The whole set.
     pub set: PrincipleSet,
-    /// Places in the set in the order in which they were named, and whether each is negated; `None` for what
-    /// the set's own use gives.
+    /// Indices into the set in the order in which they were named, and whether each is negated; `None` for
+    /// the principles that the set's own use gives.
     pub picked: Option<Vec<(usize, bool)>>,
 }
 
 impl Selection {
-    /// What `SET`, `FILE`, or either with `:ID,!ID` behind it names: an exclamation mark negates.
+    /// Opens the selection named by `SET` or `FILE`, optionally followed by `:ID,!ID`; an exclamation mark
+/// negates.
     ///
     /// ```
     /// use parr::principles::Selection;
@@ -34,10 +35,10 @@ impl Selection {
     ///
     /// * As [`PrincipleSet::open`], and [`PrinciplesError::Unknown`] for an id that the set does not have.
     /// * [`PrinciplesError::NoNegative`] for a principle that cannot be negated.
-    /// * [`PrinciplesError::Twice`] for one that is named twice.
+    /// * [`PrinciplesError::Twice`] for a principle that is named twice.
     pub fn open(spec: &str) -> Result<Selection, PrinciplesError> {
         let is_id = |letter: char| letter.is_ascii_alphanumeric() || "-_,!".contains(letter);
-        // A drive's letter is followed by a path, which no list of ids is.
+        // A path after the colon means a drive letter, not a list of ids.
         let picks = spec.rsplit_once(':').filter(|(_, ids)| !ids.is_empty() && ids.chars().all(is_id));
         let Some((name, ids)) = picks else {
             return Ok(Selection { set: PrincipleSet::open(spec)?, picked: None });
@@ -63,8 +64,8 @@ impl Selection {
         }
     }
 
-    /// The selection as a set of its own, with the rules that one of its principles explains. A negated principle
-    /// has its texts exchanged, `!` before its id, and no program that checks it.
+    /// The selection as a separate set, with the overrides that one of its principles explains. A negated
+    /// principle has its texts exchanged, `!` before its id, and no check.
     pub fn into_set(self) -> PrincipleSet {
         let Selection { mut set, picked } = self;
         let Some(picked) = picked else { return set };

@@ -1,4 +1,4 @@
-//! One file of principles: the rules of `principles/schema.json`, and those that a schema cannot say.
+//! One file of principles: the rules of `principles/schema.json`, and those that a schema cannot express.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,10 +9,10 @@ use super::error::{Faults, shown};
 use super::table::{Table, check_id};
 use super::{Boilerplate, Boost, Override, Overrides, Principle, PrincipleSet, PromptType, Use};
 
-/// Characters that a definition may have: reward models read up to eight of them for each reply.
+/// Maximum characters of a definition: reward models read up to eight definitions for each reply.
 const LONGEST_TEXT: usize = 300;
 const LONGEST_DIMENSION: usize = 40;
-/// Titles and descriptions are for people.
+/// Maximum characters of titles and descriptions, which are for people.
 pub(super) const LONGEST_PROSE: usize = 1000;
 
 const SET_KEYS: &[&str] = &["id", "title", "description", "use", "draws", "overrides", "principle"];
@@ -20,7 +20,7 @@ const PRINCIPLE_KEYS: &[&str] =
     &["id", "dimension", "definition", "negative", "weight", "tags", "boost", "decides", "check"];
 const USES: &str = "\"judge\", \"sample\", \"always\" or \"rules\"";
 
-/// `use` as the file says it, while its draws may still be wrong.
+/// `use` as written in the file, before `draws` is checked.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Judge,
@@ -40,7 +40,7 @@ impl Kind {
     }
 }
 
-/// The set that the file holds; of no use if anything was added to `faults`.
+/// The set in the file. It must not be used if anything was added to `faults`.
 pub(super) fn read(document: &Node, faults: &mut Faults) -> PrincipleSet {
     let mut set = PrincipleSet::default();
     let Some(table) = Table::new(document, "the set", SET_KEYS, faults) else {
@@ -130,13 +130,14 @@ fn read_principle(
         if check.is_none() {
             let known: Vec<String> = Check::all().map(|check| check.name()).collect();
             let known = known.join(", ");
-            faults.add(table.place("check"), format!("unknown check \"{}\"; there are {known}", shown(name)));
+            let reason = format!("unknown check \"{}\"; choose one of {known}", shown(name));
+faults.add(table.place("check"), reason);
         }
         check
     });
     match kind {
         Some(Kind::Judge) if table.get("negative").is_none() => {
-            let reason = "the principle has no `negative`, which sets with use = \"judge\" need";
+            let reason = "the principle has no `negative`, which sets with use = \"judge\" require";
             faults.add(table.at, reason);
         }
         Some(kind @ (Kind::Always | Kind::Rules)) => {
@@ -221,7 +222,7 @@ fn read_overrides(table: &Table, principles: &[Principle], faults: &mut Faults) 
 fn read_override(rule: &Table, principles: &[Principle], faults: &mut Faults) -> Override {
     let explained_by = rule.need_id("explained_by", faults).unwrap_or_default();
     if !explained_by.is_empty() && !principles.iter().any(|principle| principle.id == explained_by) {
-        let reason = format!("`explained_by` names `{explained_by}`, which is no principle of this set");
+        let reason = format!("`explained_by` names `{explained_by}`, which is not a principle of this set");
         faults.add(rule.place("explained_by"), reason);
     }
     let within = |top: f64| move |value: f64| (0.0..=top).contains(&value);
@@ -232,19 +233,19 @@ fn read_override(rule: &Table, principles: &[Principle], faults: &mut Faults) ->
     }
 }
 
-/// What earlier principles of the set say, and the name of the first that did.
+/// Texts of earlier principles of the set, each with the name of the first principle that has it.
 #[derive(Default)]
 struct Seen(HashMap<(&'static str, String), String>);
 
 impl Seen {
-    /// Notes it if an earlier principle has the same id, the same dimension or the same text.
+    /// Adds a fault if an earlier principle has the same id, dimension or text.
     fn check(&mut self, key: &'static str, text: &str, id: Option<&str>, at: usize, faults: &mut Faults) {
-        // A negative that is another principle's definition is a double as well.
+        // A negative that equals another principle's definition is a duplicate too.
         let kind = if key == "negative" { "definition" } else { key };
         let owner = format!("`{}`", id.unwrap_or("?"));
         match self.0.entry((kind, text.to_lowercase())) {
             Entry::Occupied(first) => {
-                faults.add(at, format!("`{key}` says the same as that of {}", first.get()));
+                faults.add(at, format!("`{key}` is the same as that of {}", first.get()));
             }
             Entry::Vacant(place) => {
                 place.insert(owner);

@@ -1,10 +1,10 @@
-//! The sets that come with Parr, in the program itself: scoring needs no file beside it.
+//! The sets that ship with Parr, embedded in the program: scoring needs no other file.
 
 use std::path::Path;
 
 use super::{Exemplars, PrincipleSet, PrinciplesError, collection};
 
-/// Name and text of every set in `principles/` that replies can be scored or judged under.
+/// Name and text of every set in `principles/` for scoring or judging replies.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("reward", include_str!("../../principles/reward.toml")),
     ("policy", include_str!("../../principles/policy.toml")),
@@ -20,7 +20,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("self-align", include_str!("../../principles/self-align.toml")),
 ];
 
-/// The exemplars that come with Parr, by name.
+/// The exemplars that ship with Parr, by name.
 const EXEMPLARS: &[(&str, &str)] =
     &[("self-align", include_str!("../../principles/exemplars/self-align.toml"))];
 

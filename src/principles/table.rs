@@ -1,20 +1,20 @@
-//! The entries of a table, asked for by name and type; whatever is wrong with them is noted with its
-//! place, and reading goes on.
+//! The entries of a table by name and type. Mistakes are recorded with their positions, and reading
+//! continues.
 
 use super::document::{Key, Node, Value};
 use super::error::{Faults, shown};
 
 /// A table of a file, with its keys checked against those that it may have.
 pub(super) struct Table<'a> {
-    /// Where it begins.
+    /// Byte offset of its start.
     pub at: usize,
-    /// What it is, for messages: `the set`, `the principle`.
+    /// Its kind, for messages: `the set`, `the principle`.
     name: &'static str,
     entries: &'a [(Key, Node)],
 }
 
 impl<'a> Table<'a> {
-    /// The entries of `node`; keys other than `known` are mistakes, and so is anything but a table.
+    /// The entries of `node`. Keys other than `known` are mistakes; so is a node that is not a table.
     pub(super) fn new(
         node: &'a Node,
         name: &'static str,
@@ -44,19 +44,19 @@ impl<'a> Table<'a> {
         self.entry(key).map(|(_, node)| node)
     }
 
-    /// Where the value of `key` stands, or the table if there is none.
+    /// Byte offset of the value of `key`, or of the table if there is none.
     pub(super) fn place(&self, key: &str) -> usize {
         self.get(key).map_or(self.at, |node| node.at)
     }
 
-    /// Notes that `key` is there although it may not be.
+    /// Adds a fault if `key` is present although it is not allowed.
     pub(super) fn forbid(&self, key: &str, reason: &str, faults: &mut Faults) {
         if let Some((found, _)) = self.entry(key) {
             faults.add(found.at, format!("`{key}` {reason}"));
         }
     }
 
-    /// Notes that `key` is missing, if it is.
+    /// Adds a fault if `key` is missing.
     pub(super) fn need(&self, key: &str, faults: &mut Faults) {
         if self.entry(key).is_none() {
             faults.add(self.at, format!("{} has no `{key}`", self.name));
@@ -78,7 +78,7 @@ impl<'a> Table<'a> {
         value
     }
 
-    /// Any string, empty ones too.
+    /// Any string, which may be empty.
     pub(super) fn raw_text(&self, key: &str, faults: &mut Faults) -> Option<&'a str> {
         self.typed(key, "a string", faults, as_text)
     }
@@ -89,20 +89,20 @@ impl<'a> Table<'a> {
         check_line(key, text, longest, self.place(key), faults).then(|| text.to_owned())
     }
 
-    /// A line that must be there.
+    /// A required line.
     pub(super) fn need_line(&self, key: &str, longest: usize, faults: &mut Faults) -> Option<String> {
         self.need(key, faults);
         self.line(key, longest, faults)
     }
 
-    /// An identifier that must be there.
+    /// A required identifier.
     pub(super) fn need_id(&self, key: &str, faults: &mut Faults) -> Option<String> {
         self.need(key, faults);
         let text = self.raw_text(key, faults)?;
         check_id(key, text, self.place(key), faults).then(|| text.to_owned())
     }
 
-    /// A number within `bounds`, which `wanted` puts into words.
+    /// A number within `bounds`, which `wanted` describes.
     pub(super) fn number(
         &self,
         key: &str,
@@ -158,7 +158,7 @@ impl<'a> Table<'a> {
         items.iter().filter_map(|item| Some((as_text(&item.value)?, item.at)))
     }
 
-    /// A list of strings that differ, each of which `check` has nothing against; it notes what it has.
+    /// A list of distinct strings that pass `check`, which adds a fault for each that does not.
     pub(super) fn strings(
         &self,
         key: &str,
@@ -188,7 +188,7 @@ fn as_text(value: &Value) -> Option<&str> {
     }
 }
 
-/// Notes what keeps `text` from being one line of at most `longest` characters without blanks around it.
+/// Adds a fault unless `text` is one line of at most `longest` characters without blanks around it.
 pub(super) fn check_line(key: &str, text: &str, longest: usize, at: usize, faults: &mut Faults) -> bool {
     let length = text.chars().count();
     let reason = if text.trim().is_empty() {
@@ -200,7 +200,7 @@ pub(super) fn check_line(key: &str, text: &str, longest: usize, at: usize, fault
     } else if let Some(control) = text.chars().find(|c| c.is_control()) {
         format!("`{key}` contains the control character {}", control.escape_debug())
     } else if length > longest {
-        format!("`{key}` has {length} characters; at most {longest} are of use")
+        format!("`{key}` has {length} characters; at most {longest} are allowed")
     } else {
         return true;
     };
@@ -208,7 +208,7 @@ pub(super) fn check_line(key: &str, text: &str, longest: usize, at: usize, fault
     false
 }
 
-/// Notes it if `text` is no identifier.
+/// Adds a fault if `text` is not an identifier.
 pub(super) fn check_id(key: &str, text: &str, at: usize, faults: &mut Faults) -> bool {
     let word = |word: &str| {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())

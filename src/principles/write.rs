@@ -1,12 +1,12 @@
-//! A set as the text of its file.
+//! Writing a set as the text of its file.
 
 use toml::{Table, Value};
 
 use super::{Boost, Override, Principle, PrincipleSet, PromptType, Use};
 
 impl PrincipleSet {
-    /// The set as TOML, which [`PrincipleSet::parse`] reads back as it is but for its hash. Nothing is judged
-    /// here: whoever built or edited a set learns of its mistakes by parsing what this gives.
+    /// The set as TOML; [`PrincipleSet::parse`] gives the same set, with another hash. Nothing is checked
+    /// here: to find mistakes in a set that was built or edited in code, parse the text.
     pub fn to_toml(&self) -> String {
         let mut table = Table::new();
         table.insert("id".to_owned(), self.id.as_str().into());
@@ -46,7 +46,7 @@ fn override_rule(rule: &Override) -> Table {
     table
 }
 
-/// What has its default is left out: some of it is refused in sets of another use.
+/// Fields with their default values are left out, because sets with another use refuse some of them.
 fn principle(principle: &Principle) -> Table {
     let Principle { id, dimension, definition, negative, weight, tags, boost, decides, check } = principle;
     let mut table = Table::new();

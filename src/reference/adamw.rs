@@ -1,6 +1,6 @@
 //! Adam with decoupled weight decay, Loshchilov and Hutter 2019, algorithm 2, and the norm that clips it.
 
-/// What stays the same from step to step.
+/// Settings that are the same for every step.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct AdamW {
     /// Decay of the mean of gradients.

@@ -1,6 +1,6 @@
 //! Causal scaled dot-product attention with grouped queries and an optional sliding window.
 
-/// What stays the same for every row of an attention call.
+/// Settings that are the same for every row of an attention call.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct AttentionShape {
     /// Query heads.
@@ -13,9 +13,9 @@ pub struct AttentionShape {
     pub window: Option<usize>,
 }
 
-/// What one query head of one row looks at, and how much.
+/// The positions that one query head of one row attends to, and their weights.
 pub(super) struct Weights {
-    /// First position that it sees.
+    /// First position that it attends to.
     pub first: usize,
     /// Weight of each position from `first` to the row's own; they sum to 1.
     pub weights: Vec<f64>,
@@ -24,17 +24,17 @@ pub(super) struct Weights {
 }
 
 impl AttentionShape {
-    /// What the scores are multiplied by.
+    /// Factor of the scores.
     pub(super) fn scale(&self) -> f64 {
         1.0 / (self.head_dim as f64).sqrt()
     }
 
-    /// Where query head `head` of row `m` starts in `q`.
+    /// Start of query head `head` of row `m` in `q`.
     pub(super) fn q_at(&self, m: usize, head: usize) -> usize {
         (m * self.heads + head) * self.head_dim
     }
 
-    /// Where the key or value at position `t`, as query head `head` sees it, starts in `k` or `v`.
+    /// Start of the key or value at position `t` in `k` or `v`, for query head `head`.
     pub(super) fn kv_at(&self, t: usize, head: usize) -> usize {
         (t * self.kv_heads + head / (self.heads / self.kv_heads)) * self.head_dim
     }
@@ -58,8 +58,8 @@ impl AttentionShape {
 
 /// Attends from queries to the history of one sequence: `softmax(q k^T / sqrt(head_dim)) v`.
 ///
-/// Key `t` of the history is the key at position `t`; later keys than a query's position are
-/// not looked at, so the history may be longer than needed.
+/// Key `t` of the history is the key at position `t`. Keys after a query's position are ignored,
+/// so the history may be longer than needed.
 ///
 /// # Shapes
 ///
@@ -85,7 +85,7 @@ pub fn attention(shape: AttentionShape, q: &[f32], positions: &[u32], k: &[f32],
 }
 
 /// The log of the sum of `exp` of each row's scaled scores, `(positions.len(), heads)`: with it, a
-/// weight is `exp(score - log_sum_exp)` and nothing else of the softmax need be kept.
+/// weight is `exp(score - log_sum_exp)`, so nothing else of the softmax must be stored.
 pub fn log_sum_exp(shape: AttentionShape, q: &[f32], positions: &[u32], k: &[f32]) -> Vec<f32> {
     let rows = positions.iter().enumerate().flat_map(|(m, &position)| {
         (0..shape.heads).map(move |head| {

@@ -3,7 +3,7 @@
 use super::AttentionShape;
 use super::attention::Weights;
 
-/// Gradients of one sequence's queries, keys and values, in the shapes of those.
+/// Gradients of one sequence's queries, keys and values, in the same shapes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionGradients {
     /// `(positions.len(), heads, head_dim)`.
@@ -14,7 +14,7 @@ pub struct AttentionGradients {
     pub d_v: Vec<f32>,
 }
 
-/// What a change of q, k and v changes in `sum(d_out * attention(q, positions, k, v))`.
+/// The gradient of `sum(d_out * attention(q, positions, k, v))` with respect to q, k and v.
 ///
 /// With weights `p`, `d_v = p^T d_out`, and with `d_p = d_out v^T` the softmax gives back
 /// `d_s = p (d_p - sum(p d_p))`; then `d_q = scale d_s k` and `d_k = scale d_s^T q`.
@@ -80,7 +80,7 @@ mod tests {
         for (which, gradient) in [found.d_q, found.d_k, found.d_v].iter().enumerate() {
             let mut largest = 0f32;
             for i in 0..gradient.len() {
-                // The output is rounded to f32, so a step must not be small: its own error is cubic.
+                // The output is rounded to f32, so the step must not be small; its own error is cubic in the step.
                 let (mut above, mut below) = (inputs.clone(), inputs.clone());
                 above[which][i] += 0.02;
                 below[which][i] -= 0.02;

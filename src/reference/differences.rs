@@ -1,10 +1,10 @@
-//! Central differences: what every backward oracle is held to.
+//! Central differences, which check every backward oracle.
 
 /// Asserts that `gradient` is the gradient of `loss` at `x`, element by element, to 1e-4 of the
 /// largest slope.
 ///
-/// The differences are of fourth order, so that a step may be large beside the f32 rounding of what
-/// `loss` computes: `(8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h`.
+/// The differences are of fourth order, so that the step can be large compared with the f32 rounding of
+/// `loss`: `(8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h`.
 pub(super) fn assert_gradient(x: &[f32], gradient: &[f32], loss: impl Fn(&[f32]) -> f64) {
     const STEP: f32 = 1.0 / 32.0;
     assert_eq!(x.len(), gradient.len(), "one slope for each element");
@@ -34,7 +34,7 @@ pub(super) fn weighted_sum(weights: &[f32], y: &[f32]) -> f64 {
     weights.iter().zip(y).map(|(&w, &y)| f64::from(w) * f64::from(y)).sum()
 }
 
-/// `len` values, uniform in (-1, 1); another sequence for each `stream`.
+/// `len` values, uniform in (-1, 1); each `stream` gives another sequence.
 pub(super) fn values(stream: u32, len: usize) -> Vec<f32> {
     use crate::random::{Philox, Purpose, uniform01};
     let random = Philox::new(0);

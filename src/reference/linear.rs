@@ -1,7 +1,7 @@
 //! Linear layers: `y = x W^T + bias + residual`, weights in f32 or in any stored format, and the
 //! gradient by `x`.
 
-/// Multiplies each row of `x` by `w`, and adds what is given.
+/// Multiplies each row of `x` by `w`, and adds `bias` and `residual` if given.
 ///
 /// # Shapes
 ///
@@ -23,7 +23,7 @@ pub fn linear(w: &[f32], cols: usize, x: &[f32], bias: Option<&[f32]>, residual:
 }
 
 /// The gradient of [`linear`] by `x`: multiplies each row of `d_y` by the transpose of `w`, and adds
-/// what is given. Weights are frozen and have no gradient.
+/// `residual` if given. Weights are frozen and have no gradient.
 ///
 /// # Shapes
 ///
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     /// The loss is `sum d_y * linear(x)`. It is linear in `x`, so a step as large as the values is
-    /// exact but for the rounding of `y`.
+    /// exact, except for the rounding of `y`.
     #[test]
     fn the_gradient_agrees_with_finite_differences() {
         let (m, rows, cols) = (3, 5, 7);

@@ -1,6 +1,6 @@
 //! Low-rank adapters (arXiv 2106.09685): `h = A x`, `y += scale B h`, and their gradients.
 //!
-//! `A` is `(rank, inputs)` and `B` is `(outputs, rank)`, as PyTorch keeps them.
+//! `A` is `(rank, inputs)` and `B` is `(outputs, rank)`, as in PyTorch.
 
 /// `y += scale a b` for `a` of shape `(m, k)` and `b` of shape `(k, n)`.
 fn add_product(y: &mut [f32], scale: f32, a: &[f32], b: &[f32], k: usize, n: usize) {
@@ -98,7 +98,7 @@ mod tests {
         (0..len as u32).map(value).collect()
     }
 
-    /// What a pair adds to zeros, weighted and summed.
+    /// The weighted sum of a pair's output on zeros.
     fn loss(a: &[f32], b: &[f32], x: &[f32], w: &[f32]) -> f64 {
         let h = lora_shrink(a, RANK, x);
         let mut y = vec![0.0; ROWS * OUTPUTS];

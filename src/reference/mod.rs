@@ -1,9 +1,8 @@
-//! Plain f32 loops under the kernels' own names: the oracle for every GPU result.
+//! CPU oracles for every GPU result: plain f32 loops with the kernels' names.
 //!
-//! Inputs and outputs are row-major f32 slices; sums run in f64, so that an oracle's own
-//! rounding is far below a kernel's. Nothing here knows of a device: an oracle that shared code
-//! with the kernels would repeat their mistakes. Slices of the wrong length are the caller's
-//! bug and panic.
+//! Inputs and outputs are row-major f32 slices. Sums are in f64, so that an oracle's rounding is
+//! far below a kernel's. No code here uses a device: an oracle that shared code with the kernels
+//! would repeat their mistakes. Slices of the wrong length are a bug of the caller and panic.
 
 pub mod adamw;
 pub mod attention;

@@ -1,6 +1,6 @@
 //! A whole LLaMA, Qwen2 or Qwen3 forward pass on the CPU, from plain f32 weights.
 //!
-//! Slow and obvious on purpose: no cache, no batch, every position of the sequence at once.
+//! Slow and simple on purpose: no cache, no batch, every position of the sequence at once.
 
 use super::{AttentionShape, attention, embed, head_norm, linear, rms_norm, rope, swiglu};
 

@@ -18,7 +18,7 @@ pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> {
     y
 }
 
-/// The gradient of [`rms_norm`] with respect to `x`, given that with respect to its result.
+/// The gradient of [`rms_norm`] with respect to `x`, given the gradient with respect to its result.
 ///
 /// With `s = 1 / sqrt(mean(x^2) + eps)`: `d_x = s (gain d_y - x s^2 mean(x gain d_y))`.
 ///
@@ -41,7 +41,7 @@ pub fn rms_norm_backward(x: &[f32], gain: &[f32], eps: f32, d_y: &[f32]) -> Vec<
     d_x
 }
 
-/// Normalises every head of every row on its own, as Qwen3 does to queries and keys.
+/// Normalises every head of every row separately, as Qwen3 does for queries and keys.
 ///
 /// # Shapes
 ///
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn gradients_are_the_slopes_of_the_norms() {
-        // An eps as large as the mean square, so that it shows.
+        // An eps as large as the mean square, so that it matters.
         for (stream, width, eps) in [(1, 1, 0.3), (2, 7, 1e-5), (3, 12, 0.3)] {
             let (x, gain, d_y) =
                 (values(stream, 3 * width), values(10 + stream, width), values(20 + stream, 3 * width));

@@ -4,7 +4,7 @@
 ///
 /// With `h = head_dim / 2` and `a = position * inverse_frequencies[i]`, the pair
 /// `(x[i], x[i + h])` of each head becomes `(x[i] cos a - x[i + h] sin a, x[i + h] cos a + x[i] sin a)`.
-/// The angle is the f32 product that every implementation forms; only then f64 takes over.
+/// The angle is an f32 product, as in every implementation; the rest is computed in f64.
 ///
 /// # Shapes
 ///
@@ -13,7 +13,7 @@ pub fn rope(x: &[f32], positions: &[u32], heads: usize, inverse_frequencies: &[f
     turned(x, positions, heads, inverse_frequencies, 1.0)
 }
 
-/// The gradient of [`rope`]: each pair turned by `-a`, the transpose of its rotation.
+/// The gradient of [`rope`]: each pair rotated by `-a`, the transpose of its rotation.
 ///
 /// # Shapes
 ///
@@ -51,8 +51,8 @@ pub fn inverse_frequencies(head_dim: usize, theta: f32) -> Vec<f32> {
     (0..head_dim / 2).map(|i| f64::from(theta).powf(-2.0 * i as f64 / head_dim as f64) as f32).collect()
 }
 
-/// Llama 3's scaling of `frequencies`: long wavelengths stretched by `factor`, short ones kept,
-/// a linear blend between.
+/// Llama 3's scaling of `frequencies`: long wavelengths are stretched by `factor`, short ones are
+/// unchanged, with a linear blend in between.
 pub fn llama3_scaled(
     frequencies: &[f32],
     factor: f32,

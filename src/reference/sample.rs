@@ -11,17 +11,17 @@
 //! 4. *Temperature*: `s_i = (z_i - max z) / T`; at most 0.
 //! 5. *Top-k*, off if 0: token `i` stays if fewer than `k` tokens have a larger `z`. Tokens tied
 //!    with the k-th largest all stay.
-//! 6. *Top-p*, off if 1 or more: under the softmax of `s` over what is left, token `i` stays if
-//!    the tokens with larger `z` sum to less than `p`. Ties stay or go together, and the largest
-//!    always stays (its sum is 0, and `p` is above 0).
+//! 6. *Top-p*, off if 1 or more: under the softmax of `s` over the remaining tokens, token `i` stays
+//!    if the tokens with larger `z` sum to less than `p`. Tied tokens are kept or removed together,
+//!    and the largest always stays (its sum is 0, and `p` is above 0).
 //! 7. *Min-p*, off if 0: token `i` stays if `s_i >= ln(min_p)`, that is, if it is at least
 //!    `min_p` times as probable as the largest.
 //! 8. *Draw* by the Gumbel-max trick: the token with the largest `s_i + g_i` among those left,
 //!    the lowest id if equal, where `g_i` depends only on (seed, position, `i`)
-//!    ([`token_gumbel`]). Nothing else in a batch can change it.
+//!    ([`token_gumbel`]). Nothing else in a batch can change the draw.
 //!
-//! Each filter is a lower bound on `z`, so what is left is `{i : z_i >= threshold}` for one
-//! threshold; the kernel finds it by bisection on the bits. The order is that of Hugging Face.
+//! Each filter is a lower bound on `z`, so the remaining tokens are `{i : z_i >= threshold}` for one
+//! threshold; the kernel finds it by bisection on the bits. The order of filters is Hugging Face's.
 
 use super::random::token_gumbel;
 
@@ -67,14 +67,14 @@ impl Default for SampleRow {
 pub struct Sampled {
     /// The token's id.
     pub token: u32,
-    /// Its log-probability under the softmax of the logits as they came: no penalty, no
-    /// temperature, no filter. This is what PPO calls the policy's.
+    /// Its log-probability under the softmax of the unmodified logits: no penalty, no temperature, no
+    /// filter. PPO uses this value as the policy's log-probability.
     pub logprob: f32,
     /// Its log-probability under the distribution it was drawn from; 0 if greedy.
     pub sampling_logprob: f32,
 }
 
-/// What steps 1 to 7 leave to draw from.
+/// The candidates after steps 1 to 7.
 #[derive(Clone, Debug)]
 pub struct Choices {
     /// `s`, minus infinity for tokens that were filtered out, `(vocab)`.
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(stay(&z, &SampleRow { top_p: 0.6, ..ROW }), [0, 1]);
         assert_eq!(stay(&z, &SampleRow { top_p: 0.81, ..ROW }), [0, 1, 2]);
         assert_eq!(stay(&z, &SampleRow { top_p: 0.01, ..ROW }), [0]);
-        // After top-k = 2 the two are renormalised: 0.5 / 0.8 crosses 0.6 alone.
+        // After top-k = 2 the two are renormalised: 0.5 / 0.8 alone exceeds 0.6.
         assert_eq!(stay(&z, &SampleRow { top_p: 0.6, top_k: 2, ..ROW }), [0]);
     }
 

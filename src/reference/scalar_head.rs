@@ -1,6 +1,6 @@
 //! Scalar heads: one number for a hidden state.
 
-/// The value that a head gives to one hidden state: `hidden . weight + bias`.
+/// The head's value for one hidden state: `hidden . weight + bias`.
 ///
 /// # Shapes
 ///
@@ -11,8 +11,8 @@ pub fn scalar_head(hidden: &[f32], weight: &[f32], bias: f32) -> f32 {
     (products.sum::<f64>() + f64::from(bias)) as f32
 }
 
-/// The gradients of the values of one head, `(d_hidden, d_weight, d_bias)`, given those with respect to
-/// the values: `d_hidden = d_value weight`, `d_weight = sum d_value hidden`, `d_bias = sum d_value`.
+/// The gradients of one head, `(d_hidden, d_weight, d_bias)`, given the gradients with respect to its
+/// values: `d_hidden = d_value weight`, `d_weight = sum d_value hidden`, `d_bias = sum d_value`.
 ///
 /// # Shapes
 ///

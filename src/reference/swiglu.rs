@@ -16,7 +16,7 @@ pub fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-/// The gradients of [`swiglu`] with respect to `gate` and to `up`, given that with respect to its result.
+/// The gradients of [`swiglu`] with respect to `gate` and `up`, given the gradient of its result.
 ///
 /// With `p = 1 / (1 + exp(-gate))`: `d_gate = d_y up p (1 + gate (1 - p))` and `d_up = d_y gate p`.
 ///

@@ -1,4 +1,4 @@
-//! What a row of logits says about one token: its log-probability, and the row's entropy.
+//! Statistics of a row of logits for one token: its log-probability, and the row's entropy.
 
 /// Statistics of one row of logits under the plain softmax, in nats.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -11,8 +11,8 @@ pub struct TokenStats {
     pub log_sum_exp: f32,
 }
 
-/// Statistics of `token` under `softmax(logits)`. At another temperature than 1 they are those of the logits
-/// divided by it, and so is the gradient, divided once more.
+/// Statistics of `token` under `softmax(logits)`. For a temperature other than 1, divide the logits by it
+/// first, and divide the gradient by it once more.
 ///
 /// # Shapes
 ///
@@ -34,7 +34,7 @@ pub fn token_stats(logits: &[f32], token: u32) -> TokenStats {
 }
 
 /// The gradient of `d_logprob * logprob + d_entropy * entropy` with respect to the logits, where the
-/// two are those of [`token_stats`]. A `token` beyond the vocabulary has no log-probability, and only
+/// two are those of [`token_stats`]. A `token` outside the vocabulary has no log-probability; only
 /// the entropy counts.
 ///
 /// With `p` the softmax and `H` its entropy:
@@ -73,7 +73,7 @@ mod tests {
                     + f64::from(d_entropy) * f64::from(stats.entropy)
             });
         }
-        // A token outside the vocabulary leaves the entropy's part.
+        // A token outside the vocabulary leaves only the entropy's part.
         let outside = token_stats_backward(&logits, 9, 5.0, 0.4);
         assert_eq!(outside, token_stats_backward(&logits, 4, 0.0, 0.4));
     }

@@ -252,7 +252,7 @@ impl Work<'_> {
     ) -> Result<Option<()>, crate::Error> {
         let config = &self.sources.config;
         let settings = &config.comparison;
-        let chat = self.model.chat().ok_or(JudgeError::NoChat)?;
+        let chat = self.model.chat_format().ok_or(JudgeError::NoChat)?;
         let prompts = self.sources.compared().spread(settings.limit);
         let prompts: Vec<String> = prompts.into_iter().map(|prompt| prompt.text.clone()).collect();
         let policy =

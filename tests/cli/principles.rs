@@ -66,5 +66,6 @@ fn sets_are_listed_for_people_and_for_programs() {
     assert_eq!((&style[0]["set"], &style[0]["check"]), (&"style".into(), &"shorter".into()));
     let unknown = list(&["polite"]);
     assert_eq!(unknown.status.code(), Some(1));
-    assert!(stderr(&unknown).starts_with("error: there is no set of principles `polite`; there are reward,"));
+    let expected = "error: there is no set of principles `polite`; choose one of reward,";
+assert!(stderr(&unknown).starts_with(expected));
 }

@@ -42,7 +42,7 @@ fn what_was_not_declared_is_not_written() {
     let mut twice = writer();
     let error = |result: std::io::Result<()>| result.unwrap_err().to_string();
     assert!(error(twice.declare("a", Dtype::F32, &[1])).contains("`a` is declared twice"));
-    assert!(error(twice.declare("", Dtype::F32, &[1])).contains("is declared twice, or its name is none"));
+    assert!(error(twice.declare("", Dtype::F32, &[1])).contains("is declared twice, or its name is empty"));
     assert!(error(twice.declare("huge", Dtype::F32, &[usize::MAX, 2])).contains("`huge` is too large"));
     let mut body = writer().start(Vec::new()).unwrap();
     assert!(error(body.data(&[0; 31])).contains("more data"));

@@ -43,10 +43,10 @@ fn the_sets_that_come_with_parr_are_sound_together() {
     for set in &collection.sets {
         assert_eq!(PrincipleSet::open(&set.id).expect("built in"), *set);
         let missing = set.principle("none").expect_err("no such principle").to_string();
-        assert!(missing.starts_with("there is no principle `none`; there are "), "{missing}");
+        assert!(missing.starts_with("there is no principle `none`; choose one of "), "{missing}");
     }
     let unknown = PrincipleSet::open("polite").expect_err("no such set").to_string();
-    assert!(unknown.contains("no set of principles `polite`; there are reward, policy"), "{unknown}");
+    assert!(unknown.contains("no set of principles `polite`; choose one of reward, policy"), "{unknown}");
 }
 
 /// The set `style` in other words has its dimensions and checks, and shares no sentence with it: least of all
@@ -100,11 +100,11 @@ fn doubles_across_files_are_named_with_the_other_file() {
     let lines: Vec<&str> = text.lines().collect();
     let expected = [
         format!(
-            "{} line 6 column 6: there is a principle `same` in {} already",
+            "{} line 6 column 6: there is already a principle `same` in {}",
             two.display(),
             one.display()
         ),
-        format!("{} line 1 column 1: there is a set `one` in {} already", other.display(), one.display()),
+        format!("{} line 1 column 1: there is already a set `one` in {}", other.display(), one.display()),
     ];
     assert_eq!(lines, expected);
     assert_eq!(faults(error).len(), 2);

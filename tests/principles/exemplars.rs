@@ -65,7 +65,7 @@ fn each_mistake_is_found_where_it_is() {
         assert!(hit, "{found} -> {replacement}: {found_faults:?}");
     }
     let twice = [EXEMPLARS, &EXEMPLARS[EXEMPLARS.find("[[").expect("there")..]].concat();
-    assert_eq!(check(&twice), ["22:6 there is an exemplar `one` already"]);
+    assert_eq!(check(&twice), ["22:6 there is already an exemplar `one`"]);
 }
 
 #[test]

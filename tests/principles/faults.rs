@@ -88,9 +88,9 @@ fn each_mistake_is_found_where_it_is() {
         ("[\"heat\"]", "\"heat\"", "15:8 `tags` is a string, not a list"),
         ("[\"heat\"]", "[1]", "15:9 `tags` holds a number, not a string"),
         // Doubles.
-        ("id = \"tea-green\"", "id = \"tea-hot\"", "19:6 `id` says the same as that of `tea-hot`"),
-        ("\"Green\"", "\"HOT\"", "20:13 `dimension` says the same as that of `tea-hot`"),
-        ("Praise black tea.", "say that tea is hot.", "22:12 `negative` says the same as that of `tea-hot`"),
+        ("id = \"tea-green\"", "id = \"tea-hot\"", "19:6 `id` is the same as that of `tea-hot`"),
+        ("\"Green\"", "\"HOT\"", "20:13 `dimension` is the same as that of `tea-hot`"),
+        ("Praise black tea.", "say that tea is hot.", "22:12 `negative` is the same as that of `tea-hot`"),
         // Use.
         ("use = \"judge\"\n", "", "1:1 the set has no `use`"),
         ("\"judge\"", "\"jury\"", "4:7 `use` is \"jury\", not \"judge\", \"sample\""),
@@ -121,7 +121,7 @@ fn each_mistake_is_found_where_it_is() {
         ("explained_by = \"tea-hot\"", "explained_by = \"tea-cold\"", "7:16 `explained_by` names `tea-cold`"),
         ("[\"as a kettle\"]", "[]", "8:11 `phrases` is empty"),
         ("[\"as a kettle\"]", "[\"\"]", "8:12 `phrases` holds an empty phrase"),
-        ("\"hedged\"", "\"hedge\"", "16:9 unknown check \"hedge\"; there are shorter, longer,"),
+        ("\"hedged\"", "\"hedge\"", "16:9 unknown check \"hedge\"; choose one of shorter, longer,"),
         ("\"hedged\"", "\"language:xx\"", "16:9 unknown check \"language:xx\"; there are"),
     ] {
         let found_faults = after(found, replacement);

@@ -70,10 +70,10 @@ fn mistakes_in_json_have_places_too() {
     for (text, expected) in [
         (REWARD.replace("\"Be long.\"", "\"\""), "10:32 `negative_definition` is empty"),
         (REWARD.replace("\"Be long.\"", "7"), "10:32 `negative_definition` is a number, not a string"),
-        (REWARD.replace("\"Brief\"", "\"Multilingual\""), "18:22 `dimension` says the same as that of"),
+        (REWARD.replace("\"Brief\"", "\"Multilingual\""), "18:22 `dimension` is the same as that of"),
         (
             REWARD.replace("\"Be brief.\"", "\"Write well.\""),
-            "14:23 `definition` says the same as that of \"Brief\"",
+            "14:23 `definition` is the same as that of \"Brief\"",
         ),
         (
             REWARD.replace("\"Be brief.\",\n        \"negative_definition\": \"Be long.\"", "\"Be brief.\""),
@@ -86,7 +86,7 @@ fn mistakes_in_json_have_places_too() {
         (REWARD.replace("\"Be brief.\"", "null"), "9:23 `definition` is null, not a string"),
         (
             REWARD.replace("\"Be brief.\",", "\"Be brief.\", \"dimension\": \"B\","),
-            "9:49 `dimension` is there twice",
+            "9:49 duplicate key `dimension`",
         ),
         (POLICY.replace("4}", "0}"), "5:62 `weight` is 0, not a number above 0"),
         (POLICY.replace(", \"weight\": 4}", "}"), "5:1 the principle has no `weight`, but the first one has"),
@@ -94,8 +94,8 @@ fn mistakes_in_json_have_places_too() {
         ("[]".to_owned(), "1:1 the list has no principles"),
         ("\n [1]".to_owned(), "2:3 the principle is a number, not a table"),
         ("{}".to_owned(), "1:1 not a JSON list of principles: invalid type: map"),
-        (r#"[{"\ud800": 1}]"#.to_owned(), "1:2 a key in this object is no Unicode"),
-        (r#"[{"dimension": "\ud800"}]"#.to_owned(), "1:16 `dimension` is a string that is no Unicode"),
+        (r#"[{"\ud800": 1}]"#.to_owned(), "1:2 a key in this object is not valid Unicode"),
+        (r#"[{"dimension": "\ud800"}]"#.to_owned(), "1:16 `dimension` is a string that is not valid Unicode"),
     ] {
         let found = faults(read("a.json", &text));
         assert!(found.iter().any(|fault| fault.starts_with(expected)), "no `{expected}` in {found:#?}");

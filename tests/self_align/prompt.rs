@@ -108,5 +108,5 @@ fn rules_are_of_their_own_kind_and_exemplars_of_their_rules() {
     let message = Exemplars::open("self-align", &policy).expect_err("other rules").to_string();
     assert!(message.contains("for the set `self-align`, not for `policy`"), "{message}");
     let message = Exemplars::open("none", &policy).expect_err("no such file").to_string();
-    assert!(message.contains("there is no file of exemplars `none`; there are self-align"), "{message}");
+    assert!(message.contains("there is no file of exemplars `none`; choose one of self-align"), "{message}");
 }

@@ -136,7 +136,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A count of items of at least `min_bytes` each: at most `limit`, and at most as many as the bytes
-/// that follow can hold.
+    /// that follow can hold.
     fn count(&mut self, what: &str, limit: u64, min_bytes: usize) -> Result<usize, LoadError> {
         let at = self.at;
         let count = self.u64(&format!("the number of {what}"))?;

@@ -81,11 +81,11 @@ impl SafetensorsWriter {
         self.metadata.insert(key.to_owned(), text.to_owned());
     }
 
-    /// Adds a tensor. Data is in the order of declaration; declare larger types first to keep all data aligned.
+    /// Adds a tensor. Data is in the order of declaration; declare larger types first to keep it aligned.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidInput`] if the name is taken or empty, or the size overflows.
+    /// [`io::ErrorKind::InvalidInput`] if the name is taken, empty or reserved, or the size overflows.
     pub fn declare(&mut self, name: &str, dtype: Dtype, shape: &[usize]) -> io::Result<()> {
         let invalid =
             |rule: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("tensor `{name}` {rule}"));

@@ -1,23 +1,24 @@
-//! Which language a text is in: those of the prompts that come with Parr, and scripts of their own.
+//! Language identification: the languages of the prompts that ship with Parr, and languages with their own
+//! script.
 //!
-//! Words that every text of a language has (`language_words`) say most; letters and endings that only some
-//! languages have say the rest. A feature counts the more the fewer languages share it, and a letter that a
-//! language does not have counts against it.
+//! Common words of a language (`language_words`) are the main evidence; letters and endings that only some
+//! languages have add to it. A feature counts more if fewer languages share it. A letter that a language does
+//! not have counts against it.
 //!
-//! Prompts are one sentence, and statistics of three letters want a paragraph: the crate `whatlang`, which has
-//! them, told 283 of the 320 prompts that come with Parr; this tells all. Of 967 sentences of 40 to 79 bytes
-//! out of another program's translations it told 914 and mistook 5. It mistakes languages it does not know
-//! for close relatives that it does: Norwegian for Danish, Catalan for its neighbours.
+//! Prompts are one sentence, but trigram statistics need a paragraph. The crate `whatlang`, which uses them,
+//! identified 283 of the 320 prompts that ship with Parr; this module identifies all. Of 967 sentences of
+//! 40 to 79 bytes from another program's translations, it identified 914 and got 5 wrong. It takes unknown
+//! languages for close relatives: Norwegian for Danish, Catalan for its neighbours.
 
 use super::language_words::{ALPHABETS, ENDINGS, SCRIPTS, WORDS};
 use super::text::without_code;
 
-/// A language that [`language`] can tell, by its ISO 639-1 code.
+/// A language that [`language`] can identify, by its ISO 639-1 code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Language(&'static str);
 
 impl Language {
-    /// All there are. A script stands for the language that most people write in it: Cyrillic for Russian.
+    /// All languages. A script counts as the language that most people write in it: Cyrillic as Russian.
     pub fn all() -> impl Iterator<Item = Language> {
         let latin = WORDS.iter().map(|(code, _)| Language(code));
         let mut scripts: Vec<&str> = SCRIPTS.iter().map(|(code, ..)| *code).collect();
@@ -30,22 +31,22 @@ impl Language {
         Language::all().find(|language| language.0 == code)
     }
 
-    /// The code, two small letters.
+    /// The code: two lower-case letters.
     pub fn code(self) -> &'static str {
         self.0
     }
 }
 
-/// Evidence that a text needs before its language counts as told.
+/// Evidence that a text needs before its language is identified.
 const LEAST: f64 = 1.0;
-/// The part of a sentence that has to be words of the language: letters alone are shared too widely.
+/// The share of a sentence that must be words of the language: too many languages share the same letters.
 const KNOWN: f64 = 0.12;
 const SENTENCE: f64 = 5.0;
-/// By how much the evidence for one language has to exceed that for the next.
+/// Minimum ratio of the evidence for the first language to that for the second.
 const LEAD: f64 = 1.15;
 
-/// The language of `text`, code left out; `None` where there is too little to tell, or where it looks like a
-/// language that is not known.
+/// The language of `text`, without its code blocks; `None` if there is too little evidence or the text looks
+/// like an unknown language.
 pub fn language(text: &str) -> Option<Language> {
     let text = without_code(text).to_lowercase().replace('\u{2019}', "'");
     match script(&text) {
@@ -61,7 +62,7 @@ enum Script {
     None,
 }
 
-/// The script that most letters are of.
+/// The script of most letters.
 fn script(text: &str) -> Script {
     let (mut latin, mut own) = (0, [0usize; SCRIPTS.len()]);
     for letter in text.chars().filter(|c| c.is_alphabetic()) {
@@ -74,7 +75,7 @@ fn script(text: &str) -> Script {
     }
     let kana = SCRIPTS.iter().zip(own).filter(|((code, ..), _)| *code == "ja").map(|(_, count)| count);
     if kana.sum::<usize>() * 10 > own.iter().sum() {
-        // Japanese is written in Chinese characters for the most part.
+        // Most characters of Japanese text are Chinese characters.
         return Script::Own(Language("ja"));
     }
     let (at, most) = own.iter().enumerate().max_by_key(|(_, count)| **count).expect("there are scripts");
@@ -126,7 +127,7 @@ fn is_word(word: &str) -> bool {
     WORDS.iter().any(|(_, words)| words.split(' ').any(|known| known == word))
 }
 
-/// Adds the weight of a feature to the languages that have it, more if few have it, nothing if all do.
+/// Adds the weight of a feature to the languages that have it: more if few have it, nothing if all do.
 fn add(evidence: &mut [f64; WORDS.len()], weight: f64, has: impl Fn(usize) -> bool) {
     let having: Vec<usize> = (0..WORDS.len()).filter(|&at| has(at)).collect();
     if !having.is_empty() {

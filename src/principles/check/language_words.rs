@@ -1,6 +1,6 @@
-//! What tells languages apart: their commonest words, their endings, the letters beyond a to z that they use.
+//! Features of languages: their most common words, their endings, and their letters beyond a to z.
 
-/// By ISO 639-1 code: words that hardly a text is without. Elided ones keep their apostrophe.
+/// Words in almost every text, by ISO 639-1 code. Elided words keep their apostrophe.
 #[rustfmt::skip]
 pub(super) const WORDS: [(&str, &str); 10] = [
     ("en", "a an the and or but of to in on at by for from with without about into over under after before \
@@ -100,8 +100,8 @@ pub(super) const ALPHABETS: [&str; WORDS.len()] = [
     "åæøé",
 ];
 
-/// Scripts that stand for a language, with their first and last character; those of one language stand
-/// together.
+/// Scripts that identify a language, with their first and last character; the scripts of one language are
+/// adjacent.
 pub(super) const SCRIPTS: [(&str, u32, u32); 12] = [
     ("el", 0x370, 0x3FF),
     ("ru", 0x400, 0x52F),

@@ -1,4 +1,4 @@
-//! How a reply is laid out.
+//! Checks of a reply's layout.
 
 use super::text::{after_bullet, after_hashes, after_step, blocks, lines};
 
@@ -6,7 +6,7 @@ pub(super) fn bullets(text: &str) -> bool {
     lines(text).filter(|line| after_bullet(line).is_some()).count() >= 2
 }
 
-/// Whether lines begin with 1 and, behind it, with 2, both with the same mark.
+/// Whether one line begins with 1 and a later line with 2, both with the same mark.
 pub(super) fn numbered_steps(text: &str) -> bool {
     ['.', ')'].into_iter().any(|mark| {
         let steps: Vec<u32> = lines(text)
@@ -25,7 +25,7 @@ pub(super) fn plain_text(text: &str) -> bool {
             || after_hashes(line).is_some()
             || line.starts_with('|')
     };
-    // Fences are backticks, or else hold lines that any of these may begin.
+    // Fences are backticks; otherwise look for lines that begin with any of these.
     let marks = ["**", "__", "`", "~~~"];
     !text.lines().any(|line| marked(line.trim())) && !marks.iter().any(|mark| text.contains(mark))
 }

@@ -1,4 +1,4 @@
-//! Single characters: digits, emoji, marks, case.
+//! Checks of single characters: digits, emoji, marks, case.
 
 use super::text::without_code;
 
@@ -7,7 +7,7 @@ pub(super) fn digit(text: &str) -> bool {
     text.chars().any(|c| within(c, DIGITS))
 }
 
-/// Whether a character occurs that Unicode presents as an emoji by itself, or one that U+FE0F makes so.
+/// Whether a character occurs that Unicode presents as an emoji, alone or because U+FE0F follows.
 pub(super) fn emoji(text: &str) -> bool {
     let mut before = None;
     text.chars().any(|c| {
@@ -22,8 +22,8 @@ pub(super) fn lowercase(text: &str) -> bool {
     text.contains(char::is_alphabetic) && !text.contains(char::is_uppercase)
 }
 
-/// Whether an exclamation mark occurs outside code that is no part of a word or a sign: before white space,
-/// a closing mark, an emoji, another exclamation mark, or the end.
+/// Whether an exclamation mark occurs outside code and is not part of a word or a sign. It must be before
+/// white space, a closing mark, an emoji, another exclamation mark, or the end.
 pub(super) fn exclamation(text: &str) -> bool {
     let text = without_code(text);
     text.match_indices('!').any(|(at, _)| match text[at + 1..].chars().next() {
@@ -32,20 +32,20 @@ pub(super) fn exclamation(text: &str) -> bool {
     })
 }
 
-/// Whether the last character is a question mark, closing marks and emoji behind it aside.
+/// Whether the last character is a question mark; closing marks and emoji after it are ignored.
 pub(super) fn ends_with_question(text: &str) -> bool {
     let text = text.trim_end_matches(|c: char| c.is_whitespace() || closing(c));
     text.ends_with(['?', '\u{FF1F}', '\u{061F}'])
 }
 
-/// Makes an emoji of the character before it.
+/// Turns the character before it into an emoji.
 const EMOJI_VARIANT: char = '\u{FE0F}';
 
-/// Quotes, brackets, marks of bold type, and whatever emoji are made of.
+/// Quotes, brackets, marks of bold type, and the parts of emoji.
 fn closing(c: char) -> bool {
     const MARKS: &[char] =
         &['"', '\'', ')', ']', '}', '>', '*', '_', '\u{2019}', '\u{201D}', '\u{201C}', '\u{BB}', '\u{AB}'];
-    // A joiner, the key cap, and the signs that stand for an emoji only with U+FE0F.
+    // A joiner, the key cap, and the signs that are an emoji only with U+FE0F.
     const JOINTS: &[char] = &[EMOJI_VARIANT, '\u{200D}', '\u{20E3}', '\u{2764}', '\u{263A}', '\u{2714}'];
     MARKS.contains(&c) || JOINTS.contains(&c) || within(c, EMOJI)
 }

@@ -1,7 +1,7 @@
-//! Programs that can tell whether a reply keeps a principle: those that the key `check` names.
+//! Programs that decide whether a reply keeps a principle; the key `check` names them.
 //!
-//! `principles/schema.json` says what each of them looks at. They know nothing of the prompt, and most of
-//! them nothing of meaning: a reply that says "I might" is hedged, whatever it is about.
+//! `principles/schema.json` documents each check. Checks do not read the prompt, and most ignore meaning: a
+//! reply with "I might" counts as hedged on any subject.
 
 mod language;
 mod language_words;
@@ -16,20 +16,20 @@ pub use language::{Language, language};
 pub use text::contains_phrase;
 pub(super) use text::{blocks, sentences};
 
-/// A program that compares replies under a principle, and for most principles can judge a single one.
+/// A program that compares replies under a principle; most can also judge a single reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Check(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
-    /// By place in [`PAIRS`].
+    /// Index into [`PAIRS`].
     Pair(usize),
-    /// By place in [`SINGLES`].
+    /// Index into [`SINGLES`].
     Single(usize),
     Language(Language),
 }
 
-/// Whether the first of two replies keeps the principle better (`Greater`), as well, or less.
+/// Whether the first of two replies keeps the principle better (`Greater`), equally well, or less.
 type Compare = fn(&str, &str) -> Ordering;
 
 const PAIRS: &[(&str, Compare)] = &[
@@ -68,19 +68,19 @@ const SINGLES: &[(&str, Keeps)] = &[
 const LANGUAGE: &str = "language:";
 
 impl Check {
-    /// All there are, one for each language included.
+    /// All checks, including one for each language.
     pub fn all() -> impl Iterator<Item = Check> {
         let pairs = (0..PAIRS.len()).map(Kind::Pair);
         let singles = (0..SINGLES.len()).map(Kind::Single);
         pairs.chain(singles).chain(Language::all().map(Kind::Language)).map(Check)
     }
 
-    /// The check that a file calls by this name.
+    /// The check with this name in files.
     pub fn from_name(name: &str) -> Option<Check> {
         Check::all().find(|check| check.name() == name)
     }
 
-    /// The name that files call it by.
+    /// Its name in files.
     pub fn name(self) -> String {
         match self.0 {
             Kind::Pair(at) => PAIRS[at].0.to_owned(),
@@ -98,9 +98,9 @@ impl Check {
         }
     }
 
-    /// Whether `first` keeps the principle better than `second` (`Greater`), less well (`Less`), or as well
-    /// (`Equal`), which says nothing on which of them is preferred. For the negated principle the order is
-    /// the reverse.
+    /// Whether `first` keeps the principle better than `second` (`Greater`), less well (`Less`), or equally
+    /// well (`Equal`); `Equal` does not decide which is preferred. For the negated principle the order is
+    /// reversed.
     pub fn compare(self, first: &str, second: &str) -> Ordering {
         match self.0 {
             Kind::Pair(at) => PAIRS[at].1(first, second),
@@ -109,7 +109,7 @@ impl Check {
     }
 }
 
-/// Fewer words to a sentence are better.
+/// Fewer words per sentence are better.
 fn short_sentences(first: &str, second: &str) -> Ordering {
     let count = |reply: &str| {
         let sentences = text::sentences(reply);
@@ -119,8 +119,8 @@ fn short_sentences(first: &str, second: &str) -> Ordering {
     fewer(count(first), count(second))
 }
 
-/// Which of two counts, each so many to so many, is the smaller, that of `first` being `Greater`. Counts of
-/// which the smaller is more than four fifths of the larger are equal: nobody calls a reply shorter for a word.
+/// Compares two ratios of counts; `Greater` if that of `first` is smaller. They count as equal if the smaller
+/// is more than four fifths of the larger, because one word does not make a reply shorter.
 fn fewer(first: [usize; 2], second: [usize; 2]) -> Ordering {
     let (first, second) = (first[0] * second[1], second[0] * first[1]);
     if first.min(second) * 5 > first.max(second) * 4 { Ordering::Equal } else { second.cmp(&first) }

@@ -226,7 +226,7 @@ fn languages_are_told_by_script_and_nothing_is_guessed() {
         ("ชาร้อนเกินไป", Some("th")),
         ("चाय बहुत गरम है", Some("hi")),
         ("Das Wort \u{427}\u{430}\u{439} heißt Tee und steht hier als ein Beispiel.", Some("de")),
-        // Languages that are not known, and what is none.
+        // Unknown languages, and text in no language.
         ("Çay çok sıcak, lütfen biraz bekleyin ve sonra için.", None),
         ("Tee on liian kuumaa, odota vielä hetki ennen kuin juot sitä.", None),
         ("", None),

@@ -1,4 +1,4 @@
-//! What a reply is made of: words, lines, sentences, blocks; and its text without mark-up.
+//! Parts of a reply: words, lines, sentences, blocks; and its text without mark-up.
 
 /// Number of runs without white space.
 pub(super) fn n_words(text: &str) -> usize {
@@ -15,13 +15,13 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The text without fenced code and without what stands between backticks on one line.
+/// The text without fenced code and without text between backticks on one line.
 pub(super) fn without_code(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     for line in lines(text) {
         let pieces: Vec<&str> = line.split('`').collect();
         for (at, piece) in pieces.iter().enumerate() {
-            // A backtick without its partner opens nothing.
+            // A backtick without a closing one opens nothing.
             if at % 2 == 0 || at + 1 == pieces.len() {
                 kept.push_str(piece);
             }
@@ -31,14 +31,14 @@ pub(super) fn without_code(text: &str) -> String {
     kept
 }
 
-/// What follows the bullet that a line begins with: one of `- * + •`, then a blank.
+/// The text after the bullet at the start of a line: one of `- * + •`, then a blank.
 pub(super) fn after_bullet(line: &str) -> Option<&str> {
     let rest = line.strip_prefix(['-', '*', '+', '\u{2022}'])?;
     rest.starts_with(char::is_whitespace).then(|| rest.trim_start())
 }
 
-/// The number of the step that a line begins with, the mark behind it, a full stop or a bracket, and what
-/// follows. `1.5` is no step.
+/// The step number at the start of a line, the mark after it (a full stop or a bracket), and the text that
+/// follows. `1.5` is not a step.
 pub(super) fn after_step(line: &str) -> Option<(u32, char, &str)> {
     let digits = line.bytes().take_while(u8::is_ascii_digit).count();
     let (number, rest) = line.split_at(digits);
@@ -48,7 +48,7 @@ pub(super) fn after_step(line: &str) -> Option<(u32, char, &str)> {
     (!rest.starts_with(|c: char| c.is_ascii_digit())).then(|| (step, mark, rest.trim_start()))
 }
 
-/// What follows the hash signs of a heading, if the line is one.
+/// The text after the hash signs of a heading, if the line is a heading.
 pub(super) fn after_hashes(line: &str) -> Option<&str> {
     let hashes = line.bytes().take_while(|byte| *byte == b'#').count();
     let rest = &line[hashes..];
@@ -94,31 +94,30 @@ pub(in crate::principles) fn blocks(text: &str) -> Vec<String> {
     blocks
 }
 
-/// Lower case, runs of white space as one blank, typographic apostrophes as plain ones.
+/// `text` in lower case, with runs of white space as one blank and typographic apostrophes as plain ones.
 pub(super) fn folded(text: &str) -> String {
     let text = text.to_lowercase().replace(['\u{2019}', '\u{02BC}'], "'");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether `phrase` stands anywhere in `text`, in any case, with runs of white space taken as one blank and
+/// Whether `phrase` occurs anywhere in `text`. Case is ignored, runs of white space count as one blank, and
 /// typographic apostrophes as plain ones.
 pub fn contains_phrase(text: &str, phrase: &str) -> bool {
     folded(text).contains(&folded(phrase))
 }
 
-/// Whether `phrase` stands in `text`, both folded, and is not part of longer words.
+/// Whether `phrase` occurs in `text`, both folded, and is not part of longer words.
 pub(super) fn has_words(text: &str, phrase: &str) -> bool {
     text.match_indices(phrase).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = text[at + phrase.len()..].chars().next();
         let part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        // Behind `e.g.` anything may follow.
+        // Anything may follow `e.g.`.
         !part(before) && (!part(after) || !phrase.ends_with(char::is_alphanumeric))
     })
 }
 
-/// The words of a text for looking up: folded, parted at dashes and strokes too, without the marks around
-/// them.
+/// The words of a text for lookup: folded, also split at dashes and slashes, without surrounding marks.
 pub(super) fn lookups(text: &str) -> Vec<String> {
     let folded = folded(text);
     let parts = folded.split([' ', '\u{2014}', '\u{2013}', '/', '\u{2026}']);

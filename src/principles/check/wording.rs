@@ -1,4 +1,4 @@
-//! Which words a reply uses, and where. English, but for the ones that look at question marks.
+//! Checks of a reply's words and their positions. English, except for the checks of question marks.
 
 use super::marks::ends_with_question;
 use super::text::{blocks, folded, has_words, lookups, sentences};
@@ -48,7 +48,7 @@ pub(super) fn ends_with_summary(text: &str) -> bool {
         })
     };
     let blocks = blocks(text);
-    // What a single block begins with is its opening.
+    // The start of a single block is its opening.
     let closing = blocks.last().filter(|_| blocks.len() > 1);
     sentences.len() > 1 && (sentences.last().is_some_and(begins) || closing.is_some_and(begins))
 }
@@ -60,7 +60,7 @@ pub(super) fn ends_with_offer(text: &str) -> bool {
     })
 }
 
-/// `if you have any questions`, and the like with `more`, `further` or `other`.
+/// `if you have any questions`, or the same with `more`, `further` or `other`.
 fn offers_answers(sentence: &str) -> bool {
     sentence.match_indices("if you have ").any(|(at, found)| {
         let rest: Vec<&str> = sentence[at + found.len()..].split(' ').collect();

@@ -13,7 +13,7 @@ fn prose(reply: &str) -> String {
     sentences(reply).join(" ").replace('`', "")
 }
 
-/// The first third of the sentences, and all of them; of a single long sentence what stands before its first
+/// The first third of the sentences, and all sentences; for a single long sentence, the part before its first
 /// comma.
 pub(super) fn shorter(reply: &str, _pick: usize) -> Option<[String; 2]> {
     let short = match parts(reply) {
@@ -23,7 +23,7 @@ pub(super) fn shorter(reply: &str, _pick: usize) -> Option<[String; 2]> {
     Some([short, reply.to_owned()])
 }
 
-/// Sentences that end where they had commas, and sentences that have commas where they ended.
+/// The text with commas turned into full stops, and with full stops turned into commas.
 pub(super) fn short_sentences(reply: &str, _pick: usize) -> Option<[String; 2]> {
     let text = prose(reply);
     let mut short = String::with_capacity(text.len());
@@ -39,13 +39,13 @@ pub(super) fn short_sentences(reply: &str, _pick: usize) -> Option<[String; 2]> 
     Some([short, long])
 }
 
-/// Every sentence a line behind a dash, and all of them as running text.
+/// Each sentence as a line after a dash, and all sentences as running text.
 pub(super) fn bullets(reply: &str, _pick: usize) -> Option<[String; 2]> {
     let lines: Vec<String> = parts(reply)?.iter().map(|sentence| format!("- {sentence}")).collect();
     Some([lines.join("\n"), prose(reply)])
 }
 
-/// Every sentence a numbered line, and all of them as running text.
+/// Each sentence as a numbered line, and all sentences as running text.
 pub(super) fn numbered_steps(reply: &str, _pick: usize) -> Option<[String; 2]> {
     let lines = parts(reply)?.into_iter().zip(1..).map(|(sentence, step)| format!("{step}. {sentence}"));
     Some([lines.collect::<Vec<_>>().join("\n"), prose(reply)])
@@ -62,7 +62,7 @@ pub(super) fn plain_text(reply: &str, pick: usize) -> Option<[String; 2]> {
     Some([prose(reply), marked])
 }
 
-/// The text below a heading, and without any.
+/// The text below a heading, and without a heading.
 pub(super) fn headings(reply: &str, pick: usize) -> Option<[String; 2]> {
     const HEADINGS: &[&str] =
         &["# Answer", "## What to know", "## The main points", "# Explanation", "### Reply"];

@@ -1,8 +1,8 @@
 //! Two versions of one reply that differ in a single principle, made by a program.
 //!
-//! Replies that a small model samples differ in many ways at once, and seldom in the one that a principle
-//! names: it puts no emoji into a thousand replies. A version with and one without, otherwise the same,
-//! say plainly what a principle is about (counterfactual augmentation, arXiv 1909.12434).
+//! Replies sampled from a small model differ in many ways at once, and seldom in the way that a principle
+//! names: a thousand replies may have no emoji. Two versions that differ only in that way show clearly what
+//! the principle is about (counterfactual augmentation, arXiv 1909.12434).
 
 mod layout;
 mod wording;
@@ -10,10 +10,10 @@ mod wording;
 use super::check::Check;
 
 /// Makes two versions of a reply, of which the first keeps the principle better; `pick` chooses among
-/// phrases. Nothing where it cannot.
+/// phrases. `None` if the reply cannot be edited.
 type Edit = fn(&str, usize) -> Option<[String; 2]>;
 
-/// By the name of the check.
+/// Edits by the name of the check.
 const EDITS: &[(&str, Edit)] = &[
     ("shorter", layout::shorter),
     ("longer", |reply, pick| layout::shorter(reply, pick).map(|[short, long]| [long, short])),
@@ -42,23 +42,24 @@ const EDITS: &[(&str, Edit)] = &[
 ];
 
 impl Check {
-    /// Two versions of `reply` that differ in what the check looks at, the first of which keeps the principle
-    /// better; as little else as can be differs. Any number serves as `pick`, which chooses among phrases
-    /// where some are put in.
+    /// Two versions of `reply` that differ in the property that the check measures, and in as little else as
+    /// possible. The first keeps the principle better. `pick` is any number; it chooses among phrases if
+    /// one is inserted.
     ///
-    /// Nothing if the reply offers no hold, or the check knows no edit: no program writes Spanish.
+    /// `None` if this reply cannot be edited, or the check has no edit, such as those of languages.
     pub fn edit(self, reply: &str, pick: u32) -> Option<[String; 2]> {
         let name = self.name();
         let (_, edit) = EDITS.iter().find(|(known, _)| *known == name)?;
         let [kept, broken] = edit(reply.trim(), pick as usize)?.map(|version| version.trim().to_owned());
-        // A reply may keep a principle in ways that an edit does not see.
+        // A reply may keep a principle in ways that an edit does not handle.
         self.compare(&kept, &broken).is_gt().then_some([kept, broken])
     }
 
-    /// Versions that [`Check::edit`] made, with another quality put into the shorter one, that of `decoy`: most
-    /// edits that keep a principle make a reply longer, and length shall not tell which version keeps it.
+    /// Two versions from [`Check::edit`], with an edit of another check, `decoy`, applied to the shorter one.
+    /// Most edits that keep a principle make a reply longer; the decoy keeps length from revealing which
+    /// version keeps it.
     ///
-    /// Nothing if that edit finds no hold, or the check would not tell the versions apart as before.
+    /// `None` if that edit is not possible, or if the check would no longer prefer the first version.
     pub fn with_decoy(self, versions: &[String; 2], pick: u32, decoy: Check) -> Option<[String; 2]> {
         let [mut kept, mut broken] = versions.clone();
         let length = |text: &String| text.chars().count();

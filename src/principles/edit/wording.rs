@@ -1,9 +1,9 @@
-//! Edits of words and marks. Phrases that are put in are of no subject, so that they suit any reply.
+//! Edits of words and marks. Inserted phrases have no subject, so that they fit any reply.
 
 use super::super::check::sentences;
 use super::picked;
 
-/// The reply without its last sentences as long as `unwanted` holds of them; nothing if none is left.
+/// The reply without its last sentences while `unwanted` holds for them; `None` if none is left.
 fn without_last(reply: &str, unwanted: impl Fn(&str) -> bool) -> Option<String> {
     let mut text = reply.trim_end();
     while let Some(last) = sentences(text).last().filter(|last| unwanted(last)) {
@@ -12,7 +12,7 @@ fn without_last(reply: &str, unwanted: impl Fn(&str) -> bool) -> Option<String> 
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
-/// The reply without its first sentences as long as `unwanted` holds of them; nothing if none is left.
+/// The reply without its first sentences while `unwanted` holds for them; `None` if none is left.
 fn without_first(reply: &str, unwanted: impl Fn(&str) -> bool) -> Option<String> {
     let mut text = reply.trim_start();
     while let Some(first) = sentences(text).first().filter(|first| unwanted(first)) {
@@ -123,7 +123,7 @@ pub(super) fn second_person(reply: &str, pick: usize) -> Option<[String; 2]> {
     spoken(reply, picked(PHRASES, pick), pick)
 }
 
-/// A phrase before or behind the reply, and the reply without it.
+/// The reply with a phrase before or after it, and the reply without the phrase.
 fn spoken(reply: &str, phrase: &str, pick: usize) -> Option<[String; 2]> {
     let with = match pick / 8 % 2 {
         _ if phrase.ends_with(':') => opened_by(phrase, reply),
@@ -177,7 +177,7 @@ pub(super) fn hedged(reply: &str, pick: usize) -> Option<[String; 2]> {
     spoken(reply, picked(DOUBTS, pick), pick)
 }
 
-/// In full, and contracted.
+/// Full forms and their contractions.
 const FORMS: &[(&str, &str)] = &[
     ("It is ", "It's "),
     ("it is ", "it's "),
