@@ -1,4 +1,4 @@
-//! The SHA-256 of a checkpoint's files, kept in the cache directory for the next process.
+//! The SHA-256 of a checkpoint's files, stored in the cache directory for the next process.
 
 use std::fs::{self, File, Metadata};
 use std::io::{Read, Write};
@@ -14,20 +14,20 @@ use crate::{atomic, cache};
 
 /// Version of the entries.
 const VERSION: u32 = 1;
-/// Bytes that an entry may have: a checkpoint of hundreds of files has a tenth of them.
+/// Maximum size of an entry in bytes: a checkpoint of hundreds of files needs a tenth of this.
 const MAX_ENTRY: u64 = 1 << 20;
 
-/// Hashes by file: where they are kept, and which of them.
+/// The cache of hashes: where entries are stored, and for which files.
 ///
-/// An entry holds for a list of files as long as path, size, times and inode of each stay as they are. Anything
-/// else, such as a damaged entry, only means that the files are hashed again.
+/// An entry for a list of files is valid while path, size, times and inode of each are unchanged. Otherwise, or
+/// if an entry is damaged, the files are hashed again.
 pub(super) struct HashCache {
-    /// Where entries are; without a directory nothing is kept.
+    /// The directory of entries; without it nothing is stored.
     directory: Option<PathBuf>,
-    /// Files of fewer bytes in all are hashed faster than an entry is worth.
+    /// Minimum total size in bytes; hashing smaller files is fast enough without an entry.
     least_bytes: u64,
-    /// How old a change has to be. A file that changed just now can change again within the same tick of the
-    /// file system's clock, and then look unchanged.
+    /// Minimum age of the last change. A file that changed just now can change again within the same tick of the
+    /// file system's clock and then look unchanged.
     settled: Duration,
 }
 
@@ -53,7 +53,7 @@ struct Stamp {
 struct Entry {
     version: u32,
     files: Vec<Stamp>,
-    /// Of the contents of all files, one after the other.
+    /// Hash of the contents of all files, one after the other.
     sha256: String,
 }
 
@@ -87,7 +87,7 @@ impl HashCache {
         Ok(hash)
     }
 
-    /// What the system says of `files`; `None` if that is too little to rely on, or they are too small.
+    /// The system's metadata of `files`; `None` if it is not enough to rely on, or the files are too small.
     fn stamps(&self, files: &[PathBuf]) -> Option<Vec<Stamp>> {
         self.directory.as_ref()?;
         let stamps = files.iter().map(|path| Stamp::of(path)).collect::<Option<Vec<_>>>()?;
@@ -105,7 +105,7 @@ impl HashCache {
         })
     }
 
-    /// The place of the entry for these files.
+    /// The path of the entry for these files.
     fn place(&self, stamps: &[Stamp]) -> Option<PathBuf> {
         let paths: Vec<&str> = stamps.iter().map(|stamp| stamp.path.as_str()).collect();
         let name = sha256(paths.join("\n"));
@@ -121,7 +121,7 @@ impl HashCache {
         (version == VERSION && files == stamps && is_hash).then_some(sha256)
     }
 
-    /// Keeps a hash. If that fails, the next process hashes the files again.
+    /// Stores a hash. If that fails, the next process hashes the files again.
     fn write(&self, files: Vec<Stamp>, hash: &str) {
         let Some(place) = self.place(&files) else { return };
         let entry = Entry { version: VERSION, files, sha256: hash.to_owned() };
@@ -172,7 +172,7 @@ fn inode(_: &Metadata) -> Option<(u64, u64)> {
 
 fn read_and_hash(files: &[PathBuf]) -> Result<String, LoadError> {
     let mut hash = Sha256::new();
-    // Through a buffer and not through the map: hashing should not crowd the weights out of memory on a phone.
+    // Reads through a buffer and not through the map: hashing should not evict the weights on a phone.
     let mut buffer = vec![0; 1 << 20];
     for path in files {
         let mut file = File::open(path).map_err(LoadError::io("read", path))?;
@@ -190,7 +190,7 @@ fn read_and_hash(files: &[PathBuf]) -> Result<String, LoadError> {
 mod tests {
     use super::*;
 
-    /// Two files in a folder, and a cache that keeps the hash of anything at once.
+    /// Two files in a folder, and a cache that stores every hash at once.
     struct Bench {
         folder: tempfile::TempDir,
         files: Vec<PathBuf>,
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(bench.hash(), bench.true_hash(), "same size, another time");
         assert_ne!(bench.hash(), marked);
 
-        // Size and time can be made the same again, the time of the last change cannot.
+        // Size and modification time can be restored; the time of the last change cannot.
         if cfg!(unix) {
             bench.mark();
             std::thread::sleep(Duration::from_millis(20));

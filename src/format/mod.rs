@@ -222,12 +222,12 @@ impl Checkpoint {
         &self.files[tensor.file]
     }
 
-    /// SHA-256 of the checkpoint in hexadecimal: of the single file, or of a directory's `config.json` followed by
-    /// its safetensors files in the order of their names.
+    /// SHA-256 of the checkpoint in hexadecimal: of the single file, or of a directory's `config.json`
+    /// followed by its safetensors files in the order of their names.
     ///
-    /// The hash of files of 8 MiB and more is kept in [`cache::directory`](crate::cache::directory), so that a
-    /// file is read once and not in each process. It is computed again when path, size, time of modification or
-    /// inode of a file is another, and when the entry is damaged.
+    /// The hash of files of 8 MiB and more is stored in [`cache::directory`](crate::cache::directory), so that a
+    /// file is read once and not in each process. It is computed again if the path, size, modification time or
+    /// inode of a file has changed, or if the entry is damaged.
     ///
     /// # Errors
     ///

@@ -1,23 +1,23 @@
-//! Which adapters there are, and what one of them can do.
+//! The adapters of this machine and their capabilities.
 
 use super::error::DeviceError;
 
 /// One adapter of this machine, for lists.
 #[derive(Clone, Debug)]
 pub struct AdapterSummary {
-    /// Position in the list; `--gpu` takes it.
+    /// Index in the list, accepted by `--gpu`.
     pub index: usize,
-    /// The driver's name for it; `--gpu` takes any part of it.
+    /// The driver's name for the adapter; `--gpu` accepts any part of the name.
     pub name: String,
     /// `vulkan`, `metal` or `dx12`.
     pub backend: String,
     /// `discrete`, `integrated`, `virtual`, `software` or `other`.
     pub kind: &'static str,
-    /// Driver and its version, as the driver tells it.
+    /// Driver and version, as the driver reports them.
     pub driver: String,
 }
 
-/// What an opened device offers: real limits, not defaults.
+/// The capabilities of an opened device: real limits, not defaults.
 #[derive(Clone, Debug)]
 pub struct Capabilities {
     /// Name of the adapter.
@@ -28,7 +28,7 @@ pub struct Capabilities {
     pub driver: String,
     /// `discrete`, `integrated`, `virtual`, `software` or `other`.
     pub kind: &'static str,
-    /// Whether the adapter is a CPU in disguise.
+    /// Whether the adapter is a software renderer on the CPU.
     pub software: bool,
     /// Whether shaders may use subgroup operations.
     pub subgroups: bool,
@@ -40,7 +40,7 @@ pub struct Capabilities {
     pub timestamps: bool,
     /// Bytes of immediates (push constants); 0 without them.
     pub immediate_bytes: u32,
-    /// Memory of the device in bytes, where the driver tells: on Vulkan.
+    /// Memory of the device in bytes, if the driver reports it: on Vulkan.
     pub memory_bytes: Option<u64>,
     /// Largest storage binding, in bytes.
     pub max_binding_bytes: u64,
@@ -66,7 +66,7 @@ pub(super) fn kind(device_type: wgpu::DeviceType) -> &'static str {
     }
 }
 
-/// Smaller is better when no adapter is named.
+/// Rank for the choice when no adapter is named; smaller is better.
 fn rank(device_type: wgpu::DeviceType) -> u8 {
     match device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
@@ -100,7 +100,7 @@ pub(super) fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
     }
 }
 
-/// The adapter that `wanted` names by index or by part of its name; the best one without it.
+/// The adapter that `wanted` names by index or by part of its name; the best adapter if `wanted` is `None`.
 pub(super) fn choose(instance: &wgpu::Instance, wanted: Option<&str>) -> Result<wgpu::Adapter, DeviceError> {
     let mut adapters = enumerate(instance);
     if adapters.is_empty() {
@@ -122,7 +122,7 @@ pub(super) fn choose(instance: &wgpu::Instance, wanted: Option<&str>) -> Result<
     }
 }
 
-/// The sum of the device's own heaps. WebGPU has no word for it, so the driver is asked directly.
+/// The sum of the device's own heaps. WebGPU does not report it, so this queries the driver directly.
 #[cfg(not(target_vendor = "apple"))]
 fn memory_bytes(adapter: &wgpu::Adapter) -> Option<u64> {
     /// `VK_MEMORY_HEAP_DEVICE_LOCAL_BIT`.
@@ -137,7 +137,7 @@ fn memory_bytes(adapter: &wgpu::Adapter) -> Option<u64> {
     Some(heaps.filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).sum())
 }
 
-/// Metal shares the system's memory and sets no border that could be told beforehand.
+/// Metal shares the system's memory and reports no limit in advance.
 #[cfg(target_vendor = "apple")]
 fn memory_bytes(_: &wgpu::Adapter) -> Option<u64> {
     None

@@ -11,11 +11,11 @@ use super::recording::Binding;
 pub struct MemoryUse {
     /// Bytes allocated now.
     pub current_bytes: u64,
-    /// Most bytes allocated at any one time.
+    /// Peak of the allocated bytes.
     pub peak_bytes: u64,
 }
 
-/// Counts what is allocated; shared by the device and its buffers.
+/// Counts allocated bytes; shared by the device and its buffers.
 #[derive(Debug, Default)]
 pub(super) struct MemoryMeter {
     current: AtomicU64,
@@ -44,7 +44,7 @@ impl MemoryMeter {
     }
 }
 
-/// The allocation behind a [`Buffer`]; freed, and its bytes given back, with the last clone.
+/// The allocation behind a [`Buffer`]; freed, and no longer counted, with the last clone.
 #[derive(Debug)]
 pub(super) struct Allocation {
     pub(super) raw: wgpu::Buffer,
@@ -64,7 +64,7 @@ impl Drop for Allocation {
     }
 }
 
-/// `len` elements of `T` on the device, zero when made. Clones share the memory.
+/// `len` elements of `T` on the device, initially zero. Clones share the memory.
 #[derive(Debug)]
 pub struct Buffer<T> {
     pub(super) allocation: Arc<Allocation>,
@@ -88,7 +88,7 @@ impl<T: bytemuck::Pod> Buffer<T> {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -98,7 +98,7 @@ impl<T: bytemuck::Pod> Buffer<T> {
         self.allocation.raw.size()
     }
 
-    /// The whole buffer, to bind to a kernel.
+    /// The whole buffer as a binding of a kernel.
     pub fn binding(&self) -> Binding {
         Binding { buffer: self.allocation.raw.clone() }
     }

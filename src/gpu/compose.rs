@@ -1,15 +1,15 @@
 //! The WGSL linker: joins readable shader files into one module.
 //!
-//! It knows five directives, all of them comments, so that every file stays WGSL to an editor:
+//! It has five directives, all in comments, so that editors treat every file as WGSL:
 //!
-//! * `//# use lib/index` includes a fragment, once however often it is named;
-//! * `//# slot weight` leaves a hole that exactly one fragment fills, chosen by the host;
-//! * `//# provides weight` says that this fragment fills that hole;
-//! * `//# unroll` writes the `for` loop below it out, one block per turn, with the loop variable a
-//!   `const`, so that register arrays are indexed by literals. Drivers for hardware do that by
-//!   themselves; llvmpipe does not, and an array that is indexed by a variable costs it a memory
-//!   access each time;
-//!   `//# unroll WHOLE` leaves the loop as it is where the constant `WHOLE` is 0;
+//! * `//# use lib/index` includes a fragment; repeated uses include it once;
+//! * `//# slot weight` declares a slot that exactly one fragment fills, chosen by the host;
+//! * `//# provides weight` marks this fragment as one that fills the slot;
+//! * `//# unroll` unrolls the `for` loop below it, one block per iteration, with the loop variable as a
+//!   `const`, so that register arrays are indexed by literals. Hardware drivers do that
+//!   automatically. llvmpipe does not, and each array access with a variable index costs it a memory
+//!   access;
+//!   `//# unroll WHOLE` keeps the loop if the constant `WHOLE` is 0;
 //! * a prelude of typed constants and aliases, given by the host, comes before everything.
 //!
 //! Anything else after `//#` is an error that names file and line.
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::shader_source;
 
-/// Where a line of composed text came from.
+/// The origin of a line of composed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Name of the shader file, such as `linear/matmul`; `prelude` for host-made lines.
@@ -27,7 +27,7 @@ pub struct Origin {
     pub line: u32,
 }
 
-/// A linked module: the text, and for every line of it where it came from.
+/// A linked module: the text, and the origin of every line.
 #[derive(Clone, Debug)]
 pub struct Composed {
     /// Complete WGSL.
@@ -37,22 +37,22 @@ pub struct Composed {
 }
 
 impl Composed {
-    /// The author's file and line behind a one-based line of [`Composed::text`].
+    /// The source file and line of a one-based line of [`Composed::text`].
     pub fn origin(&self, line: u32) -> Option<&Origin> {
         self.origins.get((line as usize).checked_sub(1)?)
     }
 }
 
-/// Why a shader could not be linked; always a bug in a shader or in the op that asked.
+/// Why a shader could not be linked; always a bug in a shader or in the op that requested it.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ComposeError {
-    /// A file that no one wrote.
+    /// A file that does not exist.
     #[error("shader `{file}` does not exist (wanted by {wanted_by})")]
     UnknownFile {
         /// The missing file.
         file: String,
-        /// Who named it.
+        /// The file that names it.
         wanted_by: String,
     },
     /// A directive that the linker does not know.
@@ -62,7 +62,7 @@ pub enum ComposeError {
         file: String,
         /// One-based line.
         line: u32,
-        /// Its text.
+        /// The directive's text.
         directive: String,
     },
     /// A slot that the host left empty.
@@ -82,17 +82,17 @@ pub enum ComposeError {
         file: String,
         /// The slot's name.
         slot: String,
-        /// The fragment that was offered.
+        /// The fragment that was given.
         fragment: String,
     },
-    /// A loop that cannot be written out.
+    /// A loop that cannot be unrolled.
     #[error("{file}:{line}: cannot unroll: {reason}")]
     Unroll {
         /// File of the loop.
         file: String,
         /// One-based line of the directive.
         line: u32,
-        /// What is wrong with it.
+        /// What is wrong with the loop.
         reason: String,
     },
     /// The composed text is not valid WGSL.
@@ -119,8 +119,8 @@ struct Linker<'a> {
 ///
 /// # Errors
 ///
-/// Every fault names file and line: an unknown file or directive, a slot left empty or filled by a
-/// fragment that does not provide it, a loop that cannot be unrolled.
+/// An unknown file or directive, a slot that is empty or filled by a fragment that does not provide
+/// it, or a loop that cannot be unrolled. Every error names file and line.
 pub fn compose(root: &str, slots: &[(&str, &str)], consts: &[(&str, u32)]) -> Result<Composed, ComposeError> {
     let mut linker = Linker {
         root,
@@ -210,7 +210,7 @@ impl Linker<'_> {
         self.include(fragment, &format!("{file}:{line}"))
     }
 
-    /// Takes up the module's own `const NAME: u32 = expression;` lines, which loops may be bound by.
+    /// Reads the module's own `const NAME: u32 = expression;` lines, which loop bounds may use.
     fn collect_constants(&mut self) {
         for (text, _) in &self.lines {
             let Some(rest) = text.strip_prefix("const ") else { continue };
@@ -223,7 +223,7 @@ impl Linker<'_> {
         }
     }
 
-    /// Lines `from..to` with every marked loop written out; `turn` holds the enclosing loops' variables.
+    /// Lines `from..to` with every marked loop unrolled; `turn` holds the enclosing loops' variables.
     fn unroll(
         &self,
         from: usize,
@@ -247,7 +247,7 @@ impl Linker<'_> {
             let mut known = self.constants.clone();
             known.extend(turn.iter().map(|(name, &value)| (name.clone(), value)));
             if let Some(switch) = text.split_whitespace().nth(2) {
-                let on = known.get(switch).ok_or_else(|| fail(format!("`{switch}` is no known constant")))?;
+                let on = known.get(switch).ok_or_else(|| fail(format!("`{switch}` is not a known constant")))?;
                 if *on == 0 {
                     at += 1;
                     continue;
@@ -259,7 +259,7 @@ impl Linker<'_> {
                 _ => return Err(fail("no loop follows".to_owned())),
             };
             if end - start > 256 {
-                return Err(fail(format!("{} turns are too many", end - start)));
+                return Err(fail(format!("{} iterations are too many", end - start)));
             }
             let close =
                 self.closing_line(head, to).ok_or_else(|| fail("the loop is not closed".to_owned()))?;
@@ -275,7 +275,7 @@ impl Linker<'_> {
         Ok(out)
     }
 
-    /// The line on which the block opened on `head` closes: a lone `}`.
+    /// The line that closes the block opened on line `head`: a lone `}`.
     fn closing_line(&self, head: usize, to: usize) -> Option<usize> {
         let mut depth = 0i32;
         for (index, (text, _)) in self.lines[head..to].iter().enumerate() {
@@ -306,7 +306,7 @@ fn loop_bounds(header: &str, known: &BTreeMap<String, i64>) -> Result<(String, i
     Ok((variable.to_owned(), evaluate(start, known)?, evaluate(end, known)?))
 }
 
-/// Value of an expression of integers, known names, `+ - * / %` and parentheses.
+/// The value of an expression of integers, known names, `+ - * / %` and parentheses.
 fn evaluate(text: &str, known: &BTreeMap<String, i64>) -> Result<i64, String> {
     let mut tokens = Vec::new();
     let mut rest = text.trim();
@@ -365,5 +365,5 @@ fn atom(tokens: &[&str], at: &mut usize, known: &BTreeMap<String, i64>) -> Resul
     if let Some(&value) = known.get(token) {
         return Ok(value);
     }
-    token.trim_end_matches(['u', 'i']).parse().map_err(|_| format!("`{token}` is no known constant"))
+    token.trim_end_matches(['u', 'i']).parse().map_err(|_| format!("`{token}` is not a known constant"))
 }

@@ -1,4 +1,4 @@
-//! One opened adapter: allocation, upload, read-back, and what goes wrong with it.
+//! An opened adapter: allocation, upload, read-back and device errors.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -14,17 +14,16 @@ use super::profile::{KernelTime, Profile};
 use super::recording::Binding;
 use super::tuning::{KernelFamily, Lane8Tile, Tuning};
 
-/// How to open a device. The default takes the best adapter and the kernels that suit it.
+/// How to open a device. The default is the best adapter, with the kernels that suit it.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
     /// Index of the adapter or any part of its name.
     pub adapter: Option<String>,
     /// Kernel family to use instead of the one that suits the adapter.
     pub family: Option<KernelFamily>,
-    /// Act as if the adapter took no larger storage binding than this many bytes: what a model does
-    /// on a phone can be tried on a desktop.
+    /// Limit of storage bindings in bytes, below the adapter's own: simulates a phone on a desktop.
     pub max_binding_bytes: Option<u64>,
-    /// Decode steps per submit instead of what suits the adapter.
+    /// Decode steps per submit instead of the number that suits the adapter.
     pub decode_steps: Option<usize>,
     /// The full tile of `linear/matmul_lane8` instead of the one that suits the driver.
     pub lane8_tile: Option<Lane8Tile>,
@@ -55,7 +54,7 @@ pub(super) struct Inner {
     staged: AtomicU32,
 }
 
-/// The last clone is gone: keep what was compiled.
+/// With the last clone, compiled pipelines are saved.
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(store) = self.store.as_ref().filter(|_| !self.faults.lost.load(Ordering::Acquire)) {
@@ -64,7 +63,7 @@ impl Drop for Inner {
     }
 }
 
-/// What the driver reported outside any call of ours.
+/// Errors that the driver reported outside a call.
 #[derive(Debug, Default)]
 struct Faults {
     lost: AtomicBool,
@@ -72,12 +71,12 @@ struct Faults {
     rejected: Mutex<Option<String>>,
 }
 
-/// Bytes uploaded before the host waits: staging memory stays small however large the model.
+/// Bytes uploaded before the host waits: staging memory stays small for a model of any size.
 const UPLOAD_WINDOW_BYTES: u64 = 16 << 20;
 
-/// Writes before a submit is made for their own sake. wgpu keeps what is written, and the buffer that it
-/// goes to even if that is dropped, until the next submit: an app whose sessions are all cancelled before
-/// they begin would never come to one.
+/// Writes after which a submit is forced. wgpu holds written data, and its target buffer even if that is
+/// dropped, until the next submit. An app that cancels all its sessions before they begin would never
+/// submit.
 const STAGED_WRITES: u32 = 32;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,7 +91,7 @@ impl Device {
     ///
     /// * [`DeviceError::NoAdapter`], [`DeviceError::AdapterNotFound`] if there is none of that name;
     /// * [`DeviceError::Refused`] if the driver gives no device;
-    /// * [`DeviceError::Family`] if the adapter cannot run the kernel family asked for.
+    /// * [`DeviceError::Family`] if the adapter cannot run the requested kernel family.
     pub fn open(options: &DeviceOptions) -> Result<Device, DeviceError> {
         let instance = adapter::instance();
         let chosen = adapter::choose(&instance, options.adapter.as_deref())?;
@@ -103,8 +102,8 @@ impl Device {
         Self::from_adapter(&chosen, limits, options)
     }
 
-    /// A device that validates every call and computes nothing, with the limits of a phone: for
-    /// tests of host code on machines without any driver.
+    /// A device that validates every call but computes nothing, with the limits of a phone. It is for
+    /// tests of host code on machines without a driver.
     ///
     /// # Errors
     ///
@@ -202,7 +201,7 @@ impl Device {
         Ok(Device { inner: Arc::new(inner) })
     }
 
-    /// What the device offers.
+    /// The device's capabilities.
     pub fn capabilities(&self) -> &Capabilities {
         &self.inner.capabilities
     }
@@ -223,7 +222,7 @@ impl Device {
         self.inner.meter.read()
     }
 
-    /// Forgets the peak of [`Device::memory`]: from now on it is that of what follows.
+    /// Resets the peak of [`Device::memory`] to the current value.
     pub fn reset_peak_memory(&self) {
         self.inner.meter.reset_peak();
     }
@@ -265,8 +264,8 @@ impl Device {
         Ok(Buffer::new(Allocation::new(raw, Arc::clone(&self.inner.meter)), len))
     }
 
-    /// What to bind where the chosen specialisation writes nothing: WebGPU lets no buffer be bound
-    /// for writing twice in one dispatch.
+    /// A buffer to bind where the chosen specialisation writes nothing: WebGPU does not allow binding a
+    /// buffer for writing twice in one dispatch.
     pub fn unused(&self) -> Binding {
         Binding { buffer: self.inner.unused.clone() }
     }
@@ -283,8 +282,8 @@ impl Device {
     }
 
     /// Overwrites elements `at..at + data.len()` before the next submit. Elements must start and end
-    /// on 4-byte borders. Large writes go through in windows and small ones with every so many, so that
-    /// staging memory stays bounded.
+    /// at multiples of 4 bytes. Large writes are submitted in windows, and small ones after a fixed number
+    /// of writes, so that staging memory stays bounded.
     ///
     /// # Errors
     ///
@@ -316,13 +315,13 @@ impl Device {
         }
     }
 
-    /// Hands `commands`, and all that is staged, to the driver.
+    /// Submits `commands`, and all staged writes, to the driver.
     pub(super) fn submit(&self, commands: Option<wgpu::CommandBuffer>) {
         self.inner.staged.store(0, Ordering::Relaxed);
         self.inner.queue.submit(commands);
     }
 
-    /// Reads elements `at..at + len`, after all that was submitted before.
+    /// Reads elements `at..at + len`, after all earlier submits.
     ///
     /// # Errors
     ///
@@ -340,7 +339,7 @@ impl Device {
         let offset = (at * size_of::<T>()) as u64;
         let bytes = (len * size_of::<T>()) as u64;
         let copied = bytes.next_multiple_of(4);
-        // Fresh staging pages are faulted in one by one, so the last staging buffer is kept.
+        // Fresh staging pages are faulted in one by one, so the last staging buffer is reused.
         let mut slot = lock(&self.inner.staging);
         let staging = match slot.take().filter(|staging| staging.size() >= copied) {
             Some(staging) => staging,
@@ -368,12 +367,12 @@ impl Device {
         Ok(data)
     }
 
-    /// Waits for all that was submitted.
+    /// Waits for all submits.
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Lost`] if the device went away, [`DeviceError::Rejected`] if the driver
-    /// refused something since the last check.
+    /// [`DeviceError::Lost`] if the device is lost, [`DeviceError::Rejected`] if the driver refused
+    /// a command since the last check.
     pub fn wait(&self) -> Result<(), DeviceError> {
         let polled = self.inner.raw.poll(wgpu::PollType::wait_indefinitely());
         self.check("a submission")?;
@@ -383,21 +382,21 @@ impl Device {
         })
     }
 
-    /// Whether the device is gone: nothing works on it any more, and what it held is lost.
+    /// Whether the device is lost: it cannot be used any more, and its contents are lost.
     pub fn is_lost(&self) -> bool {
         self.inner.faults.lost.load(Ordering::Acquire)
     }
 
-    /// Gives the device and all that it holds back to the driver at once, whoever still has a clone: for an
-    /// app that goes into the background. What runs, and every later call, ends in [`DeviceError::Lost`].
+    /// Releases the device and all its memory to the driver at once, even if clones exist: for an app that
+    /// goes into the background. Running calls, and every later call, fail with [`DeviceError::Lost`].
     pub fn release(&self) {
         self.inner.raw.destroy();
-        // Drivers tell of it when they like; from here on it is so.
+        // Drivers report the loss at any later time, so it is recorded here.
         lock(&self.inner.faults.lost_reason).push_str("it was released");
         self.inner.faults.lost.store(true, Ordering::Release);
     }
 
-    /// Surfaces what the driver reported since the last check.
+    /// Returns the errors that the driver reported since the last check.
     pub(super) fn check(&self, what: &str) -> Result<(), DeviceError> {
         let faults = &self.inner.faults;
         if faults.lost.load(Ordering::Acquire) {

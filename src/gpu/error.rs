@@ -1,32 +1,32 @@
-//! Why the device could not do what was asked.
+//! Errors of the device.
 
 use super::compose::ComposeError;
 use crate::error::ErrorKind;
 
-/// A failure of the adapter, the driver or a shader, by what the caller can do next.
+/// A failure of the adapter, the driver or a shader, grouped by what the caller can do next.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// No adapter at all: install a driver. A software one is enough.
+    /// No adapter was found: install a driver. A software driver is enough.
     #[error(
         "no GPU adapter found on {backends}; install a Vulkan driver \
          (on Debian: `apt install mesa-vulkan-drivers`, a software one)"
     )]
     NoAdapter {
-        /// The back ends that were asked.
+        /// The back ends that were tried.
         backends: String,
     },
 
-    /// The adapter that was named is not there: choose one of those listed.
+    /// The named adapter does not exist: choose one of those listed.
     #[error("no adapter matches `{wanted}`; this machine has: {found}")]
     AdapterNotFound {
-        /// What the caller asked for.
+        /// The adapter that the caller requested.
         wanted: String,
         /// Names of the adapters that exist, separated by `, `.
         found: String,
     },
 
-    /// The adapter exists but refuses a device: often an outdated driver.
+    /// The adapter exists but refuses to open a device: often the driver is outdated.
     #[error("adapter `{adapter}` refused a device: {reason}")]
     Refused {
         /// Name of the adapter.
@@ -35,10 +35,10 @@ pub enum DeviceError {
         reason: String,
     },
 
-    /// The adapter cannot run the kernel family that was asked for.
+    /// The adapter cannot run the requested kernel family.
     #[error("kernel family `{family}` needs {needs}, but adapter `{adapter}` has {has}")]
     Family {
-        /// The family asked for.
+        /// The requested family.
         family: &'static str,
         /// What the family requires.
         needs: &'static str,
@@ -51,11 +51,11 @@ pub enum DeviceError {
     /// A request exceeds a limit of the device: use less, or another adapter.
     #[error("{what} needs {needed} but the device allows {allowed} ({limit})")]
     Limit {
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// How much of it, in the unit of `limit`.
+        /// The requested amount, in the unit of `limit`.
         needed: u64,
-        /// How much the device gives.
+        /// The amount that the device allows.
         allowed: u64,
         /// Name of the limit.
         limit: &'static str,
@@ -68,7 +68,7 @@ pub enum DeviceError {
     /// The driver rejected a shader or a command: a bug in Parr or in the driver.
     #[error("device rejected {what}: {reason}")]
     Rejected {
-        /// What was being made or run.
+        /// The resource or command that was rejected.
         what: String,
         /// The validation message.
         reason: String,

@@ -1,4 +1,4 @@
-//! What a kernel is, before any device: its name, its bindings, and the variants it may take.
+//! A kernel without a device: its name, its bindings and its variants.
 
 /// How a kernel touches one of its storage buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,11 +19,11 @@ pub struct KernelSpec {
     pub params_bytes: usize,
     /// Storage buffers from binding 1 on.
     pub bindings: &'static [Access],
-    /// Every specialisation that the library can ask for; tests link and validate them all.
+    /// Every specialisation that the library can request; tests link and validate all.
     pub variants: fn() -> Vec<Specialization>,
 }
 
-/// One way to compile a kernel: equal meaning is an equal key. Made only inside `ops`.
+/// One way to compile a kernel; equal specialisations have equal keys. Made only in `ops`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Specialization {
     /// Slots and the fragments that fill them.

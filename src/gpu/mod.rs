@@ -1,8 +1,8 @@
 //! Devices, buffers, the WGSL linker, pipelines and submission.
 //!
-//! This layer knows kernels by name and bytes by size; it knows nothing of models. Everything that
-//! touches wgpu lives here, so that a lost device, a refused shader or a limit becomes a
-//! [`DeviceError`] in one place.
+//! This layer handles kernels by name and memory by size; it does not depend on models. All calls of
+//! wgpu are here, so that a lost device, a refused shader or a limit becomes a [`DeviceError`] in one
+//! place.
 
 mod adapter;
 mod buffer;

@@ -98,7 +98,7 @@ impl Device {
     }
 }
 
-/// The driver's complaint, at the author's file and line if the text itself is at fault.
+/// The driver's error, with the source file and line if the shader text is at fault.
 fn located(name: &str, variant: &Specialization, composed: &Composed, reason: &str) -> DeviceError {
     if let Err(error) = naga::front::wgsl::parse_str(&composed.text) {
         let line = error.location(&composed.text).map_or(0, |location| location.line_number);

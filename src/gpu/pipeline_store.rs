@@ -9,12 +9,12 @@ use crate::{atomic, cache};
 
 /// The driver's compiled pipelines in a file of the cache directory, one per adapter and driver.
 ///
-/// A driver trusts these bytes as much as its own code. So they are used only if nobody but this user can have
+/// A driver trusts these bytes as much as its own code. So they are used only if no other user can have
 /// written them.
 #[derive(Debug)]
 pub(super) struct PipelineStore {
     cache: wgpu::PipelineCache,
-    /// The file, or why there is none.
+    /// The file, or the reason why it is not used.
     path: Result<PathBuf, String>,
     filled: AtomicBool,
 }
@@ -32,14 +32,14 @@ impl PipelineStore {
         };
         let descriptor =
             wgpu::PipelineCacheDescriptor { label: Some("parr"), data: data.as_deref(), fallback: true };
-        // SAFETY: the data came from `PipelineCache::get_data` under the same adapter key: it was read from a file
-        // that only this user writes, in a directory that only this user writes, as `read_trusted` has checked.
-        // `fallback` drops it if the driver finds it damaged.
+        // SAFETY: the data came from `PipelineCache::get_data` under the same adapter key. It was read from a
+        // file that only this user can write, in a directory that only this user can write; `read_trusted`
+        // checks both. `fallback` drops the data if the driver finds it damaged.
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };
         Some(PipelineStore { cache, path, filled: AtomicBool::new(false) })
     }
 
-    /// Why pipelines are neither read from disk nor kept there, if others could write them.
+    /// The reason why pipelines are neither read from disk nor stored there, if other users could write them.
     pub(super) fn fault(&self) -> Option<&str> {
         self.path.as_ref().err().map(String::as_str)
     }
@@ -58,7 +58,7 @@ impl PipelineStore {
             return;
         }
         let Some(data) = self.cache.get_data() else { return };
-        // A failure leaves the old file, or none.
+        // A failure leaves the old file, or no file.
         let _ = write_private(path, &data);
     }
 }
@@ -71,7 +71,7 @@ fn read_trusted(directory: &Path, name: &str) -> Result<Option<Vec<u8>>, String>
         if let Err(reason) = trust(directory, &place) {
             return Ok(Err(reason));
         }
-        // What is checked is the open file: the name may lead elsewhere a moment later.
+        // Checks the open file and not the path, because the path may lead elsewhere a moment later.
         let path = directory.join(name);
         let mut file = File::open(&path)?;
         if let Err(reason) = trust(&path, &file.metadata()?) {
@@ -104,7 +104,7 @@ fn trust_as(user: u32, path: &Path, metadata: &fs::Metadata) -> Result<(), Strin
             "compiled pipelines are not used: {path} belongs to another user; delete it, or set PARR_CACHE"
         ));
     }
-    // Write permission of the group, and of all others.
+    // Write permission of the group and of others.
     if metadata.mode() & 0o022 != 0 {
         return Err(format!(
             "compiled pipelines are not used: other users can write to {path}; delete it, or run chmod go-w {path}"
@@ -113,13 +113,13 @@ fn trust_as(user: u32, path: &Path, metadata: &fs::Metadata) -> Result<(), Strin
     Ok(())
 }
 
-/// Elsewhere the user's cache directory is private by default.
+/// On other systems the user's cache directory is private by default.
 #[cfg(not(unix))]
 fn trust(_: &Path, _: &fs::Metadata) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes a file that only this user can write, in a directory of which the same holds.
+/// Writes a file that only this user can write, in a directory that only this user can write.
 fn write_private(path: &Path, data: &[u8]) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         if let Some(parent) = directory.parent() {
@@ -175,7 +175,7 @@ mod tests {
             set_mode(place, sound);
             assert_eq!(read_trusted(&directory, "key"), Ok(Some(b"compiled".to_vec())));
         }
-        // Written over, the file is private again.
+        // Overwriting makes the file private again.
         write_private(&file, b"compiled again").expect("writable");
         assert_eq!((mode(&directory), mode(&file)), (0o755, 0o600));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// What one kernel took, summed over its dispatches.
+/// The time of one kernel, summed over its dispatches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelTime {
     /// Name of the kernel, such as `linear/matmul_lane8`.
@@ -28,7 +28,7 @@ impl Profile {
         entry.1 += nanos;
     }
 
-    /// The sums so far, longest first; the counters start again at zero.
+    /// The sums so far, longest first; the counters are reset to zero.
     pub(super) fn take(&self) -> Vec<KernelTime> {
         let mut times = self.times.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut list: Vec<KernelTime> = std::mem::take(&mut *times)

@@ -1,4 +1,4 @@
-//! A list of dispatches, copies and clears: recorded first, submitted later, as often as wanted.
+//! A list of dispatches, copies and clears: recorded once, then submitted any number of times.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use super::device::Device;
 use super::error::DeviceError;
 use super::pipeline::ComputePipeline;
 
-/// A buffer on its way to a kernel.
+/// A buffer as a binding of a kernel.
 #[derive(Clone, Debug)]
 pub struct Binding {
     pub(super) buffer: wgpu::Buffer,
@@ -37,8 +37,8 @@ enum Command {
     },
 }
 
-/// Dispatches, copies and clears in order; nothing runs until [`Recording::submit`]. A finished recording
-/// can be submitted again: what changes between runs is read from buffers.
+/// Dispatches, copies and clears in order; nothing runs until [`Recording::submit`]. A recording can be
+/// submitted again: values that change between runs are read from buffers.
 #[derive(Debug)]
 pub struct Recording {
     device: Device,
@@ -53,7 +53,7 @@ impl Recording {
         Recording { device: device.clone(), commands: Vec::new(), params: Vec::new(), bound: None }
     }
 
-    /// The device it will run on.
+    /// The device that runs it.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -63,7 +63,7 @@ impl Recording {
         self.commands.iter().filter(|command| matches!(command, Command::Dispatch { .. })).count()
     }
 
-    /// Which kernels are recorded, in which specialisation as text, one entry a dispatch.
+    /// The recorded kernels and their specialisations as text, one entry per dispatch.
     pub fn specializations(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.commands.iter().filter_map(|command| match command {
             Command::Dispatch { pipeline, .. } => Some((pipeline.name, pipeline.variant.describe())),
@@ -71,12 +71,12 @@ impl Recording {
         })
     }
 
-    /// Records one dispatch of `grid` workgroups. `flops` is its arithmetic, by which submits are cut.
-    /// An empty grid records nothing.
+    /// Records one dispatch of `grid` workgroups. `flops` is its number of floating-point operations, by
+    /// which submits are split. An empty grid records nothing.
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Limit`] if the grid is larger than the device takes.
+    /// [`DeviceError::Limit`] if the grid is larger than the device allows.
     pub fn dispatch<P: bytemuck::Pod>(
         &mut self,
         pipeline: &Arc<ComputePipeline>,
@@ -138,7 +138,7 @@ impl Recording {
         self.bound = None;
     }
 
-    /// Records zeros into elements `at..at + len`, which must start and end on 4-byte borders.
+    /// Records zeros into elements `at..at + len`, which must start and end at multiples of 4 bytes.
     pub fn clear<T: bytemuck::Pod>(&mut self, buffer: &Buffer<T>, at: usize, len: usize) {
         let size = size_of::<T>();
         debug_assert!(at + len <= buffer.len(), "clear past the end of a buffer");
@@ -167,8 +167,8 @@ impl Recording {
             Command::Dispatch { pipeline, .. } => pipeline.params_bytes,
             Command::Copy { .. } | Command::Clear { .. } => 0,
         });
-        // Every bind group binds a window of its own params' size, so the tail needs no padding
-        // beyond the 16 bytes that a uniform struct is rounded to.
+        // Every bind group binds a window of the size of its params, so the end needs no padding
+        // beyond the 16 bytes to which a uniform struct is rounded.
         let slack = largest.max().unwrap_or(0).next_multiple_of(16);
         let uniforms = raw.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
@@ -256,7 +256,7 @@ impl Recording {
                 }
                 Command::Dispatch { .. } => {}
             }
-            // One pass for a run of dispatches: a pass of its own doubles the cost of each.
+            // One pass for a run of dispatches: a separate pass for each would double its cost.
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let mut last: *const ComputePipeline = std::ptr::null();
             while let Some(Command::Dispatch { pipeline, params_at, grid, .. }) =
@@ -289,7 +289,7 @@ impl Recording {
     }
 }
 
-/// Dispatches timed per submit; WebGPU allows 4096 queries per set, two a dispatch.
+/// Dispatches timed per submit; WebGPU allows 4096 queries per set, and each dispatch needs two.
 const MAX_TIMED: usize = 2000;
 
 /// Timestamps around every dispatch of one submit.

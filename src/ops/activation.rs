@@ -2,12 +2,12 @@
 
 use crate::gpu::{Buffer, Device, DeviceError};
 
-/// Device memory of a buffer of `len` elements, in bytes: what [`Device::buffer`] takes for it.
+/// Device memory, in bytes, that [`Device::buffer`] allocates for `len` elements.
 pub(crate) fn buffer_bytes<T>(len: usize) -> u64 {
     (len as u64 * size_of::<T>() as u64).next_multiple_of(16).max(16)
 }
 
-/// A matrix of f32 activations, `(rows, stride)` in memory, of which the first `width` columns count.
+/// A matrix of f32 activations, `(rows, stride)` in memory; only the first `width` columns hold values.
 ///
 /// The stride is the width rounded up to 32, the block of every weight format; the columns beyond the
 /// width are zero and stay zero, so that no kernel needs a special case for the last block.
@@ -15,11 +15,11 @@ pub(crate) fn buffer_bytes<T>(len: usize) -> u64 {
 pub struct Activation {
     /// The values.
     pub buffer: Buffer<f32>,
-    /// Most rows it can hold.
+    /// Maximum number of rows.
     pub rows: usize,
-    /// Columns that count.
+    /// Columns that hold values.
     pub width: usize,
-    /// Columns from one row to the next, a multiple of 32.
+    /// Distance between two rows in elements, a multiple of 32.
     pub stride: usize,
 }
 
@@ -39,7 +39,7 @@ impl Activation {
         buffer_bytes::<f32>(rows * width.next_multiple_of(32))
     }
 
-    /// The stride in `vec4`s, as kernels count.
+    /// The stride in `vec4`s, the unit of kernels.
     pub(super) fn stride_quads(&self) -> u32 {
         (self.stride / 4) as u32
     }

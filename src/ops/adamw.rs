@@ -6,8 +6,8 @@ use super::error::{ShapeError, holds, same};
 use super::rms_norm::folded;
 use crate::gpu::{Access, Buffer, KernelSpec, Recording, Specialization};
 
-/// The coefficients of one step, as PyTorch's `AdamW` names them. In f64, because `1 - beta2` of an f32
-/// would be off by five parts in a hundred thousand.
+/// The coefficients of one step, with the names of PyTorch's `AdamW`. In f64, because `1 - beta2` of an f32
+/// would have an error of 5 parts in 100 000.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWStep {
     /// Learning rate.
@@ -18,13 +18,13 @@ pub struct AdamWStep {
     pub beta2: f64,
     /// Added to the denominator, after the root.
     pub eps: f64,
-    /// Share of each parameter that a step takes away, times `lr`.
+    /// Weight decay: the share of each parameter that a step subtracts, times `lr`.
     pub weight_decay: f64,
     /// `1 - beta1^t` at step `t`, which counts from 1.
     pub bias_correction1: f64,
     /// `1 - beta2^t`.
     pub bias_correction2: f64,
-    /// Multiplies every gradient first: clipping, and the mean over accumulated batches.
+    /// Factor of every gradient, applied first: clipping, and the mean over accumulated batches.
     pub grad_scale: f64,
 }
 
@@ -59,7 +59,7 @@ fn lanes() -> Specialization {
     Specialization::new(&[], &[("WG", LANES)])
 }
 
-/// Records one step for `len` parameters. Both places must be multiples of 4.
+/// Records one step for `len` parameters. Both offsets must be multiples of 4.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
@@ -71,7 +71,7 @@ fn lanes() -> Specialization {
 ///
 /// # Errors
 ///
-/// [`ShapeError::Mismatch`] if a buffer is too short, or a run begins between two multiples of 4.
+/// [`ShapeError::Mismatch`] if a buffer is too short, or an offset is not a multiple of 4.
 #[expect(clippy::too_many_arguments, reason = "one argument per binding, and where in each")]
 pub fn adamw(
     rec: &mut Recording,

@@ -1,4 +1,4 @@
-//! From one decode step to the next without the host.
+//! Advancing from one decode step to the next without the host.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -41,8 +41,7 @@ fn lanes() -> Specialization {
     Specialization::new(&[], &[("WG", LANES)])
 }
 
-/// Records the hand-over of `rows` drawn tokens to the next step, and keeps them as row `step` of
-/// `drawn`.
+/// Records the copy of `rows` drawn tokens to the inputs of the next step, and to row `step` of `drawn`.
 ///
 /// | argument | shape | access |
 /// |---|---|---|

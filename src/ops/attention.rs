@@ -7,10 +7,10 @@ use super::error::{ShapeError, holds, same};
 use super::rope::TESTED_HEAD_DIMS;
 use crate::gpu::{Access, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
 
-/// How keys and values are kept.
+/// Storage format of keys and values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum KvFormat {
-    /// Half floats: half the memory, and about twice the speed at long contexts.
+    /// Half floats: half the memory, and about twice as fast at long contexts.
     #[default]
     F16,
     /// As computed.
@@ -49,7 +49,7 @@ impl KvFormat {
     }
 }
 
-/// What attention needs to know of a model and its cache.
+/// The shape of attention in a model, with its cache.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionShape {
     /// Query heads.
@@ -60,12 +60,12 @@ pub struct AttentionShape {
     pub head_dim: usize,
     /// Slots of the cache.
     pub slots: usize,
-    /// Positions per slot. A sequence that has a slot to itself begins at `slot * context`; sequences
-    /// packed one after another, without padding, take slots of one position each.
+    /// Positions per slot. A sequence in its own slot begins at `slot * context`. Sequences that are packed
+    /// one after another, without padding, use slots of one position each.
     pub context: usize,
-    /// How many last positions a query sees, itself included; all of them without.
+    /// Number of last positions that a query attends to, including its own; `None` for all.
     pub window: Option<usize>,
-    /// How the cache keeps its values.
+    /// Storage format of the cache.
     pub kv: KvFormat,
 }
 
@@ -75,12 +75,12 @@ impl AttentionShape {
         self.heads / self.kv_heads
     }
 
-    /// Columns of q as attention reads it: every head padded to a multiple of 32.
+    /// Columns of q in the layout that attention reads: every head padded to a multiple of 32.
     pub fn q_width(&self) -> usize {
         self.heads * self.head_dim.next_multiple_of(32)
     }
 
-    /// Words of the keys of one position; the values take as many.
+    /// Words of the keys of one position; the values need the same number.
     pub fn position_words(&self) -> usize {
         self.kv_heads * self.head_dim.div_ceil(8) * self.kv.chunk_words()
     }
@@ -96,7 +96,7 @@ impl AttentionShape {
     }
 }
 
-/// Rows of one sequence at consecutive positions, which share their loads of keys and values.
+/// Rows of one sequence at consecutive positions; they share loads of keys and values.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct QueryTile {
@@ -107,10 +107,10 @@ pub struct QueryTile {
 }
 
 impl QueryTile {
-    /// Most rows in a tile: what keeps the registers full in prefill.
+    /// Maximum number of rows in a tile; it keeps the registers full in prefill.
     pub const MAX_ROWS: usize = 16;
 
-    /// The tiles of sequences that stand one after another in the batch, `lengths` rows each.
+    /// The tiles of sequences that are one after another in the batch, `lengths` rows each.
     pub fn cut(lengths: &[usize]) -> Vec<QueryTile> {
         let mut tiles = Vec::new();
         let mut first_row = 0;
@@ -174,8 +174,8 @@ fn walk(make: MakeVariant) -> Vec<Specialization> {
     variants
 }
 
-/// Virtual rows per workgroup: as many as wanted, fewer for wide heads, whose sums fill registers
-/// and workgroup memory.
+/// Virtual rows per workgroup: the requested number, or fewer for wide heads, whose sums fill
+/// registers and workgroup memory.
 fn virtual_rows(head_dim: usize, wanted: usize) -> u32 {
     let most = if head_dim <= 64 {
         8
@@ -210,8 +210,8 @@ fn tiled(kv: KvFormat, head_dim: usize, group: usize, mt: u32, lse: bool) -> Spe
 /// | `out` | `(rows, heads * head_dim)` | the tiles' rows written |
 /// | `lse` | `(rows, heads)`: log of the sum of `exp` of a row's scaled scores | the tiles' rows written |
 ///
-/// `lse` is all that [`attention_backward`](super::attention_backward) wants to know of the softmax.
-/// `reach` is the largest number of positions that a row sees; only the submit budget depends on it.
+/// `lse` is the only result of the softmax that [`attention_backward`](super::attention_backward) needs.
+/// `reach` is the largest number of positions that a row attends to; only the submit budget depends on it.
 /// Kernels: `shaders/attention/`. Oracle: `reference::attention`.
 ///
 /// # Errors

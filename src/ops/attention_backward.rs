@@ -8,7 +8,7 @@ use super::error::{ShapeError, holds, same};
 use super::rope::TESTED_HEAD_DIMS;
 use crate::gpu::{Access, Binding, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
 
-/// Keys of one sequence at consecutive positions, which share their loads of rows.
+/// Keys of one sequence at consecutive positions; they share loads of rows.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct KeyTile {
@@ -23,10 +23,10 @@ pub struct KeyTile {
 }
 
 impl KeyTile {
-    /// Most keys in a tile.
+    /// Maximum number of keys in a tile.
     pub const MAX_ROWS: usize = 16;
 
-    /// The tiles of whole sequences that stand one after another in the batch, `lengths` rows each.
+    /// The tiles of whole sequences that are one after another in the batch, `lengths` rows each.
     pub fn cut(lengths: &[usize]) -> Vec<KeyTile> {
         let mut tiles = Vec::new();
         let mut first_row = 0;
@@ -43,18 +43,18 @@ impl KeyTile {
     }
 }
 
-/// What the forward pass leaves for the gradient of attention.
+/// Results of the forward pass that the gradient of attention needs.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionSaved<'a> {
-    /// Queries as [`rope`](super::rope) wrote them.
+    /// Queries as written by [`rope`](super::rope).
     pub q: &'a Activation,
     /// Keys, [`AttentionShape::cache_len`] words.
     pub k: &'a Buffer<u32>,
-    /// Values, as many.
+    /// Values, [`AttentionShape::cache_len`] words.
     pub v: &'a Buffer<u32>,
     /// The result of [`attention`](super::attention), `(rows, heads * head_dim)`.
     pub out: &'a Activation,
-    /// Its log-sum-exp, `(rows, heads)`.
+    /// The log-sum-exp of [`attention`](super::attention), `(rows, heads)`.
     pub lse: &'a Buffer<f32>,
 }
 
@@ -152,8 +152,8 @@ fn lanes() -> Specialization {
     Specialization::new(&[], &[("WG", LANES)])
 }
 
-/// Every head width with the cache that training uses; of the other, whose fragment attention itself
-/// tests in every width, one that ends inside a chunk and a common one.
+/// Every head width with the cache format of training. For the other format, which the cases of attention
+/// test in every width, only a width that ends inside a chunk and a common one.
 fn walk(family: KernelFamily) -> Vec<Specialization> {
     let mut variants = Vec::new();
     for head_dim in TESTED_HEAD_DIMS {
@@ -189,14 +189,14 @@ fn variant(kv: KvFormat, head_dim: usize, mt: usize) -> Specialization {
 /// | `query_tiles` | `(n_query_tiles)`, of at most `tile_rows` rows each | read |
 /// | `key_tiles` | `(n_key_tiles)`, of the same rows | read |
 /// | `rows_at` | `(rows)`: the cache position at which its sequence begins, and its position there | read |
-/// | `saved` | as [`AttentionSaved`] says | read |
+/// | `saved` | see [`AttentionSaved`] | read |
 /// | `d_out` | `(rows, heads * head_dim)` | read |
 /// | `delta` | `(rows, heads, 2)`: log-sum-exp, and `sum(d_out * out)` | written |
 /// | `d_qkv` | `(rows, (heads + 2 kv_heads) head_dim)` | the tiles' rows written |
 ///
 /// `d_qkv` is the gradient of the rotated q and k, and of v;
-/// [`rope_backward`](super::rope_backward) turns it back. `reach` is the largest number of positions
-/// that a row sees; only the submit budget depends on it. No sum depends on the tiles.
+/// [`rope_backward`](super::rope_backward) rotates it back. `reach` is the largest number of positions
+/// that a row attends to; only the submit budget depends on it. No sum depends on the tiles.
 /// Kernels: `shaders/attention/backward_*`. Oracle: `reference::attention_backward`.
 ///
 /// # Errors

@@ -34,7 +34,7 @@ fn variant(quant: Quant) -> Specialization {
 }
 
 /// Records `y[row] = table[ids[row]]` for the first `rows` rows. An id beyond the table leaves its
-/// row as it was: ids are checked where they enter.
+/// row unchanged; ids are checked earlier.
 ///
 /// | argument | shape | access |
 /// |---|---|---|

@@ -1,21 +1,21 @@
-//! What an op refuses before anything is recorded.
+//! Errors of ops, which are returned before anything is recorded.
 
 use crate::gpu::DeviceError;
 
-/// Operands that do not fit together, or a device that could not take them.
+/// Operands that do not fit together, or a failure of the device.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShapeError {
-    /// Two extents that must agree do not.
+    /// Two extents that must be equal differ.
     #[error("{op}: {what} is {found}, expected {expected}")]
     Mismatch {
         /// The op.
         op: &'static str,
         /// The extent in question.
         what: &'static str,
-        /// What was given.
+        /// The given extent.
         found: usize,
-        /// What the other operands ask for.
+        /// The extent that the other operands require.
         expected: usize,
     },
     /// The device refused.

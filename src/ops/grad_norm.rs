@@ -1,4 +1,4 @@
-//! How large a run of gradients is, and whether it is finite.
+//! The norm of a run of gradients, and whether it is finite.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -6,7 +6,7 @@ use super::error::{ShapeError, holds, same};
 use super::rms_norm::row_reduction;
 use crate::gpu::{Access, Buffer, KernelFamily, KernelSpec, Recording};
 
-/// Sums of squares that [`grad_norm`] leaves for the host to add.
+/// Number of partial sums of squares that [`grad_norm`] writes for the host to add.
 pub const GRAD_NORM_PARTS: usize = 256;
 
 #[repr(C)]
@@ -26,9 +26,9 @@ pub(super) const GRAD_NORM: KernelSpec = KernelSpec {
     variants: || [KernelFamily::Lane8, KernelFamily::Tiled].map(row_reduction).to_vec(),
 };
 
-/// Records the squares of `grads[at..at + len]`, summed in [`GRAD_NORM_PARTS`] parts: the root of the
-/// parts' sum is the norm. The order of the sums is fixed. A gradient that is NaN or infinite, or whose
-/// square is, makes its part so.
+/// Records the squares of `grads[at..at + len]`, summed in [`GRAD_NORM_PARTS`] parts. The root of the
+/// parts' sum is the norm. The order of the sums is fixed. If a gradient or its square is NaN or
+/// infinite, so is its part.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
@@ -39,7 +39,7 @@ pub(super) const GRAD_NORM: KernelSpec = KernelSpec {
 ///
 /// # Errors
 ///
-/// [`ShapeError::Mismatch`] if a buffer is too short, or the run begins between two multiples of 4.
+/// [`ShapeError::Mismatch`] if a buffer is too short, or `at` is not a multiple of 4.
 pub fn grad_norm(
     rec: &mut Recording,
     grads: &Buffer<f32>,

@@ -10,12 +10,12 @@ use crate::gpu::{
 };
 use crate::quant::Quant;
 
-/// What becomes of the output's old values.
+/// How a product is stored in its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
-    /// They are replaced.
+    /// The old values are replaced.
     Overwrite,
-    /// The product is added to them: the residual stream.
+    /// The product is added to the old values: the residual stream.
     Add,
 }
 
@@ -68,11 +68,11 @@ pub(super) const MATVEC_TILED: KernelSpec = KernelSpec {
     },
 };
 
-/// Rows of x and columns per lane of the lane8 tiles: of few rows, and those of
+/// Rows of x and columns per lane of the lane8 tiles: those for few rows, and those of
 /// [`Lane8Tile`](crate::gpu::Lane8Tile).
 const TILES: [(u32, u32); 7] = [(1, 2), (1, 4), (2, 4), (4, 4), (4, 2), (8, 4), (16, 8)];
 
-/// The largest tile takes drivers three seconds to compile: too long for the few products that have a bias.
+/// Drivers need three seconds to compile the largest tile: too long for the few products with a bias.
 const MOST_ROWS_WITH_BIAS: u32 = 8;
 
 /// Lanes that share an output in `matvec_tiled`.
@@ -94,7 +94,7 @@ fn with_flags(mut consts: Vec<(&'static str, u32)>, (bias, add): Flags) -> Vec<(
 }
 
 fn lane8(quant: Quant, mt: u32, tn: u32, flags: Flags) -> Specialization {
-    // Written out whole, a block of a tile of 8 rows is 80 KiB of WGSL and no faster.
+    // Fully unrolled, a block of a tile of 8 rows is 80 KiB of WGSL and no faster.
     let consts = with_flags(vec![("MT", mt), ("TN", tn), ("WHOLE", u32::from(mt < 8))], flags);
     Specialization::new(&[("weight", quant.fragment())], &consts)
 }
@@ -109,7 +109,7 @@ fn matvec(quant: Quant, mt: u32, subgroups: bool, flags: Flags) -> Specializatio
     Specialization::new(&[("weight", quant.fragment()), ("reduce", reduce)], &with_flags(consts, flags))
 }
 
-/// Which kernel, which variant, and the outputs and rows that one workgroup covers.
+/// The kernel, its variant, and the outputs and rows that one workgroup covers.
 struct Choice {
     spec: &'static KernelSpec,
     variant: Specialization,
@@ -124,11 +124,11 @@ fn choose(tuning: &Tuning, capabilities: &Capabilities, slice: &Slice, rows: usi
                 (rows, _) if flags.0 && rows > MOST_ROWS_WITH_BIAS => Lane8Tile::Middle.shape(),
                 shape => shape,
             };
-            // How many rows it may compute, the empty ones at the end among them, in percent of what tiles of four
-            // do in the same time.
+            // Maximum number of computed rows, including empty ones at the end, in percent of the rows that
+            // tiles of four rows compute in the same time.
             let most = if full > 8 { 200 } else { 104 };
             let (mt, tn) = match rows {
-                // llvmpipe halves a dispatch between two threads: it wants 16 workgroups at least.
+                // llvmpipe splits a dispatch between two threads and needs at least 16 workgroups.
                 1 if slice.rows < 512 => (1, 2),
                 1 => (1, 4),
                 2 => (2, 4),
@@ -197,7 +197,7 @@ pub fn linear(
             bias_offset: slice.first_row as u32,
             pad: 0,
         };
-        // A kernel without bias binds its scales in the bias' place and never reads it.
+        // A kernel without a bias binds its scales in place of the bias and never reads that binding.
         let bias = w.bias.as_ref().map_or_else(|| slice.scales.binding(), |bias| bias.binding());
         let bindings =
             [slice.quants.binding(), slice.scales.binding(), bias, x.buffer.binding(), y.buffer.binding()];

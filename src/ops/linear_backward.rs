@@ -1,4 +1,4 @@
-//! `d_x = d_y W`: gradients on their way back through frozen, quantized weights.
+//! `d_x = d_y W`: gradients through frozen, quantized weights.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -40,8 +40,8 @@ pub(super) const MATMUL_TRANSPOSED_TILED: KernelSpec = KernelSpec {
     variants: || Quant::ALL.iter().map(|&quant| tiled(quant)).collect(),
 };
 
-/// Rows of d_x per workgroup of the lane8 kernel: on llvmpipe a tenth faster than four, and sixteen
-/// take longer to compile than they save.
+/// Rows of d_x per workgroup of the lane8 kernel. On llvmpipe this is a tenth faster than four rows;
+/// sixteen rows take longer to compile than they save.
 const LANE8_ROWS: usize = 8;
 /// Rows, and columns, of the tiled kernel's tile.
 const TILE: usize = 64;
@@ -55,7 +55,7 @@ fn tiled(quant: Quant) -> Specialization {
 }
 
 /// Records `d_x = d_y W`, or `d_x += d_y W`, for the first `rows` rows: the gradient of
-/// [`linear`](super::linear()) by its input. A bias has no part in it.
+/// [`linear`](super::linear()) by its input. It does not depend on a bias.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
@@ -95,7 +95,7 @@ pub fn linear_backward(
             blocks: w.blocks() as u32,
             y_stride: d_y.stride_quads(),
             x_stride: d_x.stride_quads(),
-            // Each slice is a part of the sum.
+            // Each slice adds a part of the sum.
             adds: u32::from(store == Store::Add || index > 0),
         };
         let bindings =

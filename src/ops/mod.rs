@@ -1,9 +1,9 @@
-//! Host side of every kernel: shapes checked, the variant chosen, the dispatch recorded.
+//! Host side of every kernel: checks shapes, chooses the variant and records the dispatch.
 //!
 //! One file per op. Nothing runs until the [`Recording`](crate::gpu::Recording) is submitted. A
-//! forward op overwrites its output unless it says that it adds. Of the backward ops, gradients of
-//! parameters accumulate and gradients of activations overwrite, but for the residual stream, where
-//! they add.
+//! forward op overwrites its output unless its documentation states that it adds. In backward ops,
+//! gradients of parameters accumulate. Gradients of activations overwrite, except in the residual
+//! stream, where they add.
 
 mod activation;
 mod adamw;
@@ -57,7 +57,7 @@ pub use weight::{LinearPart, Weight};
 
 use crate::gpu::KernelSpec;
 
-/// Every kernel that the library can run: tests walk it, and so does `parr doctor`.
+/// Every kernel that the library can run; tests and `parr doctor` check all.
 pub const KERNELS: &[&KernelSpec] = &[
     &embed::EMBED,
     &rms_norm::RMS_NORM,

@@ -61,7 +61,7 @@ pub(super) fn row_reduction(family: KernelFamily) -> Specialization {
     Specialization::new(&[("reduce", fragment)], &[("WG", lanes), ("GROUP_LANES", lanes)])
 }
 
-/// A grid of `n` workgroups, folded into two axes where one is too short.
+/// A grid of `n` workgroups, folded into two axes if one axis is too short.
 pub(super) fn folded(device: &Device, n: usize) -> [u32; 3] {
     let width = n.min(device.capabilities().max_grid as usize).max(1);
     [width as u32, n.div_ceil(width) as u32, 1]

@@ -1,4 +1,4 @@
-//! Gradients of RMS normalisation with respect to what is normalised; its weights are frozen.
+//! Gradients of RMS normalisation with respect to its input; its weights are frozen.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -65,7 +65,7 @@ fn storing(family: KernelFamily, store: Store) -> Specialization {
 ///
 /// | argument | shape | access |
 /// |---|---|---|
-/// | `x` | `(rows, width)`, what was normalised | read |
+/// | `x` | `(rows, width)`, the input of the norm | read |
 /// | `weight` | `x.stride`, zero beyond the width | read |
 /// | `d_y` | `(rows, width)` | read |
 /// | `d_x` | `(rows, width)`, another buffer than `x` and `d_y` | every element written |
@@ -109,8 +109,9 @@ pub fn rms_norm_backward(
     Ok(())
 }
 
-/// Records the gradient of [`head_norm`](super::head_norm), in place: columns `offset..` of the first
-/// `rows` rows of `d` hold the gradient of the normed heads and then that of the heads before.
+/// Records the gradient of [`head_norm`](super::head_norm), in place. Columns `offset..` of the first
+/// `rows` rows of `d` hold the gradient of the normed heads, which is replaced by the gradient of the
+/// heads before the norm.
 ///
 /// | argument | shape | access |
 /// |---|---|---|

@@ -1,4 +1,4 @@
-//! Rotary positions, and the write into the KV cache.
+//! Rotary position embedding, and the write into the KV cache.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -27,7 +27,7 @@ pub(super) const ROPE: KernelSpec = KernelSpec {
     },
 };
 
-/// Head widths in the registry's walk: common ones, and odd ones that reach every branch.
+/// Head widths in the registry: common ones, and odd ones that reach every branch.
 pub(super) const TESTED_HEAD_DIMS: [usize; 7] = [6, 16, 64, 80, 96, 128, 256];
 
 const LANES: u32 = 32;
@@ -63,7 +63,7 @@ impl RopeTable {
         })
     }
 
-    /// How many positions it holds: the length of the longest sequence.
+    /// Number of positions in the table: the length of the longest sequence.
     pub fn positions(&self) -> usize {
         self.positions
     }
@@ -78,7 +78,7 @@ impl RopeTable {
 /// | `q` | `(rows, heads * head_dim rounded up to 32)` | written |
 /// | `k`, `v` | [`AttentionShape::cache_len`] words each | one position per row written |
 ///
-/// The caller keeps positions below [`RopeTable::positions`], and their keys inside the cache.
+/// The caller must keep positions below [`RopeTable::positions`], and their keys inside the cache.
 /// Kernel: `shaders/rope/rope.wgsl`. Oracle: `reference::rope`.
 ///
 /// # Errors

@@ -31,13 +31,13 @@ fn lanes() -> Specialization {
     Specialization::new(&[], &[("WG", LANES)])
 }
 
-/// Records the way back from gradients of rotated q and k to those of q and k before the rotation, in
-/// place, for the first `rows` rows.
+/// Records the gradients of q and k before the rotation, computed in place from those of the rotated q
+/// and k, for the first `rows` rows.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
 /// | `d_qkv` | `(rows, (heads + 2 kv_heads) head_dim)` | columns of q and k rewritten |
-/// | `rows_at` | `(rows)`: base and position, as [`rope`](super::rope) had them | read |
+/// | `rows_at` | `(rows)`: base and position, as for [`rope`](super::rope) | read |
 ///
 /// Kernel: `shaders/rope/rope_backward.wgsl`. Oracle: `reference::rope::rope_backward`.
 ///

@@ -1,4 +1,4 @@
-//! Rows of an activation by index: taken out, and put back.
+//! Gathering and scattering rows of an activation by index.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -40,8 +40,8 @@ fn lanes() -> Specialization {
     Specialization::new(&[], &[("WG", LANES)])
 }
 
-/// Records `y[i] = x[index[first + i]]` for `i` below `rows`. An index beyond `x` leaves its row as it
-/// was.
+/// Records `y[i] = x[index[first + i]]` for `i` below `rows`. An index beyond `x` leaves its row
+/// unchanged.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
@@ -69,8 +69,7 @@ pub fn gather_rows(
 }
 
 /// Records `d_x[index[first + i]] = d_y[i]` for `i` below `rows`: the gradient of [`gather_rows`] with
-/// indices that differ from each other. Other rows of `d_x` stay as they were, and an index beyond it
-/// is dropped.
+/// distinct indices. Other rows of `d_x` are unchanged, and an index beyond `d_x` is dropped.
 ///
 /// | argument | shape | access |
 /// |---|---|---|

@@ -16,7 +16,7 @@ pub struct SampleRow {
     pub temperature: f32,
     /// Probability mass to keep, in (0, 1]; 1 keeps all.
     pub top_p: f32,
-    /// Least probability, relative to the most probable token's, in `[0, 1]`; 0 keeps all.
+    /// Minimum probability relative to that of the most probable token, in `[0, 1]`; 0 keeps all.
     pub min_p: f32,
     /// Penalty on recent tokens, above 0; 1 is none.
     pub repetition_penalty: f32,
@@ -28,7 +28,7 @@ pub struct SampleRow {
     pub seed_low: u32,
     /// High word of the sequence's seed.
     pub seed_high: u32,
-    /// Tokens ever put into the row's ring of recent tokens; each draw adds 1.
+    /// Total number of tokens written to the row's ring of recent tokens; each draw adds 1.
     pub recent_count: u32,
 }
 
@@ -59,7 +59,7 @@ pub(super) const SAMPLE: KernelSpec = KernelSpec {
 /// | `tokens` | `(rows)` | written |
 /// | `logprobs` | `(rows)`: log-probability under the plain softmax, and under the filtered one | written |
 ///
-/// A row's draw depends on its logits, its settings and its ring alone, not on the other rows.
+/// A row's draw depends only on its logits, its settings and its ring, not on other rows.
 /// Because state advances on the device, several steps can be recorded without a read-back. A
 /// `window` of 0 turns the penalty off.
 ///

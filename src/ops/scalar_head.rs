@@ -1,4 +1,4 @@
-//! Scalar heads, which score a hidden state: reward and value. Their weights are f32, and they learn.
+//! Scalar heads, which score a hidden state: reward and value. Their weights are f32 and trainable.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -7,11 +7,11 @@ use super::error::{ShapeError, holds, same};
 use super::rms_norm::{folded, row_reduction};
 use crate::gpu::{Access, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
 
-/// In place of a head's index: the row has none, and its value is 0.
+/// Used instead of a head's index: the row has no head, and its value is 0.
 pub const NO_HEAD: u32 = u32::MAX;
 
-/// Length of one head over `hidden` values: the weights, zeros up to the next multiple of 32, where the
-/// bias is, and zeros up to the next.
+/// Length of one head over `hidden` values: the weights, zeros up to the next multiple of 32, the bias,
+/// and zeros up to the next multiple of 32.
 pub fn scalar_head_len(hidden: usize) -> usize {
     hidden.next_multiple_of(32) + 32
 }
@@ -64,8 +64,8 @@ fn lanes() -> Specialization {
     Specialization::new(&[], &[("WG", LANES)])
 }
 
-/// Records `values[first + i] = hidden[i] . weight + bias` for `i` below `rows`, of the head that
-/// `head_of[first + i]` names.
+/// Records `values[first + i] = hidden[i] . weight + bias` for `i` below `rows`, with the head of index
+/// `head_of[first + i]`.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
@@ -110,9 +110,9 @@ pub fn scalar_head(
     Ok(())
 }
 
-/// Records the gradients of [`scalar_head`]: `d_hidden[i] += d_value weight`, because the hidden states
-/// have other consumers; and `grads += ` those of weights and bias of the heads below `n_trainable`,
-/// summed over their rows in order.
+/// Records the gradients of [`scalar_head`]. `d_hidden[i] += d_value weight`, because hidden states have
+/// other consumers. `grads` accumulates the gradients of weights and bias of the heads below
+/// `n_trainable`, summed over their rows in order.
 ///
 /// | argument | shape | access |
 /// |---|---|---|

@@ -7,7 +7,7 @@ use super::error::{ShapeError, holds};
 use super::rms_norm::{folded, row_reduction};
 use crate::gpu::{Access, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
 
-/// What one row of logits says of its target.
+/// Statistics of one row of logits for its target.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub struct TokenStat {
@@ -64,8 +64,8 @@ fn params(logits: &Activation, first: usize, rows: usize, temperature: f32) -> P
 }
 
 /// Records `stats[first + i] = (log p(targets[first + i]), entropy)` under the softmax of row `i` of
-/// `logits` divided by `temperature`, for `i` below `rows`: the logits of a long batch are made a few rows at
-/// a time.
+/// `logits` divided by `temperature`, for `i` below `rows`. The logits of a long batch are computed a few
+/// rows at a time.
 ///
 /// | argument | shape | access |
 /// |---|---|---|

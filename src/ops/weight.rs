@@ -6,7 +6,7 @@ use crate::quant::Quant;
 /// Rows of a matrix on the host, to become part of a [`Weight`].
 #[derive(Clone, Copy, Debug)]
 pub struct LinearPart<'a> {
-    /// How the bytes are coded.
+    /// Format of the bytes.
     pub quant: Quant,
     /// Number of rows.
     pub rows: usize,
@@ -26,8 +26,8 @@ pub(super) struct Slice {
 
 /// A matrix `(rows, cols)` whose weights stay quantized in device memory.
 ///
-/// It may join several host matrices with equal `cols` (q, k and v in one), and each may have a
-/// format of its own. What exceeds the device's largest binding is split by rows.
+/// It may join several host matrices with equal `cols` (q, k and v in one), each with its own
+/// format. A matrix that exceeds the device's largest binding is split by rows.
 #[derive(Clone, Debug)]
 pub struct Weight {
     pub(super) slices: Vec<Slice>,
@@ -37,7 +37,7 @@ pub struct Weight {
     pub(super) bias: Option<Buffer<f32>>,
 }
 
-/// Host bytes repacked at a time: bounds what a load holds in memory beside the mapped file.
+/// Host bytes repacked at a time: bounds the memory of a load in addition to the mapped file.
 const PACK_BYTES: usize = 4 << 20;
 
 /// Slices are cut, and rows repacked, in multiples of this: some formats put the scales of two blocks
@@ -51,8 +51,8 @@ fn joins(above: &LinearPart<'_>, below: &LinearPart<'_>, cols: usize) -> bool {
 }
 
 impl Weight {
-    /// Uploads `parts`, one below the other, repacked for the kernels. Neighbours of one format share a
-    /// slice, and with it a dispatch.
+    /// Uploads `parts`, one below the other, repacked for the kernels. Neighbours of the same format share
+    /// a slice and therefore a dispatch.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Weight {
         Ok(weight)
     }
 
-    /// One run of parts in one format, in as few slices as the device's bindings allow.
+    /// Uploads one run of parts in one format, in the fewest slices that the device's bindings allow.
     fn push_run(&mut self, device: &Device, what: &str, run: &[LinearPart<'_>]) -> Result<(), DeviceError> {
         let quant = run[0].quant;
         let widest = device.capabilities().max_binding_bytes;
@@ -95,7 +95,7 @@ impl Weight {
         }
         let total: usize = run.iter().map(|part| part.rows).sum();
         let row_bytes = run[0].bytes.len() / run[0].rows.max(1);
-        // Whole groups of rows at a time: formats that pack two blocks' scales into a word stay aligned.
+        // Whole groups of rows, so that formats that pack two blocks' scales into a word stay aligned.
         let step = (PACK_BYTES / row_bytes.max(1)).next_multiple_of(SLICE_ROWS).min(most);
         let mut rows = run.iter().flat_map(|part| part.bytes.chunks(step * row_bytes.max(1)));
         let mut left: &[u8] = &[];

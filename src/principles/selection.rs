@@ -20,7 +20,7 @@ pub struct Selection {
 
 impl Selection {
     /// Opens the selection named by `SET` or `FILE`, optionally followed by `:ID,!ID`; an exclamation mark
-/// negates.
+    /// negates.
     ///
     /// ```
     /// use parr::principles::Selection;

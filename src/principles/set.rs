@@ -131,7 +131,7 @@ fn read_principle(
             let known: Vec<String> = Check::all().map(|check| check.name()).collect();
             let known = known.join(", ");
             let reason = format!("unknown check \"{}\"; choose one of {known}", shown(name));
-faults.add(table.place("check"), reason);
+            faults.add(table.place("check"), reason);
         }
         check
     });

@@ -80,7 +80,7 @@ mod tests {
         for (which, gradient) in [found.d_q, found.d_k, found.d_v].iter().enumerate() {
             let mut largest = 0f32;
             for i in 0..gradient.len() {
-                // The output is rounded to f32, so the step must not be small; its own error is cubic in the step.
+                // The output is rounded to f32, so the step must not be small; its own error is cubic.
                 let (mut above, mut below) = (inputs.clone(), inputs.clone());
                 above[which][i] += 0.02;
                 below[which][i] -= 0.02;

@@ -57,10 +57,9 @@ impl Message {
 ///
 /// It behaves as in `transformers`: blocks swallow their line's white space, Python's string
 /// methods work, and `raise_exception`, `strftime_now`, `tojson` and `{% generation %}` are known.
-/// It is text from a stranger: steps, depth and output are bounded, namespaces are used by their
-/// fields only, it can read nothing but the
-/// conversation, and `strftime_now` gives one fixed day ([`ChatTemplate::with_date`]), so that a prompt depends
-/// on its messages only.
+/// A template is untrusted input: steps, depth and output are bounded, only the fields of namespaces may be
+/// used, and it can read nothing but the conversation. `strftime_now` returns one fixed day
+/// ([`ChatTemplate::with_date`]), so that a prompt depends on its messages only.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -106,9 +105,9 @@ impl ChatTemplate {
         Ok(Self { environment, source: source.into(), bos: bos_text.to_owned(), eos: eos_text.to_owned() })
     }
 
-    /// The same template with another day for `strftime_now`: some templates, such as those of LLaMA 3, tell the
-    /// model today's date. Without this call that is 26 July 2024, whenever it is rendered, so that results can
-    /// be reproduced. The time of the day is always midnight.
+    /// The same template with another day for `strftime_now`: some templates, such as those of LLaMA 3, give the
+    /// model today's date. Without this call the day is always 26 July 2024, so that results can be reproduced.
+    /// The time of day is always midnight.
     ///
     /// ```
     /// use parr::tokenizer::{ChatTemplate, Message};
@@ -125,7 +124,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     ///
-    /// [`TextError::Date`] if the calendar has no such day, or the year has not four digits.
+    /// [`TextError::Date`] if the calendar has no such day, or the year does not have four digits.
     pub fn with_date(mut self, year: u16, month: u8, day: u8) -> Result<Self, TextError> {
         let day = Day::new(year, month, day).ok_or(TextError::Date { year, month, day })?;
         set_day(&mut self.environment, day);

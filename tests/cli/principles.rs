@@ -67,5 +67,5 @@ fn sets_are_listed_for_people_and_for_programs() {
     let unknown = list(&["polite"]);
     assert_eq!(unknown.status.code(), Some(1));
     let expected = "error: there is no set of principles `polite`; choose one of reward,";
-assert!(stderr(&unknown).starts_with(expected));
+    assert!(stderr(&unknown).starts_with(expected));
 }

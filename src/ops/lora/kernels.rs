@@ -1,4 +1,4 @@
-//! The kernels of the adapters, their variants, and which of them to run.
+//! The kernels of the adapters, their variants, and the choice between them.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -6,7 +6,7 @@ use super::site::{Factor, LoraRows};
 use crate::gpu::{Access, KernelFamily, KernelSpec, Specialization};
 use crate::ops::activation::Activation;
 
-/// What all of them are told; see `shaders/lora/site.wgsl`.
+/// Parameters of all LoRA kernels; see `shaders/lora/site.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 pub(super) struct Params {
@@ -39,8 +39,8 @@ pub(super) struct Params {
 }
 
 impl Params {
-    /// `at` is where an adapter's parameters begin in their buffer; the parts of `factor` have as many
-    /// groups of the grid as `groups` says.
+    /// `at` is the start of an adapter's parameters in their buffer; `groups` is the number of the grid's
+    /// groups for each part of `factor`.
     pub fn new(factor: &Factor, at: usize, groups: &[u32], wide: &Activation) -> Self {
         let col = |part: usize| factor.parts.get(part).map_or(0, |part| part.first_col as u32);
         let cols = |part: usize| factor.parts.get(part).map_or(0, |part| part.cols as u32);
@@ -65,7 +65,7 @@ impl Params {
         }
     }
 
-    /// For the kernels that find adapter and scale in their tile.
+    /// For the kernels that read adapter and scale from their tile.
     pub fn for_tiles(self, adapter_len: usize, scaled: bool, h: &Activation) -> Self {
         let adapter_stride = (adapter_len / 4) as u32;
         Params { adapter_stride, scaled: u32::from(scaled), h_stride: h.stride_quads(), ..self }
@@ -77,7 +77,7 @@ impl Params {
         Params { first_row, end_row, scale, h_stride: h.stride_quads(), ..self }
     }
 
-    /// For the kernel that takes `x` through both factors, `span` columns of a part a group.
+    /// For the kernel that applies both factors to `x`, with `span` columns of a part per group.
     pub fn for_both(self, adapter_len: usize, a: &Factor, x: &Activation, span: usize) -> Self {
         Params {
             adapter_stride: (adapter_len / 4) as u32,
@@ -160,7 +160,7 @@ const MOST_TILED: u32 = 8;
 /// Highest rank of `lora/apply_lane8`.
 const MOST_APPLIED: usize = 16;
 
-/// Most rows of a tile.
+/// Maximum number of rows of a tile.
 pub(super) fn most_rows(family: KernelFamily) -> usize {
     match family {
         KernelFamily::Lane8 => MOST_LANE8 as usize,
@@ -168,13 +168,13 @@ pub(super) fn most_rows(family: KernelFamily) -> usize {
     }
 }
 
-/// Rows of the factor per lane of `lora/shrink_lane8`; one in decode, for want of workgroups.
+/// Rows of the factor per lane of `lora/shrink_lane8`; one in decode, which has few workgroups.
 fn shrink_width(mt: u32) -> u32 {
     if mt == 1 { 1 } else { 2 }
 }
 
-/// Rows of the factor, in quads, and columns per lane of `lora/grad_weight_lane8`: as many sums as
-/// compile in reasonable time.
+/// Rows of the factor, in quads, and columns per lane of `lora/grad_weight_lane8`: the largest number of
+/// sums that compiles in reasonable time.
 const GRAD_TILE: (u32, u32) = (4, 2);
 
 fn each_lane8(rows: &[u32], make: fn(u32, bool) -> Specialization) -> Vec<Specialization> {
@@ -210,7 +210,7 @@ fn by_tile_tiled(mt: u32) -> Specialization {
     Specialization::new(&[], &[("MT", mt)])
 }
 
-/// Which kernel, which variant, and how many outputs of h or columns of x or y a workgroup covers.
+/// The kernel, its variant, and the number of outputs of h or columns of x or y that a workgroup covers.
 pub(super) struct Choice {
     pub spec: &'static KernelSpec,
     pub variant: Specialization,
@@ -260,8 +260,8 @@ pub(super) fn expand(family: KernelFamily, factor: &Factor, tile_rows: usize) ->
     }
 }
 
-/// The kernel for both products of the forward pass at once, and the columns of a part per workgroup, where
-/// there is one: the inner products have to fit in registers.
+/// The kernel for both products of the forward pass at once, and the columns of a part per workgroup. `None` if
+/// the inner products do not fit in registers.
 pub(super) fn apply(family: KernelFamily, b: &Factor, rows: LoraRows<'_>) -> Option<Choice> {
     if family != KernelFamily::Lane8 || b.rank > MOST_APPLIED {
         return None;
@@ -270,7 +270,7 @@ pub(super) fn apply(family: KernelFamily, b: &Factor, rows: LoraRows<'_>) -> Opt
         5..=8 => 8,
         few_or_many => lane8_rows(few_or_many),
     };
-    // A part alone in the grid is shared by two workgroups, or one core would have nothing to do.
+    // A part alone in the grid is split between two workgroups; otherwise one core would be idle.
     let shares = if rows.n_tiles * b.parts.len() == 1 { 2 } else { 1 };
     let cols = b.parts.iter().map(|part| part.cols.div_ceil(32 * shares) * 32).max()?;
     Some(Choice {

@@ -1,8 +1,8 @@
 //! Low-rank adapters (arXiv 2106.09685): `y += scale B (A x)` for many adapters in one batch, and back.
 //!
-//! [`lora`] is the forward pass. Of the ops below it each is one dispatch for all parts of a site and all
-//! adapters of the batch (arXiv 2310.18547). The two factors have the same form in memory, so three
-//! kernels do for six ops:
+//! [`lora`] is the forward pass. Each op below is one dispatch for all parts of a site and all adapters of
+//! the batch (arXiv 2310.18547). The two factors have the same layout in memory, so three kernels serve six
+//! ops:
 //!
 //! | kernel | computes | with A | with B |
 //! |---|---|---|---|
@@ -30,20 +30,20 @@ use super::error::{ShapeError, holds, same};
 use crate::gpu::{Buffer, Recording};
 
 /// Records `y[m, n of part p] += scale * sum_j B[n, j] sum_k A[p * rank + j, k] x[m, k]` for the rows of the
-/// tiles: what an adapter adds to a linear layer.
+/// tiles: the term that an adapter adds to a linear layer.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
 /// | `params` | `(adapters, adapter_len)` | read |
 /// | `x` | `(rows, inputs)` | read |
-/// | `h` | `(rows, parts * rank)` | scratch: the tiles' rows written or not |
+/// | `h` | `(rows, parts * rank)` | scratch: the tiles' rows may be written |
 /// | `y` | `(rows, outputs)` | the tiles' rows added to, in the parts' columns |
 ///
-/// One dispatch where the inner products fit in a workgroup's registers (the lane8 kernels, rank 16 at
-/// most), else [`lora_shrink`] and [`lora_expand`]; the same bits either way. A step of decode has few rows,
-/// and a dispatch costs it more than what the dispatch computes.
+/// One dispatch if the inner products fit in a workgroup's registers (the lane8 kernels, rank 16 at
+/// most), else [`lora_shrink`] and [`lora_expand`], with bit-identical results. A decode step has few rows, so
+/// a dispatch costs more than its computation.
 ///
-/// Kernels: `shaders/lora/apply_lane8.wgsl` and those of the two. Oracle: `reference::lora`.
+/// Kernels: `shaders/lora/apply_lane8.wgsl` and those of the two ops. Oracle: `reference::lora`.
 ///
 /// # Errors
 ///
@@ -226,7 +226,7 @@ pub fn lora_grad_b(
     grad_weight(rec, "lora_grad_b", &site.b("lora_grad_b")?, rows, scale, h, d_y, grads, grads_at)
 }
 
-/// What the two kernels that go by tiles ask of their operands.
+/// Checks the operands of the two kernels that work on tiles.
 fn check_tiles(
     rec: &Recording,
     op: &'static str,

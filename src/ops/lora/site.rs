@@ -1,4 +1,4 @@
-//! Where the factors of a linear layer lie, and which rows use which adapter.
+//! The layout of a linear layer's factors, and the adapter of each row.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::kernels;
 use crate::gpu::{Buffer, Device};
 use crate::ops::error::{ShapeError, holds, same};
 
-/// Rows of the batch with the same adapter, as kernels read them.
+/// Rows of the batch with the same adapter, in the layout that kernels read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 pub struct LoraTile {
@@ -22,7 +22,7 @@ pub struct LoraTile {
     pub scale: f32,
 }
 
-/// Consecutive rows of the batch with the same adapter, however many.
+/// Any number of consecutive rows of the batch with the same adapter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoraRun {
     /// First row of the batch.
@@ -49,33 +49,33 @@ impl LoraTile {
         tiles.collect()
     }
 
-    /// Most rows that the kernels of `device` take in a tile.
+    /// Maximum number of rows in a tile for the kernels of `device`.
     pub fn most_rows(device: &Device) -> usize {
         kernels::most_rows(device.tuning().family)
     }
 }
 
-/// The tiles of a batch. Rows in none of them have no adapter and are not touched.
+/// The tiles of a batch. Rows outside the tiles have no adapter and are not changed.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraRows<'a> {
-    /// The tiles, in any order; no row in two of them.
+    /// The tiles, in any order; no row is in two tiles.
     pub tiles: &'a Buffer<LoraTile>,
-    /// How many of them count.
+    /// Number of tiles in use.
     pub n_tiles: usize,
-    /// Rows of the largest, at most [`LoraTile::most_rows`].
+    /// Rows of the largest tile, at most [`LoraTile::most_rows`].
     pub tile_rows: usize,
 }
 
 /// The factors of all adapters at one layer, `(adapters, adapter_len)`.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraParams<'a> {
-    /// The factors, each adapter's laid out as [`LoraSite`] says.
+    /// The factors; [`LoraSite`] describes the layout of each adapter.
     pub buffer: &'a Buffer<f32>,
-    /// Elements from one adapter to the next, a multiple of 32.
+    /// Distance between two adapters in elements, a multiple of 32.
     pub adapter_len: usize,
 }
 
-/// The columns of a stacked linear layer's output that one projection makes.
+/// The columns of a stacked linear layer's output that belong to one projection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoraPart {
     /// First column.
@@ -84,12 +84,12 @@ pub struct LoraPart {
     pub cols: usize,
 }
 
-/// Where the factors of one linear layer lie among an adapter's parameters.
+/// The layout of one linear layer's factors among an adapter's parameters.
 ///
-/// The layer may stack several projections, as q, k and v do; those with a pair of factors are its
-/// parts. Part `p` has rows `p * rank..(p + 1) * rank` of A, `(parts * rank, a_stride)`. B is kept
-/// transposed, `(rank, b_stride)`, and part `p` has the columns from [`LoraSite::b_column`] on. So both
-/// are a few long rows, and the same kernels serve the forward and the backward pass. Padding is zero.
+/// The layer may stack several projections, such as q, k and v; those with a pair of factors are its
+/// parts. Part `p` has rows `p * rank..(p + 1) * rank` of A, `(parts * rank, a_stride)`. B is stored
+/// transposed, `(rank, b_stride)`, and part `p` has the columns from [`LoraSite::b_column`] on. Both
+/// are a few long rows, so the same kernels serve the forward and the backward pass. Padding is zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoraSite {
     /// Rank of the factors (R), a multiple of 4: factors of another rank are padded with zeros.
@@ -98,26 +98,26 @@ pub struct LoraSite {
     pub inputs: usize,
     /// Width of y.
     pub outputs: usize,
-    /// One to three, from left to right; columns between them have no factors.
+    /// One to three parts, from left to right; columns between parts have no factors.
     pub parts: Vec<LoraPart>,
-    /// Where A begins, a multiple of 32.
+    /// Start of A, a multiple of 32.
     pub a: usize,
-    /// Where the transposed B begins, a multiple of 32.
+    /// Start of the transposed B, a multiple of 32.
     pub b: usize,
 }
 
 impl LoraSite {
-    /// Elements from one row of A to the next.
+    /// Distance between two rows of A in elements.
     pub fn a_stride(&self) -> usize {
         self.inputs.next_multiple_of(32)
     }
 
-    /// Elements from one row of the transposed B to the next.
+    /// Distance between two rows of the transposed B in elements.
     pub fn b_stride(&self) -> usize {
         self.b_column(self.parts.len())
     }
 
-    /// The column of the transposed B at which a part begins: each takes a multiple of 32.
+    /// First column of a part in the transposed B; each part has a multiple of 32 columns.
     pub fn b_column(&self, part: usize) -> usize {
         self.parts[..part].iter().map(|part| part.cols.next_multiple_of(32)).sum()
     }
@@ -137,7 +137,7 @@ impl LoraSite {
         self.parts.len() * self.rank
     }
 
-    /// Refuses what the kernels cannot address.
+    /// Refuses layouts that the kernels cannot address.
     fn check(&self, op: &'static str) -> Result<(), ShapeError> {
         same(op, "remainder of the rank by 4", self.rank % 4, 0)?;
         holds(op, "rank", self.rank, 4)?;
@@ -154,7 +154,7 @@ impl LoraSite {
         holds(op, "width of y", self.outputs, end)
     }
 
-    /// A, as the kernels see it: one part, since all parts have the same x.
+    /// A in the form that kernels use: one part, because all parts have the same x.
     pub(super) fn a(&self, op: &'static str) -> Result<Factor, ShapeError> {
         self.check(op)?;
         let part = FactorPart { first_col: 0, cols: self.inputs, at: self.a };
@@ -167,7 +167,7 @@ impl LoraSite {
         ))
     }
 
-    /// The transposed B, as the kernels see it.
+    /// The transposed B in the form that kernels use.
     pub(super) fn b(&self, op: &'static str) -> Result<Factor, ShapeError> {
         self.check(op)?;
         let part = |(index, part): (usize, &LoraPart)| FactorPart {
@@ -184,14 +184,14 @@ impl LoraSite {
 pub(super) struct Factor {
     /// Rows of a part.
     pub rank: usize,
-    /// Elements from one row to the next.
+    /// Distance between two rows in elements.
     pub stride: usize,
     /// Width of the x or y that the columns belong to.
     pub width: usize,
     pub parts: Vec<FactorPart>,
-    /// Whether four columns of x or y may be taken at once.
+    /// Whether four columns of x or y may be read at once.
     pub aligned: bool,
-    /// The elements that it takes up in an adapter.
+    /// Its range of elements in an adapter.
     pub place: Range<usize>,
 }
 
@@ -199,13 +199,13 @@ pub(super) struct FactorPart {
     /// First column of x or y.
     pub first_col: usize,
     pub cols: usize,
-    /// Place of the first element.
+    /// Index of the first element.
     pub at: usize,
 }
 
 impl Factor {
     fn new(rank: usize, stride: usize, width: usize, parts: Vec<FactorPart>, place: Range<usize>) -> Self {
-        // Behind the last column of all there are zeros up to the stride.
+        // After the last column there are zeros up to the stride.
         let whole = |part: &FactorPart| part.cols.is_multiple_of(4) || part.first_col + part.cols == width;
         let aligned = parts.iter().all(|part| part.first_col.is_multiple_of(4) && whole(part));
         Factor { rank, stride, width, parts, aligned, place }

@@ -1,7 +1,7 @@
-//! `strftime_now`, on a day that changes only if an app sets it.
+//! `strftime_now`, with a day that changes only if an app sets it.
 //!
-//! A prompt must be a function of its messages. If the clock were part of it, a cached prefix and a recorded
-//! result would both be wrong tomorrow. The default day is the one that templates fall back to without a clock.
+//! A prompt must depend on its messages only. If it also depended on the clock, a cached prefix and a recorded
+//! result would both be wrong tomorrow. The default day is the one that templates use without a clock.
 
 use minijinja::{Error, ErrorKind};
 
