@@ -1,5 +1,16 @@
 //! The single integration binary; each `mod` line says what goes there.
 
+/// `#[test]` of every module below: it registers the function with the harness in `support`.
+#[macro_use]
+extern crate parr_test_attribute;
+
+/// `println!` of every module below: into the output of the running test, which is shown if the test fails.
+macro_rules! println {
+    ($($text:tt)*) => {
+        $crate::support::harness::print(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+
 /// Adapters on disk: PEFT directories, GGUF files, merging.
 mod adapter;
 /// Reinforcement learning: rollouts, updates, toy tasks with a known optimum, resuming.
@@ -13,6 +24,8 @@ mod chat;
 mod cli;
 /// Checkpoints: sound files, malformed ones, configurations, atomic writing.
 mod format;
+/// The harness that runs all of this: ignored tests, filters, the closing lines.
+mod harness;
 /// Judges, and the collection of preferences.
 mod judge;
 /// Learning on whole models: PyTorch's losses and gradients, finite differences, invariants.
@@ -47,3 +60,7 @@ mod support;
 mod text;
 /// Training: rows, order, settings, logs, states.
 mod train;
+
+fn main() -> std::process::ExitCode {
+    support::harness::main()
+}

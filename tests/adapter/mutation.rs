@@ -28,7 +28,7 @@ fn sound() -> &'static [(String, Vec<u8>)] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(crate::support::cases(512))]
 
     #[test]
     fn damaged_adapters_never_panic(which in 0usize..5, damages in damages()) {

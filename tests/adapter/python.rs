@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{adapter, config_of, golden};
+use crate::support::harness::ignore;
 
 /// What `peft_logits.py` needs.
 const PEFT: &str = "peft, safetensors, torch, transformers";
@@ -23,22 +24,17 @@ const PEFT: &str = "peft, safetensors, torch, transformers";
 /// Largest difference between a logit of the oracle and PyTorch's, which sums in f32.
 const TOLERANCE: f32 = 1e-4;
 
-/// The Python to use, if it has `modules`; without them the test that asks is skipped, with a line that
-/// says so.
-fn python(modules: &str) -> Option<String> {
+/// The Python to use, which has `modules`; without them the running test ends as ignored.
+fn python(modules: &str) -> String {
     let python = std::env::var("PARR_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let check = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
     match check {
-        Ok(output) if output.status.success() => Some(python),
+        Ok(output) if output.status.success() => python,
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            println!("skipped: {python}: {}", said.lines().last().unwrap_or_default());
-            None
+            ignore(format_args!("{python}: {}", said.lines().last().unwrap_or_default()))
         }
-        Err(error) => {
-            println!("skipped: cannot run {python} (PARR_TEST_PYTHON names another): {error}");
-            None
-        }
+        Err(error) => ignore(format_args!("cannot run {python} (PARR_TEST_PYTHON names another): {error}")),
     }
 }
 
@@ -104,7 +100,7 @@ const MODELS: [&str; 2] = ["tiny/llama3-rope-gqa", "tiny/qwen2-bias"];
 
 #[test]
 fn peft_computes_the_same_with_our_adapters() {
-    let Some(python) = python(PEFT) else { return };
+    let python = python(PEFT);
     for name in MODELS {
         let bench = Bench::new(name);
         let model = config_of(name);
@@ -128,7 +124,7 @@ fn peft_computes_the_same_with_our_adapters() {
 
 #[test]
 fn we_compute_the_same_with_pefts_adapters() {
-    let Some(python) = python(PEFT) else { return };
+    let python = python(PEFT);
     let configs = [
         ("list", json!({ "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"] })),
         ("all-linear", json!({ "r": 2, "lora_alpha": 3, "target_modules": "all-linear" })),
@@ -202,8 +198,8 @@ fn differ(one: &BTreeMap<String, f64>, other: &BTreeMap<String, f64>) -> f64 {
 /// and mostly hides what is left, so that equal to the last digit is no surprise.
 #[test]
 fn llama_cpp_computes_the_same_with_our_adapters() {
-    let Some(model) = crate::support::model::smollm2() else { return };
-    let Some(python) = python("xllamacpp") else { return };
+    let model = crate::support::model::smollm2();
+    let python = python("xllamacpp");
     let checkpoint = Checkpoint::open(&model).unwrap();
     let config = ModelConfig::from_checkpoint(&checkpoint).unwrap();
     let mut ours = adapter(&config, 6, 12.0, "all");

@@ -3,14 +3,12 @@
 use parr::format::Checkpoint;
 use parr::model::ModelConfig;
 
-use super::{gpu, parr, rows, stderr, tiny};
+use super::{needs_gpu, parr, rows, stderr, tiny};
 use crate::adapter::adapter;
 
 #[test]
 fn every_promised_figure_is_there_and_positive() {
-    if !gpu() {
-        return;
-    }
+    needs_gpu();
     let arguments =
         ["bench", &tiny(), "--prefill", "8", "--decode", "1,3", "--steps", "2", "--repeats", "1", "--json"];
     let run = parr().args(arguments).output().expect("the program starts");
@@ -39,9 +37,7 @@ fn every_promised_figure_is_there_and_positive() {
 
 #[test]
 fn training_is_measured_within_the_memory_that_was_planned() {
-    if !gpu() {
-        return;
-    }
+    needs_gpu();
     let model = tiny();
     let small =
         ["bench", &model, "--prefill", "8", "--decode", "1", "--steps", "2", "--repeats", "1", "--json"];
@@ -69,9 +65,7 @@ fn an_unknown_shape_is_wrong_usage() {
 
 #[test]
 fn what_an_adapter_costs_is_measured_too() {
-    if !gpu() {
-        return;
-    }
+    needs_gpu();
     let model = tiny();
     let config = ModelConfig::from_checkpoint(&Checkpoint::open(model.as_ref()).unwrap()).unwrap();
     let folder = tempfile::tempdir().expect("a scratch directory");

@@ -1,6 +1,6 @@
 //! `parr doctor` with and without a GPU.
 
-use super::{gpu, parr, rows, stderr, stdout};
+use super::{needs_gpu, parr, rows, stderr, stdout};
 
 /// The Vulkan loader reads its drivers from here and finds none.
 #[cfg(target_os = "linux")]
@@ -26,9 +26,7 @@ fn an_unknown_kernel_family_is_wrong_usage() {
 
 #[test]
 fn gpus_are_listed_by_the_index_that_chooses_them() {
-    if !gpu() {
-        return;
-    }
+    needs_gpu();
     let run = parr().args(["doctor", "--gpus", "--json"]).output().expect("the program starts");
     let listed = rows(&run).swap_remove(0);
     for (index, listed) in listed["gpus"].as_array().expect("an array").iter().enumerate() {

@@ -20,7 +20,7 @@ fn cases() -> Vec<(String, Vec<Value>)> {
 
 #[test]
 fn a_prompt_is_answered_as_pytorch_answers_it() {
-    let Some(model) = smollm2() else { return };
+    let model = smollm2();
     let arguments =
         ["generate", "What is the capital of France?", "--temperature", "0", "--kv", "f32", "--model"];
     let text = parr().args(arguments).arg(&model).output().expect("the program starts");
@@ -34,7 +34,7 @@ fn a_prompt_is_answered_as_pytorch_answers_it() {
 
 #[test]
 fn rows_come_back_in_order_with_their_ids() {
-    let Some(model) = smollm2() else { return };
+    let model = smollm2();
     let cases = cases();
     let input: String = cases
         .iter()
@@ -85,7 +85,7 @@ fn a_mistake_in_a_row_is_named_before_any_work() {
 
 #[test]
 fn a_row_that_does_not_fit_is_named() {
-    let Some(model) = smollm2() else { return };
+    let model = smollm2();
     let input = format!("{}\n{}\n", json!({ "prompt": "Hi" }), json!({ "prompt": "word ".repeat(100) }));
     let run =
         feed(parr().args(["generate", "--jsonl", "-", "--context", "64", "--model"]).arg(&model), &input);

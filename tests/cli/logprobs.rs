@@ -5,7 +5,7 @@ use std::fs;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 
-use super::{feed, golden, gpu, parr, rows, stderr, tiny};
+use super::{feed, golden, needs_gpu, parr, rows, stderr, tiny};
 
 fn floats(file: &SafeTensors, name: &str) -> (Vec<usize>, Vec<f32>) {
     let tensor = file.tensor(name).expect("a tensor of that name");
@@ -21,9 +21,7 @@ fn ids(file: &SafeTensors, name: &str) -> Vec<i64> {
 
 #[test]
 fn logits_and_logprobs_of_a_bare_directory_agree_with_pytorch() {
-    if !gpu() {
-        return;
-    }
+    needs_gpu();
     let bytes = fs::read(golden("tiny/llama-mha-untied/expected.safetensors")).expect("a golden file");
     let expected = SafeTensors::deserialize(&bytes).expect("safetensors");
     let (shape, logits) = floats(&expected, "logits");
@@ -64,9 +62,7 @@ fn logits_and_logprobs_of_a_bare_directory_agree_with_pytorch() {
 
 #[test]
 fn rows_that_cannot_be_scored_are_named() {
-    if !gpu() {
-        return;
-    }
+    needs_gpu();
     for (row, reason) in [
         (r#"{"ids":[1,9999]}"#, "token 9999 at index 1 is outside the vocabulary of 512"),
         (r#"{"ids":[]}"#, "it has no tokens"),
@@ -84,9 +80,7 @@ fn rows_that_cannot_be_scored_are_named() {
 
 #[test]
 fn compiled_pipelines_are_kept_for_the_next_start() {
-    if !gpu() {
-        return;
-    }
+    needs_gpu();
     let cache = tempfile::tempdir().expect("a temporary directory");
     let mut command = parr();
     command.args(["logprobs", "-", "--model", &tiny()]).env("PARR_CACHE", cache.path());

@@ -63,9 +63,7 @@ impl Bench {
 #[test]
 fn replies_are_judged_and_reported() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let bench = Bench::new();
     let out = bench.path("judged.jsonl");
     let mut command = bench.collect("prompts.jsonl", &out);
@@ -101,9 +99,7 @@ fn replies_are_judged_and_reported() {
 #[test]
 fn a_run_killed_at_any_moment_ends_with_the_same_bytes() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let bench = Bench::new();
     let style = ["--principles", "style:style-concise,style-lowercase,style-hedged"];
     let (whole, killed) = (bench.path("whole.jsonl"), bench.path("killed.jsonl"));
@@ -138,9 +134,7 @@ fn a_run_killed_at_any_moment_ends_with_the_same_bytes() {
 #[test]
 fn what_cannot_be_collected_is_refused_with_its_place() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let bench = Bench::new();
     let out = bench.path("judged.jsonl");
     let refused = |command: &mut Command, parts: &[&str]| {

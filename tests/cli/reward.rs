@@ -72,9 +72,7 @@ impl Bench {
 #[test]
 fn judged_replies_become_scores_and_a_report() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let bench = Bench::new();
     let out = bench.path("run");
     let run = bench.train(&out).arg("--f16").output().expect("the program starts");
@@ -140,9 +138,7 @@ fn judged_replies_become_scores_and_a_report() {
 #[test]
 fn a_killed_run_ends_with_the_same_bits() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let bench = Bench::new();
     let (whole, killed) = (bench.path("whole"), bench.path("killed"));
     let run = bench.train(&whole).output().expect("the program starts");
@@ -165,9 +161,7 @@ fn a_killed_run_ends_with_the_same_bits() {
 #[test]
 fn what_cannot_be_used_is_refused_with_its_place() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let bench = Bench::new();
     let out = bench.path("run");
     let refused = |command: &mut Command, parts: &[&str]| {

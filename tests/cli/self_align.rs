@@ -12,30 +12,48 @@ fn the_printed_settings_are_the_settings() {
     assert_eq!(stdout(&output), parr::self_align::SelfAlignConfig::SAMPLE);
 }
 
-#[test]
-fn what_cannot_be_asked_is_refused_with_its_place() {
-    let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
+/// A folder with prompts.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(prompts: &str) -> Bench {
+        let folder = tempfile::tempdir().expect("a scratch directory");
+        fs::write(folder.path().join("prompts.jsonl"), prompts).expect("a scratch directory is writable");
+        Bench { folder }
     }
-    let folder = tempfile::tempdir().expect("a scratch directory");
-    let (prompts, out) = (folder.path().join("prompts.jsonl"), folder.path().join("run"));
-    let run = |model: &str, with: &[&str]| {
+
+    /// What the program says when it refuses; nothing is left behind.
+    fn refused(&self, model: &str, with: &[&str]) -> String {
+        let [prompts, out] = ["prompts.jsonl", "run"].map(|name| self.folder.path().join(name));
         let mut command = parr();
         command.args(["self-align", "--model", model]).args(with);
         let output = command.arg("--prompts").arg(&prompts).arg("--out").arg(&out).output();
         let output = output.expect("the program starts");
         assert!(!output.status.success() && !out.exists(), "{}", stderr(&output));
         stderr(&output)
-    };
-    fs::write(&prompts, "{\"id\": \"a\", \"prompt\": \"Tea?\"}\n{\"id\": \"a\", \"prompt\": \"Milk?\"}\n")
-        .expect("a scratch directory is writable");
-    assert!(run(&tiny(), &[]).contains("prompts.jsonl line 2: its id `a` is that of line 1"));
-    fs::write(&prompts, "{\"id\": \"a\", \"prompt\": \"Tea?\"}\n").expect("a scratch directory is writable");
-    assert!(run(&tiny(), &[]).contains("no tokenizer"));
-    assert!(run(&tiny(), &["--rules", "policy"]).contains("the exemplars are for the set `self-align`"));
-    if let Some(model) = smollm2() {
-        let refused = run(&model, &["--max-tokens", "8000"]);
-        assert!(refused.contains("beside request and answer there is room for 64"), "{refused}");
     }
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_with_its_place() {
+    let _turn = support::gpu::turn();
+    super::needs_gpu();
+    let twice = Bench::new("{\"id\": \"a\", \"prompt\": \"Tea?\"}\n{\"id\": \"a\", \"prompt\": \"Milk?\"}\n");
+    let refused = twice.refused(&tiny(), &[]);
+    assert!(refused.contains("prompts.jsonl line 2: its id `a` is that of line 1"), "{refused}");
+    let sound = Bench::new("{\"id\": \"a\", \"prompt\": \"Tea?\"}\n");
+    assert!(sound.refused(&tiny(), &[]).contains("no tokenizer"));
+    let other = sound.refused(&tiny(), &["--rules", "policy"]);
+    assert!(other.contains("the exemplars are for the set `self-align`"), "{other}");
+}
+
+#[test]
+fn more_tokens_than_there_is_room_for_are_refused() {
+    let _turn = support::gpu::turn();
+    let model = smollm2();
+    let bench = Bench::new("{\"id\": \"a\", \"prompt\": \"Tea?\"}\n");
+    let refused = bench.refused(&model, &["--max-tokens", "8000"]);
+    assert!(refused.contains("beside request and answer there is room for 64"), "{refused}");
 }

@@ -50,9 +50,7 @@ fn remains(out: &Path) -> (Vec<u8>, Vec<u8>, Vec<Value>) {
 #[test]
 fn a_run_learns_and_its_adapter_answers() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let folder = tempfile::tempdir().expect("a scratch directory");
     let (data, out) = (data(folder.path()), folder.path().join("run"));
     let run = sft(&data, &out).output().expect("the program starts");
@@ -91,9 +89,7 @@ fn a_run_learns_and_its_adapter_answers() {
 #[test]
 fn a_run_killed_at_any_moment_ends_with_the_same_bits() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let folder = tempfile::tempdir().expect("a scratch directory");
     let (data, whole) = (data(folder.path()), folder.path().join("whole"));
     let start = Instant::now();
@@ -140,9 +136,7 @@ fn a_run_killed_at_any_moment_ends_with_the_same_bits() {
 #[test]
 fn what_cannot_be_trained_on_is_refused_with_its_place() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let folder = tempfile::tempdir().expect("a scratch directory");
     let (data, out) = (data(folder.path()), folder.path().join("run"));
     let refused = |command: &mut Command, parts: &[&str]| {

@@ -83,9 +83,7 @@ fn saved(path: &Path) -> String {
 #[test]
 fn an_edited_line_changes_the_next_reply_and_a_broken_one_does_not() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let bench = Bench::new();
     let mut command = bench.command(&["chat", "--temperature", "0", "--max-tokens", "8"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -122,9 +120,7 @@ fn an_edited_line_changes_the_next_reply_and_a_broken_one_does_not() {
 #[test]
 fn candidates_come_with_scores_and_seeds() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let bench = Bench::new();
     let sampling = ["--temperature", "1", "--top-p", "1", "--max-tokens", "6"];
     let prompts = bench.path("prompts.jsonl");
@@ -184,9 +180,7 @@ fn flags_that_need_each_other_say_so() {
 #[test]
 fn the_rungs_are_compared() {
     let _turn = support::gpu::turn();
-    if !super::gpu() {
-        return;
-    }
+    super::needs_gpu();
     let bench = Bench::new();
     let prompts = bench.path("prompts.jsonl");
     fs::write(&prompts, "{\"prompt\": \"Is it <one>?\", \"more\": 1}\n{\"prompt\": \"And two?\"}\n")

@@ -183,7 +183,7 @@ fn values() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(crate::support::cases(128))]
 
     /// Whatever is written is read back, in order, from where it was put.
     #[test]

@@ -72,7 +72,7 @@ fn sound_safetensors() -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(crate::support::cases(1024))]
 
     #[test]
     fn damaged_gguf_files_never_panic(damages in damages()) {

@@ -23,11 +23,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Option<Bench> {
-        let device = gpu::open(&DeviceOptions::default())?;
+    fn new() -> Bench {
+        let device = gpu::open(&DeviceOptions::default());
         let folder = tempfile::tempdir().expect("a scratch directory");
         let model = load(&device, &tiny_that_chats(folder.path()));
-        Some(Bench { folder, model })
+        Bench { folder, model }
     }
 
     fn collect(
@@ -88,7 +88,7 @@ fn settings(plan: ReplyPlan, judge: JudgeKind) -> PreferenceConfig {
 #[test]
 fn plain_replies_are_compared_with_each_other() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::new() else { return };
+    let bench = Bench::new();
     let set = style();
     let config = settings(ReplyPlan::Sample, JudgeKind::Check);
     let report = bench.collect(prompts(4), &set, &config, "out").expect("a sound run");
@@ -113,7 +113,7 @@ fn plain_replies_are_compared_with_each_other() {
 #[test]
 fn one_reply_is_edited_to_keep_and_to_break_principles() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::new() else { return };
+    let bench = Bench::new();
     let set = style();
     let mut config = settings(ReplyPlan::Edit, JudgeKind::Check);
     config.replies.pairs = 3;
@@ -139,7 +139,7 @@ fn one_reply_is_edited_to_keep_and_to_break_principles() {
 #[test]
 fn pairs_are_written_under_principles_and_their_negatives() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::new() else { return };
+    let bench = Bench::new();
     let set = style();
     for (plan, out) in [(ReplyPlan::Contrast, "contrast"), (ReplyPlan::Mix, "mix")] {
         let mut config = settings(plan, JudgeKind::Contrast);
@@ -188,7 +188,7 @@ fn pairs_are_written_under_principles_and_their_negatives() {
 #[test]
 fn a_run_that_was_cut_anywhere_ends_with_the_same_bytes() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::new() else { return };
+    let bench = Bench::new();
     let set = style();
     let random = Philox::new(8);
     for (plan, judge) in [(ReplyPlan::Contrast, JudgeKind::Check), (ReplyPlan::Sample, JudgeKind::Contrast)] {
@@ -237,7 +237,7 @@ fn a_run_that_was_cut_anywhere_ends_with_the_same_bytes() {
 #[test]
 fn runs_of_other_settings_are_not_mixed() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::new() else { return };
+    let bench = Bench::new();
     let set = style();
     let config = settings(ReplyPlan::Sample, JudgeKind::Check);
     bench.collect(prompts(2), &set, &config, "out").expect("a sound run");
@@ -266,7 +266,7 @@ fn runs_of_other_settings_are_not_mixed() {
 #[test]
 fn what_cannot_be_collected_leaves_nothing_behind() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::new() else { return };
+    let bench = Bench::new();
     let set = style();
     let refused = |prompts: Vec<Prompt>, set: &PrincipleSet, config: &PreferenceConfig, part: &str| {
         let error = bench.collect(prompts, set, config, "out").expect_err("it cannot be").to_string();

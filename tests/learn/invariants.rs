@@ -63,18 +63,14 @@ impl Setup {
     }
 }
 
-fn on_both(test: impl Fn(&Device)) {
+fn on(family: KernelFamily, test: impl Fn(&Device)) {
     let _turn = gpu::turn();
-    for family in [KernelFamily::Lane8, KernelFamily::Tiled] {
-        if let Some(device) = gpu::device(family) {
-            test(&device);
-        }
-    }
+    test(&gpu::device(family));
 }
 
 #[test]
-fn eight_at_once_are_eight_one_by_one() {
-    on_both(|device| {
+fn eight_at_once_are_eight_one_by_one(family: KernelFamily) {
+    on(family, |device| {
         let setup = setup(device, 1);
         let sequences = eight(setup.adapter);
         let (together, passes, at_once) = setup.gradients(&sequences, 140, 0);
@@ -88,8 +84,8 @@ fn eight_at_once_are_eight_one_by_one() {
 }
 
 #[test]
-fn packed_is_padded() {
-    on_both(|device| {
+fn packed_is_padded(family: KernelFamily) {
+    on(family, |device| {
         let setup = setup(device, 1);
         let sequences = eight(setup.adapter);
         let padded: Vec<Sequence> = sequences
@@ -109,8 +105,8 @@ fn packed_is_padded() {
 }
 
 #[test]
-fn recomputed_layers_give_the_same_bits() {
-    on_both(|device| {
+fn recomputed_layers_give_the_same_bits(family: KernelFamily) {
+    on(family, |device| {
         let setup = setup(device, 1);
         let sequences = eight(setup.adapter);
         let kept = setup.gradients(&sequences, 140, 0);
@@ -131,8 +127,8 @@ fn forward(pass: &mut Pass, sequences: &[Sequence]) -> Vec<Vec<f32>> {
 }
 
 #[test]
-fn a_mixed_batch_is_one_by_one_and_the_base_stays_itself() {
-    on_both(|device| {
+fn a_mixed_batch_is_one_by_one_and_the_base_stays_itself(family: KernelFamily) {
+    on(family, |device| {
         let Setup { model, bank, adapter } = setup(device, 3);
         let narrow = [Projection::V].into_iter().collect();
         let other = bank.attach(&random_adapter(lora(3, narrow), model.config(), 2), None).expect("it fits");
@@ -160,8 +156,8 @@ fn a_mixed_batch_is_one_by_one_and_the_base_stays_itself() {
 }
 
 #[test]
-fn sequences_that_do_not_learn_leave_no_gradient() {
-    on_both(|device| {
+fn sequences_that_do_not_learn_leave_no_gradient(family: KernelFamily) {
+    on(family, |device| {
         let Setup { model, bank, adapter } = setup(device, 2);
         let frozen = bank
             .attach(&random_adapter(lora(8, Projections::ALL), model.config(), 2), None)
@@ -182,8 +178,8 @@ fn sequences_that_do_not_learn_leave_no_gradient() {
 }
 
 #[test]
-fn generation_and_training_agree_on_log_probabilities() {
-    on_both(|device| {
+fn generation_and_training_agree_on_log_probabilities(family: KernelFamily) {
+    on(family, |device| {
         let Setup { model, bank, adapter } = setup(device, 1);
         let options =
             GeneratorOptions { slots: 3, context: 64, kv: KvFormat::F32, ..GeneratorOptions::default() };
@@ -238,8 +234,8 @@ fn generation_and_training_agree_on_log_probabilities() {
 }
 
 #[test]
-fn heads_are_read_where_they_are_asked_for() {
-    on_both(|device| {
+fn heads_are_read_where_they_are_asked_for(family: KernelFamily) {
+    on(family, |device| {
         let Setup { model, bank, .. } = setup(device, 2);
         let head = parr::model::lora::ScalarHead {
             weight: (0..model.config().hidden).map(|k| (k as f32 * 0.7).sin()).collect(),
@@ -269,8 +265,8 @@ fn heads_are_read_where_they_are_asked_for() {
 }
 
 #[test]
-fn a_gradient_that_is_no_number_changes_nothing() {
-    on_both(|device| {
+fn a_gradient_that_is_no_number_changes_nothing(family: KernelFamily) {
+    on(family, |device| {
         let setup = setup(device, 1);
         let mut learner = setup.learner(140, 0);
         let units: Vec<Vec<Sequence>> =
@@ -305,8 +301,8 @@ fn a_gradient_that_is_no_number_changes_nothing() {
 /// An adapter of the last layers has the gradients there that it has in a pass over all of them, and its pass
 /// ends where it does.
 #[test]
-fn an_adapter_of_the_last_layers_ends_the_backward_pass() {
-    on_both(|device| {
+fn an_adapter_of_the_last_layers_ends_the_backward_pass(family: KernelFamily) {
+    on(family, |device| {
         let model = load(device, &golden_path(TINY));
         let layers = model.config().layers;
         let last = layers - 1;

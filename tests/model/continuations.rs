@@ -35,7 +35,7 @@ fn distance(ours: &[TokenStat], theirs: &[TokenStat]) -> f32 {
 
 fn as_whole_rows(family: KernelFamily) {
     let _turn = gpu::turn();
-    let Some(device) = gpu::device(family) else { return };
+    let device = gpu::device(family);
     let cancel = CancelToken::new();
     for name in ["llama3-rope-gqa", "qwen2-bias"] {
         let model = tiny(&device, name);
@@ -75,7 +75,7 @@ fn continuations_score_as_whole_rows_on_tiled() {
 #[test]
 fn what_comes_next_has_the_logits_of_whole_rows() {
     let _turn = gpu::turn();
-    let Some(device) = gpu::device(KernelFamily::Lane8) else { return };
+    let device = gpu::device(KernelFamily::Lane8);
     let cancel = CancelToken::new();
     let model = tiny(&device, "llama-mha-untied");
     let vocab = model.config().vocab;
@@ -101,7 +101,7 @@ fn what_comes_next_has_the_logits_of_whole_rows() {
 #[test]
 fn what_cannot_be_scored_is_refused_by_row() {
     let _turn = gpu::turn();
-    let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
+    let device = gpu::open(&DeviceOptions::default());
     let mut generator = generator(&tiny(&device, "qwen2-bias"), 2, 32, KvFormat::F32);
     let cancel = CancelToken::new();
     let sound = Continuation { ids: vec![1, 2, 3], from: 2 };

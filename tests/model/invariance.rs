@@ -40,7 +40,7 @@ fn requests() -> Vec<Request> {
 
 fn alone_in_a_batch_and_through_prefill(family: KernelFamily) {
     let _turn = gpu::turn();
-    let Some(device) = gpu::device(family) else { return };
+    let device = gpu::device(family);
     for name in ["llama3-rope-gqa", "qwen2-bias"] {
         let model = tiny(&device, name);
         let requests = requests();
@@ -82,7 +82,7 @@ fn a_sequence_is_the_same_alone_in_a_batch_and_through_prefill_on_tiled() {
 #[test]
 fn a_cached_history_is_reused_and_changes_nothing() {
     let _turn = gpu::turn();
-    let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
+    let device = gpu::open(&DeviceOptions::default());
     let model = tiny(&device, "llama3-rope-gqa");
     let mut chat = generator(&model, 1, 160, KvFormat::F16);
     let first = sampled(prompt(1, 30), 4);
@@ -103,21 +103,19 @@ fn a_cached_history_is_reused_and_changes_nothing() {
 #[test]
 fn several_steps_a_submit_give_the_same_replies() {
     let _turn = gpu::turn();
-    let by_steps = [1, 8].map(|steps| {
+    let [one, eight] = [1, 8].map(|steps| {
         let options = DeviceOptions { decode_steps: Some(steps), ..DeviceOptions::default() };
-        gpu::open(&options).map(|device| {
-            // Ends of all kinds in the middle of a submit: length, full context, a stop token.
-            let mut asked = requests();
-            asked.push(Request { max_tokens: 100, ..sampled(prompt(8, 85), 5) });
-            let mut generator = generator(&tiny(&device, "llama3-rope-gqa"), 3, 96, KvFormat::F16);
-            let free = generate(&mut generator, &asked);
-            asked[0].stop_ids = StopTokens::Only(vec![free[0].tokens[10]]);
-            let stopped = generate(&mut generator, &asked);
-            // What the cache is said to hold after such an end must be what it holds.
-            (free, stopped, generate(&mut generator, &asked[..2]))
-        })
+        let device = gpu::open(&options);
+        // Ends of all kinds in the middle of a submit: length, full context, a stop token.
+        let mut asked = requests();
+        asked.push(Request { max_tokens: 100, ..sampled(prompt(8, 85), 5) });
+        let mut generator = generator(&tiny(&device, "llama3-rope-gqa"), 3, 96, KvFormat::F16);
+        let free = generate(&mut generator, &asked);
+        asked[0].stop_ids = vec![free[0].tokens[10]];
+        let stopped = generate(&mut generator, &asked);
+        // What the cache is said to hold after such an end must be what it holds.
+        (free, stopped, generate(&mut generator, &asked[..2]))
     });
-    let [Some(one), Some(eight)] = by_steps else { return };
     for (one, eight) in [(&one.0, &eight.0), (&one.1, &eight.1), (&one.2, &eight.2)] {
         for (one, eight) in one.iter().zip(eight) {
             assert_eq!(
@@ -135,7 +133,7 @@ fn matrices_split_by_a_small_binding_give_the_same_logits() {
     let whole = DeviceOptions::default();
     // A third of the embedding: 512 rows of 64 values in f32 take 128 KiB.
     let narrow = DeviceOptions { max_binding_bytes: Some(48 << 10), ..DeviceOptions::default() };
-    let (Some(wide), Some(narrow)) = (gpu::open(&whole), gpu::open(&narrow)) else { return };
+    let (wide, narrow) = (gpu::open(&whole), gpu::open(&narrow));
     let ids = prompt(3, 20);
     for name in ["llama-mha-untied", "qwen2-bias"] {
         let expected = logprobs(&mut generator(&tiny(&wide, name), 1, 24, KvFormat::F32), &ids);
@@ -151,7 +149,7 @@ fn matrices_split_by_a_small_binding_give_the_same_logits() {
 #[test]
 fn entropy_and_log_probability_agree_with_the_logits() {
     let _turn = gpu::turn();
-    let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
+    let device = gpu::open(&DeviceOptions::default());
     let mut generator = generator(&tiny(&device, "qwen2-bias"), 2, 64, KvFormat::F32);
     let rows = [prompt(5, 30), prompt(6, 11), prompt(7, 23)];
     for temperature in [1.0f32, 0.7] {

@@ -80,7 +80,7 @@ fn results(
 
 fn alone_and_together(family: KernelFamily) {
     let _turn = gpu::turn();
-    let Some(device) = gpu::device(family) else { return };
+    let device = gpu::device(family);
     // `lora` has a kernel of its own up to rank 16.
     [12, 20].into_iter().for_each(|rank| alone_and_together_of(&device, &site(rank)));
 }

@@ -18,6 +18,8 @@ fn part(number: u32, length: usize) -> Vec<TokenId> {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     #[test]
     fn only_the_far_ends_of_reply_and_request_are_cut(
         fixed in prop::array::uniform4(1usize..40),

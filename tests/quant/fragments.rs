@@ -5,6 +5,9 @@
 use parr::quant::Quant;
 use wgpu::naga;
 
+use crate::support::gpu;
+use crate::support::harness::ignore;
+
 /// Where the kernel under test gets its fragment: what the linker would put together.
 fn kernel(quant: Quant) -> String {
     let path = format!("{}/shaders/{}.wgsl", env!("CARGO_MANIFEST_DIR"), quant.fragment());
@@ -50,9 +53,7 @@ fn fragments_validate_and_agree_on_the_group() {
 
 #[test]
 fn fragments_decode_exactly() {
-    let Some((device, queue)) = device() else {
-        return;
-    };
+    let (device, queue) = device();
     for quant in Quant::ALL {
         // An odd number of rows of 3 blocks, so that pairs of blocks straddle rows; the k-quants'
         // rows are whole super-blocks, the plain formats' are not whole blocks.
@@ -85,25 +86,18 @@ fn fragments_decode_exactly() {
     }
 }
 
-/// A device, or `None` where there is none and `GPU_TESTS` does not ask for one.
-fn device() -> Option<(wgpu::Device, wgpu::Queue)> {
-    let wanted = std::env::var("GPU_TESTS").unwrap_or_default();
-    if wanted == "skip" {
-        println!("skipped: GPU_TESTS=skip");
-        return None;
-    }
+/// A device, on the same terms as `gpu::open`.
+fn device() -> (wgpu::Device, wgpu::Queue) {
+    let required = gpu::required();
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()));
     let opened = adapter
         .map_err(|e| e.to_string())
         .and_then(|a| pollster::block_on(a.request_device(&Default::default())).map_err(|e| e.to_string()));
     match opened {
-        Ok(opened) => Some(opened),
-        Err(error) if wanted == "require" => panic!("GPU_TESTS=require, but {error}"),
-        Err(error) => {
-            println!("skipped: {error}");
-            None
-        }
+        Ok(opened) => opened,
+        Err(error) if required => panic!("GPU_TESTS=require, but {error}"),
+        Err(error) => ignore(error),
     }
 }
 

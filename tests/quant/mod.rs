@@ -163,7 +163,7 @@ fn rows_that_are_no_multiple_of_32_are_padded_with_zeros() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::support::cases(64))]
 
     /// Whatever the floats, infinities and NaN included, encoding gives whole decodable blocks.
     #[test]

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::{data, load, settings, tiny_that_reads};
 use crate::support::gpu;
 
-fn device() -> Option<Device> {
+fn device() -> Device {
     gpu::open(&DeviceOptions::default())
 }
 
@@ -66,7 +66,7 @@ fn logged(out: &Path) -> Vec<Value> {
 #[test]
 fn a_tiny_model_learns_rules_and_follows_their_negation() {
     let _turn = gpu::turn();
-    let Some(device) = device() else { return };
+    let device = device();
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = load(&device, &tiny_that_reads(folder.path()));
     let (data, mut config) = (data(160), settings());
@@ -136,7 +136,7 @@ fn a_tiny_model_learns_rules_and_follows_their_negation() {
 #[test]
 fn scores_are_those_of_training_and_depend_on_nothing_beside_them() {
     let _turn = gpu::turn();
-    let Some(device) = device() else { return };
+    let device = device();
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = load(&device, &tiny_that_reads(folder.path()));
     let mut config = settings();
@@ -184,7 +184,7 @@ fn scores_are_those_of_training_and_depend_on_nothing_beside_them() {
 #[test]
 fn a_resumed_run_is_a_run_without_a_pause() {
     let _turn = gpu::turn();
-    let Some(device) = device() else { return };
+    let device = device();
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = load(&device, &tiny_that_reads(folder.path()));
     let mut config = settings();
@@ -210,7 +210,7 @@ fn a_resumed_run_is_a_run_without_a_pause() {
 #[test]
 fn preferences_without_principles_are_a_start() {
     let _turn = gpu::turn();
-    let Some(device) = device() else { return };
+    let device = device();
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = load(&device, &tiny_that_reads(folder.path()));
     let rows = folder.path().join("hh.jsonl");

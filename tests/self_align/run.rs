@@ -29,9 +29,9 @@ fn tiny(folder: &Path) -> PathBuf {
     path
 }
 
-fn load(path: &Path) -> Option<Model> {
-    let device = support::gpu::open(&DeviceOptions::default())?;
-    Some(Model::load(&device, path, &LoadOptions::default(), &mut |_| {}).expect("a sound checkpoint"))
+fn load(path: &Path) -> Model {
+    let device = support::gpu::open(&DeviceOptions::default());
+    Model::load(&device, path, &LoadOptions::default(), &mut |_| {}).expect("a sound checkpoint")
 }
 
 fn prompts(path: &Path, texts: &[&str]) {
@@ -54,7 +54,7 @@ fn remains(out: &Path) -> [Vec<u8>; 3] {
 fn the_prefix_is_computed_once_for_all_prompts() {
     let _turn = support::gpu::turn();
     let folder = tempfile::tempdir().expect("a scratch directory");
-    let Some(model) = load(&tiny(folder.path())) else { return };
+    let model = load(&tiny(folder.path()));
     let (rules, exemplars) = shipped();
     let tokenizer = model.tokenizer().expect("it reads");
     let wanted = Wanted { rules: Auto::Fixed(2), exemplars: Auto::Fixed(1) };
@@ -80,7 +80,7 @@ fn the_prefix_is_computed_once_for_all_prompts() {
 fn a_run_that_was_stopped_ends_as_one_that_was_not() {
     let _turn = support::gpu::turn();
     let folder = tempfile::tempdir().expect("a scratch directory");
-    let Some(model) = load(&tiny(folder.path())) else { return };
+    let model = load(&tiny(folder.path()));
     let path = folder.path().join("prompts.jsonl");
     let long = "Is it so? ".repeat(40);
     let texts = ["Tea?", "Who is it?", "Name a river.", &long, "Why?", "Count.", "Where?"];
@@ -165,7 +165,7 @@ fn the_sample_says_what_the_defaults_are() {
 #[test]
 fn smollm2_answers_under_rules_and_learns_it() {
     let _turn = support::gpu::turn();
-    let Some(model) = support::model::smollm2().and_then(|path| load(&path)) else { return };
+    let model = load(&support::model::smollm2());
     let folder = tempfile::tempdir().expect("a scratch directory");
     let (path, out) = (folder.path().join("prompts.jsonl"), folder.path().join("run"));
     prompts(&path, &["Why is the sky blue?", "What is a river?", "How do I boil an egg?", "Who was Mozart?"]);

@@ -13,14 +13,14 @@ use crate::support::gpu;
 
 const QUESTION: &str = "Is it one?";
 
-/// A model on a device, and a folder for its adapters; none where no device is.
-fn bench() -> Option<(tempfile::TempDir, Model)> {
-    let device = gpu::open(&DeviceOptions::default())?;
+/// A model on a device, and a folder for its adapters.
+fn bench() -> (tempfile::TempDir, Model) {
+    let device = gpu::open(&DeviceOptions::default());
     let folder = tempfile::tempdir().expect("a scratch directory");
     let path = tiny_that_chats(folder.path());
     let model =
         Model::load(&device, &path, &LoadOptions::default(), &mut |_| {}).expect("a sound checkpoint");
-    Some((folder, model))
+    (folder, model)
 }
 
 fn steering(search: Search) -> Steering {
@@ -42,7 +42,7 @@ fn answer(steered: &mut SteeredModel, steering: &Steering, asks: &[Ask]) -> (Vec
 #[test]
 fn one_candidate_is_a_plain_sample() {
     let _turn = gpu::turn();
-    let Some((folder, model)) = bench() else { return };
+    let (folder, model) = bench();
     let mut steered = open(&model, Some(&scorer(model.config(), folder.path())));
     let mut one = ask(&model, &steering(Search::Sample), QUESTION, 7, 21);
     // A penalty looks back over the ends of blocks.
@@ -70,7 +70,7 @@ fn one_candidate_is_a_plain_sample() {
 #[test]
 fn the_best_of_n_is_the_one_of_the_largest_score() {
     let _turn = gpu::turn();
-    let Some((folder, model)) = bench() else { return };
+    let (folder, model) = bench();
     let reward = scorer(model.config(), folder.path());
     let mut steered = open(&model, Some(&reward));
     let steering = Steering { scores: true, ..steering(Search::BestOf { n: 4 }) };
@@ -117,7 +117,7 @@ fn the_best_of_n_is_the_one_of_the_largest_score() {
 #[test]
 fn every_block_of_a_guided_reply_is_the_best_of_its_candidates() {
     let _turn = gpu::turn();
-    let Some((folder, model)) = bench() else { return };
+    let (folder, model) = bench();
     let mut steered = open(&model, Some(&scorer(model.config(), folder.path())));
     let steering = Steering { scores: true, ..steering(Search::Guided { n: 3, block: 4 }) };
     let asks = [QUESTION, "Is it two?"].map(|text| ask(&model, &steering, text, 9, 10));
@@ -151,7 +151,7 @@ fn every_block_of_a_guided_reply_is_the_best_of_its_candidates() {
 #[test]
 fn guided_replies_end_where_plain_ones_do() {
     let _turn = gpu::turn();
-    let Some((folder, model)) = bench() else { return };
+    let (folder, model) = bench();
     let mut steered = open(&model, Some(&scorer(model.config(), folder.path())));
     let free = ask(&model, &steering(Search::Sample), QUESTION, 5, 24);
     let (plain, _) = answer(&mut steered, &steering(Search::Sample), std::slice::from_ref(&free));
@@ -180,7 +180,7 @@ fn guided_replies_end_where_plain_ones_do() {
 #[test]
 fn the_same_seeds_give_the_same_answers_in_any_company() {
     let _turn = gpu::turn();
-    let Some((folder, model)) = bench() else { return };
+    let (folder, model) = bench();
     let mut steered = open(&model, Some(&scorer(model.config(), folder.path())));
     let searches = [Search::BestOf { n: 3 }, Search::Guided { n: 3, block: 4 }];
     for search in searches {
@@ -204,7 +204,7 @@ fn the_same_seeds_give_the_same_answers_in_any_company() {
 #[test]
 fn an_adapter_answers_beside_the_reward_model() {
     let _turn = gpu::turn();
-    let Some((folder, model)) = bench() else { return };
+    let (folder, model) = bench();
     let policy = adapter(model.config(), 8, 8.0, "q,v").weights;
     let reward = scorer(model.config(), folder.path());
     let mut alone = SteeredModel::open(&model, Some(&policy), None, options(), &RewardOptions::default())
@@ -236,7 +236,7 @@ fn an_adapter_answers_beside_the_reward_model() {
 #[test]
 fn a_cancel_leaves_what_there_was() {
     let _turn = gpu::turn();
-    let Some((folder, model)) = bench() else { return };
+    let (folder, model) = bench();
     let mut steered = open(&model, Some(&scorer(model.config(), folder.path())));
     for search in [Search::BestOf { n: 3 }, Search::Guided { n: 3, block: 4 }] {
         let steering = steering(search);

@@ -1,8 +1,10 @@
-//! Devices for tests: one at a time, skipped or required as `GPU_TESTS` says.
+//! Devices for tests: one at a time, optional or required by `GPU_TESTS`.
 
 use std::sync::{Mutex, MutexGuard};
 
 use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
+
+use super::harness::ignore;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -11,28 +13,31 @@ pub fn turn() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// A device for `options`; `None` where the adapter cannot run its kernel family, or there is no
-/// adapter and `GPU_TESTS` does not insist (`require`, `auto` or `skip`; `auto` without).
-pub fn open(options: &DeviceOptions) -> Option<Device> {
-    let wanted = std::env::var("GPU_TESTS").unwrap_or_default();
-    if wanted == "skip" {
-        println!("skipped: GPU_TESTS=skip");
-        return None;
+/// Whether `GPU_TESTS` is `require`. With `skip` the running test ends as ignored; the default is `auto`.
+pub fn required() -> bool {
+    match std::env::var("GPU_TESTS").as_deref() {
+        Ok("skip") => ignore("GPU_TESTS=skip"),
+        Ok(wanted) => wanted == "require",
+        Err(_) => false,
     }
+}
+
+/// A device for `options`. Without one the running test ends as ignored; with `GPU_TESTS=require` it fails.
+///
+/// An adapter that cannot run the kernel family of `options` is no fault of the machine: the test is ignored
+/// whatever `GPU_TESTS` is.
+pub fn open(options: &DeviceOptions) -> Device {
+    let required = required();
     match Device::open(options) {
-        Ok(device) => Some(device),
-        // What an adapter cannot do is no fault of the machine, whatever `GPU_TESTS` says.
-        Err(error) if wanted == "require" && !matches!(error, DeviceError::Family { .. }) => {
+        Ok(device) => device,
+        Err(error) if required && !matches!(error, DeviceError::Family { .. }) => {
             panic!("GPU_TESTS=require, but {error}")
         }
-        Err(error) => {
-            println!("skipped: {error}");
-            None
-        }
+        Err(error) => ignore(error),
     }
 }
 
 /// A device that runs `family`.
-pub fn device(family: KernelFamily) -> Option<Device> {
+pub fn device(family: KernelFamily) -> Device {
     open(&DeviceOptions { family: Some(family), ..DeviceOptions::default() })
 }

@@ -112,6 +112,8 @@ fn broken_vocabularies_are_refused_by_name() {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     #[test]
     fn text_survives_the_round_trip(text in "\\PC{0,60}") {
         let tokenizer = byte_level();

@@ -145,6 +145,8 @@ fn content() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     #[test]
     fn only_the_template_writes_special_tokens(contents in prop::collection::vec(content(), 1..5)) {
         let chat = chatml();

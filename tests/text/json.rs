@@ -165,6 +165,8 @@ fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     #[test]
     fn damaged_files_are_refused_or_survived(
         wounds in prop::collection::vec((any::<prop::sample::Index>(), damage()), 1..4),

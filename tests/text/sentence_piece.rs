@@ -127,6 +127,8 @@ fn scores_that_are_no_numbers_are_survived() {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     #[test]
     fn text_survives_the_round_trip(text in "[^▁]{0,60}") {
         let tokenizer = sentence_piece();

@@ -7,6 +7,8 @@ use parr::file::FileError;
 use parr::train::TrainError;
 use parr::train::metrics::{EvalMetrics, JsonlLog, Metrics, MetricsLog, StepMetrics, TensorBoardLog};
 
+use crate::support::harness::ignore;
+
 fn step(step: u64) -> StepMetrics {
     StepMetrics {
         step,
@@ -274,8 +276,7 @@ fn tensorboard_reads_what_we_write() {
     let python = std::env::var("PARR_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let imports = Command::new(&python).args(["-c", "import tensorboard"]).output();
     if !imports.is_ok_and(|output| output.status.success()) {
-        println!("skipped: {python} has no package `tensorboard`");
-        return;
+        ignore(format_args!("{python} has no package `tensorboard`"));
     }
     let folder = folder();
     let mut log = TensorBoardLog::create(folder.path()).expect("a new file");

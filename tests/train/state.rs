@@ -251,7 +251,8 @@ fn a_half_written_state_is_never_seen() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::support::cases(64))]
+
     #[test]
     fn numbers_come_back_whatever_they_are(
         bits in prop::collection::vec(any::<u32>(), 0..40),
