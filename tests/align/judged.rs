@@ -9,7 +9,7 @@ use parr::align::AlignConfig;
 use parr::align::{
     Align, AlignMetrics, AlignProgress, AlignPrompt, AlignPrompts, Guidelines, RewardRole, RolloutSample,
 };
-use parr::gpu::{DeviceOptions, KernelFamily};
+use parr::gpu::KernelFamily;
 use parr::model::Model;
 use parr::model::lora::ScalarHead;
 use parr::preferences::Prompt;
@@ -83,9 +83,9 @@ fn first_step(
 }
 
 #[test]
-fn a_reward_model_shares_the_bank_or_stands_apart() {
+fn a_reward_model_shares_the_bank_or_stands_apart(family: KernelFamily) {
     let _turn = gpu::turn();
-    let device = gpu::open(&DeviceOptions::default());
+    let device = gpu::device(family);
     let folder = tempfile::tempdir().expect("a scratch directory");
     let base = tiny_that_reads(folder.path());
     let model = load(&device, &base);

@@ -13,18 +13,14 @@ use parr::gpu::{Device, DeviceOptions, KernelFamily};
 use super::{Toy, logged, settings, tiny};
 use crate::support::gpu;
 
-fn device() -> Device {
-    gpu::open(&DeviceOptions::default())
-}
-
 fn adapter(out: &Path) -> [Vec<u8>; 2] {
     ["adapter_model.safetensors", "parr.json"]
         .map(|file| fs::read(out.join("adapter").join(file)).expect("an adapter"))
 }
 
-fn is_the_same(change: impl Fn(&mut AlignConfig), algorithm: Algorithm) {
+fn is_the_same(family: Option<KernelFamily>, change: impl Fn(&mut AlignConfig), algorithm: Algorithm) {
     let _turn = gpu::turn();
-    let device = device();
+    let device = gpu::open(&DeviceOptions { family, ..DeviceOptions::default() });
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = tiny(&device, folder.path());
     let mut config = settings(algorithm, 1, 6);
@@ -66,19 +62,19 @@ fn is_the_same(change: impl Fn(&mut AlignConfig), algorithm: Algorithm) {
 }
 
 #[test]
-fn a_resumed_run_is_a_run_without_a_pause() {
-    is_the_same(|config| config.update.mini_batches = 2, Algorithm::Ppo);
+fn a_resumed_run_is_a_run_without_a_pause(family: KernelFamily) {
+    is_the_same(Some(family), |config| config.update.mini_batches = 2, Algorithm::Ppo);
 }
 
 #[test]
 fn so_is_one_of_groups() {
-    is_the_same(|_| {}, Algorithm::Grpo);
+    is_the_same(None, |_| {}, Algorithm::Grpo);
 }
 
 #[test]
 fn a_collapsed_policy_ends_the_run_with_a_word() {
     let _turn = gpu::turn();
-    let device = device();
+    let device = gpu::open(&DeviceOptions::default());
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = tiny(&device, folder.path());
     let mut config = settings(Algorithm::Ppo, 0, 30);

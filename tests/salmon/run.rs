@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use parr::generate::CancelToken;
-use parr::gpu::DeviceOptions;
+use parr::gpu::KernelFamily;
 use parr::model::{LoadOptions, Model};
 use parr::salmon::{
     ComparisonConfig, Event, Made, Manifest, Pipeline, PipelineConfig, PipelineReport, Stage, StageStatus,
@@ -59,9 +59,9 @@ fn told(path: &Path, config: &PipelineConfig) {
 }
 
 #[test]
-fn only_what_an_edit_touches_is_done_again() {
+fn only_what_an_edit_touches_is_done_again(family: KernelFamily) {
     let _turn = support::gpu::turn();
-    let device = support::gpu::open(&DeviceOptions::default());
+    let device = support::gpu::device(family);
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let base = tiny(scratch.path());
     let model =
