@@ -32,8 +32,8 @@ chat:
 	.ci/setup model $(BUILT)/release/parr
 	$(BUILT)/release/parr chat smollm2
 
-# The test profile optimises a little (see Cargo.toml); most of what time is left goes into the driver's
-# compiler, which no profile of ours makes faster.
+# The test profile optimises a little (see Cargo.toml). Most of the remaining time goes into the driver's
+# compiler, which our profiles cannot make faster.
 # Without `require` the tests that need a GPU or SmolLM2 are reported as ignored where there is none.
 test:
 	.ci/setup tools

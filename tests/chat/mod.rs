@@ -21,12 +21,12 @@ struct Bench {
 }
 
 impl Bench {
-    fn open() -> Option<Bench> {
+    fn open() -> Bench {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let device = gpu::open(&DeviceOptions::default())?;
+        let device = gpu::open(&DeviceOptions::default());
         let path = tiny_that_chats(folder.path());
         let model = Model::builder(path.to_string_lossy()).device(&device).open().expect("it loads");
-        Some(Bench { folder, model })
+        Bench { folder, model }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -46,7 +46,7 @@ fn short(max_tokens: usize) -> ReplyOptions {
 #[test]
 fn a_streamed_reply_is_the_reply() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::open() else { return };
+    let bench = Bench::open();
     let (mut whole, mut streamed) = (bench.chat(), bench.chat());
     for question in ["Tea?", "And milk?"] {
         let reply = whole.ask(question).expect("a reply");
@@ -67,7 +67,7 @@ fn a_streamed_reply_is_the_reply() {
 #[test]
 fn a_stream_that_is_dropped_keeps_what_was_said() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::open() else { return };
+    let bench = Bench::open();
     let mut chat = bench.chat();
     chat.set_options(short(120));
     let first = {
@@ -87,7 +87,7 @@ fn a_stream_that_is_dropped_keeps_what_was_said() {
 #[test]
 fn a_reply_can_be_cancelled_from_its_event() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::open() else { return };
+    let bench = Bench::open();
     let mut chat = bench.chat();
     chat.set_options(short(120));
     let cancel = CancelToken::new();
@@ -99,7 +99,7 @@ fn a_reply_can_be_cancelled_from_its_event() {
 #[test]
 fn the_best_of_several_is_chosen_scored_and_void_after_a_cancel() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::open() else { return };
+    let bench = Bench::open();
     let reward = scorer(bench.model.config(), bench.folder.path());
     let builder = bench.model.chat().context(256).options(short(6)).reward(&reward).any_base();
     let mut chat = builder.clone().best_of(3).scores(true).start().expect("it starts");
@@ -138,7 +138,7 @@ fn the_best_of_several_is_chosen_scored_and_void_after_a_cancel() {
 #[test]
 fn a_regenerated_reply_replaces_the_last() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::open() else { return };
+    let bench = Bench::open();
     let mut chat = bench.chat();
     let nothing = chat.regenerate(&CancelToken::new(), &mut |_| {});
     assert!(matches!(nothing, Err(Error::Chat(ChatError::NothingToReplace))));
@@ -152,7 +152,7 @@ fn a_regenerated_reply_replaces_the_last() {
 #[test]
 fn old_turns_make_room_and_a_question_that_is_too_long_is_refused() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::open() else { return };
+    let bench = Bench::open();
     let mut chat =
         bench.model.chat().context(96).options(short(8)).system("Be kind.").start().expect("it starts");
     let mut dropped = 0;
@@ -173,7 +173,7 @@ fn old_turns_make_room_and_a_question_that_is_too_long_is_refused() {
 #[test]
 fn an_edited_principle_steers_the_next_reply() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::open() else { return };
+    let bench = Bench::open();
     let file = bench.path("mine.toml");
     let write = |text: &str| {
         let text = format!(
@@ -201,7 +201,7 @@ fn an_edited_principle_steers_the_next_reply() {
 #[test]
 fn sessions_share_an_adapter_and_change_it_between_replies() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::open() else { return };
+    let bench = Bench::open();
     let open = ChatAdapter::new(adapter(bench.model.config(), 4, 64.0, "all"));
     let plain = bench.chat().ask("Tea?").expect("a reply").answer.reply.tokens;
     let mut first =
@@ -219,7 +219,7 @@ fn sessions_share_an_adapter_and_change_it_between_replies() {
 #[test]
 fn a_budget_that_is_too_small_is_an_error_before_anything_is_allocated() {
     let _turn = gpu::turn();
-    let Some(bench) = Bench::open() else { return };
+    let bench = Bench::open();
     let before = bench.model.device().memory().current_bytes;
     let mut chat = bench.model.chat().context(256).budget(before + 1).start().expect("it starts");
     let error = chat.ask("Tea?").expect_err("it does not fit");
@@ -265,7 +265,7 @@ fn a_conversation_is_saved_and_loaded() {
 fn a_model_that_is_not_there_and_one_that_cannot_chat() {
     assert_eq!(Model::open("no/such/model.gguf").expect_err("no such file").kind(), ErrorKind::NotFound);
     let _turn = gpu::turn();
-    let Some(device) = gpu::open(&DeviceOptions::default()) else { return };
+    let device = gpu::open(&DeviceOptions::default());
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = crate::reward::tiny_that_reads(folder.path());
     let model = Model::builder(path.to_string_lossy()).device(&device).open().expect("it loads");

@@ -111,7 +111,7 @@ fn several_steps_a_submit_give_the_same_replies() {
         asked.push(Request { max_tokens: 100, ..sampled(prompt(8, 85), 5) });
         let mut generator = generator(&tiny(&device, "llama3-rope-gqa"), 3, 96, KvFormat::F16);
         let free = generate(&mut generator, &asked);
-        asked[0].stop_ids = vec![free[0].tokens[10]];
+        asked[0].stop_ids = StopTokens::Only(vec![free[0].tokens[10]]);
         let stopped = generate(&mut generator, &asked);
         // What the cache is said to hold after such an end must be what it holds.
         (free, stopped, generate(&mut generator, &asked[..2]))
