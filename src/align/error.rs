@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::algorithm::known_names;
 use crate::adapter::AdapterFileError;
 use crate::error::ErrorKind;
 use crate::generate::GenerateError;
@@ -21,7 +22,7 @@ pub enum AlignError {
     NoPrompts {
         /// Where they come from.
         path: PathBuf,
-        /// AlignPrompts that were too long.
+        /// Number of prompts that were too long.
         left_out: usize,
         /// Tokens that a prompt may have.
         longest: usize,
@@ -40,11 +41,18 @@ pub enum AlignError {
         reason: String,
     },
 
+    /// No algorithm has this name: correct it.
+    #[error("unknown algorithm `{name}`, expected one of {}", known_names())]
+    Algorithm {
+        /// The name.
+        name: String,
+    },
+
     /// The model has no chat template, so nothing says where a reply begins: take one that chats.
     #[error("the model has no chat template")]
     NoChat,
 
-    /// AlignPrompts and replies may be longer than the model's context: lower the limits.
+    /// Prompts and replies may be longer than the model's context: lower the limits.
     #[error("prompts and replies of {tokens} tokens are asked for, but the model's context has {context}")]
     Context {
         /// The longest prompt and the longest reply together.
@@ -65,7 +73,7 @@ pub enum AlignError {
     #[error(transparent)]
     Reward(#[from] RewardError),
 
-    /// AlignPrompts cannot be read.
+    /// Prompts cannot be read.
     #[error(transparent)]
     Preferences(#[from] PreferencesError),
 
@@ -91,7 +99,9 @@ impl AlignError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             AlignError::NoPrompts { .. } => ErrorKind::Data,
-            AlignError::NoReward | AlignError::Source { .. } => ErrorKind::Argument,
+            AlignError::NoReward | AlignError::Source { .. } | AlignError::Algorithm { .. } => {
+                ErrorKind::Argument
+            }
             AlignError::NoChat => ErrorKind::Mismatch,
             AlignError::Context { .. } => ErrorKind::Context,
             AlignError::Settings(inner) => inner.kind(),

@@ -3,18 +3,20 @@
 //!
 //! One quantized base is in memory, and up to four adapters on it: the policy, its reference, the critic and
 //! the reward model. A step samples replies, scores them under principles drawn for each prompt, reads them
-//! by policy, critic and reference in mixed passes, and learns from them by PPO, GRPO or RLOO.
+//! by policy, critic and reference in mixed passes, and updates the policy with one of the [`ALGORITHMS`].
 //! [What the figures of a run mean](crate::guide::salmon).
 //!
 //! | part | holds |
 //! |---|---|
 //! | [`DpoTraining`], [`DpoConfig`] | the same without rewards: from judged replies alone, by DPO |
 //! | [`Align`] | a run: from prompts, principles and rewards to an adapter |
+//! | [`Algorithm`], [`AlgorithmSpec`] | how a rollout becomes an objective: PPO, GRPO, RLOO, or one of your own |
 //! | [`AlignPrompts`] | what is asked, as tokens |
 //! | [`Guidelines`] | sets of principles, and what is drawn of them for a prompt |
 //! | [`RewardRole`], [`ModelReward`] | the reward model, on the same base or on another |
 //! | [`AlignMetrics`], [`RolloutSample`] | what a step reports: figures, and replies with their scores |
 
+mod algorithm;
 mod config;
 mod dpo;
 mod error;
@@ -22,16 +24,19 @@ pub mod estimate;
 mod guidelines;
 mod judge;
 mod metrics;
-mod objective;
 mod prompts;
 mod roles;
 mod rollout;
 mod run;
 mod samples;
 mod steps;
+mod update;
 
+pub use algorithm::{
+    ALGORITHMS, Algorithm, AlgorithmSpec, GroupObjective, PartReply, RolloutObjective, RolloutPart,
+};
 pub use config::{
-    Algorithm, AlignConfig, GrpoConfig, Preset, RewardTermsConfig, RolloutConfig, UpdateConfig, ValueConfig,
+    AlignConfig, GrpoConfig, Preset, RewardTermsConfig, RolloutConfig, UpdateConfig, ValueConfig,
 };
 pub use dpo::{DpoConfig, DpoProspect, DpoTraining};
 pub use error::AlignError;

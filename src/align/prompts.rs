@@ -27,7 +27,7 @@ pub struct AlignPrompts {
     pub prompts: Vec<AlignPrompt>,
     /// Tokens that end the policy's turn.
     pub end_of_turn: Vec<TokenId>,
-    /// AlignPrompts that were left out, since they are too long.
+    /// Number of prompts that were left out because they are too long.
     pub left_out: usize,
 }
 

@@ -1,54 +1,55 @@
-//! Who is who on one base: policy, critic, reference and reward model, as adapters of one bank.
+//! The roles on one base: policy, critic, reference and reward model are adapters of one bank.
 
 use super::AlignConfig;
 use super::{AlignError, RewardRole};
 use crate::adapter::Adapter;
-use crate::align::Algorithm;
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraLayout, LoraWeights, Projections, ScalarHead};
 use crate::tokenizer::TokenId;
 use crate::train::{Reading, Sequence};
 
-/// What stands in the bank before the first step.
+/// The adapters of a run before its first step.
 #[derive(Debug)]
-pub(super) struct Cast<'a> {
+pub(super) struct InitialAdapters<'a> {
     policy: LoraWeights,
-    /// A critic of its own.
+    /// The critic, if it has an adapter of its own.
     value: Option<LoraWeights>,
     /// Whether the critic's head is on the policy.
     share_trunk: bool,
-    /// The reference; without one the base is it.
+    /// The reference. Without one, the base is the reference.
     reference: Option<&'a LoraWeights>,
     reward: Option<&'a Adapter>,
 }
 
-impl<'a> Cast<'a> {
-    /// The roles of a run that starts from `init`, or from a fresh adapter, which answers as the base does.
+impl<'a> InitialAdapters<'a> {
+    /// The adapters of a run that starts from `init`, or from a fresh adapter, with which the model answers as
+    /// the base does.
     ///
-    /// The critic starts from the reward model where that is on the same base, as in SALMON: it has learned
-    /// what a good reply is. Its head starts from zero.
+    /// If the reward model is on the same base, the critic starts from it, as in SALMON: the reward model can
+    /// already tell good replies from bad ones. The critic's head starts from zero.
     pub fn new(
         model: &Model,
         init: Option<&'a Adapter>,
-        judge: Option<&RewardRole<'a>>,
+        reward: Option<&RewardRole<'a>>,
         config: &AlignConfig,
-    ) -> Result<Cast<'a>, AlignError> {
+    ) -> Result<InitialAdapters<'a>, AlignError> {
         let fresh = || config.lora.fresh(model.config(), config.seed);
         let policy = init.map_or_else(fresh, |adapter| Ok(adapter.weights.clone()))?;
-        let reward = match judge {
+        let reward = match reward {
             Some(RewardRole::Shared { adapter, .. }) => Some(*adapter),
             _ => None,
         };
-        let critic = config.algorithm == Algorithm::Ppo;
+        let critic = config.algorithm.spec().needs_critic;
         let share_trunk = critic && config.value.share_trunk;
         let value = (critic && !share_trunk).then(|| match reward {
             Some(adapter) => adapter.weights.clone(),
             None => policy.clone(),
         });
-        Ok(Cast { policy, value, share_trunk, reference: init.map(|adapter| &adapter.weights), reward })
+        let reference = init.map(|adapter| &adapter.weights);
+        Ok(InitialAdapters { policy, value, share_trunk, reference, reward })
     }
 
-    /// All adapters in the order of their places: those that learn first.
+    /// All adapters in the order of their places. The trained ones come first.
     fn weights(&self) -> impl Iterator<Item = &LoraWeights> {
         let reward = self.reward.map(|adapter| &adapter.weights);
         [&self.policy].into_iter().chain(&self.value).chain(self.reference).chain(reward)
@@ -63,37 +64,37 @@ impl<'a> Cast<'a> {
         (rank, targets, self.weights().count())
     }
 
-    /// Where factors lie in it.
+    /// Layout of the factors in the bank.
     pub fn layout(&self, model: &Model) -> LoraLayout {
         let (rank, targets, _) = self.bank();
         LoraLayout::new(model.config(), rank, targets)
     }
 
-    /// Adapters that learn.
+    /// Number of trained adapters.
     pub fn learning(&self) -> usize {
         1 + usize::from(self.value.is_some())
     }
 
-    /// The last so many of the model's layers learn.
+    /// Number of trained layers, counted from the model's last one.
     pub fn learning_layers(&self, model: &Model) -> usize {
         let lowest = [&self.policy].into_iter().chain(&self.value).map(LoraWeights::first_layer).min();
         model.config().layers - lowest.unwrap_or_default()
     }
 
-    /// Sequences that a reply is read by: policy, reference, critic.
+    /// Number of sequences per reply: one each for policy, reference and critic.
     pub fn readers(&self) -> usize {
         self.learning() + 1
     }
 
-    /// Trainable values.
+    /// Number of trainable values.
     pub fn parameters(&self, hidden: usize) -> usize {
         let head = if self.value.is_some() || self.share_trunk { hidden + 1 } else { 0 };
         let value = self.value.as_ref().map_or(0, LoraWeights::parameters);
         self.policy.parameters() + value + head
     }
 
-    /// Puts everyone onto the device.
-    pub fn take_places(&self, model: &Model) -> Result<Roles, AlignError> {
+    /// Puts all adapters onto the device.
+    pub fn attach(&self, model: &Model) -> Result<Roles, AlignError> {
         let (rank, targets, count) = self.bank();
         let bank = AdapterBank::new(model, rank, targets, count)?;
         let zero = ScalarHead { weight: vec![0.0; model.config().hidden], bias: 0.0 };
@@ -111,30 +112,30 @@ impl<'a> Cast<'a> {
     }
 }
 
-/// Who says what a state is worth.
+/// The source of values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Critic {
-    /// Nobody: replies are compared with each other.
+    /// No critic: the algorithm needs no values.
     None,
     /// A head on the policy.
     Policy,
-    /// An adapter of its own.
+    /// An adapter.
     Own(AdapterId),
 }
 
-/// Everyone's place in the bank.
+/// The adapters of a run in the bank.
 #[derive(Debug)]
 pub(super) struct Roles {
     pub bank: AdapterBank,
     pub policy: AdapterId,
     pub critic: Critic,
-    /// Without one the base is the reference.
+    /// Without one, the base is the reference.
     pub reference: Option<AdapterId>,
     pub reward: Option<AdapterId>,
 }
 
 impl Roles {
-    /// The adapters that learn, in the order of their places.
+    /// The trained adapters, in the order of their places.
     pub fn learning(&self) -> Vec<AdapterId> {
         match self.critic {
             Critic::Own(value) => vec![self.policy, value],
@@ -142,8 +143,8 @@ impl Roles {
         }
     }
 
-    /// A reply of `n` tokens at the end of `ids`, as those read it who learn: the policy, and behind it the
-    /// critic if it is someone else. Each has one reading a token.
+    /// The sequences in which the trained adapters read a reply, the last `n` tokens of `ids`: the policy's, then
+    /// the critic's if it is another adapter. Each has one reading per token.
     pub fn learners(&self, ids: &[TokenId], n: usize) -> Vec<Sequence> {
         let policy = reader(ids, n, Some(self.policy), true, self.critic == Critic::Policy);
         let mut unit = vec![policy];
@@ -153,14 +154,14 @@ impl Roles {
         unit
     }
 
-    /// The same with the reference behind them.
+    /// The same with the reference's sequence at the end.
     pub fn readers(&self, ids: &[TokenId], n: usize) -> Vec<Sequence> {
         let mut unit = self.learners(ids, n);
         unit.push(reader(ids, n, self.reference, true, false));
         unit
     }
 
-    /// Where the critic's first value stands in a unit whose policy begins at `first` and reads `n` tokens.
+    /// Index of the critic's first value in a unit whose policy begins at `first` and reads `n` tokens.
     pub fn values_at(&self, first: usize, n: usize) -> usize {
         match self.critic {
             Critic::Own(_) => first + n,
@@ -169,8 +170,8 @@ impl Roles {
     }
 }
 
-/// The last `n` tokens of `ids`, each read at the token before it; the very last is never fed, since nothing
-/// comes behind it.
+/// A sequence that reads each of the last `n` tokens of `ids` at the token before it. The last token is left
+/// out, because no token follows it.
 fn reader(ids: &[TokenId], n: usize, adapter: Option<AdapterId>, target: bool, head: bool) -> Sequence {
     let first = ids.len() - n;
     let reading = |place: usize| Reading { position: place - 1, target: target.then(|| ids[place]), head };

@@ -1,4 +1,4 @@
-//! One rollout: replies sampled, rewarded, and read by everyone on the base.
+//! One rollout: replies are sampled, scored, and read by policy, reference and critic.
 
 use std::time::Instant;
 
@@ -13,35 +13,35 @@ use crate::random::{Philox, Purpose};
 use crate::tokenizer::TokenId;
 use crate::train::{Learner, Order, TrainError, Unit};
 
-/// A reply that was sampled.
+/// A reply that the policy sampled in a rollout.
 #[derive(Clone, Debug)]
-pub(super) struct Drawn<'a> {
+pub(super) struct RolloutReply<'a> {
     pub prompt: &'a AlignPrompt,
-    /// Principles that it is judged by.
+    /// Principles that the reward model scores it under.
     pub principles: Vec<&'a Principle>,
-    /// Its tokens, a last one that ends the turn included (T); at least one.
+    /// Its tokens, with the one that ends the turn (T). At least one.
     pub tokens: Vec<TokenId>,
-    /// Log-probability of each in generation, at the temperature of the draws.
+    /// Log-probability of each token in generation, at the sampling temperature.
     pub logprobs: Vec<f32>,
     /// Its text, without the end of turn.
     pub text: String,
-    /// Whether the policy ended its turn itself.
+    /// Whether the policy ended its turn.
     pub ended: bool,
 }
 
-impl Drawn<'_> {
-    /// Prompt and reply.
+impl RolloutReply<'_> {
+    /// Tokens of prompt and reply.
     pub fn ids(&self) -> Vec<TokenId> {
         [&self.prompt.ids[..], &self.tokens].concat()
     }
 
-    /// The reply without the token that ends the turn.
-    fn said(&self) -> &[TokenId] {
+    /// Tokens of the reply without the one that ends the turn.
+    fn content(&self) -> &[TokenId] {
         &self.tokens[..self.tokens.len() - usize::from(self.ended)]
     }
 }
 
-/// What is sampled from, and how.
+/// Samples the replies of a run, step by step.
 #[derive(Debug)]
 pub(super) struct Sampler<'a> {
     pub prompts: &'a AlignPrompts,
@@ -56,15 +56,15 @@ impl<'a> Sampler<'a> {
         Sampler { prompts, guidelines, config, order }
     }
 
-    /// The replies of the step after `step` others, those to one prompt one behind another; the same whenever
-    /// it is asked for. Nothing after a cancel.
+    /// Samples the replies of the step after `step` others. Replies to the same prompt are next to each other.
+    /// The same step and policy always give the same replies. `None` after a cancel.
     pub fn sample(
         &mut self,
         step: u64,
         generator: &mut Generator,
         roles: &Roles,
         cancel: &CancelToken,
-    ) -> Result<Option<Vec<Drawn<'a>>>, GenerateError> {
+    ) -> Result<Option<Vec<RolloutReply<'a>>>, GenerateError> {
         let random = Philox::new(self.config.seed);
         let rollout = &self.config.rollout;
         let first = step * rollout.prompts as u64;
@@ -87,13 +87,13 @@ impl<'a> Sampler<'a> {
             }
         };
         let requests: Vec<Request> = asked.iter().enumerate().map(request).collect();
-        // The policy is not what it was when it filled the cache.
+        // The policy has changed since it filled the cache.
         generator.clear();
         let replies = generator.generate(&requests, cancel, &mut |_| {})?;
         if cancel.is_cancelled() || replies.iter().any(|reply| reply.finish == Finish::Cancelled) {
             return Ok(None);
         }
-        let drawn = asked.into_iter().zip(replies).map(|((prompt, principles), reply)| Drawn {
+        let replies = asked.into_iter().zip(replies).map(|((prompt, principles), reply)| RolloutReply {
             prompt,
             principles,
             ended: reply.finish == Finish::EndOfTurn,
@@ -101,66 +101,69 @@ impl<'a> Sampler<'a> {
             logprobs: reply.sampling_logprobs,
             text: reply.text,
         });
-        Ok(Some(drawn.collect()))
+        Ok(Some(replies.collect()))
     }
 }
 
-/// What the sources say of `drawn`.
-pub(super) fn reward(sources: &mut RewardSum<'_>, drawn: &[Drawn<'_>]) -> Result<Rewards, AlignError> {
-    let lists: Vec<Vec<&str>> = drawn
+/// Scores `replies` with all sources of rewards.
+pub(super) fn reward(
+    sources: &mut RewardSum<'_>,
+    replies: &[RolloutReply<'_>],
+) -> Result<Rewards, AlignError> {
+    let lists: Vec<Vec<&str>> = replies
         .iter()
-        .map(|drawn| drawn.principles.iter().map(|principle| principle.definition.as_str()).collect())
+        .map(|reply| reply.principles.iter().map(|principle| principle.definition.as_str()).collect())
         .collect();
-    let replies: Vec<FinishedReply<'_>> = drawn
+    let finished: Vec<FinishedReply<'_>> = replies
         .iter()
         .zip(&lists)
-        .map(|(drawn, principles)| FinishedReply {
-            prompt: &drawn.prompt.prompt.text,
-            kind: drawn.prompt.prompt.kind,
+        .map(|(reply, principles)| FinishedReply {
+            prompt: &reply.prompt.prompt.text,
+            kind: reply.prompt.prompt.kind,
             principles,
-            reply: &drawn.text,
-            tokens: drawn.said(),
-            ended: drawn.ended,
+            reply: &reply.text,
+            tokens: reply.content(),
+            ended: reply.ended,
         })
         .collect();
-    sources.score(&replies)
+    sources.score(&finished)
 }
 
-/// What policy, reference and critic say of a rollout, each in its state before anything is learned from it.
+/// What policy, reference and critic compute for a rollout, before the first update on it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadOut {
-    /// One for each reply (B).
+    /// One per reply (B).
     pub traces: Vec<Trace>,
     /// Mean entropy of the policy over the tokens, in nats.
     pub entropy: f64,
-    /// The largest difference between a token's log-probability in generation and here, in nats.
+    /// Largest difference between a token's log-probability in generation and here, in nats.
     pub logprob_distance: f64,
-    /// Tokens computed.
+    /// Number of tokens computed.
     pub tokens: usize,
     pub seconds: f64,
 }
 
-/// Reads a rollout in mixed passes: every reply by policy, critic and reference side by side.
+/// Reads a rollout in mixed passes: policy, critic and reference read every reply in the same pass.
 pub(super) fn read(
     learner: &mut Learner,
     roles: &Roles,
-    drawn: &[Drawn<'_>],
+    replies: &[RolloutReply<'_>],
     scores: &[f64],
 ) -> Result<ReadOut, TrainError> {
     let start = Instant::now();
     let units: Vec<Unit> =
-        drawn.iter().map(|drawn| roles.readers(&drawn.ids(), drawn.tokens.len())).collect();
+        replies.iter().map(|reply| roles.readers(&reply.ids(), reply.tokens.len())).collect();
     let stats = learner.read(&units)?;
     let double = |values: &[f32]| -> Vec<f64> { values.iter().map(|&value| value.into()).collect() };
     let mut out = ReadOut::default();
     let (mut at, mut entropy, mut n_tokens) = (0, 0.0, 0);
-    for ((drawn, unit), &score) in drawn.iter().zip(&units).zip(scores) {
-        let n = drawn.tokens.len();
-        // The reference stands last in the unit.
+    for ((reply, unit), &score) in replies.iter().zip(&units).zip(scores) {
+        let n = reply.tokens.len();
+        // The reference is last in the unit.
         let (value_at, reference_at) = (roles.values_at(at, n), at + (unit.len() - 1) * n);
         let logprob = double(&stats.logprob[at..at + n]);
         let apart =
-            logprob.iter().zip(&drawn.logprobs).map(|(ours, &theirs)| (ours - f64::from(theirs)).abs());
+            logprob.iter().zip(&reply.logprobs).map(|(ours, &theirs)| (ours - f64::from(theirs)).abs());
         out.logprob_distance = apart.fold(out.logprob_distance, f64::max);
         entropy += stats.entropy[at..at + n].iter().map(|&entropy| f64::from(entropy)).sum::<f64>();
         n_tokens += n;

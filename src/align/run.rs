@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::AlignConfig;
 use super::judge::options;
-use super::roles::{Cast, Roles};
+use super::roles::{InitialAdapters, Roles};
 use super::rollout::Sampler;
 use super::steps::{Ended, KL_COEFFICIENT, PLANNED, Steps, UPDATES};
 use super::{AlignError, AlignMetrics, AlignPrompts, Guidelines, ModelReward, RewardRole, RolloutSample};
@@ -54,9 +54,9 @@ pub struct Align<'a> {
 /// What a run is about to do, before its first step.
 #[derive(Clone, Debug)]
 pub struct AlignProspect {
-    /// AlignPrompts that replies are sampled to.
+    /// Number of prompts that replies are sampled to.
     pub prompts: usize,
-    /// AlignPrompts that were left out, since they are too long.
+    /// Number of prompts that were left out because they are too long.
     pub left_out: usize,
     /// Replies of a step.
     pub samples: usize,
@@ -139,7 +139,7 @@ impl<'a> Align<'a> {
         let (model, config, prompts, out) = (self.model, self.config, self.prompts, self.out);
         self.check()?;
         let settings = config.run_settings();
-        let cast = Cast::new(model, self.init, self.judge.as_ref(), config)?;
+        let cast = InitialAdapters::new(model, self.init, self.judge.as_ref(), config)?;
         let judge_sha256 = self.judge.as_ref().map(RewardRole::sha256);
         let card = self.card(judge_sha256.as_deref());
         let run = Run {
@@ -172,7 +172,7 @@ impl<'a> Align<'a> {
             damaged,
         });
 
-        let roles = cast.take_places(model)?;
+        let roles = cast.attach(model)?;
         let mut learner = Learner::new(model, &roles.bank, &roles.learning(), &plan.shape, adamw(&settings))?;
         learner.set_temperature(config.rollout.temperature as f32);
         let mut controller = KlController::new(&config.kl);
@@ -319,7 +319,11 @@ impl<'a> Align<'a> {
     }
 
     /// What the run needs of the device.
-    fn demand(&self, cast: &Cast<'_>, generation: GeneratorOptions) -> Result<Demand<'a>, AlignError> {
+    fn demand(
+        &self,
+        cast: &InitialAdapters<'_>,
+        generation: GeneratorOptions,
+    ) -> Result<Demand<'a>, AlignError> {
         let model = self.model;
         let device = model.device();
         let (rank, targets, adapters) = cast.bank();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::rollout::Drawn;
+use super::rollout::RolloutReply;
 use crate::align::estimate::{Rewards, Trace};
 use crate::atomic;
 use crate::file::AtFile;
@@ -14,7 +14,7 @@ use crate::principles::PromptType;
 use crate::train::TrainError;
 use crate::train::objective::KlEstimator;
 
-/// A sampled reply with all that was said of it: a line of `rollouts/step-*.jsonl`.
+/// A sampled reply with its rewards and KL: a line of `rollouts/step-*.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolloutSample {
     /// Id of the prompt.
@@ -24,37 +24,41 @@ pub struct RolloutSample {
     pub kind: PromptType,
     /// Its text.
     pub prompt: String,
-    /// Ids of the principles that were drawn.
+    /// Ids of the principles that it was scored under.
     pub principles: Vec<String>,
     /// The reply.
     pub reply: String,
     /// Its tokens, the end of turn included.
     pub tokens: usize,
-    /// Whether the policy ended its turn itself.
+    /// Whether the policy ended its turn.
     pub ended: bool,
-    /// What the reply was worth.
+    /// Its total reward.
     pub reward: f64,
-    /// What each source added to that.
+    /// The share of each source in it.
     pub shares: BTreeMap<String, f64>,
     /// KL to the reference of the whole reply, in nats, by k1.
     pub kl: f64,
 }
 
-/// The replies of a rollout with what was said of them.
-pub(super) fn samples(drawn: &[Drawn<'_>], rewards: &Rewards, traces: &[Trace]) -> Vec<RolloutSample> {
-    let sample = |(at, (drawn, trace)): (usize, (&Drawn<'_>, &Trace))| RolloutSample {
-        id: drawn.prompt.prompt.id.clone(),
-        kind: drawn.prompt.prompt.kind,
-        prompt: drawn.prompt.prompt.text.clone(),
-        principles: drawn.principles.iter().map(|principle| principle.id.clone()).collect(),
-        reply: drawn.text.clone(),
-        tokens: drawn.tokens.len(),
-        ended: drawn.ended,
+/// The replies of a rollout with their rewards and KL.
+pub(super) fn samples(
+    replies: &[RolloutReply<'_>],
+    rewards: &Rewards,
+    traces: &[Trace],
+) -> Vec<RolloutSample> {
+    let sample = |(at, (reply, trace)): (usize, (&RolloutReply<'_>, &Trace))| RolloutSample {
+        id: reply.prompt.prompt.id.clone(),
+        kind: reply.prompt.prompt.kind,
+        prompt: reply.prompt.prompt.text.clone(),
+        principles: reply.principles.iter().map(|principle| principle.id.clone()).collect(),
+        reply: reply.text.clone(),
+        tokens: reply.tokens.len(),
+        ended: reply.ended,
         reward: rewards.total[at],
         shares: rewards.shares.iter().map(|(name, share)| (name.clone(), share[at])).collect(),
         kl: trace.kl(KlEstimator::K1),
     };
-    drawn.iter().zip(traces).enumerate().map(sample).collect()
+    replies.iter().zip(traces).enumerate().map(sample).collect()
 }
 
 /// Writes the samples of `step` into the run's folder, whole or not at all.

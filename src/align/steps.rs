@@ -4,15 +4,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::metrics::AlignMetrics;
-use super::objective::{Learnt, Lesson, learn};
 use super::roles::Roles;
 use super::rollout::{Sampler, read, reward};
 use super::run::AlignProgress;
 use super::samples::{samples, write};
+use super::update::{UpdateInput, UpdateResult, update};
 use super::{AlignConfig, AlignError};
-use crate::align::estimate::{
-    Collapse, Health, KlController, RewardSum, RolloutFigures, Trace, Updates, Watch,
-};
+use crate::align::estimate::{Collapse, Health, KlController, RewardSum, RolloutFigures, Trace, Watch};
 use crate::error::ErrorKind;
 use crate::generate::{CancelToken, Generator, distinct};
 use crate::train::state::StateMeta;
@@ -158,18 +156,19 @@ impl Steps<'_> {
         write(self.out, step + 1, &shown)?;
         progress(AlignProgress::Rollout { step: step + 1, samples: &shown });
 
-        let lesson = Lesson::new(config, &read.traces, coefficient);
-        let learnt = match collapse {
-            Some(_) => Learnt { updates: Updates::new(f64::INFINITY), grad_norm: 0.0, tokens: 0 },
+        let objective = (config.algorithm.spec().objective)(config, &read.traces, coefficient);
+        let update = match collapse {
+            Some(_) => UpdateResult::none(f64::INFINITY),
             None => {
-                let rollout = (&drawn[..], &read.traces[..]);
-                learn(&mut self.learner, &self.roles, &lesson, rollout, (config, step, rate))?
+                let (replies, traces, objective) = (&drawn[..], &read.traces[..], &*objective);
+                let input = UpdateInput { config, step, learning_rate: rate, replies, traces, objective };
+                update(&mut self.learner, &self.roles, &input)?
             }
         };
         let update_seconds = clock.lap();
         let step_seconds = clock.total();
         let n_tokens: usize = drawn.iter().map(|drawn| drawn.tokens.len()).sum();
-        self.meta.tokens += (read.tokens + learnt.tokens) as u64;
+        self.meta.tokens += (read.tokens + update.tokens) as u64;
         let prompts = (step + 1) * config.rollout.prompts as u64;
         let metrics = AlignMetrics {
             step: step + 1,
@@ -179,10 +178,10 @@ impl Steps<'_> {
             distinct_2,
             entropy: read.entropy,
             value: mean_value(&read.traces),
-            value_error: lesson.value_error(),
-            updates: learnt.updates.figures(),
-            n_updates: learnt.updates.taken(),
-            grad_norm: learnt.grad_norm,
+            value_error: objective.value_error(),
+            updates: update.updates.figures(),
+            n_updates: update.updates.taken(),
+            grad_norm: update.grad_norm,
             logprob_distance: read.logprob_distance,
             num_tokens: self.meta.tokens,
             tokens_per_second: n_tokens as f64 / step_seconds,

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::GlobalArgs;
 use super::error::CliError;
 use super::open::{ModelArgs, chat_format};
 use super::training::{Ahead, Knobs, RunArgs, Told, set, watched};
 use crate::adapter::Adapter;
-use crate::align::Algorithm;
 use crate::align::AlignConfig;
 use crate::align::{
-    Align, AlignMetrics, AlignProgress, AlignPrompts, AlignProspect, Guidelines, Outcome, RewardRole,
-    RolloutSample,
+    ALGORITHMS, Algorithm, Align, AlignMetrics, AlignProgress, AlignPrompts, AlignProspect, Guidelines,
+    Outcome, RewardRole, RolloutSample,
 };
 use crate::hub;
 use crate::principles::PrincipleSet;
@@ -25,7 +25,7 @@ use crate::settings::Settings;
 const LONG_ABOUT: &str = "\
 Aligns a model to written principles by reinforcement learning: samples replies to prompts, lets a reward
 model score them under principles that are drawn for each prompt, and teaches a LoRA adapter to give
-replies that score more, by PPO, GRPO or RLOO. What it may unlearn on the way is held by the price of each
+replies that score more, with the algorithm that --algorithm names. What it may unlearn on the way is held by the price of each
 nat that it moves away from where it started.
 
 Base, policy, reference, critic and reward model share one set of quantized weights: they are adapters on
@@ -50,7 +50,7 @@ Examples:
   parr align --print-config > align.toml        every setting, explained
   parr chat --adapter runs/aligned
 
-AlignPrompts, one JSON object a line; type is general, reasoning or red-team:
+Prompts, one JSON object a line; type is general, reasoning or red-team:
   {\"id\": \"p1\", \"type\": \"general\", \"prompt\": \"Name a river.\"}";
 
 /// Align a model to principles by a reward model
@@ -61,7 +61,7 @@ pub(super) struct AlignArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// AlignPrompts to answer, in JSON Lines
+    /// Prompts to answer, in JSON Lines
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
     prompts: Option<PathBuf>,
 
@@ -89,15 +89,15 @@ pub(super) struct AlignArgs {
     #[command(flatten)]
     run: RunArgs,
 
-    /// What to learn by: ppo, grpo or rloo
-    #[arg(long, value_name = "NAME", value_parser = algorithm)]
+    /// Algorithm that trains the policy
+    #[arg(long, value_name = "NAME", value_parser = algorithm())]
     algorithm: Option<Algorithm>,
 
-    /// AlignPrompts of a step
+    /// Prompts of a step
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
 
-    /// Replies to each prompt of a step; grpo and rloo compare them
+    /// Replies to each prompt of a step; algorithms that compare them need at least 2
     #[arg(long, value_name = "N")]
     replies: Option<usize>,
 
@@ -126,12 +126,10 @@ pub(super) struct AlignArgs {
     show_every: u64,
 }
 
-fn algorithm(name: &str) -> Result<Algorithm, String> {
-    let known = [Algorithm::Ppo, Algorithm::Grpo, Algorithm::Rloo];
-    known
-        .into_iter()
-        .find(|algorithm| algorithm.to_string() == name)
-        .ok_or_else(|| "expected ppo, grpo or rloo".to_owned())
+/// Accepts the names in [`ALGORITHMS`], which the help page lists with their descriptions.
+fn algorithm() -> impl TypedValueParser<Value = Algorithm> {
+    let names = ALGORITHMS.iter().map(|spec| PossibleValue::new(spec.name).help(spec.description));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Algorithm>())
 }
 
 /// `90s`, `10m` or `2h`; a number alone is seconds.
@@ -288,7 +286,7 @@ fn shown(step: u64, sample: &RolloutSample) -> String {
     let parts: Vec<String> = shares.iter().map(|(name, share)| format!("{name} {share:.3}")).collect();
     let principles = if principles.is_empty() { "none".to_owned() } else { principles.join(", ") };
     format!(
-        "--- a reply of step {step}, worth {reward:.3} ({})\n  asked: {}\n  judged by: {principles}\n  answered: {}\n---",
+        "--- a reply of step {step}, reward {reward:.3} ({})\n  asked: {}\n  judged by: {principles}\n  answered: {}\n---",
         parts.join(", "),
         prompt.trim(),
         reply.trim()

@@ -48,7 +48,7 @@ fn the_sample_says_every_setting_with_its_default() {
 fn the_salmon_preset_has_the_values_of_its_script() {
     let salmon = AlignConfig::salmon();
     salmon.validate().expect("sound settings");
-    assert_eq!(salmon.algorithm, Algorithm::Ppo);
+    assert_eq!(salmon.algorithm, Algorithm::PPO);
     assert_eq!((salmon.rollout.prompts, salmon.rollout.replies), (576, 1));
     assert_eq!((salmon.update.epochs, salmon.update.mini_batches), (2, 2));
     assert_eq!((salmon.epochs, salmon.seed), (2.0, 42));
@@ -106,7 +106,7 @@ fn mistakes_are_named_by_line_and_column() {
         ("seed = 1\n[updte]\n", (2, 2), "unknown field `updte`"),
         ("[update]\nclip = 0.2\n", (2, 1), "unknown field `clip`, expected one of `epochs`"),
         ("[value]\nclip = \"on\"\n", (2, 8), "expected \"off\" or a number such as 0.2"),
-        ("algorithm = \"dpo\"\n", (1, 13), "unknown variant `dpo`, expected one of `ppo`, `grpo`, `rloo`"),
+        ("algorithm = \"dpo\"\n", (1, 13), "unknown algorithm `dpo`, expected one of `ppo`, `grpo`, `rloo`"),
         ("preset = \"paper\"\n", (1, 10), "unknown variant `paper`, expected `small` or `salmon`"),
         ("[reward.length]\nGeneral = 1\n", (2, 1), "unknown field `General`"),
     ];
@@ -122,7 +122,7 @@ fn mistakes_are_named_by_line_and_column() {
 
 #[test]
 fn every_fault_is_told_at_once() {
-    let mut config = AlignConfig { epochs: 0.0, algorithm: Algorithm::Rloo, ..AlignConfig::default() };
+    let mut config = AlignConfig { epochs: 0.0, algorithm: Algorithm::RLOO, ..AlignConfig::default() };
     config.lora.rank = 0;
     config.optimizer.learning_rate = f64::NAN;
     config.schedule.floor = 2.0;
@@ -199,10 +199,7 @@ fn every_fault_is_told_at_once() {
         "memory.budget_mib",
     ];
     assert_eq!(names, expected);
-    assert_eq!(
-        faults[5],
-        "rollout.replies is 1, expected 2 at the least: rloo compares replies to one prompt"
-    );
+    assert_eq!(faults[5], "rollout.replies is 1, expected at least 2: rloo compares replies to one prompt");
 
     let mut config = AlignConfig::default();
     config.kl.adaptive = true;

@@ -26,7 +26,7 @@ use crate::support::gpu;
 
 /// A reward model that has learned nothing, and has its opinions.
 pub fn opinionated(model: &Model, folder: &Path) -> PathBuf {
-    let config = settings(Algorithm::Ppo, 0, 1);
+    let config = settings(Algorithm::PPO, 0, 1);
     let weights = config.lora.fresh(model.config(), 8).expect("sound settings");
     let weight = |at: usize| Philox::new(4).uniform(Purpose::Conformance, 1, at as u32, 0) - 0.5;
     let head = ScalarHead { weight: (0..model.config().hidden).map(weight).collect(), bias: 0.5 };
@@ -90,7 +90,7 @@ fn a_reward_model_shares_the_bank_or_stands_apart(family: KernelFamily) {
     let base = tiny_that_reads(folder.path());
     let model = load(&device, &base);
     let path = opinionated(&model, folder.path());
-    let mut config = settings(Algorithm::Ppo, 2, 1);
+    let mut config = settings(Algorithm::PPO, 2, 1);
     config.rollout.prompts = 8;
     config.reward.weights.insert("reward_model".to_owned(), 2.0);
     config.reward.length.score = 1.0;

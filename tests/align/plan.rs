@@ -12,7 +12,7 @@ use crate::reward::tiny_that_reads;
 #[test]
 fn a_run_takes_what_was_planned() {
     for (algorithm, share_trunk, adapters) in
-        [(Algorithm::Ppo, false, 2), (Algorithm::Ppo, true, 1), (Algorithm::Grpo, false, 1)]
+        [(Algorithm::PPO, false, 2), (Algorithm::PPO, true, 1), (Algorithm::GRPO, false, 1)]
     {
         let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
         let folder = tempfile::tempdir().expect("a scratch directory");
@@ -45,7 +45,7 @@ fn so_does_one_with_four_adapters() {
     let path = opinionated(&model, folder.path());
     let reward = Adapter::open(&path, model.config()).expect("it was written");
     let init = Adapter { head: None, ..reward.clone() };
-    let config = settings(Algorithm::Ppo, 0, 2);
+    let config = settings(Algorithm::PPO, 0, 2);
     let (out, prompts, guidelines) = (folder.path().join("run"), prompts(24), Guidelines::default());
     let align = Align {
         model: &model,

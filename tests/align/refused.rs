@@ -12,7 +12,7 @@ fn refused(change: impl FnOnce(&mut AlignConfig), with_sources: bool, expected: 
     let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = tiny(&device, folder.path());
-    let mut config = settings(Algorithm::Ppo, 0, 2);
+    let mut config = settings(Algorithm::PPO, 0, 2);
     change(&mut config);
     let (out, prompts, guidelines) = (folder.path().join("run"), prompts(4), Guidelines::default());
     let align = Align {
@@ -54,7 +54,7 @@ fn a_folder_takes_one_run_at_a_time() {
     let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = tiny(&device, folder.path());
-    let config = settings(Algorithm::Grpo, 0, 2);
+    let config = settings(Algorithm::GRPO, 0, 2);
     let (out, prompts, guidelines) = (folder.path().join("run"), prompts(4), Guidelines::default());
     let toy = Toy { model: &model, config: &config, out: &out, init: None, budget: None };
     let align = || toy.align(&prompts, &guidelines);

@@ -1,4 +1,4 @@
-//! A reply is worth the part of its tokens that are the wanted one: at best 1, a thirtieth by chance.
+//! The reward of a reply is the part of its tokens that are the wanted one: at best 1, a thirtieth by chance.
 
 use std::time::Instant;
 
@@ -31,15 +31,15 @@ fn solved_by(algorithm: Algorithm) {
 
 #[test]
 fn ppo_finds_the_optimum() {
-    solved_by(Algorithm::Ppo);
+    solved_by(Algorithm::PPO);
 }
 
 #[test]
 fn grpo_finds_the_optimum() {
-    solved_by(Algorithm::Grpo);
+    solved_by(Algorithm::GRPO);
 }
 
 #[test]
 fn rloo_finds_the_optimum() {
-    solved_by(Algorithm::Rloo);
+    solved_by(Algorithm::RLOO);
 }

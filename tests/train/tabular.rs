@@ -12,7 +12,7 @@ use parr::train::objective::{
 
 const POSITIONS: usize = 4;
 const VOCAB: usize = 6;
-/// The tokens that are worth 1 each; all others are worth nothing.
+/// The tokens with a reward of 1; all others have a reward of 0.
 const WANTED: [usize; POSITIONS] = [3, 0, 5, 3];
 
 /// Logits of each position, and a critic's value of each.
@@ -79,7 +79,7 @@ impl Table {
     }
 
     /// Mean reward of a reply, exactly: at most 4.
-    fn worth(&self) -> f64 {
+    fn mean_reward(&self) -> f64 {
         WANTED.iter().enumerate().map(|(position, &token)| self.probabilities(position)[token]).sum()
     }
 }
@@ -96,7 +96,7 @@ fn double(values: &[f32]) -> Vec<f64> {
 fn solves(name: &str, mut update: impl FnMut(&mut Table, &Table, &[[usize; POSITIONS]], &[Trace])) {
     for seed in 0..3 {
         let (mut table, reference) = (Table::uniform(), Table::uniform());
-        assert!((table.worth() - 4.0 / 6.0).abs() < 1e-12);
+        assert!((table.mean_reward() - 4.0 / 6.0).abs() < 1e-12);
         for step in 0..60 {
             let replies: Vec<_> = (0..32).map(|index| table.sample(Philox::new(seed), step, index)).collect();
             let (now, then) = (table.read(&replies), reference.read(&replies));
@@ -113,7 +113,7 @@ fn solves(name: &str, mut update: impl FnMut(&mut Table, &Table, &[[usize; POSIT
             let traces: Vec<Trace> = replies.iter().enumerate().map(trace).collect();
             update(&mut table, &reference, &replies, &traces);
         }
-        assert!(table.worth() > 3.8, "{name}, seed {seed}: {} of 4", table.worth());
+        assert!(table.mean_reward() > 3.8, "{name}, seed {seed}: {} of 4", table.mean_reward());
     }
 }
 
@@ -167,8 +167,8 @@ fn grpo_finds_the_optimum_of_a_table() {
 fn rloo_finds_the_optimum_of_a_table() {
     let config = AlignConfig::default();
     solves("rloo", |table, _, replies, traces| {
-        let worth: Vec<f64> = traces.iter().map(|trace| trace.penalised(KlEstimator::K1, 0.01)).collect();
-        let batch = group_batch(traces, &leave_one_out(&worth, 8));
+        let rewards: Vec<f64> = traces.iter().map(|trace| trace.penalised(KlEstimator::K1, 0.01)).collect();
+        let batch = group_batch(traces, &leave_one_out(&rewards, 8));
         let gradients = config.rloo().evaluate(&table.read(replies), &batch);
         table.step(replies, &gradients, 1.0);
     });

@@ -1,6 +1,7 @@
 //! Whether the settings of reinforcement learning make sense, all faults at once.
 
-use super::{Algorithm, AlignConfig, RewardTermsConfig, RolloutConfig, UpdateConfig};
+use super::{AlignConfig, RewardTermsConfig, RolloutConfig, UpdateConfig};
+use crate::align::Algorithm;
 use crate::align::estimate::{CollapseConfig, KlConfig, ValueClip};
 use crate::settings::{Faults, positive};
 
@@ -42,8 +43,8 @@ impl Faults {
 
     fn rollout(&mut self, rollout: &RolloutConfig, algorithm: Algorithm) {
         self.at_least_one("rollout.prompts", rollout.prompts);
-        if algorithm.needs_groups() {
-            let expected = format!("2 at the least: {algorithm} compares replies to one prompt");
+        if algorithm.spec().needs_groups {
+            let expected = format!("at least 2: {algorithm} compares replies to one prompt");
             self.need(rollout.replies > 1, "rollout.replies", rollout.replies, &expected);
         } else {
             self.at_least_one("rollout.replies", rollout.replies);

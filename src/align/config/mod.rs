@@ -3,19 +3,19 @@
 mod check;
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
-use super::estimate::{CollapseConfig, Estimator, KlConfig, LengthConfig, UnfinishedConfig, ValueClip};
+use super::algorithm::Algorithm;
+use super::estimate::{CollapseConfig, KlConfig, LengthConfig, UnfinishedConfig, ValueClip};
 use crate::settings::{Auto, Faults, Settings, Share};
 use crate::train::config::{
     BatchConfig, CheckpointConfig, Decay, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
     RunSettings, ScheduleConfig,
 };
-use crate::train::objective::{Aggregate, Clip, GroupScale, Grpo, Ppo, Rloo};
+use crate::train::objective::{Aggregate, Clip, GroupScale};
 
-/// Reinforcement learning of an adapter: PPO, GRPO or RLOO by `algorithm`.
+/// Reinforcement learning of an adapter by one of the [`ALGORITHMS`](super::ALGORITHMS).
 ///
 /// From a file by [`Settings::read`], which completes tables that are there in part from the preset.
 /// `serde` alone would complete them from the defaults of their own types, which SFT shares.
@@ -26,7 +26,7 @@ pub struct AlignConfig {
     pub preset: Preset,
     /// Everything random in the run follows from it, each sample by its own name: draws of one step differ.
     pub seed: u64,
-    /// What the policy learns by.
+    /// The algorithm that trains the policy.
     pub algorithm: Algorithm,
     /// How often each prompt is answered; parts of an epoch are possible. 2 as in SALMON.
     pub epochs: f64,
@@ -48,7 +48,7 @@ pub struct AlignConfig {
     pub grpo: GrpoConfig,
     /// What it costs to leave the reference.
     pub kl: KlConfig,
-    /// What replies are worth.
+    /// The terms of a reply's reward.
     pub reward: RewardTermsConfig,
     /// When the run is given up.
     pub collapse: CollapseConfig,
@@ -69,48 +69,19 @@ pub enum Preset {
     Salmon,
 }
 
-/// What a policy learns by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Algorithm {
-    /// Proximal policy optimization with a critic (arXiv 1707.06347), which SALMON uses.
-    #[default]
-    Ppo,
-    /// Group relative policy optimization (arXiv 2402.03300).
-    Grpo,
-    /// REINFORCE with the other replies as baseline (arXiv 2402.14740).
-    Rloo,
-}
-
-impl Algorithm {
-    /// Whether replies to one prompt are compared with each other.
-    pub fn needs_groups(self) -> bool {
-        self != Algorithm::Ppo
-    }
-}
-
-impl Display for Algorithm {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Algorithm::Ppo => "ppo",
-            Algorithm::Grpo => "grpo",
-            Algorithm::Rloo => "rloo",
-        })
-    }
-}
-
 /// What is sampled in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutConfig {
-    /// AlignPrompts of a step. 32; SALMON has 576 on 48 GPUs. Whitening wants 8 at the least.
+    /// Prompts per step. 32; SALMON has 576 on 48 GPUs. Whitening needs at least 8.
     pub prompts: usize,
-    /// Replies to each. 1 for PPO; GRPO and RLOO compare those to one prompt and need 2 at the least.
+    /// Replies to each prompt. 1 for PPO. Algorithms that compare replies to a prompt, such as GRPO and RLOO,
+    /// need at least 2.
     pub replies: usize,
     /// Logits are divided by it, in sampling and in every log-probability. 1, for which the two need no word
     /// with each other; SALMON has 0.7.
     pub temperature: f64,
-    /// AlignPrompts of more tokens are left out. 128; SALMON has 256.
+    /// Most tokens of a prompt. Longer ones are left out. 128; SALMON has 256.
     pub max_prompt_tokens: usize,
     /// A reply is cut off there. 128; SALMON has 1024.
     pub max_reply_tokens: usize,
@@ -203,7 +174,7 @@ pub struct GrpoConfig {
     pub aggregate: Aggregate,
 }
 
-/// What replies are worth.
+/// The terms of a reply's reward.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RewardTermsConfig {
@@ -245,7 +216,7 @@ impl Default for AlignConfig {
         AlignConfig {
             preset: Preset::Small,
             seed: 0,
-            algorithm: Algorithm::Ppo,
+            algorithm: Algorithm::PPO,
             epochs: 2.0,
             steps: Auto::Auto,
             lora: LoraSettings::default(),
@@ -343,45 +314,6 @@ impl AlignConfig {
     /// Bounds of the ratio.
     pub fn clip(&self) -> Clip {
         Clip { low: self.update.clip_low, high: self.update.clip_high }
-    }
-
-    /// The objective of [`Algorithm::Ppo`] on a rollout whose values were `value_error` from its returns
-    /// ([`Estimates::value_error`](crate::align::estimate::Estimates::value_error)).
-    pub fn ppo(&self, value_error: f64) -> Ppo {
-        Ppo {
-            clip: self.clip(),
-            value_radius: self.value.clip.radius(value_error),
-            value_weight: self.value.weight,
-            entropy_weight: self.update.entropy_weight,
-        }
-    }
-
-    /// The objective of [`Algorithm::Grpo`], where a nat costs `kl_coefficient` now.
-    pub fn grpo(&self, kl_coefficient: f64) -> Grpo {
-        Grpo {
-            clip: self.clip(),
-            kl_weight: kl_coefficient,
-            aggregate: self.grpo.aggregate,
-            longest: self.rollout.max_reply_tokens,
-        }
-    }
-
-    /// The objective of [`Algorithm::Rloo`].
-    pub fn rloo(&self) -> Rloo {
-        Rloo { clip: self.clip() }
-    }
-
-    /// How PPO's rewards become advantages, where a nat costs `kl_coefficient` now.
-    pub fn estimator(&self, kl_coefficient: f64) -> Estimator {
-        Estimator {
-            gamma: self.update.gamma,
-            lambda: self.update.lambda,
-            kl: self.kl.estimator,
-            kl_coefficient,
-            reward_scale: self.reward.scale,
-            whiten_rewards: self.reward.whiten,
-            whiten_advantages: self.update.whiten_advantages,
-        }
     }
 }
 

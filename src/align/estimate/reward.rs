@@ -95,7 +95,7 @@ pub struct RewardSum<'a> {
     unfinished: UnfinishedConfig,
 }
 
-/// What replies were worth.
+/// The rewards of some replies.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rewards {
     /// The reward of each reply (B): the sum of its shares.

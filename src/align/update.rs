@@ -1,0 +1,125 @@
+//! The updates on one rollout.
+
+use std::ops::Range;
+
+use super::AlignConfig;
+use super::algorithm::{PartReply, RolloutObjective, RolloutPart};
+use super::roles::Roles;
+use super::rollout::RolloutReply;
+use crate::align::estimate::{Trace, Updates};
+use crate::random::{Philox, Purpose};
+use crate::train::objective::TokenStats;
+use crate::train::{Learner, TrainError, Unit};
+
+/// A rollout with everything that its updates need.
+pub(super) struct UpdateInput<'a> {
+    pub config: &'a AlignConfig,
+    /// Steps of the run before this one.
+    pub step: u64,
+    pub learning_rate: f64,
+    /// The replies (B), and what was read of each before the first update.
+    pub replies: &'a [RolloutReply<'a>],
+    pub traces: &'a [Trace],
+    pub objective: &'a dyn RolloutObjective,
+}
+
+/// Result of the updates on one rollout.
+#[derive(Debug)]
+pub(super) struct UpdateResult {
+    pub updates: Updates,
+    /// Mean norm of the gradients before clipping.
+    pub grad_norm: f64,
+    /// Number of tokens computed, including those of prompts.
+    pub tokens: usize,
+}
+
+impl UpdateResult {
+    /// No update so far. More than `target_kl` from the rollout there is no further one.
+    pub fn none(target_kl: f64) -> UpdateResult {
+        UpdateResult { updates: Updates::new(target_kl), grad_norm: 0.0, tokens: 0 }
+    }
+}
+
+/// Updates the adapters with a rollout: `update.epochs` passes over its replies, in mini-batches, until the
+/// policy is too far from the one that sampled them.
+pub(super) fn update(
+    learner: &mut Learner,
+    roles: &Roles,
+    input: &UpdateInput<'_>,
+) -> Result<UpdateResult, TrainError> {
+    let UpdateInput { config, step, learning_rate, replies, traces, objective } = *input;
+    let unit = |reply: &RolloutReply<'_>| roles.learners(&reply.ids(), reply.tokens.len());
+    let units: Vec<Unit> = replies.iter().map(unit).collect();
+    let mut result = UpdateResult::none(config.update.target_kl);
+    'epochs: for epoch in 0..config.update.epochs {
+        let order = order(config, step, epoch, units.len());
+        for number in 0..config.update.mini_batches {
+            let members = &order[share(number, order.len(), config)..share(number + 1, order.len(), config)];
+            let batch: Vec<Unit> = members.iter().map(|&reply| units[reply].clone()).collect();
+            let n_replies = members.len() as f64;
+            let n_tokens = members.iter().map(|&reply| traces[reply].n_real()).sum::<usize>() as f64;
+            let loss = &mut |range: Range<usize>, stats: &TokenStats| {
+                let replies = places(roles, traces, &members[range]);
+                objective.evaluate(&RolloutPart { traces, replies, n_replies, n_tokens }, stats)
+            };
+            let learned = learner.step(&batch, loss, learning_rate)?;
+            result.grad_norm += learned.grad_norm;
+            result.tokens += learned.tokens;
+            if !result.updates.push(&learned.metrics) {
+                break 'epochs;
+            }
+        }
+    }
+    result.grad_norm /= result.updates.taken().max(1) as f64;
+    Ok(result)
+}
+
+/// Where the readings of the replies `part` are, whose units were read one after the other.
+fn places(roles: &Roles, traces: &[Trace], part: &[usize]) -> Vec<PartReply> {
+    let mut policy = 0;
+    let place = |&index: &usize| {
+        let n = traces[index].real.len();
+        let value = roles.values_at(policy, n);
+        let place = PartReply { index, policy, value };
+        policy = value + n;
+        place
+    };
+    part.iter().map(place).collect()
+}
+
+/// Index of the first reply of mini-batch `number`. The sizes of mini-batches differ by at most one reply.
+fn share(number: usize, replies: usize, config: &AlignConfig) -> usize {
+    number * replies / config.update.mini_batches
+}
+
+/// The order of a pass over the replies. A single mini-batch keeps the order of the read-out, so that sums of
+/// the same numbers have the same bits.
+fn order(config: &AlignConfig, step: u64, epoch: usize, replies: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..replies).collect();
+    if config.update.mini_batches > 1 {
+        let random = Philox::new(config.seed);
+        order.sort_by_key(|&reply| {
+            (random.bits64(Purpose::MiniBatch, step as u32, reply as u32, epoch as u32), reply)
+        });
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pass_takes_all_replies_in_an_order_of_its_own() {
+        let mut config = AlignConfig::default();
+        assert_eq!(order(&config, 3, 1, 5), [0, 1, 2, 3, 4]);
+        config.update.mini_batches = 2;
+        let orders: Vec<Vec<usize>> =
+            [(0, 0), (0, 1), (1, 0)].map(|(step, epoch)| order(&config, step, epoch, 40)).into();
+        assert!(orders[0] != orders[1] && orders[0] != orders[2] && orders[1] != orders[2]);
+        for mut order in orders {
+            order.sort_unstable();
+            assert!(order.into_iter().eq(0..40));
+        }
+    }
+}
