@@ -1,7 +1,9 @@
 //! Aligning a policy: what holds before anything is learned, toy tasks with a known optimum, resuming.
 
-/// Policies from preferences, without a reward model.
+/// Algorithms in the table, and one that a program brings along.
+mod algorithm;
 mod config;
+/// Policies from preferences, without a reward model.
 mod dpo;
 mod estimates;
 /// Gradients of the PPO loss through a pass with policy and critic.
@@ -41,7 +43,7 @@ use serde_json::Value;
 
 use crate::support::synthetic::{self, Shape};
 
-/// The token that is worth something.
+/// The token that is rewarded.
 pub(crate) const WANTED: TokenId = 7;
 /// Tokens of every reply.
 pub(crate) const REPLY: usize = 6;
@@ -69,7 +71,7 @@ pub(crate) fn load(device: &Device, path: &Path) -> Model {
     Model::load(device, path, &LoadOptions::default(), &mut |_| {}).expect("a sound checkpoint loads")
 }
 
-/// AlignPrompts of uneven lengths, as tokens; no token ends a turn.
+/// Prompts of uneven lengths, as tokens; no token ends a turn.
 pub(crate) fn prompts(count: usize) -> AlignPrompts {
     let prompt = |number: usize| AlignPrompt {
         prompt: Prompt {
@@ -103,10 +105,8 @@ pub(crate) fn settings(algorithm: Algorithm, seed: u64, steps: usize) -> AlignCo
     config.lora.alpha = 16.0;
     config.optimizer.learning_rate = 1e-2;
     config.rollout.max_reply_tokens = REPLY;
-    (config.rollout.prompts, config.rollout.replies) = match algorithm {
-        Algorithm::Ppo => (32, 1),
-        Algorithm::Grpo | Algorithm::Rloo => (8, 4),
-    };
+    (config.rollout.prompts, config.rollout.replies) =
+        if algorithm.spec().needs_groups { (8, 4) } else { (32, 1) };
     config.update.epochs = 2;
     // Without it a policy that is sure of one wrong token may stay so.
     config.update.entropy_weight = 0.01;

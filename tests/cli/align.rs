@@ -8,7 +8,7 @@ use parr::gpu::DeviceOptions;
 use parr::settings::Settings;
 use serde_json::Value;
 
-use super::{parr, stderr};
+use super::{parr, stderr, stdout};
 use crate::align::{load, opinionated};
 use crate::reward::tiny_that_reads;
 use crate::support;
@@ -67,7 +67,7 @@ fn prompts_and_a_reward_model_become_an_adapter() {
     assert!(run.status.success(), "{said}");
     for expected in [
         "6 prompts (1 too long, left out), 4 replies a step; 3 adapters on one base",
-        "a reply of step 1, worth",
+        "a reply of step 1, reward",
         "judged by: brief",
         "step 2/2: reward",
         "parr chat --model",
@@ -104,7 +104,7 @@ fn prompts_and_a_reward_model_become_an_adapter() {
 
     let again = bench.align("run").arg("--reward").arg(bench.path("reward")).output().expect("it starts");
     assert_eq!(again.status.code(), Some(1));
-    assert!(stderr(&again).contains("holds a run"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("already contains a run"), "{}", stderr(&again));
     let mut grpo = bench.align("grpo");
     grpo.args(["--algorithm", "grpo", "--replies", "2", "--budget", "1s"]);
     // On a base of its own, and no adapter of the policy's.
@@ -122,15 +122,24 @@ fn mistakes_are_told_before_anything_is_loaded() {
     assert_eq!(missing.status.code(), Some(2));
     assert!(stderr(&missing).contains("--out"), "{}", stderr(&missing));
     let group = run(&["--prompts", "p.jsonl", "--out", "o", "--algorithm", "grpo"]);
-    assert!(stderr(&group).contains("rollout.replies is 1, expected 2"), "{}", stderr(&group));
+    assert!(stderr(&group).contains("rollout.replies is 1, expected at least 2"), "{}", stderr(&group));
     let name = run(&["--prompts", "p.jsonl", "--out", "o", "--algorithm", "sarsa"]);
-    assert!(
-        name.status.code() == Some(2) && stderr(&name).contains("ppo, grpo or rloo"),
-        "{}",
-        stderr(&name)
-    );
+    assert!(name.status.code() == Some(2) && stderr(&name).contains("ppo, grpo, rloo"), "{}", stderr(&name));
     let set = run(&["--prompts", "p.jsonl", "--out", "o", "--principles", "polici"]);
     assert!(stderr(&set).contains("polici"), "{}", stderr(&set));
     let printed = parr().args(["align", "--print-config"]).output().expect("the program starts");
     assert_eq!(super::stdout(&printed), parr::align::AlignConfig::SAMPLE);
+}
+
+#[test]
+fn the_help_page_lists_every_algorithm_with_its_description() {
+    let help = parr().args(["align", "--help"]).output().expect("the program starts");
+    let help = stdout(&help);
+    for spec in parr::align::ALGORITHMS {
+        let line = format!("- {}: ", spec.name);
+        let entry = help.lines().map(str::trim).find(|entry| entry.starts_with(&line));
+        let entry = entry.unwrap_or_else(|| panic!("no `{line}` in {help}"));
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert!(words(spec.description).starts_with(&words(&entry[line.len()..])), "{entry}");
+    }
 }
