@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::AlignConfig;
-use super::judge::options;
+use super::reward_role::options;
 use super::roles::{InitialAdapters, Roles};
 use super::rollout::Sampler;
 use super::steps::{Ended, KL_COEFFICIENT, PLANNED, Steps, UPDATES};
@@ -38,7 +38,7 @@ pub struct Align<'a> {
     /// The adapter that the policy starts from and is held to; without one it starts as the base.
     pub init: Option<&'a Adapter>,
     /// The reward model, the source `reward_model`.
-    pub judge: Option<RewardRole<'a>>,
+    pub reward: Option<RewardRole<'a>>,
     /// Further sources of rewards. The settings add `length` and `language`, which need none here.
     pub sources: Vec<Box<dyn RewardSource + 'a>>,
     /// Where everything goes: settings, logs, states, rollouts, and the adapter.
@@ -139,9 +139,9 @@ impl<'a> Align<'a> {
         let (model, config, prompts, out) = (self.model, self.config, self.prompts, self.out);
         self.check()?;
         let settings = config.run_settings();
-        let cast = InitialAdapters::new(model, self.init, self.judge.as_ref(), config)?;
-        let judge_sha256 = self.judge.as_ref().map(RewardRole::sha256);
-        let card = self.card(judge_sha256.as_deref());
+        let cast = InitialAdapters::new(model, self.init, self.reward.as_ref(), config)?;
+        let reward_sha256 = self.reward.as_ref().map(RewardRole::sha256);
+        let card = self.card(reward_sha256.as_deref());
         let run = Run {
             model,
             out,
@@ -149,7 +149,7 @@ impl<'a> Align<'a> {
             settings: settings.clone(),
             toml: config.to_toml(),
             config_sha256: config.hash(),
-            data_sha256: self.data_sha256(judge_sha256.as_deref()),
+            data_sha256: self.data_sha256(reward_sha256.as_deref()),
             steps: config.total_steps(prompts.prompts.len()),
             resume: self.resume,
         };
@@ -270,7 +270,7 @@ impl<'a> Align<'a> {
     fn source_names(&self) -> Vec<String> {
         let reward = &self.config.reward;
         let mut names: Vec<String> = Vec::new();
-        names.extend(self.judge.as_ref().map(|_| ModelReward::NAME.to_owned()));
+        names.extend(self.reward.as_ref().map(|_| ModelReward::NAME.to_owned()));
         names.extend(self.sources.iter().map(|source| source.name().to_owned()));
         names.extend((reward.length.score != 0.0).then(|| "length".to_owned()));
         let language = LanguageMatch::NAME.to_owned();
@@ -289,7 +289,7 @@ impl<'a> Align<'a> {
             let weight = config.weight(source.name());
             sum.add(source, weight)
         };
-        let model = match (self.judge, roles.reward) {
+        let model = match (self.reward, roles.reward) {
             (Some(RewardRole::Shared { card, .. }), Some(id)) => {
                 let options = options(self.model);
                 Some(RewardModel::in_bank(self.model, &roles.bank, id, card, &options)?)
@@ -328,7 +328,7 @@ impl<'a> Align<'a> {
         let device = model.device();
         let (rank, targets, adapters) = cast.bank();
         let layout = cast.layout(model);
-        let judge = match &self.judge {
+        let reward = match &self.reward {
             Some(RewardRole::Shared { card, .. }) => {
                 RewardModel::bytes_in_bank(model, &layout, card, &options(model))?
             }
@@ -352,17 +352,17 @@ impl<'a> Align<'a> {
             learning_layers: cast.learning_layers(model),
             step_tokens: rollout.min(MOST_ROWS),
             longest,
-            beside_bytes: there + sampling + judge,
+            beside_bytes: there + sampling + reward,
             max_binding_bytes: device.capabilities().max_binding_bytes,
         })
     }
 
     /// What is known of the adapter before it is there.
-    fn card(&self, judge_sha256: Option<&str>) -> Card {
+    fn card(&self, reward_sha256: Option<&str>) -> Card {
         let align = json!({
             "algorithm": self.config.algorithm,
-            "reward_sha256": judge_sha256,
-            "init_sha256": self.init.map(Adapter::sha256),
+            "reward_sha256": reward_sha256,
+            "init_sha256": self.init.map(adapter_sha256),
             "principles": self.guidelines.ids(),
             "principles_sha256": self.guidelines.sha256(),
             "sources": self.source_names(),
@@ -377,12 +377,12 @@ impl<'a> Align<'a> {
     }
 
     /// Hash of everything that is learned from.
-    fn data_sha256(&self, judge_sha256: Option<&str>) -> String {
+    fn data_sha256(&self, reward_sha256: Option<&str>) -> String {
         let mut hash = Sha256::new();
         hash.update(self.prompts.sha256());
         hash.update(self.guidelines.sha256());
-        hash.update(judge_sha256.unwrap_or("no reward model"));
-        hash.update(self.init.map_or_else(|| "the base".to_owned(), Adapter::sha256));
+        hash.update(reward_sha256.unwrap_or("no reward model"));
+        hash.update(self.init.map_or_else(|| "the base".to_owned(), adapter_sha256));
         self.source_names().iter().for_each(|name| hash.update(format!("{name}\n")));
         hex(hash.finalize())
     }

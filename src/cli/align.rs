@@ -168,7 +168,7 @@ impl AlignArgs {
             (Some(path), None) => Some((open(path)?, path)),
             _ => None,
         };
-        let judge = match (&self.reward, &self.reward_base) {
+        let reward_role = match (&self.reward, &self.reward_base) {
             (Some(path), Some(base)) => {
                 let base = self.model.load(&hub::resolve(base)?, &device, global)?;
                 let options = RewardOptions { any_base: self.any_base, ..RewardOptions::default() };
@@ -181,7 +181,7 @@ impl AlignArgs {
             prompts: &prompts,
             guidelines: &guidelines,
             init: init.as_ref(),
-            judge,
+            reward: reward_role,
             sources: Vec::new(),
             out,
             config: &config,

@@ -222,7 +222,7 @@ impl Work<'_> {
             prompts: &AlignPrompts::new(&self.sources.prompts, chat, longest)?,
             guidelines: &Guidelines::new(self.sources.guidelines.clone()),
             init: aligned.as_ref(),
-            judge: Some(RewardRole::shared(&reward, &path)?),
+            reward: Some(RewardRole::shared(&reward, &path)?),
             sources: Vec::new(),
             out: self.out,
             config: &config.align,

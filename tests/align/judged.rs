@@ -53,7 +53,7 @@ fn prompts(model: &Model) -> AlignPrompts {
 
 fn first_step(
     model: &Model,
-    judge: RewardRole<'_>,
+    reward: RewardRole<'_>,
     config: &AlignConfig,
     out: &Path,
 ) -> (AlignMetrics, Vec<RolloutSample>, usize) {
@@ -64,7 +64,7 @@ fn first_step(
         prompts: &prompts,
         guidelines: &guidelines,
         init: None,
-        judge: Some(judge),
+        reward: Some(reward),
         sources: Vec::new(),
         out,
         config,
@@ -96,15 +96,15 @@ fn a_reward_model_shares_the_bank_or_stands_apart(family: KernelFamily) {
     config.reward.length.score = 1.0;
 
     let adapter = Adapter::open(&path, model.config()).expect("it was written");
-    let judge = RewardRole::shared(&adapter, &path).expect("it has a head");
-    let (shared, shown, adapters) = first_step(&model, judge, &config, &folder.path().join("shared"));
+    let role = RewardRole::shared(&adapter, &path).expect("it has a head");
+    let (shared, shown, adapters) = first_step(&model, role, &config, &folder.path().join("shared"));
     assert_eq!(adapters, 3, "policy, critic and reward model; the base is the reference");
     assert_eq!((shared.rollout.kl, shared.value), (0.0, Some(0.0)));
 
     let other = load(&device, &base);
     let reward = RewardModel::open(&other, &path, &RewardOptions::default()).expect("it was written");
-    let judge = RewardRole::Apart(Box::new(reward));
-    let (apart, _, adapters) = first_step(&model, judge, &config, &folder.path().join("apart"));
+    let role = RewardRole::Apart(Box::new(reward));
+    let (apart, _, adapters) = first_step(&model, role, &config, &folder.path().join("apart"));
     assert_eq!(adapters, 2);
     let distance = (shared.rollout.scores - apart.rollout.scores).abs();
     assert!(distance <= 1e-5 * shared.rollout.scores.abs().max(1.0), "{distance:e}");

@@ -135,7 +135,7 @@ impl Toy<'_> {
             prompts,
             guidelines,
             init: self.init,
-            judge: None,
+            reward: None,
             sources: wanted(),
             out: self.out,
             config: self.config,

@@ -52,7 +52,7 @@ fn so_does_one_with_four_adapters() {
         prompts: &prompts,
         guidelines: &guidelines,
         init: Some(&init),
-        judge: Some(RewardRole::shared(&reward, &path).expect("it has a head")),
+        reward: Some(RewardRole::shared(&reward, &path).expect("it has a head")),
         sources: Vec::new(),
         out: &out,
         config: &config,

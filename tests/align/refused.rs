@@ -20,7 +20,7 @@ fn refused(change: impl FnOnce(&mut AlignConfig), with_sources: bool, expected: 
         prompts: &prompts,
         guidelines: &guidelines,
         init: None,
-        judge: None,
+        reward: None,
         sources: if with_sources { wanted() } else { Vec::new() },
         out: &out,
         config: &config,

@@ -32,7 +32,7 @@ pub(super) enum Work {
     Align {
         prompts: AlignPrompts,
         guidelines: Guidelines,
-        judge: Option<(Adapter, PathBuf)>,
+        reward: Option<(Adapter, PathBuf)>,
         config: Box<AlignConfig>,
     },
 }
@@ -70,9 +70,9 @@ impl Work {
                 let longest = config.rollout.max_prompt_tokens;
                 let prompts = AlignPrompts::read(Path::new(file), loaded.chat()?, longest)?;
                 let open = |folder: &String| Adapter::open_on(&loaded.model, Path::new(folder), false);
-                let judge = reward.as_ref().map(open);
-                let judge = judge.transpose()?.zip(reward.as_ref().map(PathBuf::from));
-                Ok(Work::Align { prompts, guidelines, judge, config: Box::new(config) })
+                let adapter = reward.as_ref().map(open).transpose()?;
+                let reward = adapter.zip(reward.as_ref().map(PathBuf::from));
+                Ok(Work::Align { prompts, guidelines, reward, config: Box::new(config) })
             }
         }
     }
@@ -110,14 +110,14 @@ impl Work {
                 };
                 Ok(training.run(control, &mut announce, &mut progress)?)
             }
-            Work::Align { prompts, guidelines, judge, config } => {
-                let judge = judge.as_ref().map(|(adapter, folder)| RewardRole::shared(adapter, folder));
+            Work::Align { prompts, guidelines, reward, config } => {
+                let reward = reward.as_ref().map(|(adapter, folder)| RewardRole::shared(adapter, folder));
                 let align = Align {
                     model,
                     prompts,
                     guidelines,
                     init: start,
-                    judge: judge.transpose()?,
+                    reward: reward.transpose()?,
                     sources: Vec::new(),
                     out,
                     config,
