@@ -22,8 +22,8 @@ pub(super) struct InitialAdapters<'a> {
 }
 
 impl<'a> InitialAdapters<'a> {
-    /// The adapters of a run that starts from `init`, or from a fresh adapter, with which the model answers as
-    /// the base does.
+    /// The adapters of a run that starts from `init`, or from a fresh adapter, with which the model answers
+    /// as the base does.
     ///
     /// If the reward model is on the same base, the critic starts from it, as in SALMON: the reward model can
     /// already tell good replies from bad ones. The critic's head starts from zero.
@@ -143,8 +143,8 @@ impl Roles {
         }
     }
 
-    /// The sequences in which the trained adapters read a reply, the last `n` tokens of `ids`: the policy's, then
-    /// the critic's if it is another adapter. Each has one reading per token.
+    /// The sequences in which the trained adapters read a reply, the last `n` tokens of `ids`: the policy's,
+    /// then the critic's if it is another adapter. Each has one reading per token.
     pub fn learners(&self, ids: &[TokenId], n: usize) -> Vec<Sequence> {
         let policy = reader(ids, n, Some(self.policy), true, self.critic == Critic::Policy);
         let mut unit = vec![policy];

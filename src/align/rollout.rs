@@ -56,8 +56,8 @@ impl<'a> Sampler<'a> {
         Sampler { prompts, guidelines, config, order }
     }
 
-    /// Samples the replies of the step after `step` others. Replies to the same prompt are next to each other.
-    /// The same step and policy always give the same replies. `None` after a cancel.
+    /// Samples the replies of the step after `step` others. Replies to the same prompt are next to each
+    /// other. The same step and policy always give the same replies. `None` after a cancel.
     pub fn sample(
         &mut self,
         step: u64,

@@ -28,8 +28,8 @@ pub const ALGORITHMS: &[&AlgorithmSpec] = &[&ppo::SPEC, &grpo::SPEC, &rloo::SPEC
 
 /// Description of one reinforcement-learning algorithm.
 ///
-/// A run samples a rollout, scores it, and reads it with policy, reference and critic. The algorithm turns the
-/// result into an objective, and the run updates the adapters with it.
+/// A run samples a rollout, scores it, and reads it with policy, reference and critic. The algorithm turns
+/// the result into an objective, and the run updates the adapters with it.
 #[derive(Clone, Copy, Debug)]
 pub struct AlgorithmSpec {
     /// Name in settings files, on the command line and in the adapter's card. Each algorithm has its own.
@@ -42,8 +42,8 @@ pub struct AlgorithmSpec {
     pub needs_critic: bool,
     /// Computes the advantages of a rollout and returns the objective of its updates.
     ///
-    /// The arguments are the settings, one trace per reply (B), and the current KL coefficient. Replies to the
-    /// same prompt are next to each other, `rollout.replies` for each prompt.
+    /// The arguments are the settings, one trace per reply (B), and the current KL coefficient. Replies to
+    /// the same prompt are next to each other, `rollout.replies` for each prompt.
     pub objective: fn(&AlignConfig, &[Trace], f64) -> Box<dyn RolloutObjective>,
 }
 

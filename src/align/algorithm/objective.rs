@@ -12,8 +12,8 @@ pub trait RolloutObjective {
     /// current critic give its tokens.
     fn evaluate(&self, part: &RolloutPart<'_>, stats: &TokenStats) -> Evaluated;
 
-    /// Root mean square of return minus value over the real tokens of the rollout, in the units of the returns.
-    /// `None` without a critic.
+    /// Root mean square of return minus value over the real tokens of the rollout, in the units of the
+    /// returns. `None` without a critic.
     fn value_error(&self) -> Option<f64> {
         None
     }
@@ -37,15 +37,17 @@ pub struct RolloutPart<'a> {
 pub struct PartReply {
     /// Index of the reply in [`RolloutPart::traces`].
     pub index: usize,
-    /// Index of the policy's log-probability and entropy of its first token. Those of its other tokens follow.
+    /// Index of the policy's log-probability and entropy of its first token. Those of its other tokens
+    /// follow.
     pub policy: usize,
-    /// Index of the critic's value before its first token. The other values follow. Without a critic, the same
-    /// as `policy`.
+    /// Index of the critic's value before its first token. The other values follow. Without a critic, the
+    /// same as `policy`.
     pub value: usize,
 }
 
 impl RolloutPart<'_> {
-    /// The batch of an objective with one advantage per reply. `advantages` (B) are those of the whole rollout.
+    /// The batch of an objective with one advantage per reply. `advantages` (B) are those of the whole
+    /// rollout.
     ///
     /// # Panics
     ///
