@@ -1,4 +1,4 @@
-//! The model as an assistant: how it is told a principle, and what it is called.
+//! The model that replies and judges: its prompt with a principle, and its name in the records.
 
 use super::JudgeError;
 use crate::generate::{Generator, GeneratorOptions};
@@ -6,33 +6,33 @@ use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId};
 use crate::tokenizer::{ChatFormat, Message, TextError, TokenId};
 
-/// A model that replies and judges, by itself or under an adapter, such as one of supervised training.
+/// A base that replies and judges, with an adapter or without one.
 #[derive(Clone, Copy, Debug)]
 pub struct AdaptedModel<'a> {
-    /// The model.
+    /// The base.
     pub model: &'a Model,
-    /// The adapter on it, and the bank that has it.
+    /// The adapter, with the bank that holds it.
     pub adapter: Option<(&'a AdapterBank, AdapterId)>,
 }
 
-/// What the system message says that asks for replies under a principle, or under its negative.
+/// The system message that asks for replies under a principle, or under its negative.
 pub fn system_message(principle: &str) -> String {
     format!("You are a helpful assistant. Follow this principle in every reply: {principle}")
 }
 
 impl<'a> AdaptedModel<'a> {
-    /// The model by itself.
+    /// The base without an adapter.
     pub fn base(model: &'a Model) -> AdaptedModel<'a> {
         AdaptedModel { model, adapter: None }
     }
 
-    /// What records call it: the base's [`Model::content_hash`], and behind a `+` the adapter's
-    /// [`LoraWeights::sha256`](crate::model::lora::LoraWeights::sha256); `random` for a base that comes from no file.
+    /// Name in the records: the base's [`Checkpoint::content_hash`], then a `+` and the SHA-256 of the
+    /// adapter's factors. A base that was not loaded from a file is called `random`.
     ///
     /// # Errors
     ///
-    /// * [`JudgeError::Load`] if the base cannot be read again;
-    /// * [`JudgeError::Adapter`] if the adapter cannot.
+    /// * [`JudgeError::Load`] if the base's file can no longer be read;
+    /// * [`JudgeError::Adapter`] if the adapter is not in its bank.
     pub fn name(&self) -> Result<String, JudgeError> {
         let base = self.model.content_hash()?.unwrap_or("random").to_owned();
         let Some((bank, adapter)) = self.adapter else { return Ok(base) };
@@ -40,7 +40,7 @@ impl<'a> AdaptedModel<'a> {
         Ok(format!("{base}+{}", weights.sha256(head.as_ref())))
     }
 
-    /// The model's way of writing a conversation.
+    /// The model's chat format.
     ///
     /// # Errors
     ///
@@ -62,7 +62,8 @@ impl<'a> AdaptedModel<'a> {
     }
 }
 
-/// The ids of a conversation up to where the reply to `prompt` begins, `principle` in the system message.
+/// The tokens of a conversation up to the start of the reply to `prompt`, with `principle` in the system
+/// message.
 pub(super) fn encode(
     chat: &ChatFormat,
     principle: Option<&str>,
@@ -72,7 +73,7 @@ pub(super) fn encode(
     let messages: Vec<Message> = system.into_iter().chain([Message::new("user", prompt)]).collect();
     chat.encode_chat(&messages, true).map_err(|source| match source {
         TextError::TemplateRefused { .. } if principle.is_some() => {
-            JudgeError::Template { what: "a system message, which tells the model its principle", source }
+            JudgeError::Template { what: "a system message, which holds the principle", source }
         }
         source => JudgeError::Text(source),
     })

@@ -1,13 +1,14 @@
-//! The programs that principles name, as a judge.
+//! A judge made of the programs that check principles.
 
 use super::{Judge, JudgeError, Question};
 use crate::generate::CancelToken;
 use crate::preferences::Scores;
 use crate::principles::Principle;
 
-/// Says 1, 0 or -1 where the first reply keeps the principle better, as well, or less, by the program that
-/// the principle names ([`Check`](crate::principles::Check)). It has no opinion under principles that name
-/// none, sees no order, and needs no model.
+/// Scores a pair with the program that its principle names ([`Check`](crate::principles::Check)): 1 if the
+/// first reply follows the principle better, 0 if both follow it equally, -1 if the second follows it better.
+/// It returns no score for principles that name no program. The order of the replies has no effect, and it
+/// needs no model.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CheckJudge;
 

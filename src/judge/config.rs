@@ -1,4 +1,4 @@
-//! The settings of a collection of preferences: plain structs, one TOML file.
+//! The settings of `parr preferences`: plain structs, one TOML file.
 //!
 //! `examples/preferences.toml` ([`PreferenceConfig::SAMPLE`]) shows every setting with its default.
 
@@ -7,24 +7,23 @@ use serde::{Deserialize, Serialize};
 use crate::generate::Sampling;
 use crate::settings::{Faults, Settings};
 
-/// Which replies are sampled, and how they are judged.
+/// Settings of a run that collects preferences.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PreferenceConfig {
-    /// Everything random follows from it and from the ids of the prompts.
+    /// Seed. All random choices follow from it and from the ids of the prompts.
     pub seed: u64,
     /// The principles, as [`PrincipleSet::open_all`](crate::principles::PrincipleSet::open_all) takes them.
     pub principles: Vec<String>,
-    /// Who judges. SALMON's judge is [`JudgeKind::Ab`]; small models do better at what
-    /// [`JudgeKind::Contrast`] asks of them.
+    /// The judge. SALMON's is [`JudgeKind::Ab`]. Small models do better with [`JudgeKind::Contrast`].
     pub judge: JudgeKind,
     /// Principles that a pair is judged under.
     pub verdicts: Verdicts,
-    /// Which prompts are taken.
+    /// Selection of prompts.
     pub prompts: PromptSettings,
-    /// Which replies are written and compared.
+    /// Replies and pairs.
     pub replies: ReplySettings,
-    /// How much is computed at a time.
+    /// Batch size.
     pub batch: SlotSettings,
 }
 
@@ -42,7 +41,7 @@ impl Default for PreferenceConfig {
     }
 }
 
-/// Who judges.
+/// The judge of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JudgeKind {
@@ -59,55 +58,55 @@ pub enum JudgeKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdicts {
-    /// All there are, as in SALMON.
+    /// All principles, as in SALMON.
     #[default]
     All,
-    /// That alone which one of its replies was written under, and all where neither was: what a judge that
-    /// reads costs grows with the number of principles.
+    /// Only the principle that one of its replies was written under, or all if there is none. The cost of a
+    /// judge with a model grows with the number of principles.
     /// [`Missing::UseRest`](crate::preferences::Missing) aggregates such comparisons.
     Own,
 }
 
-/// Which prompts are taken.
+/// Selection of prompts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PromptSettings {
-    /// The first so many of the file; 0 for all.
+    /// Number of prompts, from the start of the file. 0 for all.
     pub limit: usize,
-    /// Languages by ISO 639-1 code; none for all.
+    /// Languages, as ISO 639-1 codes. Empty for all.
     pub languages: Vec<String>,
-    /// What becomes of prompts that do not fit into the model's context.
+    /// What to do with prompts that do not fit into the model's context.
     pub too_long: TooLong,
 }
 
-/// What becomes of prompts that do not fit.
+/// What to do with prompts that do not fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TooLong {
-    /// Nothing starts.
+    /// The run is refused.
     #[default]
     Refuse,
-    /// They are left out, and counted.
+    /// They are left out and counted.
     Skip,
 }
 
-/// Which replies are written and compared.
+/// Replies to each prompt, and the pairs to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReplySettings {
     /// What differs between the replies of a pair.
     pub plan: ReplyPlan,
-    /// Plain replies to a prompt, for [`ReplyPlan::Sample`]. 2 as in SALMON.
+    /// Number of plain replies to a prompt, for [`ReplyPlan::Sample`]. 2 as in SALMON.
     pub count: usize,
-    /// Pairs to a prompt, for the other plans.
+    /// Number of pairs per prompt, for the other plans.
     pub pairs: usize,
-    /// For [`ReplyPlan::Edit`]: the part of pairs whose shorter version gets another quality of the principles
-    /// besides, where that leaves the verdict as it is
+    /// For [`ReplyPlan::Edit`]: the share of pairs whose shorter version is also edited for another
+    /// principle, if that does not change the verdict
     /// ([`Check::with_decoy`](crate::principles::Check::with_decoy)).
     pub decoys: f64,
-    /// Longest reply, in tokens. SALMON has 768; a small model has said what it knows in a third of it.
+    /// Most tokens of a reply. SALMON has 768. A small model needs about a third.
     pub max_tokens: usize,
-    /// Divides the logits. 0.7 as in SALMON.
+    /// Sampling temperature. 0.7 as in SALMON.
     pub temperature: f32,
     /// Keep the most probable tokens up to this mass. 1 as in SALMON: all.
     pub top_p: f32,
@@ -134,7 +133,7 @@ impl Default for ReplySettings {
 }
 
 impl ReplySettings {
-    /// How the tokens of one reply are drawn.
+    /// Sampling options of one reply.
     pub(super) fn sampling(&self, seed: u64) -> Sampling {
         let ReplySettings { temperature, top_p, top_k, min_p, .. } = *self;
         Sampling { temperature, top_k, top_p, min_p, repetition_penalty: 1.0, seed }
@@ -145,25 +144,26 @@ impl ReplySettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReplyPlan {
-    /// The seed alone, as in SALMON.
+    /// Only the seed, as in SALMON.
     #[default]
     Sample,
-    /// One is written under a principle, the other under its negative (RLCD, arXiv 2307.12950): they differ
-    /// in what is judged even where plain replies of a small model would not.
+    /// One is written under a principle, the other under its negative (RLCD, arXiv 2307.12950). They differ
+    /// in what is judged even if plain replies of a small model would not.
     Contrast,
-    /// One is written under a principle or its negative, the other is plain: closer to what a policy says.
+    /// One is written under a principle or its negative, the other is plain. Closer to the replies of a
+    /// policy.
     Mix,
-    /// Both are one plain reply, which a program has edited to keep a principle and to break it
-    /// ([`Check::edit`](crate::principles::Check::edit)): they differ in nothing else, and one reply makes many
-    /// pairs.
+    /// Both are versions of one plain reply, which a program edits to follow a principle and to break it
+    /// ([`Check::edit`](crate::principles::Check::edit)). They differ in nothing else, and one reply makes
+    /// several pairs.
     Edit,
 }
 
-/// How much is computed at a time.
+/// Batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SlotSettings {
-    /// Sequences side by side.
+    /// Number of sequences computed at the same time.
     pub slots: usize,
 }
 

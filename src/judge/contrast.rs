@@ -1,4 +1,4 @@
-//! How much likelier a reply is under a principle than under its negative, as a judge.
+//! A judge that compares how likely a reply is under a principle and under its negative.
 
 use super::chat::{AdaptedModel, encode};
 use super::{Judge, JudgeError, Question};
@@ -8,44 +8,40 @@ use crate::preferences::Scores;
 use crate::principles::Principle;
 use crate::tokenizer::{ChatFormat, Specials, TokenId};
 
-/// Of each reply `y` to `x` the judge takes `(log p(y | x, principle) - log p(y | x, negative)) / tokens of y`,
-/// with the text in the system message, and of the two replies the difference.
+/// Scores each reply `y` to `x` with `(log p(y | x, principle) - log p(y | x, negative)) / tokens of y`,
+/// where the system message holds the principle or its negative. The score of a pair is the difference of
+/// both.
 ///
-/// It asks of the model only what it can do, to go on with a text, and shows it one reply at a time: there is
-/// no order that a verdict could hang on. Related are context distillation and RLCD (arXiv 2307.12950).
+/// The model only has to continue a text, which even small models can do. It reads one reply at a time, so
+/// the order of the replies has no effect. Related: context distillation, and RLCD (arXiv 2307.12950).
 #[derive(Debug)]
 pub struct ContrastJudge<'a> {
-    speaker: AdaptedModel<'a>,
+    model: AdaptedModel<'a>,
     chat: &'a ChatFormat,
     generator: Generator,
     reply_tokens: usize,
 }
 
 impl<'a> ContrastJudge<'a> {
-    /// A judge that computes `slots` inputs of up to `context` tokens side by side, and reads the first
-    /// `reply_tokens` of a reply.
+    /// Creates a judge that reads `slots` inputs at the same time, each of up to `context` tokens. Of a reply
+    /// it reads the first `reply_tokens`.
     ///
     /// # Errors
     ///
     /// * [`JudgeError::NoChat`] if the model has no chat template;
     /// * [`JudgeError::Generate`] if the device cannot hold it.
     pub fn new(
-        speaker: AdaptedModel<'a>,
+        model: AdaptedModel<'a>,
         slots: usize,
         context: usize,
         reply_tokens: usize,
     ) -> Result<ContrastJudge<'a>, JudgeError> {
-        // Verdicts are small differences of large sums: keys and values keep every digit.
+        // A verdict is a small difference of large sums, so keys and values are not rounded.
         let options = GeneratorOptions { slots, context, kv: KvFormat::F32, ..GeneratorOptions::default() };
-        Ok(ContrastJudge {
-            speaker,
-            chat: speaker.chat()?,
-            generator: speaker.generator(options)?,
-            reply_tokens,
-        })
+        Ok(ContrastJudge { model, chat: model.chat()?, generator: model.generator(options)?, reply_tokens })
     }
 
-    /// Context that questions on `prompt` under any of `principles` need, for replies of up to
+    /// Context in tokens that a judge needs for `prompt` under each of `principles`, for replies of up to
     /// `reply_tokens` tokens.
     ///
     /// # Errors
@@ -66,7 +62,7 @@ impl<'a> ContrastJudge<'a> {
         Ok(longest + reply_tokens)
     }
 
-    /// What is scored of one question: for each principle, under it and under its negative, both replies.
+    /// The inputs of one question: for each principle, both replies under it, then both under its negative.
     fn inputs(&self, question: &Question<'_>) -> Result<Vec<Continuation>, JudgeError> {
         let replies: Vec<Vec<TokenId>> = question
             .replies
@@ -95,7 +91,7 @@ impl<'a> ContrastJudge<'a> {
 fn texts(principle: &Principle) -> Result<[&str; 2], JudgeError> {
     let negative = principle.negative.as_deref().ok_or_else(|| JudgeError::Principle {
         principle: principle.id.clone(),
-        reason: "has no negative, which the judge `contrast` sets against it".to_owned(),
+        reason: "has no negative, which the judge `contrast` needs".to_owned(),
     })?;
     Ok([&principle.definition, negative])
 }
@@ -118,7 +114,7 @@ impl Judge for ContrastJudge<'_> {
         for question in questions {
             inputs.extend(self.inputs(question)?);
         }
-        let adapter = self.speaker.adapter_id();
+        let adapter = self.model.adapter_id();
         let stats = self.generator.continuation_stats(&inputs, adapter, cancel)?;
         let mut means = stats.iter().map(|stats| mean_logprob(stats));
         let mut scores = |_: &&Principle| {
@@ -130,7 +126,7 @@ impl Judge for ContrastJudge<'_> {
     }
 }
 
-/// Log-probability per token, in nats; 0 for a reply without tokens.
+/// Mean log-probability of a token, in nats. 0 for a reply without tokens.
 fn mean_logprob(stats: &[TokenStat]) -> f64 {
     stats.iter().map(|stat| f64::from(stat.logprob)).sum::<f64>() / stats.len().max(1) as f64
 }

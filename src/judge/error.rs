@@ -1,4 +1,4 @@
-//! What can go wrong while replies are sampled and judged.
+//! Errors of sampling and judging replies.
 
 use std::path::PathBuf;
 
@@ -20,16 +20,16 @@ pub enum JudgeError {
     #[error(transparent)]
     Io(#[from] FileError),
 
-    /// The model cannot reply: take one with a chat template.
+    /// The model has no chat template: use one that has.
     #[error("the model has no chat template, so it can neither reply nor judge")]
     NoChat,
 
-    /// The chat template does not take what it is given: leave out what it refuses.
+    /// The chat template refuses a part of its input: leave that part out.
     #[error("the chat template refuses {what}")]
     Template {
-        /// What it was asked to write, such as a system message.
+        /// The part, such as a system message.
         what: &'static str,
-        /// What it said.
+        /// The template's error.
         source: TextError,
     },
 
@@ -52,8 +52,8 @@ pub enum JudgeError {
         capacity: usize,
     },
 
-    /// A principle cannot be used in the way that was asked for: leave it out, complete it, or take another
-    /// judge or plan.
+    /// A principle lacks something that the judge or the plan needs: complete it, leave it out, or choose
+    /// another judge or plan.
     #[error("principle `{principle}` {reason}")]
     Principle {
         /// The principle's id.
@@ -62,15 +62,18 @@ pub enum JudgeError {
         reason: String,
     },
 
-    /// The model's vocabulary has no single tokens for the labels that a judge reads: take another judge.
+    /// The model's vocabulary has no single tokens for the labels that a judge reads: use another judge.
     #[error("this model cannot judge by labels: {reason}; the judge `contrast` needs none")]
     Labels {
-        /// Which label, and what it is made of.
+        /// The label and its tokens.
         reason: String,
     },
 
-    /// The file holds comparisons of another run: write to another file, or go back to its settings.
-    #[error("{} is of another run: {reason}", path.display())]
+    /// The file holds comparisons of another run: write to another file, or restore its settings.
+    #[error(
+        "{} belongs to another run: {reason}; write to another file, or restore its settings",
+        path.display()
+    )]
     OtherRun {
         /// The file of comparisons.
         path: PathBuf,
@@ -78,7 +81,7 @@ pub enum JudgeError {
         reason: String,
     },
 
-    /// There is nothing to compare.
+    /// No prompt or no principle is left.
     #[error("{reason}")]
     Nothing {
         /// What is missing.
@@ -101,7 +104,7 @@ pub enum JudgeError {
     #[error(transparent)]
     Generate(#[from] GenerateError),
 
-    /// The base could not be read again.
+    /// The base's file could not be read.
     #[error(transparent)]
     Load(#[from] LoadError),
 

@@ -1,4 +1,4 @@
-//! Which of two labelled replies the model names as the better one, as a judge: SALMON's.
+//! SALMON's judge: the model names the label of the better reply.
 
 use super::chat::AdaptedModel;
 use super::{Judge, JudgeError, Question};
@@ -11,51 +11,51 @@ use crate::tokenizer::{ChatFormat, Message, Specials, TextError, TokenId, Tokeni
 const SYSTEM: &str = "You compare two replies to the same request. You are given the request, reply (a), \
     reply (b) and one guideline. Only the guideline counts: say which of the two replies keeps to it better.";
 
-/// Where the assistant's turn is begun for it: what comes next is a label.
-const BEGUN: &str = "I have read the request, both replies and the guideline. The reply that keeps to the \
+/// Start of the assistant's turn. The next token is a label.
+const START: &str = "I have read the request, both replies and the guideline. The reply that keeps to the \
     guideline better is (";
 
 const LABELS: [&str; 2] = ["a", "b"];
 
-/// The judge of SALMON (arXiv 2310.05910, section 3.2): the model is shown a request with both replies,
-/// labelled (a) and (b), and a principle, and its answer is begun up to the label. A score is the difference of
-/// the logits of the two labels; each pair is shown in both orders.
+/// The judge of SALMON (arXiv 2310.05910, section 3.2). The model reads a request with two replies, labelled
+/// (a) and (b), a principle, and the start of an answer up to the label. The score is the difference of the
+/// logits of both labels. Each pair is read in both orders.
 ///
-/// The principle comes last, so that all before it is computed once for all principles of a question.
+/// The principle comes last, so the text before it is computed once for all principles of a question.
 #[derive(Debug)]
 pub struct LabelJudge<'a> {
-    speaker: AdaptedModel<'a>,
+    model: AdaptedModel<'a>,
     chat: &'a ChatFormat,
     generator: Generator,
     reply_tokens: usize,
-    begun: Vec<TokenId>,
+    start: Vec<TokenId>,
     labels: [TokenId; 2],
 }
 
 impl<'a> LabelJudge<'a> {
-    /// A judge that computes `slots` inputs of up to `context` tokens side by side, and reads the first
-    /// `reply_tokens` of a reply.
+    /// Creates a judge that reads `slots` inputs at the same time, each of up to `context` tokens. Of a reply
+    /// it reads the first `reply_tokens`.
     ///
     /// # Errors
     ///
     /// * [`JudgeError::NoChat`] if the model has no chat template;
-    /// * [`JudgeError::Labels`] if a label is not one token of its own behind the opening parenthesis;
+    /// * [`JudgeError::Labels`] if a label is not a single token after the opening parenthesis;
     /// * [`JudgeError::Generate`] if the device cannot hold it.
     pub fn new(
-        speaker: AdaptedModel<'a>,
+        model: AdaptedModel<'a>,
         slots: usize,
         context: usize,
         reply_tokens: usize,
     ) -> Result<LabelJudge<'a>, JudgeError> {
-        let chat = speaker.chat()?;
-        let (begun, labels) = labels(chat.tokenizer(), BEGUN)?;
-        // Verdicts are small differences: keys and values keep every digit.
+        let chat = model.chat()?;
+        let (start, labels) = labels(chat.tokenizer(), START)?;
+        // A verdict is a small difference, so keys and values are not rounded.
         let options = GeneratorOptions { slots, context, kv: KvFormat::F32, ..GeneratorOptions::default() };
-        let generator = speaker.generator(options)?;
-        Ok(LabelJudge { speaker, chat, generator, reply_tokens, begun, labels })
+        let generator = model.generator(options)?;
+        Ok(LabelJudge { model, chat, generator, reply_tokens, start, labels })
     }
 
-    /// Context that questions on `prompt` under any of `principles` need, for replies of up to
+    /// Context in tokens that a judge needs for `prompt` under each of `principles`, for replies of up to
     /// `reply_tokens` tokens.
     ///
     /// # Errors
@@ -67,52 +67,53 @@ impl<'a> LabelJudge<'a> {
         principles: impl IntoIterator<Item = &'b Principle>,
         reply_tokens: usize,
     ) -> Result<usize, JudgeError> {
-        // Where texts meet, tokens may differ from those of each by itself: a few to each of four borders.
+        // Tokens where two texts meet may differ from those of each text alone: a few at each of four
+        // borders.
         const BORDERS: usize = 16;
         let mut longest = 0;
         for principle in principles {
             longest = longest.max(encode(chat, prompt, ["", ""], principle)?.len());
         }
-        let begun = chat.tokenizer().encode(BEGUN, Specials::AsText)?;
-        Ok(longest + begun.len() + 2 * reply_tokens + BORDERS)
+        let start = chat.tokenizer().encode(START, Specials::AsText)?;
+        Ok(longest + start.len() + 2 * reply_tokens + BORDERS)
     }
 
-    /// As much of a reply as is read.
+    /// The part of a reply that the judge reads.
     fn cut(&self, reply: &str) -> Result<String, JudgeError> {
         let tokenizer = self.chat.tokenizer();
         let ids = tokenizer.encode(reply, Specials::AsText)?;
-        Ok(if ids.len() > self.reply_tokens {
-            tokenizer.decode(&ids[..self.reply_tokens], false).trim_end_matches('\u{FFFD}').to_owned()
-        } else {
-            reply.to_owned()
-        })
+        if ids.len() <= self.reply_tokens {
+            return Ok(reply.to_owned());
+        }
+        let text = tokenizer.decode(&ids[..self.reply_tokens], false);
+        Ok(text.trim_end_matches('\u{FFFD}').to_owned())
     }
 }
 
-/// The ids of `begun`, and those of the labels behind it.
-fn labels(tokenizer: &Tokenizer, begun: &str) -> Result<(Vec<TokenId>, [TokenId; 2]), JudgeError> {
-    let ids = tokenizer.encode(begun, Specials::AsText)?;
+/// The tokens of `start`, and those of the labels after it.
+fn labels(tokenizer: &Tokenizer, start: &str) -> Result<(Vec<TokenId>, [TokenId; 2]), JudgeError> {
+    let ids = tokenizer.encode(start, Specials::AsText)?;
     let label = |label: &str| {
-        let with = tokenizer.encode(&format!("{begun}{label}"), Specials::AsText)?;
+        let with = tokenizer.encode(&format!("{start}{label}"), Specials::AsText)?;
         match with.strip_prefix(ids.as_slice()) {
             Some(&[id]) => Ok(id),
             _ => {
                 let last: Vec<String> =
                     with.iter().rev().take(3).rev().filter_map(|&id| tokenizer.token_text(id)).collect();
                 let reason =
-                    format!("its tokens for `({label}` end in {last:?}, where `{label}` is none of its own");
+                    format!("its tokens for `({label}` end in {last:?}, and `{label}` is not a token there");
                 Err(JudgeError::Labels { reason })
             }
         }
     };
     let found = [label(LABELS[0])?, label(LABELS[1])?];
     if found[0] == found[1] {
-        return Err(JudgeError::Labels { reason: "both labels are the same token to it".to_owned() });
+        return Err(JudgeError::Labels { reason: "both labels are the same token".to_owned() });
     }
     Ok((ids, found))
 }
 
-/// The ids of a question, up to where the verdict begins.
+/// The tokens of a question, up to the start of the assistant's turn.
 fn encode(
     chat: &ChatFormat,
     prompt: &str,
@@ -127,9 +128,10 @@ fn encode(
     );
     let messages = [Message::new("system", SYSTEM), Message::new("user", question)];
     chat.encode_chat(&messages, true).map_err(|source| match source {
-        TextError::TemplateRefused { .. } => {
-            JudgeError::Template { what: "a system message, which tells the model to judge", source }
-        }
+        TextError::TemplateRefused { .. } => JudgeError::Template {
+            what: "a system message, which holds the instructions of the judge",
+            source,
+        },
         source => JudgeError::Text(source),
     })
 }
@@ -151,22 +153,22 @@ impl Judge for LabelJudge<'_> {
         let mut inputs = Vec::new();
         for Question { prompt, replies: [first, second], principles } in questions {
             let (first, second) = (self.cut(first)?, self.cut(second)?);
-            // One order behind the other: what all principles of an order share stands together.
+            // First one order, then the other, so that inputs with the same start are next to each other.
             for replies in [[&first, &second], [&second, &first]] {
                 for principle in principles {
                     let mut ids = encode(self.chat, prompt, replies.map(String::as_str), principle)?;
-                    ids.extend_from_slice(&self.begun);
+                    ids.extend_from_slice(&self.start);
                     inputs.push(ids);
                 }
             }
         }
-        let adapter = self.speaker.adapter_id();
+        let adapter = self.model.adapter_id();
         let logits = self.generator.next_logits(&inputs, &self.labels, adapter, cancel)?;
-        let mut rest = logits.iter().map(|logits| [f64::from(logits[0]), f64::from(logits[1])]);
+        let mut remaining = logits.iter().map(|logits| [f64::from(logits[0]), f64::from(logits[1])]);
         let of_question = |question: &Question<'_>| {
             let count = question.principles.len();
-            let both: Vec<[f64; 2]> = rest.by_ref().take(2 * count).collect();
-            let (first_first, second_first) = both.split_at(count);
+            let both_orders: Vec<[f64; 2]> = remaining.by_ref().take(2 * count).collect();
+            let (first_first, second_first) = both_orders.split_at(count);
             let scores = first_first.iter().zip(second_first);
             scores.map(|(first, second)| Some(Scores::from_labels(*first, *second))).collect()
         };
@@ -200,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_tokens_of_their_own_behind_the_parenthesis() {
+    fn labels_are_single_tokens_after_the_parenthesis() {
         let plain = tokenizer(None);
-        let (begun, [a, b]) = labels(&plain, "is(").expect("single characters");
+        let (start, [a, b]) = labels(&plain, "is(").expect("single characters");
         assert_eq!(
-            (begun.len(), a, b),
+            (start.len(), a, b),
             (3, u32::from('a') - u32::from('!'), u32::from('b') - u32::from('!'))
         );
         for missing in ['a', 'b'] {

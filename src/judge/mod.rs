@@ -1,16 +1,17 @@
-//! Stage 1 of SALMON (arXiv 2310.05910): replies are sampled, judged under principles, and recorded.
+//! Stage 1 of SALMON (arXiv 2310.05910): samples replies, judges them under principles, records the verdicts.
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`Judge`] | which of two replies is better under each principle |
-//! | [`LabelJudge`] | which of two labelled replies the model names: SALMON's judge |
-//! | [`ContrastJudge`] | how much likelier a reply is under a principle than under its negative |
-//! | [`CheckJudge`] | the programs that principles name |
+//! | [`Judge`] | decides which of two replies is better under each principle |
+//! | [`AdaptedModel`] | the model that replies and judges: a base, with an adapter or without one |
+//! | [`LabelJudge`] | the label of the better reply, as the model names it: SALMON's judge |
+//! | [`ContrastJudge`] | how much more likely a reply is under a principle than under its negative |
+//! | [`CheckJudge`] | the programs that check principles |
 //! | [`PreferenceRun`], [`PreferenceConfig`] | from prompts to a file of [`Comparison`](crate::preferences::Comparison)s |
-//! | [`written_report`] | whether a judge finds what replies were written under |
+//! | [`written_report`] | how often verdicts match the principle that a reply was written under |
 //!
-//! A run appends whole records to its file, and a run that was killed goes on there: what it leaves in the
-//! end is, byte for byte, what it would have left undisturbed.
+//! A run appends whole records to its file. A run that was killed resumes there, and its file is byte for
+//! byte that of an uninterrupted run.
 
 mod chat;
 mod check;
@@ -42,16 +43,16 @@ use crate::principles::Principle;
 /// Two replies to one prompt, and the principles to judge them under.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
-    /// What was asked.
+    /// The prompt.
     pub prompt: &'a str,
-    /// The replies; neither is empty.
+    /// The replies. Neither is empty.
     pub replies: [&'a str; 2],
     /// The principles.
     pub principles: Vec<&'a Principle>,
 }
 
 impl<'a> Question<'a> {
-    /// The same with the replies in the other order.
+    /// The same question with the replies in the other order.
     #[must_use]
     pub fn swapped(&self) -> Question<'a> {
         let [first, second] = self.replies;
@@ -59,23 +60,23 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Says which of two replies is better under a principle, and by how much.
+/// Decides which of two replies is better under a principle, and by how much.
 pub trait Judge {
-    /// What records call it.
+    /// Name in the records.
     fn name(&self) -> &'static str;
 
-    /// Inputs that it computes for each principle of a question; 0 for a judge that computes none.
+    /// Number of inputs that the model reads for each principle of a question. 0 for a judge without a model.
     fn inputs_per_principle(&self) -> usize;
 
-    /// For each question, in order, the scores under each of its principles, in theirs; `None` under a
-    /// principle that this judge has no opinion on.
+    /// Returns, for each question, the scores under each of its principles, in the order of both lists.
+    /// `None` for a principle that this judge cannot decide on.
     ///
-    /// What it says of a question depends on that question alone, and with the replies in the other order it
-    /// says the same of them ([`Scores::swapped`]); both up to the rounding of sums in another order.
+    /// The scores of a question depend only on that question. If its replies are in the other order, the
+    /// scores are swapped ([`Scores::swapped`]). Both hold up to the rounding of sums in another order.
     ///
     /// # Errors
     ///
-    /// * [`JudgeError::Principle`] for a principle that it cannot judge by, before anything runs;
+    /// * [`JudgeError::Principle`] for a principle that lacks what this judge needs, before anything runs;
     /// * [`JudgeError::Generate`] if the model fails to run, or after a cancel;
     /// * [`JudgeError::Text`] if a text cannot be encoded.
     fn judge(

@@ -1,4 +1,5 @@
-//! What the comparisons of a file were made with, kept beside it: records of two runs are not to be mixed.
+//! Model, principles and settings of a file of comparisons, in a second file: records of two runs must not
+//! mix.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -14,14 +15,14 @@ use crate::file::AtFile;
 use crate::file::hex;
 use crate::principles::PrincipleSet;
 
-/// Settings that may differ between runs into one file: a larger limit goes on with further prompts, and
-/// principles are the same under another name of their file.
+/// Settings that may differ between runs into one file. A larger limit adds prompts, and a file of principles
+/// may be renamed.
 const FREE: [&str; 2] = ["settings.prompts.limit", "settings.principles"];
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Origin {
-    /// What records call the model.
+    /// Name of the model in the records.
     model: String,
     /// Hash of the principles and their wordings.
     principles: String,
@@ -36,7 +37,7 @@ impl Origin {
         Origin { model: model.to_owned(), principles, settings: config.clone() }
     }
 
-    /// `Ok` if the `records` comparisons in `file` are of this origin; the first run says what it is.
+    /// `Ok` if the `records` comparisons in `file` have this origin. The first run writes it.
     pub fn agree(&self, file: &Path, records: usize) -> Result<(), JudgeError> {
         let path = beside(file);
         let other = |reason| Err(JudgeError::OtherRun { path: file.to_owned(), reason });
@@ -45,7 +46,7 @@ impl Origin {
         }
         let text = match fs::read_to_string(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return other(format!("{}, which says what it was made with, is missing", path.display()));
+                return other(format!("{}, which records its settings, is missing", path.display()));
             }
             text => text.map_err(JudgeError::io("read", &path))?,
         };
@@ -67,11 +68,13 @@ impl Origin {
     fn write(&self, path: &Path, file: &Path) -> Result<(), JudgeError> {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let body = toml::to_string(self).expect("settings are plain values");
-        let text = format!("# What the comparisons in {name} were made with; a later run reads it.\n{body}");
+        let text = format!(
+            "# Model, principles and settings of {name}. Later runs compare theirs with these.\n{body}"
+        );
         atomic::write(path, |out| out.write_all(text.as_bytes())).map_err(JudgeError::io("write", path))
     }
 
-    /// All values by their names, in one order.
+    /// All values with their names, in a fixed order.
     fn flat(&self) -> Vec<(String, String)> {
         fn add(prefix: &str, table: &Table, flat: &mut Vec<(String, String)>) {
             for (key, value) in table {

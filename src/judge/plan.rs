@@ -1,51 +1,51 @@
-//! Which replies are written to a prompt, under what, and which of them are compared.
+//! Plans the replies to a prompt, the principles that they are written under, and the pairs to compare.
 
 use super::{JudgeError, PreferenceConfig, ReplyPlan};
 use crate::preferences::{Prompt, Under, name_words};
 use crate::principles::{Principle, PrincipleSet, Use};
 use crate::random::{Philox, Purpose, uniform01};
 
-/// A reply to be written.
+/// A reply to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PlannedReply {
     pub under: Option<Under>,
     pub seed: u64,
 }
 
-/// Two replies to be compared, by their place among those to the prompt.
+/// Two replies to compare, by their index among the replies to the prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PlannedPair {
-    /// The id of the record: the prompt's, the pair's number and what it was written under.
+    /// The id of the record: the prompt's id, the pair's number, and the principle that it is written under.
     pub id: String,
     pub replies: [usize; 2],
-    /// How a program makes two versions of the reply that both are.
+    /// How a program makes two versions of the reply. Then `replies` names the same reply twice.
     pub edit: Option<PlannedEdit>,
 }
 
-/// An edit of a reply into two versions, of which one keeps a principle better.
+/// An edit of a reply into two versions, of which one follows a principle better.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PlannedEdit {
     pub principle: String,
     pub pick: u32,
-    /// Where among the principles the search for a decoy begins, if the pair is to have one.
+    /// Index of the principle at which the search for a decoy begins, if the pair gets a decoy.
     pub decoy: Option<u32>,
-    /// Whether the version that keeps it better is the second.
+    /// Whether the better version is the second.
     pub swapped: bool,
 }
 
-/// What is done with one prompt.
+/// The replies and pairs of one prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PromptPlan {
     pub replies: Vec<PlannedReply>,
     pub pairs: Vec<PlannedPair>,
 }
 
-/// Plans prompts one by one: what is planned for one hangs on its id and type, the principles and the
-/// settings alone.
+/// Plans prompts one by one. The plan of a prompt depends only on its id and type, the principles and the
+/// settings.
 #[derive(Debug)]
 pub(super) struct Planner<'a> {
     config: &'a PreferenceConfig,
-    /// As it is drawn from: as many principles as there are pairs.
+    /// The principles, with one draw per pair.
     set: PrincipleSet,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Planner<'a> {
     pub fn new(config: &'a PreferenceConfig, set: &PrincipleSet) -> Result<Planner<'a>, JudgeError> {
         let mut set = set.clone();
         if config.replies.plan == ReplyPlan::Edit {
-            // The others cannot be edited for.
+            // Without a check, no program can edit a reply for a principle.
             set.principles.retain(|one| one.check.is_some());
         }
         if config.replies.plan != ReplyPlan::Sample {
@@ -75,7 +75,7 @@ impl<'a> Planner<'a> {
         Ok(Planner { config, set })
     }
 
-    /// Replies to each prompt.
+    /// Number of replies to each prompt.
     pub fn replies_per_prompt(&self) -> usize {
         match self.config.replies.plan {
             ReplyPlan::Sample => self.config.replies.count,
@@ -85,7 +85,7 @@ impl<'a> Planner<'a> {
     }
 
     pub fn plan(&self, prompt: &Prompt) -> PromptPlan {
-        // Should two prompts share these 64 bits they share draws too, which does neither any harm.
+        // Two prompts that share these 64 bits also share their draws, which does no harm.
         let [index, step, ..] = name_words(&prompt.id);
         let random = Philox::new(self.config.seed);
         let block = |draw: usize| random.block(Purpose::Preferences, step, index, draw as u32);
@@ -111,7 +111,7 @@ impl<'a> Planner<'a> {
             let [order, negated, ..] = bits.map(|bits| bits >> 31 == 1);
             if self.config.replies.plan == ReplyPlan::Edit {
                 let decoy = f64::from(uniform01(bits[3])) < self.config.replies.decoys;
-                // The bit above was drawn for another plan; those below it are free.
+                // The top bit decides for another plan; the bits below it are free.
                 let decoy = decoy.then_some(bits[1] & (u32::MAX >> 1));
                 plan.pairs.push(PlannedPair {
                     id: format!("{}/{number}/{id}", prompt.id),
@@ -129,7 +129,7 @@ impl<'a> Planner<'a> {
             plan.replies.extend([planned(one, first), planned(other, second)]);
             plan.pairs.push(PlannedPair {
                 id: format!("{}/{number}/{mark}{id}", prompt.id),
-                // Else the better reply would always be the first.
+                // Otherwise the better reply would always be the first.
                 replies: if order { [one, other] } else { [other, one] },
                 edit: None,
             });

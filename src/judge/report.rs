@@ -1,4 +1,4 @@
-//! Whether a judge finds what replies were written under.
+//! How often verdicts match the principle that a reply was written under.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use crate::preferences::Comparison;
 pub struct WrittenReport {
     /// The principle's id.
     pub principle: String,
-    /// Pairs of which a reply was written under it, or under its negative.
+    /// Number of pairs with a reply that was written under it or under its negative.
     pub pairs: usize,
-    /// Of those, verdicts for the reply that was to keep it better.
+    /// Number of these whose verdict is for the reply that should follow it better.
     pub as_written: usize,
-    /// Verdicts for the other one.
+    /// Number of these whose verdict is for the other reply.
     pub against: usize,
 }
 
-/// How often verdicts are as replies were written, for each principle that some were written under, by id.
-/// The rest of the pairs are not told apart, or have no verdict.
+/// Counts, for each principle that replies were written under, the verdicts that match and those that
+/// contradict it, in the order of the ids. The remaining pairs are undecided or have no verdict.
 pub fn written_report(comparisons: &[Comparison]) -> Vec<WrittenReport> {
     let mut reports: BTreeMap<&str, WrittenReport> = BTreeMap::new();
     for comparison in comparisons {
         let unders = comparison.replies.each_ref().map(|reply| reply.under.as_ref());
         let Some(principle) = unders.iter().flatten().next().map(|under| &under.principle) else { continue };
-        // A plain reply stands between one under the principle and one under its negative.
+        // A plain reply ranks between one under the principle and one under its negative.
         let [first, second] = unders.map(|under| match under {
             Some(under) if under.principle == *principle => {
                 if under.negated {

@@ -154,13 +154,13 @@ impl Work<'_> {
     ) -> Result<Option<()>, crate::Error> {
         let attached = self.aligned()?.map(|adapter| self.attach(&adapter)).transpose()?;
         let adapter = attached.as_ref().map(|(bank, id)| (bank, *id));
-        let speaker = AdaptedModel { adapter, ..AdaptedModel::base(self.model) };
+        let model = AdaptedModel { adapter, ..AdaptedModel::base(self.model) };
         let run = PreferenceRun {
-            speaker,
-            model: &speaker.name()?,
-            prompts: &self.sources.prompts,
-            principles: self.principles(),
-            config: &self.sources.config.preferences,
+            model,
+            model_name: &model.name()?,
+            prompts: &judge::Prompts::read(&config.prompts)?,
+            principles: &PrincipleSet::open_all(&config.preferences.principles)?,
+            config: &config.preferences,
             out: &self.out.join(COMPARISONS),
         };
         let report = run.run(&control.cancel, &mut |progress| hear(Event::Comparing(progress)))?;

@@ -51,8 +51,8 @@ impl Bench {
         tokens: usize,
     ) -> Result<PreferenceReport, JudgeError> {
         let run = PreferenceRun {
-            speaker: AdaptedModel::base(&self.model),
-            model: "tiny",
+            model: AdaptedModel::base(&self.model),
+            model_name: "tiny",
             prompts: &Prompts::of(prompts),
             principles: set,
             config,
@@ -260,7 +260,7 @@ fn runs_of_other_settings_are_not_mixed() {
     asked[1].text.push_str(" And why?");
     refused(asked, &set, &config, "prompt `p1` has changed");
     fs::remove_file(bench.folder.path().join("out.toml")).expect("written beside the records");
-    refused(prompts(2), &set, &config, "out.toml, which says what it was made with, is missing");
+    refused(prompts(2), &set, &config, "out.toml, which records its settings, is missing");
 }
 
 #[test]

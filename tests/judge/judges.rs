@@ -91,19 +91,19 @@ fn labels_say_the_same_of_both_orders(family: KernelFamily) {
 #[test]
 fn labels_read_what_they_are_told_they_need() {
     on_the_tiny_model(KernelFamily::Lane8, |model| {
-        let (set, speaker) = (style(), AdaptedModel::base(model));
-        let chat = speaker.chat().expect("it chats");
+        let (set, model) = (style(), AdaptedModel::base(model));
+        let chat = model.chat().expect("it chats");
         let (prompt, reply) =
             ("Name a river.", "The Loire, and many a river that is no longer known.".repeat(3));
         let other = reply.replace("river", "brook");
         let context = LabelJudge::context(chat, prompt, &set.principles, 20).expect("texts are encoded");
-        let mut judge = LabelJudge::new(speaker, 2, context, 20).expect("it fits");
+        let mut judge = LabelJudge::new(model, 2, context, 20).expect("it fits");
         let replies = [reply.as_str(), &other];
         let question = Question { prompt, replies, principles: set.principles.iter().collect() };
         let said = judge.judge(std::slice::from_ref(&question), &CancelToken::new()).expect("there is room");
         assert_eq!(said[0].len(), 3);
         // A short context has none for it, and says so.
-        let mut short = LabelJudge::new(speaker, 2, context / 2, 20).expect("it fits");
+        let mut short = LabelJudge::new(model, 2, context / 2, 20).expect("it fits");
         short.judge(&[question], &CancelToken::new()).expect_err("there is no room for it");
     });
 }

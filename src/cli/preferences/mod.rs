@@ -1,4 +1,4 @@
-//! `parr preferences`: replies sampled, judged under principles, and recorded.
+//! `parr preferences`: samples replies, judges them under principles, and records the verdicts.
 
 mod report;
 
@@ -23,17 +23,19 @@ use crate::principles::PrincipleSet;
 use crate::settings::Settings;
 
 const LONG_ABOUT: &str = "\
-Lets the model reply to prompts, compares the replies under principles, and records the verdicts: what
-`parr reward train` learns from, without a human preference in it (SALMON, arXiv 2310.05910).
+Samples replies to prompts, compares them under principles, and records the verdicts. `parr reward train`
+trains on them. No human preferences are needed (SALMON, arXiv 2310.05910).
 
-Replies (--replies): `sample` takes plain ones that differ by their seed; `contrast` pairs one that is
-written under a principle with one under its negative; `mix` pairs one under either with a plain one.
-Judges (--judge): `contrast` asks how much likelier a reply is under a principle than under its negative;
-`ab` which of the two the model names as the better one, in both orders, as SALMON does; `check` runs the
-program that a principle names.
+Replies (--replies): `sample` compares plain replies that differ by their seed. `contrast` pairs a reply
+under a principle with one under its negative. `mix` pairs a reply under either with a plain one. `edit` pairs
+two versions of one plain reply, which a program edits.
 
-FILE gets a comparison a line. The same command goes on where a run was stopped or killed, and ends with
-the same bytes as one that was left alone; FILE.toml beside it says what it was made with.";
+Judges (--judge): `contrast` measures how much more likely a reply is under a principle than under its
+negative. `ab` is SALMON's judge: the model names the better reply, in both orders. `check` runs the program
+that a principle names.
+
+FILE gets one comparison per line. After a stop or a crash, the same command resumes. The file is then byte
+for byte that of an uninterrupted run. FILE.toml records the model, the principles and the settings.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,11 +71,11 @@ enum Command {
 
 #[derive(Args)]
 struct CollectArgs {
-    /// What is asked, in JSON Lines of prompts
+    /// Prompts to reply to, in JSON Lines
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
     prompts: Option<PathBuf>,
 
-    /// Where the comparisons go, in JSON Lines; what is there goes on
+    /// File for the comparisons, in JSON Lines; if it exists, the run resumes
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
     out: Option<PathBuf>,
 
@@ -85,11 +87,11 @@ struct CollectArgs {
     #[arg(long, value_name = "PLAN")]
     replies: Option<PlanName>,
 
-    /// Who compares them [default: contrast]
+    /// How they are compared [default: contrast]
     #[arg(long, value_name = "JUDGE")]
     judge: Option<JudgeName>,
 
-    /// Judge pairs under the principle alone that they were written under, not under all
+    /// Judge pairs only under the principle that they were written under, not under all
     #[arg(long)]
     own: bool,
 
@@ -99,31 +101,31 @@ struct CollectArgs {
     #[command(flatten)]
     adapter: AdapterArgs,
 
-    /// Settings; the flags overrule them
+    /// Settings file; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print a settings file that says what every setting does, and stop
+    /// Print a settings file with every setting explained, and stop
     #[arg(long)]
     print_config: bool,
 
-    /// Replies to each prompt, with --replies sample [default: 2]
+    /// Replies per prompt, with --replies sample [default: 2]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
 
-    /// Pairs to each prompt, with the other plans [default: 1]
+    /// Pairs per prompt, with the other plans [default: 1]
     #[arg(long, value_name = "N")]
     pairs: Option<usize>,
 
-    /// Longest reply, in tokens [default: 256]
+    /// Most tokens of a reply [default: 256]
     #[arg(long, value_name = "TOKENS")]
     max_tokens: Option<usize>,
 
-    /// How varied replies are [default: 0.7]
+    /// Sampling temperature [default: 0.7]
     #[arg(long, value_name = "T")]
     temperature: Option<f32>,
 
-    /// Take the first N prompts [default: all]; may be raised when a run goes on
+    /// Take the first N prompts [default: all]; may be raised when a run resumes
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 
@@ -139,7 +141,7 @@ struct CollectArgs {
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
 
-    /// Everything random follows from it [default: 0]
+    /// Seed of all random choices [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
@@ -202,14 +204,13 @@ impl CollectArgs {
         // Read first: a mistake in a file should not wait for the model.
         let principles = PrincipleSet::open_all(&config.principles)?;
         let prompts = Prompts::read(prompts)?;
-        let (_device, model) = self.model.open(global)?;
-        let adapter = self.adapter.attach(&model)?;
-        let speaker =
-            AdaptedModel { model: &model, adapter: adapter.as_ref().map(|(bank, adapter)| (bank, *adapter)) };
-        let name = speaker.name()?;
+        let (_device, base) = self.model.open(global)?;
+        let adapter = self.adapter.attach(&base)?;
+        let adapter = adapter.as_ref().map(|(bank, adapter)| (bank, *adapter));
+        let model = AdaptedModel { model: &base, adapter };
         let run = PreferenceRun {
-            speaker,
-            model: &name,
+            model,
+            model_name: &model.name()?,
             prompts: &prompts,
             principles: &principles,
             config: &config,
@@ -227,7 +228,7 @@ impl CollectArgs {
             Err(error) => {
                 let error = CliError::from(error);
                 if matches!(error, CliError::Interrupted) {
-                    global.note("stopped; the same command goes on");
+                    global.note("stopped; run the same command again to resume");
                 }
                 Err(error)
             }
@@ -261,7 +262,7 @@ impl CollectArgs {
     }
 }
 
-/// What became of prompts and replies, in words.
+/// The result of a run in one line.
 fn summary(report: &PreferenceReport) -> String {
     let PreferenceReport { prompts, comparisons, earlier, empty, identical, dropped_earlier, .. } = report;
     let mut text = format!("{comparisons} comparisons of replies to {prompts} prompts");
@@ -270,7 +271,7 @@ fn summary(report: &PreferenceReport) -> String {
             text.push_str(&format!("; {count} {what}"));
         }
     };
-    add(*earlier, "of them were there before");
+    add(*earlier, "of them from earlier runs");
     add(*empty, "pairs left out because a reply is empty");
     add(*identical, "pairs left out because the replies are the same");
     add(report.not_edited, "pairs left out because no program could edit the reply");
@@ -284,29 +285,30 @@ fn summary(report: &PreferenceReport) -> String {
     text
 }
 
-/// Seconds between two lines where nobody looks at a terminal.
+/// Time between two lines if standard error is not a terminal.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// What a person sees of a run: a bar, or a line now and then where nobody looks at a terminal.
+/// Shows the progress of a run: a bar, or a line now and then if standard error is not a terminal.
 struct Screen<'a> {
     global: &'a GlobalArgs,
     bar: ProgressBar,
     terminal: bool,
-    said: Instant,
-    /// Pairs that were done when this run began, once it is known.
+    /// When the last line was printed.
+    printed: Instant,
+    /// Number of pairs that were done when this run began, once it is known.
     before: Option<usize>,
 }
 
 impl Screen<'_> {
     fn new(global: &GlobalArgs) -> Screen<'_> {
         let bar = global.bar(None, "{bar:30} pair {pos}/{len}, {msg}, {eta} left");
-        Screen { global, bar, terminal: stderr().is_terminal(), said: Instant::now(), before: None }
+        Screen { global, bar, terminal: stderr().is_terminal(), printed: Instant::now(), before: None }
     }
 
     fn show(&mut self, progress: &PreferenceProgress) {
         let PreferenceProgress { done, all, tokens, seconds } = *progress;
         if tokens == 0 || self.before.is_none() {
-            // What earlier runs did says nothing of how fast this one is.
+            // Pairs of earlier runs do not count towards this run's speed.
             self.before = Some(done);
             self.bar.set_length(all as u64);
             self.bar.set_position(done as u64);
@@ -315,8 +317,8 @@ impl Screen<'_> {
         let rate = tokens as f64 / seconds.max(1e-9);
         self.bar.set_message(format!("{rate:.1} tok/s"));
         self.bar.set_position(done as u64);
-        if !self.terminal && self.said.elapsed() >= QUIET {
-            self.said = Instant::now();
+        if !self.terminal && self.printed.elapsed() >= QUIET {
+            self.printed = Instant::now();
             let own = done - self.before.unwrap_or(0);
             let left = match own {
                 0 => String::new(),

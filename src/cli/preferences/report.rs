@@ -1,4 +1,4 @@
-//! `parr preferences report`: what verdicts say of principles, replies and judge.
+//! `parr preferences report`: counts verdicts by principle.
 
 use std::collections::HashMap;
 use std::io::{Write, stdout};
@@ -14,17 +14,17 @@ use crate::judge::{WrittenReport, written_report};
 use crate::preferences::{Comparison, judge_report, read_records};
 
 const LONG_ABOUT: &str = "\
-Says of each principle how a judge decided under it: for the first reply, for the second, or not; how often
-its verdict was the same in both orders of the replies; how far it prefers whatever it is shown first; and,
-where replies were written under the principle or its negative, how often the verdict is as they were
-written.";
+Counts the verdicts under each principle: for the first reply, for the second, undecided. It also reports how
+often the verdict is the same in both orders of the replies, and how much the judge prefers the reply that it
+reads first. For replies that were written under the principle or its negative, it counts the verdicts that
+match and those that contradict this.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr preferences report judged.jsonl
   parr preferences report judged.jsonl --json | head -1";
 
-/// Show what the verdicts in a file say
+/// Count the verdicts in a file by principle
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct ReportArgs {
@@ -32,7 +32,7 @@ pub(super) struct ReportArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Print one JSON object for each principle
+    /// Print one JSON object per principle
     #[arg(long)]
     json: bool,
 }
@@ -60,7 +60,7 @@ impl ReportArgs {
     }
 }
 
-/// How a judge did under one principle.
+/// The verdicts under one principle.
 struct Row {
     principle: String,
     verdicts: usize,
