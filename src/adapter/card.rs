@@ -1,4 +1,4 @@
-//! Where an adapter comes from.
+//! The card of an adapter: facts about its origin.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 use super::AdapterFileError;
 use crate::format::{Checkpoint, LoadError};
 
-/// Where an adapter comes from: optional facts, in `parr.json` beside a PEFT adapter or under the key
-/// `parr.card` of a GGUF one. Keys that this version does not know are kept.
+/// Optional facts about an adapter's origin, in `parr.json` beside a PEFT adapter or under the key
+/// `parr.card` of a GGUF adapter. Unknown keys are preserved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Card {
-    /// Name or path of the model that it was trained on.
+    /// Name or path of the model that the adapter was trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
     /// [`Checkpoint::content_hash`] of that model.
@@ -37,17 +37,19 @@ pub struct Card {
 }
 
 impl Card {
-    /// The card in `json`, which file `path` holds.
+    /// Reads the card from `json`, the contents of file `path`.
     pub(super) fn read(path: &Path, json: Value) -> Result<Card, LoadError> {
         serde_json::from_value(json)
             .map_err(|error| LoadError::malformed(path, 0, format!("its card of the adapter: {error}")))
     }
 }
 
-/// `Ok` if the adapter of `card` was trained on `checkpoint`, byte for byte, or does not say on what.
+/// `Ok` if the adapter of `card` was trained on exactly the bytes of `checkpoint`, or if the card does not
+/// name its base.
 ///
-/// This reads the whole checkpoint, unless its hash is known ([`Checkpoint::content_hash`]). An adapter works on other copies of the same weights too, such as
-/// the unquantized ones of a quantized base: who knows that they agree leaves this check out.
+/// This reads the whole checkpoint, unless its hash is known ([`Checkpoint::content_hash`]). An adapter also
+/// works on other copies of the same weights, such as the unquantized copy of a quantized base. Leave this
+/// check out if you know that they agree.
 ///
 /// # Errors
 ///

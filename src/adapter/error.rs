@@ -1,4 +1,4 @@
-//! Why an adapter could not be read, written or merged.
+//! Errors of reading, writing and merging adapters.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::model::lora::AdapterError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdapterFileError {
-    /// A file is damaged, or asks for something that this library does not compute.
+    /// A file is damaged, or needs a computation that this library does not support.
     #[error(transparent)]
     Load(#[from] LoadError),
 
@@ -22,11 +22,11 @@ pub enum AdapterFileError {
     NotAnAdapter {
         /// The file or directory.
         path: PathBuf,
-        /// What was expected there.
+        /// What was expected at the path.
         rule: String,
     },
 
-    /// The adapter does not fit the model: take it to the one it was made for.
+    /// The adapter does not fit the model: use it with the model that it was made for.
     #[error("{}: {reason}", path.display())]
     Fit {
         /// The adapter.
@@ -45,13 +45,13 @@ pub enum AdapterFileError {
         path: PathBuf,
         /// The tensor's name in that file.
         tensor: String,
-        /// What the file holds, outermost axis first.
+        /// The shape in the file, outermost axis first.
         found: Vec<usize>,
-        /// What the model needs.
+        /// The shape that the model needs.
         expected: Vec<usize>,
     },
 
-    /// A value is infinite or not a number: take an earlier state of the adapter.
+    /// A value is infinite or not a number: use an earlier state of the adapter.
     #[error(
         "{}: value {index} of tensor `{tensor}` is {value}: the file is damaged, or training diverged",
         path.display()
@@ -61,38 +61,38 @@ pub enum AdapterFileError {
         path: PathBuf,
         /// The tensor's name in that file.
         tensor: String,
-        /// Which value, in row-major order.
+        /// Index of the value, in row-major order.
         index: usize,
-        /// What it is.
+        /// The value.
         value: f32,
     },
 
-    /// The adapter was trained on other weights: use those, or leave the check out knowingly.
+    /// The adapter was trained on other weights: use those, or deliberately leave out the check.
     #[error(
         "the adapter was trained on {base} with sha256 {expected}, but {} has sha256 {found}: \
          use the base that it was trained on", path.display()
     )]
     OtherBase {
-        /// The model that was offered.
+        /// The given model.
         path: PathBuf,
-        /// The base's name, if the adapter knows it.
+        /// The base's name, if the adapter's card has it.
         base: String,
-        /// Its hash, by the adapter's card.
+        /// The base's hash from the adapter's card.
         expected: String,
-        /// The hash of the model that was offered.
+        /// The hash of the given model.
         found: String,
     },
 
-    /// Something stands where the output should go: choose another place, or clear this one.
+    /// The output path is occupied: choose another path, or clear this one.
     #[error("{} will not be replaced: {rule}", path.display())]
     Occupied {
-        /// The file or directory that stands there.
+        /// The existing file or directory.
         path: PathBuf,
-        /// Why it stays.
+        /// Why it is not replaced.
         rule: String,
     },
 
-    /// The output's format cannot hold what it should.
+    /// The output's format cannot hold a part of the adapter or the model.
     #[error("{} cannot be written: {what}; {hint}", path.display())]
     Unwritable {
         /// The output.
@@ -131,7 +131,7 @@ impl AdapterFileError {
         AdapterFileError::Unwritable { path: path.to_owned(), what: what.into(), hint: hint.into() }
     }
 
-    /// The error of writing `path`: ours if `error` carries one, through the writers that know only
+    /// The error of writing `path`: the one inside `error` if there is one, because writers can only return
     /// [`io::Error`].
     pub(super) fn write(path: &Path, error: io::Error) -> AdapterFileError {
         match error.downcast::<AdapterFileError>() {
@@ -141,7 +141,7 @@ impl AdapterFileError {
     }
 }
 
-/// Ours, for a writer that knows only [`io::Error`]; whoever called the writer takes it out again.
+/// Wraps this error for a writer that can only return [`io::Error`]; the caller of the writer unwraps it.
 impl From<AdapterFileError> for io::Error {
     fn from(error: AdapterFileError) -> io::Error {
         io::Error::other(error)

@@ -1,8 +1,8 @@
 //! llama.cpp's LoRA files: GGUF with `general.type` = `adapter` and the factors under the names of the
 //! matrices that they change, `blk.0.attn_q.weight.lora_a`.
 //!
-//! llama.cpp adds `alpha / rank` times the product, with the rank of each pair; a scale of
-//! `alpha / sqrt(rank)` is written as the alpha that gives the same.
+//! llama.cpp adds `alpha / rank` times the product, with the rank of each pair. A scale of
+//! `alpha / sqrt(rank)` is written as the alpha that gives the same scale.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const ALPHA: &str = "adapter.lora.alpha";
 const CARD: &str = "parr.card";
 const ARCHITECTURE: &str = "general.architecture";
 
-/// What the file says about its model.
+/// The file's description of its model.
 #[derive(Debug)]
 pub(super) struct GgufOrigin {
     path: PathBuf,
@@ -45,7 +45,7 @@ fn matrix(layer: usize, projection: Projection) -> String {
     format!("{}.weight", module(layer, projection))
 }
 
-/// GGUF's name of the factors of a matrix, without the suffix that tells A from B.
+/// GGUF's name of the factors of a matrix, without the suffix for A or B.
 fn factor_name(layer: usize, projection: Projection) -> String {
     gguf_name(&matrix(layer, projection)).expect("every projection has a GGUF name")
 }
@@ -85,7 +85,7 @@ pub(super) fn read(path: &Path) -> Result<Stored, AdapterFileError> {
         format!("{}{}", factor_name(layer, projection), suffix(half))
     })?;
     for Factors { rank, alpha: own, .. } in factors.values_mut() {
-        // Without an alpha llama.cpp's scale is 1.
+        // Without an alpha, llama.cpp's scale is 1.
         *own = if alpha == 0.0 { *rank as f32 } else { alpha };
     }
     let origin = Origin::Gguf(GgufOrigin { path: path.to_owned(), architecture });
@@ -99,7 +99,7 @@ fn suffix(half: Half) -> &'static str {
     }
 }
 
-/// Every tensor at its place; one that has none is refused by name.
+/// Assigns every tensor to a projection; a tensor of no projection is an error that names it.
 fn pairs(path: &Path, gguf: &Gguf) -> Result<Pairing, LoadError> {
     let mut pairs = Pairing::default();
     for tensor in gguf.tensors() {
@@ -109,7 +109,7 @@ fn pairs(path: &Path, gguf: &Gguf) -> Result<Pairing, LoadError> {
         });
         let Some((place, half)) = found else {
             let name = crate::format::printable(&tensor.source_name);
-            let what = format!("tensor `{name}` is a factor of no decoder projection that is known here");
+            let what = format!("tensor `{name}` is not a factor of a supported decoder projection");
             return Err(LoadError::unsupported(
                 path,
                 what,
@@ -181,7 +181,7 @@ pub(super) fn write(
     write().map_err(|error| AdapterFileError::write(path, error))
 }
 
-/// B's rows in the order that the matrix's rows have in a GGUF file.
+/// B's rows in the order of the matrix's rows in a GGUF file.
 fn in_file_order(b: &[f32], rank: usize, projection: Projection, model: &ModelConfig) -> Vec<f32> {
     let interleaved =
         model.architecture == Architecture::Llama && matches!(projection, Projection::Q | Projection::K);

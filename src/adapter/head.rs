@@ -1,4 +1,4 @@
-//! The scalar head of a reward model, in a file of its own beside the adapter.
+//! The scalar head of a reward model, in a separate file beside the adapter.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use crate::format::safetensors::{Dtype, SafetensorsWriter};
 use crate::format::{Checkpoint, LoadError};
 use crate::model::lora::ScalarHead;
 
-/// The file, beside an adapter, that holds its scalar head: `weight` of shape `[hidden]` or `[1, hidden]`, and
-/// `bias` of shape `[1]`, 0 without it.
+/// The file of a scalar head, beside its adapter: `weight` of shape `[hidden]` or `[1, hidden]`, and `bias` of
+/// shape `[1]`, which is 0 if missing.
 pub const FILE: &str = "reward_head.safetensors";
 
 const WEIGHT: &str = "weight";

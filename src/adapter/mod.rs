@@ -1,9 +1,9 @@
-//! LoRA adapters on disk: PEFT directories and llama.cpp's GGUF files, in and out, and merging into a
-//! model.
+//! LoRA adapters on disk: reading and writing PEFT directories and llama.cpp's GGUF files, and merging
+//! into a model.
 //!
-//! [`Adapter::open`] reads either kind and checks it against the model that it is for; every byte is
-//! distrusted as in [`format`](crate::format). Only plain LoRA of the seven decoder projections is read:
-//! what would compute something else (DoRA, trained biases, whole modules) is refused by name.
+//! [`Adapter::open`] reads either kind and checks it against its model. Files are untrusted, as in
+//! [`format`](crate::format). Only plain LoRA of the seven decoder projections is supported. Other
+//! methods (DoRA, trained biases, whole modules) are refused, and the error names them.
 
 mod card;
 mod error;
@@ -25,7 +25,7 @@ use crate::model::{Model, ModelConfig};
 use crate::quant::Quant;
 use stored::{Stored, check_finite};
 
-/// An adapter with all that belongs to it.
+/// An adapter with its head and its card.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapter {
     /// The factors.
@@ -36,15 +36,15 @@ pub struct Adapter {
     pub card: Card,
 }
 
-/// Where a training run keeps its adapter, below its own folder.
+/// The folder of the adapter in a training run's folder.
 pub const RUN_FOLDER: &str = "adapter";
 
 /// The two kinds of adapter files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterFormat {
-    /// A directory as Hugging Face's PEFT writes it.
+    /// A directory in the format of Hugging Face's PEFT.
     Peft,
-    /// A GGUF file as llama.cpp reads it.
+    /// A GGUF file in llama.cpp's format.
     Gguf,
 }
 
@@ -58,18 +58,18 @@ impl AdapterFormat {
     }
 }
 
-/// What an adapter's headers say, without a model and without reading its factors.
+/// A summary of an adapter's headers; needs no model and does not read the factors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// Which kind of file.
+    /// The kind of file.
     pub format: AdapterFormat,
     /// Rank, scale and projections as [`Adapter::open`] gives them: pairs of a smaller rank are padded.
     pub config: LoraConfig,
-    /// Layers up to the last that has factors.
+    /// Number of layers up to the last one with factors.
     pub layers: usize,
-    /// Matrices that have factors.
+    /// Number of matrices with factors.
     pub pairs: usize,
-    /// Values of all factors in the file.
+    /// Number of values of all factors in the file.
     pub parameters: usize,
     /// Whether there is a scalar head.
     pub head: bool,
@@ -78,18 +78,18 @@ pub struct Summary {
 }
 
 impl Adapter {
-    /// Reads a PEFT directory (`adapter_config.json`, `adapter_model.safetensors`, and where they are
-    /// there `reward_head.safetensors` and `parr.json`), the folder of a training run that holds one
-    /// ([`RUN_FOLDER`]), or a GGUF adapter, made for a model of shape `model`.
+    /// Reads an adapter for a model of shape `model`: a PEFT directory (`adapter_config.json`,
+    /// `adapter_model.safetensors`, and optionally `reward_head.safetensors` and `parr.json`), the folder
+    /// of a training run that holds one ([`RUN_FOLDER`]), or a GGUF adapter.
     ///
-    /// Ranks and scales that differ by projection become one: factors are padded with zeros to the
+    /// Ranks and scales that differ by projection are unified: factors are padded with zeros to the
     /// largest rank, and B is multiplied by the ratio of the scales.
     ///
     /// # Errors
     ///
-    /// * [`AdapterFileError::NotAnAdapter`] if there is none at `path`.
-    /// * [`AdapterFileError::Load`] if a file cannot be read, breaks its format, lacks a factor, or asks
-    ///   for something that this library does not compute.
+    /// * [`AdapterFileError::NotAnAdapter`] if there is no adapter at `path`.
+    /// * [`AdapterFileError::Load`] if a file cannot be read, breaks its format, lacks a factor, or needs a
+    ///   computation that this library does not support.
     /// * [`AdapterFileError::Fit`] and [`AdapterFileError::Shape`] if it was made for another model.
     /// * [`AdapterFileError::Value`] if a value is infinite or NaN.
     pub fn open(path: &Path, model: &ModelConfig) -> Result<Adapter, AdapterFileError> {
@@ -98,8 +98,8 @@ impl Adapter {
         Ok(Adapter { weights, head: stored.head, card: stored.card })
     }
 
-    /// [`Adapter::open`] for a loaded model, after [`check_base`] on the model's files, unless `any_base` takes an
-    /// adapter of other weights too. A model that was loaded from no file has nothing to check.
+    /// [`Adapter::open`] for a loaded model, followed by [`check_base`] on the model's files. If `any_base` is true,
+    /// adapters of other weights are accepted too. A model that was not loaded from a file is not checked.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// What is at `path`, by its headers alone: no model is needed.
+    /// Reads the headers of the adapter at `path`; no model is needed.
     ///
     /// # Errors
     ///
@@ -124,8 +124,8 @@ impl Adapter {
         Ok(Adapter::stored(path)?.summary())
     }
 
-    /// The files that make the adapter at `path`, as [`Adapter::open`] takes it: of a PEFT directory those that
-    /// are there.
+    /// The files of the adapter at `path`, which [`Adapter::open`] reads. For a PEFT directory, only existing
+    /// files are listed.
     ///
     /// # Errors
     ///
@@ -144,22 +144,22 @@ impl Adapter {
         self.weights.sha256(self.head.as_ref())
     }
 
-    /// Writes the adapter as a PEFT directory, f32 throughout, which appears whole or not at all. An
+    /// Writes the adapter as a PEFT directory, all in f32. The directory appears complete or not at all. An
     /// older adapter at `folder` is replaced.
     ///
     /// # Errors
     ///
-    /// * [`AdapterFileError::Occupied`] if something else stands there: a file, or a directory with any
-    ///   file that no adapter of ours has.
+    /// * [`AdapterFileError::Occupied`] if something else is there: a file, or a directory with a file that
+    ///   adapters written here do not have.
     /// * [`AdapterFileError::Value`] if a value is infinite or NaN.
-    /// * [`AdapterFileError::Unwritable`] if the factors have no whole rows.
-    /// * [`AdapterFileError::Write`] if the disk says no.
+    /// * [`AdapterFileError::Unwritable`] if the factors do not have whole rows.
+    /// * [`AdapterFileError::Write`] if writing fails.
     pub fn write_peft(&self, folder: &Path) -> Result<(), AdapterFileError> {
         peft::write(self, folder, Quant::F32)
     }
 
-    /// The same with factors in `quant`, f32 or f16: half the size, and three digits of each value. A
-    /// scalar head stays f32.
+    /// The same with factors in `quant`, f32 or f16. With f16, the size is halved and each value has three
+    /// digits. A scalar head stays f32.
     ///
     /// # Errors
     ///
@@ -169,15 +169,15 @@ impl Adapter {
         peft::write(self, folder, quant)
     }
 
-    /// Writes the adapter, made for a model of shape `model`, as a GGUF file for llama.cpp, its factors
+    /// Writes the adapter, made for a model of shape `model`, as a GGUF file for llama.cpp, with factors
     /// in `quant`: f32 or f16. An older file at `path` is replaced.
     ///
     /// # Errors
     ///
     /// * [`AdapterFileError::Unwritable`] for another `quant`, a scalar head, or a scale of 0.
     /// * [`AdapterFileError::Fit`] if it was made for another model.
-    /// * [`AdapterFileError::Value`] if a value is infinite or NaN, in f16 too.
-    /// * [`AdapterFileError::Write`] if the disk says no.
+    /// * [`AdapterFileError::Value`] if a value is infinite or NaN, also in f16.
+    /// * [`AdapterFileError::Write`] if writing fails.
     pub fn write_gguf(&self, path: &Path, model: &ModelConfig, quant: Quant) -> Result<(), AdapterFileError> {
         gguf::write(self, path, model, quant)
     }
@@ -217,7 +217,7 @@ impl Adapter {
     }
 }
 
-/// The PEFT directory at `path`, which may be the folder of a run.
+/// The PEFT directory at `path`, which may be the folder of a training run.
 fn peft_folder(path: &Path) -> PathBuf {
     let of_run = path.join(RUN_FOLDER);
     let is_run = !path.join(peft::CONFIG).exists() && of_run.is_dir();

@@ -1,4 +1,4 @@
-//! An adapter as its files describe it, whichever their format, and how it becomes one for a model.
+//! An adapter as described by its files in either format, and its conversion for a model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,12 +13,12 @@ use crate::model::lora::{
 };
 use crate::quant::Quant;
 
-/// Rows of a factor, the same bound as [`LoraWeights::check`] has.
+/// Maximum rows of a factor, the same bound as in [`LoraWeights::check`].
 const MAX_RANK: usize = 1024;
-/// Decoder layers, the same bound as [`ModelConfig`] has.
+/// Maximum number of decoder layers, the same bound as in [`ModelConfig`].
 const MAX_LAYERS: usize = 1 << 12;
 
-/// An adapter before a model is known: headers are read and checked, factors still in their file.
+/// An adapter before the model is known: headers are read and checked, factors are still in their file.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub origin: Origin,
@@ -30,7 +30,7 @@ pub(super) struct Stored {
     pub card: Card,
 }
 
-/// What each format asks of the model.
+/// The requirements of each format on the model.
 #[derive(Debug)]
 pub(super) enum Origin {
     Peft(Box<PeftConfig>),
@@ -64,19 +64,19 @@ pub(super) fn place(module: &str) -> Option<(usize, Projection)> {
     (projection.module() == inner).then_some((layer, projection))
 }
 
-/// Which factor of a pair a tensor is.
+/// The factor of a pair: A or B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Half {
     A,
     B,
 }
 
-/// Tensors on their way to become pairs.
+/// Tensors that are collected into pairs.
 #[derive(Default)]
 pub(super) struct Pairing(BTreeMap<(usize, Projection), [Option<TensorInfo>; 2]>);
 
 impl Pairing {
-    /// Adds a tensor; names are unique, so its place is free.
+    /// Adds a tensor. Names are unique, so no earlier one is overwritten.
     pub fn add(&mut self, place: (usize, Projection), half: Half, tensor: &TensorInfo) {
         self.0.entry(place).or_default()[half as usize] = Some(tensor.clone());
     }
@@ -117,8 +117,8 @@ impl Pairing {
 }
 
 impl Stored {
-    /// Ranks and scales may differ by projection in a file; on a model there is one of each. The rank
-    /// is the largest, the scale that of the first projection with this rank.
+    /// The rank and scale on the model. They may differ by projection in a file, but not on a model. The rank
+    /// is the largest, and the scale is that of the first projection with this rank.
     fn config(&self) -> LoraConfig {
         let rank = self.factors.values().map(|pair| pair.rank).max().unwrap_or(0);
         let widest = self.factors.values().find(|pair| pair.rank == rank);
@@ -126,7 +126,7 @@ impl Stored {
         let targets: Projections = self.factors.keys().map(|&(_, projection)| projection).collect();
         let config = LoraConfig { rank, alpha, rs_lora: self.rs_lora, targets };
         if alpha == 0.0 && self.factors.values().any(|pair| pair.alpha != 0.0) {
-            // A scale of 0 could not carry the others; this one is 1.
+            // A scale of 0 cannot represent other scales, so it becomes 1.
             let alpha = rank as f32 / LoraConfig { alpha: rank as f32, ..config }.scale();
             return LoraConfig { alpha, ..config };
         }
@@ -217,7 +217,7 @@ fn shape(path: &Path, tensor: &TensorInfo, expected: Vec<usize>) -> AdapterFileE
     AdapterFileError::Shape { path, tensor: tensor.source_name.clone(), found, expected }
 }
 
-/// The values of `tensor` in `file`, all of them finite.
+/// The values of `tensor` in `file`, all finite.
 pub(super) fn finite_values(file: &Checkpoint, tensor: &TensorInfo) -> Result<Vec<f32>, AdapterFileError> {
     let mut values = vec![0.0; tensor.rows() * tensor.cols()];
     tensor.quant.decode(file.bytes(tensor), &mut values);
@@ -240,7 +240,7 @@ pub(super) fn check_finite(
     Err(AdapterFileError::Value { path, tensor, index, value })
 }
 
-/// `values` as a file holds them in `quant`, f32 or f16; an f16 that overflows is an error.
+/// The bytes of `values` in `quant`, f32 or f16; overflow in f16 is an error.
 pub(super) fn encoded(
     path: &Path,
     name: &str,

@@ -362,7 +362,7 @@ impl<'a> Align<'a> {
         let align = json!({
             "algorithm": self.config.algorithm,
             "reward_sha256": reward_sha256,
-            "init_sha256": self.init.map(adapter_sha256),
+            "init_sha256": self.init.map(Adapter::sha256),
             "principles": self.guidelines.ids(),
             "principles_sha256": self.guidelines.sha256(),
             "sources": self.source_names(),
@@ -382,7 +382,7 @@ impl<'a> Align<'a> {
         hash.update(self.prompts.sha256());
         hash.update(self.guidelines.sha256());
         hash.update(reward_sha256.unwrap_or("no reward model"));
-        hash.update(self.init.map_or_else(|| "the base".to_owned(), adapter_sha256));
+        hash.update(self.init.map_or_else(|| "the base".to_owned(), Adapter::sha256));
         self.source_names().iter().for_each(|name| hash.update(format!("{name}\n")));
         hex(hash.finalize())
     }

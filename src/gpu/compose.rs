@@ -247,7 +247,8 @@ impl Linker<'_> {
             let mut known = self.constants.clone();
             known.extend(turn.iter().map(|(name, &value)| (name.clone(), value)));
             if let Some(switch) = text.split_whitespace().nth(2) {
-                let on = known.get(switch).ok_or_else(|| fail(format!("`{switch}` is not a known constant")))?;
+                let on =
+                    known.get(switch).ok_or_else(|| fail(format!("`{switch}` is an unknown constant")))?;
                 if *on == 0 {
                     at += 1;
                     continue;
@@ -365,5 +366,5 @@ fn atom(tokens: &[&str], at: &mut usize, known: &BTreeMap<String, i64>) -> Resul
     if let Some(&value) = known.get(token) {
         return Ok(value);
     }
-    token.trim_end_matches(['u', 'i']).parse().map_err(|_| format!("`{token}` is not a known constant"))
+    token.trim_end_matches(['u', 'i']).parse().map_err(|_| format!("`{token}` is an unknown constant"))
 }

@@ -151,7 +151,7 @@ fn append(
     }
     match total {
         Some(total) if part.len < total => {
-            Err(unreachable(format!("the connection ended {} bytes before the end of the file", total - part.len)))
+            Err(unreachable(format!("the connection ended with {} bytes missing", total - part.len)))
         }
         _ => Ok(()),
     }

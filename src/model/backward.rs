@@ -1,8 +1,8 @@
-//! The backward pass, written by hand: what a layer's gradients are, in the reverse of `forward`.
+//! The backward pass, written by hand: a layer's gradients, in the reverse order of `forward`.
 //!
-//! Weights are frozen, so a layer's gradient is that of its input, and of the adapters on its way.
-//! Adapter gradients accumulate; gradients of activations overwrite, except that of the residual
-//! stream, to which every half of a layer adds its own.
+//! Weights are frozen, so a layer has gradients only of its input and of its adapters. Adapter
+//! gradients accumulate. Gradients of activations overwrite, except that of the residual stream, to
+//! which each half of a layer adds its own.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::ops::{self, Activation, AttentionSaved, KeyTile, ShapeError, Store, W
 /// Gradients of activations, shared by all layers; `(rows, ..)` each.
 #[derive(Debug)]
 pub(crate) struct Gradients {
-    /// Of the residual stream.
+    /// Gradient of the residual stream.
     pub d_x: Activation,
     d_normed: Activation,
     d_qkv: Activation,
@@ -45,14 +45,14 @@ impl Gradients {
     }
 }
 
-/// Gradients of the adapters in the first `trainable` places of a bank, and of their heads.
+/// Gradients of the adapters in the first `trainable` slots of a bank, and of their heads.
 #[derive(Debug)]
 pub(crate) struct AdapterGradients {
     /// `(trainable, adapter_len)` by layer.
     pub layers: Vec<Buffer<f32>>,
     /// `(trainable, scalar_head_len)`.
     pub heads: Buffer<f32>,
-    /// Number of adapters that learn.
+    /// Number of trainable adapters.
     pub trainable: usize,
 }
 
@@ -69,7 +69,7 @@ impl AdapterGradients {
         })
     }
 
-    /// Records zeros for all of them.
+    /// Records zeros for all gradients.
     pub fn record_clear(&self, rec: &mut Recording) {
         for buffer in self.layers.iter().chain([&self.heads]) {
             rec.clear(buffer, 0, buffer.len());
@@ -77,7 +77,7 @@ impl AdapterGradients {
     }
 }
 
-/// Rows of one adapter that learns: its place, its scale, its consecutive rows.
+/// Rows of one trainable adapter: its slot, its scale, its consecutive rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Learning {
     pub place: usize,
@@ -85,23 +85,23 @@ pub(crate) struct Learning {
     pub rows: Range<usize>,
 }
 
-/// What a layer's forward pass left for its backward pass.
+/// Results of a layer's forward pass that its backward pass needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Saved {
-    /// The residual stream as it entered, `(rows, hidden)`.
+    /// The residual stream at the layer's input, `(rows, hidden)`.
     pub input: Activation,
     /// The residual stream between the halves, `(rows, hidden)`.
     pub middle: Activation,
-    /// Queries and keys before their heads' norms, where a model has such norms.
+    /// Queries and keys before their heads' norms, if the model has such norms.
     pub unnormed: Option<Activation>,
     pub k: Buffer<u32>,
     pub v: Buffer<u32>,
-    /// What stood between. `normed` and `gated` are shared scratch and hold nothing by now.
+    /// Intermediate activations. `normed` and `gated` are shared scratch and hold no values any more.
     pub block: Block,
 }
 
 impl Saved {
-    /// Records the forward pass of a layer once more, as far as its backward pass needs it.
+    /// Records the forward pass of a layer again, as far as its backward pass needs it.
     pub fn record_again(
         &self,
         rec: &mut Recording,
@@ -117,7 +117,7 @@ impl Saved {
     }
 }
 
-/// All that stays the same from layer to layer.
+/// Values that are the same for all layers.
 pub(crate) struct Backward<'a> {
     pub model: &'a Model,
     pub rows: Rows<'a>,
@@ -129,8 +129,8 @@ pub(crate) struct Backward<'a> {
 }
 
 impl Backward<'_> {
-    /// Records the backward pass of a layer, `d_x` in place. The lowest layer may leave out the
-    /// gradient of its input, which nobody wants.
+    /// Records the backward pass of a layer, `d_x` in place. The lowest layer may leave out the gradient
+    /// of its input, which is not used.
     pub fn record_layer(
         &self,
         rec: &mut Recording,
@@ -188,7 +188,7 @@ impl Backward<'_> {
         Ok(())
     }
 
-    /// A stacked linear with its adapters: gradients of the factors, and of `x` where it is wanted.
+    /// A stacked linear with its adapters: gradients of the factors, and of `x` if it is needed.
     fn linear(
         &self,
         rec: &mut Recording,
@@ -204,7 +204,7 @@ impl Backward<'_> {
         let Some((bank, place, h)) = adapters_at(&self.rows, block, (site, layer)) else { return Ok(()) };
         let d_h = self.gradients.d_lora[site as usize].as_ref().expect("as many as inner products");
         let (params, rows) = (bank.layer(layer), self.rows.lora_rows());
-        // Inner products are a hundredth of the work: cheaper to compute again than to keep.
+        // Inner products are a hundredth of the work: cheaper to compute again than to store.
         ops::lora_shrink(rec, place, params, rows, x, h)?;
         ops::lora_expand_backward(rec, place, params, rows, d_y, d_h)?;
         let grads = &self.adapters.layers[layer];

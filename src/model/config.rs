@@ -1,4 +1,4 @@
-//! What a model is, read from GGUF metadata or `config.json` and validated before any weight.
+//! A model's configuration, read from GGUF metadata or `config.json` and validated before any weight.
 
 mod gguf;
 mod hf;
@@ -13,7 +13,7 @@ const EMBEDDING: &str = "model.embed_tokens.weight";
 /// Canonical name of the output matrix; a model without it reuses the embedding.
 const OUTPUT: &str = "lm_head.weight";
 
-/// The decoder family, which fixes how the blocks are wired.
+/// The decoder family, which determines the structure of the blocks.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Architecture {
@@ -36,7 +36,7 @@ impl Architecture {
     }
 }
 
-/// How rotary frequencies are stretched beyond the context that a model was trained on.
+/// How rotary frequencies are scaled for contexts longer than that of training.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RopeScaling {
@@ -44,21 +44,21 @@ pub enum RopeScaling {
     None,
     /// All frequencies divided by `factor`.
     Linear {
-        /// How many times longer the context is made.
+        /// Factor by which the context is extended.
         factor: f32,
     },
-    /// Llama 3.1's: low frequencies divided by `factor`, high ones kept, a ramp between.
+    /// Llama 3.1's: low frequencies are divided by `factor`, high ones are unchanged, with a ramp in between.
     Llama3 {
         /// Divisor of the low frequencies.
         factor: f32,
         /// Wavelengths above `original_context / low_freq_factor` tokens are divided.
         low_freq_factor: f32,
-        /// Wavelengths below `original_context / high_freq_factor` tokens are kept.
+        /// Wavelengths below `original_context / high_freq_factor` tokens are unchanged.
         high_freq_factor: f32,
         /// Context the model was first trained on, in tokens.
         original_context: usize,
     },
-    /// A divisor for each frequency: GGUF's tensor `rope_freqs.weight`.
+    /// One divisor for each frequency: GGUF's tensor `rope_freqs.weight`.
     Explicit(Vec<f32>),
 }
 
@@ -74,7 +74,7 @@ pub struct RopeConfig {
 impl RopeConfig {
     /// Radians per token of each of the `head_dim / 2` rotated pairs.
     pub fn inverse_frequencies(&self, head_dim: usize) -> Vec<f32> {
-        // In f64: the series spans many magnitudes, and each value is rounded only once.
+        // In f64, because the series spans many magnitudes; each value is rounded only once.
         let plain = |i: usize| f64::from(self.theta).powf(-((2 * i) as f64) / head_dim as f64);
         (0..head_dim / 2)
             .map(|i| {
@@ -97,7 +97,7 @@ impl RopeConfig {
     }
 }
 
-/// Every number of a model's shape.
+/// The shape of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     /// The decoder family.
@@ -120,9 +120,9 @@ pub struct ModelConfig {
     pub norm_eps: f32,
     /// Rotary position embedding.
     pub rope: RopeConfig,
-    /// Longest sequence the model was made for, in tokens.
+    /// Longest sequence that the model supports, in tokens.
     pub context: usize,
-    /// How many tokens back, itself included, a token attends to; `None` for all.
+    /// Number of last tokens, including itself, that a token attends to; `None` for all.
     pub sliding_window: Option<usize>,
     /// Whether the output matrix is the embedding.
     pub tied: bool,
@@ -139,14 +139,13 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// Reads and validates the configuration of `checkpoint`.
     ///
-    /// What the tensors themselves show (vocabulary, biases, norms, a tied output) is taken from
-    /// them.
+    /// Vocabulary size, biases, norms and a tied output are derived from the tensors themselves.
     ///
     /// # Errors
     ///
-    /// * [`LoadError::Metadata`] for a missing, mistyped or senseless value.
-    /// * [`LoadError::Unsupported`] for other architectures and for variants of these that would
-    ///   compute something else.
+    /// * [`LoadError::Metadata`] for a missing or invalid value, or one of the wrong type.
+    /// * [`LoadError::Unsupported`] for other architectures, and for variants of these with other
+    ///   computations.
     /// * [`LoadError::MissingTensor`] or [`LoadError::Shape`] if the tensors that the configuration
     ///   depends on disagree with it.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<ModelConfig, LoadError> {
@@ -165,9 +164,9 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// Checks that the numbers make a model and that they agree with the embedding.
+    /// Checks that the numbers are valid and agree with the embedding.
     fn validate(&self, checkpoint: &Checkpoint) -> Result<(), LoadError> {
-        // Bounds far above any real model; their products stay below 2^63.
+        // Bounds far above those of any real model; their products stay below 2^63.
         let bounds = [
             ("vocab", self.vocab, 1 << 24),
             ("hidden", self.hidden, 1 << 18),
@@ -264,7 +263,7 @@ impl RopeConfig {
     }
 }
 
-/// Rows of the embedding; 0, which validation refuses, if there is none.
+/// Rows of the embedding; 0 if there is none, which validation refuses.
 fn embedding_rows(checkpoint: &Checkpoint) -> Result<usize, LoadError> {
     match checkpoint.tensor(EMBEDDING) {
         Some(tensor) => Ok(tensor.rows()),

@@ -9,7 +9,7 @@ use crate::ops::{
     Weight, buffer_bytes,
 };
 
-/// `x A^T` of every stacked linear, by [`Site`]; `None` where no adapter reaches.
+/// `x A^T` of every stacked linear, by [`Site`]; `None` if no adapter applies to the site.
 pub(crate) type LoraHidden = [Option<Activation>; 4];
 
 /// Buffers for the adapters' inner products over `rows` rows.
@@ -33,20 +33,20 @@ pub(crate) fn lora_hidden_bytes(layout: &LoraLayout, rows: usize) -> u64 {
     layout.sites.iter().flatten().map(|site| Activation::bytes(rows, site.h_width())).sum()
 }
 
-/// What one layer computes on its way, over at most as many rows as the activations hold.
+/// Intermediate activations of one layer.
 ///
-/// Generation uses one for all layers; training keeps one per layer, or computes it again.
+/// Generation uses one block for all layers. Training keeps one per layer, or computes it again.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     /// The residual stream after either norm, `(rows, hidden)`.
     pub normed: Activation,
     /// `(rows, (heads + 2 kv_heads) head_dim)`.
     pub qkv: Activation,
-    /// Rotated queries as attention reads them.
+    /// Rotated queries in the layout that attention reads.
     pub q: Activation,
     /// `(rows, heads * head_dim)`.
     pub attended: Activation,
-    /// Log-sum-exp of the scores, `(rows, heads)`; only training asks for it.
+    /// Log-sum-exp of the scores, `(rows, heads)`; only for training.
     pub lse: Option<Buffer<f32>>,
     /// `(rows, 2 ffn)`.
     pub gate_up: Activation,
@@ -85,7 +85,7 @@ impl Block {
 pub(crate) struct Workspace {
     /// Token ids, `(rows)`.
     pub ids: Buffer<u32>,
-    /// Where in the cache each row's sequence begins, and the row's position in it, `(rows)`.
+    /// For each row, the cache position at which its sequence begins, and its position in the sequence, `(rows)`.
     pub rows_at: Buffer<[u32; 2]>,
     /// Runs of rows of one sequence.
     pub tiles: Buffer<QueryTile>,
@@ -93,7 +93,7 @@ pub(crate) struct Workspace {
     pub lora_tiles: Buffer<LoraTile>,
     /// The residual stream, `(rows, hidden)`.
     pub x: Activation,
-    /// Rows of the residual stream that want logits, `(logit_rows, hidden)`.
+    /// Rows of the residual stream for which logits are computed, `(logit_rows, hidden)`.
     pub selected: Activation,
     /// The same after the last norm.
     pub selected_normed: Activation,
@@ -103,7 +103,7 @@ pub(crate) struct Workspace {
     rope: RopeTable,
 }
 
-/// What the rows of a batch are, for the recorder.
+/// Counts of a batch's rows and tiles, for recording.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BatchShape {
     /// Tokens.
@@ -112,15 +112,15 @@ pub(crate) struct BatchShape {
     pub tiles: usize,
     /// Rows of the largest tile.
     pub tile_rows: usize,
-    /// Most positions that any row sees.
+    /// Largest number of positions that a row attends to.
     pub reach: usize,
-    /// Adapter tiles; 0 where no row has an adapter.
+    /// Adapter tiles; 0 if no row has an adapter.
     pub lora_tiles: usize,
     /// Rows of the largest adapter tile.
     pub lora_tile_rows: usize,
 }
 
-/// The rows of a batch on the device, as every layer sees them.
+/// The rows of a batch on the device, the same for every layer.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub shape: &'a AttentionShape,
@@ -187,7 +187,7 @@ impl Workspace {
 }
 
 impl Block {
-    /// Device memory of a block of its own, in bytes, without the log-sum-exp.
+    /// Device memory of a separate block, in bytes, without the log-sum-exp.
     fn bytes(config: &ModelConfig, shape: &AttentionShape, layout: Option<&LoraLayout>, rows: usize) -> u64 {
         let q_out = config.heads * config.head_dim;
         let widths = [
@@ -266,7 +266,7 @@ fn record_linear(
     ops::lora(rec, place, bank.layer(layer), rows.lora_rows(), x, h, y)
 }
 
-/// The bank, the site's place in it and the inner products, if any row may have an adapter there: one that
+/// The bank, the site's layout and the inner products, if a row may have an adapter there. An adapter that
 /// changes only the last layers costs nothing below them.
 pub(super) fn adapters_at<'a>(
     rows: &Rows<'a>,
@@ -277,9 +277,9 @@ pub(super) fn adapters_at<'a>(
     Some((bank, bank.layout().site(site)?, block.lora[site as usize].as_ref()?))
 }
 
-/// Records the attention half of a layer, in place on the residual stream `x`. Queries and keys as
-/// they are before their heads' norms go to `unnormed`, where a model has such norms and one asks.
-#[expect(clippy::too_many_arguments, reason = "the activations of a layer and where they stand")]
+/// Records the attention half of a layer, in place on the residual stream `x`. If the model has norms of
+/// heads and `unnormed` is given, queries and keys before these norms are written to it.
+#[expect(clippy::too_many_arguments, reason = "the activations of a layer and their positions")]
 pub(crate) fn record_attention(
     rec: &mut Recording,
     model: &Model,
@@ -338,7 +338,7 @@ pub(crate) fn record_ffn(
     ops::swiglu(rec, &block.gate_up, &block.gated, rows.batch.rows)
 }
 
-/// Records the way back to the residual stream: `x += W_down gated`.
+/// Records the addition to the residual stream: `x += W_down gated`.
 pub(crate) fn record_down(
     rec: &mut Recording,
     model: &Model,

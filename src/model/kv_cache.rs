@@ -7,14 +7,14 @@ use crate::ops::{AttentionShape, KvFormat};
 /// Keys and values of `slots` sequences of up to `context` positions each, by layer.
 ///
 /// Layout of each buffer: `(slots, context, kv_heads, chunks of 8 dimensions)`, so that a prefix of a
-/// sequence is one run of memory.
+/// sequence is contiguous.
 #[derive(Debug)]
 pub struct KvCache {
     shape: AttentionShape,
     layers: Vec<(Buffer<u32>, Buffer<u32>)>,
 }
 
-/// What attention needs to know of a cache for `config`.
+/// The shape of attention for `config` and a cache.
 pub(crate) fn cache_shape(
     config: &ModelConfig,
     slots: usize,
@@ -37,7 +37,7 @@ impl KvCache {
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Limit`] if a layer exceeds a binding: take fewer slots or a shorter context.
+    /// [`DeviceError::Limit`] if a layer exceeds a binding: use fewer slots or a shorter context.
     pub fn new(
         device: &Device,
         config: &ModelConfig,
@@ -55,7 +55,7 @@ impl KvCache {
         Ok(KvCache { shape, layers: layers.collect::<Result<_, DeviceError>>()? })
     }
 
-    /// What attention needs to know of it.
+    /// The shape of attention with this cache.
     pub fn shape(&self) -> &AttentionShape {
         &self.shape
     }
@@ -76,12 +76,12 @@ impl KvCache {
         self.layers.iter().map(|(k, v)| k.bytes() + v.bytes()).sum()
     }
 
-    /// Records the copy of the first `positions` positions of slot `from` to slot `to`, by way of a
-    /// buffer of its own: WebGPU copies between different buffers only.
+    /// Records the copy of the first `positions` positions of slot `from` to slot `to`, through another
+    /// buffer, because WebGPU only copies between different buffers.
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Limit`] if there is no room for that buffer.
+    /// [`DeviceError::Limit`] if that buffer cannot be allocated.
     pub(crate) fn copy_prefix(
         &self,
         rec: &mut Recording,

@@ -30,11 +30,11 @@ use crate::quant::Quant;
 use crate::tokenizer::{ChatFormat, TokenId, Tokenizer};
 use weights::{CheckpointSource, Weights};
 
-/// How to load a model. The default keeps every tensor as it is stored.
+/// How to load a model. The default keeps every tensor in its stored format.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoadOptions {
-    /// Format for matrices that the checkpoint stores as floats. Where its blocks do not divide a row,
-    /// `q8_0` and then `f16` take its place. What is quantized already stays as it is.
+    /// Format for matrices that the checkpoint stores as floats. If its blocks do not divide a row,
+    /// `q8_0` or else `f16` is used. Matrices that are already quantized are unchanged.
     pub quant: Option<Quant>,
 }
 
@@ -62,8 +62,8 @@ impl Model {
     /// # Errors
     ///
     /// * [`Error::Load`] if the checkpoint is damaged or of an unknown architecture;
-    /// * [`Error::Text`] if its tokenizer or chat template is;
-    /// * [`Error::Device`] if the device cannot hold it.
+    /// * [`Error::Text`] if its tokenizer or chat template is damaged or of an unknown kind;
+    /// * [`Error::Device`] if the device cannot hold the model.
     pub fn load(
         device: &Device,
         path: &Path,
@@ -96,11 +96,11 @@ impl Model {
     }
 
     /// A model of the shape of `config` with pseudo-random weights in `quant`: for measuring speed
-    /// where no checkpoint is at hand. It has no tokenizer.
+    /// without a checkpoint. It has no tokenizer.
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] if the device cannot hold it.
+    /// [`Error::Device`] if the device cannot hold the model.
     pub fn random(device: &Device, config: &ModelConfig, quant: Quant, seed: u64) -> Result<Model, Error> {
         let weights = weights::load(device, config, &mut random::RandomSource::new(quant, seed))?;
         let inner = Inner {
@@ -115,17 +115,17 @@ impl Model {
         Ok(Model { inner: Arc::new(inner) })
     }
 
-    /// The device that holds it.
+    /// The device that holds the model.
     pub fn device(&self) -> &Device {
         &self.inner.device
     }
 
-    /// Its shape.
+    /// The model's shape.
     pub fn config(&self) -> &ModelConfig {
         &self.inner.config
     }
 
-    /// Where it was loaded from.
+    /// The path from which the model was loaded.
     pub fn path(&self) -> Option<&Path> {
         self.inner.path.as_deref()
     }
@@ -146,17 +146,17 @@ impl Model {
         Ok(Some(self.inner.content_hash.get_or_init(|| hash)))
     }
 
-    /// Its tokenizer, if the checkpoint has one.
+    /// The model's tokenizer, if the checkpoint has one.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         self.inner.tokenizer.as_deref()
     }
 
-    /// Its chat template, if the checkpoint has one.
+    /// The model's chat template, if the checkpoint has one.
     pub fn chat_format(&self) -> Option<&ChatFormat> {
         self.inner.chat.as_ref()
     }
 
-    /// Tokenizer and chat template together, as far as there are any.
+    /// Tokenizer and chat template, each if the checkpoint has one.
     pub fn text(&self) -> text::Text {
         text::Text { tokenizer: self.inner.tokenizer.clone(), chat: self.inner.chat.clone() }
     }
@@ -171,7 +171,7 @@ impl Model {
         }
     }
 
-    /// Whether both are the same weights on the same device.
+    /// Whether both models share the same weights on the same device.
     pub(crate) fn is(&self, other: &Model) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }

@@ -20,7 +20,7 @@ impl RandomSource {
     }
 }
 
-/// Distinct rows of a random matrix: enough that no cache holds them, few enough to make quickly.
+/// Number of distinct rows of a random matrix: too many for any cache, few enough to generate quickly.
 const DISTINCT_ROWS: usize = 64;
 
 impl<'s> WeightSource<'s> for RandomSource {

@@ -1,4 +1,4 @@
-//! The tokenizer and chat template that a checkpoint carries.
+//! The tokenizer and chat template of a checkpoint.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::format::gguf::Gguf;
 use crate::format::{Checkpoint, LoadError};
 use crate::tokenizer::{ChatFormat, ChatTemplate, TextError, TokenId, Tokenizer, Vocab};
 
-/// How a model reads and writes text, as far as its checkpoint says.
+/// A model's tokenizer and chat template, as far as its checkpoint has them.
 #[derive(Debug, Clone, Default)]
 pub struct Text {
     /// The tokenizer; none in a checkpoint that has only weights.
@@ -22,7 +22,7 @@ pub struct Text {
 ///
 /// A GGUF file has both in its metadata. A directory has a `tokenizer.json`; a
 /// `tokenizer_config.json` that names the tokens at the beginning and end of a text; and a template
-/// in the latter or in `chat_template.jinja`. A checkpoint without a tokenizer is no error.
+/// in the latter or in `chat_template.jinja`. A checkpoint without a tokenizer is not an error.
 ///
 /// # Errors
 ///
@@ -45,11 +45,11 @@ pub fn load(checkpoint: &Checkpoint) -> Result<Text, TextError> {
     Ok(Text { tokenizer: Some(tokenizer), chat })
 }
 
-/// What both kinds of checkpoint come to.
+/// The parts that are common to both kinds of checkpoint.
 struct Parts {
     tokenizer: Tokenizer,
     template: Option<String>,
-    /// Tokens that end a text, besides the tokenizer's own.
+    /// Tokens that end a text, in addition to the tokenizer's own.
     end_ids: Vec<TokenId>,
 }
 
@@ -119,15 +119,15 @@ fn token_named(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value["content"].as_str())
 }
 
-/// One id or a list of them, those outside the vocabulary left out: configurations are copied
-/// between models more often than they are read.
+/// One id or a list of ids. Ids outside the vocabulary are left out, because configurations are often
+/// copied between models unchanged.
 fn ids_of(value: &Value, vocab_len: usize) -> Vec<TokenId> {
     let ids = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     let known = ids.iter().filter_map(Value::as_u64).filter(|&id| id < vocab_len as u64);
     known.filter_map(|id| TokenId::try_from(id).ok()).collect()
 }
 
-/// The template, or of several the one called `default`.
+/// The template, or the one called `default` if there are several.
 fn template_of(value: &Value) -> Option<String> {
     let several = value.as_array().map_or(&[][..], Vec::as_slice);
     let default = several.iter().find(|entry| entry["name"] == "default").or(several.first());
@@ -135,8 +135,8 @@ fn template_of(value: &Value) -> Option<String> {
     template.map(str::to_owned)
 }
 
-/// Metadata of the wrong type is a fault of the tokenizer like any other; the message of `error`
-/// already names file, key and byte.
+/// Metadata of the wrong type is an error of the tokenizer; the message of `error` already names
+/// file, key and byte.
 fn unreadable(error: LoadError) -> TextError {
     match error {
         LoadError::Io(file) => TextError::Io(file),

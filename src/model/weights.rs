@@ -1,4 +1,4 @@
-//! From a checkpoint's tensors to matrices on the device.
+//! Loading a checkpoint's tensors as matrices on the device.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ pub(crate) struct Layer {
     pub attention_norm: Buffer<f32>,
     /// `((heads + 2 kv_heads) head_dim, hidden)`.
     pub qkv: Weight,
-    /// `(head_dim)` each, where the architecture normalises heads.
+    /// `(head_dim)` each, if the architecture normalises heads.
     pub head_norms: Option<[Buffer<f32>; 2]>,
     /// `(hidden, heads * head_dim)`.
     pub o: Weight,
@@ -49,20 +49,20 @@ impl Weights {
     }
 }
 
-/// How far a load has come.
+/// Progress of a load.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadProgress {
-    /// Bytes of the checkpoint on the device by now.
+    /// Bytes of the checkpoint on the device so far.
     pub done_bytes: u64,
-    /// Bytes of the checkpoint in all.
+    /// Total bytes of the checkpoint.
     pub total_bytes: u64,
 }
 
-/// Where matrices come from: a checkpoint, or a seed.
+/// The source of matrices: a checkpoint or a seed.
 pub(crate) trait WeightSource<'s> {
-    /// The named matrix. Missing is an error.
+    /// The named matrix; an error if it is missing.
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'s>, Error>;
-    /// The named vector of `len` values. Missing is an error.
+    /// The named vector of `len` values; an error if it is missing.
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, Error>;
     /// Whether there is a tensor of that name.
     fn has(&self, name: &str) -> bool;
@@ -74,7 +74,7 @@ pub(crate) struct Matrix<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
-/// Takes every weight of `config` from `source` onto `device`.
+/// Loads every weight of `config` from `source` onto `device`.
 pub(crate) fn load<'s>(
     device: &Device,
     config: &ModelConfig,
@@ -120,7 +120,7 @@ struct Loader<'a, 's> {
 }
 
 impl Loader<'_, '_> {
-    /// The named matrices, one below the other, with their biases if any has one.
+    /// The named matrices, stacked by rows, with their biases if any has one.
     fn joined(&mut self, parts: &[(&str, usize)], cols: usize) -> Result<Weight, Error> {
         let mut matrices = Vec::with_capacity(parts.len());
         let mut bias: Vec<f32> = Vec::new();
@@ -165,7 +165,7 @@ impl Loader<'_, '_> {
     }
 }
 
-/// Weights from a checkpoint, requantized on the way if asked.
+/// Weights from a checkpoint, requantized if requested.
 pub(crate) struct CheckpointSource<'a> {
     pub checkpoint: &'a Checkpoint,
     pub head_dim: usize,
@@ -219,7 +219,7 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
     }
 }
 
-/// Rows of q or k from interleaved order (GGUF's llama files: pairs stand side by side) to the order
+/// Rows of q or k, converted from interleaved order (GGUF's llama files: pairs are adjacent) to the order
 /// in which a head's halves are paired, which all kernels use.
 fn half_split(bytes: &[u8], rows: usize, head_dim: usize) -> Vec<u8> {
     let row_bytes = bytes.len() / rows;

@@ -158,9 +158,9 @@ impl Work<'_> {
         let run = PreferenceRun {
             model,
             model_name: &model.name()?,
-            prompts: &judge::Prompts::read(&config.prompts)?,
-            principles: &PrincipleSet::open_all(&config.preferences.principles)?,
-            config: &config.preferences,
+            prompts: &self.sources.prompts,
+            principles: self.principles(),
+            config: &self.sources.config.preferences,
             out: &self.out.join(COMPARISONS),
         };
         let report = run.run(&control.cancel, &mut |progress| hear(Event::Comparing(progress)))?;

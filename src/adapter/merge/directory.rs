@@ -1,4 +1,4 @@
-//! A Hugging Face directory from a Hugging Face directory.
+//! Merging a Hugging Face directory into a new directory.
 
 use std::{fs, io};
 
@@ -8,7 +8,7 @@ use crate::atomic;
 use crate::format::safetensors::{Dtype, SafetensorsWriter};
 use crate::quant::Quant;
 
-/// What belongs to a model beside its weights.
+/// The files of a model other than its weights.
 const COPIED: [&str; 11] = [
     "config.json",
     "generation_config.json",
@@ -28,19 +28,19 @@ pub(super) fn write(merger: &mut Merger, tensors: &[Tensor]) -> Result<(), Adapt
     let mut types = Vec::with_capacity(tensors.len());
     for Tensor { info, quant, .. } in tensors {
         types.push(dtype(*quant).ok_or_else(|| {
-            let what = format!("`{}` would be {quant}, and safetensors have no such type", info.name);
+            let what = format!("`{}` would be {quant}, which safetensors does not support", info.name);
             AdapterFileError::unwritable(out, what, "choose f32, f16 or bf16, or merge into a gguf base")
         })?);
     }
     let fill = |folder: &std::path::Path| {
         for name in COPIED {
             if let Some(file) = base.file_beside(name) {
-                // Not `fs::copy`, which makes the copy of a read-only file read-only.
+                // Not `fs::copy`, which would make the copy of a read-only file read-only too.
                 fs::write(folder.join(name), fs::read(file)?)?;
             }
         }
         let mut writer = SafetensorsWriter::new();
-        // Transformers refuses a file without.
+        // Transformers refuses a file without it.
         writer.set("format", "pt");
         for (Tensor { info, .. }, dtype) in tensors.iter().zip(&types) {
             writer.declare(&info.name, *dtype, &info.shape)?;
@@ -55,7 +55,7 @@ pub(super) fn write(merger: &mut Merger, tensors: &[Tensor]) -> Result<(), Adapt
     };
     atomic::write_directory(out, false, fill).map_err(|error| match error.kind() {
         io::ErrorKind::DirectoryNotEmpty => occupied(out, "the directory is not empty"),
-        io::ErrorKind::NotADirectory => occupied(out, "it is a file, and the merged model a directory"),
+        io::ErrorKind::NotADirectory => occupied(out, "it is a file, but the merged model is a directory"),
         _ => AdapterFileError::write(out, error),
     })
 }

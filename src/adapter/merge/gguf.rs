@@ -1,4 +1,4 @@
-//! A GGUF file from a GGUF file.
+//! Merging a GGUF file into a new GGUF file.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ pub(super) fn write(merger: &mut Merger, gguf: &Gguf, tensors: &[Tensor]) -> Res
     let (base, out) = (merger.base, merger.out);
     let occupied = |rule: &str| AdapterFileError::Occupied { path: out.to_owned(), rule: rule.to_owned() };
     if out.is_dir() {
-        return Err(occupied("it is a directory, and the merged model is one file"));
+        return Err(occupied("it is a directory, but the merged model is one file"));
     }
     if let (Ok(out), Ok(base)) = (fs::canonicalize(out), fs::canonicalize(base.path()))
         && out == base

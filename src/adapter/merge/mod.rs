@@ -1,4 +1,4 @@
-//! Merging: `W + scale B A` in the place of `W`, everything else as it was.
+//! Merging: replaces `W` by `W + scale B A` and leaves everything else unchanged.
 
 mod directory;
 mod gguf;
@@ -12,42 +12,42 @@ use crate::model::ModelConfig;
 use crate::model::lora::LoraPair;
 use crate::quant::Quant;
 
-/// How to store what is merged.
+/// How to store merged matrices.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MergeOptions {
-    /// Format of the merged matrices; each one's own without it. Where its blocks do not divide a row,
-    /// `q8_0` and then `f16` take its place. A directory of safetensors holds f32, f16 and bf16 only.
+    /// Format of the merged matrices; `None` keeps the format of each. If its blocks do not divide a row,
+    /// `q8_0` or else `f16` is used. A directory of safetensors holds f32, f16 and bf16 only.
     pub quant: Option<Quant>,
 }
 
-/// How far a merge has come.
+/// Progress of a merge.
 #[derive(Clone, Copy, Debug)]
 pub struct MergeProgress {
-    /// Bytes of the base that are merged or copied.
+    /// Bytes of the base that are merged or copied so far.
     pub done_bytes: u64,
-    /// Bytes of the base in all.
+    /// Total bytes of the base.
     pub total_bytes: u64,
 }
 
-/// Writes the model `base` with `adapter` merged into it to `out`, and returns how many matrices were
-/// merged.
+/// Writes the model `base` with `adapter` merged into it to `out`, and returns the number of merged
+/// matrices.
 ///
-/// A GGUF base becomes a GGUF file, in place of any older file there; a Hugging Face directory becomes a
-/// new directory, with one safetensors file, the configuration and the tokenizer. Matrices that the
-/// adapter does not change are copied byte for byte, and so are the metadata. Merged matrices are
-/// encoded in the base's own format, or in that of [`MergeOptions::quant`]: a coarse format rounds most
-/// of a small change away, so `f16` or `q8_0` keep closer to the unmerged adapter than `q4_0`.
+/// A GGUF base gives a GGUF file, which replaces an older file at `out`. A Hugging Face directory gives a
+/// new directory with one safetensors file, the configuration and the tokenizer. Matrices that the adapter
+/// does not change are copied byte for byte, as is the metadata. Merged matrices are encoded in their own
+/// format, or in [`MergeOptions::quant`]. A coarse format loses most of a small change by rounding, so
+/// `f16` or `q8_0` are closer to the unmerged adapter than `q4_0`.
 ///
-/// One tensor at a time is in memory. The output appears whole or not at all.
+/// Only one tensor at a time is in memory. The output appears complete or not at all.
 ///
 /// # Errors
 ///
-/// * [`AdapterFileError::Load`] if the base is damaged or no model that is known here.
+/// * [`AdapterFileError::Load`] if the base is damaged or an unsupported model.
 /// * [`AdapterFileError::Fit`] if the adapter was made for another model.
 /// * [`AdapterFileError::Occupied`] if `out` is the base itself, or a directory that is not empty.
-/// * [`AdapterFileError::Unwritable`] for a scalar head, a format that safetensors does not have, and a
-///   merged value that the format cannot hold.
-/// * [`AdapterFileError::Write`] if the disk says no.
+/// * [`AdapterFileError::Unwritable`] for a scalar head, a format that safetensors does not support, and
+///   a merged value that the format cannot hold.
+/// * [`AdapterFileError::Write`] if writing fails.
 pub fn merge(
     base: &Checkpoint,
     adapter: &Adapter,
@@ -82,7 +82,7 @@ pub fn merge(
         })
         .collect();
     if base.gguf().is_none() {
-        // Larger values first keep all of a safetensors file aligned; GGUF has an alignment of its own.
+        // Larger types first keep all data of a safetensors file aligned; GGUF aligns tensors itself.
         tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.quant.block_bytes()));
     }
     let merged = tensors.iter().filter(|tensor| tensor.pair.is_some()).count();
@@ -106,9 +106,9 @@ pub fn merge(
 
 /// One tensor of the output.
 struct Tensor<'a> {
-    /// Where it comes from.
+    /// The tensor of the base.
     info: &'a TensorInfo,
-    /// What is merged into it.
+    /// The factors that are merged into it.
     pair: Option<&'a LoraPair>,
     /// Its format in the output.
     quant: Quant,
@@ -126,7 +126,7 @@ struct Merger<'a> {
 }
 
 impl Merger<'_> {
-    /// Gives `write` the bytes of `tensor` in the output.
+    /// Passes the output bytes of `tensor` to `write`.
     fn bytes<E: From<AdapterFileError>>(
         &mut self,
         tensor: &Tensor,
@@ -169,8 +169,8 @@ impl Merger<'_> {
         Ok(bytes)
     }
 
-    /// Checks that an encoded row is finite: what is too large for a format, or was not finite in the
-    /// base, must not go into a model unsaid.
+    /// Checks that an encoded row is finite. A value that is too large for the format, or was not finite in
+    /// the base, must not be written silently.
     fn check(
         &self,
         info: &TensorInfo,

@@ -1,4 +1,4 @@
-//! `adapter_config.json`: what PEFT's options mean for us, and which of them we refuse.
+//! `adapter_config.json`: PEFT's options, and those that are refused.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,20 +13,20 @@ use crate::format::json::Object;
 use crate::model::ModelConfig;
 use crate::model::lora::Projection;
 
-/// Entries of a list or a map; PEFT itself writes one per module at most.
+/// Maximum entries of a list or a map; PEFT itself writes at most one per module.
 const MAX_ENTRIES: usize = 1 << 14;
-/// Bytes of one pattern.
+/// Maximum size of one pattern in bytes.
 const MAX_PATTERN: usize = 1 << 12;
-/// Steps of backtracking in one match: names have forty characters, honest patterns need hundreds.
+/// Maximum backtracking steps in one match: names have forty characters, and real patterns need hundreds.
 const MAX_STEPS: usize = 100_000;
 
-/// What to do with an adapter that computes something else than `W x + scale B (A x)`.
+/// Hint for adapters that do not compute `W x + scale B (A x)`.
 const HINT: &str = "merge it into its base with PEFT (merge_and_unload) and use the merged model";
 
-/// The options that decide which modules have factors, of which rank and with which scale.
+/// The options that determine the modules with factors, their ranks and their scales.
 #[derive(Debug)]
 pub(in crate::adapter) struct PeftConfig {
-    /// For messages.
+    /// The file, for messages.
     path: PathBuf,
     pub rs_lora: bool,
     /// `base_model_name_or_path`.
@@ -45,11 +45,11 @@ pub(in crate::adapter) struct PeftConfig {
 /// A choice of modules by name.
 #[derive(Debug)]
 enum Modules {
-    /// Every linear layer but the output matrix.
+    /// Every linear layer except the output matrix.
     AllLinear,
-    /// Whole names, or their ends after a dot.
+    /// Whole names, or the parts after a dot.
     Names(Vec<String>),
-    /// Whole names by a pattern.
+    /// Whole names that match a pattern.
     Pattern(Regex),
 }
 
@@ -62,14 +62,14 @@ impl PeftConfig {
         };
         let patterns = |key: &str| -> Result<Vec<Regex>, LoadError> {
             let texts = texts(&config, key)?.unwrap_or_default();
-            // As PEFT builds it, so that a pattern with a `|` means the same.
+            // Built as in PEFT, so that a pattern with a `|` has the same meaning.
             let whole =
                 |text: &String| compile(&config, key, &format!(r"\A(?:(?:^|.*?\.){text}\.(?P<idx>\d+)\.)"));
             texts.iter().map(whole).collect()
         };
         let index = |value: &Value| usize::try_from(value.as_u64()?).ok();
         let layers =
-            config.typed("layers_to_transform", "a layer or a list of them", |value| match value {
+            config.typed("layers_to_transform", "a layer or a list of layers", |value| match value {
                 Value::Array(list) => list.iter().map(index).collect(),
                 other => index(other).map(|layer| vec![layer]),
             })?;
@@ -110,14 +110,14 @@ impl PeftConfig {
     pub(super) fn alpha(&self, module: &str, rank: usize) -> Result<f32, LoadError> {
         let wanted = self.first(&self.rank_pattern, module)?.unwrap_or(self.rank);
         if wanted != rank {
-            let rule = format!("says rank {wanted} for `{module}`, but its factors have rank {rank}");
+            let rule = format!("gives rank {wanted} for `{module}`, but its factors have rank {rank}");
             return Err(self.bad("r", rule));
         }
         Ok(self.first(&self.alpha_pattern, module)?.unwrap_or(self.alpha))
     }
 
-    /// Checks that there are factors where the configuration asks for them, and nowhere else: PEFT
-    /// would start what is missing afresh and leave out what is not asked for, both with a warning.
+    /// Checks that exactly the modules of the configuration have factors. PEFT would initialize missing factors
+    /// and ignore additional ones, both with a warning.
     pub(in crate::adapter) fn check(
         &self,
         factors: &BTreeMap<(usize, Projection), Factors>,
@@ -200,17 +200,17 @@ impl PeftConfig {
     }
 }
 
-/// Refuses what is not plain LoRA on unchanged weights, by name.
+/// Refuses everything other than plain LoRA on unchanged weights; the error names the option.
 fn refuse_variants(config: &Object) -> Result<(), LoadError> {
     let refuse = |what: String| Err(LoadError::unsupported(config.path(), what, HINT));
     match config.need("peft_type", config.text("peft_type")?)? {
         "LORA" => {}
-        other => return refuse(format!("its `peft_type` is {other:?}, only LORA is computed here")),
+        other => return refuse(format!("its `peft_type` is {other:?}, only LORA is supported")),
     }
     match config.text("bias")? {
         None | Some("none") => {}
         Some(other) => {
-            return refuse(format!("its `bias` is {other:?}: trained biases are not computed here"));
+            return refuse(format!("its `bias` is {other:?}: trained biases are not supported"));
         }
     }
     for (key, what) in [
@@ -243,7 +243,7 @@ fn refuse_variants(config: &Object) -> Result<(), LoadError> {
             return refuse(format!("its `{key}` is set: {what}"));
         }
     }
-    // Other ways to start write into the base, or take it apart, when PEFT loads the adapter.
+    // Other initializations change or decompose the base weights when PEFT loads the adapter.
     match config.get("init_lora_weights") {
         None | Some(Value::Bool(_)) => Ok(()),
         Some(Value::String(name)) if ["gaussian", "eva", "orthogonal"].contains(&name.as_str()) => Ok(()),
@@ -267,7 +267,7 @@ fn modules(config: &Object, key: &str) -> Result<Option<Modules>, LoadError> {
     }
 }
 
-/// A list of texts, or one by itself.
+/// A list of texts, or a single text.
 fn texts(config: &Object, key: &str) -> Result<Option<Vec<String>>, LoadError> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     config.typed(key, "a text or a list of texts", |value| match value {
@@ -300,8 +300,8 @@ fn compile(config: &Object, key: &str, pattern: &str) -> Result<Regex, LoadError
         return Err(config.bad(key, rule));
     }
     RegexBuilder::new(pattern).backtrack_limit(MAX_STEPS).build().map_err(|error| {
-        // Its first line only: others draw an arrow below the pattern.
+        // Its first line only; the other lines draw an arrow below the pattern.
         let error = error.to_string();
-        config.bad(key, format!("is no regular expression: {}", error.lines().next().unwrap_or_default()))
+        config.bad(key, format!("is not a regular expression: {}", error.lines().next().unwrap_or_default()))
     })
 }

@@ -1,4 +1,4 @@
-//! PEFT directories: `adapter_config.json`, `adapter_model.safetensors` and what we keep beside them.
+//! PEFT directories: `adapter_config.json`, `adapter_model.safetensors` and Parr's additional files.
 
 mod config;
 mod write;
@@ -14,11 +14,11 @@ use crate::format::{Checkpoint, LoadError};
 
 pub(super) const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-/// What PEFT itself wrote until 2023.
+/// The file that PEFT wrote until 2023.
 const PICKLED: &str = "adapter_model.bin";
 const CARD: &str = "parr.json";
 
-/// PEFT wraps the model twice.
+/// Prefix of names: PEFT wraps the model twice.
 const PREFIX: &str = "base_model.model.";
 
 /// `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` for factor `A`.
@@ -26,7 +26,7 @@ fn tensor_name(module: &str, factor: &str) -> String {
     format!("{PREFIX}{module}.lora_{factor}.weight")
 }
 
-/// The files of the adapter in `folder`, as far as they are there.
+/// The existing files of the adapter in `folder`.
 pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
     write::OURS.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
 }
@@ -43,7 +43,7 @@ pub(super) fn read(folder: &Path) -> Result<Stored, AdapterFileError> {
     if !path.is_file() {
         let pickled = folder.join(PICKLED);
         if pickled.is_file() {
-            let what = "a pickle may run any program when it is read, so this library never does";
+            let what = "a pickle can run any code when it is read, so it is never read";
             return Err(LoadError::unsupported(&pickled, what, format!("save it as {WEIGHTS}")).into());
         }
         return Err(no_adapter(format!("the directory holds no {WEIGHTS}")));
@@ -67,7 +67,7 @@ pub(super) fn read(folder: &Path) -> Result<Stored, AdapterFileError> {
     Ok(Stored { rs_lora: config.rs_lora, origin: Origin::Peft(Box::new(config)), file, factors, head, card })
 }
 
-/// Every tensor of `file` at its place; one that has none is refused by name.
+/// Assigns every tensor of `file` to a projection; a tensor of no projection is an error that names it.
 fn pairs(path: &Path, file: &Checkpoint) -> Result<Pairing, AdapterFileError> {
     let mut pairs = Pairing::default();
     for tensor in file.tensors() {
@@ -83,7 +83,7 @@ fn pairs(path: &Path, file: &Checkpoint) -> Result<Pairing, AdapterFileError> {
             let what = if name.contains("lora_magnitude_vector") {
                 "belongs to DoRA, which is not computed here"
             } else if name.contains("lora_embedding") || name.contains("embed_tokens") {
-                "changes the embedding, which has no factors here"
+                "changes the embedding, which cannot have factors"
             } else if name.contains("lm_head") {
                 "changes the output matrix, which has no factors here"
             } else if name.contains("lora_") {

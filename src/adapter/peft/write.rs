@@ -1,4 +1,4 @@
-//! Writes PEFT directories that appear whole or not at all.
+//! Writes PEFT directories, which appear complete or not at all.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,10 +15,10 @@ use crate::format::safetensors::{Dtype, SafetensorsWriter};
 use crate::model::lora::{LoraWeights, Projections};
 use crate::quant::Quant;
 
-/// Every file that an adapter of ours can have.
+/// Every file that an adapter written here can have.
 pub(super) const OURS: [&str; 4] = [CONFIG, WEIGHTS, head::FILE, CARD];
 
-/// Writes `adapter` as directory `folder`, its factors in `quant`, in place of an older adapter.
+/// Writes `adapter` as directory `folder` with factors in `quant`, replacing an older adapter.
 pub(in crate::adapter) fn write(
     adapter: &Adapter,
     folder: &Path,
@@ -48,15 +48,15 @@ pub(in crate::adapter) fn write(
     atomic::write_directory(folder, replace, fill).map_err(|error| AdapterFileError::write(folder, error))
 }
 
-/// Whether an adapter stands at `folder`, which may be replaced; an error for anything else but an
-/// empty place. A file that we did not write stays: it may be the only copy of something.
+/// Whether `folder` holds an adapter, which may be replaced. Anything else is an error, except an empty or
+/// missing directory: files that were not written here may be the only copy.
 fn replaceable(folder: &Path) -> Result<bool, AdapterFileError> {
     let occupied = |rule: String| AdapterFileError::Occupied { path: folder.to_owned(), rule };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(occupied("it is a file, and a PEFT adapter is a directory".to_owned()));
+            return Err(occupied("it is a file, but a PEFT adapter is a directory".to_owned()));
         }
         Err(source) => return Err(AdapterFileError::write(folder, source)),
     };
@@ -66,10 +66,10 @@ fn replaceable(folder: &Path) -> Result<bool, AdapterFileError> {
         names.insert(entry.file_name().to_string_lossy().into_owned());
     }
     if let Some(other) = names.iter().find(|name| !OURS.contains(&name.as_str())) {
-        return Err(occupied(format!("it holds `{other}`, which is no part of an adapter written here")));
+        return Err(occupied(format!("it holds `{other}`, which is not part of a Parr adapter")));
     }
     if !names.is_empty() && !names.contains(CONFIG) {
-        return Err(occupied(format!("it has files but no {CONFIG}, so it is no adapter")));
+        return Err(occupied(format!("it has files but no {CONFIG}, so it is not an adapter")));
     }
     Ok(!names.is_empty())
 }
@@ -124,13 +124,13 @@ fn config(adapter: &Adapter) -> Value {
     })
 }
 
-/// PEFT's `lora_alpha` is an integer by its type, though it takes others.
+/// PEFT declares `lora_alpha` as an integer, but accepts other numbers.
 fn whole(alpha: f32) -> Value {
     let integer = alpha as i64;
     if integer as f32 == alpha { json!(integer) } else { json!(alpha) }
 }
 
-/// `q_proj` and so on where every layer has the same, else the whole name of every module.
+/// Short names such as `q_proj` if every layer has the same modules, else the whole name of every module.
 fn targets(weights: &LoraWeights) -> Value {
     let of_layer: Vec<Projections> =
         weights.layers.iter().map(|pairs| pairs.keys().copied().collect()).collect();

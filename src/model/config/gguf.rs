@@ -11,7 +11,7 @@ const ROPE_FREQS: &str = "rope_freqs.weight";
 pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, LoadError> {
     let name = gguf.need_string("general.architecture")?;
     let architecture = match name {
-        // Mistral files say `llama` too.
+        // Mistral files have `llama` too.
         "llama" => Architecture::Llama,
         "qwen2" => Architecture::Qwen2,
         "qwen3" => Architecture::Qwen3,
@@ -116,7 +116,7 @@ fn rope(checkpoint: &Checkpoint, gguf: &Gguf, name: &str) -> Result<RopeConfig, 
     Ok(RopeConfig { theta, scaling })
 }
 
-/// The end of a text and, in chat models, of a turn.
+/// The tokens that end a text and, in chat models, a turn.
 fn ends(gguf: &Gguf, vocab: usize) -> Result<Vec<u32>, LoadError> {
     let mut ends = Vec::new();
     for key in ["eos_token_id", "eot_token_id", "eom_token_id"] {
@@ -127,7 +127,7 @@ fn ends(gguf: &Gguf, vocab: usize) -> Result<Vec<u32>, LoadError> {
             ends.push(id);
         }
     }
-    // A vocabulary of another size than the embedding belongs to another model.
+    // A vocabulary of a different size than the embedding belongs to another model.
     match gguf.value("tokenizer.ggml.tokens") {
         Some(Value::Array(Array::String(tokens))) if tokens.len() > vocab => {
             let rule = format!("has {} tokens, but the embedding has {vocab} rows", tokens.len());

@@ -30,7 +30,7 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
     let kv_heads = config.count("num_key_value_heads")?.unwrap_or(heads);
     let head_dim = match config.count("head_dim")? {
         Some(head_dim) => head_dim,
-        // Qwen3's default in transformers; the other families divide.
+        // Qwen3's default in transformers; the other families divide the width by the heads.
         None if architecture == Architecture::Qwen3 => 128,
         None if heads > 0 && hidden.is_multiple_of(heads) => hidden / heads,
         None => {
@@ -104,7 +104,7 @@ fn rope(config: &Object) -> Result<RopeConfig, LoadError> {
     let need = |key: &str| parameters.need(key, parameters.float(key)?);
     let scaling = match kind {
         Some("default") => RopeScaling::None,
-        // A base alone needs no type; anything more would be ignored without one.
+        // A base alone needs no type; other parameters would be ignored without one.
         None if parameters.keys().all(|key| key == "rope_theta") => RopeScaling::None,
         None => return Err(parameters.bad("rope_type", "is missing")),
         Some("linear") => RopeScaling::Linear { factor: need("factor")? },
@@ -125,7 +125,7 @@ fn rope(config: &Object) -> Result<RopeConfig, LoadError> {
     Ok(RopeConfig { theta, scaling })
 }
 
-/// The window of every layer; layers that differ among themselves are refused.
+/// The window of every layer; models whose layers differ are refused.
 fn sliding_window(
     config: &Object,
     architecture: Architecture,
@@ -140,7 +140,7 @@ fn sliding_window(
     }
     let sliding = match config.get("layer_types").and_then(Value::as_array) {
         Some(types) => types.iter().filter(|kind| **kind == "sliding_attention").count(),
-        // Qwen slides from layer max_window_layers on, 28 by transformers' default.
+        // Qwen uses the window from layer max_window_layers on, 28 by transformers' default.
         None if qwen => layers.saturating_sub(config.count("max_window_layers")?.unwrap_or(28)),
         None => layers,
     };
@@ -155,7 +155,7 @@ fn sliding_window(
     }
 }
 
-/// The end tokens of `config.json` and those that `generation_config.json` adds.
+/// The end tokens of `config.json` and of `generation_config.json`.
 fn ends(checkpoint: &Checkpoint, config: &Object) -> Result<Vec<u32>, LoadError> {
     let mut ends = config.tokens("eos_token_id")?;
     const GENERATION: &str = "generation_config.json";

@@ -1,4 +1,4 @@
-//! Adapters on the device: several on one base, in numbered places.
+//! Adapters on the device: several on one base, in numbered slots.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,7 +8,7 @@ use crate::gpu::{Buffer, Device, DeviceError};
 use crate::model::{Model, ModelConfig};
 use crate::ops::{LoraParams, LoraPart, LoraRun, LoraSite, scalar_head_len};
 
-/// A stacked linear of the decoder layer, where one input serves several projections.
+/// A stacked linear of the decoder layer: several projections of the same input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Site {
     Qkv,
@@ -20,7 +20,7 @@ pub(crate) enum Site {
 impl Site {
     pub const ALL: [Site; 4] = [Site::Qkv, Site::O, Site::GateUp, Site::Down];
 
-    /// The projections that it stacks, in order.
+    /// The stacked projections, in order.
     fn projections(self) -> &'static [Projection] {
         match self {
             Site::Qkv => &[Projection::Q, Projection::K, Projection::V],
@@ -31,13 +31,13 @@ impl Site {
     }
 }
 
-/// Where the factors of every adapter of a bank lie: the same in all layers and places.
+/// The layout of the factors of a bank's adapters; the same in all layers and slots.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LoraLayout {
-    /// Rank that every adapter is padded to, a multiple of 4.
+    /// Rank to which every adapter is padded, a multiple of 4.
     pub rank: usize,
     pub targets: Projections,
-    /// By [`Site`]; `None` where no projection is a target.
+    /// Layouts by [`Site`]; `None` if no projection of the site is a target.
     pub sites: [Option<LoraSite>; 4],
     /// Values of one adapter in one layer, a multiple of 32.
     pub adapter_len: usize,
@@ -105,19 +105,19 @@ enum Factor {
     B,
 }
 
-/// An adapter in a bank. It names nothing any more once the adapter is detached.
+/// The id of an adapter in a bank. It is invalid once the adapter is detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AdapterId {
     place: u32,
     serial: u32,
 }
 
-/// What stands in one place.
+/// The contents of one slot.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     serial: u32,
     config: LoraConfig,
-    /// The lowest layer that it changes.
+    /// The lowest layer that the adapter changes.
     first_layer: usize,
     has_head: bool,
 }
@@ -135,10 +135,10 @@ struct Places {
     next_serial: u32,
 }
 
-/// Adapters on the device: up to `capacity` of them beside one frozen base, so that every sequence of
-/// a batch can name its own, or none, in one forward pass.
+/// Up to `capacity` adapters on the device for one frozen base. In one forward pass, every sequence of a
+/// batch can use its own adapter, or none.
 ///
-/// All are padded to one rank; a smaller adapter costs the difference and nothing else. Clones share
+/// All adapters are padded to one rank; the only cost of a smaller adapter is its padding. Clones share
 /// the bank.
 #[derive(Clone, Debug)]
 pub struct AdapterBank {
@@ -161,7 +161,7 @@ impl AdapterBank {
     ///
     /// # Errors
     ///
-    /// [`AdapterError::Device`] if the adapters of a layer exceed a binding: take fewer places.
+    /// [`AdapterError::Device`] if the adapters of a layer exceed a binding: use fewer slots.
     pub fn new(
         model: &Model,
         rank: usize,
@@ -188,7 +188,7 @@ impl AdapterBank {
         Ok(AdapterBank { inner: Arc::new(inner) })
     }
 
-    /// A bank with a place for each of `adapters`, all of them attached.
+    /// A bank with one slot for each of `adapters`, all attached.
     ///
     /// # Errors
     ///
@@ -203,11 +203,11 @@ impl AdapterBank {
         Ok((bank, ids))
     }
 
-    /// Puts an adapter, and its head if it has one, into the first free place.
+    /// Uploads an adapter, and its head if it has one, into the first free slot.
     ///
     /// # Errors
     ///
-    /// * [`AdapterError`] if it does not fit the model or the bank, or no place is free;
+    /// * [`AdapterError`] if it does not fit the model or the bank, or no slot is free;
     /// * [`AdapterError::Device`] if the upload fails.
     pub fn attach(
         &self,
@@ -224,12 +224,12 @@ impl AdapterBank {
         Ok(AdapterId { place: place as u32, serial })
     }
 
-    /// Overwrites the values of an adapter; its id stays. What was computed with the old ones, a KV
-    /// cache above all, is the caller's to forget.
+    /// Overwrites the values of an adapter; its id stays the same. The caller must discard results of the
+    /// old values, such as a KV cache.
     ///
     /// # Errors
     ///
-    /// As [`AdapterBank::attach`]; [`AdapterError::Detached`] if `id` names nothing.
+    /// As [`AdapterBank::attach`]; [`AdapterError::Detached`] if `id` is invalid.
     pub fn replace(
         &self,
         id: AdapterId,
@@ -242,14 +242,14 @@ impl AdapterBank {
         Ok(())
     }
 
-    /// Frees an adapter's place. An id that names nothing is no error.
+    /// Frees an adapter's slot. An invalid id is not an error.
     pub fn detach(&self, id: AdapterId) {
         if let Ok(place) = self.place(id) {
             self.places().taken[place] = None;
         }
     }
 
-    /// Brings an adapter back to the host: after training, as it is now.
+    /// Reads an adapter back to the host with its current values, for example after training.
     ///
     /// # Errors
     ///
@@ -278,13 +278,13 @@ impl AdapterBank {
         Ok(self.unpack_head(&self.inner.device.read(&self.inner.heads, place * len, len)?))
     }
 
-    /// A head, from the device's order.
+    /// Converts a head from the device's order.
     pub(crate) fn unpack_head(&self, values: &[f32]) -> ScalarHead {
         let hidden = self.inner.config.hidden;
         ScalarHead { weight: values[..hidden].to_vec(), bias: values[hidden.next_multiple_of(32)] }
     }
 
-    /// One adapter's values in one layer, from the device's order to pairs.
+    /// Converts one adapter's values in one layer from the device's order to pairs.
     pub(crate) fn unpack(&self, config: &LoraConfig, values: &[f32]) -> BTreeMap<Projection, LoraPair> {
         let inner = &*self.inner;
         let pair =
@@ -354,7 +354,7 @@ impl AdapterBank {
         taken.filter(|place| place.serial == id.serial).ok_or(AdapterError::Detached)
     }
 
-    /// The place that `id` names.
+    /// The slot of `id`.
     pub(crate) fn place(&self, id: AdapterId) -> Result<usize, AdapterError> {
         self.taken(id).map(|_| id.place as usize)
     }
@@ -377,19 +377,19 @@ impl AdapterBank {
         self.taken(id).map(|place| place.has_head)
     }
 
-    /// The lowest layer that any of its adapters changes; the number of layers if none changes any.
+    /// The lowest layer that an adapter of the bank changes; the number of layers if there is none.
     pub fn first_layer(&self) -> usize {
         let places = self.places();
         let first = places.taken.iter().flatten().map(|place| place.first_layer).min();
         first.unwrap_or(self.inner.layers.len())
     }
 
-    /// The device that holds it.
+    /// The device that holds the bank.
     pub fn device(&self) -> &Device {
         &self.inner.device
     }
 
-    /// Most adapters at a time.
+    /// Maximum number of attached adapters.
     pub fn capacity(&self) -> usize {
         self.inner.capacity
     }
@@ -403,7 +403,7 @@ impl AdapterBank {
         &self.inner.layout
     }
 
-    /// The factors of one layer, all adapters.
+    /// The factors of all adapters in one layer.
     pub(crate) fn layer(&self, index: usize) -> LoraParams<'_> {
         LoraParams { buffer: &self.inner.layers[index], adapter_len: self.inner.layout.adapter_len }
     }
@@ -413,8 +413,8 @@ impl AdapterBank {
         &self.inner.heads
     }
 
-    /// Runs of consecutive rows of one adapter, from the adapter of each sequence and its number of
-    /// rows; rows without an adapter are in no run.
+    /// Runs of consecutive rows with the same adapter, from the adapter and the number of rows of each
+    /// sequence. Rows without an adapter are in no run.
     pub(crate) fn runs(
         &self,
         sequences: impl IntoIterator<Item = (Option<AdapterId>, usize)>,

@@ -1,4 +1,4 @@
-//! Several adapters as one.
+//! Blending several adapters into one.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use super::weights::check_config;
 use super::{AdapterError, LoraConfig, LoraPair, LoraWeights, Projection, Projections};
 
 impl LoraWeights {
-    /// The adapter whose change to every matrix is the weighted sum of the others' changes, exactly: the
-    /// factors stand side by side, `B = [w_1 s_1 B_1, w_2 s_2 B_2, ..]` and `A = [A_1; A_2; ..]` with the
-    /// scales `s` of the parts, and the scale of the whole is 1. Its rank is the sum of the ranks.
+    /// The adapter whose change to every matrix is exactly the weighted sum of the others' changes. The
+    /// factors are concatenated, `B = [w_1 s_1 B_1, w_2 s_2 B_2, ..]` and `A = [A_1; A_2; ..]`, with the
+    /// scales `s` of the parts. The scale of the result is 1, and its rank is the sum of the ranks.
     ///
     /// # Errors
     ///
-    /// * [`AdapterError::Setting`] without parts, for a weight that is no number, or if the ranks add up to
-    ///   more than an adapter may have: merge some of them into the model, or train a single one;
+    /// * [`AdapterError::Setting`] without parts, for a weight that is not a number, or if the sum of the
+    ///   ranks exceeds the maximum rank: merge some adapters into the model, or train a single one;
     /// * [`AdapterError::Layers`] and [`AdapterError::Shape`] if the parts are for different models.
     pub fn blend(parts: &[(&LoraWeights, f32)]) -> Result<LoraWeights, AdapterError> {
         let fault =
@@ -44,7 +44,7 @@ impl LoraWeights {
     }
 }
 
-/// The factors of all parts side by side; a part without a pair here stands there with zeros.
+/// The concatenated factors of all parts; a part without a pair here contributes zeros.
 fn pair(
     parts: &[(&LoraWeights, f32)],
     layer: usize,

@@ -1,4 +1,4 @@
-//! LoRA (arXiv 2106.09685): what an adapter is on the host, and where adapters live on the device.
+//! LoRA (arXiv 2106.09685): adapters on the host and on the device.
 //!
 //! A projection `y = W x` of the frozen base becomes `y = W x + scale B (A x)`, with `A` of shape
 //! `(rank, inputs)` and `B` of shape `(outputs, rank)`.

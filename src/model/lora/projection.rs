@@ -15,14 +15,14 @@ pub enum Projection {
     O,
     /// The gate of the feed-forward layer, `(ffn, hidden)`.
     Gate,
-    /// What the gate lets through, `(ffn, hidden)`.
+    /// The values that the gate multiplies, `(ffn, hidden)`.
     Up,
-    /// Back to the residual stream, `(hidden, ffn)`.
+    /// The output to the residual stream, `(hidden, ffn)`.
     Down,
 }
 
 impl Projection {
-    /// All of them, in the order of the forward pass.
+    /// All projections, in the order of the forward pass.
     pub const ALL: [Projection; 7] = [
         Projection::Q,
         Projection::K,
@@ -46,7 +46,7 @@ impl Projection {
         }
     }
 
-    /// The module of a layer that holds it: `self_attn` or `mlp`.
+    /// The module of a layer that holds the projection: `self_attn` or `mlp`.
     pub fn module(self) -> &'static str {
         match self {
             Projection::Q | Projection::K | Projection::V | Projection::O => "self_attn",
@@ -54,7 +54,7 @@ impl Projection {
         }
     }
 
-    /// The projection that `name` means: `q_proj`, or `q` for short.
+    /// The projection called `name`: `q_proj`, or `q` for short.
     pub fn from_name(name: &str) -> Option<Self> {
         let known = |projection: &Projection| {
             let full = projection.name();
@@ -85,7 +85,7 @@ impl Projections {
     /// All seven.
     pub const ALL: Projections = Projections(0x7F);
 
-    /// Whether `projection` is among them.
+    /// Whether the set contains `projection`.
     pub fn contains(self, projection: Projection) -> bool {
         self.0 & (1 << projection as u8) != 0
     }
@@ -95,12 +95,12 @@ impl Projections {
         Projection::ALL.into_iter().filter(move |&projection| self.contains(projection))
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Those in either set.
+    /// The union of two sets.
     pub fn union(self, other: Projections) -> Projections {
         Projections(self.0 | other.0)
     }
@@ -119,7 +119,7 @@ impl std::fmt::Display for Projections {
     }
 }
 
-/// `all`, or names with commas between: `q,v` or `q_proj,v_proj`.
+/// Parses `all`, or names separated by commas: `q,v` or `q_proj,v_proj`.
 impl std::str::FromStr for Projections {
     type Err = String;
 

@@ -25,7 +25,7 @@ pub struct LoraConfig {
 }
 
 impl LoraConfig {
-    /// What `B (A x)` is multiplied by.
+    /// Factor of `B (A x)`.
     pub fn scale(&self) -> f32 {
         let rank = self.rank as f32;
         self.alpha / if self.rs_lora { rank.sqrt() } else { rank }
@@ -44,7 +44,7 @@ pub struct LoraPair {
 /// An adapter on the host: a pair for each projection that has one, by layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoraWeights {
-    /// Its shape; `targets` names every projection that has a pair in any layer.
+    /// The adapter's shape; `targets` are the projections that have a pair in any layer.
     pub config: LoraConfig,
     /// One map per decoder layer. A projection without a pair adds nothing.
     pub layers: Vec<BTreeMap<Projection, LoraPair>>,
@@ -63,20 +63,20 @@ pub struct ScalarHead {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdapterError {
-    /// The device failed, or was asked for too much.
+    /// The device failed, or a request exceeded its limits.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// Rank 0, no target, a scale that is no number: name other settings.
+    /// Rank 0, no target, or a scale that is not a number: use other settings.
     #[error("adapter setting {setting} is {value}, expected {expected}")]
     Setting {
-        /// Which one.
+        /// Name of the setting.
         setting: &'static str,
-        /// What it is.
+        /// Its value.
         value: String,
-        /// What it may be.
+        /// The allowed values.
         expected: &'static str,
     },
-    /// The adapter was made for another model: take it to that one.
+    /// The adapter was made for another model: use it with that model.
     #[error("the adapter has {found} layers, the model {expected}: it was made for another model")]
     Layers {
         /// Layers of the adapter.
@@ -93,45 +93,45 @@ pub enum AdapterError {
         projection: &'static str,
         /// `lora_A` or `lora_B`.
         factor: &'static str,
-        /// Values there are.
+        /// Number of values in the factor.
         found: usize,
-        /// Values there should be.
+        /// Number of values that the model needs.
         expected: usize,
     },
     /// A head of another width: it belongs to another model.
     #[error("the scalar head has {found} weights, the model's hidden states {expected}")]
     Head {
-        /// Weights there are.
+        /// Number of weights of the head.
         found: usize,
         /// Width of the model.
         expected: usize,
     },
-    /// The adapter gives no score: take one that was trained as a reward model.
-    #[error("the adapter has no scalar head: it is no reward model")]
+    /// The adapter has no scalar head: use one that was trained as a reward model.
+    #[error("the adapter has no scalar head, so it is not a reward model")]
     NoHead,
     /// The bank was made for smaller adapters: make it for this rank.
-    #[error("the adapter has rank {found}, the bank takes {allowed} at most")]
+    #[error("the adapter has rank {found}, the bank allows {allowed} at most")]
     Rank {
         /// Rank of the adapter.
         found: usize,
         /// Rank that the bank was made for.
         allowed: usize,
     },
-    /// The bank was made for other projections: name this one too when it is made.
+    /// The bank was made for other projections: include this one when the bank is made.
     #[error("the adapter changes {projection}, the bank was made for {allowed}")]
     Target {
         /// Hugging Face's name of the projection.
         projection: &'static str,
-        /// What the bank was made for.
+        /// The projections that the bank was made for.
         allowed: Projections,
     },
     /// The adapter was detached, or belongs to another bank.
     #[error("no such adapter in this bank: it was detached, or belongs to another bank")]
     Detached,
-    /// No place left: detach an adapter first, or ask for more places.
-    #[error("all {capacity} adapter places are taken")]
+    /// No free slot: detach an adapter first, or make a bank with more slots.
+    #[error("all {capacity} adapter slots are in use")]
     Full {
-        /// Places there are.
+        /// Number of slots.
         capacity: usize,
     },
 }
@@ -149,12 +149,12 @@ impl AdapterError {
 }
 
 impl LoraWeights {
-    /// A fresh adapter, as PEFT starts one: `A` uniform within `1 / sqrt(inputs)` (He's bound for a slope
-    /// of sqrt 5), `B` zero, so that the model answers as it did.
+    /// A new adapter with PEFT's initial values: `A` uniform within `1 / sqrt(inputs)` (He's bound for a slope
+    /// of sqrt 5), `B` zero, so that the model's outputs do not change.
     ///
     /// # Errors
     ///
-    /// [`AdapterError::Setting`] if `config` makes no adapter.
+    /// [`AdapterError::Setting`] if `config` is invalid.
     pub fn fresh(config: LoraConfig, model: &ModelConfig, seed: u64) -> Result<Self, AdapterError> {
         check_config(&config)?;
         let random = Philox::new(seed);
@@ -177,7 +177,7 @@ impl LoraWeights {
     ///
     /// # Errors
     ///
-    /// [`AdapterError`], naming the first factor that does not.
+    /// [`AdapterError`] with the first factor that does not fit.
     pub fn check(&self, model: &ModelConfig) -> Result<(), AdapterError> {
         check_config(&self.config)?;
         if self.layers.len() != model.layers {
@@ -204,8 +204,8 @@ impl LoraWeights {
         Ok(())
     }
 
-    /// The same without pairs below the last `count` layers: what those of a reward model say of a text has
-    /// little to learn of its words, and a run that teaches only the last ones goes back no further.
+    /// The same without pairs below the last `count` layers. A reward model learns mostly in its last layers,
+    /// and training only those ends the backward pass there.
     #[must_use]
     pub fn of_last_layers(mut self, count: usize) -> Self {
         let below = self.layers.len().saturating_sub(count);

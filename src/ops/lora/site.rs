@@ -18,7 +18,7 @@ pub struct LoraTile {
     pub rows: u32,
     /// Index of the adapter in the parameter buffer.
     pub adapter: u32,
-    /// What `B (A x)` is multiplied by.
+    /// Factor of `B (A x)`.
     pub scale: f32,
 }
 
@@ -31,7 +31,7 @@ pub struct LoraRun {
     pub rows: usize,
     /// Index of the adapter in the parameter buffer.
     pub adapter: usize,
-    /// What `B (A x)` is multiplied by.
+    /// Factor of `B (A x)`.
     pub scale: f32,
 }
 
