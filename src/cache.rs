@@ -1,4 +1,5 @@
-//! Where Parr keeps what can be made or fetched again: models, hashes of models, compiled pipelines.
+//! The cache directory, for files that can be rebuilt or downloaded again: models, hashes of models,
+//! compiled pipelines.
 
 use std::path::PathBuf;
 

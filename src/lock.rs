@@ -1,4 +1,4 @@
-//! One writer at a time: keeps a second run out of a file or a folder.
+//! Locks that allow one run at a time to write to a file or a folder.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 /// Claims `file` until it is closed, however this process ends. Returns false if another process has claimed
 /// it, and always true where the system or the file system has no such locks.
 ///
-/// On Windows nobody else can read a claimed file either. So a claimed file should hold nothing of interest.
+/// On Windows no other process can read a claimed file either. So a claimed file should hold no data.
 fn claim(file: &File) -> bool {
     // The standard library has no locks for Android before Rust 1.98.
     #[cfg(target_os = "android")]
@@ -20,12 +20,12 @@ fn claim(file: &File) -> bool {
     !matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
 }
 
-/// Opens the file at `path` with `options` and keeps other writers out until it is closed. Other processes can
-/// read it. Returns `None` if another process writes to it.
+/// Opens the file at `path` with `options` as its only writer until it is closed. Other processes can read
+/// it. Returns `None` if another process has it open for writing.
 ///
 /// # Errors
 ///
-/// Those of [`OpenOptions::open`].
+/// The errors of [`OpenOptions::open`].
 pub(crate) fn open_for_one(options: &mut OpenOptions, path: &Path) -> io::Result<Option<File>> {
     #[cfg(windows)]
     {
@@ -45,14 +45,14 @@ pub(crate) fn open_for_one(options: &mut OpenOptions, path: &Path) -> io::Result
     }
 }
 
-/// A folder that other runs are kept out of for as long as this value lives.
+/// A claimed folder: no other run can claim it while this value lives.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     _file: File,
 }
 
 impl FolderLock {
-    /// The file that is claimed.
+    /// The claimed file.
     const NAME: &str = ".lock";
 
     /// Claims `folder`, and creates it if it is missing; `None` if another run has it.

@@ -6,7 +6,7 @@
 //! draw number, the counter. The same name gives the same bits on the CPU, on any GPU
 //! (`shaders/lib/random.wgsl` is the same function), and in any batch.
 
-/// What random bits are used for: the third word of the counter, so that no two uses of one
+/// The purpose of random bits: the third word of the counter, so that no two uses of one
 /// seed ever share bits.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -20,7 +20,7 @@ pub enum Purpose {
     /// Weights of a model without a checkpoint: step = the matrix, index = four weights.
     RandomWeights = 3,
     /// The first values of an adapter: step = layer * 7 + projection, or `u32::MAX` for its scalar head,
-    /// index = four of them.
+    /// index = four values.
     LoraInit = 4,
     /// The order of training rows: step = the epoch, index = the row. Draw 1 of step 0 chooses the rows
     /// that are held out.
@@ -122,7 +122,7 @@ pub fn fraction(high: u32, low: u32) -> f64 {
 /// Maps 32 uniform bits to a standard Gumbel variable, `-ln(-ln(1 - v))` with `v` the bits as a
 /// fraction.
 ///
-/// The upper tail decides which token wins, so `v` keeps full relative precision near 0: values
+/// The upper tail decides which token is drawn, so `v` has full relative precision near 0: values
 /// reach 22.9, so that a token of probability 1e-10 is still drawn as often as it should be.
 pub fn gumbel(bits: u32) -> f32 {
     // f32 rounds the largest bits up to 1; clamp to the last f32 below it.

@@ -1,4 +1,4 @@
-// attention/backward: what the kernels of attention's gradient share.
+// attention/backward: shared functions of the kernels of attention's gradient.
 //
 // Requires  q and d_out (array of vec4f; heads of HEAD_DIM one after another) and d_qkv as the kernel
 //           declares them; Chunk by the `kv_read` slot
@@ -39,12 +39,12 @@ fn weight(score: f32, lse: f32, seen: bool) -> f32 {
     return select(0.0, exp(score - lse), seen);
 }
 
-// The gradient of a score, but for `scale`. A key that is not seen may be anything, NaN too.
+// The gradient of a score, without `scale`. A key outside a row's window may be any value, also NaN.
 fn d_score(p: f32, d_p: f32, delta: f32, seen: bool) -> f32 {
     return select(0.0, p * (d_p - delta), seen);
 }
 
-// Hands over a chunk of a head's gradient, times `scale`; what lies beyond the head is dropped.
+// Stores a chunk of a head's gradient, times `scale`; dimensions beyond the head are dropped.
 fn store_chunk(head_at: u32, chunk: u32, gradient: Chunk, scale: f32) {
     //# unroll
     for (var e = 0u; e < 4u; e++) {

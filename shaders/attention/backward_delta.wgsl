@@ -1,4 +1,4 @@
-// attention/backward_delta: what the gradient of attention's softmax needs to know of each row and head,
+// attention/backward_delta: two values for the gradient of attention's softmax, for each row and head,
 // its log-sum-exp and delta = sum d_out out = sum over keys of weight * d_weight (arXiv 2307.08691).
 //
 // Shapes    tiles (n): first row and number of rows; out (rows, out_stride), d_out (rows, d_out_stride);

@@ -49,7 +49,7 @@ var<workgroup> d_scores: array<f32, MT * 64u>;
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let tile = tiles[workgroup.x / params.k_tiles];
     let skipped = (workgroup.x % params.k_tiles) * MT;
-    // The whole workgroup or none of it: barriers stay uniform.
+    // The whole workgroup returns or none of its lanes: barriers stay uniform.
     if skipped >= tile.y {
         return;
     }

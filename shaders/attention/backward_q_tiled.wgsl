@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let first = (workgroup.x % params.v_tiles) * MT;
     let group = params.heads / params.kv_heads;
     let n_virtual = tile.y * group;
-    // The whole workgroup or none of it: barriers stay uniform.
+    // The whole workgroup returns or none of its lanes: barriers stay uniform.
     if first >= n_virtual {
         return;
     }

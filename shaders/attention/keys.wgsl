@@ -1,11 +1,11 @@
-// attention/keys: where the cache keeps a head's keys and values, and which of them a row sees.
+// attention/keys: positions of a head's keys and values in the cache, and the keys that a row attends to.
 //
 // Requires  params as the kernel declares it; the constant HEAD_DIM
 
 const CHUNKS: u32 = (HEAD_DIM + 7u) / 8u;
 const BLOCKS: u32 = (HEAD_DIM + 31u) / 32u;
 
-// What stands for the score of a key that a row does not see; below every score.
+// The score of a key that a row does not attend to; below every real score.
 const NEVER: f32 = -1e30;
 
 // First chunk of one head's key or value at a position of the sequence that begins at `base`.

@@ -39,7 +39,7 @@ fn main(
     // A folded grid may overshoot: those workgroups redo the last row, so that barriers stay uniform.
     let row = min(folded(workgroup, grid), params.rows - 1u);
     let named = head_of[params.first + row];
-    // Any head will do for a row without: its sum is dropped below.
+    // A row without a head uses any head: its sum is dropped below.
     let head = min(named, params.n_heads - 1u) * params.head_stride;
     var products = vec4f(0.0);
     for (var i = local; i < params.quads; i += WG) {

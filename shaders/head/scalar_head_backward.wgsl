@@ -33,7 +33,7 @@ struct Params {
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let quad = workgroup.x * WG + local;
     let quads = (params.width + 3u) / 4u;
-    // The padding stays zero, whatever the gradient is.
+    // The padding stays zero for any gradient.
     let columns = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
     let counts = columns < vec4<u32>(params.width);
     if workgroup.y < params.rows {

@@ -33,7 +33,7 @@ fn uniform01(bits: u32) -> f32 {
 
 // A standard Gumbel value, -ln(-ln(1 - v)) with v the bits as a fraction in (0, 1).
 //
-// Small v is the upper tail, which decides who wins, and there ln(1 - v) from a rounded 1 - v
+// Small v is the upper tail, which decides the result, and there ln(1 - v) from a rounded 1 - v
 // would lose all precision: below 1/64 the series -ln(1 - v) = v + v^2/2 + v^3/3 + v^4/4 is used,
 // wrong by less than 2^-32 relative.
 fn gumbel(bits: u32) -> f32 {

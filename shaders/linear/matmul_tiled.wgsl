@@ -71,7 +71,7 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
             }
         }
         workgroupBarrier();
-        // A sum of its own for every block, so that long rows keep their last digits.
+        // A separate sum for every block, so that long rows keep their last digits.
         var part: array<vec4f, 4>;
         for (var k = 0u; k < 32u; k++) {
             let xv = x_tile[k * 16u + ty];

@@ -1,7 +1,7 @@
 // linear/matmul_transposed_lane8: d_x = d_y W (+ d_x), MT rows of d_x by one block of 32 columns.
 //
-// W is stored along its rows, and so it is read: in each step of 32 columns of d_y a lane takes four
-// of them, one load, decodes a block of each of their rows of W, and keeps 32 partial sums for each
+// W is stored along its rows and is read that way: in each step of 32 columns of d_y a lane takes four
+// columns, one load, decodes a block of each of their rows of W, and keeps 32 partial sums for each
 // row of d_x to itself. The lanes' sums meet at the end, by three exchanges that leave a lane with
 // four columns. Scales go into d_y before the products, offsets are summed apart. The sums do not fit
 // in registers, so four products at a time are added to one. The order of a sum does not depend on

@@ -1,7 +1,7 @@
 // linear/matmul_transposed_tiled: d_x = d_y W (+ d_x), a tile of 64 rows by 64 columns per workgroup.
 //
 // In each step of 32 columns of d_y, 128 lanes bring these in, transposed, and 128 lanes decode 32
-// rows of W, which lie as they are wanted: the sum runs over W's rows. Both operands of a lane's 4 by
+// rows of W, whose layout fits: the sum runs over W's rows. Both operands of a lane's 4 by
 // 4 outer product are one vec4 each.
 //
 // Shapes    d_y (rows, y_stride vec4); W (outputs, 32 blocks) by the `weight` slot, for columns first..
@@ -74,7 +74,7 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
             }
         }
         workgroupBarrier();
-        // A sum of its own for every 32: that of a whole vocabulary, term by term, would lose four digits.
+        // A separate sum for every 32 terms: one sum over a whole vocabulary would lose four digits.
         var part: array<vec4f, 4>;
         for (var k = 0u; k < 32u; k++) {
             let yv = y_tile[k * 16u + ty];

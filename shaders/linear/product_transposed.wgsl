@@ -2,7 +2,7 @@
 //
 // Requires  params and d_x as the kernel declares them
 
-// Hands over four columns of one row of the product. Rows outside the matrix are dropped; columns
+// Stores four columns of one row of the product. Rows outside the matrix are dropped; columns
 // beyond its width are stored as zeros, also where d_y holds infinities.
 fn store(row: u32, quad: u32, product: vec4f) {
     if row < params.rows && quad < 8u * params.blocks {

@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     }
     var acc: array<vec4f, MT>;
     // From the part's own quad on, not from 0: lavapipe compiles a kernel anew for every dispatch if
-    // numbers of `params` alone tell it how often a short loop turns.
+    // only numbers of `params` give the iterations of a short loop.
     let h_quads = params.rank / 4u;
     let first_quad = part.index * h_quads;
     for (var quad = first_quad; quad < first_quad + h_quads; quad++) {

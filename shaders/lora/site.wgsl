@@ -1,8 +1,8 @@
-// lora/site: what every LoRA kernel knows of the matrix that it adapts.
+// lora/site: the adapted matrix, as all LoRA kernels use it.
 //
-// A linear layer may be several projections whose outputs stand side by side: its parts. A part's
+// A linear layer may stack several projections whose outputs are adjacent: its parts. A part's
 // factors are A (rank, inputs) and B^T (rank, outputs of the part), so both are a few long rows, called
-// F below, and the kernels know three products: h = x F^T, y += h F, dF += h^T x. The forward pass
+// F below, and the kernels compute three products: h = x F^T, y += h F, dF += h^T x. The forward pass
 // shrinks x by A and expands h by B^T; the backward pass shrinks d_y by B^T and expands d_h by A. The
 // kernel that does both of the forward pass at once calls B^T F.
 //

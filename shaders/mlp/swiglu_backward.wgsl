@@ -61,7 +61,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             d[i] = d_y[d_y_first + column / 4u][column % 4u];
         }
         let values = select(d_up(gate, d), d_gate(gate, up, d), columns < vec4<u32>(width));
-        // The padding stays zero, whatever the gradient is.
+        // The padding stays zero for any gradient.
         d_gate_up[d_x_first + quad] = select(vec4f(0.0), values, columns < vec4<u32>(2u * width));
     }
 }

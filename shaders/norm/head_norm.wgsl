@@ -31,7 +31,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = folded(workgroup, grid);
-    // In place: a workgroup beyond the last head must leave everything alone.
+    // In place: a workgroup beyond the last head must write nothing.
     let inside = index < params.rows * params.heads;
     let head = min(index, params.rows * params.heads - 1u);
     let first = (head / params.heads) * params.x_stride + params.offset + (head % params.heads) * params.head_dim;

@@ -35,7 +35,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = folded(workgroup, grid);
-    // What is added must be added once: a workgroup beyond the last row only joins the barriers.
+    // Sums must be added once: a workgroup beyond the last row only takes part in the barriers.
     let inside = index < params.rows;
     let row = min(index, params.rows - 1u);
     let quads = (params.width + 3u) / 4u;
@@ -53,7 +53,7 @@ fn main(
     if inside {
         for (var i = local; i < quads; i += WG) {
             let slope = scale * (weight[i] * d_y[d_y_first + i] - x[x_first + i] * along);
-            // A gradient that is not finite must not get into the padding, where it would stay.
+            // A gradient that is not finite must not be written to the padding, which is never cleared.
             let counts = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.width);
             var value = select(vec4f(0.0), slope, counts);
             if ADD != 0u {

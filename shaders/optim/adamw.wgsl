@@ -42,7 +42,7 @@ fn main(
     if 4u * quad >= params.len {
         return;
     }
-    // What shares the last vec4 with the run is no part of it.
+    // Values after the run in its last vec4 must not change.
     let places = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
     let counts = places < vec4<u32>(params.len);
     let p_at = params.parameters_at + quad;

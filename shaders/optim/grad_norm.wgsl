@@ -1,4 +1,4 @@
-// optim/grad_norm: sums of squares of a run of gradients, one for each part of it.
+// optim/grad_norm: sums of squares of a run of gradients, one for each part.
 //
 // Shapes    grads: the run is `len` values from vec4 `at` on, cut into parts of part_quads vec4; partials:
 //           part i is written at partials_at + i; a part with nothing in it gives 0

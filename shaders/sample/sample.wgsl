@@ -75,7 +75,7 @@ var<private> listed: array<f32, 16>;
 var<private> listed_token: array<u32, 16>;
 var<private> n_listed: u32;
 
-// The logits of tokens 4 chunk .. 4 chunk + 4; NaN and what lies past the vocabulary are LOWEST,
+// The logits of tokens 4 chunk .. 4 chunk + 4; NaN and tokens past the vocabulary are LOWEST,
 // which no comparison prefers and whose exponential is 0.
 fn load(chunk: u32) -> vec4f {
     let bits = bitcast<vec4<u32>>(logits[base + chunk]);
@@ -86,7 +86,7 @@ fn load(chunk: u32) -> vec4f {
 }
 
 fn weight(z: f32) -> f32 {
-    // The bound keeps exp away from its underflow, where drivers differ; e^-88 adds nothing to 1.
+    // The bound keeps exp above its underflow, where drivers differ; e^-88 adds nothing to 1.
     return select(0.0, exp((z - top) * sharpness), (z - top) * sharpness > -87.0);
 }
 
@@ -152,7 +152,7 @@ fn best_of_lanes(value: f32, token: u32) {
     }
 }
 
-// A value that at least 208 tokens reach if there are so many: in each group of 16 lanes, the
+// A value that at least 208 tokens reach, if the row has 208: in each group of 16 lanes, the
 // fourth smallest of the lanes' maxima; of the groups, the least.
 fn floor_of_lanes(lane_best: f32) -> f32 {
     lane_value[lane] = lane_best;
@@ -272,7 +272,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = workgroup.x;
     lane = index;
     base = row * params.stride;
-    // Through workgroup memory, so that the compiler knows it to be the same in every lane.
+    // Through workgroup memory, so that it is uniform for the compiler.
     if lane == 0u {
         row_settings = rows[row];
     }

@@ -36,7 +36,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = folded(workgroup, grid);
-    // In place: a workgroup beyond the last row must leave everything alone.
+    // In place: a workgroup beyond the last row must write nothing.
     let inside = index < params.rows;
     let row = min(index, params.rows - 1u);
     let begin = row * params.x_stride;
@@ -54,7 +54,7 @@ fn main(
             let above = logits[begin + i] * params.scale - softmax.largest;
             let hit = select(vec4f(0.0), vec4f(d_logprob), columns == vec4<u32>(target_id));
             let slope = hit - exp(above) * share * (fixed + d_entropy * above);
-            // The padding stays zero, whatever the gradient is.
+            // The padding stays zero for any gradient.
             logits[begin + i] = select(vec4f(0.0), slope * params.scale, columns < vec4<u32>(params.width));
         }
     }

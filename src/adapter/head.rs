@@ -9,8 +9,8 @@ use crate::format::safetensors::{Dtype, SafetensorsWriter};
 use crate::format::{Checkpoint, LoadError};
 use crate::model::lora::ScalarHead;
 
-/// The file of a scalar head, beside its adapter: `weight` of shape `[hidden]` or `[1, hidden]`, and `bias` of
-/// shape `[1]`, which is 0 if missing.
+/// The file of a scalar head, beside its adapter: `weight` of shape `[hidden]` or `[1, hidden]`, and `bias`
+/// of shape `[1]`, which is 0 if missing.
 pub const FILE: &str = "reward_head.safetensors";
 
 const WEIGHT: &str = "weight";

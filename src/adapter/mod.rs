@@ -32,7 +32,7 @@ pub struct Adapter {
     pub weights: LoraWeights,
     /// The scalar head of a reward model.
     pub head: Option<ScalarHead>,
-    /// Where it comes from.
+    /// Facts about its origin.
     pub card: Card,
 }
 
@@ -73,7 +73,7 @@ pub struct Summary {
     pub parameters: usize,
     /// Whether there is a scalar head.
     pub head: bool,
-    /// Where it comes from.
+    /// Facts about its origin.
     pub card: Card,
 }
 
@@ -98,8 +98,9 @@ impl Adapter {
         Ok(Adapter { weights, head: stored.head, card: stored.card })
     }
 
-    /// [`Adapter::open`] for a loaded model, followed by [`check_base`] on the model's files. If `any_base` is true,
-    /// adapters of other weights are accepted too. A model that was not loaded from a file is not checked.
+    /// [`Adapter::open`] for a loaded model, followed by [`check_base`] on the model's files. If `any_base`
+    /// is true, adapters of other weights are accepted too. A model that was not loaded from a file is not
+    /// checked.
     ///
     /// # Errors
     ///
@@ -139,7 +140,7 @@ impl Adapter {
         if path.is_dir() { peft::read(&peft_folder(path)) } else { gguf::read(path) }
     }
 
-    /// [`LoraWeights::sha256`] of the factors with the head. The card is not part of it.
+    /// [`LoraWeights::sha256`] of the factors with the head. The card does not affect the hash.
     pub fn sha256(&self) -> String {
         self.weights.sha256(self.head.as_ref())
     }

@@ -1,4 +1,4 @@
-//! `advance`: nothing but copies, so every bit is compared.
+//! `advance`: only copies, so every bit is compared.
 
 use super::Case;
 use super::check::GUARD;

@@ -33,7 +33,7 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
     Case::new("attention", format!("{} head_dim {head_dim}", kv.name()), 1e-11, move |check| {
         // One token of each sequence: around the 32 keys of a step, at the start and far out.
         let decode = [run(2, 0, 1), run(0, 31, 1), run(1, 32, 1), run(3, 97, 1)];
-        // Whole and partial tiles of 16 rows, from the start and behind a shared prefix.
+        // Whole and partial tiles of 16 rows, from the start and after a shared prefix.
         let prefill = [run(1, 0, 17), run(3, 30, 5), run(0, 63, 1), run(2, 50, 20)];
         // Whole sequences, one after another: the last key of each is followed by another's first.
         let packed = [(0, 17), (17, 1), (18, 40), (58, 33)].map(|(base, rows)| Run { base, first: 0, rows });
@@ -53,7 +53,7 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
                 [("decode", slotted, decode), ("prefill", slotted, prefill), ("packed", rowwise, packed)]
             {
                 check.shape(format!("{name}, {heads} heads, {kv_heads} kv heads, window {window:?}"));
-                // Training asks for the log-sum-exp too; one grouping is enough to see it.
+                // Training needs the log-sum-exp too; one grouping is enough to check it.
                 let lse = name == "packed" && heads == 3 * kv_heads;
                 one_shape(check, &shape, &runs, name == "decode", lse)?;
             }
@@ -74,7 +74,7 @@ fn one_shape(
     let row_values = shape.kv_heads * head_dim;
     let step = shape.position_words();
     let padded_dim = head_dim.next_multiple_of(8);
-    // What no row may see is NaN: other slots, and positions after the end of a slot's sequence.
+    // Values that no row may read are NaN: other slots, and positions after the end of a slot's sequence.
     let mut k_words = vec![GUARD; shape.cache_len()];
     let mut v_words = k_words.clone();
     let (mut q_padded, mut rows_at) = (Vec::new(), Vec::new());

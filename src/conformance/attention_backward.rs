@@ -10,7 +10,7 @@ use crate::ops::{
 use crate::reference;
 
 pub(super) fn cases() -> Vec<Case> {
-    // The cache's format changes how it is read and nothing else.
+    // The cache's format only changes how it is read.
     let halves = [6, 64].map(|head_dim| case(KvFormat::F16, head_dim));
     halves.into_iter().chain(HEAD_DIMS.map(|head_dim| case(KvFormat::F32, head_dim))).collect()
 }
@@ -57,8 +57,8 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
     })
 }
 
-/// What attention computed on one sequence, and the gradient of its result; all `(rows, heads,
-/// head_dim)`.
+/// The inputs and the result of attention on one sequence, and the gradient of the result; all `(rows,
+/// heads, head_dim)`.
 struct Sequence {
     rows: usize,
     q: Vec<f32>,
@@ -87,7 +87,8 @@ fn sequences(check: &mut Check<'_>, shape: &AttentionShape, lengths: &[usize]) -
     lengths.iter().map(sequence).collect()
 }
 
-/// Runs the op on `sequences`, which begin at `bases` in the cache, and compares; the rows of `d_qkv`.
+/// Runs the op on `sequences`, which begin at `bases` in the cache, and compares; returns the rows of
+/// `d_qkv`.
 fn gradients(
     check: &mut Check<'_>,
     shape: &AttentionShape,
@@ -96,7 +97,7 @@ fn gradients(
 ) -> Result<Vec<f32>, ShapeError> {
     let head_dim = shape.head_dim;
     let (width, kv_width) = (shape.heads * head_dim, shape.kv_heads * head_dim);
-    // What belongs to no sequence is NaN.
+    // Values outside the sequences are NaN.
     let mut k_words = vec![GUARD; shape.cache_len()];
     let mut v_words = k_words.clone();
     let (mut q, mut rows_at, mut d_out) = (Vec::new(), Vec::new(), Vec::new());
@@ -163,7 +164,7 @@ fn gradients(
     check.compare("d_qkv", &d_qkv, &expected)?;
     check.read_guarded("delta", &delta)?;
     let found = device.read(&d_qkv.buffer, 0, d_qkv.rows * d_qkv.stride)?;
-    // Each by itself too: the gradients of values are larger than those of queries and keys.
+    // Each part separately too: the gradients of values are larger than those of queries and keys.
     for (what, from, to) in
         [("d_q", 0, width), ("d_k", width, width + kv_width), ("d_v", width + kv_width, d_qkv.width)]
     {

@@ -1,4 +1,4 @@
-//! Runs one op on guarded buffers and keeps the tally.
+//! Runs one op on guarded buffers and collects the results.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use crate::gpu::{Buffer, Device, DeviceError, Recording};
 use crate::ops::{Activation, ShapeError};
 use crate::random::{Philox, Purpose};
 
-/// A quiet NaN that no arithmetic produces: what must still be there afterwards.
+/// A quiet NaN that no arithmetic produces; guards with this value must be unchanged afterwards.
 pub(super) const GUARD: u32 = 0x7fc0_dead;
 
-/// Rows of guard after every activation.
+/// Number of guard rows after every activation.
 const GUARD_ROWS: usize = 2;
 
-/// One case under way.
+/// One running case.
 pub(super) struct Check<'a> {
     device: &'a Device,
     bound: f64,
@@ -49,12 +49,12 @@ impl<'a> Check<'a> {
         self.shape = text;
     }
 
-    /// Notes a fault at the current shape; the first one is reported.
+    /// Records a fault at the current shape; the first one is reported.
     pub(super) fn fault(&mut self, what: String) {
         self.note.get_or_insert_with(|| format!("{}: {what}", self.shape));
     }
 
-    /// `len` values, uniform in (-1, 1), never the same twice in a case.
+    /// `len` values, uniform in (-1, 1); every call in a case gives different values.
     pub(super) fn values(&mut self, len: usize) -> Vec<f32> {
         self.stream += 1;
         let random = Philox::new(0);
@@ -83,12 +83,12 @@ impl<'a> Check<'a> {
         Ok(Activation { buffer: self.device.upload("conformance", &padded)?, rows, width, stride })
     }
 
-    /// An activation to be written: NaN throughout, but for the zeros between width and stride.
+    /// An activation to be written: all NaN, except for the zeros between width and stride.
     pub(super) fn output(&self, rows: usize, width: usize) -> Result<Activation, DeviceError> {
         self.activation(width, &vec![f32::from_bits(GUARD); rows * width])
     }
 
-    /// A buffer of `len` values with guards behind them.
+    /// A buffer of `len` values, followed by guards.
     pub(super) fn guarded<T: bytemuck::Pod>(&self, data: &[T]) -> Result<Buffer<T>, DeviceError> {
         let mut bytes = bytemuck::cast_slice::<T, u8>(data).to_vec();
         let guards = GUARD.to_le_bytes();
@@ -96,7 +96,7 @@ impl<'a> Check<'a> {
         self.device.upload("conformance", &bytemuck::pod_collect_to_vec(&bytes))
     }
 
-    /// Records what `record` lists, runs it, and notes which kernels those were.
+    /// Records with `record`, runs the recording, and collects the names of its kernels.
     pub(super) fn run(
         &mut self,
         record: impl FnOnce(&mut Recording) -> Result<(), ShapeError>,
@@ -142,7 +142,7 @@ impl<'a> Check<'a> {
         let mut all = self.device.read(buffer, 0, buffer.len())?;
         let guards = all.split_off(all.len() - 16);
         if bytemuck::cast_slice::<T, u8>(&guards).chunks_exact(4).any(|word| word != GUARD.to_le_bytes()) {
-            self.fault(format!("{what}: wrote behind the end"));
+            self.fault(format!("{what}: wrote past the end"));
         }
         Ok(all)
     }
@@ -158,11 +158,11 @@ impl<'a> Check<'a> {
         let pairs = || found.iter().zip(expected).map(|(&a, &b)| (f64::from(a), f64::from(b)));
         let error: f64 = pairs().map(|(a, b)| (a - b).powi(2)).sum();
         let norm: f64 = pairs().map(|(_, b)| b * b).sum();
-        // Beside values of a tenth at least: a sum that happens to cancel is no measure.
+        // Relative to at least a tenth, because a sum that happens to cancel is not a useful scale.
         let nmse = error / norm.max(0.01 * found.len() as f64);
         self.worst_nmse = self.worst_nmse.max(nmse);
-        // One wrong element among many barely moves the mean, so each is held to ten times the
-        // root of what the mean may be, on the scale of the largest.
+        // One wrong element among many barely changes the mean. So the bound of each element is ten times
+        // the root of the bound of the mean, relative to the largest element.
         let largest = pairs().fold(0.1, |a: f64, (_, b)| a.max(b.abs()));
         let allowed = 10.0 * self.bound.sqrt() * largest;
         let outlier = pairs().position(|(a, b)| (a - b).abs() > allowed);

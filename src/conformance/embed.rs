@@ -1,4 +1,4 @@
-//! `embed`: exact but for the one rounding of `scale * value + offset`.
+//! `embed`: exact, except for the one rounding of `scale * value + offset`.
 
 use super::Case;
 use super::linear::{cols_of, weights_of};

@@ -6,8 +6,8 @@ use crate::ops::{LinearPart, ShapeError, Store, Weight, linear};
 use crate::quant::Quant;
 use crate::reference;
 
-/// Error of a sum of some hundred products in f32; symmetric formats sum unsigned values and take
-/// the offset off at the end, which costs some bits where the rest nearly cancels.
+/// Error of a sum of several hundred products in f32. Symmetric formats sum unsigned values and subtract
+/// the offset at the end, which loses some bits if the two nearly cancel.
 const BOUND: f64 = 1e-11;
 
 /// A matrix on the host in its storage format.
@@ -23,7 +23,7 @@ impl HostWeights {
     }
 }
 
-/// Random weights in `quant`, and what they decode to.
+/// Random weights in `quant`, and their decoded values.
 pub(super) fn weights_of(
     check: &mut Check<'_>,
     quant: Quant,
@@ -38,7 +38,7 @@ pub(super) fn weights_of(
     (HostWeights { quant, rows, bytes }, decoded)
 }
 
-/// Three widths that the format allows; for unquantized formats no multiples of a block.
+/// Three widths that the format allows; for unquantized formats, widths that are not multiples of a block.
 pub(super) fn cols_of(quant: Quant) -> [usize; 3] {
     match quant.block_weights() {
         1 => [3, 33, 200],

@@ -8,7 +8,7 @@ use crate::ops::{ShapeError, Store, Weight, linear_backward};
 use crate::quant::Quant;
 use crate::reference;
 
-/// As for the forward product: some hundred products in f32, and offsets taken off at the end.
+/// As for the forward product: several hundred products in f32, and offsets subtracted at the end.
 const BOUND: f64 = 1e-11;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -43,7 +43,7 @@ fn one_format(quant: Quant) -> Case {
     })
 }
 
-/// Slices that begin and end within a step of 32 columns of `d_y`: each must leave the others' alone,
+/// Slices that begin and end within a step of 32 columns of `d_y`: each must not change the others' columns,
 /// and all but the first must add.
 fn slices(check: &mut Check<'_>) -> Result<(), ShapeError> {
     let formats = [(Quant::Q4K, 40), (Quant::F16, 9), (Quant::Q8_0, 5), (Quant::Q6K, 73), (Quant::F32, 1)];
@@ -55,7 +55,7 @@ fn slices(check: &mut Check<'_>) -> Result<(), ShapeError> {
         decoded.extend(values);
     }
     let parts: Vec<_> = host.iter().map(HostWeights::part).collect();
-    // A bias has no part in the gradient.
+    // The gradient does not depend on a bias.
     let bias = check.values(decoded.len() / 256);
     let weight = Weight::upload(check.device(), "conformance", &parts, 256)?;
     let weight = weight.with_bias(check.device(), "conformance", &bias)?;
@@ -89,8 +89,8 @@ fn one_shape(
     Ok(())
 }
 
-/// A gradient that overflowed spoils its own row and nothing else: neither its neighbours nor the
-/// zeros beyond the width, which later steps rely on.
+/// A gradient that overflowed affects only its own row: neither the neighbouring rows nor the zeros beyond
+/// the width, on which later steps rely.
 fn infinities(check: &mut Check<'_>) -> Result<(), ShapeError> {
     let (outputs, cols, rows, spoilt) = (40, 33, 3, 1);
     check.shape(format!("{rows} rows of {outputs} back to {cols}, row {spoilt} infinite"));

@@ -12,7 +12,7 @@ use crate::ops::{
 };
 use crate::reference;
 
-/// Error of a sum of some hundred products in f32.
+/// Error of a sum of several hundred products in f32.
 const BOUND: f64 = 1e-12;
 
 const ADAPTERS: usize = 3;
@@ -23,7 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     let ops: [(&'static str, Body); 3] =
         [("lora_shrink", shrinks), ("lora_expand", expands), ("lora_grad", gradients)];
     let each = ops.into_iter().flat_map(|(op, body)| [4, 8, 12, 16, 64].map(|rank| case(op, rank, body)));
-    // Beyond these ranks it is `lora_shrink` and `lora_expand`.
+    // Above these ranks, `lora` is `lora_shrink` and `lora_expand`.
     [4, 8, 12, 16].map(|rank| case("lora", rank, both)).into_iter().chain(each).collect()
 }
 
@@ -40,12 +40,12 @@ fn case(op: &'static str, rank: usize, body: Body) -> Case {
     })
 }
 
-/// One part to three: whole, with gaps between them, at columns and of widths that are no multiple of
+/// One to three parts: whole, with gaps in between, at columns and with widths that are not multiples of
 /// 4, across the tiles of 32 and 64 columns.
 fn sites(rank: usize) -> Vec<LoraSite> {
     let site = |inputs, outputs, parts: &[(usize, usize)]| {
         let parts = parts.iter().map(|&(first_col, cols)| LoraPart { first_col, cols }).collect();
-        // Neither factor first, and a gap between them.
+        // Neither factor is first, and there is a gap between the two.
         let mut site = LoraSite { rank, inputs, outputs, parts, a: 64, b: 0 };
         site.b = site.a + site.a_len() + 32;
         site
@@ -64,7 +64,7 @@ fn sites(rank: usize) -> Vec<LoraSite> {
 fn batches() -> Vec<(&'static str, Vec<LoraRun>, usize)> {
     let run = |first_row, rows, adapter, scale| LoraRun { first_row, rows, adapter, scale };
     vec![
-        // Rows of one adapter need not be neighbours, nor in the order of the tiles.
+        // Rows of one adapter need not be adjacent or in the order of the tiles.
         ("decode", vec![run(4, 1, 2, 0.5), run(1, 1, 0, 2.0), run(2, 1, 2, 0.5)], 5),
         ("few rows", vec![run(1, 2, 1, 1.5), run(4, 4, 0, 0.25)], 8),
         ("rollout", vec![run(4, 7, 1, 0.5)], 12),
@@ -84,7 +84,7 @@ fn adapter_len(site: &LoraSite) -> usize {
     site.b + site.b_len() + 32
 }
 
-/// Random factors, and the buffer that holds them as [`LoraSite`] says. What belongs to no factor is
+/// Random factors, and a buffer with them in the layout of [`LoraSite`]. Values outside the factors are
 /// NaN; the padding of rows is zero.
 fn adapters(check: &mut Check<'_>, site: &LoraSite) -> Result<(Vec<Adapter>, Buffer<f32>), ShapeError> {
     let mut adapters = Vec::new();
@@ -100,7 +100,7 @@ fn adapters(check: &mut Check<'_>, site: &LoraSite) -> Result<(Vec<Adapter>, Buf
     Ok((adapters, check.guarded(&words)?))
 }
 
-/// Writes factors, or their gradients, and their padding to an adapter's place.
+/// Writes factors or gradients, with their padding, to an adapter's range.
 fn lay_out(site: &LoraSite, a: &[f32], b: &[Vec<f32>], place: &mut [f32]) {
     place[site.a..site.a + site.a_len()].fill(0.0);
     for (row, values) in a.chunks_exact(site.inputs).enumerate() {
@@ -153,12 +153,12 @@ fn by_tiles(
     check.run(|rec| record(rec, LoraRows { tiles: &buffer, n_tiles: tiles.len(), tile_rows }))
 }
 
-/// Zeros, which rows without an adapter are to keep.
+/// Zeros, which rows without an adapter must keep.
 fn zeros(check: &Check<'_>, rows: usize, width: usize) -> Result<Activation, ShapeError> {
     Ok(check.activation(width, &vec![0.0; rows * width])?)
 }
 
-/// `lora`. The scratch is NaN at first: nothing may count that was not written.
+/// `lora`. The scratch is NaN at first, so that unwritten values are found.
 fn both(check: &mut Check<'_>, site: &LoraSite, runs: &[LoraRun], rows: usize) -> Result<(), ShapeError> {
     let (adapters, buffer) = adapters(check, site)?;
     let params = LoraParams { buffer: &buffer, adapter_len: adapter_len(site) };
@@ -250,7 +250,7 @@ fn gradients(
     runs: &[LoraRun],
     rows: usize,
 ) -> Result<(), ShapeError> {
-    // Something other than a whole number of adapters before the gradients.
+    // Not a whole number of adapters before the gradients.
     let before = 36;
     let h = check.values(rows * site.h_width());
     let x = check.values(rows * site.inputs);

@@ -1,10 +1,10 @@
-//! Every kernel against its oracle, on the device at hand: what the tests run, and `parr doctor`.
+//! Checks of every kernel against its oracle on a device, for tests and `parr doctor`.
 //!
-//! A [`Case`] is one op in one storage format; running it walks shapes that reach every branch (one
-//! row and many, widths that are no multiple of a tile, positions across tile borders) and compares
-//! the device's results with [`crate::reference`]. Outputs are filled with NaN first, so that an
-//! element left unwritten is found, and followed by guard rows of NaN that must survive, as must the
-//! zeros between a row's width and its stride. Inputs are followed by NaN too, which would spread.
+//! A [`Case`] is one op in one storage format. It runs shapes that reach every branch (one row and many,
+//! widths that are not multiples of a tile, positions across tile borders) and compares the device's
+//! results with [`crate::reference`]. Outputs are filled with NaN first, so that unwritten elements are
+//! found. They are followed by guard rows of NaN, which must not change, nor must the zeros between a
+//! row's width and its stride. Inputs are followed by NaN too, which would spread to results.
 //!
 //! ```no_run
 //! use parr::{conformance, gpu::{Device, DeviceOptions}};
@@ -52,22 +52,22 @@ pub struct Case {
 
 type Body = dyn Fn(&mut Check<'_>) -> Result<(), ShapeError> + Send + Sync;
 
-/// What a case found.
+/// The result of a case.
 #[derive(Clone, Debug)]
 pub struct CaseReport {
     /// The kernels that ran, separated by `, `, such as `linear/matmul_lane8`.
     pub kernel: String,
-    /// What distinguishes the case among those of its op: a storage format, a cache format.
+    /// The variant of the op: a storage format, a cache format.
     pub variant: String,
     /// Number of shapes compared.
     pub cases: usize,
     /// Largest normalised mean square error, `sum (found - expected)^2 / sum expected^2`, of any output.
     pub worst_nmse: f64,
-    /// Largest that is allowed.
+    /// Largest allowed error.
     pub bound: f64,
-    /// Whether every output was within bounds, complete, and inside its own memory.
+    /// Whether every output was within bounds and complete, and no write was outside its buffer.
     pub passed: bool,
-    /// What went wrong first, with the shape; empty if nothing did.
+    /// The first fault, with its shape; empty if there is none.
     pub note: String,
     /// Every specialisation that ran: the kernel's name, and its slots and constants as text.
     pub specializations: BTreeSet<(&'static str, String)>,
@@ -116,7 +116,7 @@ impl Case {
         &self.variant
     }
 
-    /// Runs the case. A device that refuses or gets lost fails it, with the reason in the note.
+    /// Runs the case. It fails if the device refuses or is lost; the note gives the reason.
     pub fn run(&self, device: &Device) -> CaseReport {
         let mut check = Check::new(device, self.bound);
         if let Err(error) = (self.body)(&mut check) {

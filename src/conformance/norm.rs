@@ -6,8 +6,8 @@ use crate::reference;
 
 const EPS: f32 = 1e-5;
 
-/// Rows and widths. The last has more rows than a grid is wide, and the second line of workgroups half
-/// empty.
+/// Rows and widths. The last has more rows than the width of a grid, and its second line of workgroups is
+/// half empty.
 const ROWS: [(usize, usize); 7] = [(1, 1), (3, 31), (2, 32), (70, 100), (1, 576), (5, 4099), (65_601, 4)];
 
 /// Rows, columns before the heads, heads, their width.
@@ -40,7 +40,7 @@ fn heads() -> Case {
     Case::new("head_norm", "f32", 1e-12, |check| {
         for (rows, before, heads, head_dim) in HEADS {
             check.shape(format!("{rows} rows of {heads} heads of {head_dim} after {before} columns"));
-            // Columns on both sides of the heads stay as they are.
+            // Columns on both sides of the heads must not change.
             let width = before + heads * head_dim + 5;
             let x = check.values(rows * width);
             let gain = check.values(head_dim);
@@ -60,7 +60,7 @@ fn heads() -> Case {
 }
 
 fn rows_backward() -> Case {
-    // Wider than the norm's own: in a row of one, the two terms cancel but for eps.
+    // Wider than for the norm: in a row of one, the two terms cancel except for eps.
     Case::new("rms_norm_backward", "f32", 1e-11, |check| {
         for (rows, width) in ROWS {
             for store in [Store::Overwrite, Store::Add] {
@@ -95,7 +95,7 @@ fn heads_backward() -> Case {
     Case::new("head_norm_backward", "f32", 1e-12, |check| {
         for (rows, before, heads, head_dim) in HEADS {
             check.shape(format!("{rows} rows of {heads} heads of {head_dim} after {before} columns"));
-            // Columns on both sides of the heads stay as they are.
+            // Columns on both sides of the heads must not change.
             let width = before + heads * head_dim + 5;
             let x = check.values(rows * width);
             let gain = check.values(head_dim);

@@ -1,4 +1,4 @@
-//! `adamw` and `grad_norm`: runs of any length, between others that stay as they are.
+//! `adamw` and `grad_norm`: runs of any length, between others that must not change.
 
 use super::Case;
 use super::check::{Check, GUARD};
@@ -9,10 +9,10 @@ use crate::reference;
 /// Length of the run, and values before it.
 const RUNS: [(usize, usize); 7] = [(1, 0), (3, 4), (64, 0), (255, 32), (1027, 8), (100_003, 64), (70_000, 0)];
 
-/// Values behind the run that belong to another.
+/// Values after the run that belong to another.
 const BEHIND: usize = 9;
 
-/// Gradients from far below eps to far above it, and none at all, in turn.
+/// Gradients from far below eps to far above it, and zeros, in turn.
 const SIZES: [f32; 5] = [1.0, 1e-3, 1e-9, 0.0, 1e3];
 
 pub(super) fn cases() -> Vec<Case> {
@@ -33,7 +33,7 @@ fn norms(check: &mut Check<'_>) -> Result<(), ShapeError> {
         let found = norm_of(check, &grads, at, len)?;
         check.compare_values("norm", &[(found / norm) as f32], &[1.0]);
         if norm_of(check, &grads, at, len)?.to_bits() != found.to_bits() {
-            check.fault("norm: another the second time".to_owned());
+            check.fault("norm: a second run gave another value".to_owned());
         }
         for (place, broken) in [(0, f32::NAN), (len - 1, f32::INFINITY), (len / 2, f32::NEG_INFINITY)] {
             let whole = std::mem::replace(&mut grads[at + place], broken);
@@ -103,7 +103,7 @@ fn steps(check: &mut Check<'_>, (len, at): (usize, usize)) -> Result<(), ShapeEr
         let (m, v) = (&mut m[run.clone()], &mut v[run.clone()]);
         reference::adamw(&rule, step as u32, lr, grad_scale, parameters, &grads[run], m, v);
     }
-    // Beside the size of its own gradients; what lies outside the run, beside 1.
+    // Relative to the size of its own gradients; values outside the run relative to 1.
     let sizes = |to: &dyn Fn(f32) -> f32| -> Vec<f32> {
         let within = |i: usize| (at..at + len).contains(&i) && SIZES[i % 5] != 0.0;
         (0..at + len + BEHIND).map(|i| if within(i) { to(SIZES[i % 5]) } else { 1.0 }).collect()

@@ -13,7 +13,7 @@ pub(super) fn cases() -> Vec<Case> {
     HEAD_DIMS.iter().flat_map(|&head_dim| formats.map(|kv| case(kv, head_dim))).collect()
 }
 
-/// Keys or values as the cache keeps them, `(positions, kv_heads, head_dim)`, heads padded with
+/// Keys or values in the format of the cache, `(positions, kv_heads, head_dim)`, heads padded with
 /// zeros to whole chunks of 8.
 pub(super) fn pack(shape: &AttentionShape, values: &[f32]) -> Vec<u32> {
     let mut words = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn pack(shape: &AttentionShape, values: &[f32]) -> Vec<u32> {
     words
 }
 
-/// The values that those words stand for, padding included.
+/// The values of those words, including padding.
 pub(super) fn unpack(kv: KvFormat, words: &[u32]) -> Vec<f32> {
     match kv {
         KvFormat::F16 => words

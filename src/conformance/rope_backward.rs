@@ -1,4 +1,4 @@
-//! `rope_backward`: q and k turned back in place, v and what lies beside them left alone.
+//! `rope_backward`: rotates q and k back in place and does not change v or other columns.
 
 use super::Case;
 use super::rope::HEAD_DIMS;

@@ -1,4 +1,4 @@
-//! `gather_rows` and `scatter_rows`: nothing but copies.
+//! `gather_rows` and `scatter_rows`: only copies.
 
 use super::Case;
 use super::check::{Check, GUARD};
@@ -13,7 +13,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![gather(), scatter()]
 }
 
-/// `taken` rows of `rows`, no two alike, in no order, behind `first` that lie beyond every matrix.
+/// Indices of `taken` distinct rows of `rows` in random order, after `first` indices beyond every matrix.
 fn indices(check: &mut Check<'_>, rows: usize, taken: usize, first: usize) -> Vec<u32> {
     let mut order: Vec<(u32, u32)> = check.integers(rows, 1 << 20).into_iter().zip(0..).collect();
     order.sort_unstable();
@@ -27,7 +27,7 @@ fn gather() -> Case {
             check.shape(format!("{taken} of {rows} rows of {width}, indices from {first} on"));
             let x = check.values(rows * width);
             let mut index = indices(check, rows, taken, first);
-            // A row may be taken twice.
+            // A row may be gathered twice.
             index[first] = index[first + taken - 1];
             let x_device = check.activation(width, &x)?;
             let index_device = check.device().upload("conformance", &index)?;

@@ -1,4 +1,4 @@
-//! `sample`: every filter alone and together, rows of unlike settings in one batch.
+//! `sample`: every filter alone and all together, with different settings in one batch.
 
 use super::Case;
 use super::check::{Check, GUARD};
@@ -6,16 +6,16 @@ use crate::ops::{SampleRow, ShapeError, sample};
 use crate::reference::random::token_gumbel;
 use crate::reference::sample as oracle;
 
-/// How far below the best score a drawn token may be: f32 scores of two candidates this close may
-/// come out in the other order.
+/// Maximum distance of a drawn token's score from the best: f32 scores of two candidates this close may
+/// be in the other order.
 const SCORE_TOLERANCE: f64 = 1e-3;
 
-/// How much probability at the edge of a filter may fall on the other side, by rounding of sums.
+/// Maximum probability at the edge of a filter that may fall on the other side because sums are rounded.
 const MASS_TOLERANCE: f64 = 1e-4;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![Case::new("sample", "f32", 1e-9, |check| {
-        // Short rows that leave lanes empty, a length that is no multiple of 4, ordinary ones.
+        // Short rows that leave lanes empty, a length that is not a multiple of 4, and ordinary rows.
         for (vocab, spread) in [(1, 1.0), (5, 3.0), (1003, 12.0), (49_152, 14.0), (49_157, 0.2)] {
             one_batch(check, vocab, spread, 64)?;
         }
@@ -56,13 +56,13 @@ fn one_batch(check: &mut Check<'_>, vocab: usize, spread: f32, window: usize) ->
     let rows = settings.len();
     let mut logits: Vec<f32> = check.values(rows * vocab).iter().map(|v| spread * v * v.abs()).collect();
     if vocab > 4 {
-        // A forbidden token and a broken one are never drawn.
+        // A forbidden token and a NaN token are never drawn.
         for row in logits.chunks_exact_mut(vocab) {
             row[1] = f32::NEG_INFINITY;
             row[3] = f32::NAN;
         }
     }
-    // Likely tokens among the recent ones, some twice; rings that are full and rings that are not.
+    // Likely tokens among the recent ones, some twice; full rings and others.
     let mut recent = check.integers(rows * window, vocab);
     for (row, ring) in recent.chunks_exact_mut(window.max(1)).enumerate() {
         let best = oracle::sample(
@@ -75,7 +75,7 @@ fn one_batch(check: &mut Check<'_>, vocab: usize, spread: f32, window: usize) ->
     }
     let counts: Vec<u32> = (0..rows as u32).map(|row| [5, 64, 200][row as usize % 3]).collect();
     let together = draw(check, vocab, &logits, window, &recent, &counts, &settings)?;
-    // The same row alone draws the same, to the bit.
+    // The same row alone gives bit-identical results.
     for row in [4, 7, 9] {
         let logits = &logits[row * vocab..][..vocab];
         let recent = &recent[row * window..][..window];
@@ -95,7 +95,7 @@ fn ties(check: &mut Check<'_>) -> Result<(), ShapeError> {
     Ok(())
 }
 
-/// Draws one token a row and holds it to the oracle; returns each row's token and the bits of its
+/// Draws one token per row and checks it with the oracle; returns each row's token and the bits of its
 /// two log-probabilities.
 fn draw(
     check: &mut Check<'_>,
@@ -168,7 +168,7 @@ fn draw(
     Ok(drawn.map(|(&token, [plain, filtered])| [token, plain.to_bits(), filtered.to_bits()]).collect())
 }
 
-/// Holds one draw to the oracle: the same token, or one that rounding may prefer.
+/// Checks one draw with the oracle: the same token, or one that rounding may prefer.
 fn judge(
     check: &mut Check<'_>,
     logits: &[f32],
@@ -191,7 +191,7 @@ fn judge(
     } else {
         let choices = oracle::choices(&z, row);
         let top = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        // The score as if no filter had taken the token out: at an edge either side is right.
+        // The score as if no filter had removed the token: at an edge, both results are right.
         let score = |token: u32| (f64::from(z[token as usize]) - f64::from(top)) / f64::from(row.temperature);
         let noisy = |token: u32| score(token) + f64::from(token_gumbel(row.seed, row.position, token));
         filtered = (score(token) - choices.log_sum_exp) as f32;
@@ -204,7 +204,7 @@ fn judge(
             }
         }
     }
-    // Beside 1, because a log-probability may be 0.
+    // Relative to 1, because a log-probability may be 0.
     check.compare_values(
         "log-probabilities",
         &[logprobs[0] - 1.0, logprobs[1] - 1.0],
@@ -212,7 +212,7 @@ fn judge(
     );
 }
 
-/// NaN as minus infinity, as `sample` takes it.
+/// NaN as minus infinity, as in `sample`.
 fn clean(logits: &[f32]) -> Vec<f32> {
     logits.iter().map(|&l| if l.is_nan() { f32::NEG_INFINITY } else { l }).collect()
 }

@@ -1,11 +1,11 @@
-//! `scalar_head` and its gradients: rows of several heads and of none.
+//! `scalar_head` and its gradients: rows with several heads and without a head.
 
 use super::Case;
 use super::check::{Check, GUARD};
 use crate::ops::{NO_HEAD, ShapeError, scalar_head, scalar_head_backward, scalar_head_len};
 use crate::reference;
 
-/// Rows, width, heads, how many of them learn, and values that belong to rows before.
+/// Rows, width, heads, number of trainable heads, and values that belong to earlier rows.
 const SHAPES: [(usize, usize, usize, usize, usize); 6] = [
     (1, 1, 1, 1, 0),
     (3, 31, 2, 1, 2),
@@ -26,7 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// `n` heads as the kernel wants them, and the head of each row: among several, some rows have none.
+/// `n` heads in the kernel's layout, and the head of each row; with several heads, some rows have none.
 fn heads_of(check: &mut Check<'_>, width: usize, n: usize, rows: usize) -> (Vec<f32>, Vec<u32>) {
     let mut heads = check.values(n * scalar_head_len(width));
     for head in heads.chunks_exact_mut(scalar_head_len(width)) {
@@ -75,13 +75,13 @@ fn backward(
     check: &mut Check<'_>,
     (rows, width, n, n_trainable, first): (usize, usize, usize, usize, usize),
 ) -> Result<(), ShapeError> {
-    check.shape(format!("{rows} rows of {width}, {n_trainable} of {n} heads learn, from row {first} on"));
+    check.shape(format!("{rows} rows of {width}, {n_trainable} of {n} heads train, from row {first} on"));
     let len = scalar_head_len(width);
     let hidden = check.values(rows * width);
     let d_values = check.values(first + rows);
     let (heads, head_of) = heads_of(check, width, n, first + rows);
     let mut d_hidden = check.values(rows * width);
-    // What was there, also beside weights and bias, where it must stay.
+    // Earlier values, also beside weights and bias, where they must not change.
     let mut grads = check.values(n_trainable * len);
     let hidden_device = check.activation(width, &hidden)?;
     let heads_device = check.device().upload("conformance", &heads)?;

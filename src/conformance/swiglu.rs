@@ -12,7 +12,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![forward(), backward()]
 }
 
-/// Gates from -20 to 20, which reach both flat ends of the sigmoid.
+/// Gates from -20 to 20, where both ends of the sigmoid are flat.
 fn gates(check: &mut Check<'_>, len: usize) -> Vec<f32> {
     check.values(len).iter().map(|v| 20.0 * v).collect()
 }

@@ -5,7 +5,7 @@ use super::check::GUARD;
 use crate::ops::{TokenStat, token_stats, token_stats_backward};
 use crate::reference;
 
-/// Rows, vocabulary, largest logit, targets that belong to rows before, and the temperature.
+/// Rows, vocabulary, largest logit, targets that belong to earlier rows, and the temperature.
 const SHAPES: [(usize, usize, f32, usize, f32); 7] = [
     (1, 1, 1.0, 0, 1.0),
     (3, 7, 0.0, 2, 1.0),
@@ -16,7 +16,7 @@ const SHAPES: [(usize, usize, f32, usize, f32); 7] = [
     (3, 517, 8.0, 2, 1.6),
 ];
 
-/// The logits of a temperature, rounded as the kernels round them: what the oracle is asked about.
+/// The logits divided by the temperature, rounded as in the kernels, for the oracle.
 fn divided(logits: &[f32], temperature: f32) -> Vec<f32> {
     logits.iter().map(|logit| logit * temperature.recip()).collect()
 }
@@ -51,7 +51,7 @@ fn forward() -> Case {
                 .zip(&targets[first..])
                 .map(|(logits, &target)| reference::token_stats(logits, target))
                 .collect();
-            // Both can be 0 up to rounding, so they are compared beside 1, not beside themselves.
+            // Both can be 0 up to rounding, so they are compared relative to 1, not to themselves.
             let beside_one = |values: Vec<f32>| values.into_iter().map(|v| v + 1.0).collect::<Vec<_>>();
             let logprobs = beside_one(found.iter().map(|s| s.logprob).collect());
             let entropies = beside_one(found.iter().map(|s| s.entropy).collect());
@@ -77,7 +77,7 @@ fn backward() -> Case {
                 "{rows} rows of {vocab} logits up to {spread}, from row {first} on, temperature {temperature}"
             ));
             let logits: Vec<f32> = check.values(rows * vocab).iter().map(|v| spread * v).collect();
-            // As large as the vocabulary, so that a probability's share of it is of ordinary size.
+            // As large as the vocabulary, so that its product with a probability is of ordinary size.
             let d_stats: Vec<TokenStat> = check
                 .values(2 * (first + rows))
                 .chunks_exact(2)
@@ -107,7 +107,8 @@ fn backward() -> Case {
                 .collect();
             check.compare("d_logits", &d_logits, &expected)?;
 
-            // The targets' own gradients dwarf the others, so these are compared once more alone.
+            // The targets' own gradients are much larger than the others, so the others are also compared
+            // alone.
             let mut found = Vec::new();
             for row in check
                 .device()

@@ -19,15 +19,15 @@ const MAX_ENTRY: u64 = 1 << 20;
 
 /// The cache of hashes: where entries are stored, and for which files.
 ///
-/// An entry for a list of files is valid while path, size, times and inode of each are unchanged. Otherwise, or
-/// if an entry is damaged, the files are hashed again.
+/// An entry for a list of files is valid while path, size, times and inode of each are unchanged. Otherwise,
+/// or if an entry is damaged, the files are hashed again.
 pub(super) struct HashCache {
     /// The directory of entries; without it nothing is stored.
     directory: Option<PathBuf>,
     /// Minimum total size in bytes; hashing smaller files is fast enough without an entry.
     least_bytes: u64,
-    /// Minimum age of the last change. A file that changed just now can change again within the same tick of the
-    /// file system's clock and then look unchanged.
+    /// Minimum age of the last change. A file that changed just now can change again within the same tick of
+    /// the file system's clock and then look unchanged.
     settled: Duration,
 }
 

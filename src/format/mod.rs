@@ -50,7 +50,7 @@ pub struct TensorInfo {
 impl TensorInfo {
     /// Rows: the product of all axes but the last, 1 for a vector.
     pub fn rows(&self) -> usize {
-        // The product of all axes was checked on parsing, unless one of them is empty.
+        // The product of all axes was checked on parsing, unless an axis is empty.
         self.shape.split_last().map_or(1, |(_, outer)| {
             outer.iter().try_fold(1, |rows: usize, axis| rows.checked_mul(*axis)).unwrap_or(0)
         })
@@ -225,9 +225,9 @@ impl Checkpoint {
     /// SHA-256 of the checkpoint in hexadecimal: of the single file, or of a directory's `config.json`
     /// followed by its safetensors files in the order of their names.
     ///
-    /// The hash of files of 8 MiB and more is stored in [`cache::directory`](crate::cache::directory), so that a
-    /// file is read once and not in each process. It is computed again if the path, size, modification time or
-    /// inode of a file has changed, or if the entry is damaged.
+    /// The hash of files of 8 MiB and more is stored in [`cache::directory`](crate::cache::directory), so
+    /// that a file is read once and not in each process. It is computed again if the path, size, modification
+    /// time or inode of a file has changed, or if the entry is damaged.
     ///
     /// # Errors
     ///

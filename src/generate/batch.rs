@@ -4,7 +4,7 @@ use crate::model::lora::AdapterId;
 use crate::ops::QueryTile;
 use crate::tokenizer::TokenId;
 
-/// Tokens of one sequence that are to be computed, from `start` on.
+/// Tokens of one sequence to compute, from `start` on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment<'a> {
     pub slot: usize,
@@ -22,11 +22,11 @@ pub(super) struct Pass {
     pub rows_at: Vec<[u32; 2]>,
     pub tiles: Vec<QueryTile>,
     pub tile_rows: usize,
-    /// Most positions that a row sees.
+    /// Largest number of positions that a row attends to.
     pub reach: usize,
     /// `(segment, row)` for every segment whose last token is in this pass.
     pub ends: Vec<(usize, usize)>,
-    /// Which rows belong to which segment, in order.
+    /// The rows of each segment, in order.
     pub pieces: Vec<Piece>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Pass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub segment: usize,
-    /// Place of the first row's token within the segment.
+    /// Index of the first row's token within the segment.
     pub place: usize,
     /// First row of the pass.
     pub row: usize,
@@ -43,7 +43,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// The part of it that lies in rows `from..to`.
+    /// The part in rows `from..to`.
     pub fn within(&self, from: usize, to: usize) -> Option<Piece> {
         let row = self.row.max(from);
         let end = (self.row + self.rows).min(to);
@@ -56,7 +56,7 @@ impl Piece {
     }
 }
 
-/// Cuts `segments` into passes of at most `rows` rows, in which at most `ends` segments end.
+/// Cuts `segments` into passes of at most `rows` rows; at most `ends` segments end in one pass.
 pub(super) fn pack(segments: &[Segment<'_>], rows: usize, ends: usize) -> Vec<Pass> {
     let mut passes = Vec::new();
     let mut pass = Pass::default();

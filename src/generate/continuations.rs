@@ -1,4 +1,4 @@
-//! What a model makes of given ends of given beginnings: only what is asked for reaches the vocabulary.
+//! Scores of given continuations of given prompts; logits are computed only for the continuations.
 
 use super::batch::Piece;
 use super::error::GenerateError;
@@ -11,17 +11,17 @@ use crate::model::record_logits;
 use crate::ops::{self, TokenStat};
 use crate::tokenizer::TokenId;
 
-/// Token ids of which a beginning is given and the rest is scored.
+/// Token ids: a given beginning, and a rest that is scored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Continuation {
     /// All ids (T).
     pub ids: Vec<TokenId>,
-    /// Place of the first that is scored, from 1 to T.
+    /// Index of the first scored token, from 1 to T.
     pub from: usize,
 }
 
 impl Continuation {
-    /// What is computed of it: nothing is asked of what would follow the last token.
+    /// The tokens to compute: all except the last, whose successor is not needed.
     fn row(&self) -> Row<'_> {
         Row { tokens: &self.ids[..self.ids.len() - 1], unread: self.from - 1 }
     }
@@ -31,13 +31,13 @@ impl Generator {
     /// For every row, `log p(ids[t] | ids[..t])` and the entropy of that distribution, in nats, for `t` from
     /// [`Continuation::from`] on.
     ///
-    /// The values are those of [`Generator::token_stats`]. As many rows as there are slots are computed
-    /// together. Rows whose given parts begin alike and that stand one behind another share that beginning:
-    /// it is computed once, and logits are computed for what is scored alone.
+    /// The values are those of [`Generator::token_stats`]. One row per slot is computed at a time.
+    /// Consecutive rows whose given parts have a common beginning share it: it is computed once. Logits are
+    /// computed only for scored tokens.
     ///
     /// # Errors
     ///
-    /// * [`GenerateError::EmptyPrompt`] for a row of which nothing is given, [`GenerateError::UnknownToken`]
+    /// * [`GenerateError::EmptyPrompt`] for a row without a given part, [`GenerateError::UnknownToken`]
     ///   or [`GenerateError::ContextOverflow`], naming the row;
     /// * [`GenerateError::Adapter`] if the adapter is not in the bank;
     /// * [`GenerateError::Cancelled`] after a cancel;
@@ -61,7 +61,7 @@ impl Generator {
         for (group, wave) in rows.chunks(slots).enumerate() {
             let parts: Vec<Row<'_>> = wave.iter().map(Continuation::row).collect();
             self.each_pass(&parts, adapter, usize::MAX, cancel, &mut |generator, rec, pass, segments| {
-                // Places count from the start of what is computed of a row.
+                // Indices count from the start of the computed part of a row.
                 let scored = |piece: &Piece| {
                     let segment = &segments[piece.segment];
                     let first = wave[segment.slot].from - 1 - segment.start;
@@ -87,14 +87,14 @@ impl Generator {
                         results[row].extend(values.by_ref().take(piece.rows));
                     }
                 }
-                // A pass that nothing is read off is computed all the same: later ones see its keys.
+                // A pass without scored tokens is computed too, because later passes need its keys.
                 rec.map_or(Ok(()), |mut rec| Ok(rec.submit()?))
             })?;
         }
         Ok(results)
     }
 
-    /// Records the logits of the rows in `pieces`, one behind another, and says how many they are.
+    /// Records the logits of the rows in `pieces`, one after another, and returns the number of rows.
     fn record_logits_of(&self, rec: &mut Recording, pieces: &[Piece]) -> Result<usize, GenerateError> {
         let work = &self.work;
         let stride = work.x.stride;

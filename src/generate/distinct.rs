@@ -1,15 +1,16 @@
-//! How much replies repeat.
+//! Repetition in replies.
 
 use std::collections::HashSet;
 
 use crate::tokenizer::TokenId;
 
-/// Tokens of each reply in which repetition is looked for: over more of them longer replies repeat more. 64, ours.
+/// Number of tokens of each reply that are checked for repetition. With more, longer replies repeat more. 64
+/// is Parr's own choice.
 pub const DISTINCT_WINDOW: usize = 64;
 
-/// Distinct-n (arXiv 1510.03055): how many of all runs of `n` tokens in the replies are different ones, from
-/// nearly 0 for one phrase over and over to 1. Only the first `window` tokens of each reply are looked at. 1 if
-/// there is no such run.
+/// Distinct-n (arXiv 1510.03055): the share of distinct runs among all runs of `n` tokens in the replies. It
+/// is near 0 if one phrase repeats over and over, and 1 if none does. Only the first `window` tokens of each
+/// reply count. 1 if there is no such run.
 ///
 /// ```
 /// use parr::generate::distinct;

@@ -1,4 +1,4 @@
-//! The sampler's side of a pass: settings up, drawn tokens down.
+//! The sampler's side of a pass: uploads settings and reads drawn tokens.
 
 use super::sequence::Sequence;
 use crate::gpu::{Buffer, Device, DeviceError, Recording};
@@ -14,12 +14,12 @@ pub(super) struct Draws {
     tokens: Buffer<u32>,
     logprobs: Buffer<[f32; 2]>,
     drawn: Buffer<Drawn>,
-    /// Last tokens of a sequence that the repetition penalty looks at.
+    /// Number of last tokens of a sequence that the repetition penalty applies to.
     window: usize,
 }
 
 impl Draws {
-    /// For `rows` rows of logits.
+    /// Makes buffers for `rows` rows of logits.
     pub fn new(device: &Device, rows: usize, window: usize) -> Result<Draws, DeviceError> {
         Ok(Draws {
             device: device.clone(),
@@ -32,7 +32,7 @@ impl Draws {
         })
     }
 
-    /// Uploads settings and recent tokens of the rows about to be drawn.
+    /// Uploads settings and recent tokens of the rows that are drawn next.
     pub fn load(&self, rows: &[&Sequence<'_>]) -> Result<(), DeviceError> {
         let settings: Vec<SampleRow> = rows.iter().map(|sequence| sequence.sample_row(self.window)).collect();
         let mut recent = vec![0; rows.len() * self.window];
@@ -44,7 +44,7 @@ impl Draws {
         self.device.write(&self.recent, 0, &recent)
     }
 
-    /// Records the draw of one token per row of logits, and its hand-over to the next step.
+    /// Records the draw of one token per row of logits, and its copy to the inputs of the next step.
     pub fn record(
         &self,
         rec: &mut Recording,
@@ -57,7 +57,7 @@ impl Draws {
         ops::advance(rec, tokens, logprobs, &work.ids, &work.rows_at, drawn, step, rows)
     }
 
-    /// What the first `count` draws gave, step by step, row by row.
+    /// The tokens of the first `count` draws, step by step, row by row.
     pub fn read(&self, count: usize) -> Result<Vec<Drawn>, DeviceError> {
         self.device.read(&self.drawn, 0, count)
     }

@@ -1,4 +1,4 @@
-//! Why nothing could be generated.
+//! Errors of generation.
 
 use crate::error::ErrorKind;
 use crate::gpu::DeviceError;
@@ -9,7 +9,7 @@ use crate::ops::ShapeError;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError {
-    /// The prompt leaves no room for a single token: shorten it, or make the context longer.
+    /// The prompt leaves no room for a token: shorten it, or make the context longer.
     #[error(
         "request {request}: the prompt needs {needed} positions but the context has {capacity}; \
          shorten the prompt or raise the context"
@@ -17,7 +17,7 @@ pub enum GenerateError {
     ContextOverflow {
         /// Index of the request.
         request: usize,
-        /// Positions that the prompt and one more token take.
+        /// Positions that the prompt and one more token need.
         needed: usize,
         /// Positions of a slot.
         capacity: usize,
@@ -28,12 +28,12 @@ pub enum GenerateError {
         /// Index of the request.
         request: usize,
     },
-    /// A token id that the model does not have.
+    /// A token id outside the vocabulary.
     #[error("request {request}: token id {id} at place {place} is outside the vocabulary of {vocab}")]
     UnknownToken {
         /// Index of the request.
         request: usize,
-        /// Place in the prompt, from 0.
+        /// Index in the prompt, from 0.
         place: usize,
         /// The id.
         id: u32,
@@ -47,28 +47,28 @@ pub enum GenerateError {
         request: usize,
         /// Name of the setting.
         setting: &'static str,
-        /// What was given.
+        /// The given value.
         value: f32,
         /// What is allowed.
         expected: &'static str,
     },
-    /// An adapter that the generator's bank does not have.
+    /// An adapter that is not in the generator's bank.
     #[error("request {request}: {source}")]
     Adapter {
         /// Index of the request.
         request: usize,
-        /// What is wrong with it.
+        /// What is wrong with the adapter.
         source: AdapterError,
     },
     /// A generator without slots or without positions.
     #[error("a generator needs at least one slot and a context of two positions, got {slots} and {context}")]
     NoRoom {
-        /// Slots asked for.
+        /// Requested number of slots.
         slots: usize,
-        /// Positions asked for.
+        /// Requested number of positions.
         context: usize,
     },
-    /// The caller cancelled; only calls that have no partial result report it so.
+    /// The caller cancelled; only calls without a partial result return this.
     #[error("cancelled")]
     Cancelled,
     /// The device failed.

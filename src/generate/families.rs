@@ -1,4 +1,4 @@
-//! Rows that begin alike: their beginning is computed once, and what follows it for each.
+//! Rows with a common prefix: the prefix is computed once, and the rest for each row.
 
 use super::batch::{Pass, Segment, pack};
 use super::error::GenerateError;
@@ -9,32 +9,32 @@ use crate::gpu::Recording;
 use crate::model::lora::AdapterId;
 use crate::tokenizer::TokenId;
 
-/// A row copies its start from the row before it if that is at least this part of it: less is computed
-/// again, so that rows which have but an opening in common start their own families.
+/// Minimum share of a row that is copied from the row before it. A shorter common prefix is computed again,
+/// so that rows with only a short opening in common start their own families.
 const WORTH_A_COPY: usize = 4;
 
-/// A row that is computed.
+/// A row to compute.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row<'a> {
     pub tokens: &'a [TokenId],
-    /// Its first tokens that nothing is read off, so that they may be copied from another row.
+    /// Number of its first tokens whose results are not read, so that they may be copied from another row.
     pub unread: usize,
 }
 
 impl<'a> Row<'a> {
-    /// A row that something is read off the last token of.
+    /// A row of which only the last token's result is read.
     pub fn to_last(ids: &'a [TokenId]) -> Row<'a> {
         Row { tokens: ids, unread: ids.len() - 1 }
     }
 }
 
-/// Takes a pass: the recording that computes its hidden states, and which rows they belong to; a segment's
-/// slot is the place of its row. It has to submit the recording.
+/// Receives a pass: the recording that computes its hidden states, and the rows of these. A segment's slot is
+/// the index of its row. It must submit the recording.
 type OnPass<'a> = dyn FnMut(&Generator, Recording, &Pass, &[Segment<'_>]) -> Result<(), GenerateError> + 'a;
 
 impl Generator {
-    /// Computes `rows`, one per slot at most, and calls `each` with every pass, in which at most `ends` rows
-    /// end. A row that begins like the first of its family copies that beginning.
+    /// Computes `rows`, at most one per slot, and calls `each` with every pass; at most `ends` rows end in a
+    /// pass. A row with the same prefix as the first row of its family copies that prefix.
     pub(super) fn each_pass(
         &mut self,
         rows: &[Row<'_>],
@@ -79,8 +79,8 @@ impl Generator {
     }
 }
 
-/// For each row the row that its start is copied from, and how many tokens that are: itself and none for
-/// the first of a family.
+/// For each row, the row from which its prefix is copied and the number of copied tokens; the row itself and
+/// 0 for the first row of a family.
 fn origins(rows: &[Row<'_>]) -> Vec<(usize, usize)> {
     let mut first = 0;
     let origin = |(row, &Row { tokens, unread }): (usize, &Row<'_>)| {
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn families_copy_from_their_first_row() {
         let row = |start: u32, own: u32| -> Vec<TokenId> {
-            // Five tokens that all share, fifteen of the family, ten of the row.
+            // Five tokens shared by all rows, fifteen by the family, and ten of the row alone.
             let parts = [vec![1; 5], vec![10 + start; 15], vec![100 + own; 10]];
             parts.concat()
         };

@@ -1,4 +1,4 @@
-//! The engine: admits requests to slots, prefills, decodes.
+//! The generator: admits requests to slots, prefills and decodes.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -17,16 +17,16 @@ use crate::model::{BatchShape, KvCache, Model, Workspace, record_layers, record_
 use crate::ops::{KvFormat, QueryTile};
 use crate::tokenizer::TokenId;
 
-/// Size and kind of a generator's cache.
+/// Size and format of a generator's cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GeneratorOptions {
-    /// Sequences that run side by side.
+    /// Number of sequences that run at the same time.
     pub slots: usize,
     /// Positions per sequence, prompt and reply together.
     pub context: usize,
-    /// How keys and values are kept.
+    /// Storage format of keys and values.
     pub kv: KvFormat,
-    /// How many last tokens of a sequence, prompt included, the repetition penalty looks at.
+    /// Number of last tokens of a sequence, including the prompt, that the repetition penalty applies to.
     pub repetition_window: usize,
 }
 
@@ -39,8 +39,8 @@ impl Default for GeneratorOptions {
 
 /// Runs requests through one model, in one cache.
 ///
-/// What a call leaves in the cache serves the next one: a chat that sends its whole history each time
-/// pays for the new turn only.
+/// Later calls reuse the cache of earlier ones: a chat that sends its whole history each time computes
+/// only the new turn.
 #[derive(Debug)]
 pub struct Generator {
     pub(super) model: Model,
@@ -65,7 +65,7 @@ impl Generator {
         Self::build(model, options, None)
     }
 
-    /// The same with adapters: every request may name one of `bank`, and all share one forward pass.
+    /// The same with adapters: every request may use one of `bank`, and all share one forward pass.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Generator {
         })
     }
 
-    /// The model it runs.
+    /// The generator's model.
     pub fn model(&self) -> &Model {
         &self.model
     }
@@ -121,41 +121,41 @@ impl Generator {
         self.cache.shape().context
     }
 
-    /// Sequences that run side by side.
+    /// Number of sequences that run at the same time.
     pub fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// Device memory in bytes that such a generator will take beside weights and adapters, scoring
-    /// included: known before anything is allocated.
+    /// Device memory in bytes that such a generator needs in addition to weights and adapters, including
+    /// scoring; computed before anything is allocated.
     pub fn plan_bytes(model: &Model, options: GeneratorOptions, bank: Option<&AdapterBank>) -> u64 {
         let layout = bank.map(AdapterBank::layout);
         memory::generator_bytes(model.config(), layout, model.device().tuning(), &options)
     }
 
-    /// Where the time of the last call of [`Generator::generate`] went.
+    /// Timings of the last call of [`Generator::generate`].
     pub fn pace(&self) -> Pace {
         self.pace
     }
 
-    /// Forgets all cached prefixes: also what to do when an adapter's values have changed.
+    /// Discards all cached prefixes. Also needed after an adapter's values have changed.
     pub fn clear(&mut self) {
         for slot in &mut self.slots {
             *slot = Slot::default();
         }
     }
 
-    /// Continues every request; one [`Reply`] each, in order. `on_token` hears of every token as it
-    /// is drawn. More requests than slots wait for a free one.
+    /// Continues every request and returns one [`Reply`] each, in order. `on_token` receives every token
+    /// as it is drawn. If there are more requests than slots, requests wait for a free slot.
     ///
-    /// After a cancel every reply holds what it had by then and ends in
+    /// After a cancel, every reply holds the tokens so far and ends with
     /// [`Finish::Cancelled`](super::Finish::Cancelled).
     ///
     /// # Errors
     ///
     /// * [`GenerateError::EmptyPrompt`], [`GenerateError::UnknownToken`], [`GenerateError::Setting`],
     ///   [`GenerateError::ContextOverflow`] before anything runs, naming the request;
-    /// * [`GenerateError::Device`] if the device fails; the cache is forgotten then.
+    /// * [`GenerateError::Device`] if the device fails; the cache is discarded then.
     pub fn generate(
         &mut self,
         requests: &[Request],
@@ -223,7 +223,7 @@ impl Generator {
         }
     }
 
-    /// Uploads which of `rows` consecutive rows each is whose, and counts the tiles in `shape`.
+    /// Uploads the adapter of each run of `rows` consecutive rows, and counts the tiles in `shape`.
     fn load_adapters(
         &self,
         shape: &mut BatchShape,
@@ -290,7 +290,7 @@ impl Generator {
         Ok(replies.collect())
     }
 
-    /// Files the reply of a finished sequence and frees its slot; true if it is still running.
+    /// Stores the reply of a finished sequence and frees its slot; true if it is still running.
     fn keep(&mut self, sequence: &mut Sequence<'_>, replies: &mut [Option<Reply>]) -> bool {
         if !sequence.is_finished() {
             return true;
@@ -300,8 +300,8 @@ impl Generator {
         false
     }
 
-    /// Computes the prompts of `started` (those whose prefix must come from another of them in a
-    /// second wave) and draws the first token of each.
+    /// Computes the prompts of `started` and draws the first token of each. Prompts that copy their
+    /// prefix from another new prompt are computed in a second wave.
     fn prefill(
         &mut self,
         admissions: &[Admission],
@@ -395,7 +395,7 @@ impl Generator {
         Ok(rec)
     }
 
-    /// Decodes all of `running`, a few steps per submit, until one of them ends or a cancel.
+    /// Decodes all sequences of `running`, a few steps per submit, until one ends or a cancel.
     fn decode(
         &mut self,
         running: &mut [Sequence<'_>],
@@ -412,8 +412,8 @@ impl Generator {
         device.write(&self.work.rows_at, 0, &rows_at)?;
         device.write(&self.work.tiles, 0, &QueryTile::cut(&vec![1; rows]))?;
         self.draws.load(&running.iter().collect::<Vec<_>>())?;
-        // Positions advance on the device, so one recording serves every turn; past the context's end
-        // a finished sequence's rows are clamped by the kernels and its tokens dropped here.
+        // Positions advance on the device, so one recording serves every submit. Beyond the end of the
+        // context, the kernels clamp the rows of a finished sequence, and its tokens are dropped here.
         let furthest = running.iter().map(Sequence::position).max().unwrap_or(0);
         let steps = device.tuning().decode_steps.min(self.context() - furthest + 1).max(1);
         let reach = self.context().min(furthest + 64);

@@ -1,4 +1,4 @@
-//! Scores of whole sequences: an adapter's scalar head, read at the last token.
+//! Scores of whole sequences: the value of an adapter's scalar head at the last token.
 
 use super::error::GenerateError;
 use super::families::Row;
@@ -10,11 +10,10 @@ use crate::ops;
 use crate::tokenizer::TokenId;
 
 impl Generator {
-    /// What the scalar head of `adapter` says of each row of token ids, read at its last token.
+    /// The value of `adapter`'s scalar head for each row of token ids, at its last token.
     ///
-    /// As many rows as there are slots are computed together. Rows that begin alike and stand one behind
-    /// another share that beginning: it is computed once. A value depends on its row alone, up to the
-    /// rounding of sums in another order.
+    /// One row per slot is computed at a time. Consecutive rows with a common prefix share it: it is computed
+    /// once. A value depends only on its row, up to the rounding of sums in another order.
     ///
     /// # Errors
     ///
@@ -55,7 +54,7 @@ impl Generator {
         cancel: &CancelToken,
     ) -> Result<Vec<f32>, GenerateError> {
         let mut values = vec![0.0; rows.len()];
-        // The last token's hidden state is what the head reads.
+        // The head reads the last token's hidden state.
         let parts: Vec<Row<'_>> = rows.iter().map(|ids| Row::to_last(ids)).collect();
         let ends = self.logit_rows;
         self.each_pass(&parts, Some(adapter), ends, cancel, &mut |generator, mut rec, pass, segments| {
@@ -71,7 +70,7 @@ impl Generator {
         Ok(values)
     }
 
-    /// The head's values of the hidden states in the rows `ends` of the last pass.
+    /// The head's values for the hidden states in the rows `ends` of the last pass.
     fn record_heads(
         &self,
         rec: &mut Recording,
@@ -95,7 +94,7 @@ impl Generator {
     }
 }
 
-/// What reading heads needs beside a generator's workspace; no more than scoring tokens does.
+/// Buffers that scalar heads need in addition to a generator's workspace; not more than scoring tokens.
 struct HeadBuffers {
     head_of: Buffer<u32>,
     values: Buffer<f32>,

@@ -1,4 +1,4 @@
-//! What a generator will hold on the device, counted beforehand.
+//! Device memory of a generator, computed in advance.
 
 use super::generator::GeneratorOptions;
 use crate::gpu::Tuning;
@@ -6,16 +6,16 @@ use crate::model::lora::LoraLayout;
 use crate::model::{ModelConfig, Workspace, cache_shape};
 use crate::ops::{Drawn, SampleRow, TokenStat, buffer_bytes};
 
-/// Rows of a pass, and rows that logits are computed for at once.
+/// Rows of a pass, and rows for which logits are computed at once.
 pub(super) fn rows(tuning: &Tuning, options: &GeneratorOptions) -> (usize, usize) {
     let GeneratorOptions { slots, context, .. } = *options;
-    // No pass is larger than all that the cache can hold.
+    // No pass is larger than the whole cache.
     let rows = tuning.prefill_tokens.min(slots * context).max(slots);
     (rows, tuning.logit_rows.min(rows).max(slots))
 }
 
-/// Device memory in bytes of a generator with these options, scoring included, beside weights and
-/// adapters.
+/// Device memory in bytes of a generator with these options, including scoring, in addition to weights
+/// and adapters.
 pub(crate) fn generator_bytes(
     config: &ModelConfig,
     layout: Option<&LoraLayout>,

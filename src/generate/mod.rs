@@ -1,9 +1,9 @@
 //! Batched generation: slots, sampling, stopping.
 //!
-//! A [`Generator`] owns a KV cache of so many slots and runs any number of [`Request`]s through it:
-//! what is known of a prompt is reused, the rest is prefilled in packed batches, and all sequences
-//! decode together, each until its own end. What a sequence draws depends on its seed, its position
-//! and its logits alone, never on its neighbours.
+//! A [`Generator`] owns a KV cache with N slots and runs any number of [`Request`]s through it. The
+//! cached part of a prompt is reused, and the rest is prefilled in packed batches. All sequences
+//! decode together, each until its own end. The tokens of a sequence depend only on its seed, its
+//! position and its logits, never on other sequences.
 
 mod batch;
 mod continuations;

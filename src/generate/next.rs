@@ -1,4 +1,4 @@
-//! How likely a model finds a few tokens to come next.
+//! Logits of a few candidates for the next token.
 
 use super::error::GenerateError;
 use super::families::Row;
@@ -10,16 +10,16 @@ use crate::model::record_logits;
 use crate::tokenizer::TokenId;
 
 impl Generator {
-    /// The logits of `tokens` behind each row of token ids, `(rows, tokens)`. Differences between those of
-    /// one row are differences of log-probabilities.
+    /// The logits of `tokens` after each row of token ids, `(rows, tokens)`. Differences between the logits
+    /// of one row are differences of log-probabilities.
     ///
-    /// As many rows as there are slots are computed together. Rows that begin alike and stand one behind
-    /// another share that beginning: it is computed once.
+    /// One row per slot is computed at a time. Consecutive rows with a common prefix share it: it is computed
+    /// once.
     ///
     /// # Errors
     ///
     /// * [`GenerateError::EmptyPrompt`], [`GenerateError::UnknownToken`] or
-    ///   [`GenerateError::ContextOverflow`], naming the row; an unknown one of `tokens` names none;
+    ///   [`GenerateError::ContextOverflow`], naming the row; no row is named for an unknown id in `tokens`;
     /// * [`GenerateError::Adapter`] if the adapter is not in the bank;
     /// * [`GenerateError::Cancelled`] after a cancel;
     /// * [`GenerateError::Device`] if the device fails.

@@ -1,19 +1,19 @@
-//! Where the time of a call goes.
+//! Timings of a call.
 
-/// How long the two phases of a generator's last call took, reading prompts and writing replies. What prefixes
-/// that were known saved is in neither.
+/// Durations of the two phases of a generator's last call, reading prompts and writing replies. Cached
+/// prefixes count in neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pace {
     /// Seconds until the first token of every reply was drawn, summed over the rounds of admission.
     pub prefill_seconds: f64,
-    /// Tokens that were drawn after a reply's first.
+    /// Number of tokens that were drawn after the first token of a reply.
     pub decode_tokens: usize,
-    /// Seconds that these took.
+    /// Seconds for these tokens.
     pub decode_seconds: f64,
 }
 
 impl Pace {
-    /// Tokens of replies a second, of all sequences together; `None` if none was decoded.
+    /// Reply tokens per second, all sequences together; `None` if no token was decoded.
     pub fn decode_rate(&self) -> Option<f64> {
         (self.decode_tokens > 0).then(|| self.decode_tokens as f64 / self.decode_seconds)
     }

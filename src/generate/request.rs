@@ -1,4 +1,4 @@
-//! What is asked of a generator, and what it answers.
+//! Requests to a generator, and its replies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,13 +8,13 @@ use crate::model::Model;
 use crate::model::lora::AdapterId;
 use crate::tokenizer::TokenId;
 
-/// How to draw the tokens of one sequence; the algorithm is that of
-/// [`reference::sample`](crate::reference::sample). The default is greedy.
+/// Sampling settings of one sequence; [`reference::sample`](crate::reference::sample) is the algorithm. The
+/// default is greedy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// Divides the logits; 0 takes the most probable token.
     pub temperature: f32,
-    /// Keep this many tokens; 0 keeps all.
+    /// Number of tokens to keep; 0 keeps all.
     pub top_k: u32,
     /// Keep the most probable tokens up to this mass, in (0, 1]; 1 keeps all.
     pub top_p: f32,
@@ -22,7 +22,7 @@ pub struct Sampling {
     pub min_p: f32,
     /// Penalty on recent tokens, above 0; 1 is none.
     pub repetition_penalty: f32,
-    /// Seed of the sequence: same seed, same text, whatever else is in the batch.
+    /// Seed of the sequence: the same seed gives the same text in any batch.
     pub seed: u64,
 }
 
@@ -33,7 +33,7 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// The settings of a chat where none are given: temperature 0.3, top-p 0.9.
+    /// The default settings of a chat: temperature 0.3, top-p 0.9.
     pub const CHAT: Sampling =
         Sampling { temperature: 0.3, top_k: 0, top_p: 0.9, min_p: 0.0, repetition_penalty: 1.0, seed: 0 };
 
@@ -57,13 +57,13 @@ impl Sampling {
     }
 }
 
-/// Which tokens end a reply.
+/// The tokens that end a reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StopTokens {
     /// The model's own: [`Model::end_tokens`](crate::model::Model::end_tokens).
     #[default]
     Model,
-    /// These and no others. An empty list means that no token ends the reply.
+    /// Only these. With an empty list, no token ends the reply.
     Only(Vec<TokenId>),
 }
 
@@ -83,10 +83,10 @@ impl From<&[TokenId]> for StopTokens {
     }
 }
 
-/// Maximum length of a reply where none is set, in tokens.
+/// Default maximum length of a reply, in tokens.
 pub const MAX_TOKENS: usize = 512;
 
-/// One sequence to continue. The default is greedy, ends at the model's own end tokens and after
+/// One sequence to continue. The default is greedy and ends at the model's own end tokens or after
 /// [`MAX_TOKENS`].
 ///
 /// ```
@@ -99,15 +99,16 @@ pub const MAX_TOKENS: usize = 512;
 pub struct Request {
     /// Token ids to continue.
     pub prompt: Vec<TokenId>,
-    /// The adapter that answers, of the generator's bank; without one the base does.
+    /// The adapter to use, from the generator's bank; `None` for the base model.
     pub adapter: Option<AdapterId>,
-    /// How to draw.
+    /// Sampling settings.
     pub sampling: Sampling,
     /// Maximum number of tokens to draw.
     pub max_tokens: usize,
-    /// Tokens that end the reply. The one drawn is the last of [`Reply::tokens`] and not part of the text.
+    /// Tokens that end the reply. The drawn stop token is the last of [`Reply::tokens`] and not part of the
+    /// text.
     pub stop_ids: StopTokens,
-    /// Texts that end the reply and are left out of it. Needs a model with a tokenizer.
+    /// Texts that end the reply and are not part of its text. Needs a model with a tokenizer.
     pub stop: Vec<String>,
 }
 
@@ -130,9 +131,9 @@ impl Default for Request {
 pub enum Finish {
     /// A stop token was drawn.
     EndOfTurn,
-    /// This stop text came up.
+    /// This stop text was generated.
     Stop(String),
-    /// `max_tokens` were drawn.
+    /// `max_tokens` tokens were drawn.
     Length,
     /// The context is full.
     ContextFull,
@@ -153,23 +154,23 @@ impl Finish {
     }
 }
 
-/// What became of one request.
+/// The result of one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// The tokens drawn, a stop token included.
+    /// The drawn tokens, including a stop token.
     pub tokens: Vec<TokenId>,
     /// Natural log-probability of each under the plain softmax (temperature 1, no filter).
     pub logprobs: Vec<f32>,
-    /// The same under the distribution that it was drawn from: at the request's temperature, among the tokens that
-    /// its filters left.
+    /// The same under the distribution from which it was drawn: at the request's temperature, among the
+    /// tokens that pass its filters.
     pub sampling_logprobs: Vec<f32>,
     /// The text, without special tokens and stop texts; empty for a model without a tokenizer.
     pub text: String,
-    /// Why it ended.
+    /// Why the reply ended.
     pub finish: Finish,
-    /// Tokens of the prompt.
+    /// Number of tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Of those, how many were in the cache already.
+    /// Number of prompt tokens that were already in the cache.
     pub reused_tokens: usize,
 }
 
@@ -178,38 +179,38 @@ pub struct Reply {
 pub struct TokenEvent {
     /// Index of the request.
     pub request: usize,
-    /// The token drawn.
+    /// The drawn token.
     pub token: TokenId,
     /// Its log-probability under the plain softmax.
     pub logprob: f32,
-    /// Text that is certain by now, often empty: whole characters only, and nothing that may yet
-    /// turn out to be a stop text.
+    /// Text that is complete so far, often empty: only whole characters, and nothing that may still
+    /// become a stop text.
     pub text: String,
 }
 
-/// Asks a running call to end soon. Clones ask together.
+/// Cancels a running call. Clones share the request.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken {
     asked: Arc<AtomicBool>,
 }
 
 impl CancelToken {
-    /// A token that has not been used.
+    /// A token without a cancel request.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks; may be called from any thread, and from a signal handler.
+    /// Requests a cancel; may be called from any thread and from a signal handler.
     pub fn cancel(&self) {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Takes the request back, so that the token can serve the next call.
+    /// Clears the request, so that the token can be used for the next call.
     pub fn reset(&self) {
         self.asked.store(false, Ordering::Relaxed);
     }
 
-    /// Whether someone asked.
+    /// Whether a cancel was requested.
     pub fn is_cancelled(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Log-probabilities and logits of given tokens, by the same forward pass that generates.
+//! Log-probabilities and logits of given tokens, with the same forward pass as generation.
 
 use super::batch::{Piece, Segment, pack};
 use super::error::GenerateError;
@@ -11,13 +11,13 @@ use crate::model::record_logits;
 use crate::ops::{self, TokenStat};
 use crate::tokenizer::TokenId;
 
-/// Takes a run of logits: the recording that computes them, and which tokens they belong to.
+/// Receives a run of logits: the recording that computes them, and their tokens.
 type OnLogits<'a> = dyn FnMut(&Generator, Recording, &[Piece]) -> Result<(), GenerateError> + 'a;
 
 impl Generator {
-    /// For every row of token ids, `log p(ids[t + 1] | ids[..=t])` and the entropy of that
-    /// distribution, in nats, of logits divided by `temperature`, above 0: one value less than ids. Rows are
-    /// packed, as many at a time as there are slots. `adapter` answers for all of them.
+    /// For every row of token ids, `log p(ids[t + 1] | ids[..=t])` and the entropy of that distribution, in
+    /// nats; one value fewer than ids. Logits are divided by `temperature`, above 0. Rows are packed, one per
+    /// slot at a time. `adapter` is used for all rows.
     ///
     /// # Errors
     ///
@@ -59,8 +59,8 @@ impl Generator {
         Ok(results)
     }
 
-    /// All logits of `ids`, `(ids.len(), vocabulary)` row-major, handed over in runs of rows as they
-    /// are computed: the whole may not fit in memory.
+    /// All logits of `ids`, `(ids.len(), vocabulary)` row-major, passed in runs of rows as they are
+    /// computed, because all of the logits may not fit in memory.
     ///
     /// # Errors
     ///
@@ -85,8 +85,8 @@ impl Generator {
         })
     }
 
-    /// Runs `rows` (one per slot) without their last `but_last` tokens, and calls `each` with every run
-    /// of logits: the recording that computes it, and the pieces of `rows` that it covers.
+    /// Runs `rows` (one per slot) without their last `but_last` tokens. Calls `each` with every run of
+    /// logits: the recording that computes it, and the pieces of `rows` in it.
     fn each_logits(
         &mut self,
         rows: &[Vec<TokenId>],

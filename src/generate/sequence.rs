@@ -1,4 +1,4 @@
-//! One reply in the making: its tokens, its text, its end.
+//! One reply in progress: its tokens, its text, its end.
 
 use super::request::{Finish, Reply, Request, TokenEvent};
 use super::stop::StopMatcher;
@@ -55,13 +55,13 @@ impl<'a> Sequence<'a> {
         self.asked.prompt.len() + self.tokens.len()
     }
 
-    /// The token that is fed next.
+    /// The next input token.
     pub fn last_token(&self) -> TokenId {
         let drawn = self.tokens.last().or(self.asked.prompt.last());
         *drawn.expect("a sequence starts from a prompt of at least one token")
     }
 
-    /// The adapter that answers.
+    /// The adapter in use.
     pub fn adapter(&self) -> Option<AdapterId> {
         self.asked.adapter
     }
@@ -70,7 +70,7 @@ impl<'a> Sequence<'a> {
         self.finish.is_some()
     }
 
-    /// Settings and state of the draws to come, for the device.
+    /// Settings and state of the next draws, for the device.
     pub fn sample_row(&self, window: usize) -> SampleRow {
         let sampling = &self.asked.sampling;
         SampleRow {
@@ -86,13 +86,13 @@ impl<'a> Sequence<'a> {
         }
     }
 
-    /// The last tokens, prompt included, as the ring of recent tokens starts out.
+    /// The last tokens, including the prompt, as the initial ring of recent tokens.
     pub fn recent(&self, window: usize) -> Vec<TokenId> {
         let all = self.asked.prompt.iter().chain(&self.tokens);
         all.skip(self.position().saturating_sub(window)).copied().collect()
     }
 
-    /// Takes a drawn token; `None` once the sequence has ended.
+    /// Appends a drawn token; `None` once the sequence has ended.
     pub fn push(&mut self, drawn: &Drawn) -> Option<TokenEvent> {
         if self.is_finished() {
             return None;
@@ -122,7 +122,7 @@ impl<'a> Sequence<'a> {
         Some(TokenEvent { request: self.request, token: drawn.token, logprob: drawn.logprob, text })
     }
 
-    /// Text that was held back, now that nothing more can come.
+    /// The text that was held back, once the sequence has ended.
     fn flush(&mut self) -> String {
         let mut rest = String::new();
         if let Some(stream) = self.stream.take() {

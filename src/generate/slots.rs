@@ -1,29 +1,29 @@
-//! Which tokens lie in which slot of the cache, and what a new prompt can reuse of them.
+//! The tokens in each slot of the cache, and their reuse for new prompts.
 
 use crate::model::lora::AdapterId;
 use crate::tokenizer::TokenId;
 
-/// Tokens whose keys and values a slot holds, and whether a sequence is using it.
+/// The tokens whose keys and values are in a slot, and whether a sequence uses the slot.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slot {
     pub tokens: Vec<TokenId>,
-    /// The adapter that computed them: its keys and values serve no other.
+    /// The adapter that computed them; no other adapter can use its keys and values.
     pub adapter: Option<AdapterId>,
     pub busy: bool,
 }
 
-/// Where the start of a prompt comes from.
+/// The source of a prompt's cached prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// It lies in the slot itself.
+    /// The slot itself.
     Own,
-    /// It is copied from another slot before prefill.
+    /// Another slot; the prefix is copied before prefill.
     Slot(usize),
-    /// It is copied from the slot of an earlier admission of this round, once that is prefilled.
+    /// The slot of an earlier admission of this round; the prefix is copied once it is prefilled.
     Admitted(usize),
 }
 
-/// A request that got a slot.
+/// A request with its slot.
 #[derive(Clone, Debug)]
 pub(super) struct Admission {
     pub request: usize,
@@ -41,10 +41,11 @@ pub(super) fn shared(a: &[TokenId], b: &[TokenId]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 
-/// Gives free slots to the requests in `waiting`, in order, each the slot that knows most of its
-/// prompt under the request's adapter; `prompts` and `adapters` are by request. Slots' tokens are cut to what stays valid.
+/// Assigns free slots to the requests in `waiting`, in order. Each gets the slot with the longest prefix of
+/// its prompt under the request's adapter; `prompts` and `adapters` are by request. The tokens of slots are
+/// cut to the part that stays valid.
 ///
-/// The last token of a prompt is always computed anew: its logits are what comes next.
+/// The last token of a prompt is always computed again, because its logits are needed.
 pub(super) fn admit(
     slots: &mut [Slot],
     waiting: &[usize],
@@ -58,7 +59,7 @@ pub(super) fn admit(
         let adapter = adapters[request];
         let known =
             |slot: &Slot| if slot.adapter == adapter { shared(&slot.tokens, prompt).min(most) } else { 0 };
-        // Among slots that know equally much, the emptiest: the others may serve another prompt.
+        // Among slots with equally long prefixes, the emptiest: the others may serve another prompt.
         let free = (0..slots.len()).filter(|&slot| !slots[slot].busy);
         let best =
             free.max_by_key(|&slot| (known(&slots[slot]), std::cmp::Reverse(slots[slot].tokens.len())));
@@ -72,7 +73,7 @@ pub(super) fn admit(
             }
         }
         for (index, earlier) in admissions.iter().enumerate() {
-            // Only what is prefilled in the first wave can be copied for the second.
+            // Only tokens that are prefilled in the first wave can be copied for the second.
             let first_wave = !matches!(earlier.origin, Origin::Admitted(_));
             let reach = shared(prompts[earlier.request], prompt).min(most);
             let same = adapters[earlier.request] == adapter;
@@ -84,8 +85,8 @@ pub(super) fn admit(
         slots[slot].busy = true;
         slots[slot].tokens.truncate(own);
         slots[slot].adapter = adapter;
-        // A slot claims what it will hold before any later admission is copied: a prefix that comes
-        // in the second wave is not there yet.
+        // A slot records the tokens that it will hold before a later admission is copied. A prefix of
+        // the second wave is not there yet.
         if let Origin::Slot(_) = origin {
             slots[slot].tokens = prompt[..reused].to_vec();
         }

@@ -1,9 +1,9 @@
-//! Stop strings: where a reply ends because of what it says.
+//! Stop strings: texts that end a reply.
 
-/// Watches text as it is generated for the first stop string to be complete.
+/// Searches text for the first complete stop string while it is generated.
 ///
-/// Text that may yet turn out to be the beginning of a stop string is held back, so what is shown
-/// never has to be taken back. The outcome does not depend on how the text is cut into pieces.
+/// Text that may be the beginning of a stop string is held back, so shown text is never retracted.
+/// The result does not depend on how the text is cut into pieces.
 ///
 /// # Examples
 ///
@@ -19,23 +19,23 @@
 #[derive(Debug, Clone, Default)]
 pub struct StopMatcher {
     stops: Vec<String>,
-    /// Text not yet shown: the beginning of some stop string.
+    /// Text that is not shown so far: the beginning of a stop string.
     held: String,
     matched: Option<usize>,
 }
 
 impl StopMatcher {
-    /// Watches for any of `stops`; an empty one never matches.
+    /// Makes a matcher for `stops`; an empty string never matches.
     pub fn new<S: Into<String>>(stops: impl IntoIterator<Item = S>) -> Self {
         let stops = stops.into_iter().map(Into::into);
         Self { stops: stops.filter(|stop: &String| !stop.is_empty()).collect(), ..Self::default() }
     }
 
-    /// Takes the next piece of text and returns what can be shown by now.
+    /// Takes the next piece of text and returns the text that can be shown so far.
     ///
-    /// Once a stop string is complete, what stood before it is the last text there is: the stop
-    /// string and all that follows are swallowed. Of stop strings that are complete at the same
-    /// place, the longest counts.
+    /// Once a stop string is complete, the text before it is the last text that is returned. The stop
+    /// string and everything after it are dropped. If several stop strings are complete at the same
+    /// position, the longest counts.
     pub fn push(&mut self, text: &str) -> String {
         if self.matched.is_some() {
             return String::new();
@@ -56,17 +56,17 @@ impl StopMatcher {
         std::mem::replace(&mut self.held, waiting)
     }
 
-    /// Ends the text, and returns what was held back but completed no stop string.
+    /// Ends the text, and returns held-back text that is not part of a complete stop string.
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 
-    /// The stop string that ended the text, if one did.
+    /// The stop string that ended the text, if any.
     pub fn matched(&self) -> Option<&str> {
         self.matched.map(|index| self.stops[index].as_str())
     }
 
-    /// Where in `held` the longest tail starts that some stop string begins with.
+    /// Start of the longest tail of `held` that is a prefix of a stop string.
     fn beginning(&self) -> usize {
         let longest = self.stops.iter().map(String::len).max().unwrap_or(0);
         let len = self.held.len();
@@ -83,7 +83,7 @@ mod tests {
     use super::StopMatcher;
     use proptest::prelude::*;
 
-    /// What is shown of `pieces`, and the stop string that ended it.
+    /// The shown text of `pieces`, and the stop string that ended it.
     fn run(stops: &[String], pieces: &[String]) -> (String, Option<String>) {
         let mut matcher = StopMatcher::new(stops.iter().cloned());
         let mut shown: String = pieces.iter().map(|piece| matcher.push(piece)).collect();
@@ -91,7 +91,7 @@ mod tests {
         (shown, matcher.matched().map(str::to_owned))
     }
 
-    /// The definition: read letter by letter until some stop string is complete.
+    /// The definition: read letter by letter until a stop string is complete.
     fn by_definition(stops: &[String], text: &str) -> (String, Option<String>) {
         for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
             let read = &text[..end];

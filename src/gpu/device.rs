@@ -211,8 +211,8 @@ impl Device {
         &self.inner.tuning
     }
 
-    /// Why compiled pipelines are neither read from the cache directory nor kept there: other users could have
-    /// written them. `None` if all is well.
+    /// The reason why compiled pipelines are neither read from the cache directory nor stored there: other
+    /// users could have written them. `None` if the cache is used.
     pub fn pipeline_cache_fault(&self) -> Option<&str> {
         self.inner.store.as_ref()?.fault()
     }

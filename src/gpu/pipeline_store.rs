@@ -50,8 +50,8 @@ impl PipelineStore {
         &self.cache
     }
 
-    /// Writes what was compiled to disk, for the next start. A failure to write is not an error, only
-    /// a slower next start.
+    /// Writes the compiled pipelines to disk for the next start. If that fails, the next start is only
+    /// slower.
     pub(super) fn save(&self) {
         let Ok(path) = &self.path else { return };
         if !self.filled.load(Ordering::Relaxed) {

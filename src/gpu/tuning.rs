@@ -46,8 +46,8 @@ pub struct Tuning {
     pub lane8_tile: Lane8Tile,
 }
 
-/// The part of a product that one workgroup of `linear/matmul_lane8` computes if there are enough rows. Results
-/// do not depend on it. The time does, depending on the driver: `crate::guide::measurements`.
+/// The part of a product that one workgroup of `linear/matmul_lane8` computes if there are enough rows.
+/// Results do not depend on it. The time does, depending on the driver: `crate::guide::measurements`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane8Tile {
     /// 4 rows of x by 2 columns per lane.

@@ -85,7 +85,7 @@ impl Block {
 pub(crate) struct Workspace {
     /// Token ids, `(rows)`.
     pub ids: Buffer<u32>,
-    /// For each row, the cache position at which its sequence begins, and its position in the sequence, `(rows)`.
+    /// For each row, the cache position at which its sequence begins, and its position there, `(rows)`.
     pub rows_at: Buffer<[u32; 2]>,
     /// Runs of rows of one sequence.
     pub tiles: Buffer<QueryTile>,

@@ -130,9 +130,9 @@ impl Model {
         self.inner.path.as_deref()
     }
 
-    /// [`Checkpoint::content_hash`] of the files that the model was loaded from, or `None` for a model that was
-    /// loaded from none. The first call computes it; later calls, and those of clones, return the same hash
-    /// without reading anything.
+    /// [`Checkpoint::content_hash`] of the files that the model was loaded from, or `None` for a model that
+    /// was loaded from none. The first call computes it; later calls, and those of clones, return the same
+    /// hash without reading anything.
     ///
     /// # Errors
     ///

@@ -96,7 +96,7 @@ pub fn scatter_rows(
     record(rec, &SCATTER, d_y, index, first, d_x, rows, d_x.rows)
 }
 
-#[expect(clippy::too_many_arguments, reason = "what the two ops share, and which of them it is")]
+#[expect(clippy::too_many_arguments, reason = "the arguments of the two ops, and the op")]
 fn record(
     rec: &mut Recording,
     spec: &'static KernelSpec,

@@ -112,7 +112,7 @@ impl Weight {
             let (mut done, mut quants_at, mut scales_at) = (0, 0, 0);
             while done < slice_rows {
                 if left.is_empty() {
-                    left = rows.next().expect("the parts hold as many rows as they say");
+                    left = rows.next().expect("each part holds its number of rows");
                 }
                 let taken = (left.len() / row_bytes).min(slice_rows - done);
                 let (now, later) = left.split_at(taken * row_bytes);

@@ -37,7 +37,7 @@ pub struct FileReport {
     pub faults: Vec<Fault>,
 }
 
-/// A file as it was read.
+/// A file after reading.
 struct Loaded {
     path: PathBuf,
     text: String,

@@ -88,7 +88,7 @@ pub enum Use {
 }
 
 impl Use {
-    /// The word that files say.
+    /// The word used in files.
     pub fn name(self) -> &'static str {
         match self {
             Use::Judge => "judge",
@@ -155,7 +155,7 @@ impl PromptType {
     /// All prompt types.
     pub const ALL: [PromptType; 3] = [PromptType::General, PromptType::Reasoning, PromptType::RedTeam];
 
-    /// The word that files say.
+    /// The word used in files.
     pub fn name(self) -> &'static str {
         match self {
             PromptType::General => "general",

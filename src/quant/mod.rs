@@ -39,7 +39,7 @@ mod table;
 
 use table::{FORMATS, Format};
 
-/// Weights in one block of the device layout, whatever the format.
+/// Weights in one block of the device layout, the same for all formats.
 pub const DEVICE_BLOCK: usize = 32;
 
 /// How the weights of one tensor are stored.

@@ -1,7 +1,7 @@
 //! Small integers in words: four neighbours to a word, one in each byte.
 //!
 //! [`Quads`] is the common currency between the file layouts, the device layout and f32: every
-//! format unpacks its bits into it and packs them out of it, 4 weights at a time.
+//! format unpacks its bits into [`Quads`] and packs them from [`Quads`], 4 weights at a time.
 
 use half::f16;
 

@@ -1,4 +1,4 @@
-//! What a format's file provides, and the one table of all formats.
+//! The trait that each format's file implements, and the table of all formats.
 
 use bytemuck::Pod;
 
@@ -6,7 +6,7 @@ use super::{DeviceWords, Packed, Quant};
 
 /// One storage format: its block in the file, and how to read, make and repack it.
 pub(super) trait QuantFormat {
-    /// ggml's block, byte for byte; made of byte arrays, so that it may lie anywhere in a file.
+    /// ggml's block, byte for byte; made of byte arrays, so that it needs no alignment in a file.
     type Block: Pod;
     const QUANT: Quant;
     const NAME: &'static str;

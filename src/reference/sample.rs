@@ -33,7 +33,7 @@ pub const GREEDY_BELOW: f32 = 1e-5;
 pub struct SampleRow {
     /// Divides the logits; below [`GREEDY_BELOW`] the draw is greedy.
     pub temperature: f32,
-    /// Keep this many tokens; 0 keeps all.
+    /// Number of tokens to keep; 0 keeps all.
     pub top_k: u32,
     /// Keep the most probable tokens up to this mass, in (0, 1]; 1 keeps all.
     pub top_p: f32,
@@ -43,7 +43,7 @@ pub struct SampleRow {
     pub repetition_penalty: f32,
     /// Seed of the sequence.
     pub seed: u64,
-    /// Position of the token being drawn: one more than the position whose logits these are.
+    /// Position of the token being drawn: one more than the position of these logits.
     pub position: u32,
 }
 

@@ -49,7 +49,7 @@ impl Scale {
         self.pixels[0] + part.clamp(0.0, 1.0) * (self.pixels[1] - self.pixels[0])
     }
 
-    /// Round numbers between the ends, about `count` of them.
+    /// About `count` round numbers between the ends.
     fn ticks(&self, count: usize) -> Vec<f64> {
         let raw = (self.to - self.from) / count as f64;
         let unit = 10f64.powf(raw.log10().floor());

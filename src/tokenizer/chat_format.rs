@@ -27,8 +27,8 @@ impl ChatFormat {
     /// turn; a template that refuses this conversation has no such token.
     pub fn new(tokenizer: Arc<Tokenizer>, template: ChatTemplate, end_ids: &[TokenId]) -> Self {
         let mut added = tokenizer.added();
-        // Some vocabularies forget to call their turn markers special: what the template itself
-        // writes is guarded as well.
+        // Some vocabularies do not mark their turn markers as special, so the template's own text is
+        // guarded as well.
         let opening = [Message::new("user", QUESTION)];
         let written = template.render(&opening, true).unwrap_or_default();
         added.retain(|(text, special)| !text.is_empty() && (*special || written.contains(text)));
@@ -41,7 +41,7 @@ impl ChatFormat {
         Self { tokenizer, template, guarded, end_of_turn: end_of_turn.into_iter().collect() }
     }
 
-    /// The same format with another day for templates that tell the model today's date: see
+    /// The same format with another day for templates that give the model today's date: see
     /// [`ChatTemplate::with_date`], which has an example. An app that sets it should use one day for a whole
     /// conversation, or the beginning of the prompt changes and is computed again.
     ///

@@ -105,9 +105,9 @@ impl ChatTemplate {
         Ok(Self { environment, source: source.into(), bos: bos_text.to_owned(), eos: eos_text.to_owned() })
     }
 
-    /// The same template with another day for `strftime_now`: some templates, such as those of LLaMA 3, give the
-    /// model today's date. Without this call the day is always 26 July 2024, so that results can be reproduced.
-    /// The time of day is always midnight.
+    /// The same template with another day for `strftime_now`: some templates, such as those of LLaMA 3, give
+    /// the model today's date. Without this call the day is always 26 July 2024, so that results can be
+    /// reproduced. The time of day is always midnight.
     ///
     /// ```
     /// use parr::tokenizer::{ChatTemplate, Message};
@@ -131,7 +131,7 @@ impl ChatTemplate {
         Ok(self)
     }
 
-    /// The template's text as it was given.
+    /// The template's source text.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -191,7 +191,7 @@ impl ChatTemplate {
     }
 }
 
-/// Sets what day it is for templates.
+/// Sets the day for templates.
 fn set_day(environment: &mut Environment<'_>, day: Day) {
     environment.add_function("strftime_now", move |format: &str| day.format(format));
 }

@@ -251,7 +251,7 @@ fn broken_files_are_refused_by_name() {
         "\u{7}",
     ] {
         let shown: String = name.chars().flat_map(char::escape_debug).collect();
-        refused(name, &rename(0, name), &[&format!("tensor `{shown}`"), "no decoder projection"]);
+        refused(name, &rename(0, name), &[&format!("tensor `{shown}`"), "supported decoder projection"]);
     }
     refused(
         "no A",

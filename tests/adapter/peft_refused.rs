@@ -146,20 +146,29 @@ fn tensors_that_are_no_factors_are_named() {
     let prefix = "base_model.model.model.layers.0.self_attn";
     for (name, what) in [
         (format!("{prefix}.q_proj.lora_magnitude_vector"), "belongs to DoRA"),
-        (format!("{prefix}.q_proj.lora_B.bias"), "no decoder projection"),
-        (format!("{prefix}.qkv_proj.lora_A.weight"), "no decoder projection"),
-        (format!("{prefix}.q_proj.lora_A.default.weight"), "no decoder projection"),
-        ("base_model.model.model.layers.0.mlp.q_proj.lora_A.weight".to_owned(), "no decoder projection"),
-        ("base_model.model.model.layers.00.mlp.up_proj.lora_A.weight".to_owned(), "no decoder projection"),
+        (format!("{prefix}.q_proj.lora_B.bias"), "supported decoder projection"),
+        (format!("{prefix}.qkv_proj.lora_A.weight"), "supported decoder projection"),
+        (format!("{prefix}.q_proj.lora_A.default.weight"), "supported decoder projection"),
+        (
+            "base_model.model.model.layers.0.mlp.q_proj.lora_A.weight".to_owned(),
+            "supported decoder projection",
+        ),
+        (
+            "base_model.model.model.layers.00.mlp.up_proj.lora_A.weight".to_owned(),
+            "supported decoder projection",
+        ),
         (
             "base_model.model.model.layers.99999999999999999999.mlp.up_proj.lora_A.weight".to_owned(),
-            "no decoder projection",
+            "supported decoder projection",
         ),
-        ("base_model.model.model.layers.-1.mlp.up_proj.lora_A.weight".to_owned(), "no decoder projection"),
+        (
+            "base_model.model.model.layers.-1.mlp.up_proj.lora_A.weight".to_owned(),
+            "supported decoder projection",
+        ),
         ("base_model.model.model.embed_tokens.lora_embedding_A".to_owned(), "changes the embedding"),
         ("base_model.model.lm_head.lora_A.weight".to_owned(), "changes the output matrix"),
-        ("base_model.model.score.weight".to_owned(), "is no factor"),
-        ("\u{1b}[31m".to_owned(), "is no factor"),
+        ("base_model.model.score.weight".to_owned(), "is not a factor"),
+        ("\u{1b}[31m".to_owned(), "is not a factor"),
     ] {
         let add = |tensors: &mut Vec<Stored>| tensors.push(Stored::new(&name, &[1, 64], vec![0.0; 64]));
         let shown: String = name.chars().flat_map(char::escape_debug).collect();

@@ -17,7 +17,7 @@ fn mistakes_are_listed_and_fail() {
     let expected = [
         format!("{file} line 2 column 9: `title` is empty"),
         format!(
-            "{file} line 5 column 1: the principle has no `negative`, which sets with use = \"judge\" need"
+            "{file} line 5 column 1: the principle has no `negative`, which sets with use = \"judge\" require"
         ),
         format!(
             "{file} line 9 column 1: unknown key `negativ`; the principle may have id, dimension, definition, negative, weight, tags, boost, decides, check"

@@ -58,7 +58,7 @@ fn each_mistake_is_found_where_it_is() {
         ("[\"hot tea\"]", "[\"\"]", "20:10 `leaks` is empty"),
         ("opener = \"Let me see.\"\n", "", "1:1 the file has no `opener`"),
         ("user = \"Next.\"", "use = \"Next.\"", "7:1 unknown key `use`; `reset` may have user, reply"),
-        ("id = \"e\"", "id = \"f\"", "1:6 `id` is \"f\", but the file is named for \"e\""),
+        ("id = \"e\"", "id = \"f\"", "1:6 `id` is \"f\", but the file is named \"e\""),
     ] {
         let found_faults = check(&EXEMPLARS.replacen(found, replacement, 1));
         let hit = found_faults.iter().any(|fault| fault.starts_with(expected));

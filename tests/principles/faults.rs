@@ -81,7 +81,7 @@ fn each_mistake_is_found_where_it_is() {
         ("\"Hot\"", "1979-05-27", "12:13 `dimension` is a date, not a string"),
         // Ids.
         ("id = \"tea\"", "id = \"Tea\"", "1:6 `id` \"Tea\" is not made of lower-case letters"),
-        ("id = \"tea\"", "id = \"coffee\"", "1:6 `id` is \"coffee\", but the file is named for \"tea\""),
+        ("id = \"tea\"", "id = \"coffee\"", "1:6 `id` is \"coffee\", but the file is named \"tea\""),
         ("id = \"tea-hot\"", "id = \"tea--hot\"", "11:6 `id` \"tea--hot\" is not made of"),
         ("[\"heat\"]", "[\"heat\", \"\"]", "15:17 `tags` \"\" is not made of"),
         ("[\"heat\"]", "[\"heat\", \"heat\"]", "15:17 `tags` holds \"heat\" twice"),

@@ -22,7 +22,7 @@ const ADD: u32 = 0u;
 //
 // Requires  params, bias and y as the kernel declares them; constants HAS_BIAS and ADD
 
-// Hands over one element of the product; those outside the matrix are dropped.
+// Stores one element of the product; elements outside the matrix are dropped.
 fn store(row: u32, col: u32, product: f32) {
     if row < params.rows && col < params.cols {
         var value = product;

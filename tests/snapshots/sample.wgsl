@@ -57,7 +57,7 @@ fn uniform01(bits: u32) -> f32 {
 
 // A standard Gumbel value, -ln(-ln(1 - v)) with v the bits as a fraction in (0, 1).
 //
-// Small v is the upper tail, which decides who wins, and there ln(1 - v) from a rounded 1 - v
+// Small v is the upper tail, which decides the result, and there ln(1 - v) from a rounded 1 - v
 // would lose all precision: below 1/64 the series -ln(1 - v) = v + v^2/2 + v^3/3 + v^4/4 is used,
 // wrong by less than 2^-32 relative.
 fn gumbel(bits: u32) -> f32 {
@@ -118,7 +118,7 @@ var<private> listed: array<f32, 16>;
 var<private> listed_token: array<u32, 16>;
 var<private> n_listed: u32;
 
-// The logits of tokens 4 chunk .. 4 chunk + 4; NaN and what lies past the vocabulary are LOWEST,
+// The logits of tokens 4 chunk .. 4 chunk + 4; NaN and tokens past the vocabulary are LOWEST,
 // which no comparison prefers and whose exponential is 0.
 fn load(chunk: u32) -> vec4f {
     let bits = bitcast<vec4<u32>>(logits[base + chunk]);
@@ -129,7 +129,7 @@ fn load(chunk: u32) -> vec4f {
 }
 
 fn weight(z: f32) -> f32 {
-    // The bound keeps exp away from its underflow, where drivers differ; e^-88 adds nothing to 1.
+    // The bound keeps exp above its underflow, where drivers differ; e^-88 adds nothing to 1.
     return select(0.0, exp((z - top) * sharpness), (z - top) * sharpness > -87.0);
 }
 
@@ -195,7 +195,7 @@ fn best_of_lanes(value: f32, token: u32) {
     }
 }
 
-// A value that at least 208 tokens reach if there are so many: in each group of 16 lanes, the
+// A value that at least 208 tokens reach, if the row has 208: in each group of 16 lanes, the
 // fourth smallest of the lanes' maxima; of the groups, the least.
 fn floor_of_lanes(lane_best: f32) -> f32 {
     lane_value[lane] = lane_best;
@@ -323,7 +323,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = workgroup.x;
     lane = index;
     base = row * params.stride;
-    // Through workgroup memory, so that the compiler knows it to be the same in every lane.
+    // Through workgroup memory, so that it is uniform for the compiler.
     if lane == 0u {
         row_settings = rows[row];
     }

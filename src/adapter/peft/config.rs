@@ -116,8 +116,8 @@ impl PeftConfig {
         Ok(self.first(&self.alpha_pattern, module)?.unwrap_or(self.alpha))
     }
 
-    /// Checks that exactly the modules of the configuration have factors. PEFT would initialize missing factors
-    /// and ignore additional ones, both with a warning.
+    /// Checks that exactly the modules of the configuration have factors. PEFT would initialize missing
+    /// factors and ignore additional ones, both with a warning.
     pub(in crate::adapter) fn check(
         &self,
         factors: &BTreeMap<(usize, Projection), Factors>,
@@ -214,10 +214,10 @@ fn refuse_variants(config: &Object) -> Result<(), LoadError> {
         }
     }
     for (key, what) in [
-        ("use_dora", "DoRA is not computed here"),
-        ("lora_bias", "biases of factors are not computed here"),
-        ("use_qalora", "QA-LoRA is not computed here"),
-        ("fan_in_fan_out", "transposed weights are no part of these models"),
+        ("use_dora", "DoRA is not supported"),
+        ("lora_bias", "biases of factors are not supported"),
+        ("use_qalora", "QA-LoRA is not supported"),
+        ("fan_in_fan_out", "these models have no transposed weights"),
     ] {
         if config.flag(key)? == Some(true) {
             return refuse(format!("its `{key}` is true: {what}"));
@@ -227,12 +227,12 @@ fn refuse_variants(config: &Object) -> Result<(), LoadError> {
         ("modules_to_save", "whole modules beside the factors are not read"),
         ("trainable_token_indices", "trained embedding rows are not read"),
         ("target_parameters", "only decoder projections can have factors"),
-        ("layer_replication", "repeated layers make another model"),
-        ("alora_invocation_tokens", "activated LoRA is not computed here"),
-        ("use_bdlora", "block-diagonal factors are not computed here"),
-        ("arrow_config", "routed adapters are not computed here"),
-        ("kasa_config", "KaSA is not computed here"),
-        ("monteclora_config", "MonteCLoRA is not computed here"),
+        ("layer_replication", "repeated layers give another model"),
+        ("alora_invocation_tokens", "activated LoRA is not supported"),
+        ("use_bdlora", "block-diagonal factors are not supported"),
+        ("arrow_config", "routed adapters are not supported"),
+        ("kasa_config", "KaSA is not supported"),
+        ("monteclora_config", "MonteCLoRA is not supported"),
     ] {
         let empty = |value: &Value| {
             *value == Value::Bool(false)

@@ -81,15 +81,15 @@ fn pairs(path: &Path, file: &Checkpoint) -> Result<Pairing, AdapterFileError> {
         });
         let Some((place, half)) = factor else {
             let what = if name.contains("lora_magnitude_vector") {
-                "belongs to DoRA, which is not computed here"
+                "belongs to DoRA, which is not supported"
             } else if name.contains("lora_embedding") || name.contains("embed_tokens") {
                 "changes the embedding, which cannot have factors"
             } else if name.contains("lm_head") {
-                "changes the output matrix, which has no factors here"
+                "changes the output matrix, which cannot have factors"
             } else if name.contains("lora_") {
-                "is a factor of no decoder projection that is known here"
+                "is not a factor of a supported decoder projection"
             } else {
-                "is no factor"
+                "is not a factor"
             };
             let what = format!("tensor `{}` {what}", crate::format::printable(name));
             let hint = "train factors of q, k, v, o, gate, up and down only, or merge the adapter with PEFT";

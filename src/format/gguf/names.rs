@@ -20,7 +20,7 @@ const LAYER: &[(&str, &str)] = &[
 ];
 
 /// The Hugging Face name of GGUF tensor `name`; a name without a counterpart, such as
-/// `rope_freqs.weight`, stays as it is.
+/// `rope_freqs.weight`, is unchanged.
 pub(super) fn canonical(name: &str) -> String {
     let renamed = match name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
         Some((layer, rest)) => rename(rest, LAYER).map(|rest| format!("model.layers.{layer}.{rest}")),

@@ -78,7 +78,7 @@ impl GgufWriter {
         }
         let (cols, outer) = shape.split_last().ok_or_else(|| invalid("has no axes"))?;
         if shape.contains(&0) || shape.len() > 4 {
-            return Err(invalid("must have one to four axes, none of them empty"));
+            return Err(invalid("must have one to four axes, each of at least one element"));
         }
         let len = quant
             .row_bytes(*cols)

@@ -149,8 +149,8 @@ impl AdapterError {
 }
 
 impl LoraWeights {
-    /// A new adapter with PEFT's initial values: `A` uniform within `1 / sqrt(inputs)` (He's bound for a slope
-    /// of sqrt 5), `B` zero, so that the model's outputs do not change.
+    /// A new adapter with PEFT's initial values: `A` uniform within `1 / sqrt(inputs)` (He's bound for a
+    /// slope of sqrt 5), `B` zero, so that the model's outputs do not change.
     ///
     /// # Errors
     ///
@@ -224,8 +224,8 @@ impl LoraWeights {
     }
 
     /// SHA-256 of the adapter in hexadecimal, together with its scalar head if it has one: the little-endian
-    /// f32 values of A and B of each pair, by layer and projection, then the head's weights and bias, then the
-    /// scale. Every part of the library that names an adapter by its values uses this hash.
+    /// f32 values of A and B of each pair, by layer and projection, then the head's weights and bias, then
+    /// the scale. Every part of the library that names an adapter by its values uses this hash.
     pub fn sha256(&self, head: Option<&ScalarHead>) -> String {
         let mut hash = Sha256::new();
         let mut add = |values: &[f32]| values.iter().for_each(|value| hash.update(value.to_le_bytes()));
@@ -265,7 +265,7 @@ mod tests {
         let config =
             LoraConfig { rank: 1, alpha: 2.0, rs_lora: false, targets: "q,v".parse().expect("known") };
         let pair = |first: f32| LoraPair { a: vec![first, first + 1.0], b: vec![first + 2.0] };
-        // Projections in the order of the forward pass, whatever the order in which they are added.
+        // Projections in the order of the forward pass, independent of the order in which they are added.
         let layer = |first| [(Projection::V, pair(first + 3.0)), (Projection::Q, pair(first))].into();
         let weights = LoraWeights { config, layers: vec![layer(1.0), layer(7.0)] };
         let head = ScalarHead { weight: vec![0.5, -0.5], bias: 0.25 };

@@ -260,8 +260,8 @@ pub(super) fn expand(family: KernelFamily, factor: &Factor, tile_rows: usize) ->
     }
 }
 
-/// The kernel for both products of the forward pass at once, and the columns of a part per workgroup. `None` if
-/// the inner products do not fit in registers.
+/// The kernel for both products of the forward pass at once, and the columns of a part per workgroup. `None`
+/// if the inner products do not fit in registers.
 pub(super) fn apply(family: KernelFamily, b: &Factor, rows: LoraRows<'_>) -> Option<Choice> {
     if family != KernelFamily::Lane8 || b.rank > MOST_APPLIED {
         return None;

@@ -39,9 +39,9 @@ use crate::gpu::{Buffer, Recording};
 /// | `h` | `(rows, parts * rank)` | scratch: the tiles' rows may be written |
 /// | `y` | `(rows, outputs)` | the tiles' rows added to, in the parts' columns |
 ///
-/// One dispatch if the inner products fit in a workgroup's registers (the lane8 kernels, rank 16 at
-/// most), else [`lora_shrink`] and [`lora_expand`], with bit-identical results. A decode step has few rows, so
-/// a dispatch costs more than its computation.
+/// One dispatch if the inner products fit in a workgroup's registers (the lane8 kernels, rank 16 at most),
+/// else [`lora_shrink`] and [`lora_expand`], with bit-identical results. A decode step has few rows, so a
+/// dispatch costs more than its computation.
 ///
 /// Kernels: `shaders/lora/apply_lane8.wgsl` and those of the two ops. Oracle: `reference::lora`.
 ///

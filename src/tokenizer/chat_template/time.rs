@@ -1,7 +1,8 @@
 //! `strftime_now`, with a day that changes only if an app sets it.
 //!
-//! A prompt must depend on its messages only. If it also depended on the clock, a cached prefix and a recorded
-//! result would both be wrong tomorrow. The default day is the one that templates use without a clock.
+//! A prompt must depend on its messages only. If it also depended on the clock, a cached prefix and a
+//! recorded result would both be wrong tomorrow. The default day is the one that templates use without a
+//! clock.
 
 use minijinja::{Error, ErrorKind};
 
