@@ -14,10 +14,10 @@ use crate::{atomic, cache};
 
 /// Version of the entries.
 const VERSION: u32 = 1;
-/// Maximum size of an entry in bytes: a checkpoint of hundreds of files needs a tenth of this.
+/// Largest entry in bytes; a checkpoint of hundreds of files has a tenth.
 const MAX_ENTRY: u64 = 1 << 20;
 
-/// The cache of hashes: where entries are stored, and for which files.
+/// Hashes by file: where they are kept, and which ones are.
 ///
 /// An entry for a list of files is valid while path, size, times and inode of each are unchanged. Otherwise,
 /// or if an entry is damaged, the files are hashed again.
@@ -87,7 +87,7 @@ impl HashCache {
         Ok(hash)
     }
 
-    /// The system's metadata of `files`; `None` if it is not enough to rely on, or the files are too small.
+    /// The stamps of `files`; `None` if the system gives too little to rely on, or the files are too small.
     fn stamps(&self, files: &[PathBuf]) -> Option<Vec<Stamp>> {
         self.directory.as_ref()?;
         let stamps = files.iter().map(|path| Stamp::of(path)).collect::<Option<Vec<_>>>()?;

@@ -74,7 +74,7 @@ impl Prompts {
         &self.rows
     }
 
-    /// `limit` of them, at even distances; all of them for 0, and where there are no more.
+    /// `limit` prompts, at even distances; all prompts for 0, and if there are no more.
     pub fn spread(&self, limit: usize) -> Vec<&Prompt> {
         let all = self.rows.len();
         let count = if limit == 0 { all } else { limit.min(all) };

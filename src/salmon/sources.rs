@@ -45,7 +45,7 @@ impl Sources {
     /// * [`PipelineError::Settings`] if settings are out of range;
     /// * [`PipelineError::Io`] if the prompts cannot be read, or a file of the reward model that is given;
     /// * [`PipelineError::Stage`] if prompts, rules, exemplars or principles have mistakes, or the reward model
-    ///   is not where the settings say.
+    ///   is not at its path.
     ///
     /// [`Checkpoint::content_hash`]: crate::format::Checkpoint::content_hash
     pub fn find(folder: &Path, config: &PipelineConfig, base_sha256: &str) -> Result<Sources, PipelineError> {
@@ -214,7 +214,7 @@ fn found(folder: &Path, path: &Path) -> PathBuf {
 }
 
 /// Hash of the files of the adapter at `path`, and not [`Adapter::sha256`]: that takes a model to open the adapter
-/// for, which `parr salmon status` does not load, and leaves out the card, which says how inputs are made.
+/// for, which `parr salmon status` does not load, and leaves out the card, which holds how inputs are made.
 fn adapter_hash(path: &Path) -> Result<String, PipelineError> {
     let files = Adapter::files(path).map_err(PipelineError::at(Stage::Align))?;
     let hash = |path: &PathBuf| file_hash(path).map_err(PipelineError::io("read", path));

@@ -41,7 +41,7 @@ impl ChatFormat {
         Self { tokenizer, template, guarded, end_of_turn: end_of_turn.into_iter().collect() }
     }
 
-    /// The same format with another day for templates that give the model today's date: see
+    /// The same format with another day for templates that write today's date into the prompt: see
     /// [`ChatTemplate::with_date`], which has an example. An app that sets it should use one day for a whole
     /// conversation, or the beginning of the prompt changes and is computed again.
     ///

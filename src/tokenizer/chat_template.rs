@@ -105,9 +105,9 @@ impl ChatTemplate {
         Ok(Self { environment, source: source.into(), bos: bos_text.to_owned(), eos: eos_text.to_owned() })
     }
 
-    /// The same template with another day for `strftime_now`: some templates, such as those of LLaMA 3, give
-    /// the model today's date. Without this call the day is always 26 July 2024, so that results can be
-    /// reproduced. The time of day is always midnight.
+    /// The same template with another day for `strftime_now`: some templates, such as those of LLaMA 3, write
+    /// today's date into the prompt. Without this call that is 26 July 2024, whenever it is rendered, so that results can
+    /// be reproduced. The time of the day is always midnight.
     ///
     /// ```
     /// use parr::tokenizer::{ChatTemplate, Message};

@@ -100,7 +100,7 @@ fn compiled_pipelines_are_kept_for_the_next_start() {
         let file = folder.join(&names("pipelines")[0]);
         let mode = |path: &std::path::Path| fs::metadata(path).expect("just written").mode() & 0o777;
         assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
-        // Where others could have written they are not used, which is said once.
+        // Where others could have written they are not used, and the program reports that once.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("it is ours");
         let kept = fs::read(&file).expect("readable");
         let run = feed(&mut command, "{\"ids\": [1, 2, 3]}\n");
