@@ -1,4 +1,4 @@
-//! `parr steer`: what steering by principles does.
+//! `parr steer`: measures the methods of steering.
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
@@ -22,9 +22,9 @@ use crate::steer::{SteerError, SteeredModel, Steering, Tell};
 
 const EXAMPLES: &str = "\
 Examples:
-  parr steer compare --prompts prompts.jsonl --principles honest --reward runs/reward --html ladder.html";
+  parr steer compare --prompts prompts.jsonl --principles honest --reward runs/reward --html comparison.html";
 
-/// Measure what steering by principles does, method by method
+/// Measure the methods of steering by principles
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct SteerArgs {
@@ -46,29 +46,33 @@ impl SteerArgs {
 }
 
 const LONG_ABOUT: &str = "\
-Lets every method of the ladder answer the same prompts: the base; the base that is told the principles; with
---reward the best of several replies and guided decoding; with --adapter an adapter that is told nothing.
-For each: the mean score under the principles, how often principles are kept that a program can check, how
-far replies are from those of the base in nats, and tokens and seconds.
+Answers the same prompts with every method of steering, and compares them. The methods are the base, and the
+base with the principles in its prompt. With --reward there are also best of n and guided decoding. With
+--adapter there is also the adapter, without principles in its prompt.
 
-Where the reward model chose among candidates it is the judge of its own choice: checked principles (the sets
-style and style-unseen) are an independent measure. Differences of log-probabilities estimate a KL divergence
-at --top-p 1 and a --temperature above 0, such as the defaults here. Every prompt has a seed of its own, the same
-for all methods.";
+For each method: the mean score under the principles, how often replies follow the principles that a program
+can check, the distance from the base's replies, tokens and seconds.
+
+The searches choose with the same reward model that measures the scores. Checked principles (the sets style
+and style-unseen) are an independent measure. The distance estimates a KL divergence, in nats per reply, at
+--top-p 1 and a --temperature above 0, the defaults here. Each prompt has its own seed, the same for all
+methods.";
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
   parr steer compare --prompts prompts.jsonl --principles my.toml
-  parr steer compare --prompts prompts.jsonl --principles honest --reward runs/reward --best-of 8 --html ladder.html
+  parr steer compare --prompts prompts.jsonl --principles honest --reward runs/reward --best-of 8 \\
+      --html comparison.html
   parr steer compare --prompts prompts.jsonl --principles style:style-concise,style-bulleted \\
       --reward runs/style --adapter runs/ppo --json report.json
 
-Prompts, one JSON object a line: {\"prompt\": \"Why is the sky blue?\"}; other keys are passed over.";
+Prompts, one JSON object a line: {\"prompt\": \"Why is the sky blue?\"}; other keys are ignored.";
 
-/// Let every method answer the same prompts, and compare effect, distance from the base and cost
+/// Compare the methods of steering: effect, distance from the base, and cost
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = COMPARE_EXAMPLES)]
-// A divergence is measured on what the models themselves draw, and a ladder has five methods.
+// The distance is an estimate of the KL divergence only at these values. Short replies, since five methods
+// answer.
 #[command(mut_arg("temperature", |arg| arg.default_value("1")))]
 #[command(mut_arg("top_p", |arg| arg.default_value("1")))]
 #[command(mut_arg("max_tokens", |arg| arg.default_value("128")))]
@@ -91,19 +95,19 @@ struct CompareArgs {
     #[command(flatten)]
     adapter: AdapterArgs,
 
-    /// Candidates of each choice
+    /// Number of candidates per choice
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     best_of: u16,
 
-    /// Tokens of a block of guided decoding; 0 leaves that method out
+    /// Tokens per block of guided decoding; 0 leaves that method out
     #[arg(long, value_name = "BLOCK", default_value_t = 16)]
     guided: u16,
 
-    /// Where the model is told the principles; `nobody` lets the searches go on from the base
+    /// Where the prompt holds the principles; with `nobody` the searches use the base without them
     #[arg(long, value_name = "system|question|nobody", default_value = "system", value_parser = tell)]
     tell: Tell,
 
-    /// Most principles that are used, the heaviest first; 0 for all
+    /// Most principles to use, in order of weight; 0 for all
     #[arg(long, value_name = "N", default_value_t = Steering::MOST)]
     most_principles: usize,
 
@@ -112,11 +116,11 @@ struct CompareArgs {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "interventions")]
     interventions: Option<String>,
 
-    /// Sequences generated at the same time
+    /// Number of sequences generated at the same time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
 
-    /// Write the report as a page of its own
+    /// Write the report as an HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
@@ -203,10 +207,10 @@ pub(super) fn text(report: &ComparisonReport) -> String {
         "better %",
         "tokens",
         "distinct %",
-        "nats drawn",
-        "chosen <=",
-        "drawn",
-        "read",
+        "distance",
+        "choice <=",
+        "generated",
+        "scored",
         "s",
     ]);
     for method in &report.methods {
@@ -227,7 +231,7 @@ pub(super) fn text(report: &ComparisonReport) -> String {
     let mut text = table.to_string();
     let Some(first) = report.methods.first().filter(|method| !method.checks.is_empty()) else { return text };
     let names: Vec<&str> = report.methods.iter().map(|method| method.name.as_str()).collect();
-    let mut table = Table::new(&[&["kept, %"], &names[..]].concat());
+    let mut table = Table::new(&[&["followed, %"], &names[..]].concat());
     for (place, check) in first.checks.iter().enumerate() {
         let rate = |method: &crate::steer::compare::MethodReport| {
             format!("{:.0}", 100.0 * method.checks[place].rate.rate)

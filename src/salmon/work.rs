@@ -50,9 +50,9 @@ pub enum Event<'a> {
     /// Self-alignment is about to learn.
     Distilling(&'a Prospect),
     /// A reply grew by a token, or a pair was judged.
-    Comparing(&'a PreferenceProgress),
-    /// What came of the preferences.
-    Compared(&'a PreferenceReport),
+    Judging(&'a PreferenceProgress),
+    /// All pairs are judged.
+    Judged(&'a PreferenceReport),
     /// A reward model is about to learn.
     Training(&'a RewardProspect),
     /// Something that learns has done a step.
@@ -65,10 +65,17 @@ pub enum Event<'a> {
     Aligning(&'a AlignProspect),
     /// How far its alignment is.
     Aligned(AlignProgress<'a>),
-    /// A method of steering has answered so many of so many prompts.
-    Climbing(&'a str, usize, usize),
-    /// What the methods came to.
-    Climbed(&'a ComparisonReport),
+    /// A method of steering has answered some prompts.
+    Comparing {
+        /// Name of the method.
+        method: &'a str,
+        /// Number of prompts that it has answered.
+        done: usize,
+        /// Number of all prompts.
+        of: usize,
+    },
+    /// All methods of steering are compared.
+    Compared(&'a ComparisonReport),
 }
 
 /// A stage at work.
@@ -163,8 +170,8 @@ impl Work<'_> {
             config: &self.sources.config.preferences,
             out: &self.out.join(COMPARISONS),
         };
-        let report = run.run(&control.cancel, &mut |progress| hear(Event::Comparing(progress)))?;
-        hear(Event::Compared(&report));
+        let report = run.run(&control.cancel, &mut |progress| hear(Event::Judging(progress)))?;
+        hear(Event::Judged(&report));
         Ok(Some(()))
     }
 
@@ -278,12 +285,13 @@ impl Work<'_> {
             max_tokens: settings.max_tokens,
             batch: settings.batch,
         };
-        let mut told = |method: &str, done| hear(Event::Climbing(method, done, prompts.len()));
-        let report = compare(&mut steered, chat, &prompts, &options, &control.cancel, &mut told)?;
+        let of = prompts.len();
+        let mut on_done = |method: &str, done| hear(Event::Comparing { method, done, of });
+        let report = compare(&mut steered, chat, &prompts, &options, &control.cancel, &mut on_done)?;
         let json = serde_json::to_vec_pretty(&report).expect("figures are plain values");
         self.write("report.json", &json)?;
         self.write("report.html", report.to_html().as_bytes())?;
-        hear(Event::Climbed(&report));
+        hear(Event::Compared(&report));
         Ok(Some(()))
     }
 

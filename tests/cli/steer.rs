@@ -178,7 +178,7 @@ fn flags_that_need_each_other_say_so() {
 }
 
 #[test]
-fn the_rungs_are_compared() {
+fn the_methods_are_compared() {
     let _turn = support::gpu::turn();
     super::needs_gpu();
     let bench = Bench::new();
@@ -188,12 +188,12 @@ fn the_rungs_are_compared() {
     let path = prompts.to_str().expect("UTF-8");
     let mut command = bench.rewarded(&["steer", "compare", "--prompts", path, "--best-of", "2"]);
     command.args(["--guided", "3", "--max-tokens", "6", "--seed", "1"]);
-    command.arg("--html").arg(bench.path("ladder.html")).arg("--json").arg(bench.path("ladder.json"));
+    command.arg("--html").arg(bench.path("comparison.html")).arg("--json").arg(bench.path("comparison.json"));
     // The scorer serves as a policy as well: an adapter that is not the base.
     command.arg("--adapter").arg(&bench.reward);
     let run = command.output().expect("the program starts");
     assert!(run.status.success(), "{}", stderr(&run));
-    let report = fs::read(bench.path("ladder.json")).expect("a report");
+    let report = fs::read(bench.path("comparison.json")).expect("a report");
     let report: Value = serde_json::from_slice(&report).expect("JSON");
     let methods = report["methods"].as_array().expect("methods");
     let names: Vec<&str> = methods.iter().filter_map(|method| method["name"].as_str()).collect();
@@ -228,7 +228,7 @@ fn the_rungs_are_compared() {
         }
     }
     assert_eq!(report["replies"][1]["replies"].as_array().map(Vec::len), Some(5));
-    let page = fs::read_to_string(bench.path("ladder.html")).expect("a page");
+    let page = fs::read_to_string(bench.path("comparison.html")).expect("a page");
     assert!(page.contains("Is it &lt;one&gt;?") && !page.contains("<one>"));
     assert_eq!(page.matches("<svg").count(), 3, "distance, cost, checks");
     for outside in ["http:", "https:", "<script", "<link", "<img", "url(", "@import", "NaN", "inf\""] {

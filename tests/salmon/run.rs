@@ -132,8 +132,7 @@ fn only_what_an_edit_touches_is_done_again(family: KernelFamily) {
     given(&model, &config, &made[1].folder, &scratch.path().join("given"));
 }
 
-/// With a reward model that is there already only the policy is made and what the methods of steering do, and an
-/// edit makes only those again.
+/// With an existing reward model only the stages `align` and `comparison` run, and an edit runs only those again.
 fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Path) {
     let mut config = config.clone();
     config.stages.reward_model = Some(reward_model.to_owned());
@@ -163,23 +162,25 @@ fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Pat
     let methods: Vec<&str> = comparison.methods.iter().map(|method| method.name.as_str()).collect();
     assert_eq!(methods, ["base", "prompt", "best of 2", "guided", "adapter"]);
     assert_eq!((comparison.prompts, comparison.replies.len()), (3, 3));
-    assert!(page.contains("3 prompts of those that the stages ask") && page.contains("<td>best of 2</td>"));
+    assert!(
+        page.contains("3 of the prompts that the stages train on") && page.contains("<td>best of 2</td>")
+    );
 
-    // Prompts that no stage learns from: only the comparison asks them. What is cancelled is begun anew.
+    // Prompts that no stage trains on: only the comparison uses them. After a cancel the stage starts again.
     fs::write(path.join("others.jsonl"), "{\"id\": \"o\", \"prompt\": \"Is it?\"}\n").expect("writable");
     config.comparison.prompts = Some("others.jsonl".into());
     write(path, &config);
     let token = CancelToken::new();
     let stopped =
         Pipeline { model, folder: path, config: &config }.run(&Control::new(&token), &mut |event| {
-            if matches!(event, Event::Climbing("guided", ..)) {
+            if matches!(event, Event::Comparing { method: "guided", .. }) {
                 token.cancel();
             }
         });
     assert_eq!(stopped.expect("a cancel is no error"), None);
     assert_eq!(changed(&run(model, path)), [StageStatus::Done, StageStatus::Unfinished]);
     let report = PipelineReport::gather(path, &config).expect("sound files");
-    assert!(report.to_html().contains("1 prompts that no stage learned from"));
+    assert!(report.to_html().contains("1 prompts that no stage trained on"));
 
     config.stages.reward_model = Some("nowhere".into());
     let refused = |config: &PipelineConfig| match status(path, config, "base") {

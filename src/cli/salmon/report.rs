@@ -1,4 +1,4 @@
-//! `parr salmon report`: one page over all stages.
+//! `parr salmon report`: one page on all stages.
 
 use std::fs;
 use std::io::Write;
@@ -13,24 +13,23 @@ use crate::cli::error::CliError;
 use crate::salmon::PipelineReport;
 
 const LONG_ABOUT: &str = "\
-Writes one page on what the stages in DIR came to, from the files that they left: the principles, how
-consistent the judge was, how well the reward model reads principles, the curves of the policy, the rungs of
-steering side by side, and replies to the same prompts before and after. Nothing is run, and stages that are
-not done are left out.";
+Writes one page with the results of the stages in DIR, from their files: the principles, the consistency of
+the judge, the accuracy of the reward model, the curves of the policy, the methods of steering compared, and
+replies to the same prompts before and after training. Nothing is run. Stages that are not done are left out.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr salmon report runs/first
   parr salmon report runs/first --html first.html";
 
-/// Write a page on what the stages came to
+/// Write a page with the results of all stages
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct ReportArgs {
     #[command(flatten)]
     folder: FolderArgs,
 
-    /// Where the page goes [default: report.html in DIR]
+    /// File for the page [default: report.html in DIR]
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -47,7 +46,7 @@ impl ReportArgs {
     }
 }
 
-/// The page's name in the folder of a pipeline.
+/// Name of the page in the folder of a pipeline.
 pub(super) const PAGE: &str = "report.html";
 
 /// Writes the page, whole or not at all.

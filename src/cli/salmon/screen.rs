@@ -10,7 +10,7 @@ use crate::cli::align;
 use crate::cli::reward::ahead as reward_ahead;
 use crate::cli::self_align::ahead_of;
 use crate::cli::sft;
-use crate::cli::steer::text as ladder;
+use crate::cli::steer::text as comparison;
 use crate::cli::training::{Screen as Training, Told};
 use crate::judge::PreferenceProgress;
 use crate::salmon::{Event, StageStatus};
@@ -70,14 +70,14 @@ impl<'a> Screen<'a> {
                 self.global.note(report.to_string());
             }
             Event::Distilling(prospect) => self.training.hear(sft::ahead(prospect)),
-            Event::Comparing(PreferenceProgress { done, all, tokens, .. }) => {
+            Event::Judging(PreferenceProgress { done, all, tokens, .. }) => {
                 if self.bar.length().is_none() {
                     self.begin("pairs");
                 }
                 let rate = self.rate(*tokens);
                 self.step(*done, *all, format!("{tokens} tokens, {rate:.0} tok/s"));
             }
-            Event::Compared(report) => {
+            Event::Judged(report) => {
                 self.clear();
                 let dropped = report.empty + report.identical + report.dropped_earlier;
                 self.global.note(format!("{} comparisons, {dropped} pairs dropped", report.comparisons));
@@ -94,16 +94,16 @@ impl<'a> Screen<'a> {
             Event::Aligned(progress) => {
                 align::tell(progress, SHOW_EVERY, &mut |told| self.training.hear(told));
             }
-            Event::Climbing(rung, done, all) => {
+            Event::Comparing { method, done, of } => {
                 if done == 0 {
                     self.clear();
                     self.begin("prompts");
                 }
-                self.step(done, all, rung.to_owned());
+                self.step(done, of, method.to_owned());
             }
-            Event::Climbed(report) => {
+            Event::Compared(report) => {
                 self.clear();
-                self.global.note(ladder(report));
+                self.global.note(comparison(report));
             }
             Event::Measured(report) => {
                 self.clear();

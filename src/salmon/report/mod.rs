@@ -1,4 +1,4 @@
-//! What came of all stages, gathered from the files that they left: nothing is run.
+//! The results of all stages, read from their files. Nothing is run.
 
 mod page;
 
@@ -19,50 +19,50 @@ use crate::preferences::{Comparison, PrincipleReport, judge_report, read_records
 use crate::principles::PrincipleSet;
 use crate::steer::compare::ComparisonReport;
 
-/// What the stages in a folder came to, as far as they are done.
+/// Results of the stages in a folder that are done.
 #[derive(Clone, Debug)]
 pub struct PipelineReport {
     /// The base, as the settings name it.
     pub model: String,
-    /// The reward model that was given, as the settings name it.
+    /// The existing reward model that the settings name, if any.
     pub reward_model: Option<PathBuf>,
     /// The folder of each stage that is done.
     pub folders: BTreeMap<Stage, String>,
-    /// What replies were judged by; none where the reward model was given.
+    /// Principles that the judge used. `None` with an existing reward model.
     pub principles: Option<PrincipleSet>,
-    /// What the policy was rewarded by.
+    /// Principles that the policy was rewarded for.
     pub guidelines: Vec<PrincipleSet>,
-    /// Comparisons that the judge made.
+    /// Number of comparisons of the judge.
     pub comparisons: usize,
-    /// How the judge did under each principle.
+    /// The judge's verdicts by principle.
     pub judge: Vec<PrincipleReport>,
-    /// Whether it found what replies were written under.
+    /// How often verdicts match the principle that replies were written under.
     pub written: Vec<WrittenReport>,
-    /// What was measured of the reward model, as `parr reward eval --json` says it; null before that.
+    /// Evaluation of the reward model, as `parr reward eval --json` prints it. Null if the stage is not done.
     pub evaluation: Value,
-    /// Figures of the reward model's training, one record a step.
+    /// Figures of the reward model's training, one record per step.
     pub reward: Vec<Map<String, Value>>,
-    /// Figures of the policy's training, one record a step.
+    /// Figures of the policy's training, one record per step.
     pub align: Vec<Map<String, Value>>,
-    /// The methods of steering side by side.
+    /// The methods of steering compared.
     pub comparison: Option<ComparisonReport>,
-    /// Whether they answered prompts that no stage learned from.
+    /// Whether they answered prompts that no stage trained on.
     pub comparison_held_out: bool,
-    /// Replies of each rollout, with its step.
+    /// Step and replies of each rollout.
     pub rollouts: Vec<(u64, Vec<RolloutSample>)>,
 }
 
 impl PipelineReport {
-    /// Gathers what the stages in `folder` left that the manifest calls current.
+    /// Reads the files of the stages that the manifest in `folder` lists as current.
     ///
     /// # Errors
     ///
     /// * [`PipelineError::Manifest`] or [`PipelineError::Io`] if the manifest or a file of a stage cannot be
     ///   read;
-    /// * [`PipelineError::Stage`] if principles have mistakes, or what a stage left is damaged.
+    /// * [`PipelineError::Stage`] if principles have mistakes, or a stage's file is damaged.
     pub fn gather(folder: &Path, config: &PipelineConfig) -> Result<PipelineReport, PipelineError> {
         let mut folders = Manifest::read(folder)?.current;
-        // Those that the settings leave out now may have been done before.
+        // The manifest may list stages that the settings now leave out.
         let stages = config.stages();
         folders.retain(|stage, _| stages.contains(stage));
         let place = |stage: Stage| folders.get(&stage).map(|name| folder.join(name));
@@ -109,8 +109,8 @@ impl PipelineReport {
         })
     }
 
-    /// Prompts that were answered in two rollouts at the least, with their first reply and their last, the ones
-    /// with the longest way between them first.
+    /// First and last reply to each prompt that was answered in at least two rollouts, with the steps.
+    /// Prompts with the most steps between both come first.
     pub fn before_and_after(&self) -> Vec<[(u64, &RolloutSample); 2]> {
         let mut ends: BTreeMap<&str, [(u64, &RolloutSample); 2]> = BTreeMap::new();
         for (step, samples) in &self.rollouts {
@@ -125,8 +125,8 @@ impl PipelineReport {
         pairs
     }
 
-    /// For each principle that replies were rewarded by, the mean reward of those replies in the first half of
-    /// the rollouts and in the second, and how many there were in each.
+    /// For each principle, the mean reward and the number of the replies that were scored under it, in the
+    /// first half of the rollouts and in the second.
     pub fn by_principle(&self) -> BTreeMap<&str, [(f64, usize); 2]> {
         let middle = self.rollouts.len() / 2;
         let mut sums: BTreeMap<&str, [(f64, usize); 2]> = BTreeMap::new();
@@ -143,7 +143,7 @@ impl PipelineReport {
     }
 }
 
-/// Lines that are JSON objects; a last one that a crash cut is none.
+/// The lines that are JSON objects. An incomplete last line is left out.
 fn records(path: &Path) -> Result<Vec<Map<String, Value>>, PipelineError> {
     let file = match fs::File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -157,7 +157,7 @@ fn records(path: &Path) -> Result<Vec<Map<String, Value>>, PipelineError> {
     Ok(records)
 }
 
-/// The rollouts in a folder, by their step.
+/// The rollouts in a folder, in the order of their steps.
 fn rollouts(folder: &Path) -> Result<Vec<(u64, Vec<RolloutSample>)>, PipelineError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

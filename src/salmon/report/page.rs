@@ -10,20 +10,20 @@ use crate::salmon::Stage;
 
 const TITLE: &str = "From principles to a policy";
 
-/// Pairs of replies that are shown.
+/// Number of pairs of replies on the page.
 const MOST_REPLIES: usize = 12;
 
-/// Figures of the policy's training that have a curve: their name, and what they say.
+/// Figures of the policy's training that have a curve: name and description.
 const CURVES: &[(&str, &str)] = &[
-    ("objective/scores", "Mean reward of a reply, by all sources"),
-    ("objective/kl", "Nats between policy and reference, for a reply"),
-    ("completions/mean_length", "Tokens of a reply"),
-    ("policy/entropy", "Entropy of a token, in nats"),
-    ("completions/distinct_2", "Part of the pairs of tokens that are different ones"),
+    ("objective/scores", "Mean reward per reply, over all sources"),
+    ("objective/kl", "KL between policy and reference, in nats per reply"),
+    ("completions/mean_length", "Tokens per reply"),
+    ("policy/entropy", "Entropy per token, in nats"),
+    ("completions/distinct_2", "Share of distinct pairs of neighbouring tokens"),
 ];
 
 impl PipelineReport {
-    /// The report as one self-contained HTML page: no script, no font, nothing from elsewhere.
+    /// The report as one self-contained HTML page, without scripts, fonts or links to other sites.
     pub fn to_html(&self) -> String {
         let mut page = page_of(TITLE);
         let _ = write!(page, "<h1>{TITLE}</h1>\n<p class=\"soft\">Base {}", escaped(&self.model));
@@ -36,7 +36,7 @@ impl PipelineReport {
         self.judged(&mut page);
         self.measured(&mut page);
         self.learned(&mut page);
-        self.steered(&mut page);
+        self.compared(&mut page);
         self.replies(&mut page);
         page.push_str(PAGE_END);
         page
@@ -51,7 +51,7 @@ impl PipelineReport {
     fn principles(&self, page: &mut String) {
         page.push_str("<h2>Principles</h2>\n");
         if let Some(set) = &self.principles {
-            page.push_str("<p>What replies were judged by, and what the reward model learned to read.</p>\n");
+            page.push_str("<p>Principles of the judge and of the reward model.</p>\n");
             let rows = set.principles.iter().map(|one| {
                 [one.dimension.clone(), one.definition.clone(), one.negative.clone().unwrap_or_default()]
             });
@@ -60,7 +60,7 @@ impl PipelineReport {
         if self.guidelines.is_empty() {
             return;
         }
-        page.push_str("<p>What the policy was rewarded by.</p>\n");
+        page.push_str("<p>Guidelines of the policy: its rewards are for these.</p>\n");
         let all = self.guidelines.iter().flat_map(|set| &set.principles);
         let rows = all.map(|one| [one.dimension.clone(), format!("{}", one.weight), one.definition.clone()]);
         table(page, &["dimension", "weight", "definition"], rows);
@@ -72,8 +72,8 @@ impl PipelineReport {
         }
         let _ = write!(
             page,
-            "<h2>The judge</h2>\n<p>{} comparisons. A verdict that is the same in both orders of the replies \
-             counts; the bias is what the judge gives the reply that it is shown first.</p>\n",
+            "<h2>The judge</h2>\n<p>{} comparisons. A verdict counts if it is the same in both orders of the \
+             replies. The bias is the judge's preference for the reply that it reads first.</p>\n",
             self.comparisons
         );
         let written = |principle: &str| {
@@ -109,7 +109,7 @@ impl PipelineReport {
         let rates = [
             ("/lists/all/right", "/lists/all/pairs", "right under lists of principles, held out"),
             ("/alone_accuracy/hits", "/alone_accuracy/of", "right under one principle"),
-            ("/alone_flips/hits", "/alone_flips/of", "turned round by negating one principle"),
+            ("/alone_flips/hits", "/alone_flips/of", "flipped by negating one principle"),
         ];
         for (hits, of, what) in rates {
             if let (Some(hits), Some(of)) = (count(hits), count(of).filter(|of| *of > 0)) {
@@ -119,12 +119,9 @@ impl PipelineReport {
         page.push_str("</div>\n");
         if let Some(folder) = self.folders.get(&Stage::Evaluation) {
             let folder = escaped(folder);
-            let _ = writeln!(
-                page,
-                "<p>All that was measured: <a href=\"{folder}/report.html\">{folder}</a>.</p>"
-            );
+            let _ = writeln!(page, "<p>All measurements: <a href=\"{folder}/report.html\">{folder}</a>.</p>");
         }
-        plot(page, &self.reward, "train/loss", "Loss of a pair; ln 2 is a model that knows nothing");
+        plot(page, &self.reward, "train/loss", "Loss per pair; ln 2 for an untrained model");
     }
 
     fn learned(&self, page: &mut String) {
@@ -132,15 +129,15 @@ impl PipelineReport {
             return;
         }
         page.push_str("<h2>The policy</h2>\n");
-        for (name, says) in CURVES {
-            plot(page, &self.align, name, says);
+        for (name, description) in CURVES {
+            plot(page, &self.align, name, description);
         }
         let sources: Vec<&String> =
             self.align[0].keys().filter(|name| name.starts_with("objective/reward/")).collect();
         for name in sources {
-            plot(page, &self.align, name, "What this source added to the reward of a reply, on average");
+            plot(page, &self.align, name, "Mean share of this source in the reward of a reply");
         }
-        page.push_str("<p>Mean reward of the replies that a principle was drawn for, in the first half of the rollouts and in the second.</p>\n");
+        page.push_str("<p>Mean reward (and number) of the replies scored under each principle, in the first half of the rollouts and in the second.</p>\n");
         let rows = self.by_principle().into_iter().map(|(principle, [before, after])| {
             let shown = |(mean, count): (f64, usize)| {
                 if count == 0 { String::new() } else { format!("{mean:+.2} ({count})") }
@@ -150,22 +147,21 @@ impl PipelineReport {
         table(page, &["principle", "first half", "second half"], rows);
     }
 
-    fn steered(&self, page: &mut String) {
+    fn compared(&self, page: &mut String) {
         let (Some(comparison), Some(folder)) = (&self.comparison, self.folders.get(&Stage::Comparison))
         else {
             return;
         };
         let folder = escaped(folder);
-        let asked = if self.comparison_held_out {
-            "that no stage learned from"
+        let prompts = if self.comparison_held_out {
+            format!("{} prompts that no stage trained on", comparison.prompts)
         } else {
-            "of those that the stages ask"
+            format!("{} of the prompts that the stages train on", comparison.prompts)
         };
         let _ = write!(
             page,
-            "<h2>Ways of steering compared</h2>\n<p>{} prompts {asked}, answered by every method under what the policy was \
-             rewarded by. All replies: <a href=\"{folder}/report.html\">{folder}</a>.</p>\n",
-            comparison.prompts
+            "<h2>Methods of steering compared</h2>\n<p>Every method answered {prompts}, under the guidelines that the \
+             policy was rewarded for. All replies: <a href=\"{folder}/report.html\">{folder}</a>.</p>\n"
         );
         comparison.methods(page);
     }
@@ -175,14 +171,14 @@ impl PipelineReport {
         if pairs.is_empty() {
             return;
         }
-        page.push_str("<h2>Before and after</h2>\n<p>The same prompt in its first rollout and in its last, as they were sampled.</p>\n");
+        page.push_str("<h2>Before and after</h2>\n<p>Replies to the same prompt in its first rollout and in its last.</p>\n");
         for [(first_step, first), (last_step, last)] in pairs.into_iter().take(MOST_REPLIES) {
             let _ = write!(
                 page,
                 "<h3>{}</h3>\n<div class=\"wide\"><table class=\"texts\">",
                 escaped(&first.prompt)
             );
-            page.push_str("<tr><th>step</th><th>reward</th><th>nats</th><th>tokens</th><th>reply</th></tr>");
+            page.push_str("<tr><th>step</th><th>reward</th><th>KL</th><th>tokens</th><th>reply</th></tr>");
             for (step, one) in [(first_step, first), (last_step, last)] {
                 let _ = write!(
                     page,
@@ -198,15 +194,15 @@ impl PipelineReport {
     }
 }
 
-/// A figure over the steps of a log, if the log has it.
-fn plot(page: &mut String, log: &[Map<String, Value>], name: &str, says: &str) {
+/// Plots a figure over the steps of a log, if the log has it.
+fn plot(page: &mut String, log: &[Map<String, Value>], name: &str, description: &str) {
     let point =
         |record: &Map<String, Value>| Some([record.get("step")?.as_f64()?, record.get(name)?.as_f64()?]);
     let points: Vec<[f64; 2]> = log.iter().filter_map(point).collect();
     if points.is_empty() {
         return;
     }
-    let _ = write!(page, "<h3>{}</h3>\n<p class=\"soft\">{}</p>\n", escaped(name), escaped(says));
+    let _ = write!(page, "<h3>{}</h3>\n<p class=\"soft\">{}</p>\n", escaped(name), escaped(description));
     page.push_str(&curve(name, ["step", name], &points));
 }
 

@@ -14,7 +14,7 @@ impl Mean {
     }
 }
 
-/// Measures what `method` answered and puts it into the report.
+/// Measures the replies of `method` and adds them to the report.
 pub(super) fn measure(
     report: &mut ComparisonReport,
     steered: &mut SteeredModel,
@@ -53,7 +53,7 @@ pub(super) fn measure(
     Ok(())
 }
 
-/// The score of each reply under the whole list: that of the search, or read now.
+/// The score of each reply under the whole list. Replies that the search did not score are scored now.
 fn scores(
     steered: &mut SteeredModel,
     steering: &Steering,
@@ -63,9 +63,9 @@ fn scores(
     let mut scores: Vec<Option<f32>> = answered.answers.iter().map(|answer| answer.score()).collect();
     let Some(reward) = steered.reward() else { return Ok(scores) };
     let principles = steering.guidelines();
-    let unread =
+    let unscored =
         |place: &usize| scores[*place].is_none() && !answered.answers[*place].reply.text.trim().is_empty();
-    let places: Vec<usize> = (0..scores.len()).filter(unread).collect();
+    let places: Vec<usize> = (0..scores.len()).filter(unscored).collect();
     let question = |&place: &usize| ScoreRequest {
         prompt: &answered.asks[place].question,
         reply: &answered.answers[place].reply.text,
@@ -82,7 +82,7 @@ fn scores(
     Ok(scores)
 }
 
-/// How often the principles are kept whose keeping a program can tell of a single reply.
+/// How often replies follow each principle that a program can check on a single reply.
 fn checks(steering: &Steering, answered: &Answered) -> Vec<CheckReport> {
     let rate = |principle: &&crate::principles::Principle| {
         let check = principle.check?;
@@ -93,7 +93,7 @@ fn checks(steering: &Steering, answered: &Answered) -> Vec<CheckReport> {
     steering.used().iter().filter_map(rate).collect()
 }
 
-/// How far the replies are from those of the base that is told nothing.
+/// Distance of the replies from those of the base without principles.
 fn divergence(
     steered: &mut SteeredModel,
     format: &ChatFormat,
@@ -106,18 +106,18 @@ fn divergence(
     for (ask, answer) in answered.asks.iter().zip(&answered.answers) {
         choices += answer.choices.len();
         let prompt = format.encode_chat(&[Message::new("user", ask.question.as_str())], true)?;
-        // A base that is told nothing draws from itself.
+        // Sampled from the base itself, without principles or adapter.
         if answer.reply.tokens.is_empty() || (prompt == ask.request.prompt && !method.adapter) {
             differences.push(0.0);
             continue;
         }
-        let Request { prompt: told, adapter, sampling, .. } = &ask.request;
-        // Greedy replies come from no distribution; the plain one says as much as any.
+        let Request { prompt: asked, adapter, sampling, .. } = &ask.request;
+        // Greedy replies are not sampled from a distribution. Temperature 1 is as good as any other.
         let temperature = if sampling.temperature > 0.0 { sampling.temperature } else { 1.0 };
         let mut read = |prompt: &[TokenId], adapter| {
             steered.logprob(prompt, &answer.reply.tokens, adapter, temperature, cancel)
         };
-        differences.push(read(told, *adapter)? - read(&prompt, None)?);
+        differences.push(read(asked, *adapter)? - read(&prompt, None)?);
     }
     let choices = choices as f64 / answered.answers.len().max(1) as f64;
     Ok(Divergence { drawn: Mean::of(&differences), choosing: method.steering.search.kl_bound(choices) })

@@ -1,4 +1,4 @@
-//! The methods side by side: what each does to replies, how far it takes them from the base, what it costs.
+//! Compares the methods of steering: their effect on replies, the distance from the base, and the cost.
 
 mod measure;
 mod page;
@@ -13,76 +13,77 @@ use crate::random::{Philox, Purpose};
 use crate::report::Rate;
 use crate::tokenizer::{ChatFormat, Message};
 
-/// What is compared.
+/// Settings of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompareOptions {
-    /// Principles, interventions, and where a model is told them: the searches go on from a model that is told
-    /// there, or from the base. Its search is not looked at.
+    /// Principles, interventions, and where the prompt holds the principles. The searches sample from a model
+    /// with this prompt, or from the base. [`Steering::search`] is ignored.
     pub steering: Steering,
-    /// Candidates of the searches.
+    /// Number of candidates of the searches.
     pub n: usize,
-    /// Tokens of a block of guided decoding; 0 leaves that method out.
+    /// Tokens per block of guided decoding. 0 leaves that method out.
     pub block: usize,
-    /// How candidates are drawn; every prompt gets a seed of its own from `sampling.seed`, the same for all methods.
-    /// Without filters the differences of log-probabilities are estimates of KL divergences.
+    /// Sampling options of the candidates. Each prompt has its own seed, derived from `sampling.seed`, which
+    /// is the same for all methods. Without filters, differences of log-probabilities estimate KL
+    /// divergences.
     pub sampling: Sampling,
     /// Most tokens of a reply.
     pub max_tokens: usize,
-    /// Prompts that are answered together.
+    /// Number of prompts that are answered at the same time.
     pub batch: usize,
 }
 
-/// The methods side by side.
+/// Result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonReport {
-    /// The base, where it was loaded from.
+    /// Path of the base.
     pub base: Option<String>,
-    /// The set of principles.
+    /// Id of the set of principles.
     pub set: String,
     /// Ids of the principles that are used.
     pub principles: Vec<String>,
-    /// Prompts that every method answers.
+    /// Number of prompts.
     pub prompts: usize,
-    /// Where the searches' candidates are told the principles.
+    /// Where the prompt of the searches holds the principles.
     pub tell: Tell,
-    /// Candidates of the searches.
+    /// Number of candidates of the searches.
     pub n: usize,
-    /// Tokens of a block.
+    /// Tokens per block.
     pub block: usize,
-    /// Temperature of sampling.
+    /// Sampling temperature.
     pub temperature: f32,
-    /// Whether candidates come from the softmax at `temperature`, above 0, with no filter. Only then are the
-    /// figures of divergence what their names say.
+    /// Whether candidates are sampled from the softmax at a `temperature` above 0, without filters. Only then
+    /// does [`Divergence`] estimate a KL divergence.
     pub plain_sampling: bool,
-    /// What the prompts' seeds follow from.
+    /// Seed that the prompts' seeds are derived from.
     pub seed: u64,
-    /// The methods, the base without any principle first.
+    /// The methods. The first is the base without principles.
     pub methods: Vec<MethodReport>,
-    /// What was asked and answered.
+    /// The prompts with the replies of each method.
     pub replies: Vec<PromptReport>,
 }
 
-/// One method.
+/// Figures of one method.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MethodReport {
-    /// `base`, `prompt`, `best of N`, `guided`, `adapter`.
+    /// Name: `base`, `prompt`, `best of N`, `guided` or `adapter`.
     pub name: String,
-    /// Mean score of the replies under the whole list; none without a reward model. Where the same model chose
-    /// among candidates, it is the judge of its own choice.
+    /// Mean score of the replies under the whole list. `None` without a reward model. The searches choose
+    /// with the same reward model, so their scores are not independent.
     pub score: Option<Mean>,
-    /// How often a reply scores more than that of the base to the same prompt.
+    /// How often a reply scores higher than the base's reply to the same prompt.
     pub better: Option<Rate>,
-    /// How often replies keep those principles that a program can check.
+    /// How often replies follow the principles that a program can check.
     pub checks: Vec<CheckReport>,
-    /// Tokens of a reply.
+    /// Tokens per reply.
     pub reply_tokens: Mean,
-    /// The part of the pairs of neighbouring tokens, in all replies together, that are different ones
-    /// ([`distinct`](crate::generate::distinct), over the first 64 tokens of each): far below the base's
-    /// where a model repeats itself.
+    /// Share of distinct pairs among all pairs of neighbouring tokens
+    /// ([`distinct`](crate::generate::distinct), over the first 64 tokens of each reply). Far below the
+    /// base's if replies repeat themselves.
     pub distinct_2: f64,
-    /// How far replies are from those of the base; none for the base itself.
+    /// Distance of the replies from those of the base. `None` for the base.
     pub divergence: Option<Divergence>,
-    /// What it took to answer all prompts, measuring aside.
+    /// Cost of answering all prompts, without the measurements.
     pub cost: MethodCost,
 }
 
@@ -91,55 +92,56 @@ pub struct MethodReport {
 pub struct Mean {
     /// The mean.
     pub mean: f64,
-    /// Standard deviation of the values, divided by the root of their number.
+    /// Standard error: the standard deviation of the values divided by the root of their number.
     pub error: f64,
-    /// How many values there are.
+    /// Number of values.
     pub of: usize,
 }
 
-/// How often replies keep one principle, by the program that checks it.
+/// How often replies follow one principle, according to the program that checks it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The principle's id.
     pub principle: String,
-    /// How often.
+    /// Rate over the replies.
     pub rate: Rate,
 }
 
-/// How far the replies of a method are from those of the base without principles, in nats for a reply. By the
-/// chain rule the KL divergence is at most the sum of both parts.
+/// Distance of a method's replies from those of the base without principles, in nats per reply. By the chain
+/// rule, the KL divergence is at most the sum of both parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Divergence {
-    /// Mean of the log-probability of a reply to the model that it is drawn from (told the principles, or with an
-    /// adapter), minus that to the base which is told nothing; both at the temperature at which it was drawn.
+    /// Mean difference of a reply's log-probability: under the model that it is sampled from (with the
+    /// principles in its prompt, or with an adapter) minus under the base without principles. Both at the
+    /// sampling temperature.
     pub drawn: Mean,
-    /// What choosing among candidates adds at most ([`Search::kl_bound`]).
+    /// Upper bound of what the choice among candidates adds ([`Search::kl_bound`]).
     pub choosing: f64,
 }
 
-/// What a method costs.
+/// Cost of a method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MethodCost {
-    /// Tokens drawn, all candidates together.
+    /// Number of generated tokens, of all candidates.
     pub generated_tokens: usize,
-    /// Tokens that the reward model read.
+    /// Number of tokens that the reward model read.
     pub scored_tokens: usize,
-    /// Time on the clock.
+    /// Wall-clock time in seconds.
     pub seconds: f64,
 }
 
-/// One prompt and what the methods answer.
+/// One prompt with the replies of each method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptReport {
-    /// What was asked.
+    /// The prompt.
     pub prompt: String,
-    /// The seed of its first candidates: `parr generate` with it draws them again.
+    /// Seed of its first candidates. `parr generate` with this seed samples them again.
     pub seed: u64,
     /// The replies, in the order of the methods.
     pub replies: Vec<ReplyReport>,
 }
 
-/// What one method answers to one prompt.
+/// The reply of one method to one prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplyReport {
     /// The reply.
@@ -148,25 +150,26 @@ pub struct ReplyReport {
     pub score: Option<f32>,
 }
 
-/// A method that is about to answer.
+/// A method of steering.
 struct Method {
     name: String,
     steering: Steering,
     adapter: bool,
 }
 
-/// What a method answered, before it is measured.
+/// The replies of a method, before they are measured.
 struct Answered {
     asks: Vec<Ask>,
     answers: Vec<Answer>,
     seconds: f64,
 }
 
-/// Lets every method that there is answer `prompts`, and measures the replies. `on_done` hears the method's name and
-/// how many of its prompts are done.
+/// Answers `prompts` with every available method, and measures the replies. `on_done` receives the method's
+/// name and the number of prompts that it has answered.
 ///
-/// There is always the base, and the base that is told the principles; with a reward model the best of `n` and
-/// guided decoding; with a policy adapter that adapter, which is told nothing.
+/// The methods are the base without principles and the base with the principles in its prompt. With a reward
+/// model there are also best of `n` and guided decoding. With a policy adapter there is also that adapter,
+/// without principles in its prompt.
 ///
 /// # Errors
 ///
@@ -218,23 +221,24 @@ pub fn compare(
     Ok(report)
 }
 
-/// The seed of the prompt at `place`. With one for all, the noise that chooses tokens would be the same in every
-/// reply, and so would its errors: no mean over prompts would be what it seems.
+/// The seed of the prompt at index `place`. With one seed for all prompts, the random numbers would be the
+/// same in every reply. The errors of the replies would then not be independent, and standard errors would be
+/// too small.
 fn prompt_seed(seed: u64, place: usize) -> u64 {
     Philox::new(seed).bits64(Purpose::Compare, 0, place as u32, 0)
 }
 
-/// The methods that there are means for.
+/// The available methods.
 fn methods(steered: &mut SteeredModel, options: &CompareOptions) -> Vec<Method> {
     let CompareOptions { steering, n, block, .. } = options;
-    let told = if steering.tell == Tell::Nobody { Tell::System } else { steering.tell };
+    let in_prompt = if steering.tell == Tell::Nobody { Tell::System } else { steering.tell };
     let method = |name: &str, tell: Tell, search: Search| Method {
         name: name.to_owned(),
         steering: Steering { tell, search, scores: false, ..steering.clone() },
         adapter: false,
     };
     let mut methods =
-        vec![method("base", Tell::Nobody, Search::Sample), method("prompt", told, Search::Sample)];
+        vec![method("base", Tell::Nobody, Search::Sample), method("prompt", in_prompt, Search::Sample)];
     if steered.reward().is_some() {
         methods.push(method(&format!("best of {n}"), steering.tell, Search::BestOf { n: *n }));
         if *block > 0 {

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use super::{ComparisonReport, Mean, MethodReport};
 use crate::report::{Bar, PAGE_END, bars, escaped, labelled, page_of};
 
-const TITLE: &str = "Steering by principles, method by method";
-/// Prompts whose replies are on the page; all of them are in the JSON.
+const TITLE: &str = "Methods of steering compared";
+/// Number of prompts whose replies are on the page. The JSON report has all of them.
 const SHOWN: usize = 20;
 
 impl ComparisonReport {
-    /// The report as one self-contained HTML page: no script, no font, nothing from elsewhere.
+    /// The report as one self-contained HTML page, without scripts, fonts or links to other sites.
     pub fn to_html(&self) -> String {
         let mut page = page_of(TITLE);
         self.head(&mut page);
@@ -24,7 +24,7 @@ impl ComparisonReport {
         let _ = write!(
             page,
             "<h1>{TITLE}</h1>\n<p class=\"soft\">Base {}, principles {} ({}), {} prompts, temperature {}, seed \
-             {}; {} candidates, blocks of {} tokens; candidates are told the principles: {}.</p>\n",
+             {}; {} candidates, blocks of {} tokens; principles in the prompt of the searches: {}.</p>\n",
             escaped(self.base.as_deref().unwrap_or("unknown")),
             escaped(&self.set),
             escaped(&self.principles.join(", ")),
@@ -37,7 +37,7 @@ impl ComparisonReport {
         );
     }
 
-    /// What the methods do to replies, how far from the base that is, and what it costs.
+    /// Writes effect, distance from the base, and cost of each method.
     pub(crate) fn methods(&self, page: &mut String) {
         self.figures(page);
         self.tradeoffs(page);
@@ -46,22 +46,24 @@ impl ComparisonReport {
 
     fn figures(&self, page: &mut String) {
         page.push_str(
-            "<h2>Method by method</h2>\n<p>Score: what the reward model says of the replies under the whole list, with its \
-             standard error; where it chose among candidates itself, it judges its own choice. Better: replies that \
-             score more than the base's to the same prompt. Distance from the base, in nats for a reply: what the \
-             model that draws replies makes more likely than the base, and what choosing among them adds at most. \
-             Distinct pairs: the part of all pairs of neighbouring tokens, in the first 64 of each reply, that are \
-             different ones; far below the base's where a model repeats itself.",
+            "<h2>Figures by method</h2>\n<p>Score: mean score of the replies under the whole list, with its standard \
+             error. The searches choose with the same reward model, so their scores are not independent. Better: \
+             replies that score higher than the base's reply to the same prompt. Distance from the base, in nats per \
+             reply, has two parts: the change of the model that replies are sampled from, and an upper bound of what \
+             the choice among candidates adds. Distinct pairs: share of distinct pairs among the pairs of \
+             neighbouring tokens in the first 64 tokens of each reply. It is far below the base's if replies repeat \
+             themselves.",
         );
         if !self.plain_sampling {
             page.push_str(
-                " Replies were not drawn at a temperature above 0 without filters, so these are differences of \
-                 log-probabilities and no estimates of a KL divergence.",
+                " Replies were sampled greedily or with filters, so the distances are differences of \
+                 log-probabilities, not estimates of a KL divergence.",
             );
         }
         page.push_str(
             "</p>\n<div class=\"wide\"><table><tr><th>method</th><th>score</th><th>better</th><th>tokens</th>\
-             <th>distinct pairs</th><th>distance, drawn</th><th>choosing, at most</th><th>drawn tokens</th><th>read tokens</th>\
+             <th>distinct pairs</th><th>distance, sampling</th><th>distance, choice (at most)</th><th>generated tokens</th>\
+             <th>scored tokens</th>\
              <th>seconds</th></tr>\n",
         );
         for method in &self.methods {
@@ -102,14 +104,15 @@ impl ComparisonReport {
         page.push_str(&labelled("Mean score against distance from the base", names, &distance));
         page.push_str("<h2>Effect against cost</h2>\n");
         let cost = points(&|method| method.cost.seconds / self.prompts.max(1) as f64);
-        page.push_str(&labelled("Mean score against time", ["seconds for a reply", "mean score"], &cost));
+        page.push_str(&labelled("Mean score against time", ["seconds per reply", "mean score"], &cost));
     }
 
     fn checked(&self, page: &mut String) {
         let Some(first) = self.methods.first().filter(|method| !method.checks.is_empty()) else { return };
         page.push_str(
-            "<h2>What a program can check</h2>\n<p>How often replies keep a principle, as far as a program can \
-             tell: no reward model has a part in it. Lines are 95% intervals.</p>\n<p class=\"soft\">",
+            "<h2>Principles that a program checks</h2>\n<p>How often replies follow a principle, according to a \
+             program. This measure does not depend on the reward model. Lines are 95% intervals.</p>\n\
+             <p class=\"soft\">",
         );
         for (place, method) in self.methods.iter().enumerate() {
             let _ = write!(page, "<span class=\"key k{}\"></span>{}", place + 1, escaped(&method.name));
@@ -120,7 +123,7 @@ impl ComparisonReport {
             (check.principle.clone(), self.methods.iter().map(bar).collect::<Vec<_>>())
         };
         let rows: Vec<(String, Vec<Bar>)> = first.checks.iter().enumerate().map(row).collect();
-        page.push_str(&bars("How often principles are kept", &rows, 1.0, None));
+        page.push_str(&bars("How often replies follow a principle", &rows, 1.0, None));
     }
 
     fn texts(&self, page: &mut String) {
