@@ -1,17 +1,17 @@
-//! SALMON from one settings file: every stage in its order, each only where its inputs have changed.
+//! SALMON from one settings file: runs all stages in order, and only those whose inputs changed.
 //!
-//! Each stage works in a folder of its own whose name follows from all that it is made from: settings, prompts,
-//! principles, base, and what the stages before it left. A stage whose folder holds what the manifest says is
-//! skipped; an edited principle leads to other folders for the stages that read it, and for no others; an edit
-//! that is undone leads back. A run that was killed goes on in the folder that it was in, and ends with the
-//! same bits as one that was left alone.
+//! Each stage has its own folder, named after a hash of its inputs: settings, prompts, principles, base, and
+//! the outputs of earlier stages. A stage is skipped if its folder holds the files that the manifest lists.
+//! After an edit of a principle, only the stages that read it run again, in new folders. If the edit is
+//! undone, the earlier folders are used again. A run that was killed resumes in its folder and gives
+//! bit-identical results to an uninterrupted run.
 //!
 //! | part | holds |
 //! |---|---|
 //! | [`Pipeline`], [`PipelineConfig`] | the run, and the settings of all stages |
-//! | [`Stage`], [`StageStatus`] | the stages, and how each stands |
-//! | [`Manifest`], [`Inputs`] | what was made from what |
-//! | [`PipelineReport`] | what all stages came to, as one page |
+//! | [`Stage`], [`StageStatus`] | the stages, and the status of each |
+//! | [`Manifest`], [`Inputs`] | the inputs and output files of each stage |
+//! | [`PipelineReport`] | the results of all stages, as one page |
 
 mod config;
 mod error;

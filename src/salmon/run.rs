@@ -1,4 +1,4 @@
-//! The run: one stage after the other, each only where it is needed.
+//! Runs the stages that are not done, one after the other.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,12 +13,12 @@ use crate::model::Model;
 use crate::settings::Settings;
 use crate::train::{Control, base_sha256};
 
-/// The stages in one folder.
+/// A run of all stages in one folder.
 #[derive(Clone, Copy, Debug)]
 pub struct Pipeline<'a> {
-    /// The base, which stays as it is.
+    /// The base. It is not changed.
     pub model: &'a Model,
-    /// Where everything is: settings, prompts, principles, the manifest, and a folder for each stage.
+    /// The folder of the pipeline: settings, prompts, principles, the manifest, and a folder for each stage.
     pub folder: &'a Path,
     /// The settings.
     pub config: &'a PipelineConfig,
@@ -29,24 +29,23 @@ pub struct Pipeline<'a> {
 pub struct Made {
     /// The stage.
     pub stage: Stage,
-    /// Where it left what it made.
+    /// Its folder, with its output files.
     pub folder: PathBuf,
-    /// How it stood before: whether anything had to be done.
-    pub stood: StageStatus,
+    /// Its status before the run. [`StageStatus::Done`] if it was skipped.
+    pub status: StageStatus,
 }
 
 impl Pipeline<'_> {
-    /// Runs every stage that is not done. `hear` is told what goes on. After a cancel nothing is returned,
-    /// and another call goes on.
+    /// Runs every stage that is not done. `hear` receives the events of the run. Returns `None` after a
+    /// cancel. Another call then resumes the run.
     ///
     /// # Errors
     ///
     /// * [`PipelineError::Settings`] if settings are out of range, before anything is written;
     /// * [`PipelineError::Io`] if the folder, the prompts or the manifest cannot be read or written;
     /// * [`PipelineError::Manifest`] if the manifest is damaged;
-    /// * [`PipelineError::Busy`] if another run works in the folder, where the system can tell;
-    /// * [`PipelineError::SourceChanged`] if a given reward model was changed during the run;
-    /// * [`PipelineError::Stage`] if a stage fails; those before it stay done.
+    /// * [`PipelineError::Busy`] if another run uses the folder, on systems with file locks;
+    /// * [`PipelineError::Stage`] if a stage fails. The stages before it stay done.
     pub fn run(
         &self,
         control: &Control,
@@ -66,9 +65,10 @@ impl Pipeline<'_> {
             let inputs = sources.inputs(stage, &done).expect("the stages before it have been run");
             let name = inputs.folder(stage);
             let path = folder.join(&name);
-            let stood = stand(folder, &manifest, stage, &inputs)?;
-            hear(Event::Stage { stage, number: place + 1, of: stages.len(), stands: &stood, folder: &path });
-            if stood != StageStatus::Done {
+            let status = status_of(folder, &manifest, stage, &inputs)?;
+            let (number, of) = (place + 1, stages.len());
+            hear(Event::Stage { stage, number, of, status: &status, folder: &path });
+            if status != StageStatus::Done {
                 fs::create_dir_all(&path).map_err(PipelineError::io("create", &path))?;
                 let work =
                     Work { model, sources: &sources, root: folder, done: &manifest.current, out: &path };
@@ -79,23 +79,26 @@ impl Pipeline<'_> {
                 manifest.runs.insert(name.clone(), StageRun { stage, inputs, outputs });
             }
             done.insert(stage, manifest.runs[&name].clone());
-            if stood != StageStatus::Done || manifest.current.get(&stage) != Some(&name) {
+            if status != StageStatus::Done || manifest.current.get(&stage) != Some(&name) {
                 manifest.current.insert(stage, name);
                 manifest.write(folder)?;
             }
-            made.push(Made { stage, folder: path, stood });
+            made.push(Made { stage, folder: path, status });
         }
         Ok(Some(made))
     }
 }
 
-/// How each stage in `folder` stands, without running anything; `base_sha256` is what
-/// [`Checkpoint::content_hash`](crate::format::Checkpoint::content_hash) says of the base. The folder of a stage
-/// that waits for another is not known yet.
+/// Returns the status and the folder of each stage in `folder`. Nothing is run. `base_sha256` is the base's
+/// [`Checkpoint::content_hash`](crate::format::Checkpoint::content_hash). A stage that waits for an earlier
+/// one has no folder.
 ///
 /// # Errors
 ///
-/// As [`Pipeline::run`], but for what running takes.
+/// * [`PipelineError::Settings`] if settings are out of range;
+/// * [`PipelineError::Io`] if the folder, the prompts or the manifest cannot be read;
+/// * [`PipelineError::Manifest`] if the manifest is damaged;
+/// * [`PipelineError::Stage`] if the inputs of a stage cannot be used.
 pub fn status(
     folder: &Path,
     config: &PipelineConfig,
@@ -110,18 +113,18 @@ pub fn status(
             all.push((stage, StageStatus::Waiting, None));
             continue;
         };
-        let stands = stand(folder, &manifest, stage, &inputs)?;
+        let status = status_of(folder, &manifest, stage, &inputs)?;
         let name = inputs.folder(stage);
-        if stands == StageStatus::Done {
+        if status == StageStatus::Done {
             done.insert(stage, manifest.runs[&name].clone());
         }
-        all.push((stage, stands, Some(folder.join(name))));
+        all.push((stage, status, Some(folder.join(name))));
     }
     Ok(all)
 }
 
-/// How a stage stands that is to be made from `inputs`.
-fn stand(
+/// The status of a stage with `inputs`.
+fn status_of(
     folder: &Path,
     manifest: &Manifest,
     stage: Stage,
@@ -136,7 +139,7 @@ fn stand(
     Ok(StageStatus::of(manifest, stage, inputs, damaged, path.is_dir()))
 }
 
-/// Hashes of what a stage left.
+/// Hashes of the output files of a stage.
 fn outputs(stage: Stage, folder: &Path) -> Result<BTreeMap<String, String>, PipelineError> {
     let mut outputs = BTreeMap::new();
     for name in stage.outputs() {

@@ -208,7 +208,7 @@ pub(super) fn steering_sets(
     Ok((PrincipleSet::joined(principles)?, Some(PrincipleSet::joined(fixed)?)))
 }
 
-/// A path in the settings: from the pipeline's folder, if something is there, or as it stands.
+/// A path in the settings: relative to the pipeline's folder if it exists there, otherwise unchanged.
 fn found(folder: &Path, path: &Path) -> PathBuf {
     Some(folder.join(path)).filter(|path| path.exists()).unwrap_or_else(|| path.to_owned())
 }

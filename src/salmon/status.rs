@@ -1,30 +1,30 @@
-//! How a stage stands, and so what is to be done.
+//! The status of a stage, which decides what a run does with it.
 
 use std::fmt;
 
 use super::{Inputs, Manifest, Stage};
 
-/// How a stage stands.
+/// Status of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StageStatus {
-    /// It was made from just these inputs, and what it left is as it was left: nothing is to be done.
+    /// The manifest lists a run with these inputs, and its output files are unchanged. A run skips the stage.
     Done,
-    /// It was begun from these inputs: it goes on.
+    /// The folder for these inputs exists, but the stage did not finish. A run resumes it.
     Unfinished,
-    /// It was made from these inputs, but these files are not as it left them: it is made again as far as
-    /// needed.
+    /// The manifest lists a run with these inputs, but these output files changed or are missing. A run
+    /// rebuilds them in the same folder.
     Damaged(Vec<String>),
-    /// It was made from others, which differ in these: it is made anew.
+    /// The stage last ran with other inputs. These differ. A run starts it again in a new folder.
     Changed(Vec<String>),
-    /// It was never made.
-    Fresh,
-    /// An earlier stage is not done, so what this one is made from is not known yet.
+    /// The stage never ran. A run starts it.
+    Pending,
+    /// An earlier stage is not done, so the inputs are not known.
     Waiting,
 }
 
 impl StageStatus {
-    /// How `stage` stands if it is to be made from `inputs`: `damaged` are the files of a run with these inputs
-    /// that are not as it left them, `begun` says that the folder of such a run is there.
+    /// Status of `stage` for `inputs`. `damaged` lists the changed or missing output files of the run with
+    /// these inputs. `begun` is true if the folder of that run exists.
     pub fn of(
         manifest: &Manifest,
         stage: Stage,
@@ -41,7 +41,7 @@ impl StageStatus {
         }
         match manifest.current.get(&stage).and_then(|folder| manifest.runs.get(folder)) {
             Some(other) => StageStatus::Changed(inputs.differences(&other.inputs)),
-            None => StageStatus::Fresh,
+            None => StageStatus::Pending,
         }
     }
 }
@@ -50,11 +50,38 @@ impl fmt::Display for StageStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StageStatus::Done => f.write_str("done"),
-            StageStatus::Unfinished => f.write_str("begun"),
-            StageStatus::Damaged(files) => write!(f, "to be mended: {} changed", files.join(", ")),
-            StageStatus::Changed(inputs) => write!(f, "to be redone: {} changed", inputs.join(", ")),
-            StageStatus::Fresh => f.write_str("to be done"),
-            StageStatus::Waiting => f.write_str("waits for the stage before it"),
+            StageStatus::Unfinished => f.write_str("unfinished"),
+            StageStatus::Damaged(files) => write!(f, "damaged: {}", files.join(", ")),
+            StageStatus::Changed(inputs) => write!(f, "changed: {}", inputs.join(", ")),
+            StageStatus::Pending => f.write_str("pending"),
+            StageStatus::Waiting => f.write_str("waiting for an earlier stage"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_prints_the_word_in_the_guide() {
+        let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+        let all = [
+            (StageStatus::Done, "done"),
+            (StageStatus::Unfinished, "unfinished"),
+            (StageStatus::Changed(names(["principles", "settings"])), "changed: principles, settings"),
+            (
+                StageStatus::Damaged(names(["report.json", "report.html"])),
+                "damaged: report.json, report.html",
+            ),
+            (StageStatus::Pending, "pending"),
+            (StageStatus::Waiting, "waiting for an earlier stage"),
+        ];
+        let guide = include_str!("../guide/salmon.md");
+        for (status, printed) in all {
+            assert_eq!(status.to_string(), printed);
+            let word = printed.split(':').next().unwrap_or_default();
+            assert!(guide.contains(&format!("\n| {word} |")), "the guide has no row for `{word}`");
         }
     }
 }

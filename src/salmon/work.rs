@@ -1,4 +1,4 @@
-//! What each stage does, by the modules that it is made of.
+//! The work of each stage.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,45 +25,45 @@ use crate::steer::compare::{CompareOptions, ComparisonReport, compare};
 use crate::steer::{SteerError, SteeredModel, Steering, Tell};
 use crate::train::{Control, Progress, Prospect};
 
-/// What a pipeline tells while it runs.
+/// An event of a running pipeline.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// A stage is next; it is run unless it stands as done.
+    /// A stage is next. It runs unless it is done.
     Stage {
         /// The stage.
         stage: Stage,
         /// Its number, from 1.
         number: usize,
-        /// How many stages there are.
+        /// Number of all stages.
         of: usize,
-        /// How it stands.
-        stands: &'a StageStatus,
+        /// Its status before it runs.
+        status: &'a StageStatus,
         /// Its folder.
         folder: &'a Path,
     },
-    /// Self-alignment is about to ask.
+    /// Self-alignment starts to sample answers.
     Asking(&'a SelfAlignProspect),
-    /// Self-alignment has drawn a token.
+    /// Self-alignment sampled a token.
     Answered(SelfAlignProgress),
-    /// What came of self-alignment's answers.
+    /// All answers of self-alignment are sampled and filtered.
     Answers(&'a SelfAlignReport),
-    /// Self-alignment is about to learn.
+    /// Self-alignment starts to train on its answers.
     Distilling(&'a Prospect),
     /// A reply grew by a token, or a pair was judged.
     Judging(&'a PreferenceProgress),
     /// All pairs are judged.
     Judged(&'a PreferenceReport),
-    /// A reward model is about to learn.
+    /// The training of a reward model starts.
     Training(&'a RewardProspect),
-    /// Something that learns has done a step.
+    /// Progress of a training run.
     Learning(Progress<'a>),
-    /// The reward model has answered so many of so many questions.
+    /// The reward model has scored the first number of replies, of the second number.
     Measuring(usize, usize),
-    /// What the reward model has learned.
+    /// The reward model is evaluated.
     Measured(&'a RewardReport),
-    /// A policy is about to be aligned.
+    /// The training of a policy starts.
     Aligning(&'a AlignProspect),
-    /// How far its alignment is.
+    /// Progress of that training.
     Aligned(AlignProgress<'a>),
     /// A method of steering has answered some prompts.
     Comparing {
@@ -78,14 +78,14 @@ pub enum Event<'a> {
     Compared(&'a ComparisonReport),
 }
 
-/// A stage at work.
+/// A stage that runs.
 #[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
     pub model: &'a Model,
     pub sources: &'a Sources,
     /// The pipeline's folder.
     pub root: &'a Path,
-    /// The folders of the stages that are done.
+    /// The folder of each stage that is done.
     pub done: &'a BTreeMap<Stage, String>,
     /// The stage's folder.
     pub out: &'a Path,
@@ -95,7 +95,7 @@ pub(super) struct Work<'a> {
 pub(super) const COMPARISONS: &str = "comparisons.jsonl";
 
 impl Work<'_> {
-    /// Does what `stage` does; nothing is returned after a cancel.
+    /// Runs `stage`. Returns `None` after a cancel.
     pub fn run(
         &self,
         stage: Stage,
@@ -207,8 +207,8 @@ impl Work<'_> {
             everything: false,
             limit: Some(measure.limit).filter(|limit| *limit > 0),
         };
-        let mut told = |done, all| hear(Event::Measuring(done, all));
-        let report = evaluate(&mut reward, &self.data()?, &options, &control.cancel, &mut told)?;
+        let mut on_scored = |done, all| hear(Event::Measuring(done, all));
+        let report = evaluate(&mut reward, &self.data()?, &options, &control.cancel, &mut on_scored)?;
         let json = serde_json::to_vec_pretty(&report).expect("figures are plain values");
         self.write("report.json", &json)?;
         self.write("report.html", report.to_html().as_bytes())?;
@@ -295,7 +295,7 @@ impl Work<'_> {
         Ok(Some(()))
     }
 
-    /// Where the reward model is, and whether stage 2 made it, on this base.
+    /// Path of the reward model, and whether stage 2 trained it on this base.
     fn reward_model(&self) -> (PathBuf, bool) {
         match &self.sources.config.stages.reward_model {
             Some(path) => (path.clone(), false),
@@ -308,7 +308,7 @@ impl Work<'_> {
         self.root.join(self.done.get(&stage).expect("stages run in their order"))
     }
 
-    /// The adapter that self-alignment made, if that is a stage.
+    /// The adapter of self-alignment, if that stage runs.
     fn aligned(&self) -> Result<Option<Adapter>, crate::Error> {
         if !self.sources.config.stages.self_align {
             return Ok(None);

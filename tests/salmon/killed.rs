@@ -45,7 +45,10 @@ fn a_run_that_was_killed_ends_as_one_that_was_not() {
     assert!(output.status.success(), "{}", stderr(&output));
     let seconds = start.elapsed().as_secs_f64();
     let told = stderr(&output);
-    assert!(told.contains("stage 1 of 4, preferences: begins") && told.contains("parr chat"), "{told}");
+    assert!(
+        told.contains("stage 1 of 4, preferences: pending; starts in") && told.contains("parr chat"),
+        "{told}"
+    );
     let page = whole.join("report.html");
     assert!(told.contains(&format!("on one page: {}", page.display())) && page.is_file(), "{told}");
     let replies = String::from_utf8_lossy(&output.stdout).into_owned();

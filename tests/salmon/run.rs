@@ -22,9 +22,9 @@ fn run(model: &Model, path: &Path) -> Vec<Made> {
     pipeline.run(&Control::default(), &mut |_| {}).expect("it runs").expect("not cancelled")
 }
 
-/// The stages that had to be done.
+/// The stages that were not skipped.
 fn redone(made: &[Made]) -> Vec<Stage> {
-    made.iter().filter(|one| one.stood != StageStatus::Done).map(|one| one.stage).collect()
+    made.iter().filter(|one| one.status != StageStatus::Done).map(|one| one.stage).collect()
 }
 
 /// What the report tells of stages that are all done.
@@ -81,13 +81,13 @@ fn only_what_an_edit_touches_is_done_again(family: KernelFamily) {
     assert_eq!(stopped.expect("a cancel is no error"), None);
     let base_sha256 = parr::format::Checkpoint::open(&base).expect("it was loaded").content_hash();
     let base_sha256 = base_sha256.expect("it was loaded");
-    let stands: Vec<StageStatus> = status(&path, &config, &base_sha256)
+    let found: Vec<StageStatus> = status(&path, &config, &base_sha256)
         .expect("sound files")
         .into_iter()
-        .map(|(_, stands, _)| stands)
+        .map(|(_, status, _)| status)
         .collect();
     let waiting = StageStatus::Waiting;
-    assert_eq!(stands, [StageStatus::Done, StageStatus::Unfinished, waiting.clone(), waiting]);
+    assert_eq!(found, [StageStatus::Done, StageStatus::Unfinished, waiting.clone(), waiting]);
 
     let all = [Stage::Preferences, Stage::Reward, Stage::Evaluation, Stage::Align];
     let made = run(&model, &path);
@@ -118,21 +118,21 @@ fn only_what_an_edit_touches_is_done_again(family: KernelFamily) {
     let firstly: Manifest = serde_json::from_slice(&first).expect("sound");
     assert_eq!(manifest.current, firstly.current);
 
-    // An output that was changed behind its back is mended, and nothing after it has to follow.
+    // A changed output file is rebuilt, and no later stage has to run again.
     let weights = made[1].folder.join("adapter/adapter_model.safetensors");
     let sound = fs::read(&weights).expect("written");
     fs::write(&weights, &sound[1..]).expect("writable");
-    let mended = run(&model, &path);
-    assert_eq!(redone(&mended), [Stage::Reward]);
+    let repaired = run(&model, &path);
+    assert_eq!(redone(&repaired), [Stage::Reward]);
     assert!(
-        matches!(&mended[1].stood, StageStatus::Damaged(files) if files == &["adapter/adapter_model.safetensors"])
+        matches!(&repaired[1].status, StageStatus::Damaged(files) if files == &["adapter/adapter_model.safetensors"])
     );
     assert!(fs::read(&weights).expect("written") == sound);
 
     given(&model, &config, &made[1].folder, &scratch.path().join("given"));
 }
 
-/// With an existing reward model only the stages `align` and `comparison` run, and an edit runs only those again.
+/// With an existing reward model only the stages `align` and `comparison` run. An edit runs only those again.
 fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Path) {
     let mut config = config.clone();
     config.stages.reward_model = Some(reward_model.to_owned());
@@ -149,7 +149,7 @@ fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Pat
     assert_eq!(redone(&run(model, path)), [Stage::Align, Stage::Comparison]);
     assert_eq!(redone(&run(model, path)), []);
     edit(path, "principles/small.toml", "Say hello to the user", "Greet the user");
-    let changed = |made: &[Made]| -> Vec<StageStatus> { made.iter().map(|one| one.stood.clone()).collect() };
+    let changed = |made: &[Made]| -> Vec<StageStatus> { made.iter().map(|one| one.status.clone()).collect() };
     let by = |inputs: &[&str]| StageStatus::Changed(inputs.iter().map(|&name| name.to_owned()).collect());
     assert_eq!(changed(&run(model, path)), [by(&["guidelines"]), by(&["guidelines", "what align left"])]);
     let report = PipelineReport::gather(path, &config).expect("sound files");
@@ -185,7 +185,7 @@ fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Pat
     config.stages.reward_model = Some("nowhere".into());
     let refused = |config: &PipelineConfig| match status(path, config, "base") {
         Err(error) => parr::Error::from(error),
-        Ok(stands) => panic!("{stands:?}"),
+        Ok(found) => panic!("{found:?}"),
     };
     let told = format!("{:?}", refused(&config));
     assert!(told.contains("stage: Align") && told.contains("nowhere"), "{told}");

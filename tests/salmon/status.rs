@@ -1,4 +1,4 @@
-//! What is to be done, as pure functions of files and manifests.
+//! The status of stages, as pure functions of files and manifests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ fn inputs(pairs: &[(&str, &str)]) -> Inputs {
 }
 
 #[test]
-fn a_stage_stands_as_its_inputs_and_outputs_say() {
+fn the_status_of_a_stage_follows_from_its_inputs_and_outputs() {
     let (old, new) = (inputs(&[("a", "1"), ("b", "2")]), inputs(&[("a", "1"), ("b", "3"), ("c", "4")]));
     assert_eq!(old.differences(&new), ["b", "c"]);
     assert_eq!(new.differences(&old), ["b", "c"]);
@@ -34,7 +34,7 @@ fn a_stage_stands_as_its_inputs_and_outputs_say() {
         let damaged = damaged.iter().map(|name| (*name).to_owned()).collect();
         StageStatus::of(manifest, stage, inputs, damaged, begun)
     };
-    assert_eq!(of(&manifest, &old, &[], false), StageStatus::Fresh);
+    assert_eq!(of(&manifest, &old, &[], false), StageStatus::Pending);
     assert_eq!(of(&manifest, &old, &[], true), StageStatus::Unfinished);
 
     let run = StageRun { stage, inputs: old.clone(), outputs: BTreeMap::new() };

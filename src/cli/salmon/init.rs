@@ -19,7 +19,7 @@ Examples:
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct InitArgs {
-    /// The folder; it is made if it is not there
+    /// The folder; it is created if it does not exist
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 
@@ -27,14 +27,15 @@ pub(super) struct InitArgs {
     fresh: FreshArgs,
 }
 
-/// What the settings of a fresh folder are.
+/// The settings of a new folder.
 #[derive(Args)]
 pub(super) struct FreshArgs {
-    /// How much is done: a quarter of an hour on two cores, or the defaults of every stage
+    /// Size of the run: a quarter of an hour on two cores, or the defaults of every stage
     #[arg(long, value_name = "BUDGET", default_value = "small")]
     budget: BudgetName,
 
-    /// A reward model for the same base, such as reward-models/smollm2-style: only the policy is left to be made
+    /// Existing reward model for the same base, such as reward-models/smollm2-style: only the policy is
+    /// trained
     #[arg(long, value_name = "DIR")]
     reward: Option<PathBuf>,
 }
@@ -46,7 +47,7 @@ enum BudgetName {
 }
 
 impl FreshArgs {
-    /// Writes settings, prompts and principles into `folder`, and says what.
+    /// Writes settings, prompts and principles into `folder`, and prints their paths.
     pub(super) fn init(&self, folder: &Path, global: &GlobalArgs) -> Result<(), CliError> {
         let budget = match self.budget {
             BudgetName::Small => Budget::Small,

@@ -16,23 +16,23 @@ use crate::salmon::PipelineConfig;
 use crate::settings::Settings;
 
 const LONG_ABOUT: &str = "\
-Aligns a model to written principles by its own judgement (SALMON, arXiv 2310.05910), from one settings file.
-The model writes replies and judges them under the principles; a reward model learns to read principles from
-that, and is measured.
+Aligns a model to written principles with its own judgement (SALMON, arXiv 2310.05910), from one settings
+file. The model writes replies and judges them under the principles. A reward model is trained on the verdicts
+and evaluated. Then a policy is trained with it.
 
-Each stage has a folder that is named for all that it is made from, and manifest.json says what that was. So
-`run` does only what is not done yet: after an edit of a principle that which depends on it, after an edit that
-is undone nothing, after a crash the rest.";
+Each stage has its own folder, named after a hash of its inputs, and manifest.json records them. So `run` only
+runs what is not done: after an edit of a principle, the stages that depend on it; after an undone edit,
+nothing; after a crash, the rest.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr salmon init runs/first          settings, a few prompts, four principles
   parr salmon run runs/first           a quarter of an hour on two cores without a GPU
-  parr salmon status runs/first        what is done, and what an edit would redo
-  parr salmon report runs/first        one page on what came of it
+  parr salmon status runs/first        the status of each stage
+  parr salmon report runs/first        one page with all results
   parr score replies.jsonl --reward runs/first/reward-5f0c... --principles runs/first/principles/small.toml";
 
-/// Align a model to written principles, every stage from one settings file
+/// Align a model to written principles: all stages from one settings file
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct SalmonArgs {
@@ -77,7 +77,7 @@ impl FolderArgs {
     }
 }
 
-/// A path as one types it.
+/// A path for messages.
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }

@@ -1,4 +1,4 @@
-//! `parr salmon run`: every stage that is not done.
+//! `parr salmon run`: runs every stage that is not done.
 
 use std::io::Write;
 
@@ -16,16 +16,17 @@ use crate::salmon::{Pipeline, PipelineConfig, PipelineReport, Stage, StageStatus
 use crate::train::Control;
 
 const LONG_ABOUT: &str = "\
-Runs every stage that is not done, from DIR/salmon.toml; where there is none, `init` is run first. Ctrl-C
-stops; the same command goes on, also after a crash, and ends with the same bits as a run that was never
-interrupted. In the end DIR/report.html is the page of `report`, and some prompts are shown with what was
-answered at first and at last.";
+Runs every stage that is not done, from DIR/salmon.toml. Without that file, `init` runs first.
+
+Ctrl-C saves and stops. The same command resumes, also after a crash, and gives bit-identical results to an
+uninterrupted run. At the end, DIR/report.html is the page of `report`, and some prompts are printed with a
+reply from the first rollout and one from the last.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr salmon run runs/first
   parr salmon run runs/first && parr salmon status runs/first
-  parr salmon run runs/style --reward reward-models/smollm2-style    the policy alone";
+  parr salmon run runs/style --reward reward-models/smollm2-style    only the policy";
 
 /// Run every stage that is not done
 #[derive(Args)]
@@ -50,17 +51,17 @@ impl RunArgs {
         let made = interruptible(|token| pipeline.run(&Control::new(token), &mut |event| screen.hear(event)));
         screen.clear();
         let Some(made) = made? else {
-            global.note(format!("stopped; `parr salmon run {}` goes on", shown(&self.folder.folder)));
+            global.note(format!("stopped; `parr salmon run {}` resumes", shown(&self.folder.folder)));
             return Err(CliError::Interrupted);
         };
         for one in &made {
-            let stood = if one.stood == StageStatus::Done { " (was done)" } else { "" };
-            global.note(format!("{}: {}{stood}", one.stage, shown(&one.folder)));
+            let skipped = if one.status == StageStatus::Done { " (skipped)" } else { "" };
+            global.note(format!("{}: {}{skipped}", one.stage, shown(&one.folder)));
         }
-        self.told(&config, global)?;
+        self.report(&config, global)?;
         let folder = |stage| made.iter().find(|one| one.stage == stage).map(|one| &one.folder);
         if let (Some(reward), Some(report)) = (folder(Stage::Reward), folder(Stage::Evaluation)) {
-            global.note(format!("what it learned: {}; ask it:", shown(&report.join("report.html"))));
+            global.note(format!("evaluation: {}; score replies:", shown(&report.join("report.html"))));
             global.note(format!(
                 "  parr score replies.jsonl --model {} --reward {} --principles reward",
                 config.model,
@@ -68,15 +69,15 @@ impl RunArgs {
             ));
         }
         if let Some(aligned) = folder(Stage::Align) {
-            global.note("talk to what it has become:");
+            global.note("chat with the aligned model:");
             global.note(format!("  parr chat --model {} --adapter {}", config.model, shown(aligned)));
         }
         Ok(())
     }
 
-    /// Writes the page on all stages, and shows some prompts with what was answered in the first rollout and in
-    /// the last.
-    fn told(&self, config: &PipelineConfig, global: &GlobalArgs) -> Result<(), CliError> {
+    /// Writes the page on all stages, and prints some prompts with a reply from the first rollout and one
+    /// from the last.
+    fn report(&self, config: &PipelineConfig, global: &GlobalArgs) -> Result<(), CliError> {
         let report = PipelineReport::gather(&self.folder.folder, config)?;
         let mut out = std::io::stdout().lock();
         for [(first_step, before), (last_step, after)] in report.before_and_after().into_iter().take(SHOWN) {
@@ -87,10 +88,10 @@ impl RunArgs {
         }
         let page = self.folder.folder.join(PAGE);
         write(&report, &page)?;
-        global.note(format!("all of it on one page: {}", shown(&page)));
+        global.note(format!("all results on one page: {}", shown(&page)));
         Ok(())
     }
 }
 
-/// Prompts that are shown with replies before and after.
+/// Number of prompts that are printed.
 const SHOWN: usize = 3;

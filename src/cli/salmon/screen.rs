@@ -1,4 +1,4 @@
-//! What a person sees of a pipeline: which stage it is at, and that stage's own bar.
+//! Shows the progress of a pipeline: the current stage, and its bar.
 
 use std::io::IsTerminal;
 
@@ -16,46 +16,45 @@ use crate::judge::PreferenceProgress;
 use crate::salmon::{Event, StageStatus};
 use crate::self_align::SelfAlignProgress;
 
-/// Steps of alignment from one reply that is shown to the next.
+/// Number of alignment steps between two replies that are shown.
 const SHOW_EVERY: u64 = 5;
 
-/// Listens to a pipeline.
+/// Receives the events of a pipeline.
 pub(super) struct Screen<'a> {
     global: &'a GlobalArgs,
     bar: ProgressBar,
     training: Training<'a>,
-    /// Tenths of the work of a stage that were told where nobody looks at a terminal.
-    told: usize,
+    /// Tenths of a stage's work that were printed, if standard error is not a terminal.
+    tenths: usize,
 }
 
 impl<'a> Screen<'a> {
     pub fn new(global: &'a GlobalArgs) -> Self {
-        Screen { global, bar: ProgressBar::hidden(), training: Training::new(global), told: 0 }
+        Screen { global, bar: ProgressBar::hidden(), training: Training::new(global), tenths: 0 }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn clear(&mut self) {
         self.bar.finish_and_clear();
-        // Without a length: whatever comes next begins its own.
+        // Without a length, so that the next event begins its own.
         self.bar = ProgressBar::hidden();
         self.training.clear();
     }
 
     pub fn hear(&mut self, event: Event<'_>) {
         match event {
-            Event::Stage { stage, number, of, stands, folder } => {
+            Event::Stage { stage, number, of, status, folder } => {
                 self.clear();
-                let what = match stands {
-                    StageStatus::Done => "is done".to_owned(),
-                    StageStatus::Fresh => "begins".to_owned(),
-                    StageStatus::Unfinished => "goes on".to_owned(),
-                    StageStatus::Changed(inputs) => {
-                        format!("is redone, as its {} changed", inputs.join(", "))
-                    }
-                    StageStatus::Damaged(files) => format!("is mended, as {} changed", files.join(", ")),
-                    StageStatus::Waiting => "waits".to_owned(),
+                let action = match status {
+                    StageStatus::Done => "skipped",
+                    StageStatus::Pending => "starts",
+                    StageStatus::Unfinished => "resumes",
+                    StageStatus::Changed(_) => "runs again",
+                    StageStatus::Damaged(_) => "rebuilds its files",
+                    StageStatus::Waiting => "waits",
                 };
-                self.global.note(format!("stage {number} of {of}, {stage}: {what}; {}", shown(folder)));
+                let folder = shown(folder);
+                self.global.note(format!("stage {number} of {of}, {stage}: {status}; {action} in {folder}"));
             }
             Event::Asking(prospect) => {
                 self.global.note(ahead_of(prospect));
@@ -109,7 +108,7 @@ impl<'a> Screen<'a> {
                 self.clear();
                 let tally = report.lists.all;
                 self.global.note(format!(
-                    "right on {} of {} held-out pairs under lists of principles; {} of {} turned round by negating one",
+                    "right on {} of {} held-out pairs under lists of principles; {} of {} flipped by negating one",
                     tally.right, tally.pairs, report.alone_flips.hits, report.alone_flips.of
                 ));
             }
@@ -117,7 +116,7 @@ impl<'a> Screen<'a> {
     }
 
     fn begin(&mut self, things: &str) {
-        self.told = 0;
+        self.tenths = 0;
         self.bar = self.global.bar(Some(0), &format!("{{bar:30}} {{pos}}/{{len}} {things}, {{msg}}"));
     }
 
@@ -125,14 +124,14 @@ impl<'a> Screen<'a> {
         tokens as f64 / self.bar.elapsed().as_secs_f64().max(1e-3)
     }
 
-    /// Moves the bar; where nobody looks at a terminal every tenth part is a line.
+    /// Moves the bar. If standard error is not a terminal, prints a line at each tenth of the work.
     fn step(&mut self, done: usize, all: usize, message: String) {
         self.bar.set_length(all as u64);
         self.bar.set_position(done as u64);
         let tenths = (10 * done).checked_div(all).unwrap_or(0);
-        if !std::io::stderr().is_terminal() && tenths > self.told {
+        if !std::io::stderr().is_terminal() && tenths > self.tenths {
             self.global.note(format!("{done} of {all}, {message}"));
-            self.told = tenths;
+            self.tenths = tenths;
         }
         self.bar.set_message(message);
     }

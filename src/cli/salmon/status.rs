@@ -1,4 +1,4 @@
-//! `parr salmon status`: what is done, and what is not.
+//! `parr salmon status`: the status of each stage.
 
 use std::io::Write;
 
@@ -15,7 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   parr salmon status runs/first";
 
-/// Say how each stage stands, and what an edit would redo
+/// Print the status of each stage, and the inputs that changed
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct StatusArgs {
@@ -27,10 +27,10 @@ impl StatusArgs {
     pub(super) fn run(self) -> Result<(), CliError> {
         let config = self.folder.settings()?;
         let base = Checkpoint::open(&hub::resolve(&config.model)?)?.content_hash()?;
-        let mut table = Table::new(&["stage", "stands", "folder"]);
-        for (stage, stands, folder) in status(&self.folder.folder, &config, &base)? {
+        let mut table = Table::new(&["stage", "status", "folder"]);
+        for (stage, status, folder) in status(&self.folder.folder, &config, &base)? {
             let folder = folder.filter(|path| path.is_dir()).map(|path| shown(&path));
-            table.row([stage.to_string(), stands.to_string(), folder.unwrap_or_default()]);
+            table.row([stage.to_string(), status.to_string(), folder.unwrap_or_default()]);
         }
         Ok(write!(std::io::stdout().lock(), "{table}")?)
     }
