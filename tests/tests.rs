@@ -40,6 +40,8 @@ mod optimizer;
 mod preferences;
 /// Files of principles: sound and faulty ones, collections, draws.
 mod principles;
+/// The language of documentation, messages and help pages: phrases to avoid, long sentences.
+mod prose;
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
 mod quant;
 /// The CPU oracle against PyTorch.
