@@ -73,7 +73,7 @@ fn what_is_edited_during_a_run_is_used_by_the_next() {
 
     // The next run redoes all that depends on the edit, with the new text.
     let again = run(&model, &edited, &config, Stage::Reward, || {}).expect("it runs");
-    let changed = |one: &Made| matches!(&one.stood, StageStatus::Changed(inputs) if !inputs.is_empty());
+    let changed = |one: &Made| matches!(&one.status, StageStatus::Changed(inputs) if !inputs.is_empty());
     assert!(again.iter().all(changed), "{again:#?}");
     let stages: Vec<Stage> = again.iter().map(|one| one.stage).collect();
     assert_eq!(stages, [Stage::Preferences, Stage::Reward, Stage::Evaluation, Stage::Align]);
@@ -102,5 +102,5 @@ fn reward_model(model: &Model, config: &PipelineConfig, made: &Path, scratch: &P
     assert_eq!(Error::from(error).kind(), ErrorKind::Run);
 
     let made = run(model, &path, &config, Stage::Align, || {}).expect("it runs");
-    assert_eq!(made.iter().map(|one| &one.stood).collect::<Vec<_>>(), [&StageStatus::Fresh]);
+    assert_eq!(made.iter().map(|one| &one.status).collect::<Vec<_>>(), [&StageStatus::Pending]);
 }
