@@ -28,7 +28,8 @@ svg .tick,svg .axis{fill:var(--soft)}.grid{stroke:var(--line)}.whisker{stroke:va
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}\
 th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right}\
 th:first-child,td:first-child{text-align:left}h3{font-size:1rem;margin:1.4rem 0 .3rem}\
-.texts td{vertical-align:top}.texts th:last-child,.texts td:last-child{text-align:left;min-width:24rem}";
+.texts th,.texts td{vertical-align:top;text-align:left}.texts .number{text-align:right}\
+.texts td:last-child{min-width:24rem}";
 
 /// The beginning of a page, without scripts, fonts or other external files.
 pub(crate) fn page_of(title: &str) -> String {

@@ -68,7 +68,9 @@ const SHORTEST: f64 = 0.06;
 fn range(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
     let low = values.clone().fold(f64::INFINITY, f64::min);
     let high = values.fold(f64::NEG_INFINITY, f64::max);
-    let air = ((high - low) * 0.05).max((SHORTEST - (high - low)) / 2.0);
+    // A constant gets an axis of a tenth of its value: on a shorter one it would look like a change.
+    let flat = if high == low { high.abs() * 0.05 } else { 0.0 };
+    let air = ((high - low) * 0.05).max((SHORTEST - (high - low)) / 2.0).max(flat);
     if low.is_finite() && high.is_finite() { [low - air, high + air] } else { [0.0, 1.0] }
 }
 
@@ -370,8 +372,14 @@ mod tests {
     }
 
     #[test]
+    fn a_constant_has_an_axis_that_shows_it_as_one() {
+        assert_eq!(range([32.0, 32.0].into_iter()), [30.4, 33.6]);
+        assert_eq!(range([0.0].into_iter()), [-SHORTEST / 2.0, SHORTEST / 2.0]);
+    }
+
+    #[test]
     fn no_two_ticks_of_an_axis_read_alike() {
-        for values in [[1.0, 1.0], [-1e-9, 2e-9], [0.4, 0.41], [0.0, 0.07], [-3.0, 900.0]] {
+        for values in [[1.0, 1.0], [32.0, 32.0], [-1e-9, 2e-9], [0.4, 0.41], [0.0, 0.07], [-3.0, 900.0]] {
             let [from, to] = range(values.into_iter());
             assert!(from < values[0] && values[1] < to);
             for count in [5, 8] {

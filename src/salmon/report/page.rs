@@ -178,11 +178,13 @@ impl PipelineReport {
                 "<h3>{}</h3>\n<div class=\"wide\"><table class=\"texts\">",
                 escaped(&first.prompt)
             );
-            page.push_str("<tr><th>step</th><th>reward</th><th>KL</th><th>tokens</th><th>reply</th></tr>");
+            page.push_str("<tr><th class=\"number\">step</th><th class=\"number\">reward</th><th class=\"number\">KL</th>\
+                 <th class=\"number\">tokens</th><th>reply</th></tr>");
             for (step, one) in [(first_step, first), (last_step, last)] {
                 let _ = write!(
                     page,
-                    "<tr><td>{step}</td><td>{:+.2}</td><td>{:.1}</td><td>{}</td><td>{}</td></tr>",
+                    "<tr><td class=\"number\">{step}</td><td class=\"number\">{:+.2}</td><td class=\"number\">{:.1}</td>\
+                     <td class=\"number\">{}</td><td>{}</td></tr>",
                     one.reward,
                     one.kl,
                     one.tokens,
@@ -206,16 +208,25 @@ fn plot(page: &mut String, log: &[Map<String, Value>], name: &str, description: 
     page.push_str(&curve(name, ["step", name], &points));
 }
 
+/// A table. Columns of numbers are aligned on the right, columns of text on the left.
 fn table<const N: usize>(page: &mut String, heads: &[&str; N], rows: impl Iterator<Item = [String; N]>) {
+    let rows: Vec<[String; N]> = rows.collect();
+    let number = |cell: &String| cell.chars().all(|one| one.is_ascii_digit() || " +-.%()of".contains(one));
+    let class: Vec<&str> = (0..N)
+        .map(|column| {
+            let numbers = !rows.is_empty() && rows.iter().all(|row| number(&row[column]));
+            if numbers { " class=\"number\"" } else { "" }
+        })
+        .collect();
     page.push_str("<div class=\"wide\"><table class=\"texts\"><tr>");
-    for head in heads {
-        let _ = write!(page, "<th>{}</th>", escaped(head));
+    for (head, class) in heads.iter().zip(&class) {
+        let _ = write!(page, "<th{class}>{}</th>", escaped(head));
     }
     page.push_str("</tr>\n");
-    for row in rows {
+    for row in &rows {
         page.push_str("<tr>");
-        for cell in &row {
-            let _ = write!(page, "<td>{}</td>", escaped(cell));
+        for (cell, class) in row.iter().zip(&class) {
+            let _ = write!(page, "<td{class}>{}</td>", escaped(cell));
         }
         page.push_str("</tr>\n");
     }

@@ -131,7 +131,7 @@ impl ComparisonReport {
         for prompt in self.replies.iter().take(SHOWN) {
             let _ = write!(
                 page,
-                "<h3>{}</h3>\n<div class=\"wide\"><table class=\"texts\"><tr><th>method</th><th>score</th>\
+                "<h3>{}</h3>\n<div class=\"wide\"><table class=\"texts\"><tr><th>method</th><th class=\"number\">score</th>\
                  <th>reply</th></tr>\n",
                 escaped(&prompt.prompt)
             );
@@ -140,7 +140,7 @@ impl ComparisonReport {
                 let lines: Vec<String> = reply.text.trim().lines().map(escaped).collect();
                 let _ = writeln!(
                     page,
-                    "<tr><td>{}</td><td>{score}</td><td>{}</td></tr>",
+                    "<tr><td>{}</td><td class=\"number\">{score}</td><td>{}</td></tr>",
                     escaped(&method.name),
                     lines.join("<br>")
                 );
