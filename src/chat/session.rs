@@ -258,6 +258,11 @@ impl ChatSession {
         Ok(changed)
     }
 
+    /// The name of the set or file that the principles are read from, if they are.
+    pub fn principles_source(&self) -> Option<&str> {
+        self.watched.as_ref().map(WatchedSet::name)
+    }
+
     /// Follows other principles from the next reply on: a set that comes with Parr, or a file.
     ///
     /// # Errors

@@ -78,7 +78,7 @@ fn a_run_learns_and_its_adapter_answers() {
     let again = sft(&data, &out).output().expect("the program starts");
     assert_eq!(again.status.code(), Some(1));
     assert!(
-        stderr(&again).contains("after step 16") && stderr(&again).contains("resume"),
+        stderr(&again).contains("contains a run at step 16") && stderr(&again).contains("resume"),
         "{}",
         stderr(&again)
     );

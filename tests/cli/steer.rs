@@ -110,7 +110,7 @@ fn an_edited_line_changes_the_next_reply_and_a_broken_one_does_not() {
     assert!(end.status.success(), "{said}");
     assert_eq!(said.matches("mine.toml has changed; principles in use: 2").count(), 2, "{said}");
     assert!(said.contains("line 17 column 14"), "{said}");
-    assert!(said.contains("the principles stay what they were"), "{said}");
+    assert!(said.contains("the principles stay as they were"), "{said}");
     let listed = "- Say yes. [one, weight 2]\n- Use exclamation marks! [loud, weight 1]";
     assert!(said.contains(listed), "{said}");
     assert_eq!(said.matches("needs a reward model, and none is there: start with --reward DIR").count(), 2);
@@ -152,7 +152,7 @@ fn candidates_come_with_scores_and_seeds() {
     let run = feed(chat.args(sampling), "Is it one?\n/scores on\n/stats\nIs it two?\n");
     assert!(run.status.success(), "{}", stderr(&run));
     let said = stderr(&run);
-    assert!(said.contains("12 tokens drawn in all"), "{said}");
+    assert!(said.contains("12 tokens generated in all"), "{said}");
     assert!(
         said.contains(", after 2 choices\n") && said.contains("  one\n") && said.contains("  loud"),
         "{said}"

@@ -11,7 +11,8 @@ impl Chat<'_> {
         match self.session.reload_principles() {
             Ok(true) => {
                 let used = self.session.steering().used().len();
-                self.global.note(format!("the principles have changed; {used} in use"));
+                let name = self.session.principles_source().unwrap_or_default();
+                self.global.note(format!("{name} has changed; principles in use: {used}"));
             }
             Ok(false) => {}
             Err(error) => {
