@@ -108,7 +108,7 @@ impl Learner {
         let mut total = 0.0;
         let mut metrics = Vec::new();
         for range in pack(units, self.pass.shape())? {
-            let stats = self.pass.forward(&flat(&units[range.clone()]))?;
+            let stats = self.pass.forward(units[range.clone()].iter().flatten())?;
             let evaluated = loss(range, &stats);
             total += evaluated.loss;
             add_metrics(&mut metrics, &evaluated.metrics);
@@ -124,7 +124,7 @@ impl Learner {
     pub fn read(&mut self, units: &[Unit]) -> Result<TokenStats, TrainError> {
         let mut all = TokenStats::default();
         for range in pack(units, self.pass.shape())? {
-            let stats = self.pass.forward(&flat(&units[range]))?;
+            let stats = self.pass.forward(units[range].iter().flatten())?;
             all.logprob.extend(stats.logprob);
             all.entropy.extend(stats.entropy);
             all.value.extend(stats.value);
@@ -142,8 +142,8 @@ impl Learner {
     pub fn accumulate(&mut self, units: &[Unit], loss: &mut Evaluate<'_>) -> Result<Learned, TrainError> {
         let mut learned = Learned { loss: 0.0, grad_norm: 0.0, tokens: 0, passes: 0, metrics: Vec::new() };
         for range in pack(units, self.pass.shape())? {
-            let sequences = flat(&units[range.clone()]);
-            let stats = self.pass.forward(&sequences)?;
+            let sequences = units[range.clone()].iter().flatten();
+            let stats = self.pass.forward(sequences.clone())?;
             let evaluated = loss(range, &stats);
             if !evaluated.loss.is_finite() {
                 return Err(TrainError::NotFinite {
@@ -153,7 +153,7 @@ impl Learner {
             }
             self.pass.backward(&evaluated)?;
             learned.loss += evaluated.loss;
-            learned.tokens += sequences.iter().map(|sequence| sequence.ids.len()).sum::<usize>();
+            learned.tokens += sequences.map(|sequence| sequence.ids.len()).sum::<usize>();
             learned.passes += 1;
             add_metrics(&mut learned.metrics, &evaluated.metrics);
         }
@@ -268,10 +268,6 @@ impl Learner {
             }
         })
     }
-}
-
-fn flat(units: &[Unit]) -> Vec<Sequence> {
-    units.iter().flatten().cloned().collect()
 }
 
 /// Runs of units, each of which fits a pass.

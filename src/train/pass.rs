@@ -121,10 +121,15 @@ impl Pass {
     /// * [`TrainError::PassFull`] if they are too many or too long for the pass's shape;
     /// * [`TrainError::Adapter`] if an adapter is not in the bank;
     /// * [`TrainError::Device`] if the device fails.
-    pub fn forward(&mut self, sequences: &[Sequence]) -> Result<TokenStats, TrainError> {
+    pub fn forward<'s>(
+        &mut self,
+        sequences: impl IntoIterator<Item = &'s Sequence>,
+    ) -> Result<TokenStats, TrainError> {
         self.layout = None;
         let vocab = self.model.config().vocab;
-        let layout = Layout::new(sequences, &self.bank, self.gradients.trainable, vocab, &self.memory.shape)?;
+        let sequences: Vec<&Sequence> = sequences.into_iter().collect();
+        let layout =
+            Layout::new(&sequences, &self.bank, self.gradients.trainable, vocab, &self.memory.shape)?;
         self.load(&layout)?;
         let mut rec = Recording::new(self.model.device());
         self.record_forward(&mut rec, &layout)?;

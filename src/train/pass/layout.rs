@@ -45,14 +45,14 @@ pub(super) struct Layout {
 
 impl Layout {
     pub fn new(
-        sequences: &[Sequence],
+        sequences: &[&Sequence],
         bank: &AdapterBank,
         trainable: usize,
         vocab: usize,
         shape: &PassShape,
     ) -> Result<Self, TrainError> {
         check(sequences, vocab, shape)?;
-        let place = |sequence: &Sequence| sequence.adapter.map(|id| bank.place(id)).transpose();
+        let place = |sequence: &&Sequence| sequence.adapter.map(|id| bank.place(id)).transpose();
         let places = sequences.iter().map(place).collect::<Result<Vec<_>, _>>()?;
         let learns = |index: usize| places[index].is_some_and(|place| place < trainable);
         let mut order: Vec<usize> = (0..sequences.len()).collect();
@@ -64,7 +64,7 @@ impl Layout {
 
         let mut layout = Layout::default();
         for &index in &order {
-            let sequence = &sequences[index];
+            let sequence = sequences[index];
             let base = layout.ids.len();
             layout.ids.extend_from_slice(&sequence.ids);
             let positions = 0..sequence.ids.len() as u32;
@@ -129,7 +129,7 @@ impl Layout {
     }
 }
 
-fn check(sequences: &[Sequence], vocab: usize, shape: &PassShape) -> Result<(), TrainError> {
+fn check(sequences: &[&Sequence], vocab: usize, shape: &PassShape) -> Result<(), TrainError> {
     for (index, sequence) in sequences.iter().enumerate() {
         let wrong = |what: String| TrainError::Sequence { sequence: index, what };
         if sequence.ids.is_empty() {
