@@ -1,7 +1,5 @@
 //! One rollout: replies are sampled, scored, and read by policy, reference and critic.
 
-use std::time::Instant;
-
 use super::AlignConfig;
 use super::AlignError;
 use super::roles::{Critic, Roles};
@@ -140,7 +138,6 @@ pub(super) struct ReadOut {
     pub logprob_distance: f64,
     /// Number of tokens computed.
     pub tokens: usize,
-    pub seconds: f64,
 }
 
 /// Reads a rollout in mixed passes: policy, critic and reference read every reply in the same pass.
@@ -150,7 +147,6 @@ pub(super) fn read(
     replies: &[RolloutReply<'_>],
     scores: &[f64],
 ) -> Result<ReadOut, TrainError> {
-    let start = Instant::now();
     let units: Vec<Unit> =
         replies.iter().map(|reply| roles.readers(&reply.ids(), reply.tokens.len())).collect();
     let stats = learner.read(&units)?;
@@ -181,6 +177,5 @@ pub(super) fn read(
         at += unit.len() * n;
     }
     out.entropy = entropy / n_tokens.max(1) as f64;
-    out.seconds = start.elapsed().as_secs_f64();
     Ok(out)
 }

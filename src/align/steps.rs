@@ -198,7 +198,6 @@ impl Steps<'_> {
         }
         self.controller.update(metrics.rollout.kl);
         self.meta.step = step + 1;
-        self.meta.position = prompts;
         Ok(Stepped::Done(metrics))
     }
 }

@@ -16,7 +16,9 @@ use crate::file::hex;
 use crate::tensor::HostTensor;
 
 /// The version of the file's content that this code writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// What version 1 had besides; nothing ever read it.
+const RETIRED: [&str; 2] = ["position", "best_loss"];
 /// Keys of the file's `__metadata__`.
 const META: &str = "parr_train_state";
 const SHA256: &str = "sha256";
@@ -29,12 +31,9 @@ pub struct StateMeta {
     pub kind: String,
     /// Optimizer steps done.
     pub step: u64,
-    /// Rows taken from the data, counted over all epochs: the next one is
-    /// [`Order::example`](super::Order::example) of it.
-    pub position: u64,
     /// Tokens trained on.
     pub tokens: u64,
-    /// The run's seed. The random numbers need no more: they are functions of it, the step and the position.
+    /// The run's seed. All random numbers and the order of the data follow from it and the step.
     pub seed: u64,
     /// [`SftConfig::hash`](super::SftConfig::hash) of the settings, or its like.
     pub config_sha256: String,
@@ -42,8 +41,6 @@ pub struct StateMeta {
     pub data_sha256: String,
     /// SHA-256 of the base model.
     pub base_sha256: String,
-    /// The lowest held-out loss up to here.
-    pub best_loss: Option<f64>,
     /// Further numbers that a trainer of this kind keeps, finite ones.
     #[serde(default)]
     pub extra: BTreeMap<String, f64>,
@@ -213,10 +210,21 @@ impl StateMeta {
 
         let unreadable = |error: serde_json::Error| format!("its metadata is no training state's: {error}");
         let Version { version } = serde_json::from_str(text).map_err(unreadable)?;
-        if version != VERSION {
-            return Err(format!("it is of version {version}, this program reads version {VERSION}"));
-        }
-        serde_json::from_str(text).map(|versioned: Versioned| versioned.meta).map_err(unreadable)
+        let versioned = match version {
+            VERSION => serde_json::from_str(text),
+            1 => serde_json::from_str(text).and_then(|mut value: serde_json::Value| {
+                if let Some(meta) = value.get_mut("meta").and_then(serde_json::Value::as_object_mut) {
+                    meta.retain(|key, _| !RETIRED.contains(&key.as_str()));
+                }
+                serde_json::from_value(value)
+            }),
+            _ => {
+                return Err(format!(
+                    "it is of version {version}, this program reads versions 1 to {VERSION}"
+                ));
+            }
+        };
+        versioned.map(|versioned: Versioned| versioned.meta).map_err(unreadable)
     }
 }
 

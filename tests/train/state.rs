@@ -46,13 +46,11 @@ fn state(step: u64) -> TrainState {
         meta: StateMeta {
             kind: "sft".to_owned(),
             step,
-            position: 8 * step + 3,
             tokens: u64::MAX,
             seed: u64::MAX - 1,
             config_sha256: "c".repeat(64),
             data_sha256: "d".repeat(64),
             base_sha256: "b".repeat(64),
-            best_loss: Some(0.1 + 0.2),
             extra: BTreeMap::from([("kl_coefficient".to_owned(), 1.0 / 3.0), ("tiny".to_owned(), 5e-324)]),
         },
         tensors: tensors.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect(),
@@ -150,22 +148,60 @@ fn faults_say_what_is_wrong() {
 fn other_versions_and_names_are_refused() {
     let folder = folder();
     let path = state(1).save(folder.path()).expect("saved");
-    let text = r#"{"version":2,"meta":{"anything":"else"}}"#;
-    // Without tensors: the length of the metadata, and the metadata.
-    let hash = sha256(&[&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat());
-    let metadata = std::collections::HashMap::from([
-        ("parr_train_state".to_owned(), text.to_owned()),
-        ("sha256".to_owned(), hash),
-    ]);
-    let none: [(&str, safetensors::tensor::TensorView); 0] = [];
-    std::fs::write(&path, safetensors::serialize(none, Some(metadata)).expect("a file")).expect("written");
-    assert_eq!(damaged(&path), "it is of version 2, this program reads version 1");
+    write_without_tensors(&path, r#"{"version":3,"meta":{"anything":"else"}}"#);
+    assert_eq!(damaged(&path), "it is of version 3, this program reads versions 1 to 2");
 
     state(3).save(folder.path()).expect("saved");
     std::fs::rename(folder.path().join("step-00000003.safetensors"), &path).expect("renamed");
     let latest = TrainState::latest(folder.path()).expect("a folder");
     assert!(latest.found.is_none());
     assert!(latest.damaged[0].to_string().ends_with("it is of step 3, its name of step 1"));
+}
+
+/// A state without tensors, of this metadata.
+fn write_without_tensors(path: &Path, text: &str) {
+    // The length of the metadata, and the metadata.
+    let hash = sha256(&[&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat());
+    let metadata = std::collections::HashMap::from([
+        ("parr_train_state".to_owned(), text.to_owned()),
+        ("sha256".to_owned(), hash),
+    ]);
+    let none: [(&str, safetensors::tensor::TensorView); 0] = [];
+    std::fs::write(path, safetensors::serialize(none, Some(metadata)).expect("a file")).expect("written");
+}
+
+/// Version 1 had a position and the best loss, which nothing read.
+#[test]
+fn states_of_the_first_version_still_load() {
+    let folder = folder();
+    let path = folder.path().join("step-00000007.safetensors");
+    let text = |version: u32, more: &str| {
+        format!(
+            r#"{{"version":{version},"meta":{{"kind":"align","step":7,{more}"tokens":18446744073709551615,"seed":3,"config_sha256":"c","data_sha256":"d","base_sha256":"b","extra":{{"kl_coefficient":0.3333333333333333}}}}}}"#
+        )
+    };
+    write_without_tensors(&path, &text(1, r#""position":56,"best_loss":null,"#));
+    let first = TrainState::read(&path).expect("an old state");
+    let expected = StateMeta {
+        kind: "align".to_owned(),
+        step: 7,
+        tokens: u64::MAX,
+        seed: 3,
+        config_sha256: "c".to_owned(),
+        data_sha256: "d".to_owned(),
+        base_sha256: "b".to_owned(),
+        extra: BTreeMap::from([("kl_coefficient".to_owned(), 1.0 / 3.0)]),
+    };
+    assert_eq!(first.meta, expected);
+    let latest = TrainState::latest(folder.path()).expect("a folder");
+    assert!(latest.damaged.is_empty() && latest.found.is_some_and(|(found, _)| found == path));
+    write_without_tensors(&path, &text(2, ""));
+    assert_eq!(TrainState::read(&path).expect("a new state").meta, expected);
+    // What neither version has is still a fault.
+    for (version, more) in [(1, r#""position":56,"other":1,"#), (2, r#""position":56,"#)] {
+        write_without_tensors(&path, &text(version, more));
+        assert!(damaged(&path).contains("unknown field"), "{}", damaged(&path));
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -256,17 +292,18 @@ proptest! {
     #[test]
     fn numbers_come_back_whatever_they_are(
         bits in prop::collection::vec(any::<u32>(), 0..40),
-        best in any::<f64>().prop_filter("finite", |value| value.is_finite()),
+        figure in any::<f64>().prop_filter("finite", |value| value.is_finite()),
         (step, seed) in (0u64..1 << 40, any::<u64>()),
     ) {
         let folder = folder();
         let data: Vec<f32> = bits.iter().map(|&bits| f32::from_bits(bits)).collect();
         let tensor = HostTensor { shape: vec![data.len()], data };
-        let meta = StateMeta { step, seed, best_loss: Some(best), ..StateMeta::default() };
+        let extra = BTreeMap::from([("figure".to_owned(), figure)]);
+        let meta = StateMeta { step, seed, extra, ..StateMeta::default() };
         let state = TrainState { meta, tensors: BTreeMap::from([("x".to_owned(), tensor)]) };
         let path = state.save(folder.path())?;
         let found = TrainState::read(&path)?;
         assert_same(&found, &state);
-        prop_assert_eq!(found.meta.best_loss.expect("there").to_bits(), best.to_bits());
+        prop_assert_eq!(found.meta.extra["figure"].to_bits(), figure.to_bits());
     }
 }
