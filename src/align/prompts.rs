@@ -1,4 +1,4 @@
-//! What the policy is asked.
+//! The prompts that the policy replies to.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::AlignError;
 use crate::file::hex;
-use crate::preferences::{Prompt, Prompts};
+use crate::preferences::{Prompt, Prompts, check_records};
+use crate::principles::PromptType;
 use crate::tokenizer::{ChatFormat, Message, TokenId};
 
 /// A prompt, in words and as the policy reads it.
@@ -18,10 +19,10 @@ pub struct AlignPrompt {
     pub ids: Vec<TokenId>,
 }
 
-/// The prompts of a run.
+/// The prompts of a run: a file, or texts in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlignPrompts {
-    /// Where they come from, for messages.
+    /// The file, or `prompts` for prompts in memory; for messages.
     pub path: PathBuf,
     /// Those that replies are sampled to.
     pub prompts: Vec<AlignPrompt>,
@@ -40,6 +41,44 @@ impl AlignPrompts {
     /// * otherwise as [`AlignPrompts::new`].
     pub fn read(path: &Path, chat: &ChatFormat, longest: usize) -> Result<AlignPrompts, AlignError> {
         AlignPrompts::new(&Prompts::read(path)?, chat, longest)
+    }
+
+    /// Texts in memory, each as a chat of one turn; those of more than `longest` tokens are left out. Their type is
+    /// general, and their ids are `p1`, `p2` and so on.
+    ///
+    /// # Errors
+    ///
+    /// As [`AlignPrompts::of_prompts`].
+    pub fn of(
+        texts: impl IntoIterator<Item = impl Into<String>>,
+        chat: &ChatFormat,
+        longest: usize,
+    ) -> Result<AlignPrompts, AlignError> {
+        let prompt = |(number, text): (usize, String)| Prompt {
+            id: format!("p{number}"),
+            kind: PromptType::General,
+            language: None,
+            text,
+        };
+        let texts = (1..).zip(texts.into_iter().map(Into::into));
+        AlignPrompts::of_prompts(texts.map(prompt).collect(), chat, longest)
+    }
+
+    /// Prompts in memory, each as a chat of one turn; those of more than `longest` tokens are left out. The same
+    /// prompts from a file are the same data.
+    ///
+    /// # Errors
+    ///
+    /// * [`AlignError::Preferences`] for the first prompt that is empty, or has the id of an earlier one;
+    /// * [`AlignError::Text`] if the chat template refuses a prompt;
+    /// * [`AlignError::NoPrompts`] if none is left.
+    pub fn of_prompts(
+        prompts: Vec<Prompt>,
+        chat: &ChatFormat,
+        longest: usize,
+    ) -> Result<AlignPrompts, AlignError> {
+        check_records(&prompts)?;
+        AlignPrompts::new(&Prompts::of(prompts), chat, longest)
     }
 
     /// Encodes each prompt as a chat of one turn. Prompts of more than `longest` tokens are left out.

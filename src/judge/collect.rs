@@ -72,7 +72,7 @@ pub struct PreferenceReport {
     pub dropped_earlier: usize,
     /// Number of replies that this run generated.
     pub replies: usize,
-    /// Number of replies that reached the most tokens of a reply.
+    /// Number of replies that reached the limit of tokens per reply.
     pub cut: usize,
     /// Number of tokens that this run generated.
     pub tokens: usize,
@@ -91,9 +91,9 @@ struct PromptWork<'a> {
 struct Workload<'a> {
     work: Vec<PromptWork<'a>>,
     too_long: usize,
-    /// Most tokens of a prompt with its reply.
+    /// Length in tokens of the longest prompt with its reply.
     context: usize,
-    /// Most tokens of an input of the judge.
+    /// Length in tokens of the longest input of the judge.
     judge_context: usize,
 }
 
@@ -216,13 +216,14 @@ impl<'a> PreferenceRun<'a> {
         plan.replies.iter().map(request).collect()
     }
 
-    /// Most tokens of a reply that the judge reads. An edit adds a phrase, or a few marks per sentence.
+    /// Maximum number of tokens of a reply that the judge reads. An edit adds a phrase, or a few marks per
+    /// sentence.
     fn reply_tokens(&self) -> usize {
         let ReplySettings { plan, max_tokens, .. } = self.config.replies;
         if plan == ReplyPlan::Edit { 2 * max_tokens + 64 } else { max_tokens }
     }
 
-    /// Most tokens that the judge reads for this prompt.
+    /// Maximum number of tokens that the judge reads for this prompt.
     fn judge_context(&self, chat: &ChatFormat, prompt: &Prompt) -> Result<usize, JudgeError> {
         let principles = &self.principles.principles;
         let reply_tokens = self.reply_tokens();
@@ -353,7 +354,7 @@ impl Running<'_, '_> {
         Ok(())
     }
 
-    /// The pairs of `work` that can be compared. Counts the other ones.
+    /// Returns the pairs of `work` that can be compared, and counts the other pairs.
     fn sampled<'c>(&mut self, work: &'c [PromptWork<'_>], generated: &[Generated]) -> Vec<SampledPair<'c>> {
         let mut sampled = Vec::new();
         let mut rest = generated;

@@ -11,7 +11,7 @@ use crate::settings::{Faults, Settings};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PreferenceConfig {
-    /// Seed. All random choices follow from it and from the ids of the prompts.
+    /// Seed. All random choices depend only on it and on the ids of the prompts.
     pub seed: u64,
     /// The principles, as [`PrincipleSet::open_all`](crate::principles::PrincipleSet::open_all) takes them.
     pub principles: Vec<String>,
@@ -83,7 +83,7 @@ pub struct PromptSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TooLong {
-    /// The run is refused.
+    /// The run stops with an error before it starts.
     #[default]
     Refuse,
     /// They are left out and counted.
@@ -104,15 +104,15 @@ pub struct ReplySettings {
     /// principle, if that does not change the verdict
     /// ([`Check::with_decoy`](crate::principles::Check::with_decoy)).
     pub decoys: f64,
-    /// Most tokens of a reply. SALMON has 768. A small model needs about a third.
+    /// Maximum number of tokens of a reply. SALMON uses 768. A small model needs about a third.
     pub max_tokens: usize,
     /// Sampling temperature. 0.7 as in SALMON.
     pub temperature: f32,
-    /// Keep the most probable tokens up to this mass. 1 as in SALMON: all.
+    /// Probability mass of the most probable tokens to keep. 1, as in SALMON, keeps all.
     pub top_p: f32,
-    /// Keep this many tokens; 0 keeps all.
+    /// Number of most probable tokens to keep. 0 keeps all.
     pub top_k: u32,
-    /// Keep tokens at least this many times as probable as the first.
+    /// Smallest probability of a token to keep, as a fraction of the most probable token's.
     pub min_p: f32,
 }
 

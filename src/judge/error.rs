@@ -48,7 +48,7 @@ pub enum JudgeError {
         id: String,
         /// Tokens that it may need.
         needed: usize,
-        /// Positions of the model.
+        /// The model's context, in tokens.
         capacity: usize,
     },
 
@@ -88,7 +88,7 @@ pub enum JudgeError {
         reason: String,
     },
 
-    /// Settings are not a settings file, or outside their range.
+    /// Settings cannot be parsed, or a value is outside its range.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 

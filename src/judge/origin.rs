@@ -60,7 +60,7 @@ impl Origin {
             None => Ok(()),
             Some(((name, there), (_, here))) => {
                 let name = name.strip_prefix("settings.").unwrap_or(name);
-                other(format!("{name} is {there} there and {here} here"))
+                other(format!("{name} was {there} in that run and is {here} now"))
             }
         }
     }

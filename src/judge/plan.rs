@@ -62,7 +62,8 @@ impl<'a> Planner<'a> {
                 let which =
                     if config.replies.plan == ReplyPlan::Edit { " that a program checks" } else { "" };
                 let reason = format!(
-                    "{pairs} pairs to a prompt, each under another principle, but {known} principles{which}"
+                    "each of {pairs} pairs per prompt needs its own principle, but there are {known} \
+                     principles{which}"
                 );
                 return Err(JudgeError::Nothing { reason });
             }

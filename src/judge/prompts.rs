@@ -1,4 +1,4 @@
-//! Which prompts of a file are used.
+//! Selection of prompts from a file.
 
 use super::PromptSettings;
 use crate::preferences::{Prompt, Prompts};

@@ -33,7 +33,7 @@ pub enum PreferencesError {
         path: PathBuf,
     },
 
-    /// A record makes no sense, and was not written.
+    /// A record makes no sense: it was not written, or not taken.
     #[error("record `{id}`: {reason}")]
     Record {
         /// The record's id.

@@ -1,6 +1,6 @@
 //! Records in JSON Lines: read whole, or appended to by a run that may be stopped at any byte.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
@@ -71,6 +71,23 @@ fn numbered<T: Record>(found: Found<T>) -> Result<Vec<(usize, T)>, PreferencesEr
             Ok(found.records.into_iter().map(line).collect())
         }
     }
+}
+
+/// `Ok` if all records in memory make sense, and each has an id of its own: what [`read_records`] checks of a file.
+///
+/// # Errors
+///
+/// [`PreferencesError::Record`] for the first that does not.
+pub fn check_records<T: Record>(records: &[T]) -> Result<(), PreferencesError> {
+    let mut seen = HashSet::new();
+    for record in records {
+        let refused = |reason: String| PreferencesError::Record { id: record.id().to_owned(), reason };
+        record.check().map_err(refused)?;
+        if !seen.insert(record.id()) {
+            return Err(refused("an earlier record has this id".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// A file of records that grows, one whole record at a time.

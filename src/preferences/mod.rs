@@ -27,7 +27,7 @@ pub use aggregate::{
 pub use error::PreferencesError;
 pub use input::{InputLimits, InputParts, RewardFormat, RewardInput};
 pub(crate) use jsonl::parse_numbered;
-pub use jsonl::{Record, RecordLog, read_numbered, read_records};
+pub use jsonl::{Record, RecordLog, check_records, read_numbered, read_records};
 pub use prompts::Prompts;
 pub use record::{Comparison, Prompt, SampledReply, Scores, Under, Verdict};
 pub use split::held_out;

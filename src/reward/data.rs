@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::RewardError;
@@ -11,7 +11,7 @@ use crate::file::AtFile;
 use crate::file::hex;
 use crate::preferences::{
     AggregateOptions, AggregateReport, Aggregated, Aggregator, Comparison, DecidedBy, PreferencePair,
-    PreferencesError, Prompt, Scores, Verdict, held_out, parse_numbered,
+    PreferencesError, Prompt, Scores, Verdict, check_records, held_out, parse_numbered,
 };
 use crate::principles::{Principle, PrincipleSet, PromptType};
 
@@ -30,12 +30,16 @@ enum Kind {
     Preferences(Vec<PreferencePair>),
 }
 
-/// A line of HH-style preferences. Other keys are passed over: such files come from elsewhere.
-#[derive(Deserialize)]
-struct Preference {
-    prompt: String,
-    chosen: String,
-    rejected: String,
+/// A preference between two replies to one prompt, without principles: a line of an HH-style file. Other keys of
+/// such a line are ignored, because the files come from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RewardPair {
+    /// The request.
+    pub prompt: String,
+    /// The better reply.
+    pub chosen: String,
+    /// The other reply.
+    pub rejected: String,
 }
 
 impl RewardData {
@@ -63,10 +67,40 @@ impl RewardData {
             let bytes = fs::read(file).map_err(PreferencesError::io("read", file))?;
             let rows = parse_numbered::<Comparison>(file, &bytes)?;
             comparisons.extend(rows.into_iter().map(|(_, comparison)| comparison));
-            hash.update((bytes.len() as u64).to_le_bytes());
-            hash.update(bytes);
+            add_file(&mut hash, &bytes);
         }
-        let (path, sha256) = (files.first().cloned().unwrap_or_default(), hex(hash.finalize()));
+        let path = files.first().cloned().unwrap_or_default();
+        RewardData::of_judged(comparisons, set, path, hex(hash.finalize()))
+    }
+
+    /// Replies that a judge compared, in memory, and the principles to draw from, such as those of
+    /// [`PrincipleSet::open_all`].
+    ///
+    /// The hash is that of a file with one line for each comparison, as [`Comparison`] serializes to JSON and
+    /// [`RecordLog`](crate::preferences::RecordLog) writes it: a run on such a file can be resumed with the
+    /// comparisons in memory.
+    ///
+    /// # Errors
+    ///
+    /// * [`RewardError::Preferences`] for the first comparison that makes no sense, or has the id of an earlier
+    ///   one;
+    /// * [`RewardError::Nothing`] without any.
+    pub fn of_comparisons(
+        comparisons: Vec<Comparison>,
+        set: PrincipleSet,
+    ) -> Result<RewardData, RewardError> {
+        check_records(&comparisons)?;
+        let mut hash = Sha256::new();
+        add_file(&mut hash, &json_lines(&comparisons));
+        RewardData::of_judged(comparisons, set, PathBuf::from("comparisons"), hex(hash.finalize()))
+    }
+
+    fn of_judged(
+        comparisons: Vec<Comparison>,
+        set: PrincipleSet,
+        path: PathBuf,
+        sha256: String,
+    ) -> Result<RewardData, RewardError> {
         if comparisons.is_empty() {
             let reason = format!("{} holds no comparison", path.display());
             return Err(RewardError::Nothing { reason });
@@ -85,33 +119,39 @@ impl RewardData {
     pub fn preferences(file: &Path) -> Result<RewardData, RewardError> {
         let bytes = fs::read(file).map_err(RewardError::io("read", file))?;
         let mut pairs = Vec::new();
-        for (at, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-            if line.trim_ascii().is_empty() {
-                continue;
+        for (line, number) in bytes.split(|&byte| byte == b'\n').zip(1..) {
+            if !line.trim_ascii().is_empty() {
+                let pair = parse(line).and_then(|row| preference(row, number));
+                pairs.push(pair.map_err(|reason| row(file, number, &reason))?);
             }
-            let pair = preference(line, at + 1);
-            pairs.push(pair.map_err(|reason| {
-                let reason = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
-                RewardError::Row { path: file.to_owned(), line: at + 1, reason }
-            })?);
         }
-        if pairs.is_empty() {
-            let reason = format!("{} holds no preference", file.display());
-            return Err(RewardError::Nothing { reason });
-        }
-        let sha256 = hex(Sha256::digest(&bytes));
-        Ok(RewardData { kind: Kind::Preferences(pairs), path: file.to_owned(), sha256 })
+        RewardData::of_pairs(pairs, file.to_owned(), &bytes)
     }
 
-    /// Comparisons, and the set that they are aggregated under, that are in memory already.
-    pub fn of_comparisons(comparisons: Vec<Comparison>, set: PrincipleSet) -> RewardData {
-        let mut all = Sha256::new();
-        for comparison in &comparisons {
-            all.update(serde_json::to_vec(comparison).expect("records are plain values"));
-            all.update(b"\n");
+    /// Preferences without principles, in memory. In messages the first is on line 1 of `preferences`.
+    ///
+    /// The hash is that of a file with one line for each row, as [`RewardPair`] serializes to JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`RewardError::Row`] and [`RewardError::Nothing`] as [`RewardData::preferences`].
+    pub fn of_preferences(rows: impl IntoIterator<Item = RewardPair>) -> Result<RewardData, RewardError> {
+        let path = PathBuf::from("preferences");
+        let rows: Vec<RewardPair> = rows.into_iter().collect();
+        let bytes = json_lines(&rows);
+        let mut pairs = Vec::with_capacity(rows.len());
+        for (one, number) in rows.into_iter().zip(1..) {
+            pairs.push(preference(one, number).map_err(|reason| row(&path, number, &reason))?);
         }
-        let kind = Kind::Judged { comparisons, set: Box::new(set) };
-        RewardData { kind, path: PathBuf::from("comparisons"), sha256: hex(all.finalize()) }
+        RewardData::of_pairs(pairs, path, &bytes)
+    }
+
+    fn of_pairs(pairs: Vec<PreferencePair>, path: PathBuf, bytes: &[u8]) -> Result<RewardData, RewardError> {
+        if pairs.is_empty() {
+            let reason = format!("{} holds no preference", path.display());
+            return Err(RewardError::Nothing { reason });
+        }
+        Ok(RewardData { kind: Kind::Preferences(pairs), path, sha256: hex(Sha256::digest(bytes)) })
     }
 
     /// The same with verdicts of the programs that principles name, in place of the judge's: 1, 0 or -1 for
@@ -227,16 +267,26 @@ impl Source<'_> {
     }
 }
 
-fn preference(line: &[u8], number: usize) -> Result<PreferencePair, String> {
+/// A line of a file of preferences.
+fn parse(line: &[u8]) -> Result<RewardPair, String> {
     let text = std::str::from_utf8(line)
         .map_err(|error| format!("byte {} is not UTF-8; save the file as UTF-8", error.valid_up_to() + 1))?;
-    let Preference { prompt, chosen, rejected } = serde_json::from_str(text.trim_start_matches('\u{FEFF}'))
-        .map_err(|error| {
+    serde_json::from_str(text.trim_start_matches('\u{FEFF}')).map_err(|error| {
         // serde ends its messages with " at line 1 column 9": the line is always 1 here.
         let reason = error.to_string();
         let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
         format!("{reason} (column {})", error.column())
-    })?;
+    })
+}
+
+/// The error of line `number`.
+fn row(path: &Path, line: usize, reason: &str) -> RewardError {
+    let reason = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
+    RewardError::Row { path: path.to_owned(), line, reason }
+}
+
+fn preference(row: RewardPair, number: usize) -> Result<PreferencePair, String> {
+    let RewardPair { prompt, chosen, rejected } = row;
     for (key, text) in [("prompt", &prompt), ("chosen", &chosen), ("rejected", &rejected)] {
         if text.trim().is_empty() {
             return Err(format!("`{key}` is empty"));
@@ -257,4 +307,20 @@ fn preference(line: &[u8], number: usize) -> Result<PreferencePair, String> {
         flipped: false,
         swapped: false,
     })
+}
+
+/// Adds a file to a hash of several: its length first, so that no two lists of files read the same.
+fn add_file(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_le_bytes());
+    hash.update(bytes);
+}
+
+/// Rows as a JSON Lines file.
+fn json_lines(rows: &[impl Serialize]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut lines, row).expect("rows are plain values");
+        lines.push(b'\n');
+    }
+    lines
 }

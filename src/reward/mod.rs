@@ -24,7 +24,7 @@ mod training;
 
 pub use card::{LimitSettings, RewardCard};
 pub use config::{Factors, PairBatch, PairEvaluation, RewardConfig};
-pub use data::RewardData;
+pub use data::{RewardData, RewardPair};
 pub use error::RewardError;
 pub use eval::{
     Alone, Bin, Calibration, EvaluateOptions, LengthBias, Rate, RewardReport, Sensitivity, evaluate,

@@ -34,7 +34,7 @@ mod trainer;
 
 pub use config::SftConfig;
 pub(crate) use data::encode_reply;
-pub use data::{Dataset, Example, Order};
+pub use data::{Dataset, Example, Order, Row, Rows};
 pub use error::TrainError;
 pub use learner::{Evaluate, Figures, Learned, Learner, Unit};
 pub use metrics::StepMetrics;

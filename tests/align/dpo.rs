@@ -104,7 +104,7 @@ fn a_resumed_run_is_a_run_without_a_pause() {
     // Judged replies: other pairs in every pass, and some of them too long.
     let mut judged = comparisons(12);
     judged[3].replies[0].text = "yes ".repeat(60);
-    let data = RewardData::of_comparisons(judged, rules());
+    let data = RewardData::of_comparisons(judged, rules()).expect("sound comparisons");
     let mut config = settings(5);
     config.max_tokens = 60;
     let (whole, paused) = (folder.path().join("whole"), folder.path().join("paused"));
@@ -138,7 +138,7 @@ fn settings_are_said_and_judged() {
     let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = super::tiny(&device, folder.path());
-    let data = RewardData::of_comparisons(comparisons(4), rules());
+    let data = RewardData::of_comparisons(comparisons(4), rules()).expect("sound comparisons");
     let (config, out) = (settings(1), folder.path().join("run"));
     let training =
         DpoTraining { model: &model, data: &data, init: None, out: &out, config: &config, resume: false };

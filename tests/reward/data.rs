@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use parr::preferences::Comparison;
 use parr::principles::PrincipleSet;
-use parr::reward::{RewardConfig, RewardData, RewardError};
+use parr::reward::{RewardConfig, RewardData, RewardError, RewardPair};
 use parr::settings::Settings;
 
 use super::{comparisons, rules};
@@ -15,6 +15,12 @@ fn written(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     let path = folder.path().join(name);
     fs::write(&path, text).expect("a scratch directory is writable");
     (folder, path)
+}
+
+/// Comparisons as a file of records.
+fn lines(comparisons: &[Comparison]) -> String {
+    let line = |one: &Comparison| serde_json::to_string(one).expect("plain values") + "\n";
+    comparisons.iter().map(line).collect()
 }
 
 #[test]
@@ -90,10 +96,6 @@ fn lines_that_are_no_preferences_are_refused_by_number() {
 #[test]
 fn comparisons_and_sets_are_read_together() {
     let comparisons = comparisons(3);
-    let lines = |comparisons: &[Comparison]| -> String {
-        let line = |one: &Comparison| serde_json::to_string(one).expect("plain values") + "\n";
-        comparisons.iter().map(line).collect()
-    };
     let (_folder, path) = written("judged.jsonl", &lines(&comparisons));
     let read = |sets: &[&str]| {
         let sets: Vec<String> = sets.iter().map(|&name| name.to_owned()).collect();
@@ -118,6 +120,44 @@ fn comparisons_and_sets_are_read_together() {
     assert!(error.contains("judged.jsonl line 1: unknown field `jugde`"), "{error}");
 }
 
+/// Data in memory, and a file of it, are the same.
+#[test]
+fn data_in_memory_is_that_of_a_file() {
+    let all = comparisons(3);
+    let set = PrincipleSet::open("reward").expect("built in");
+    let memory = RewardData::of_comparisons(all.clone(), set.clone()).expect("sound comparisons");
+    let (_folder, path) = written("judged.jsonl", &lines(&all));
+    let file = RewardData::judged(&[path], &["reward".to_owned()]).expect("a sound file");
+    assert_eq!((memory.sha256(), memory.comparisons()), (file.sha256(), file.comparisons()));
+    assert_eq!(memory.set().map(|set| &set.sha256), file.set().map(|set| &set.sha256));
+
+    let refused =
+        |all: Vec<Comparison>| RewardData::of_comparisons(all, set.clone()).expect_err("a fault").to_string();
+    assert_eq!(refused(Vec::new()), "comparisons holds no comparison");
+    let mut twice = all.clone();
+    twice[2].id = twice[0].id.clone();
+    assert_eq!(refused(twice), "record `c0`: an earlier record has this id");
+    let mut empty = all;
+    empty[1].replies[1].text = " ".to_owned();
+    assert_eq!(refused(empty), "record `c1`: reply 2 is empty");
+
+    let pair = |rejected: &str| RewardPair {
+        prompt: "Name a river.".to_owned(),
+        chosen: "The Loire.".to_owned(),
+        rejected: rejected.to_owned(),
+    };
+    let rows = [pair("A river is water."), pair("No.")];
+    let text: String =
+        rows.iter().map(|row| serde_json::to_string(row).expect("plain values") + "\n").collect();
+    let (_folder, path) = written("hh.jsonl", &text);
+    let memory = RewardData::of_preferences(rows.clone()).expect("sound rows");
+    assert_eq!(memory.sha256(), RewardData::preferences(&path).expect("a sound file").sha256());
+    let refused = |rows: Vec<RewardPair>| RewardData::of_preferences(rows).expect_err("a fault").to_string();
+    assert_eq!(refused(Vec::new()), "preferences holds no preference");
+    let error = refused(vec![pair("No."), pair("The Loire. ")]);
+    assert!(error.starts_with("preferences line 2: `chosen` and `rejected` are the same text"), "{error}");
+}
+
 #[test]
 fn programs_can_judge_in_place_of_the_records() {
     let mut comparisons = comparisons(2);
@@ -125,17 +165,17 @@ fn programs_can_judge_in_place_of_the_records() {
     comparisons[0].replies[1].text =
         "- A list\n- of points, and many more words than the other has".to_owned();
     let style = PrincipleSet::open("style").expect("built in");
-    let data =
-        RewardData::of_comparisons(comparisons.clone(), style.clone()).checked().expect("it has checks");
+    let of =
+        |set: PrincipleSet| RewardData::of_comparisons(comparisons.clone(), set).expect("sound comparisons");
+    let data = of(style.clone()).checked().expect("it has checks");
     let judged = &data.comparisons()[0];
     let score = |id: &str| judged.verdict(id).expect("it has a check").scores.agreed();
     assert_eq!((score("style-concise"), score("style-comprehensive")), (1.0, -1.0));
     assert_eq!(score("style-bulleted"), -1.0);
     assert_eq!(score("style-headings"), 0.0, "neither has any");
     assert_eq!(judged.judge, "check");
-    let by_judge = RewardData::of_comparisons(comparisons.clone(), style);
+    let by_judge = of(style);
     assert_ne!(data.sha256(), by_judge.sha256());
-    let error =
-        RewardData::of_comparisons(comparisons, rules()).checked().expect_err("no checks").to_string();
+    let error = of(rules()).checked().expect_err("no checks").to_string();
     assert!(error.contains("rules"), "{error}");
 }

@@ -112,7 +112,7 @@ pub fn comparisons(count: u32) -> Vec<Comparison> {
 }
 
 pub fn data(count: u32) -> RewardData {
-    RewardData::of_comparisons(comparisons(count), rules())
+    RewardData::of_comparisons(comparisons(count), rules()).expect("sound comparisons")
 }
 
 /// Settings under which the tiny model learns the rules.

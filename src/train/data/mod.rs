@@ -1,6 +1,6 @@
-//! Training rows: a JSON Lines file as token ids, each with the tokens that are learned from.
+//! Training rows: a JSON Lines file, or [`Row`]s in memory, as token ids with the tokens that are learned from.
 //!
-//! A line is one of
+//! A line of a file is one of
 //!
 //! * `{"messages": [{"role": "user", "content": "..."}, ...]}`, written by the model's chat template;
 //! * `{"prompt": "...", "response": "..."}` (or `"completion"`), a chat of one turn, or plain text with
@@ -15,20 +15,24 @@ mod lines;
 mod order;
 mod raw;
 mod row;
+mod rows;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 pub use order::Order;
+pub use row::Row;
+pub use rows::Rows;
 
 use super::TrainError;
+use crate::file::hex;
 use crate::model::text::Text;
 use crate::settings::Share;
 use crate::tokenizer::{ChatFormat, Message, TokenId, Tokenizer};
 use lines::Lines;
-use row::Row;
 
 /// One sequence to learn from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub struct Example {
     /// Whether token `t` is a target, to be predicted from the tokens before it (T). The first token never
     /// is, and at least one is.
     pub loss_mask: Vec<bool>,
-    /// Where it stands in its file, counted from 1.
+    /// Its line in the file, or its number among rows in memory, counted from 1.
     pub line: usize,
 }
 
@@ -81,7 +85,7 @@ impl Default for DataOptions {
     }
 }
 
-/// What became of a file's lines.
+/// What became of the lines of a file, or of rows in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataReport {
     /// Lines that hold a row.
@@ -122,16 +126,17 @@ impl fmt::Display for DataReport {
     }
 }
 
-/// The rows of one file.
+/// The rows of one file, or of memory, as tokens.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// The file.
+    /// The file, or `rows` for rows in memory; for messages.
     pub path: PathBuf,
-    /// Its rows, in the order of their lines; never empty after [`Dataset::read`].
+    /// The rows, in their order; never empty after [`Dataset::read`] and [`Dataset::from_rows`].
     pub examples: Vec<Example>,
-    /// What became of its lines.
+    /// What became of the rows.
     pub report: DataReport,
-    /// SHA-256 of the file in hexadecimal, of the very bytes that were read.
+    /// SHA-256 in hexadecimal of the bytes that were read, or of rows in memory as [`Dataset::from_rows`]
+    /// writes them.
     pub sha256: String,
 }
 
@@ -184,32 +189,41 @@ impl Dataset {
         vocab: usize,
         options: &DataOptions,
     ) -> Result<Dataset, TrainError> {
-        let encoder =
-            Encoder { tokenizer: text.tokenizer.as_deref(), chat: text.chat.as_ref(), vocab, options };
+        let mut reading = Reading::new(path, text, vocab, options);
         let mut lines = Lines::open(path)?;
-        let (mut examples, mut report) = (Vec::new(), DataReport::default());
         while let Some((line, text)) = lines.next()? {
-            let fault = |reason: String| TrainError::row(path, line, reason);
-            report.rows += 1;
-            let encoded = encoder.encode(Row::parse(text).map_err(fault)?).map_err(fault)?;
-            report.unclosed_turns += encoded.unclosed_turns;
-            match cut(encoded, line, options.max_tokens, &mut report).map_err(fault)? {
-                Some(example) => examples.push(example),
-                None => report.dropped.push(line),
-            }
+            let row = Row::parse(text).map_err(|reason| TrainError::row(path, line, reason))?;
+            reading.add(line, &row)?;
         }
-        let sha256 = lines.sha256();
-        if examples.is_empty() {
-            let reason = match report.rows {
-                0 => "it has no rows".to_owned(),
-                rows => format!(
-                    "none of its {rows} rows has a target among its first {} tokens; raise max_tokens",
-                    options.max_tokens
-                ),
-            };
-            return Err(TrainError::Data { path: path.to_owned(), reason });
+        reading.finish(lines.sha256())
+    }
+
+    /// Encodes rows in memory, as [`Dataset::read`] does with the lines of a file. In messages the first row is on
+    /// line 1 of `rows`.
+    ///
+    /// The hash is that of a file with one line for each row, as [`Row`] serializes to JSON: such a file gives the
+    /// same data set, and a run on it can be resumed with the rows in memory.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Row`] for the first row that cannot be used.
+    /// * [`TrainError::Data`] if no row is left.
+    pub fn from_rows(
+        rows: &[Row],
+        text: &Text,
+        vocab: usize,
+        options: &DataOptions,
+    ) -> Result<Dataset, TrainError> {
+        let path = Path::new("rows");
+        let mut reading = Reading::new(path, text, vocab, options);
+        let mut hash = Sha256::new();
+        for (row, line) in rows.iter().zip(1..) {
+            row.check().map_err(|reason| TrainError::row(path, line, reason))?;
+            reading.add(line, row)?;
+            hash.update(serde_json::to_vec(row).expect("a row is plain values"));
+            hash.update(b"\n");
         }
-        Ok(Dataset { path: path.to_owned(), examples, report, sha256 })
+        reading.finish(hex(hash.finalize()))
     }
 
     /// Takes some examples out of the set, for measuring what the rest teaches. Which ones depends on the
@@ -243,6 +257,49 @@ impl Dataset {
         }
         self.examples = kept;
         Ok(held)
+    }
+}
+
+/// Rows that become a data set, one after another.
+struct Reading<'a> {
+    path: &'a Path,
+    encoder: Encoder<'a>,
+    examples: Vec<Example>,
+    report: DataReport,
+}
+
+impl<'a> Reading<'a> {
+    fn new(path: &'a Path, text: &'a Text, vocab: usize, options: &'a DataOptions) -> Reading<'a> {
+        let encoder =
+            Encoder { tokenizer: text.tokenizer.as_deref(), chat: text.chat.as_ref(), vocab, options };
+        Reading { path, encoder, examples: Vec::new(), report: DataReport::default() }
+    }
+
+    fn add(&mut self, line: usize, row: &Row) -> Result<(), TrainError> {
+        let fault = |reason: String| TrainError::row(self.path, line, reason);
+        self.report.rows += 1;
+        let encoded = self.encoder.encode(row).map_err(fault)?;
+        self.report.unclosed_turns += encoded.unclosed_turns;
+        match cut(encoded, line, self.encoder.options.max_tokens, &mut self.report).map_err(fault)? {
+            Some(example) => self.examples.push(example),
+            None => self.report.dropped.push(line),
+        }
+        Ok(())
+    }
+
+    fn finish(self, sha256: String) -> Result<Dataset, TrainError> {
+        let Reading { path, encoder, examples, report } = self;
+        if examples.is_empty() {
+            let reason = match report.rows {
+                0 => "it has no rows".to_owned(),
+                rows => format!(
+                    "none of its {rows} rows has a target among its first {} tokens; raise max_tokens",
+                    encoder.options.max_tokens
+                ),
+            };
+            return Err(TrainError::Data { path: path.to_owned(), reason });
+        }
+        Ok(Dataset { path: path.to_owned(), examples, report, sha256 })
     }
 }
 
@@ -282,18 +339,17 @@ fn cut(
 
 impl Encoder<'_> {
     /// The row's tokens, or what is wrong with it.
-    fn encode(&self, row: Row) -> Result<Encoded, String> {
+    fn encode(&self, row: &Row) -> Result<Encoded, String> {
         match row {
-            Row::Chat(messages) => self.chat(&messages),
+            Row::Chat { messages } => self.chat(messages),
             Row::Pair { prompt, response } if self.options.raw => raw::encode(
                 self.tokenizer.ok_or("the model has no tokenizer; give ids and loss_mask")?,
-                &prompt,
-                &response,
+                prompt,
+                response,
                 self.options.train_on,
             ),
-            Row::Pair { prompt, response } => {
-                self.chat(&[Message::new("user", prompt), Message::new("assistant", response)])
-            }
+            Row::Pair { prompt, response } => self
+                .chat(&[Message::new("user", prompt.as_str()), Message::new("assistant", response.as_str())]),
             Row::Ids { ids, loss_mask } => {
                 if let Some(at) = ids.iter().position(|&id| id as usize >= self.vocab) {
                     let (id, vocab) = (ids[at], self.vocab);
@@ -304,7 +360,7 @@ impl Encoder<'_> {
                                 from the row"
                         .to_owned());
                 }
-                Ok(Encoded { ids, loss_mask, unclosed_turns: 0 })
+                Ok(Encoded { ids: ids.clone(), loss_mask: loss_mask.clone(), unclosed_turns: 0 })
             }
         }
     }

@@ -1,18 +1,50 @@
-//! One line of a data file: which kind of row it is.
+//! One row: which kind it is, and how a line of a file says so.
 
 use std::fmt;
 
 use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::tokenizer::{Message, TokenId};
 
-/// What a line says.
-#[derive(Debug, PartialEq)]
-pub(super) enum Row {
-    Chat(Vec<Message>),
-    Pair { prompt: String, response: String },
-    Ids { ids: Vec<TokenId>, loss_mask: Vec<bool> },
+/// A row to learn from. It serializes to a line of a data file.
+///
+/// ```
+/// use parr::tokenizer::Message;
+/// use parr::train::Row;
+///
+/// let row = Row::chat([Message::new("user", "Hi"), Message::new("assistant", "Ahoy!")]);
+/// assert_eq!(
+///     serde_json::to_string(&row)?,
+///     r#"{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Ahoy!"}]}"#
+/// );
+/// let row = Row::pair("Name a river.", "The Loire.");
+/// assert_eq!(serde_json::to_string(&row)?, r#"{"prompt":"Name a river.","response":"The Loire."}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Row {
+    /// A conversation, written by the model's chat template.
+    Chat {
+        /// The turns, at least one.
+        messages: Vec<Message>,
+    },
+    /// A chat of one turn, or plain text with [`DataOptions::raw`](super::DataOptions::raw).
+    Pair {
+        /// The request.
+        prompt: String,
+        /// The reply, which is learned from.
+        response: String,
+    },
+    /// Token ids.
+    Ids {
+        /// The tokens (T).
+        ids: Vec<TokenId>,
+        /// Which of them are targets (T).
+        loss_mask: Vec<bool>,
+    },
 }
 
 const KINDS: &str = "a row has messages, or prompt and response, or ids and loss_mask";
@@ -70,6 +102,34 @@ impl<'de> Deserialize<'de> for Mark {
 }
 
 impl Row {
+    /// A conversation.
+    pub fn chat(messages: impl IntoIterator<Item = Message>) -> Row {
+        Row::Chat { messages: messages.into_iter().collect() }
+    }
+
+    /// A request and the reply to it.
+    pub fn pair(prompt: impl Into<String>, response: impl Into<String>) -> Row {
+        Row::Pair { prompt: prompt.into(), response: response.into() }
+    }
+
+    /// `Ok` if the row has the parts that its kind needs.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self {
+            Row::Chat { messages } if messages.is_empty() => {
+                Err("messages is empty; a conversation has at least one".to_owned())
+            }
+            Row::Ids { ids, loss_mask } if ids.len() != loss_mask.len() => {
+                let (ids, marks) = (ids.len(), loss_mask.len());
+                Err(format!("ids has {ids} entries, loss_mask {marks}; each token needs one"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Parses one line.
     ///
     /// # Errors
@@ -86,7 +146,9 @@ impl Row {
             let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
             format!("{reason} (column {}); {KINDS}", error.column())
         })?;
-        keys.row()
+        let row = keys.row()?;
+        row.check()?;
+        Ok(row)
     }
 }
 
@@ -101,18 +163,11 @@ impl Keys {
         };
         match (messages, prompt, answer, ids, loss_mask) {
             (Some(messages), None, None, None, None) => {
-                if messages.is_empty() {
-                    return Err("messages is empty; a conversation has at least one".to_owned());
-                }
                 let message = |turn: Turn| Message { role: turn.role, content: turn.content };
-                Ok(Row::Chat(messages.into_iter().map(message).collect()))
+                Ok(Row::chat(messages.into_iter().map(message)))
             }
             (None, Some(prompt), Some(response), None, None) => Ok(Row::Pair { prompt, response }),
             (None, None, None, Some(ids), Some(loss_mask)) => {
-                if ids.len() != loss_mask.len() {
-                    let (ids, marks) = (ids.len(), loss_mask.len());
-                    return Err(format!("ids has {ids} entries, loss_mask {marks}; each token needs one"));
-                }
                 Ok(Row::Ids { ids, loss_mask: loss_mask.into_iter().map(|mark| mark.0).collect() })
             }
             (messages, prompt, answer, ids, loss_mask) => {
@@ -139,8 +194,8 @@ mod tests {
     #[test]
     fn each_kind_is_known_by_its_keys() {
         let chat = r#" {"messages":[{"role":"user","content":"a"}],"prompt":null} "#;
-        assert_eq!(Row::parse(chat), Ok(Row::Chat(vec![Message::new("user", "a")])));
-        let pair = Ok(Row::Pair { prompt: "a".to_owned(), response: "b".to_owned() });
+        assert_eq!(Row::parse(chat), Ok(Row::chat([Message::new("user", "a")])));
+        let pair = Ok(Row::pair("a", "b"));
         assert_eq!(Row::parse(r#"{"prompt":"a","response":"b"}"#), pair);
         assert_eq!(Row::parse(r#"{"completion":"b","prompt":"a"}"#), pair);
         let ids = Ok(Row::Ids { ids: vec![1, 2, 3], loss_mask: vec![false, true, true] });
