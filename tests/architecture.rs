@@ -49,11 +49,13 @@ const TABLE: &[(&str, &[&str])] = &[
             "tensor",
             "tokenizer",
             "format",
+            "principles",
             "gpu",
             "ops",
             "model",
             "adapter",
             "generate",
+            "preferences",
         ],
     ),
     // Layer 9.
@@ -71,6 +73,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "model",
             "generate",
             "preferences",
+            "train",
         ],
     ),
     (

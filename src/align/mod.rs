@@ -22,7 +22,6 @@ mod dpo;
 mod error;
 pub mod estimate;
 mod guidelines;
-mod metrics;
 mod prompts;
 mod reward_role;
 mod roles;
@@ -38,11 +37,11 @@ pub use algorithm::{
 pub use config::{
     AlignConfig, GrpoConfig, Preset, RewardTermsConfig, RolloutConfig, UpdateConfig, ValueConfig,
 };
-pub use dpo::{DpoConfig, DpoProspect, DpoTraining};
+pub use dpo::{DpoConfig, DpoTraining};
 pub use error::AlignError;
 pub use guidelines::Guidelines;
-pub use metrics::AlignMetrics;
 pub use prompts::{AlignPrompt, AlignPrompts};
 pub use reward_role::{ModelReward, RewardRole};
-pub use run::{Align, AlignProgress, AlignProspect, Outcome};
-pub use samples::RolloutSample;
+pub use run::{Align, Outcome};
+
+pub use crate::train::metrics::{AlignMetrics, RolloutSample};

@@ -55,14 +55,15 @@ impl<'a> Sampler<'a> {
     }
 
     /// Samples the replies of the step after `step` others. Replies to the same prompt are next to each
-    /// other. The same step and policy always give the same replies. `None` after a cancel.
+    /// other. The same step and policy always give the same replies. After a cancel the error is
+    /// [`GenerateError::Cancelled`].
     pub fn sample(
         &mut self,
         step: u64,
         generator: &mut Generator,
         roles: &Roles,
         cancel: &CancelToken,
-    ) -> Result<Option<Vec<RolloutReply<'a>>>, GenerateError> {
+    ) -> Result<Vec<RolloutReply<'a>>, GenerateError> {
         let random = Philox::new(self.config.seed);
         let rollout = &self.config.rollout;
         let first = step * rollout.prompts as u64;
@@ -89,7 +90,7 @@ impl<'a> Sampler<'a> {
         generator.clear();
         let replies = generator.generate(&requests, cancel, &mut |_| {})?;
         if cancel.is_cancelled() || replies.iter().any(|reply| reply.finish == Finish::Cancelled) {
-            return Ok(None);
+            return Err(GenerateError::Cancelled);
         }
         let replies = asked.into_iter().zip(replies).map(|((prompt, principles), reply)| RolloutReply {
             prompt,
@@ -99,7 +100,7 @@ impl<'a> Sampler<'a> {
             logprobs: reply.sampling_logprobs,
             text: reply.text,
         });
-        Ok(Some(replies.collect()))
+        Ok(replies.collect())
     }
 }
 

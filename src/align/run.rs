@@ -1,7 +1,7 @@
 //! A run: from prompts, principles and rewards to an adapter.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use super::AlignConfig;
 use super::reward_role::options;
 use super::roles::{InitialAdapters, Roles};
 use super::rollout::Sampler;
-use super::steps::{Ended, KL_COEFFICIENT, PLANNED, Steps, UPDATES};
-use super::{AlignError, AlignMetrics, AlignPrompts, Guidelines, ModelReward, RewardRole, RolloutSample};
+use super::steps::{KL_COEFFICIENT, PLANNED, Stepped, Steps, UPDATES};
+use super::{AlignError, AlignPrompts, Guidelines, ModelReward, RewardRole};
 use crate::adapter::{Adapter, Card, RUN_FOLDER};
 use crate::align::estimate::{
     Collapse, KlController, LanguageMatch, LengthTerm, RewardSource, RewardSum, Watch,
@@ -25,92 +25,60 @@ use crate::reward::RewardModel;
 use crate::settings::Faults;
 use crate::settings::Settings;
 use crate::train::state::StateMeta;
-use crate::train::{Control, Demand, Learner, Plan, Run, TrainState, adamw, file_name, shape_entries};
+use crate::train::{
+    Control, DataSummary, Demand, Event, Learner, Run, RunPlan, TrainState, adamw, file_name, shape_entries,
+};
 
-/// A run that aligns a policy.
+/// A run that aligns a policy by reinforcement learning: an adapter on a frozen base, trained on rewards for its own
+/// replies.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use parr::align::{Align, AlignPrompts, Guidelines, Outcome};
+/// use parr::align::estimate::FnSource;
+/// use parr::Model;
+/// use parr::train::Control;
+///
+/// let model = Model::open("smollm2")?;
+/// let chat = model.chat_format().expect("a model that chats");
+/// let prompts = AlignPrompts::of(["Name a river.", "Why is the sky blue?"], chat, 128)?;
+/// // Rewards short replies. A reward model is given with `Align::reward`.
+/// let brief = FnSource::new("brief", |reply| -(reply.tokens.len() as f64));
+/// let outcome = Align::new(&model, &prompts, &Guidelines::default(), "runs/brief")
+///     .source(brief)
+///     .budget(Duration::from_secs(600))
+///     .run(&Control::default(), &mut |_| {})?;
+/// if let Outcome::Done(adapter) = outcome {
+///     println!("the adapter is in {}", adapter.display());
+/// }
+/// # Ok::<(), parr::Error>(())
+/// ```
 pub struct Align<'a> {
-    /// The base, which stays as it is.
-    pub model: &'a Model,
-    /// What replies are sampled to.
-    pub prompts: &'a AlignPrompts,
-    /// What they are judged by.
-    pub guidelines: &'a Guidelines,
-    /// The adapter that the policy starts from and is held to; without one it starts as the base.
-    pub init: Option<&'a Adapter>,
-    /// The reward model, the source `reward_model`.
-    pub reward: Option<RewardRole<'a>>,
-    /// Further sources of rewards. The settings add `length` and `language`, which need none here.
-    pub sources: Vec<Box<dyn RewardSource + 'a>>,
-    /// Where everything goes: settings, logs, states, rollouts, and the adapter.
-    pub out: &'a Path,
-    /// The settings.
-    pub config: &'a AlignConfig,
-    /// The time that the run may take: the first step tells how many fit into it, whatever the settings say.
-    pub budget: Option<Duration>,
-    /// Whether to go on from the newest state in `out`, if there is one.
-    pub resume: bool,
-}
-
-/// What a run is about to do, before its first step.
-#[derive(Clone, Debug)]
-pub struct AlignProspect {
-    /// Number of prompts that replies are sampled to.
-    pub prompts: usize,
-    /// Number of prompts that were left out because they are too long.
-    pub left_out: usize,
-    /// Replies of a step.
-    pub samples: usize,
-    /// Steps in all; none where the time of the first one will tell.
-    pub steps: Option<u64>,
-    /// Trainable values.
-    pub parameters: usize,
-    /// Adapters on the base.
-    pub adapters: usize,
-    /// Passes, and the device memory that the run takes.
-    pub plan: Plan,
-    /// States that were found damaged and passed over.
-    pub damaged: Vec<String>,
-}
-
-/// What a run tells while it goes.
-#[derive(Clone, Copy, Debug)]
-pub enum AlignProgress<'a> {
-    /// It goes on after so many steps.
-    Resumed(u64),
-    /// The first step took `seconds`, and so many steps fit into the budget.
-    Planned {
-        /// Steps in all.
-        steps: u64,
-        /// What one takes.
-        seconds: f64,
-    },
-    /// Replies were sampled, scored and written to `rollouts/`.
-    Rollout {
-        /// The step that they belong to.
-        step: u64,
-        /// The replies.
-        samples: &'a [RolloutSample],
-    },
-    /// A step is done.
-    Step(&'a AlignMetrics),
-    /// Its state is on disk.
-    Saved(&'a Path),
+    model: &'a Model,
+    prompts: &'a AlignPrompts,
+    guidelines: &'a Guidelines,
+    init: Option<&'a Adapter>,
+    reward: Option<RewardRole<'a>>,
+    sources: Vec<Box<dyn RewardSource + 'a>>,
+    out: PathBuf,
+    config: AlignConfig,
+    budget: Option<Duration>,
+    resume: bool,
 }
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// All steps are done; the adapter is there.
+    /// All steps are done. This is the folder of the adapter.
     Done(PathBuf),
-    /// Someone cancelled; the state is saved, and another call with `resume` goes on.
-    Cancelled,
-    /// The policy has collapsed, and the run was given up. The adapter is what it has become.
+    /// The policy collapsed, and the run was stopped.
     Collapsed {
-        /// The sign.
+        /// The sign of the collapse.
         sign: Collapse,
-        /// The step whose rollout showed it; nothing was learned in it.
+        /// The step whose rollout showed it. Nothing was learned in this step.
         step: u64,
-        /// The adapter.
+        /// The folder of the adapter as it was then.
         adapter: PathBuf,
     },
 }
@@ -121,30 +89,90 @@ const MOST_ROWS: usize = 1024;
 const MOST_SLOTS: usize = 64;
 
 impl<'a> Align<'a> {
-    /// Runs it. `announce` hears once what is ahead, `progress` of every step.
+    /// A run that samples replies to `prompts`, scores them under principles drawn from `guidelines`, and writes
+    /// settings, logs, states, rollouts and the adapter to the folder `out`. It needs a source of rewards:
+    /// [`Align::reward`], [`Align::source`], or one of the settings. The policy starts as the base, with default
+    /// settings, and the run does not resume.
+    pub fn new(
+        model: &'a Model,
+        prompts: &'a AlignPrompts,
+        guidelines: &'a Guidelines,
+        out: impl Into<PathBuf>,
+    ) -> Align<'a> {
+        Align {
+            model,
+            prompts,
+            guidelines,
+            init: None,
+            reward: None,
+            sources: Vec::new(),
+            out: out.into(),
+            config: AlignConfig::default(),
+            budget: None,
+            resume: false,
+        }
+    }
+
+    /// Sets the settings.
+    #[must_use]
+    pub fn config(self, config: &AlignConfig) -> Self {
+        Align { config: config.clone(), ..self }
+    }
+
+    /// Starts the policy from this adapter, which is also its reference.
+    #[must_use]
+    pub fn init(self, adapter: impl Into<Option<&'a Adapter>>) -> Self {
+        Align { init: adapter.into(), ..self }
+    }
+
+    /// Scores replies with this reward model: the source `reward_model`.
+    #[must_use]
+    pub fn reward(self, model: impl Into<Option<RewardRole<'a>>>) -> Self {
+        Align { reward: model.into(), ..self }
+    }
+
+    /// Adds a source of rewards. The sources `length` and `language` need no call: the settings add them.
+    #[must_use]
+    pub fn source(mut self, source: impl RewardSource + 'a) -> Self {
+        self.sources.push(Box::new(source));
+        self
+    }
+
+    /// Sets the time that the run may take. The first step decides how many steps fit, instead of the settings.
+    #[must_use]
+    pub fn budget(self, time: impl Into<Option<Duration>>) -> Self {
+        Align { budget: time.into(), ..self }
+    }
+
+    /// Whether to resume from the newest state in the folder, if there is one.
+    #[must_use]
+    pub fn resume(self, resume: bool) -> Self {
+        Align { resume, ..self }
+    }
+
+    /// Runs the alignment, reports to `on_event`, and returns how it ended.
     ///
     /// # Errors
     ///
+    /// * [`TrainError::Cancelled`](crate::train::TrainError::Cancelled) in [`AlignError::Train`] after a cancel: the
+    ///   state is saved, and a call with [`Align::resume`] resumes the run;
     /// * [`AlignError::NoReward`], [`AlignError::Context`] and [`AlignError::Train`] before anything is
     ///   written, if settings, roles or sources make no sense together, the folder holds another run, or no
     ///   plan fits the device;
     /// * [`AlignError::Reward`] if the reward model cannot be used;
     /// * [`AlignError::Train`] later on as training has them, with the last saved state as it was.
-    pub fn run(
-        self,
-        control: &Control,
-        announce: &mut dyn FnMut(&AlignProspect),
-        progress: &mut dyn FnMut(AlignProgress<'_>),
-    ) -> Result<Outcome, AlignError> {
-        let (model, config, prompts, out) = (self.model, self.config, self.prompts, self.out);
+    pub fn run(self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, AlignError> {
         self.check()?;
+        let (model, prompts, guidelines, budget) = (self.model, self.prompts, self.guidelines, self.budget);
+        let (config, out) = (self.config.clone(), self.out.clone());
+        let config = &config;
         let settings = config.run_settings();
         let cast = InitialAdapters::new(model, self.init, self.reward.as_ref(), config)?;
         let reward_sha256 = self.reward.as_ref().map(RewardRole::sha256);
         let card = self.card(reward_sha256.as_deref());
         let run = Run {
             model,
-            out,
+            out: &out,
             kind: "align",
             settings: settings.clone(),
             toml: config.to_toml(),
@@ -159,18 +187,18 @@ impl<'a> Align<'a> {
         let plan = run.fit(&self.demand(&cast, generation)?, state.as_ref())?;
         let total = match state.as_ref().and_then(|state| state.meta.extra.get(PLANNED)) {
             Some(&planned) => Some(planned as u64),
-            None => self.budget.is_none().then_some(run.steps),
+            None => budget.is_none().then_some(run.steps),
         };
-        announce(&AlignProspect {
-            prompts: prompts.prompts.len(),
+        let summary = DataSummary::Prompts { replies: config.samples() };
+        on_event(Event::Planned(&RunPlan {
             left_out: prompts.left_out,
-            samples: config.samples(),
             steps: total,
             parameters: cast.parameters(model.config().hidden),
             adapters: cast.bank().2,
-            plan: plan.clone(),
+            memory: Some(plan.clone()),
             damaged,
-        });
+            ..RunPlan::untrained(prompts.prompts.len(), summary)
+        }));
 
         let roles = cast.attach(model)?;
         let mut learner = Learner::new(model, &roles.bank, &roles.learning(), &plan.shape, adamw(&settings))?;
@@ -187,13 +215,11 @@ impl<'a> Align<'a> {
         };
         let watch = Watch::restored(&config.collapse, |name| state.as_ref().and_then(|one| entry(one, name)));
         let generator = Generator::with_adapters(model, generation, &roles.bank)?;
-        let guidelines = self.guidelines;
-        let budget = self.budget;
         let rewards = self.rewards(&roles, &control.cancel)?;
         let _lock = run.begin()?;
         let mut steps = Steps {
             config,
-            out,
+            out: &out,
             roles,
             learner,
             generator,
@@ -205,20 +231,13 @@ impl<'a> Align<'a> {
             total,
             budget,
         };
-        let (collapse, last) = match steps.run(control, progress)? {
-            Ended::Cancelled => return Ok(Outcome::Cancelled),
-            Ended::Done(last) => (None, last),
-            Ended::Collapsed(sign, metrics) => (Some(sign), Some(metrics)),
-        };
-        let step = last.as_ref().map_or(steps.meta.step, |metrics| metrics.step);
+        let last = steps.run(control, on_event)?;
         let folder = out.join(RUN_FOLDER);
-        let metrics = last.iter().flat_map(AlignMetrics::lasting);
+        let metrics = last.iter().flat_map(|last| last.metrics.lasting());
         let metrics: BTreeMap<String, Value> =
             metrics.map(|(name, value)| (name.replace('/', "_"), value.into())).collect();
-        let ended = match &collapse {
-            Some(sign) => sign.to_string(),
-            None => "done".to_owned(),
-        };
+        let collapse = last.as_ref().and_then(|last| last.collapse.as_ref());
+        let ended = collapse.map_or_else(|| "done".to_owned(), ToString::to_string);
         let mut card = Card {
             base_sha256: Some(steps.meta.base_sha256.clone()).filter(|hash| !hash.is_empty()),
             data_sha256: Some(steps.meta.data_sha256.clone()),
@@ -230,9 +249,11 @@ impl<'a> Align<'a> {
         card.other["align"]["ended"] = ended.into();
         let (weights, _) = steps.roles.bank.read(steps.roles.policy)?;
         Adapter { weights, head: None, card }.write_peft(&folder)?;
-        Ok(match collapse {
-            Some(sign) => Outcome::Collapsed { sign, step, adapter: folder },
-            None => Outcome::Done(folder),
+        Ok(match last {
+            Some(Stepped { metrics, collapse: Some(sign) }) => {
+                Outcome::Collapsed { sign, step: metrics.step, adapter: folder }
+            }
+            _ => Outcome::Done(folder),
         })
     }
 

@@ -1,44 +1,15 @@
 //! Replies of a rollout for people to read.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
 
 use super::rollout::RolloutReply;
 use crate::align::estimate::{Rewards, Trace};
 use crate::atomic;
 use crate::file::AtFile;
-use crate::principles::PromptType;
 use crate::train::TrainError;
+use crate::train::metrics::RolloutSample;
 use crate::train::objective::KlEstimator;
-
-/// A sampled reply with its rewards and KL: a line of `rollouts/step-*.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RolloutSample {
-    /// Id of the prompt.
-    pub id: String,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: PromptType,
-    /// Its text.
-    pub prompt: String,
-    /// Ids of the principles that it was scored under.
-    pub principles: Vec<String>,
-    /// The reply.
-    pub reply: String,
-    /// Its tokens, the end of turn included.
-    pub tokens: usize,
-    /// Whether the policy ended its turn.
-    pub ended: bool,
-    /// Its total reward.
-    pub reward: f64,
-    /// The share of each source in it.
-    pub shares: BTreeMap<String, f64>,
-    /// KL to the reference of the whole reply, in nats, by k1.
-    pub kl: f64,
-}
 
 /// The replies of a rollout with their rewards and KL.
 pub(super) fn samples(

@@ -3,18 +3,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::metrics::AlignMetrics;
 use super::roles::Roles;
 use super::rollout::{Sampler, read, reward};
-use super::run::AlignProgress;
 use super::samples::{samples, write};
 use super::update::{UpdateInput, UpdateResult, update};
-use super::{AlignConfig, AlignError};
+use super::{AlignConfig, AlignError, AlignMetrics};
 use crate::align::estimate::{Collapse, Health, KlController, RewardSum, RolloutFigures, Trace, Watch};
 use crate::error::ErrorKind;
 use crate::generate::{CancelToken, Generator, distinct};
 use crate::train::state::StateMeta;
-use crate::train::{Control, Learner, Logs, Schedule, TrainError, save};
+use crate::train::{Control, Event, Learner, Logs, Schedule, Step, TrainError, save};
 
 /// Names of what a state keeps beside the adapters.
 pub(super) const UPDATES: &str = "updates";
@@ -32,84 +30,68 @@ pub(super) struct Steps<'a> {
     pub rewards: RewardSum<'a>,
     pub controller: KlController,
     pub watch: Watch,
-    /// Where the run stands; what changes is written into it when it is saved.
+    /// The state of the run; the rest is added when it is saved.
     pub meta: StateMeta,
-    /// Steps in all; none where the time of the first one will tell.
+    /// Total number of steps. None if the first step decides.
     pub total: Option<u64>,
     /// The time that the run may take.
     pub budget: Option<Duration>,
 }
 
-/// How the loop ended.
-pub(super) enum Ended {
-    /// All steps are done; the last one's figures, if it was done by this call.
-    Done(Option<AlignMetrics>),
-    /// Someone cancelled; the state is saved.
-    Cancelled,
-    /// The policy has collapsed. Nothing was learned from the rollout that showed it.
-    Collapsed(Collapse, AlignMetrics),
-}
-
-/// How a step ended.
-enum Stepped {
-    Done(AlignMetrics),
-    Cancelled,
-    Collapsed(Collapse, AlignMetrics),
+/// A finished step.
+pub(super) struct Stepped {
+    pub metrics: AlignMetrics,
+    /// Why the policy counts as collapsed, if it does. Nothing was learned from the rollout that showed it.
+    pub collapse: Option<Collapse>,
 }
 
 impl Steps<'_> {
-    /// Runs from where the state stands to the last step.
+    /// Runs to the last step, or to the first one whose rollout shows a collapse, and returns that step. None if a
+    /// resumed run has no step left to do.
     pub fn run(
         &mut self,
         control: &Control,
-        progress: &mut dyn FnMut(AlignProgress<'_>),
-    ) -> Result<Ended, AlignError> {
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<Stepped>, AlignError> {
         let mut logs = Logs::open(self.out, self.meta.step)?;
         if self.meta.step > 0 {
-            progress(AlignProgress::Resumed(self.meta.step));
+            on_event(Event::Resumed { step: self.meta.step });
         }
         let (mut saved, mut last) = (self.meta.step, None);
         while self.total.is_none_or(|total| self.meta.step < total) {
             control.wait(self.meta.step);
-            let stepped = if control.cancel.is_cancelled() {
-                Stepped::Cancelled
-            } else {
-                self.step(&control.cancel, progress)?
-            };
-            let metrics = match stepped {
-                Stepped::Done(metrics) => metrics,
-                Stepped::Cancelled => {
+            let stepped = match self.step(&control.cancel, on_event) {
+                Err(error) if error.kind() == ErrorKind::Cancelled => {
                     if self.meta.step > saved {
-                        progress(AlignProgress::Saved(&self.save(&mut logs)?));
+                        on_event(Event::Saved(&self.save(&mut logs)?));
                     }
-                    return Ok(Ended::Cancelled);
+                    return Err(TrainError::Cancelled.into());
                 }
-                Stepped::Collapsed(sign, metrics) => {
-                    logs.write(&metrics)?;
-                    progress(AlignProgress::Step(&metrics));
-                    return Ok(Ended::Collapsed(sign, metrics));
-                }
+                stepped => stepped?,
             };
-            logs.write(&metrics)?;
-            progress(AlignProgress::Step(&metrics));
-            self.plan(metrics.step_seconds, progress);
+            logs.write(&stepped.metrics)?;
+            on_event(Event::Step(Step::Aligned(&stepped.metrics)));
+            if stepped.collapse.is_some() {
+                return Ok(Some(stepped));
+            }
+            self.schedule(stepped.metrics.step_seconds, on_event);
             let (done, every) = (self.meta.step, self.config.checkpoint.every);
             if self.total == Some(done) || (every > 0 && done.is_multiple_of(every)) {
-                progress(AlignProgress::Saved(&self.save(&mut logs)?));
+                on_event(Event::Saved(&self.save(&mut logs)?));
                 saved = done;
             }
-            last = Some(metrics);
+            last = Some(stepped);
         }
-        Ok(Ended::Done(last))
+        Ok(last)
     }
 
-    /// Settles on a number of steps once the first has shown what one takes.
-    fn plan(&mut self, seconds: f64, progress: &mut dyn FnMut(AlignProgress<'_>)) {
+    /// Sets the number of steps that fit the budget, from the duration of the first.
+    fn schedule(&mut self, seconds: f64, on_event: &mut dyn FnMut(Event<'_>)) {
         if let (None, Some(budget)) = (self.total, self.budget) {
             let steps = ((budget.as_secs_f64() / seconds) as u64).max(self.meta.step);
             self.total = Some(steps);
             self.meta.extra.insert(PLANNED.to_owned(), steps as f64);
-            progress(AlignProgress::Planned { steps, seconds });
+            on_event(Event::Scheduled { steps, seconds });
         }
     }
 
@@ -130,18 +112,16 @@ impl Steps<'_> {
     fn step(
         &mut self,
         cancel: &CancelToken,
-        progress: &mut dyn FnMut(AlignProgress<'_>),
+        on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Stepped, AlignError> {
+        if cancel.is_cancelled() {
+            return Err(TrainError::Cancelled.into());
+        }
         let (config, step, rate) = (self.config, self.meta.step, self.rate());
         let mut clock = Clock::start();
-        let Some(drawn) = self.sampler.sample(step, &mut self.generator, &self.roles, cancel)? else {
-            return Ok(Stepped::Cancelled);
-        };
+        let drawn = self.sampler.sample(step, &mut self.generator, &self.roles, cancel)?;
         let (sample_seconds, pace) = (clock.lap(), self.generator.pace());
-        let rewards = match reward(&mut self.rewards, &drawn) {
-            Err(error) if error.kind() == ErrorKind::Cancelled => return Ok(Stepped::Cancelled),
-            rewards => rewards?,
-        };
+        let rewards = reward(&mut self.rewards, &drawn)?;
         let reward_seconds = clock.lap();
         let read = read(&mut self.learner, &self.roles, &drawn, &rewards.total)?;
         let read_seconds = clock.lap();
@@ -154,7 +134,7 @@ impl Steps<'_> {
         let collapse = self.watch.observe(Health { kl: figures.kl, entropy: read.entropy, distinct_2 });
         let shown = samples(&drawn, &rewards, &read.traces);
         write(self.out, step + 1, &shown)?;
-        progress(AlignProgress::Rollout { step: step + 1, samples: &shown });
+        on_event(Event::Rollout { step: step + 1, samples: &shown });
 
         let objective = (config.algorithm.spec().objective)(config, &read.traces, coefficient);
         let update = match collapse {
@@ -193,12 +173,11 @@ impl Steps<'_> {
             step_seconds,
             rollout: figures,
         };
-        if let Some(sign) = collapse {
-            return Ok(Stepped::Collapsed(sign, metrics));
+        if collapse.is_none() {
+            self.controller.update(metrics.rollout.kl);
+            self.meta.step = step + 1;
         }
-        self.controller.update(metrics.rollout.kl);
-        self.meta.step = step + 1;
-        Ok(Stepped::Done(metrics))
+        Ok(Stepped { metrics, collapse })
     }
 }
 

@@ -1,6 +1,5 @@
 //! `parr align`: reinforcement learning by a reward that reads principles.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,13 +9,11 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use super::GlobalArgs;
 use super::error::CliError;
 use super::open::{ModelArgs, chat_format};
-use super::training::{Ahead, Knobs, RunArgs, Told, set, watched};
+use super::screen::{Screen, watched};
+use super::training::{Knobs, RunArgs, note_adapter, set};
 use crate::adapter::Adapter;
 use crate::align::AlignConfig;
-use crate::align::{
-    ALGORITHMS, Algorithm, Align, AlignMetrics, AlignProgress, AlignPrompts, AlignProspect, Guidelines,
-    Outcome, RewardRole, RolloutSample,
-};
+use crate::align::{ALGORITHMS, Algorithm, Align, AlignPrompts, Guidelines, Outcome, RewardRole};
 use crate::hub;
 use crate::principles::PrincipleSet;
 use crate::reward::{RewardModel, RewardOptions};
@@ -176,36 +173,20 @@ impl AlignArgs {
             }
             _ => reward.as_ref().map(|(adapter, path)| RewardRole::shared(adapter, path)).transpose()?,
         };
-        let align = Align {
-            model: &model,
-            prompts: &prompts,
-            guidelines: &guidelines,
-            init: init.as_ref(),
-            reward: reward_role,
-            sources: Vec::new(),
-            out,
-            config: &config,
-            budget: self.budget,
-            resume: self.run.resume,
-        };
-        let outcome = watched(global, |control, told| {
-            let told = RefCell::new(told);
-            align.run(control, &mut |prospect| told.borrow_mut()(ahead(prospect)), &mut |progress| {
-                tell(progress, self.show_every, *told.borrow_mut())
-            })
-        })?;
-        match outcome {
+        let align = Align::new(&model, &prompts, &guidelines, out)
+            .config(&config)
+            .init(init.as_ref())
+            .reward(reward_role)
+            .budget(self.budget)
+            .resume(self.run.resume);
+        let screen = Screen::new(global).show_every(self.show_every);
+        match watched(screen, |control, on_event| align.run(control, on_event))? {
             Outcome::Done(adapter) => {
-                global.note(format!("the adapter is in {}; try it:", adapter.display()));
-                global.note(format!("  parr chat --model {} --adapter {}", self.model.model, out.display()));
+                note_adapter(global, &adapter, &self.model.model, out);
                 Ok(())
             }
-            Outcome::Cancelled => {
-                global.note("stopped, with the state saved; --resume goes on");
-                Err(CliError::Interrupted)
-            }
             Outcome::Collapsed { sign, step, adapter } => Err(CliError::Check(format!(
-                "given up in step {step}: {sign}; what it has become is in {}; raise --kl, lower --lr, or see \
+                "stopped at step {step}: {sign}; the adapter so far is in {}; raise --kl, lower --lr, or see \
                  rollouts/ for what the reward model likes, and start anew",
                 adapter.display()
             ))),
@@ -237,60 +218,6 @@ impl AlignArgs {
         set(&mut config.kl.coefficient, &self.kl);
         Ok(config)
     }
-}
-
-/// Tells a person of the run, and every so many steps shows a reply.
-pub(super) fn tell(progress: AlignProgress<'_>, show_every: u64, told: &mut dyn FnMut(Told<'_>)) {
-    match progress {
-        AlignProgress::Resumed(step) => told(Told::Text(format!("going on after step {step}"))),
-        AlignProgress::Planned { steps, seconds } => {
-            told(Told::Text(format!("a step takes {seconds:.1} s, so {steps} fit")));
-            told(Told::Steps(steps));
-        }
-        AlignProgress::Rollout { step, samples } => {
-            let due = show_every > 0 && (step == 1 || step.is_multiple_of(show_every));
-            if let Some(sample) = samples.first().filter(|_| due) {
-                told(Told::Text(shown(step, sample)));
-            }
-        }
-        AlignProgress::Step(metrics) => {
-            told(Told::Step { step: metrics.step, summary: summary(metrics), seconds: metrics.step_seconds })
-        }
-        AlignProgress::Saved(_) => {}
-    }
-}
-
-/// What is ahead, for the screen of a run.
-pub(super) fn ahead(prospect: &AlignProspect) -> Told<'_> {
-    let AlignProspect { prompts, left_out, samples, steps, parameters, adapters, plan, damaged } = prospect;
-    let long = if *left_out > 0 { format!(" ({left_out} too long, left out)") } else { String::new() };
-    let adapters = if *adapters == 1 { "1 adapter".to_owned() } else { format!("{adapters} adapters") };
-    let data = format!("{prompts} prompts{long}, {samples} replies a step; {adapters} on one base");
-    Told::Ahead(Ahead { data, steps: *steps, parameters: *parameters, plan, damaged })
-}
-
-/// A step in a line: what it came to, and where its time went.
-fn summary(metrics: &AlignMetrics) -> String {
-    let AlignMetrics { rollout, entropy, sample_seconds, reward_seconds, .. } = metrics;
-    let AlignMetrics { read_seconds, update_seconds, .. } = metrics;
-    format!(
-        "reward {:.3}, KL {:.2}, entropy {entropy:.2}, {:.0} tokens a reply; sampled in {sample_seconds:.1} s, \
-         scored {reward_seconds:.1}, read {read_seconds:.1}, learned {update_seconds:.1}",
-        rollout.scores, rollout.kl, rollout.mean_length
-    )
-}
-
-/// A sampled reply, as a person reads it.
-fn shown(step: u64, sample: &RolloutSample) -> String {
-    let RolloutSample { prompt, principles, reply, reward, shares, .. } = sample;
-    let parts: Vec<String> = shares.iter().map(|(name, share)| format!("{name} {share:.3}")).collect();
-    let principles = if principles.is_empty() { "none".to_owned() } else { principles.join(", ") };
-    format!(
-        "--- a reply of step {step}, reward {reward:.3} ({})\n  asked: {}\n  judged by: {principles}\n  answered: {}\n---",
-        parts.join(", "),
-        prompt.trim(),
-        reply.trim()
-    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `parr dpo`: a policy from judged replies, without a reward model.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,9 +8,10 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::open::ModelArgs;
 use super::reward::DataArgs;
-use super::training::{Ahead, Knobs, RunArgs, Told, set, told_adapter, watched};
+use super::screen::{Screen, watched};
+use super::training::{Knobs, RunArgs, note_adapter, set};
 use crate::adapter::Adapter;
-use crate::align::{DpoConfig, DpoProspect, DpoTraining};
+use crate::align::{DpoConfig, DpoTraining};
 use crate::settings::Settings;
 
 const LONG_ABOUT: &str = "\
@@ -84,15 +84,11 @@ impl DpoArgs {
         let (_device, model) = self.model.open(global)?;
         let init =
             self.init_adapter.as_deref().map(|path| Adapter::open(path, model.config())).transpose()?;
-        let (init, resume) = (init.as_ref(), self.run.resume);
-        let training = DpoTraining { model: &model, data: &data, init, out, config: &config, resume };
-        let done = watched(global, |control, told| {
-            let told = RefCell::new(told);
-            training.run(control, &mut |prospect| told.borrow_mut()(ahead(prospect)), &mut |progress| {
-                told.borrow_mut()(Told::Progress(progress))
-            })
-        })?;
-        told_adapter(global, done.as_deref(), &self.model.model, out)
+        let training = DpoTraining::new(&model, &data, out).config(&config);
+        let training = training.init(init.as_ref()).resume(self.run.resume);
+        let adapter = watched(Screen::new(global), |control, on_event| training.run(control, on_event))?;
+        note_adapter(global, &adapter, &self.model.model, out);
+        Ok(())
     }
 
     /// The settings of the file, with the flags over them.
@@ -117,11 +113,4 @@ impl DpoArgs {
         set(&mut config.aggregate.held_out, &self.held_out);
         Ok(config)
     }
-}
-
-fn ahead(prospect: &DpoProspect) -> Told<'_> {
-    let DpoProspect { report, held_out_pairs, too_long, steps, parameters, plan, damaged } = prospect;
-    let long = if *too_long > 0 { format!(", {too_long} too long") } else { String::new() };
-    let data = format!("first pass: {report}; measured on {held_out_pairs} pairs{long}");
-    Told::Ahead(Ahead { data, steps: Some(*steps), parameters: *parameters, plan, damaged })
 }

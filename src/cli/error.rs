@@ -1,20 +1,20 @@
-//! How a command ends when it does not succeed.
+//! Errors of commands, and their exit codes.
 
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-/// The exit code of a process that ctrl-C ended, by the shell's custom: 128 + SIGINT.
+/// Exit code of a process that ctrl-C ended, as shells define it: 128 + SIGINT.
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// Why a command stopped, by what the process tells its caller.
+/// The reason why a command failed; it determines the exit code.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
-    /// The library refused or failed.
+    /// An error of the library.
     #[error(transparent)]
     Library(crate::Error),
 
-    /// The arguments make no sense together; exit code 2.
+    /// The arguments are wrong or contradict each other; exit code 2.
     #[error("{0}")]
     Usage(String),
 
@@ -34,11 +34,11 @@ pub(super) enum CliError {
     #[error("cannot write the output")]
     Output(#[from] io::Error),
 
-    /// A check did not pass; its report says which.
+    /// A check did not pass; the message names it.
     #[error("{0}")]
     Check(String),
 
-    /// Ctrl-C, after the command put its things in order.
+    /// Ctrl-C stopped the command, after it saved what it could.
     #[error("interrupted")]
     Interrupted,
 }
@@ -51,15 +51,15 @@ impl<E: Into<crate::Error>> From<E> for CliError {
 }
 
 impl CliError {
-    /// A mistake in a line of an input file.
+    /// Returns the error for a mistake in a line of an input file.
     pub(super) fn line(path: &str, line: usize, reason: impl ToString) -> CliError {
         let path = if path == "-" { "standard input" } else { path };
         CliError::Line { path: path.to_owned(), line, reason: reason.to_string() }
     }
 
-    /// Prints `error: ...` and its causes, one a line, and gives the exit code.
+    /// Prints `error: ...` and its causes, one per line, and returns the exit code.
     pub(super) fn report(&self) -> ExitCode {
-        // `parr ... | head` has had enough: that is no failure.
+        // `parr ... | head` closes the pipe early, which is no failure.
         if matches!(self, CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }

@@ -1,4 +1,4 @@
-//! JSON Lines in: one JSON value a line, errors by line number.
+//! Reads JSON Lines: one JSON value per line; errors name the line.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -7,17 +7,17 @@ use serde::de::DeserializeOwned;
 
 use super::error::CliError;
 
-/// A value and where it stood.
+/// A value and its line.
 pub(super) struct Row<T> {
-    /// 1 for the first line of the file.
+    /// Line number in the file, from 1.
     pub line: usize,
     pub value: T,
 }
 
-/// Reads a JSON Lines file, standard input if `path` is `-`; blank lines are skipped.
+/// Reads a JSON Lines file, or standard input if `path` is `-`. Blank lines are skipped.
 ///
-/// The whole file is read and checked first, so that a mistake in the last line shows before hours
-/// of work and not after.
+/// The whole file is read and checked before any work starts, so a mistake in the last line is reported
+/// at once.
 ///
 /// # Errors
 ///

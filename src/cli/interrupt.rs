@@ -1,4 +1,4 @@
-//! Ctrl-C stops what is running, not the program around it.
+//! Ctrl-C cancels the current work, not the whole program.
 
 use std::process;
 use std::sync::{Mutex, Once, PoisonError};
@@ -9,8 +9,8 @@ use crate::generate::CancelToken;
 static RUNNING: Mutex<Option<CancelToken>> = Mutex::new(None);
 static INSTALL: Once = Once::new();
 
-/// Runs `work` with a token that ctrl-C cancels. A second ctrl-C before `work` has ended, or one
-/// while nothing runs, ends the process with exit code 130.
+/// Runs `work` with a token that ctrl-C cancels. A second ctrl-C before `work` returns, or one
+/// while no work runs, ends the process with exit code 130.
 pub(super) fn interruptible<T>(work: impl FnOnce(&CancelToken) -> T) -> T {
     INSTALL.call_once(|| {
         let installed = ctrlc::set_handler(|| match take() {

@@ -1,7 +1,7 @@
 //! The `parr` program: one file per sub-command, holding its flags, its help and its run.
 //!
-//! Only the library's public API is used here, so whatever a command does an app can do too.
-//! Results go to standard output, everything said to a person to standard error.
+//! Commands use only the library's public API, so an app can do everything that they do.
+//! Results go to standard output; notes, progress and errors go to standard error.
 
 mod adapter;
 mod align;
@@ -24,6 +24,7 @@ mod reward;
 mod salmon;
 mod sampling;
 mod score;
+mod screen;
 mod self_align;
 mod sft;
 mod steer;
@@ -40,22 +41,25 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
 
 const LONG_ABOUT: &str = "\
-Runs quantized LLaMA-family models on any GPU that Vulkan, Metal or DirectX 12 can reach, a software
-driver included.
+Runs and aligns quantized LLaMA-family models on any GPU that Vulkan, Metal or
+DirectX 12 can reach. Software drivers work too.
 
-A MODEL is a name that `parr pull` knows, a GGUF file, or a Hugging Face directory (config.json with
-safetensors).";
+A MODEL is a name that `parr pull` accepts, a GGUF file, or a Hugging Face
+directory (config.json with safetensors).";
 
 const AFTER_LONG_HELP: &str = "\
 First steps:
   parr pull smollm2            fetch a small model (98 MB)
   parr doctor                  check that this machine's GPU computes correctly
-  parr chat                    talk to it
+  parr chat                    chat with it
   parr generate 'Why is the sky blue?'
 
-Exit codes: 0 done; 1 failed, or a check did not pass; 2 wrong usage; 130 interrupted.
-Environment: PARR_CACHE (models, their hashes, compiled pipelines), PARR_GPU, PARR_KERNELS,
-HF_ENDPOINT and HF_TOKEN (the Hugging Face hub).";
+Exit codes: 0 success; 1 error, or a check failed; 2 wrong usage; 130 interrupted.
+
+Environment variables:
+  PARR_CACHE               folder for models, their hashes and compiled pipelines
+  PARR_GPU, PARR_KERNELS   the same as --gpu and --kernels
+  HF_ENDPOINT, HF_TOKEN    address of the Hugging Face hub, token for gated models";
 
 #[derive(Parser)]
 #[command(name = "parr", version, about = "Quantized language models on any GPU", long_about = LONG_ABOUT)]
@@ -67,22 +71,22 @@ struct Cli {
     command: Command,
 }
 
-/// Heading of the flags that every command takes: a command's own come first.
+/// Heading of the flags that every command accepts; it follows the command's own flags.
 const EVERYWHERE: &str = "Options of every command";
 
-/// Flags that every command takes.
+/// Flags that every command accepts.
 #[derive(Args)]
 struct GlobalArgs {
-    /// GPU to use: its index or a part of its name, as `parr doctor --gpus` lists them
+    /// GPU to use: an index or part of a name, as `parr doctor --gpus` lists them
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_GPU", hide_env_values = true, value_name = "NAME|INDEX")]
     gpu: Option<String>,
 
-    /// Kernels to use instead of those that suit the GPU
+    /// Kernel family to use [default: the one that suits the GPU]
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_KERNELS", hide_env_values = true)]
     #[arg(value_name = "lane8|tiled", value_parser = kernel_family)]
     kernels: Option<KernelFamily>,
 
-    /// Say nothing on standard error but errors: no progress, no notes
+    /// Print only errors on standard error, no progress and no notes
     #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     quiet: bool,
 }
@@ -92,7 +96,7 @@ fn kernel_family(name: &str) -> Result<KernelFamily, String> {
 }
 
 impl GlobalArgs {
-    /// Opens the device that the flags ask for.
+    /// Opens the device that the flags select.
     fn open_device(&self) -> Result<Device, DeviceError> {
         let device = Device::open(&DeviceOptions {
             adapter: self.gpu.clone(),
@@ -105,13 +109,13 @@ impl GlobalArgs {
         Ok(device)
     }
 
-    /// A progress bar on standard error, if a person looks at it; `len` is unknown where `None`.
+    /// Creates a progress bar on standard error; `len` is `None` if the length is unknown.
     fn bar(&self, len: Option<u64>, template: &str) -> ProgressBar {
         let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         ProgressBar::with_draw_target(len, target).with_style(bar_style(template))
     }
 
-    /// Says something to the person, not to the program that reads our output.
+    /// Prints a note on standard error, unless --quiet is set.
     fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
             eprintln!("{}", text.as_ref());
@@ -119,7 +123,7 @@ impl GlobalArgs {
     }
 }
 
-/// The style of a progress bar; templates are literals of this program.
+/// The style of a progress bar. Templates are literals in this program.
 fn bar_style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template of a progress bar parses")
 }
@@ -178,11 +182,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Mesa's device selection layer, which this program has no use for, asks the desktop for its
-/// choice and prints `error: XDG_RUNTIME_DIR is invalid` on machines that have no desktop.
+/// Disables Mesa's device selection layer, which this program does not need. On machines without a
+/// desktop the layer prints `error: XDG_RUNTIME_DIR is invalid`.
 fn quiet_mesa() {
     if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        // SAFETY: this is the first thing the program does, so no other thread reads the environment.
+        // SAFETY: the program has started no other thread so far, so none reads the environment.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
 }

@@ -1,4 +1,4 @@
-//! From flags to a device and a model on it.
+//! Flags that select a model, an adapter and a cache, and what they open.
 
 use std::path::{Path, PathBuf};
 
@@ -17,30 +17,30 @@ use crate::ops::KvFormat;
 use crate::quant::Quant;
 use crate::tokenizer::{ChatFormat, Tokenizer};
 
-/// Which model, and how its weights are kept.
+/// The model, and the format of its weights.
 #[derive(Args)]
 pub(super) struct ModelArgs {
-    /// A pulled name, a GGUF file or a Hugging Face directory
+    /// Model: a name from `parr pull`, a GGUF file or a Hugging Face directory
     #[arg(short, long, default_value = CATALOG[0].name)]
     pub model: String,
 
-    /// Keep the weights of a safetensors model in this format: q4_0, q8_0, f16, ... [default: as stored]
+    /// Weight format for a safetensors model: q4_0, q8_0, f16, ... [default: as stored]
     #[arg(long, value_name = "FORMAT", value_parser = quant)]
     pub quant: Option<Quant>,
 }
 
-/// How much a generator holds, and how.
+/// Size and number format of a generator's key/value cache.
 #[derive(Args)]
 pub(super) struct CacheArgs {
-    /// Tokens per sequence, prompt and reply together [default: the model's context, 4096 at most]
+    /// Most tokens of prompt and reply together [default: the model's context, at most 4096]
     #[arg(long, value_name = "TOKENS")]
     context: Option<usize>,
 
-    /// Numbers in the key/value cache: f16 halves its memory, f32 keeps every digit
+    /// Number format of the key/value cache; f16 takes half the memory of f32
     #[arg(long, value_name = "f16|f32", default_value = "f16", value_parser = kv_format)]
     kv: KvFormat,
 
-    /// How many last tokens --repetition-penalty looks at
+    /// Number of last tokens that --repetition-penalty applies to
     #[arg(long, value_name = "TOKENS", default_value_t = 64)]
     repetition_window: usize,
 }
@@ -60,31 +60,31 @@ pub(super) fn kv_format(name: &str) -> Result<KvFormat, String> {
     }
 }
 
-/// Which adapter answers.
+/// The adapter on top of the model.
 #[derive(Args)]
 pub(super) struct AdapterArgs {
-    /// Adapter on top of the model: the folder of a `parr sft` run, a PEFT directory or a GGUF adapter
+    /// LoRA adapter: the folder of a training run, a PEFT directory or a GGUF file
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
-    /// Take adapters even if they were trained on other weights, such as an unquantized copy
+    /// Accept adapters that were trained on other weights, such as an unquantized copy
     #[arg(long)]
     pub any_base: bool,
 }
 
 impl AdapterArgs {
-    /// Where it is, if one was named.
+    /// Path of the adapter, if one was given.
     pub(super) fn path(&self) -> Option<&Path> {
         self.adapter.as_deref()
     }
 
-    /// The adapter, made for the model; `None` without one.
+    /// Reads the adapter and checks that it fits the model; `None` without one.
     pub(super) fn read(&self, model: &Model) -> Result<Option<Adapter>, CliError> {
         let Some(path) = &self.adapter else { return Ok(None) };
         Ok(Some(Adapter::open_on(model, path, self.any_base)?))
     }
 
-    /// The adapter on the device, alone in a bank of its own; `None` without one.
+    /// Loads the adapter onto the device, into a bank of its own; `None` without one.
     pub(super) fn attach(&self, model: &Model) -> Result<Option<(AdapterBank, AdapterId)>, CliError> {
         let Some(adapter) = self.read(model)? else { return Ok(None) };
         let (bank, ids) = AdapterBank::holding(model, &[&adapter.weights])?;
@@ -93,8 +93,8 @@ impl AdapterArgs {
 }
 
 impl ModelArgs {
-    /// Finds the model, opens the device and loads the one onto the other. A name that leads nowhere
-    /// shows before a driver is asked for anything.
+    /// Finds the model, opens the device and loads the model onto it. A wrong name is reported before
+    /// any driver is opened.
     pub(super) fn open(&self, global: &GlobalArgs) -> Result<(Device, Model), CliError> {
         let path = hub::resolve(&self.model)?;
         let device = global.open_device()?;
@@ -120,7 +120,7 @@ impl CacheArgs {
         self.context.unwrap_or(model.config().context.min(DEFAULT_CONTEXT))
     }
 
-    /// The same for a chat.
+    /// Applies the settings to a chat.
     pub(super) fn apply(&self, chat: ChatBuilder) -> ChatBuilder {
         let chat = chat.kv(self.kv).repetition_window(self.repetition_window);
         match self.context {
@@ -129,7 +129,7 @@ impl CacheArgs {
         }
     }
 
-    /// What a generator of `slots` sequences at a time holds.
+    /// Options of a generator for `slots` sequences at a time.
     pub(super) fn options(&self, model: &Model, slots: usize) -> GeneratorOptions {
         GeneratorOptions {
             slots,
@@ -139,7 +139,7 @@ impl CacheArgs {
         }
     }
 
-    /// A generator of `slots` sequences at a time, with the adapters of `bank`.
+    /// Creates a generator for `slots` sequences at a time, with the adapters of `bank`.
     pub(super) fn generator(
         &self,
         model: &Model,
@@ -154,19 +154,18 @@ impl CacheArgs {
     }
 }
 
-/// The model's tokenizer, or an error that says what to do without one.
+/// The model's tokenizer, or an error with advice.
 pub(super) fn tokenizer(model: &Model) -> Result<&Tokenizer, CliError> {
     model.tokenizer().ok_or_else(no_tokenizer)
 }
 
-/// The error of a model that knows only ids.
+/// The error for a model without a tokenizer.
 pub(super) fn no_tokenizer() -> CliError {
-    let reason =
-        "the model has no tokenizer: put tokenizer.json beside its weights, or give rows of {\"ids\"}";
+    let reason = "the model has no tokenizer: put tokenizer.json next to its weights, or use rows with `ids`";
     CliError::Model(reason.to_owned())
 }
 
-/// The model's chat format, or an error that says what to do without one.
+/// The model's chat format, or an error with advice.
 pub(super) fn chat_format(model: &Model) -> Result<&ChatFormat, CliError> {
     model.chat_format().ok_or_else(|| {
         let reason = "the model has no chat template: use `parr generate --raw`, which continues plain text";

@@ -1,4 +1,4 @@
-//! JSON Lines out.
+//! Writes JSON Lines.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 
-/// Writes one line and flushes it, so that a reader at the other end of a pipe sees it now.
+/// Writes one line and flushes it, so that a reader at the other end of a pipe receives it at once.
 ///
 /// # Errors
 ///

@@ -1,44 +1,44 @@
-//! Flags of sampling, and the same names for `/set` in a chat.
+//! Sampling flags; `/set` in a chat accepts the same names.
 
 use clap::Args;
 
 use crate::chat::ReplyOptions;
 use crate::generate::{MAX_TOKENS, Sampling};
 
-/// How the next token is chosen.
+/// Settings for sampling the next token.
 #[derive(Args, Clone, Debug, PartialEq)]
 pub(super) struct SamplingArgs {
-    /// 0 takes the likeliest token every time; higher is more varied
+    /// Sampling temperature; 0 always takes the most likely token
     #[arg(long, value_name = "T", default_value_t = Sampling::CHAT.temperature)]
     temperature: f32,
 
-    /// Choose among the K likeliest tokens only; 0 for all
+    /// Sample only from the K most likely tokens; 0 for all
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: u32,
 
-    /// Choose among the likeliest tokens that together have probability P
+    /// Sample only from the most likely tokens that together have probability P; 1 for all
     #[arg(long, value_name = "P", default_value_t = Sampling::CHAT.top_p)]
     top_p: f32,
 
-    /// Leave out tokens less likely than P times the likeliest
+    /// Leave out tokens less likely than P times the most likely one; 0 for none
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     min_p: f32,
 
-    /// Divide the logits of recent tokens by this; 1 for no penalty
+    /// Divide the logits of recent tokens by R; 1 for no penalty
     #[arg(long, value_name = "R", default_value_t = 1.0)]
     repetition_penalty: f32,
 
-    /// Same seed, same prompt, same text, whatever else is generated beside it
+    /// Random seed; the same seed and prompt give the same text in any batch
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 
-    /// Longest reply, in tokens
+    /// Most tokens of a reply
     #[arg(long, value_name = "TOKENS", default_value_t = MAX_TOKENS)]
     pub max_tokens: usize,
 }
 
 impl SamplingArgs {
-    /// The library's form, with another seed.
+    /// Converts the flags to the library's settings, with this seed.
     pub(super) fn sampling(&self, seed: u64) -> Sampling {
         Sampling {
             temperature: self.temperature,
@@ -50,7 +50,7 @@ impl SamplingArgs {
         }
     }
 
-    /// What a chat takes.
+    /// Converts the flags to the options of a chat.
     pub(super) fn reply(&self) -> ReplyOptions {
         ReplyOptions { sampling: self.sampling(self.seed), max_tokens: self.max_tokens, stop: Vec::new() }
     }
@@ -59,10 +59,10 @@ impl SamplingArgs {
     ///
     /// # Errors
     ///
-    /// A sentence that names what is known or what was wrong.
+    /// A message that names the wrong value, or the known settings.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         fn parse<T: std::str::FromStr>(name: &str, value: &str, slot: &mut T) -> Result<(), String> {
-            *slot = value.parse().map_err(|_| format!("`{value}` is no value for {name}"))?;
+            *slot = value.parse().map_err(|_| format!("`{value}` is not a value for {name}"))?;
             Ok(())
         }
         match name.replace('-', "_").as_str() {
@@ -73,11 +73,11 @@ impl SamplingArgs {
             "repetition_penalty" => parse(name, value, &mut self.repetition_penalty),
             "seed" => parse(name, value, &mut self.seed),
             "max_tokens" => parse(name, value, &mut self.max_tokens),
-            _ => Err(format!("unknown setting `{name}`, known are {}", Self::NAMES.join(" "))),
+            _ => Err(format!("unknown setting `{name}`, expected one of {}", Self::NAMES.join(" "))),
         }
     }
 
-    /// The names that [`SamplingArgs::set`] takes.
+    /// The names that [`SamplingArgs::set`] accepts.
     pub(super) const NAMES: [&str; 7] =
         ["temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "max_tokens"];
 }
@@ -108,7 +108,9 @@ mod tests {
     #[test]
     fn wrong_settings_are_explained() {
         let mut sampling = Flags::parse_from(["parr"]).sampling;
-        assert!(sampling.set("temprature", "1").expect_err("misspelt").contains("known are temperature"));
-        assert_eq!(sampling.set("top_k", "many"), Err("`many` is no value for top_k".to_owned()));
+        assert!(
+            sampling.set("temprature", "1").expect_err("misspelt").contains("expected one of temperature")
+        );
+        assert_eq!(sampling.set("top_k", "many"), Err("`many` is not a value for top_k".to_owned()));
     }
 }

@@ -1,6 +1,5 @@
 //! `parr self-align`: a model's own first training answers, under rules that it reads.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,13 +8,13 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::interrupt::interruptible;
 use super::open::ModelArgs;
-use super::sft::ahead;
-use super::training::{Told, print_sample, set, watched};
-use crate::generate::CancelToken;
+use super::screen::{Screen, watched};
+use super::training::{note_adapter, print_sample, set};
 use crate::preferences::Prompts;
-use crate::self_align::{SelfAlign, SelfAlignConfig, SelfAlignProgress, SelfAlignProspect, SelfAlignReport};
+use crate::self_align::{SelfAlign, SelfAlignConfig, SelfAlignReport};
 use crate::settings::Auto;
 use crate::settings::Settings;
+use crate::train::{Control, DataSummary, Event};
 
 const LONG_ABOUT: &str = "\
 Lets a model write its own first training answers: it reads numbered rules and a few exemplars, thinks aloud
@@ -119,28 +118,15 @@ impl SelfAlignArgs {
         let (rules, exemplars) = config.open_rules()?;
         let prompts = Prompts::read(prompts)?;
         let (_device, model) = self.model.open(global)?;
-        let run = SelfAlign {
-            model: &model,
-            prompts: &prompts,
-            rules: &rules,
-            exemplars: &exemplars,
-            out,
-            config: &config,
-            resume: self.resume,
-        };
-        let stopped = || {
-            global.note("stopped; --resume goes on");
-            Err(CliError::Interrupted)
-        };
-        let Some(report) = interruptible(|token| sample(global, &run, token))? else { return stopped() };
+        let run =
+            SelfAlign::new(&model, &prompts, (&rules, &exemplars), out).config(&config).resume(self.resume);
+        let report = sample(global, &run)?;
         global.note(report.to_string());
         global.note(format!("the rows are in {}", out.join(SelfAlign::ROWS).display()));
-        if !self.distill {
-            return Ok(());
+        if self.distill {
+            let adapter = watched(Screen::new(global), |control, on_event| run.distill(control, on_event))?;
+            note_adapter(global, &adapter, &self.model.model, out);
         }
-        let Some(adapter) = distill(global, &run)? else { return stopped() };
-        global.note(format!("the adapter is in {}; try it:", adapter.display()));
-        global.note(format!("  parr chat --model {} --adapter {}", self.model.model, out.display()));
         Ok(())
     }
 
@@ -162,56 +148,32 @@ impl SelfAlignArgs {
     }
 }
 
-/// Asks the model under a bar.
-fn sample(
-    global: &GlobalArgs,
-    run: &SelfAlign<'_>,
-    token: &CancelToken,
-) -> Result<Option<SelfAlignReport>, crate::Error> {
+/// Samples the answers under a bar.
+fn sample(global: &GlobalArgs, run: &SelfAlign<'_>) -> Result<SelfAlignReport, CliError> {
     let bar = global.bar(None, "{bar:30} {pos}/{len} prompts, {msg}");
-    let report = run.sample(
-        token,
-        &mut |prospect| {
-            global.note(ahead_of(prospect));
-            bar.set_length(prospect.prompts as u64);
-            bar.set_position(prospect.answered as u64);
-            bar.reset_elapsed();
-        },
-        &mut |SelfAlignProgress { done, kept, tokens, .. }| {
-            let rate = tokens as f64 / bar.elapsed().as_secs_f64().max(1e-3);
-            bar.set_position(done as u64);
-            bar.set_message(format!("{kept} kept, {tokens} tokens, {rate:.0} tok/s"));
-        },
-    );
-    bar.finish_and_clear();
-    Ok(report?)
-}
-
-/// What is ahead, in words.
-pub(super) fn ahead_of(prospect: &SelfAlignProspect) -> String {
-    let SelfAlignProspect { prompts, answered, prompt } = prospect;
-    let (rules, exemplars) = prompt.left_out();
-    let mut text = format!(
-        "{prompts} prompts; {} rules and {} exemplars in {} tokens",
-        prompt.rules().len(),
-        prompt.exemplars().len(),
-        prompt.prefix().len()
-    );
-    if rules + exemplars > 0 {
-        text.push_str(&format!("; {rules} rules and {exemplars} exemplars left out"));
-    }
-    if *answered > 0 {
-        text.push_str(&format!("; going on after {answered} prompts"));
-    }
-    text
-}
-
-/// Trains on the answers under the screen of `parr sft`.
-fn distill(global: &GlobalArgs, run: &SelfAlign<'_>) -> Result<Option<PathBuf>, CliError> {
-    watched(global, |control, told| {
-        let told = RefCell::new(told);
-        run.distill(control, &mut |prospect| told.borrow_mut()(ahead(prospect)), &mut |progress| {
-            told.borrow_mut()(Told::Progress(progress))
+    let mut screen = Screen::new(global);
+    let report = interruptible(|token| {
+        run.sample(&Control::new(token), &mut |event| match event {
+            Event::Planned(plan) => {
+                screen.show(event);
+                bar.set_length(plan.count as u64);
+                if let DataSummary::InContext { answered, .. } = plan.data {
+                    bar.set_position(answered as u64);
+                }
+            }
+            Event::Counted(count) => {
+                let (kept, tokens) = (count.kept, count.tokens);
+                let rate = tokens as f64 / count.seconds.max(1e-3);
+                bar.set_position(count.done as u64);
+                bar.set_message(format!("{kept} kept, {tokens} tokens, {rate:.0} tok/s"));
+            }
+            _ => {}
         })
-    })
+    });
+    bar.finish_and_clear();
+    let report = report.map_err(CliError::from);
+    if matches!(report, Err(CliError::Interrupted)) {
+        global.note("stopped; --resume continues the run");
+    }
+    report
 }

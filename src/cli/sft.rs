@@ -1,6 +1,5 @@
 //! `parr sft`: supervised fine-tuning of an adapter.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,12 +7,13 @@ use clap::Args;
 use super::GlobalArgs;
 use super::error::CliError;
 use super::open::ModelArgs;
-use super::training::{Ahead, Knobs, RunArgs, Told, set, told_adapter, watched};
+use super::screen::{Screen, watched};
+use super::training::{Knobs, RunArgs, note_adapter, set};
 use crate::adapter::Adapter;
 use crate::settings::Settings;
 use crate::settings::Share;
 use crate::train::config::TrainOn;
-use crate::train::{Prospect, Sft, SftConfig};
+use crate::train::{Sft, SftConfig};
 
 const LONG_ABOUT: &str = "\
 Teaches a model by examples: trains a LoRA adapter on a frozen, quantized base, on the GPU.
@@ -88,22 +88,13 @@ impl SftArgs {
         let (_device, model) = self.model.open(global)?;
         let init =
             self.init_adapter.as_deref().map(|path| Adapter::open(path, model.config())).transpose()?;
-        let sft = Sft {
-            model: &model,
-            data,
-            held_out: self.held_out_data.as_deref(),
-            init: init.as_ref(),
-            out,
-            config: &config,
-            resume: self.run.resume,
-        };
-        let done = watched(global, |control, told| {
-            let told = RefCell::new(told);
-            sft.run(control, &mut |prospect| told.borrow_mut()(ahead(prospect)), &mut |progress| {
-                told.borrow_mut()(Told::Progress(progress))
-            })
-        })?;
-        told_adapter(global, done.as_deref(), &self.model.model, out)
+        let mut sft = Sft::new(&model, data, out).config(&config).init(init.as_ref()).resume(self.run.resume);
+        if let Some(path) = &self.held_out_data {
+            sft = sft.held_out(path);
+        }
+        let adapter = watched(Screen::new(global), |control, on_event| sft.run(control, on_event))?;
+        note_adapter(global, &adapter, &self.model.model, out);
+        Ok(())
     }
 
     /// The settings of the file, with the flags over them.
@@ -128,11 +119,4 @@ impl SftArgs {
         set(&mut config.evaluation.held_out, &self.held_out);
         Ok(config)
     }
-}
-
-/// What is ahead, for the screen of a run.
-pub(super) fn ahead(prospect: &Prospect) -> Told<'_> {
-    let Prospect { report, rows, held_out_rows, steps, parameters, plan, damaged } = prospect;
-    let data = format!("{report}; {rows} to learn from, {held_out_rows} to measure on");
-    Told::Ahead(Ahead { data, steps: Some(*steps), parameters: *parameters, plan, damaged })
 }

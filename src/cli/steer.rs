@@ -111,7 +111,7 @@ struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = Steering::MOST)]
     most_principles: usize,
 
-    /// Fixed principles that the reward model reads before the others
+    /// Fixed principles that the reward model reads before the others; without a value, `interventions`
     #[arg(long, value_name = "SET|FILE", requires = "reward")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "interventions")]
     interventions: Option<String>,
@@ -184,14 +184,14 @@ impl CompareArgs {
         })?;
         if let Some(path) = &self.html {
             atomic::write(path, |file| file.write_all(report.to_html().as_bytes()))?;
-            global.note(format!("the page is in {}", path.display()));
+            global.note(format!("wrote {}", path.display()));
         }
         if let Some(path) = &self.json {
             atomic::write(path, |file| {
                 serde_json::to_writer(&mut *file, &report)?;
                 file.write_all(b"\n")
             })?;
-            global.note(format!("the report is in {}", path.display()));
+            global.note(format!("wrote {}", path.display()));
         }
         Ok(write!(stdout().lock(), "{}", text(&report))?)
     }

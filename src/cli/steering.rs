@@ -1,4 +1,4 @@
-//! Flags of steered replies, and what a person sees of them.
+//! Flags for steered replies, and their scores as text.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ pub(super) fn tell(name: &str) -> Result<Tell, String> {
     Tell::from_name(name).ok_or_else(|| "expected system, question or nobody".to_owned())
 }
 
-/// How replies are steered by principles.
+/// Settings for replies that principles steer.
 #[derive(Args)]
 pub(super) struct SteeringArgs {
-    /// Principles to keep to: a set that comes with parr, or a file, which a chat reads again when it changes
+    /// Principles to follow: a set that comes with parr, or a file (a chat reads it again after an edit)
     #[arg(long, value_name = "SET|FILE[:ID,!ID]")]
     pub principles: Option<String>,
 
@@ -26,43 +26,43 @@ pub(super) struct SteeringArgs {
     #[arg(long, value_name = "DIR")]
     reward: Option<PathBuf>,
 
-    /// Draw N replies and keep the one that the reward model likes best
+    /// Sample N replies and keep the one with the highest score
     #[arg(long, value_name = "N", requires = "reward", value_parser = clap::value_parser!(u16).range(1..=256))]
     best_of: Option<u16>,
 
-    /// Choose anew after every BLOCK tokens, among as many continuations as --best-of says [default: 4]
+    /// Choose after every BLOCK tokens, among --best-of continuations (4 without that flag)
     #[arg(long, value_name = "BLOCK", requires = "reward", value_parser = clap::value_parser!(u16).range(1..))]
     guided: Option<u16>,
 
-    /// Show scores, of every principle by itself too
+    /// Show the scores of replies, in total and under each principle
     #[arg(long, requires = "reward")]
     scores: bool,
 
-    /// Where the model is told the principles: in the system message, in front of the question (which small
-    /// models heed more), or nowhere, so that the reward model alone knows them
+    /// Where the prompt holds the principles. Small models follow `question` more. With `nobody` only the
+    /// reward model reads them
     #[arg(long, value_name = "system|question|nobody", default_value = "system", value_parser = tell)]
     tell: Tell,
 
-    /// Most principles that are used, the heaviest first; 0 for all
+    /// Most principles to use, in order of weight; 0 for all
     #[arg(long, value_name = "N", default_value_t = Steering::MOST)]
     most_principles: usize,
 
-    /// Fixed principles that the reward model reads before the others
+    /// Fixed principles that the reward model reads before the others; without a value, `interventions`
     #[arg(long, value_name = "SET|FILE", requires = "reward")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "interventions")]
     interventions: Option<String>,
 }
 
 impl SteeringArgs {
-    /// The principles, looked at again whenever they are asked to.
+    /// Opens the principles, so that they can be reloaded.
     pub(super) fn watch(&self) -> Result<Option<WatchedSet>, CliError> {
         Ok(self.principles.as_deref().map(WatchedSet::open).transpose()?)
     }
 
-    /// How replies are steered by `principles`.
+    /// Steering by `principles`, with the other settings from the flags.
     pub(super) fn steering(&self, principles: Option<&PrincipleSet>) -> Result<Steering, CliError> {
         if self.tell == Tell::Nobody && principles.is_some() && self.reward.is_none() {
-            let reason = "--tell nobody leaves principles to a reward model: name one by --reward";
+            let reason = "--tell nobody leaves the principles to a reward model: add --reward DIR";
             return Err(CliError::Usage(reason.to_owned()));
         }
         Ok(Steering {
@@ -89,12 +89,12 @@ impl SteeringArgs {
         self.reward.as_deref()
     }
 
-    /// Candidates at a time.
+    /// Number of candidates per choice.
     pub(super) fn candidates(&self) -> usize {
         self.search().n()
     }
 
-    /// The model with its adapter and the reward model, drawing so many sequences at a time as `slots` says.
+    /// Opens the model with its adapter and the reward model, for `slots` sequences at a time.
     pub(super) fn open(
         &self,
         model: &Model,
@@ -110,8 +110,7 @@ impl SteeringArgs {
     }
 }
 
-/// What a person is told of the scores of an answer: those of all candidates, and those of the chosen one under
-/// each principle.
+/// The scores of an answer as text: those of all candidates, then those of the chosen one under each principle.
 pub(super) fn scores(steering: &Steering, answer: &Answer) -> String {
     let Some(choice) = answer.last() else { return "no reply was finished, so none was scored".to_owned() };
     let shown = |score: Option<f32>| score.map_or("-".to_owned(), |score| format!("{score:.2}"));

@@ -1,12 +1,12 @@
-//! Aligned columns for people.
+//! Tables with aligned columns, for terminals.
 
-/// Rows of cells under a heading; numbers are aligned to the right.
+/// Rows of cells below a heading; columns of numbers are aligned to the right.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table with these column names.
+    /// Creates a table with these column names.
     pub(super) fn new(heading: &[&str]) -> Table {
         Table { rows: vec![heading.iter().map(|cell| (*cell).to_owned()).collect()] }
     }
@@ -23,7 +23,7 @@ impl std::fmt::Display for Table {
         let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
         let width = |column| self.rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(width).collect();
-        // A column is numeric if its body is: headings are words always.
+        // A column is numeric if all its cells below the heading are numbers.
         let numeric: Vec<bool> = (0..columns)
             .map(|column| self.rows.iter().skip(1).all(|row| cell(row, column).parse::<f64>().is_ok()))
             .collect();

@@ -15,6 +15,12 @@ pub struct AdaptedModel<'a> {
     pub adapter: Option<(&'a AdapterBank, AdapterId)>,
 }
 
+impl<'a> From<&'a Model> for AdaptedModel<'a> {
+    fn from(model: &'a Model) -> AdaptedModel<'a> {
+        AdaptedModel::base(model)
+    }
+}
+
 /// The system message that asks for replies under a principle, or under its negative.
 pub fn system_message(principle: &str) -> String {
     format!("You are a helpful assistant. Follow this principle in every reply: {principle}")

@@ -1,7 +1,7 @@
 //! From prompts to a file of comparisons.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::chat::{AdaptedModel, encode};
@@ -9,49 +9,50 @@ use super::config::{JudgeKind, PreferenceConfig, ReplyPlan, ReplySettings, TooLo
 use super::origin::Origin;
 use super::plan::{PlannedEdit, PlannedPair, Planner, PromptPlan};
 use super::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Question};
-use crate::generate::{CancelToken, Finish, Generator, GeneratorOptions, Reply as Generated, Request};
+use crate::generate::{
+    CancelToken, Finish, GenerateError, Generator, GeneratorOptions, Reply as Generated, Request,
+};
 use crate::ops::KvFormat;
 use crate::preferences::{Comparison, Prompt, Prompts, RecordLog, SampledReply, Under, Verdict};
 use crate::principles::{Principle, PrincipleSet};
 use crate::settings::Settings;
 use crate::tokenizer::ChatFormat;
+use crate::train::{Control, Count, DataSummary, Event, Items, RunPlan};
 
 /// Replies per slot that one call generates. A slot is refilled when its reply ends. The replies of one call
 /// are judged and recorded before the next call.
 const ROUND: usize = 4;
 
-/// A run that collects preferences: samples replies to prompts and compares them with a judge.
-#[derive(Clone, Copy, Debug)]
+/// A collection of preferences: replies to prompts, compared by a judge.
+///
+/// ```no_run
+/// use parr::gpu::{Device, DeviceOptions};
+/// use parr::judge::PreferenceRun;
+/// use parr::preferences::Prompts;
+/// use parr::model::{LoadOptions, Model};
+/// use parr::principles::PrincipleSet;
+/// use parr::train::Control;
+///
+/// let model = Model::open("smollm2")?;
+/// let prompts = Prompts::read("prompts.jsonl".as_ref())?;
+/// let principles = PrincipleSet::open("reward")?;
+/// let run = PreferenceRun::new(&model, &prompts, &principles, "judged.jsonl");
+/// let report = run.run(&Control::default(), &mut |_| {})?;
+/// println!("{} comparisons", report.comparisons);
+/// # Ok::<(), parr::Error>(())
+/// ```
+#[derive(Clone, Debug)]
 pub struct PreferenceRun<'a> {
-    /// The model that replies and judges.
-    pub model: AdaptedModel<'a>,
-    /// Name of the model in the records: [`AdaptedModel::name`], or any other name.
-    pub model_name: &'a str,
-    /// The prompts.
-    pub prompts: &'a Prompts,
-    /// The principles that [`PreferenceConfig::principles`] names.
-    pub principles: &'a PrincipleSet,
-    /// The settings.
-    pub config: &'a PreferenceConfig,
-    /// The file of comparisons. A second file, with `.toml` after this name, records model, principles and
-    /// settings.
-    pub out: &'a Path,
+    model: AdaptedModel<'a>,
+    /// What records call the model; none for [`AdaptedModel::name`].
+    name: Option<String>,
+    prompts: &'a Prompts,
+    principles: &'a PrincipleSet,
+    config: PreferenceConfig,
+    out: PathBuf,
 }
 
-/// Progress of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct PreferenceProgress {
-    /// Number of pairs that are done: judged or left out.
-    pub done: usize,
-    /// Number of pairs of the whole run.
-    pub all: usize,
-    /// Number of tokens that this call generated.
-    pub tokens: usize,
-    /// Seconds since this call began.
-    pub seconds: f64,
-}
-
-/// Result of a run.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PreferenceReport {
     /// Number of prompts with replies.
@@ -98,9 +99,33 @@ struct Workload<'a> {
 }
 
 impl<'a> PreferenceRun<'a> {
-    /// Generates replies, judges them and records the verdicts, until all pairs are done or the run is
-    /// cancelled. If the file exists, the run resumes after its last record. That file must come from a run
-    /// with the same settings.
+    /// A run in which `model`, with or without an adapter, replies to `prompts` and judges the replies under
+    /// `principles`. It appends the comparisons to the file `out`. Beside it, with `.toml` behind its name, is a file
+    /// of what it was made with. The settings are the default ones.
+    pub fn new(
+        model: impl Into<AdaptedModel<'a>>,
+        prompts: &'a Prompts,
+        principles: &'a PrincipleSet,
+        out: impl Into<PathBuf>,
+    ) -> PreferenceRun<'a> {
+        let (model, out, config) = (model.into(), out.into(), PreferenceConfig::default());
+        PreferenceRun { model, name: None, prompts, principles, config, out }
+    }
+
+    /// Sets the settings. Their `principles` are not read: the set is given to [`PreferenceRun::new`].
+    #[must_use]
+    pub fn config(self, config: &PreferenceConfig) -> Self {
+        PreferenceRun { config: config.clone(), ..self }
+    }
+
+    /// Sets the name of the model in the records, instead of [`AdaptedModel::name`].
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        PreferenceRun { name: Some(name.into()), ..self }
+    }
+
+    /// Samples replies, judges and records them, and reports to `on_event`. If the file exists, the run resumes at
+    /// its end. The file has to come from a run with the same settings.
     ///
     /// # Errors
     ///
@@ -109,50 +134,48 @@ impl<'a> PreferenceRun<'a> {
     ///   or is written;
     /// * [`JudgeError::OtherRun`] if the file comes from a run with other settings;
     /// * [`JudgeError::Preferences`] or [`JudgeError::Io`] if it cannot be read or written;
-    /// * [`JudgeError::Generate`] if the device fails, or after a cancel. The file keeps its records, and the
-    ///   next run resumes there.
+    /// * [`JudgeError::Generate`] if the device fails, or with [`GenerateError::Cancelled`] after a cancel. The file
+    ///   keeps its records, and the next run resumes there.
     pub fn run(
         &self,
-        cancel: &CancelToken,
-        progress: &mut dyn FnMut(&PreferenceProgress),
+        control: &Control,
+        on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<PreferenceReport, JudgeError> {
         self.config.validate()?;
-        let planner = Planner::new(self.config, self.principles)?;
+        let planner = Planner::new(&self.config, self.principles)?;
         let load = self.workload(&planner)?;
         let slots = self.config.batch.slots;
         let options =
             GeneratorOptions { slots, context: load.context, kv: KvFormat::F16, ..Default::default() };
         let generator = self.model.generator(options)?;
         let judge = self.judge(load.judge_context)?;
-        let (log, earlier) = RecordLog::open(self.out)?;
-        Origin::new(self.model_name, self.principles, self.config).agree(self.out, earlier.len())?;
-        // Chunks always hold the same prompts, so the records do not depend on where a run began.
+        let name = self.name.clone().map_or_else(|| self.model.name(), Ok)?;
+        let (log, earlier) = RecordLog::open(&self.out)?;
+        Origin::new(&name, self.principles, &self.config).agree(&self.out, earlier.len())?;
+        // Always the same prompts together: what a chunk gives does not depend on where a run began.
         let chunk = (ROUND * slots / planner.replies_per_prompt()).max(1);
-        let start = first_chunk(&load.work, chunk, &earlier, self.out)?;
-        let all = load.work.iter().map(|work| work.plan.pairs.len()).sum();
+        let start = first_chunk(&load.work, chunk, &earlier, &self.out)?;
+        let pairs = load.work.iter().map(|work| work.plan.pairs.len()).sum();
         let report = PreferenceReport {
             prompts: load.work.len(),
             too_long: load.too_long,
             earlier: earlier.len(),
             ..PreferenceReport::default()
         };
+        let data = DataSummary::Judged { pairs, recorded: earlier.len() };
+        let plan = RunPlan::untrained(load.work.len(), data);
+        on_event(Event::Planned(&RunPlan { left_out: load.too_long, ..plan }));
         let begun = Instant::now();
-        let mut running = Running {
-            run: self,
-            generator,
-            judge,
-            log,
-            report,
-            progress: PreferenceProgress { all, ..PreferenceProgress::default() },
-            begun,
-        };
+        let count = Count::new(Items::Pairs, 0, pairs);
+        let mut running = Running { run: self, name, generator, judge, log, report, count, begun };
         for (number, work) in load.work.chunks(chunk).enumerate() {
             if number < start || running.is_done(work) {
                 running.skip(work);
-                progress(&running.progress);
+                on_event(Event::Counted(running.count));
                 continue;
             }
-            running.chunk(work, cancel, progress)?;
+            control.wait(running.count.done as u64);
+            running.chunk(work, &control.cancel, on_event)?;
         }
         let Running { mut report, log, .. } = running;
         report.comparisons = log.len();
@@ -163,7 +186,7 @@ impl<'a> PreferenceRun<'a> {
     /// Plans and encodes all prompts, so that one that does not fit is found before anything runs.
     fn workload(&self, planner: &Planner<'_>) -> Result<Workload<'a>, JudgeError> {
         let chat = self.model.chat()?;
-        let PreferenceConfig { prompts: settings, replies, .. } = self.config;
+        let PreferenceConfig { prompts: settings, replies, .. } = &self.config;
         let capacity = self.model.model.config().context;
         let mut load = Workload { work: Vec::new(), too_long: 0, context: 2, judge_context: 2 };
         for (line, prompt) in settings.take(self.prompts) {
@@ -288,11 +311,12 @@ fn first_chunk(
 /// The state of a run.
 struct Running<'a, 'b> {
     run: &'b PreferenceRun<'a>,
+    name: String,
     generator: Generator,
     judge: Box<dyn Judge + 'a>,
     log: RecordLog<Comparison>,
     report: PreferenceReport,
-    progress: PreferenceProgress,
+    count: Count<'static>,
     begun: Instant,
 }
 
@@ -311,7 +335,7 @@ impl Running<'_, '_> {
     /// Counts the pairs that earlier runs did.
     fn skip(&mut self, work: &[PromptWork<'_>]) {
         for pair in work.iter().flat_map(|work| &work.plan.pairs) {
-            self.progress.done += 1;
+            self.count.done += 1;
             self.report.dropped_earlier += usize::from(!self.log.contains(&pair.id));
         }
     }
@@ -321,21 +345,21 @@ impl Running<'_, '_> {
         &mut self,
         work: &[PromptWork<'_>],
         cancel: &CancelToken,
-        progress: &mut dyn FnMut(&PreferenceProgress),
+        on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), JudgeError> {
         let requests: Vec<Request> = work.iter().flat_map(|work| work.requests.iter().cloned()).collect();
-        // An earlier chunk's cache would save little, and the records would depend on where the run began.
+        // A cache that an earlier chunk filled would save little, and this chunk's replies would depend on it.
         self.generator.clear();
-        let (state, begun) = (&mut self.progress, self.begun);
+        let (count, begun) = (&mut self.count, self.begun);
         let generated = self.generator.generate(&requests, cancel, &mut |_| {
-            state.tokens += 1;
-            state.seconds = begun.elapsed().as_secs_f64();
-            progress(state);
+            count.tokens += 1;
+            count.seconds = begun.elapsed().as_secs_f64();
+            on_event(Event::Counted(*count));
         })?;
         if generated.iter().any(|reply| reply.finish == Finish::Cancelled) {
-            return Err(crate::generate::GenerateError::Cancelled.into());
+            return Err(GenerateError::Cancelled.into());
         }
-        self.report.tokens = self.progress.tokens;
+        self.report.tokens = self.count.tokens;
         self.report.replies += generated.len();
         self.report.cut += generated.iter().filter(|reply| reply.finish == Finish::Length).count();
         let sampled = self.sampled(work, &generated);
@@ -347,9 +371,9 @@ impl Running<'_, '_> {
                     }
                 }
             }
-            self.progress.done += group.len();
-            self.progress.seconds = self.begun.elapsed().as_secs_f64();
-            progress(&self.progress);
+            self.count.done += group.len();
+            self.count.seconds = self.begun.elapsed().as_secs_f64();
+            on_event(Event::Counted(self.count));
         }
         Ok(())
     }
@@ -370,7 +394,7 @@ impl Running<'_, '_> {
                 if let Some(edit) = pair.edit.as_ref().filter(|_| !replies[0].text.is_empty()) {
                     let Some(edited) = self.edited(edit, &replies[0]) else {
                         self.report.not_edited += 1;
-                        self.progress.done += 1;
+                        self.count.done += 1;
                         continue;
                     };
                     replies = edited;
@@ -383,7 +407,7 @@ impl Running<'_, '_> {
                         continue;
                     }
                 }
-                self.progress.done += 1;
+                self.count.done += 1;
             }
         }
         sampled
@@ -441,7 +465,7 @@ impl Running<'_, '_> {
                 prompt: one.prompt.clone(),
                 replies: one.replies.clone(),
                 judge: self.judge.name().to_owned(),
-                model: self.run.model_name.to_owned(),
+                model: self.name.clone(),
                 seed: self.run.config.seed,
                 verdicts: question
                     .principles

@@ -10,8 +10,8 @@
 //! | [`PreferenceRun`], [`PreferenceConfig`] | from prompts to a file of [`Comparison`](crate::preferences::Comparison)s |
 //! | [`written_report`] | how often verdicts match the principle that a reply was written under |
 //!
-//! A run appends whole records to its file. A run that was killed resumes there, and its file is byte for
-//! byte that of an uninterrupted run.
+//! A run appends whole records to its file. A run that was killed resumes there, and its file ends with the same
+//! bytes as that of an uninterrupted run.
 
 mod chat;
 mod check;
@@ -27,7 +27,7 @@ mod report;
 
 pub use chat::{AdaptedModel, system_message};
 pub use check::CheckJudge;
-pub use collect::{PreferenceProgress, PreferenceReport, PreferenceRun};
+pub use collect::{PreferenceReport, PreferenceRun};
 pub use config::{
     JudgeKind, PreferenceConfig, PromptSettings, ReplyPlan, ReplySettings, SlotSettings, TooLong, Verdicts,
 };

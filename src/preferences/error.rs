@@ -1,4 +1,4 @@
-//! What can go wrong between prompts and a trained reward model, apart from the device.
+//! Errors of recording, aggregating and reading preferences.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub enum PreferencesError {
     #[error(transparent)]
     Io(#[from] FileError),
 
-    /// A line of a file is wrong: correct it. The lines before and behind it are as they were.
+    /// A line of a file is wrong: correct it. The other lines are not changed.
     #[error("{} line {line}: {reason}", path.display())]
     Row {
         /// The file.
@@ -33,7 +33,7 @@ pub enum PreferencesError {
         path: PathBuf,
     },
 
-    /// A record makes no sense: it was not written, or not taken.
+    /// A record is not valid: it was not written, or not accepted.
     #[error("record `{id}`: {reason}")]
     Record {
         /// The record's id.
@@ -60,7 +60,7 @@ pub enum PreferencesError {
         reason: String,
     },
 
-    /// Options are outside their range: all that are, at once.
+    /// Options are outside their range. All such options are reported at once.
     #[error("the options are not usable: {}", faults.join("; "))]
     Options {
         /// One sentence for each fault, with the option's name, its value and what it may be.
@@ -74,19 +74,19 @@ pub enum PreferencesError {
         what: &'static str,
     },
 
-    /// What a score is read from does not fit: use fewer principles, or more room.
+    /// An input of the reward model does not fit: use fewer principles, or allow more tokens.
     #[error(
-        "the fixed parts and the principles need {needed} tokens, and some for the prompt and the reply; there \
-         is room for {capacity}"
+        "the fixed parts and the principles need {needed} tokens and leave too few for the prompt and the \
+         reply; there is room for {capacity}"
     )]
     NoRoom {
-        /// Tokens of the fixed parts and the principles.
+        /// Number of tokens of the fixed parts and the principles.
         needed: usize,
-        /// Tokens that there may be.
+        /// Maximum number of tokens of an input.
         capacity: usize,
     },
 
-    /// A file of principles has mistakes, or a name leads to none.
+    /// A file of principles has mistakes, or a named principle does not exist.
     #[error(transparent)]
     Principles(#[from] PrinciplesError),
 

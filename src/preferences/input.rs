@@ -1,48 +1,48 @@
-//! What the reward model reads: the reply, the request it answers, principles, and a stem that stops where
-//! a verdict would begin. The score is read at the stem's last token.
+//! Input of the reward model: the reply, the request it answers, principles, and a stem that stops where a
+//! verdict would begin. The score is read at the stem's last token.
 //!
 //! The reply comes before the request, and both before the principles, as in SALMON (arXiv 2310.05910,
-//! section 3.3). Texts that are too long lose their far ends: the reply its end, the request its beginning.
-//! The stem and the principles lose nothing, or a score would be read in the middle of something else.
+//! section 3.3). If the texts are too long, the reply loses its end and the request its beginning. The stem
+//! and the principles are never cut, so the score is always read at the end of the stem.
 
 use super::PreferencesError;
 use crate::tokenizer::{Specials, TokenId, Tokenizer};
 
-// As few words as make plain what is what: every score pays for them.
+// The fixed parts are short, because every score computes them.
 const OPENING: &str = "# SampledReply\n";
 const BEFORE_REQUEST: &str = "\n\n# Request\n";
 const GUIDELINES: &str = "\n\n# A good reply\n";
-/// For preferences that come without principles.
+/// Used for preferences without principles.
 const NO_PRINCIPLES: &str = "\n\n# A good reply\n- It helps the person who asked, is clearly written, and its \
     facts are right.\n";
 const STEM: &str = "\n# Review\nBy these rules, the reply is";
 
-/// Tokens that an input and its parts may have.
+/// Maximum numbers of tokens of an input and its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputLimits {
-    /// All of it, at most the model's context.
+    /// The whole input, at most the model's context.
     pub tokens: usize,
-    /// The request; of a longer one the last are kept.
+    /// The request. A longer one keeps its last tokens.
     pub request: usize,
-    /// The reply; of a longer one the first are kept.
+    /// The reply. A longer one keeps its first tokens.
     pub reply: usize,
 }
 
 impl Default for InputLimits {
-    /// Those of SALMON's script for the reward model.
+    /// The limits of SALMON's script for the reward model.
     fn default() -> Self {
         InputLimits { tokens: 1280, request: 128, reply: 768 }
     }
 }
 
-/// The tokens that a score is read from.
+/// The tokens of an input that the reward model scores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RewardInput {
-    /// The tokens (T); the score is read at the last.
+    /// The tokens (T). The score is read at the last one.
     pub ids: Vec<TokenId>,
-    /// Tokens that the request lost.
+    /// Number of tokens that were cut from the request.
     pub cut_request: usize,
-    /// Tokens that the reply lost.
+    /// Number of tokens that were cut from the reply.
     pub cut_reply: usize,
 }
 
@@ -53,24 +53,24 @@ pub struct InputParts<'a> {
     pub opening: &'a [TokenId],
     /// The reply.
     pub reply: &'a [TokenId],
-    /// What stands between reply and request.
+    /// The text between reply and request.
     pub between: &'a [TokenId],
     /// The request.
     pub request: &'a [TokenId],
     /// The principles.
     pub guidelines: &'a [TokenId],
-    /// What the score is read at the end of.
+    /// The stem, at whose end the score is read.
     pub stem: &'a [TokenId],
 }
 
 impl InputParts<'_> {
-    /// Joins the parts within the limits. Only the reply and the request are ever cut: each to its own limit
-    /// first, then, if all of it is still too long, the reply, and the request as far as it exceeds a
-    /// quarter of the room that there is for the two.
+    /// Joins the parts within the limits. Only the reply and the request are cut. Each is first cut to its
+    /// own limit. If the input is still too long, the reply is cut further. The request is cut further only
+    /// as far as it exceeds a quarter of the tokens that are left for the two.
     ///
     /// # Errors
     ///
-    /// [`PreferencesError::NoRoom`] if the other parts leave no room for four tokens of the two.
+    /// [`PreferencesError::NoRoom`] if the other parts leave fewer than four tokens for the two.
     pub fn assemble(&self, limits: &InputLimits) -> Result<RewardInput, PreferencesError> {
         const LEAST: usize = 4;
         let InputParts { opening, reply, between, request, guidelines, stem } = *self;
@@ -91,7 +91,7 @@ impl InputParts<'_> {
     }
 }
 
-/// Turns replies, requests and principles into what one model reads.
+/// Turns replies, requests and principles into inputs of one model.
 #[derive(Debug)]
 pub struct RewardFormat<'a> {
     tokenizer: &'a Tokenizer,
@@ -102,12 +102,12 @@ pub struct RewardFormat<'a> {
 }
 
 impl<'a> RewardFormat<'a> {
-    /// The format in the tokens of one model.
+    /// Creates the format for one model's tokenizer.
     ///
     /// # Errors
     ///
     /// * [`PreferencesError::Text`] if the tokenizer fails.
-    /// * [`PreferencesError::NoRoom`] if the limits leave none, even without principles.
+    /// * [`PreferencesError::NoRoom`] if the limits are too small, even without principles.
     pub fn new(tokenizer: &'a Tokenizer, limits: InputLimits) -> Result<RewardFormat<'a>, PreferencesError> {
         let encode = |text| tokenizer.encode(text, Specials::AsText);
         let begin = tokenizer.bos().filter(|_| tokenizer.add_bos());
@@ -118,24 +118,24 @@ impl<'a> RewardFormat<'a> {
         Ok(format)
     }
 
-    /// Tokens that an input and its parts may have.
+    /// Maximum numbers of tokens of an input and its parts.
     pub fn limits(&self) -> InputLimits {
         self.limits
     }
 
-    /// The stem's tokens: every input ends with them.
+    /// The stem's tokens. Every input ends with them.
     pub fn stem(&self) -> &[TokenId] {
         &self.stem
     }
 
-    /// What the model reads to score `reply` to `request` under `principles`, in their order; without any it
-    /// is asked for a good reply in general. Texts are taken as they are: nothing in them is substituted, and
-    /// special tokens that stand written out in them stay text.
+    /// Returns the input that scores `reply` to `request` under `principles`, in their order. Without
+    /// principles, the input describes a good reply in general. Texts are not changed: nothing in them is
+    /// substituted, and special tokens that are written out in them stay text.
     ///
     /// # Errors
     ///
-    /// * [`PreferencesError::Empty`] if reply or request is.
-    /// * [`PreferencesError::NoRoom`] if the principles leave none.
+    /// * [`PreferencesError::Empty`] if reply or request is empty.
+    /// * [`PreferencesError::NoRoom`] if the principles leave too few tokens.
     /// * [`PreferencesError::Text`] if a text cannot be encoded.
     pub fn encode(
         &self,

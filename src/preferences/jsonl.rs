@@ -1,4 +1,4 @@
-//! Records in JSON Lines: read whole, or appended to by a run that may be stopped at any byte.
+//! Records in JSON Lines, for files that are read whole, or that a run appends to and may leave at any byte.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -13,35 +13,35 @@ use super::PreferencesError;
 use crate::file::AtFile;
 use crate::lock;
 
-/// Bytes a line may have; two long replies have a hundredth of it.
+/// Maximum number of bytes of a line. Two long replies need a hundredth of it.
 const MAX_LINE: usize = 16 << 20;
 
-/// Something that is written on one line and says itself what it belongs to, so that no order of lines
-/// and no other file is needed to read it.
+/// A value that is written on one line. It holds everything that is needed to read it, so the order of the
+/// lines has no meaning and no other file is needed.
 pub trait Record: Serialize + DeserializeOwned {
-    /// The name that no other record of the file has.
+    /// Name of the record, unique in its file.
     fn id(&self) -> &str;
 
-    /// `Ok` if the record makes sense.
+    /// `Ok` if the record is valid.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The fault of the record.
     fn check(&self) -> Result<(), String>;
 }
 
-/// Reads all records of a file; blank lines are skipped.
+/// Reads all records of a file. Blank lines are skipped.
 ///
 /// # Errors
 ///
 /// * [`PreferencesError::Io`] if it cannot be read.
-/// * [`PreferencesError::Row`] for the first line that is no record, is longer than 16 MiB, or has the id of an
-///   earlier one.
+/// * [`PreferencesError::Row`] for the first line that is no record, is longer than 16 MiB, or has the id of
+///   an earlier one.
 pub fn read_records<T: Record>(path: &Path) -> Result<Vec<T>, PreferencesError> {
     Ok(read_numbered(path)?.into_iter().map(|(_, record)| record).collect())
 }
 
-/// The same with the line of each, counted from 1, for messages.
+/// Reads all records of a file with the line of each, counted from 1, for messages.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub fn read_numbered<T: Record>(path: &Path) -> Result<Vec<(usize, T)>, Preferen
     numbered(scan(path, &file)?)
 }
 
-/// The same of the contents of the file, for those that also need its hash.
+/// Parses the contents of a file as [`read_numbered`] does, for callers that also need its hash.
 ///
 /// # Errors
 ///
@@ -73,7 +73,7 @@ fn numbered<T: Record>(found: Found<T>) -> Result<Vec<(usize, T)>, PreferencesEr
     }
 }
 
-/// `Ok` if all records in memory make sense, and each has an id of its own: what [`read_records`] checks of a file.
+/// `Ok` if all records in memory are valid and their ids differ, as [`read_records`] checks for a file.
 ///
 /// # Errors
 ///
@@ -90,34 +90,34 @@ pub fn check_records<T: Record>(records: &[T]) -> Result<(), PreferencesError> {
     Ok(())
 }
 
-/// A file of records that grows, one whole record at a time.
+/// A file of records that grows by one whole record at a time.
 ///
-/// Whoever opens it again gets what is there and goes on behind it. A process that is killed leaves at most
-/// one half line, at the end and without a line break; opening cuts it off. A broken line anywhere else is
-/// an error: it was not this program, and nothing is thrown away.
+/// Opening it again returns its records and appends after them. A process that is killed leaves at most one
+/// incomplete line, at the end and without a line break, which opening cuts off. A broken line anywhere else
+/// is an error, because this program does not write one. Then nothing is changed.
 #[derive(Debug)]
 pub struct RecordLog<T> {
     path: PathBuf,
     file: File,
-    /// Bytes of the whole records.
+    /// Length of the complete records, in bytes.
     length: u64,
-    /// The line of each id.
+    /// Line of each id.
     lines: HashMap<String, usize>,
     last_line: usize,
     kind: PhantomData<T>,
 }
 
 impl<T: Record> RecordLog<T> {
-    /// Opens a file, or makes an empty one, and reads what is in it.
+    /// Opens a file, or creates an empty one, and reads its records.
     ///
     /// # Errors
     ///
-    /// * [`PreferencesError::Io`] if it cannot be read or made.
-    /// * [`PreferencesError::Busy`] if another process has it open so, where the system can tell.
+    /// * [`PreferencesError::Io`] if it cannot be read or created.
+    /// * [`PreferencesError::Busy`] if another process has opened it this way, on systems that can detect it.
     /// * [`PreferencesError::Row`] as [`read_records`], but for half a line at the end.
     pub fn open(path: &Path) -> Result<(RecordLog<T>, Vec<T>), PreferencesError> {
         let mut options = OpenOptions::new();
-        // Not for appending alone: Windows would not let such a file be cut.
+        // Not opened for appending only, because Windows cannot shorten such a file.
         let file = lock::open_for_one(options.read(true).write(true).create(true).truncate(false), path);
         let file = file.map_err(PreferencesError::io("open", path))?;
         let mut file = file.ok_or_else(|| PreferencesError::Busy { path: path.to_owned() })?;
@@ -132,13 +132,13 @@ impl<T: Record> RecordLog<T> {
             kind: PhantomData,
         };
         if found.open_end {
-            // Whole, but for its line break.
+            // The last record is complete except for its line break.
             log.write(b"\n")?;
         }
         Ok((log, found.records))
     }
 
-    /// Whether there is a record of this name.
+    /// Whether there is a record with this id.
     pub fn contains(&self, id: &str) -> bool {
         self.lines.contains_key(id)
     }
@@ -153,7 +153,7 @@ impl<T: Record> RecordLog<T> {
         self.lines.is_empty()
     }
 
-    /// Writes a record behind the others; once this returns it outlives the process.
+    /// Appends a record. Once this returns, the record outlives the process.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl<T: Record> RecordLog<T> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), PreferencesError> {
         let written = self.file.write_all(bytes);
         if written.is_err() {
-            // Should this fail too, the next one to open the file cuts it.
+            // If this fails too, the next `open` cuts the file.
             let _ = cut(&mut self.file, self.length);
         }
         written.map_err(PreferencesError::io("write", &self.path))?;
@@ -186,22 +186,22 @@ impl<T: Record> RecordLog<T> {
     }
 }
 
-/// Cuts `file` to `length` bytes, and goes to its end.
+/// Cuts `file` to `length` bytes and moves to its end.
 fn cut(file: &mut File, length: u64) -> io::Result<()> {
     file.set_len(length)?;
     file.seek(SeekFrom::Start(length)).map(drop)
 }
 
-/// What a file holds.
+/// Contents of a file.
 struct Found<T> {
     records: Vec<T>,
     lines: HashMap<String, usize>,
     last_line: usize,
-    /// Bytes up to the end of the last whole record.
+    /// Number of bytes up to the end of the last complete record.
     length: u64,
     /// Whether the last record lacks its line break.
     open_end: bool,
-    /// Why what stands behind the last line break is no record, if anything does.
+    /// The fault of the text after the last line break, if it is no record.
     half: Option<PreferencesError>,
 }
 

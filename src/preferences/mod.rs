@@ -5,12 +5,13 @@
 //! | [`Prompt`], [`Comparison`], [`Verdict`] | what is recorded while replies are sampled and judged |
 //! | [`Prompts`] | a file of prompts, read once |
 //! | [`RecordLog`], [`read_records`] | records in JSON Lines, resumable at any byte |
-//! | [`aggregate()`], [`Aggregator`] | comparisons become training pairs with principles |
-//! | [`held_out`] | which prompts are kept for measuring |
-//! | [`judge_report`] | how consistent a judge is, and what it prefers for its place |
-//! | [`RewardFormat`] | what the reward model reads |
+//! | [`aggregate()`], [`Aggregator`] | makes training pairs with principles from comparisons |
+//! | [`held_out`] | which prompts are held out for evaluation |
+//! | [`judge_report`] | how consistent a judge is, and its position bias |
+//! | [`RewardFormat`] | the input of the reward model |
 //!
-//! Everything here runs on the CPU and is a pure function of its inputs, files aside.
+//! Everything here runs on the CPU. Apart from reading and writing files, it is a pure function of its
+//! inputs.
 
 mod aggregate;
 mod error;

@@ -1,4 +1,4 @@
-//! Prompts, read once.
+//! A file of prompts, read once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,14 @@ use crate::file::{AtFile, sha256};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompts {
     path: PathBuf,
-    /// With their lines, counted from 1.
+    /// The prompts with their lines, counted from 1.
     rows: Vec<(usize, Prompt)>,
     sha256: String,
 }
 
 impl Prompts {
-    /// Reads JSON Lines of [`Prompt`], all of them: a mistake in the last line is reported before anything runs.
+    /// Reads all JSON Lines of [`Prompt`], so that a mistake in the last line is reported before anything
+    /// runs.
     ///
     /// # Errors
     ///
@@ -36,7 +37,7 @@ impl Prompts {
         Ok(Prompts { path: path.to_owned(), rows, sha256: sha256(&bytes) })
     }
 
-    /// Prompts that are in memory already. In messages the first is on line 1. Their ids have to differ.
+    /// Takes prompts from memory. In messages the first is on line 1. Their ids must differ.
     pub fn of(prompts: Vec<Prompt>) -> Prompts {
         let line = |prompt: &Prompt| serde_json::to_string(prompt).expect("a prompt is plain values") + "\n";
         let sha256 = sha256(prompts.iter().map(line).collect::<String>());
@@ -74,7 +75,7 @@ impl Prompts {
         &self.rows
     }
 
-    /// `limit` prompts, at even distances; all prompts for 0, and if there are no more.
+    /// Returns `limit` prompts at even distances, or all prompts if `limit` is 0 or there are no more.
     pub fn spread(&self, limit: usize) -> Vec<&Prompt> {
         let all = self.rows.len();
         let count = if limit == 0 { all } else { limit.min(all) };

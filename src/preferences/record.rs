@@ -1,4 +1,4 @@
-//! What is recorded while preferences are collected: prompts, replies, verdicts.
+//! Records of collected preferences: prompts, replies, verdicts.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::jsonl::Record;
 use crate::principles::{Principle, PromptType};
 
-/// What is asked of the assistant.
+/// A request to the assistant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prompt {
@@ -16,7 +16,7 @@ pub struct Prompt {
     /// The kind of task.
     #[serde(rename = "type", default)]
     pub kind: PromptType,
-    /// Its language by ISO 639-1 code; told from the text where it is left out.
+    /// Its language, as an ISO 639-1 code. If it is left out, the language is guessed from the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     /// The text.
@@ -30,7 +30,7 @@ pub struct Prompt {
 pub struct SampledReply {
     /// The text.
     pub text: String,
-    /// The seed it was drawn with.
+    /// The seed it was sampled with.
     pub seed: u64,
     /// The principle that it was written under, if one was given to the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,20 +43,21 @@ pub struct SampledReply {
 pub struct Under {
     /// Its id.
     pub principle: String,
-    /// Whether its negative was given in place of its definition.
+    /// Whether the model was given its negative instead of its definition.
     pub negated: bool,
 }
 
-/// How much better the first of two replies is, by two readings of one judge: once with the first reply shown
-/// first, once with the second. Positive means that the first reply is better, in both.
+/// How much better the first of two replies is, as one judge scores it twice: once with the first reply shown
+/// first, once with the second reply shown first. In both, a positive score means that the first reply is
+/// better.
 ///
 /// A judge that sees one reply at a time gives the same score twice.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "[f64; 2]", into = "[f64; 2]")]
 pub struct Scores {
-    /// Shown in the order first, second.
+    /// Score with the first reply shown first.
     pub s12: f64,
-    /// Shown in the order second, first.
+    /// Score with the second reply shown first.
     pub s21: f64,
 }
 
@@ -73,38 +74,38 @@ impl From<Scores> for [f64; 2] {
 }
 
 impl Scores {
-    /// Those of a judge that names the better reply by one of two labels, from its logits for the labels
-    /// `[a, b]` at the place of the verdict: `first_first` where (a) is the first reply, `second_first` where
-    /// (a) is the second.
+    /// Returns the scores of a judge that names the better reply by one of two labels, from its logits for
+    /// the labels `[a, b]` at the position of the verdict. In `first_first`, (a) is the first reply. In
+    /// `second_first`, (a) is the second reply.
     pub fn from_labels(first_first: [f64; 2], second_first: [f64; 2]) -> Scores {
         Scores { s12: first_first[0] - first_first[1], s21: second_first[1] - second_first[0] }
     }
 
-    /// Those of a judge without an order.
+    /// Returns the scores of a judge that does not depend on the order.
     pub fn without_order(score: f64) -> Scores {
         Scores { s12: score, s21: score }
     }
 
-    /// Their mean if both have the same strict sign; 0 where the verdict hangs on the order.
+    /// Mean of both scores if they have the same strict sign. 0 if the verdict depends on the order.
     pub fn agreed(self) -> f64 {
         if self.agree() { (self.s12 + self.s21) / 2.0 } else { 0.0 }
     }
 
-    /// Whether both have the same strict sign.
+    /// Whether both scores have the same strict sign.
     pub fn agree(self) -> bool {
         (self.s12 > 0.0 && self.s21 > 0.0) || (self.s12 < 0.0 && self.s21 < 0.0)
     }
 
-    /// How far the judge prefers whatever it is shown first.
+    /// How much the judge prefers the reply that is shown first.
     pub fn position_bias(self) -> f64 {
         (self.s12 - self.s21) / 2.0
     }
 
-    /// The same verdict with the replies in the other order: a reading in one order becomes one in the
-    /// other, and what spoke for the first reply speaks against it.
+    /// Returns the same verdict with the replies in the other order: the two scores are exchanged and their
+    /// signs flipped.
     #[must_use]
     pub fn swapped(self) -> Scores {
-        // Not -0: a score of nothing is one of nothing either way.
+        // `0.0 - x` avoids -0.
         Scores { s12: 0.0 - self.s21, s21: 0.0 - self.s12 }
     }
 }
@@ -117,30 +118,30 @@ pub struct Verdict {
     pub principle: String,
     /// Its [`wording`](Principle::wording) when the judge read it.
     pub wording: String,
-    /// The scores, under the definition as it stands.
+    /// The scores under the definition, not negated.
     pub scores: Scores,
 }
 
 impl Verdict {
-    /// The scores of a judge that read `principle` as it is now.
+    /// Creates the verdict of a judge that read `principle` as it is now.
     pub fn new(principle: &Principle, scores: Scores) -> Verdict {
         Verdict { principle: principle.id.clone(), wording: principle.wording(), scores }
     }
 }
 
-/// Two replies to one prompt, and what a judge says of them under each principle.
+/// Two replies to one prompt, and a judge's verdict on them under each principle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
     /// Unique in its file.
     pub id: String,
-    /// The prompt, all of it: no other file has to be in step with this one.
+    /// The whole prompt, so that no other file is needed.
     pub prompt: Prompt,
-    /// The replies; the first of the scores is the first of these.
+    /// The replies. "First" and "second" in the scores refer to this order.
     pub replies: [SampledReply; 2],
-    /// What kind of judge it was.
+    /// Name of the judge.
     pub judge: String,
-    /// The model it judged with.
+    /// Name of the model that it judged with.
     pub model: String,
     /// The seed of the run.
     pub seed: u64,

@@ -1,23 +1,23 @@
-//! Prompts that are kept for measuring.
+//! Selection of prompts that are held out for evaluation.
 
 use sha2::{Digest, Sha256};
 
 use crate::random::{Philox, Purpose, fraction};
 
-/// Whether rows with this prompt are held out, where a fraction `part` of all prompts is to be.
+/// Whether rows with this prompt are held out. `part` is the fraction of all prompts to hold out.
 ///
-/// The text alone decides: two prompts of the same words fall on the same side, whatever their ids, and
-/// prompts that are added later move none that were there. So `part` is what is expected, and a hundred
-/// prompts may miss it by a few.
+/// Only the text decides. Two prompts with the same words are both held out or both used, whatever their ids.
+/// Prompts that are added later do not change this for the others. So `part` is an expected value: among a
+/// hundred prompts, the number may differ by a few.
 pub fn held_out(seed: u64, prompt: &str, part: f64) -> bool {
-    // Blanks and case make no other prompt.
+    // Prompts that differ only in blanks and case count as the same.
     let words: Vec<String> = prompt.split_whitespace().map(str::to_lowercase).collect();
     let [index, step, ..] = name(&words.join(" "));
     let [high, low, ..] = Philox::new(seed).block(Purpose::HoldOut, step, index, 0);
     fraction(high, low) < part
 }
 
-/// Words of the SHA-256 of a text, to name random draws by.
+/// The SHA-256 of a text as eight words, used as indices of random draws.
 pub(crate) fn name(text: &str) -> [u32; 8] {
     let digest = Sha256::digest(text);
     std::array::from_fn(|word| {

@@ -1,12 +1,12 @@
-//! Writing a set as the text of its file.
+//! Writes a set as the text of its file.
 
 use toml::{Table, Value};
 
 use super::{Boost, Override, Principle, PrincipleSet, PromptType, Use};
 
 impl PrincipleSet {
-    /// The set as TOML; [`PrincipleSet::parse`] gives the same set, with another hash. Nothing is checked
-    /// here: to find mistakes in a set that was built or edited in code, parse the text.
+    /// Returns the set as TOML. [`PrincipleSet::parse`] reads it as the same set, with another hash. Nothing
+    /// is checked here. To find mistakes in a set that was built or edited in code, parse the text.
     pub fn to_toml(&self) -> String {
         let mut table = Table::new();
         table.insert("id".to_owned(), self.id.as_str().into());
@@ -80,8 +80,8 @@ mod tests {
     #[test]
     fn every_shipped_set_comes_back_as_it_was() {
         for (name, _) in SHIPPED {
-            let set = PrincipleSet::open(name).expect("what is shipped is sound");
-            let mut read = PrincipleSet::parse(&set.to_toml()).expect("what is written is sound");
+            let set = PrincipleSet::open(name).expect("shipped sets are valid");
+            let mut read = PrincipleSet::parse(&set.to_toml()).expect("a written set is valid");
             assert_ne!(read.sha256, set.sha256, "another text");
             read.sha256.clone_from(&set.sha256);
             assert_eq!(read, set);

@@ -32,4 +32,4 @@ pub use eval::{
 pub use model::{RewardModel, RewardOptions, Score, ScoreRequest};
 pub(crate) use stream::Stream;
 pub use tally::{Tallies, Tally};
-pub use training::{RewardProspect, RewardTraining};
+pub use training::RewardTraining;

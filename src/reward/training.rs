@@ -13,55 +13,75 @@ use super::{RewardCard, RewardConfig, RewardData, RewardError};
 use crate::adapter::{Adapter, RUN_FOLDER};
 use crate::model::Model;
 use crate::model::lora::{AdapterId, ScalarHead};
-use crate::preferences::{AggregateReport, PreferencePair, PreferencesError, RewardFormat};
+use crate::preferences::{PreferencePair, PreferencesError, RewardFormat};
 use crate::random::{Philox, Purpose, uniform01};
 use crate::settings::Settings;
 use crate::train::objective::{Evaluated, Objective, Pair, Preference, PreferenceBatch, TokenStats};
 use crate::train::{
-    Batch, Control, Learner, Lengths, Plan, Progress, Run, Sequence, Start, Task, TrainError, Unit,
+    Batch, Control, DataSummary, Event, Learner, Lengths, Run, Sequence, Start, Task, TrainError, Unit,
 };
 
-/// A run that trains a reward model.
-#[derive(Clone, Copy, Debug)]
-pub struct RewardTraining<'a> {
-    /// The base, which stays as it is.
-    pub model: &'a Model,
-    /// What to learn from.
-    pub data: &'a RewardData,
-    /// The adapter to start from, with its head if it has one, instead of a fresh one; and its name.
-    pub init: Option<(&'a Adapter, &'a str)>,
-    /// Where everything goes: settings, logs, states, and the adapter.
-    pub out: &'a Path,
-    /// The settings.
-    pub config: &'a RewardConfig,
-    /// Whether to go on from the newest state in `out`, if there is one.
-    pub resume: bool,
-}
-
-/// What a run is about to do, before its first step.
+/// A run that trains a reward model: an adapter with a scalar head on a frozen base.
+///
+/// ```no_run
+/// use parr::Model;
+/// use parr::reward::{RewardData, RewardTraining};
+/// use parr::train::{Control, Event};
+///
+/// let model = Model::open("smollm2")?;
+/// let data = RewardData::judged(&["judged.jsonl".into()], &["reward".to_owned()])?;
+/// let folder = RewardTraining::new(&model, &data, "runs/reward").run(&Control::default(), &mut |event| {
+///     if let Event::Planned(plan) = event {
+///         println!("{} pairs, {} held out", plan.count, plan.held_out);
+///     }
+/// })?;
+/// println!("the reward model is in {}", folder.display());
+/// # Ok::<(), parr::Error>(())
+/// ```
 #[derive(Clone, Debug)]
-pub struct RewardProspect {
-    /// What became of the comparisons in the first pass.
-    pub report: AggregateReport,
-    /// Pairs measured on.
-    pub held_out_pairs: usize,
-    /// Optimizer steps in all.
-    pub steps: u64,
-    /// Trainable values.
-    pub parameters: usize,
-    /// Passes, and the device memory that they take.
-    pub plan: Plan,
-    /// States that were found damaged and passed over.
-    pub damaged: Vec<String>,
+pub struct RewardTraining<'a> {
+    model: &'a Model,
+    data: &'a RewardData,
+    /// The adapter to start from, and its name.
+    init: Option<(&'a Adapter, String)>,
+    out: PathBuf,
+    config: RewardConfig,
+    resume: bool,
 }
 
-impl RewardTraining<'_> {
-    /// Runs it. `announce` hears once what is ahead, `progress` of every step. Where it ends well the reward
-    /// model is in `out/adapter`, and that path is returned; after a cancel nothing is, and another call
-    /// with `resume` goes on.
+impl<'a> RewardTraining<'a> {
+    /// A run that trains on `data` and writes settings, logs, states and the reward model to the folder `out`. It
+    /// starts from a fresh adapter, with default settings, and does not resume.
+    pub fn new(model: &'a Model, data: &'a RewardData, out: impl Into<PathBuf>) -> RewardTraining<'a> {
+        let (out, config) = (out.into(), RewardConfig::default());
+        RewardTraining { model, data, init: None, out, config, resume: false }
+    }
+
+    /// Sets the settings.
+    #[must_use]
+    pub fn config(self, config: &RewardConfig) -> Self {
+        RewardTraining { config: config.clone(), ..self }
+    }
+
+    /// Starts from this adapter, and from its head if it has one. The card of the reward model records `name`.
+    #[must_use]
+    pub fn init(self, adapter: &'a Adapter, name: impl Into<String>) -> Self {
+        RewardTraining { init: Some((adapter, name.into())), ..self }
+    }
+
+    /// Whether to resume from the newest state in the folder, if there is one.
+    #[must_use]
+    pub fn resume(self, resume: bool) -> Self {
+        RewardTraining { resume, ..self }
+    }
+
+    /// Runs the training, reports to `on_event`, and returns the folder of the reward model, `adapter` in the
+    /// run's folder.
     ///
     /// # Errors
     ///
+    /// * [`TrainError::Cancelled`] in [`RewardError::Train`] after a cancel: the state is saved, and a call with
+    ///   [`RewardTraining::resume`] resumes the run;
     /// * [`RewardError::Preferences`], [`RewardError::Nothing`] and [`RewardError::Context`] before anything is
     ///   written, if data or settings cannot be used;
     /// * [`RewardError::NoTokenizer`] if the model has none;
@@ -69,15 +89,14 @@ impl RewardTraining<'_> {
     pub fn run(
         &self,
         control: &Control,
-        announce: &mut dyn FnMut(&RewardProspect),
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Option<PathBuf>, RewardError> {
-        let RewardTraining { model, data, config, .. } = *self;
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<PathBuf, RewardError> {
+        let (model, data, config) = (self.model, self.data, &self.config);
         config.validate()?;
         let set = data.set();
         let mut card = RewardCard::of_set(set, config.limits);
         card.aggregate = Some(config.aggregate.clone());
-        card.init = self.init.map(|(_, name)| name.to_owned());
+        card.init = self.init.as_ref().map(|(_, name)| name.clone());
         let limits = limits_on(model, &card)?;
         let tokenizer = model.tokenizer().ok_or(RewardError::NoTokenizer)?;
         let format = RewardFormat::new(tokenizer, limits)?;
@@ -92,7 +111,7 @@ impl RewardTraining<'_> {
         let settings = config.run_settings();
         let run = Run {
             model,
-            out: self.out,
+            out: &self.out,
             kind: "reward",
             steps: settings.total_steps(first.train.len() * config.aggregate.units_of_pair()),
             settings,
@@ -121,35 +140,27 @@ impl RewardTraining<'_> {
         lengths.longest = lengths.units.iter().copied().fold(lengths.longest, usize::max);
 
         let prepared = run.prepare(self.start()?, &lengths, 0)?;
-        announce(&RewardProspect {
-            report: first.report,
-            held_out_pairs: measured.len(),
-            steps: run.steps,
-            parameters: prepared.parameters(),
-            plan: prepared.plan.clone(),
-            damaged: prepared.damaged.clone(),
-        });
+        let data = DataSummary::Pairs(first.report);
+        on_event(Event::Planned(&prepared.run_plan(data, first.train.len(), measured.len())));
         let (mut learner, id, _) = prepared.learner()?;
         let mut task = Pairs::new(measure, source, &measured, id, config, first.train.len())?;
-        let Some(mut adapter) = prepared.learn(&mut learner, &mut task, control, progress)? else {
-            return Ok(None);
-        };
+        let mut adapter = prepared.learn(&mut learner, &mut task, control, on_event)?;
         let tallies = Tallies::of_pairs(&measured, &task.margins(&mut learner)?);
         adapter.card.metrics.insert("held_out".to_owned(), json!(tallies));
         card.write(&mut adapter.card);
         let folder = self.out.join(RUN_FOLDER);
         adapter.write_peft_as(&folder, config.factors.quant())?;
-        Ok(Some(folder))
+        Ok(folder)
     }
 
     /// What the adapter and its head start as.
     fn start(&self) -> Result<Start, RewardError> {
-        let RewardTraining { model, config, .. } = *self;
-        let weights = match self.init {
+        let (model, config) = (self.model, &self.config);
+        let weights = match &self.init {
             Some((adapter, _)) => adapter.weights.clone(),
             None => config.lora.fresh(model.config(), config.seed)?,
         };
-        let head = self.init.and_then(|(adapter, _)| adapter.head.clone());
+        let head = self.init.as_ref().and_then(|(adapter, _)| adapter.head.clone());
         let head = head.unwrap_or_else(|| fresh_head(model.config().hidden, config.seed));
         Ok(Start { weights, head: Some(head), reference: None })
     }

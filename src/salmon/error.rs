@@ -69,6 +69,13 @@ pub enum PipelineError {
         rollouts: PathBuf,
     },
 
+    /// The caller cancelled. Finished stages stay done, and the state of this one is saved: another run resumes it.
+    #[error("stage {stage} was cancelled; another run resumes it")]
+    Cancelled {
+        /// The stage.
+        stage: Stage,
+    },
+
     /// A stage failed: its error says why.
     #[error("stage {stage} failed")]
     Stage {
@@ -90,12 +97,20 @@ impl PipelineError {
             | PipelineError::Occupied { .. }
             | PipelineError::SourceChanged { .. } => ErrorKind::Run,
             PipelineError::Collapsed { .. } => ErrorKind::Diverged,
+            PipelineError::Cancelled { .. } => ErrorKind::Cancelled,
             PipelineError::Stage { source, .. } => source.kind(),
         }
     }
 
-    /// A closure for `map_err`: names the stage of a failure.
+    /// A closure for `map_err`: names the stage of a failure, or of a cancel.
     pub(super) fn at<E: Into<crate::Error>>(stage: Stage) -> impl FnOnce(E) -> PipelineError {
-        move |error| PipelineError::Stage { stage, source: Box::new(error.into()) }
+        move |error| {
+            let source: crate::Error = error.into();
+            if source.is_cancelled() {
+                PipelineError::Cancelled { stage }
+            } else {
+                PipelineError::Stage { stage, source: Box::new(source) }
+            }
+        }
     }
 }

@@ -13,15 +13,29 @@ use crate::model::Model;
 use crate::settings::Settings;
 use crate::train::{Control, base_sha256};
 
-/// A run of all stages in one folder.
-#[derive(Clone, Copy, Debug)]
+/// The stages in one folder.
+///
+/// ```no_run
+/// use parr::Model;
+/// use parr::salmon::{Event, Pipeline, PipelineConfig};
+/// use parr::settings::Settings;
+/// use parr::train::Control;
+///
+/// let config = PipelineConfig::read("runs/first/salmon.toml".as_ref())?;
+/// let model = Model::open("smollm2")?;
+/// let made = Pipeline::new(&model, "runs/first", &config).run(&Control::default(), &mut |event| {
+///     if let Event::Stage { stage, number, of, .. } = event {
+///         println!("stage {number} of {of}: {stage}");
+///     }
+/// })?;
+/// println!("{} stages are done", made.len());
+/// # Ok::<(), parr::Error>(())
+/// ```
+#[derive(Clone, Debug)]
 pub struct Pipeline<'a> {
-    /// The base. It is not changed.
-    pub model: &'a Model,
-    /// The folder of the pipeline: settings, prompts, principles, the manifest, and a folder for each stage.
-    pub folder: &'a Path,
-    /// The settings.
-    pub config: &'a PipelineConfig,
+    model: &'a Model,
+    folder: PathBuf,
+    config: &'a PipelineConfig,
 }
 
 /// A stage that is done.
@@ -35,12 +49,18 @@ pub struct Made {
     pub status: StageStatus,
 }
 
-impl Pipeline<'_> {
-    /// Runs every stage that is not done. `hear` receives the events of the run. Returns `None` after a
-    /// cancel. Another call then resumes the run.
+impl<'a> Pipeline<'a> {
+    /// The stages of `config` in `folder`, which holds prompts and principles and gets the manifest and a folder for
+    /// each stage.
+    pub fn new(model: &'a Model, folder: impl Into<PathBuf>, config: &'a PipelineConfig) -> Pipeline<'a> {
+        Pipeline { model, folder: folder.into(), config }
+    }
+
+    /// Runs every stage that is not done, and reports to `on_event`. A stage that was stopped resumes.
     ///
     /// # Errors
     ///
+    /// * [`PipelineError::Cancelled`] after a cancel: another call resumes the stage;
     /// * [`PipelineError::Settings`] if settings are out of range, before anything is written;
     /// * [`PipelineError::Io`] if the folder, the prompts or the manifest cannot be read or written;
     /// * [`PipelineError::Manifest`] if the manifest is damaged;
@@ -49,9 +69,9 @@ impl Pipeline<'_> {
     pub fn run(
         &self,
         control: &Control,
-        hear: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Option<Vec<Made>>, PipelineError> {
-        let Pipeline { model, folder, config } = *self;
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Vec<Made>, PipelineError> {
+        let Pipeline { model, folder, config } = self;
         config.validate()?;
         let lock = FolderLock::take(folder).map_err(PipelineError::io("lock", folder))?;
         let _lock = lock.ok_or_else(|| PipelineError::Busy { folder: folder.to_owned() })?;
@@ -67,14 +87,12 @@ impl Pipeline<'_> {
             let path = folder.join(&name);
             let status = status_of(folder, &manifest, stage, &inputs)?;
             let (number, of) = (place + 1, stages.len());
-            hear(Event::Stage { stage, number, of, status: &status, folder: &path });
+            on_event(Event::Stage { stage, number, of, status: &status, folder: &path });
             if status != StageStatus::Done {
                 fs::create_dir_all(&path).map_err(PipelineError::io("create", &path))?;
                 let work =
                     Work { model, sources: &sources, root: folder, done: &manifest.current, out: &path };
-                if work.run(stage, control, hear)?.is_none() {
-                    return Ok(None);
-                }
+                work.run(stage, control, on_event)?;
                 let outputs = outputs(stage, &path)?;
                 manifest.runs.insert(name.clone(), StageRun { stage, inputs, outputs });
             }
@@ -85,7 +103,7 @@ impl Pipeline<'_> {
             }
             made.push(Made { stage, folder: path, status });
         }
-        Ok(Some(made))
+        Ok(made)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The work of each stage.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,73 +7,48 @@ use std::path::{Path, PathBuf};
 use super::sources::steering_sets;
 use super::{PipelineError, Sources, Stage, StageStatus};
 use crate::adapter::Adapter;
-use crate::align::{Align, AlignProgress, AlignPrompts, AlignProspect, Guidelines, Outcome, RewardRole};
+use crate::align::{Align, AlignPrompts, Guidelines, Outcome, RewardRole};
 use crate::atomic;
 use crate::file::AtFile;
-use crate::generate::{GenerateError, GeneratorOptions, Sampling};
-use crate::judge::{AdaptedModel, JudgeError, PreferenceProgress, PreferenceReport, PreferenceRun};
+use crate::generate::{GeneratorOptions, Sampling};
+use crate::judge::{AdaptedModel, JudgeError, PreferenceReport, PreferenceRun};
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId};
 use crate::principles::PrincipleSet;
 use crate::reward::{
-    EvaluateOptions, RewardData, RewardError, RewardModel, RewardOptions, RewardProspect, RewardReport,
-    RewardTraining, evaluate,
+    EvaluateOptions, RewardData, RewardModel, RewardOptions, RewardReport, RewardTraining, evaluate,
 };
-use crate::self_align::{SelfAlign, SelfAlignProgress, SelfAlignProspect, SelfAlignReport};
+use crate::self_align::{SelfAlign, SelfAlignReport};
 use crate::steer::compare::{CompareOptions, ComparisonReport, compare};
-use crate::steer::{SteerError, SteeredModel, Steering, Tell};
-use crate::train::{Control, Progress, Prospect};
+use crate::steer::{SteeredModel, Steering, Tell};
+use crate::train::{self, Control, Count, Items};
 
-/// An event of a running pipeline.
+/// An event of a pipeline.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
-    /// A stage is next. It runs unless it is done.
+    /// A stage is next. It runs unless its status is [`StageStatus::Done`].
     Stage {
         /// The stage.
         stage: Stage,
         /// Its number, from 1.
         number: usize,
-        /// Number of all stages.
+        /// Number of stages.
         of: usize,
-        /// Its status before it runs.
+        /// Its status.
         status: &'a StageStatus,
         /// Its folder.
         folder: &'a Path,
     },
-    /// Self-alignment starts to sample answers.
-    Asking(&'a SelfAlignProspect),
-    /// Self-alignment sampled a token.
-    Answered(SelfAlignProgress),
-    /// All answers of self-alignment are sampled and filtered.
-    Answers(&'a SelfAlignReport),
-    /// Self-alignment starts to train on its answers.
-    Distilling(&'a Prospect),
-    /// A reply grew by a token, or a pair was judged.
-    Judging(&'a PreferenceProgress),
-    /// All pairs are judged.
+    /// An event of the run that the stage consists of.
+    Run(train::Event<'a>),
+    /// The answers of self-alignment are sampled and filtered; training on them is next.
+    Answered(&'a SelfAlignReport),
+    /// The preferences are collected.
     Judged(&'a PreferenceReport),
-    /// The training of a reward model starts.
-    Training(&'a RewardProspect),
-    /// Progress of a training run.
-    Learning(Progress<'a>),
-    /// The reward model has scored the first number of replies, of the second number.
-    Measuring(usize, usize),
     /// The reward model is evaluated.
-    Measured(&'a RewardReport),
-    /// The training of a policy starts.
-    Aligning(&'a AlignProspect),
-    /// Progress of that training.
-    Aligned(AlignProgress<'a>),
-    /// A method of steering has answered some prompts.
-    Comparing {
-        /// Name of the method.
-        method: &'a str,
-        /// Number of prompts that it has answered.
-        done: usize,
-        /// Number of all prompts.
-        of: usize,
-    },
-    /// All methods of steering are compared.
+    Evaluated(&'a RewardReport),
+    /// The steering methods are compared.
     Compared(&'a ComparisonReport),
 }
 
@@ -95,110 +69,65 @@ pub(super) struct Work<'a> {
 pub(super) const COMPARISONS: &str = "comparisons.jsonl";
 
 impl Work<'_> {
-    /// Runs `stage`. Returns `None` after a cancel.
+    /// Does what `stage` does.
     pub fn run(
         &self,
         stage: Stage,
         control: &Control,
-        hear: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Option<()>, PipelineError> {
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), PipelineError> {
         let done = match stage {
-            Stage::SelfAlign => self.self_align(control, hear),
-            Stage::Preferences => self.preferences(control, hear),
-            Stage::Reward => self.reward(control, hear),
-            Stage::Evaluation => self.evaluation(control, hear),
-            Stage::Align => self.align(control, hear),
-            Stage::Comparison => self.comparison(control, hear),
+            Stage::SelfAlign => self.self_align(control, on_event),
+            Stage::Preferences => self.preferences(control, on_event),
+            Stage::Reward => self.reward(control, on_event),
+            Stage::Evaluation => self.evaluation(control, on_event),
+            Stage::Align => self.align(control, on_event),
+            Stage::Comparison => self.comparison(control, on_event),
         };
         match done {
-            Err(crate::Error::Generate(GenerateError::Cancelled)) => Ok(None),
-            Err(crate::Error::Judge(JudgeError::Generate(GenerateError::Cancelled))) => Ok(None),
-            Err(crate::Error::Reward(RewardError::Generate(GenerateError::Cancelled))) => Ok(None),
-            Err(crate::Error::Steer(SteerError::Generate(GenerateError::Cancelled))) => Ok(None),
-            Err(crate::Error::Steer(SteerError::Reward(RewardError::Generate(GenerateError::Cancelled)))) => {
-                Ok(None)
-            }
             Err(crate::Error::Pipeline(error)) => Err(error),
             done => done.map_err(PipelineError::at(stage)),
         }
     }
 
-    fn self_align(
-        &self,
-        control: &Control,
-        hear: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Option<()>, crate::Error> {
+    fn self_align(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), crate::Error> {
         let (rules, exemplars) = self.sources.rules.as_ref().expect("read where this is a stage");
-        let run = SelfAlign {
-            model: self.model,
-            prompts: &self.sources.prompts,
-            rules,
-            exemplars,
-            out: self.out,
-            config: &self.sources.config.self_align,
-            resume: true,
-        };
-        let hear = RefCell::new(hear);
-        let report = run.sample(
-            &control.cancel,
-            &mut |prospect| hear.borrow_mut()(Event::Asking(prospect)),
-            &mut |progress| hear.borrow_mut()(Event::Answered(progress)),
-        )?;
-        let Some(report) = report else { return Ok(None) };
-        hear.borrow_mut()(Event::Answers(&report));
-        let adapter = run.distill(
-            control,
-            &mut |prospect| hear.borrow_mut()(Event::Distilling(prospect)),
-            &mut |progress| hear.borrow_mut()(Event::Learning(progress)),
-        )?;
-        Ok(adapter.map(|_| ()))
+        let run = SelfAlign::new(self.model, &self.sources.prompts, (rules, exemplars), self.out);
+        let run = run.config(&self.sources.config.self_align).resume(true);
+        let report = run.sample(control, &mut |event| on_event(Event::Run(event)))?;
+        on_event(Event::Answered(&report));
+        run.distill(control, &mut |event| on_event(Event::Run(event)))?;
+        Ok(())
     }
 
     fn preferences(
         &self,
         control: &Control,
-        hear: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Option<()>, crate::Error> {
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), crate::Error> {
         let attached = self.aligned()?.map(|adapter| self.attach(&adapter)).transpose()?;
         let adapter = attached.as_ref().map(|(bank, id)| (bank, *id));
         let model = AdaptedModel { adapter, ..AdaptedModel::base(self.model) };
-        let run = PreferenceRun {
-            model,
-            model_name: &model.name()?,
-            prompts: &self.sources.prompts,
-            principles: self.principles(),
-            config: &self.sources.config.preferences,
-            out: &self.out.join(COMPARISONS),
-        };
-        let report = run.run(&control.cancel, &mut |progress| hear(Event::Judging(progress)))?;
-        hear(Event::Judged(&report));
-        Ok(Some(()))
+        let (prompts, out) = (&self.sources.prompts, self.out.join(COMPARISONS));
+        let run = PreferenceRun::new(model, prompts, self.principles(), out);
+        let run = run.config(&self.sources.config.preferences);
+        let report = run.run(control, &mut |event| on_event(Event::Run(event)))?;
+        on_event(Event::Judged(&report));
+        Ok(())
     }
 
-    fn reward(&self, control: &Control, hear: &mut dyn FnMut(Event<'_>)) -> Result<Option<()>, crate::Error> {
-        let aligned = self.aligned()?;
-        let training = RewardTraining {
-            model: self.model,
-            data: &self.data()?,
-            init: aligned.as_ref().map(|adapter| (adapter, Stage::SelfAlign.name())),
-            out: self.out,
-            config: &self.sources.config.reward,
-            resume: true,
-        };
-        let hear = RefCell::new(hear);
-        let adapter = training.run(
-            control,
-            &mut |prospect| hear.borrow_mut()(Event::Training(prospect)),
-            &mut |progress| hear.borrow_mut()(Event::Learning(progress)),
-        )?;
-        Ok(adapter.map(|_| ()))
+    fn reward(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), crate::Error> {
+        let (aligned, data) = (self.aligned()?, self.data()?);
+        let mut training = RewardTraining::new(self.model, &data, self.out);
+        training = training.config(&self.sources.config.reward).resume(true);
+        if let Some(adapter) = &aligned {
+            training = training.init(adapter, Stage::SelfAlign.name());
+        }
+        training.run(control, &mut |event| on_event(Event::Run(event)))?;
+        Ok(())
     }
 
-    fn evaluation(
-        &self,
-        control: &Control,
-        hear: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Option<()>, crate::Error> {
+    fn evaluation(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), crate::Error> {
         let measure = self.sources.config.evaluation;
         let options = RewardOptions { slots: measure.batch, any_base: false };
         let mut reward = RewardModel::open(self.model, &self.folder(Stage::Reward), &options)?;
@@ -207,16 +136,16 @@ impl Work<'_> {
             everything: false,
             limit: Some(measure.limit).filter(|limit| *limit > 0),
         };
-        let mut on_scored = |done, all| hear(Event::Measuring(done, all));
-        let report = evaluate(&mut reward, &self.data()?, &options, &control.cancel, &mut on_scored)?;
+        let mut on_run = |event: train::Event<'_>| on_event(Event::Run(event));
+        let report = evaluate(&mut reward, &self.data()?, &options, &control.cancel, &mut on_run)?;
         let json = serde_json::to_vec_pretty(&report).expect("figures are plain values");
         self.write("report.json", &json)?;
         self.write("report.html", report.to_html().as_bytes())?;
-        hear(Event::Measured(&report));
-        Ok(Some(()))
+        on_event(Event::Evaluated(&report));
+        Ok(())
     }
 
-    fn align(&self, control: &Control, hear: &mut dyn FnMut(Event<'_>)) -> Result<Option<()>, crate::Error> {
+    fn align(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), crate::Error> {
         let config = &self.sources.config;
         let chat = self.model.chat_format().ok_or(JudgeError::NoChat)?;
         let aligned = self.aligned()?;
@@ -224,27 +153,15 @@ impl Work<'_> {
         let (reward, _) = RewardModel::read(self.model, &path, own)?;
         self.sources.check_reward_model()?;
         let longest = config.align.rollout.max_prompt_tokens;
-        let run = Align {
-            model: self.model,
-            prompts: &AlignPrompts::new(&self.sources.prompts, chat, longest)?,
-            guidelines: &Guidelines::new(self.sources.guidelines.clone()),
-            init: aligned.as_ref(),
-            reward: Some(RewardRole::shared(&reward, &path)?),
-            sources: Vec::new(),
-            out: self.out,
-            config: &config.align,
-            budget: None,
-            resume: true,
-        };
-        let hear = RefCell::new(hear);
-        let outcome = run.run(
-            control,
-            &mut |prospect| hear.borrow_mut()(Event::Aligning(prospect)),
-            &mut |progress| hear.borrow_mut()(Event::Aligned(progress)),
-        )?;
-        match outcome {
-            Outcome::Done(_) => Ok(Some(())),
-            Outcome::Cancelled => Ok(None),
+        let prompts = AlignPrompts::new(&self.sources.prompts, chat, longest)?;
+        let guidelines = Guidelines::new(self.sources.guidelines.clone());
+        let run = Align::new(self.model, &prompts, &guidelines, self.out)
+            .config(&config.align)
+            .init(aligned.as_ref())
+            .reward(RewardRole::shared(&reward, &path)?)
+            .resume(true);
+        match run.run(control, &mut |event| on_event(Event::Run(event)))? {
+            Outcome::Done(_) => Ok(()),
             Outcome::Collapsed { sign, step, .. } => {
                 let rollouts = self.out.join("rollouts");
                 Err(PipelineError::Collapsed { sign, step, rollouts }.into())
@@ -252,11 +169,7 @@ impl Work<'_> {
         }
     }
 
-    fn comparison(
-        &self,
-        control: &Control,
-        hear: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Option<()>, crate::Error> {
+    fn comparison(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), crate::Error> {
         let config = &self.sources.config;
         let settings = &config.comparison;
         let chat = self.model.chat_format().ok_or(JudgeError::NoChat)?;
@@ -285,14 +198,16 @@ impl Work<'_> {
             max_tokens: settings.max_tokens,
             batch: settings.batch,
         };
-        let of = prompts.len();
-        let mut on_done = |method: &str, done| hear(Event::Comparing { method, done, of });
+        let mut on_done = |method: &str, done| {
+            let count = Count::new(Items::Method(method), done, prompts.len());
+            on_event(Event::Run(train::Event::Counted(count)));
+        };
         let report = compare(&mut steered, chat, &prompts, &options, &control.cancel, &mut on_done)?;
         let json = serde_json::to_vec_pretty(&report).expect("figures are plain values");
         self.write("report.json", &json)?;
         self.write("report.html", report.to_html().as_bytes())?;
-        hear(Event::Compared(&report));
-        Ok(Some(()))
+        on_event(Event::Compared(&report));
+        Ok(())
     }
 
     /// Path of the reward model, and whether stage 2 trained it on this base.

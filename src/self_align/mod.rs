@@ -26,4 +26,4 @@ pub use filter::{Filter, FilterOptions, Filtered, Reason, Unfinished};
 pub use prompt::{InContext, Wanted};
 pub use record::{SelfAlignReport, SelfAlignSample};
 pub use repeats::without_repeats;
-pub use run::{SelfAlign, SelfAlignProgress, SelfAlignProspect};
+pub use run::SelfAlign;

@@ -5,6 +5,7 @@ use crate::settings::Auto;
 use crate::tokenizer::{Specials, TextError, TokenId, Tokenizer};
 
 use super::SelfAlignError;
+use crate::train::DataSummary;
 
 const PERSONA: &str = "# A record of conversations\n\nThese are conversations between a user and an assistant. \
     The assistant is a language model that runs on the user's own device: it reads text and writes text, and \
@@ -159,6 +160,18 @@ impl InContext {
     /// Rules and exemplars that were left out.
     pub fn left_out(&self) -> (usize, usize) {
         (self.left_out_rules, self.left_out_exemplars)
+    }
+
+    /// What a run says of it, with the number of prompts that are already answered.
+    pub(super) fn summary(&self, answered: usize) -> DataSummary {
+        DataSummary::InContext {
+            answered,
+            rules: self.rules.len(),
+            exemplars: self.exemplars.len(),
+            tokens: self.ids.len(),
+            left_out_rules: self.left_out_rules,
+            left_out_exemplars: self.left_out_exemplars,
+        }
     }
 
     /// The sentence that all thoughts begin with.

@@ -1,7 +1,8 @@
 //! The run: prompts in, records and rows out, and in the end an adapter.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Instant;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -13,56 +14,43 @@ use super::{SelfAlignConfig, SelfAlignError};
 use crate::atomic;
 use crate::file::AtFile;
 use crate::file::hex;
-use crate::generate::{CancelToken, Finish, Generator, GeneratorOptions, Request};
+use crate::generate::{CancelToken, Finish, GenerateError, Generator, GeneratorOptions, Request};
 use crate::model::Model;
 use crate::preferences::{Prompt, Prompts, RecordLog, name_words};
 use crate::principles::{Exemplars, PrincipleSet};
 use crate::random::{Philox, Purpose};
 use crate::settings::Settings;
 use crate::tokenizer::{TokenId, Tokenizer};
-use crate::train::{Control, Progress, Prospect, Sft, base_sha256};
+use crate::train::{Control, Count, Event, Items, RunPlan, Sft, base_sha256};
 
-/// A run of self-alignment.
-#[derive(Clone, Copy, Debug)]
-pub struct SelfAlign<'a> {
-    /// The base, which stays as it is.
-    pub model: &'a Model,
-    /// The prompts that the model answers.
-    pub prompts: &'a Prompts,
-    /// The rules that [`SelfAlignConfig::rules`] names.
-    pub rules: &'a PrincipleSet,
-    /// The exemplars that [`SelfAlignConfig::exemplars`] names.
-    pub exemplars: &'a Exemplars,
-    /// Where everything goes: records, rows, the report, and the adapter.
-    pub out: &'a Path,
-    /// The settings.
-    pub config: &'a SelfAlignConfig,
-    /// Whether to go on with what is in `out`, if there is something.
-    pub resume: bool,
-}
-
-/// What a run is about to do, before its first token.
+/// A run of self-alignment: a base model answers prompts under rules and exemplars, and is trained on its answers
+/// without them.
+///
+/// ```no_run
+/// use parr::Model;
+/// use parr::preferences::Prompts;
+/// use parr::self_align::{SelfAlign, SelfAlignConfig};
+/// use parr::train::Control;
+///
+/// let model = Model::open("smollm2")?;
+/// let prompts = Prompts::read("prompts.jsonl".as_ref())?;
+/// let (rules, exemplars) = SelfAlignConfig::default().open_rules()?;
+/// let run = SelfAlign::new(&model, &prompts, (&rules, &exemplars), "runs/own");
+/// let report = run.sample(&Control::default(), &mut |_| {})?;
+/// println!("{report}");
+/// let adapter = run.distill(&Control::default(), &mut |_| {})?;
+/// println!("the adapter is in {}", adapter.display());
+/// # Ok::<(), parr::Error>(())
+/// ```
 #[derive(Clone, Debug)]
-pub struct SelfAlignProspect {
-    /// Prompts in all.
-    pub prompts: usize,
-    /// Of those, how many were answered earlier.
-    pub answered: usize,
-    /// The beginning of what the model reads.
-    pub prompt: InContext,
-}
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SelfAlignProgress {
-    /// Prompts that are done and recorded.
-    pub done: usize,
-    /// Prompts in all.
-    pub prompts: usize,
-    /// Answers among them that were kept.
-    pub kept: usize,
-    /// Tokens drawn by this process so far.
-    pub tokens: usize,
+pub struct SelfAlign<'a> {
+    model: &'a Model,
+    prompts: &'a Prompts,
+    rules: &'a PrincipleSet,
+    exemplars: &'a Exemplars,
+    out: PathBuf,
+    config: SelfAlignConfig,
+    resume: bool,
 }
 
 /// What a run asks with.
@@ -74,7 +62,7 @@ struct Asking<'a> {
     run: String,
 }
 
-impl SelfAlign<'_> {
+impl<'a> SelfAlign<'a> {
     /// The file of records, one for each prompt, in the order of the prompts.
     pub const RECORDS: &'static str = "samples.jsonl";
     /// The file of rows to learn from: conversations without rules and exemplars.
@@ -82,29 +70,54 @@ impl SelfAlign<'_> {
     /// The file of the report.
     pub const REPORT: &'static str = "report.json";
 
-    /// Asks the model, filters what it answers, and writes the rows. `announce` hears once what is ahead,
-    /// `progress` of every token. After a cancel nothing is returned, and another call with
-    /// [`SelfAlign::resume`] goes on; its files are the same, byte for byte, as those of a run that was left
-    /// alone.
+    /// A run on prompts, under rules and exemplars such as those of [`SelfAlignConfig::open_rules`]. It writes
+    /// records, rows, the report and the adapter to the folder `out`. The settings are the default ones, and the
+    /// run does not resume.
+    pub fn new(
+        model: &'a Model,
+        prompts: &'a Prompts,
+        (rules, exemplars): (&'a PrincipleSet, &'a Exemplars),
+        out: impl Into<PathBuf>,
+    ) -> SelfAlign<'a> {
+        let (out, config) = (out.into(), SelfAlignConfig::default());
+        SelfAlign { model, prompts, rules, exemplars, out, config, resume: false }
+    }
+
+    /// Sets the settings.
+    #[must_use]
+    pub fn config(self, config: &SelfAlignConfig) -> Self {
+        SelfAlign { config: config.clone(), ..self }
+    }
+
+    /// Whether to resume with the answers in the folder, if there are any.
+    #[must_use]
+    pub fn resume(self, resume: bool) -> Self {
+        SelfAlign { resume, ..self }
+    }
+
+    /// Samples and filters the answers, writes the rows, and reports to `on_event`. A run that was stopped and
+    /// resumed writes the same bytes as an uninterrupted one.
     ///
     /// # Errors
     ///
+    /// * [`GenerateError::Cancelled`] in [`SelfAlignError::Generate`] after a cancel: the answers of all finished
+    ///   chunks are recorded, and a call with [`SelfAlign::resume`] resumes the run;
     /// * [`SelfAlignError::Settings`], [`SelfAlignError::Rules`] or [`SelfAlignError::NoRoom`] before anything
     ///   is written;
     /// * [`SelfAlignError::NoTokenizer`] if the model has none;
-    /// * [`SelfAlignError::Occupied`] if `out` has records and they are not to be resumed;
+    /// * [`SelfAlignError::Occupied`] if the folder has records and `resume` is not set;
     /// * [`SelfAlignError::OtherRun`] if they are of other settings, prompts, rules, exemplars or base;
     /// * [`SelfAlignError::Nothing`] without prompts;
     /// * [`SelfAlignError::Preferences`] if records cannot be read or written;
     /// * [`SelfAlignError::Generate`] if the device fails.
     pub fn sample(
         &self,
-        cancel: &CancelToken,
-        announce: &mut dyn FnMut(&SelfAlignProspect),
-        progress: &mut dyn FnMut(SelfAlignProgress),
-    ) -> Result<Option<SelfAlignReport>, SelfAlignError> {
-        let SelfAlign { model, config, rules, exemplars, .. } = *self;
+        control: &Control,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<SelfAlignReport, SelfAlignError> {
+        let (model, config) = (self.model, &self.config);
         config.validate()?;
+        let (rules, exemplars) = (self.rules, self.exemplars);
         let prompts: Vec<Prompt> = self.prompts.iter().cloned().collect();
         if prompts.is_empty() {
             let reason = format!("{} has no prompts", self.prompts.path().display());
@@ -124,23 +137,16 @@ impl SelfAlign<'_> {
             stop_ids: model.chat_format().map_or_else(end_of_text, |chat| chat.end_of_turn().to_vec()),
             run: short_hash(&made_of.join("\n")),
         };
-        std::fs::create_dir_all(self.out).map_err(SelfAlignError::io("create", self.out))?;
+        std::fs::create_dir_all(&self.out).map_err(SelfAlignError::io("create", &self.out))?;
         let (mut log, mut samples) = self.records(&prompts, &asking.run)?;
         self.write("self-align.toml", config.to_toml().as_bytes())?;
 
-        announce(&SelfAlignProspect {
-            prompts: prompts.len(),
-            answered: samples.len(),
-            prompt: prompt.clone(),
-        });
+        on_event(Event::Planned(&RunPlan::untrained(prompts.len(), prompt.summary(samples.len()))));
         let kept =
             |samples: &[SelfAlignSample]| samples.iter().filter(|sample| sample.reply.is_some()).count();
-        let mut state = SelfAlignProgress {
-            done: samples.len(),
-            prompts: prompts.len(),
-            kept: kept(&samples),
-            tokens: 0,
-        };
+        let begun = Instant::now();
+        let count = Count::new(Items::Prompts, samples.len(), prompts.len());
+        let mut count = Count { kept: kept(&samples), ..count };
         let mut generator = None;
         for (chunk, first) in prompts.chunks(config.chunk).zip((0..).step_by(config.chunk)) {
             if first + chunk.len() <= samples.len() {
@@ -150,56 +156,50 @@ impl SelfAlign<'_> {
                 Some(generator) => generator,
                 empty => empty.insert(self.generator(prompt.prefix().len() + beside, prompts.len())?),
             };
-            let answered = self.chunk(generator, &asking, chunk, cancel, &mut || {
-                state.tokens += 1;
-                progress(state);
+            control.wait(count.done as u64);
+            let answered = self.chunk(generator, &asking, chunk, &control.cancel, &mut || {
+                count.tokens += 1;
+                count.seconds = begun.elapsed().as_secs_f64();
+                on_event(Event::Counted(count));
             })?;
-            let Some(answered) = answered else { return Ok(None) };
             // Some of them may have been written before the run was killed: they are the same again.
             let written = samples.len() - first;
             for sample in answered.into_iter().skip(written) {
                 log.append(&sample)?;
                 samples.push(sample);
             }
-            (state.done, state.kept) = (samples.len(), kept(&samples));
-            progress(state);
+            (count.done, count.kept) = (samples.len(), kept(&samples));
+            on_event(Event::Counted(count));
         }
         let report = SelfAlignReport::new(&prompt, &samples);
         self.write(Self::ROWS, rows(&samples).as_bytes())?;
         self.write(Self::REPORT, &serde_json::to_vec_pretty(&report).expect("counts are plain values"))?;
-        Ok(Some(report))
+        Ok(report)
     }
 
-    /// Trains an adapter on the rows that [`SelfAlign::sample`] left: the model learns to answer as it did
-    /// with rules and exemplars before it, without them. A run that was stopped goes on. Where it ends well the
-    /// adapter is in `out/adapter`, and that path is returned; after a cancel nothing is.
+    /// Trains an adapter on the rows that [`SelfAlign::sample`] wrote, so that the model answers as it did under
+    /// rules and exemplars, without them. Reports to `on_event`, and returns the folder of the adapter, `adapter` in
+    /// the run's folder. A run that was stopped resumes.
     ///
     /// # Errors
     ///
+    /// * [`TrainError::Cancelled`](crate::train::TrainError::Cancelled) in [`SelfAlignError::Train`] after a cancel:
+    ///   the state is saved, and another call resumes the run;
     /// * [`SelfAlignError::Nothing`] if there are no rows;
     /// * [`SelfAlignError::Train`] as [`Sft::run`] has them.
     pub fn distill(
         &self,
         control: &Control,
-        announce: &mut dyn FnMut(&Prospect),
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Option<PathBuf>, SelfAlignError> {
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<PathBuf, SelfAlignError> {
         let data = self.out.join(Self::ROWS);
         if std::fs::metadata(&data).is_ok_and(|file| file.len() == 0) {
             let reason = "no answer passed the filters, so there is nothing to learn; the report says why they \
                           were dropped. Give more prompts, more tokens, or a larger model";
             return Err(SelfAlignError::Nothing { reason: reason.to_owned() });
         }
-        let sft = Sft {
-            model: self.model,
-            data: &data,
-            held_out: None,
-            init: None,
-            out: self.out,
-            config: &self.config.distill,
-            resume: true,
-        };
-        Ok(sft.run(control, announce, progress)?)
+        let sft = Sft::new(self.model, data, &self.out).config(&self.config.distill).resume(true);
+        Ok(sft.run(control, on_event)?)
     }
 
     /// The file of records, with what is in it: answers to the first of the prompts, from the same run.
@@ -211,7 +211,7 @@ impl SelfAlign<'_> {
         let path = self.out.join(Self::RECORDS);
         let (log, samples) = RecordLog::<SelfAlignSample>::open(&path)?;
         if !self.resume && !samples.is_empty() {
-            return Err(SelfAlignError::Occupied { folder: self.out.to_owned(), prompts: samples.len() });
+            return Err(SelfAlignError::Occupied { folder: self.out.clone(), prompts: samples.len() });
         }
         for (place, sample) in samples.iter().enumerate() {
             let what = if sample.run != run {
@@ -231,7 +231,7 @@ impl SelfAlign<'_> {
         Ok(Generator::new(self.model, GeneratorOptions { slots, context, ..GeneratorOptions::default() })?)
     }
 
-    /// What becomes of a chunk of prompts; nothing after a cancel.
+    /// The samples of a chunk of prompts. After a cancel the error is [`GenerateError::Cancelled`].
     fn chunk(
         &self,
         generator: &mut Generator,
@@ -239,7 +239,7 @@ impl SelfAlign<'_> {
         prompts: &[Prompt],
         cancel: &CancelToken,
         on_token: &mut dyn FnMut(),
-    ) -> Result<Option<Vec<SelfAlignSample>>, SelfAlignError> {
+    ) -> Result<Vec<SelfAlignSample>, SelfAlignError> {
         let Asking { tokenizer, prompt, filter, stop_ids, run } = asking;
         let sampling = &self.config.sampling;
         // Empty, it holds what it would hold in a run that begins here.
@@ -263,7 +263,7 @@ impl SelfAlign<'_> {
         }
         let replies = generator.generate(&requests, cancel, &mut |_| on_token())?;
         if replies.iter().any(|reply| reply.finish == Finish::Cancelled) {
-            return Ok(None);
+            return Err(GenerateError::Cancelled.into());
         }
         let sample = |(one, place): (&Prompt, Option<usize>)| {
             let (text, finished, filtered) = match place.map(|place| &replies[place]) {
@@ -292,7 +292,7 @@ impl SelfAlign<'_> {
                 run,
             }
         };
-        Ok(Some(prompts.iter().zip(places).map(sample).collect()))
+        Ok(prompts.iter().zip(places).map(sample).collect())
     }
 
     /// Writes a file of the folder, whole.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::config::{Recompute, RunSettings};
 use super::error::TrainError;
+use super::event::{DataSummary, Event, RunPlan};
 use super::learner::Learner;
 use super::metrics::last_record;
 use super::optimizer::AdamW;
@@ -13,7 +14,7 @@ use super::pass::PassShape;
 use super::plan::{Demand, Plan};
 use super::schedule::Schedule;
 use super::state::{StateMeta, TrainState};
-use super::trainer::{self, Control, Ended, METRICS_FILE, Progress, Task, TrainerOptions};
+use super::trainer::{self, Control, METRICS_FILE, Task, TrainerOptions};
 use crate::adapter::{Adapter, Card};
 use crate::atomic;
 use crate::file::AtFile;
@@ -77,10 +78,8 @@ pub(crate) struct Prepared<'a> {
     start: Start,
     meta: StateMeta,
     state: Option<TrainState>,
-    /// Passes, and the device memory that they take.
-    pub plan: Plan,
-    /// States that were found damaged and passed over.
-    pub damaged: Vec<String>,
+    plan: Plan,
+    damaged: Vec<String>,
 }
 
 impl Run<'_> {
@@ -209,10 +208,19 @@ impl Run<'_> {
 }
 
 impl Prepared<'_> {
-    /// Trainable values.
-    pub fn parameters(&self) -> usize {
-        let head = self.start.head.as_ref().map_or(0, |head| head.weight.len() + 1);
-        self.start.weights.parameters() + head
+    /// The plan of the run, for [`Event::Planned`], on `count` units of `data` of which `held_out` are measured on.
+    pub fn run_plan(&self, data: DataSummary, count: usize, held_out: usize) -> RunPlan {
+        let Start { weights, head, .. } = &self.start;
+        let head = head.as_ref().map_or(0, |head| head.weight.len() + 1);
+        RunPlan {
+            held_out,
+            steps: Some(self.run.steps),
+            parameters: weights.parameters() + head,
+            adapters: self.start.adapters(),
+            memory: Some(self.plan.clone()),
+            damaged: self.damaged.clone(),
+            ..RunPlan::untrained(count, data)
+        }
     }
 
     /// Puts the adapter onto the device, as it stood in the state where there is one, and behind it the one
@@ -236,8 +244,7 @@ impl Prepared<'_> {
         Ok((learner, adapter, reference))
     }
 
-    /// Runs `task` to its last step and returns the adapter with a card of what is known; nothing after
-    /// a cancel.
+    /// Runs `task` to its last step and returns the adapter with its card.
     ///
     /// # Errors
     ///
@@ -247,8 +254,8 @@ impl Prepared<'_> {
         learner: &mut Learner,
         task: &mut dyn Task,
         control: &Control,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Option<Adapter>, TrainError> {
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Adapter, TrainError> {
         let RunSettings { seed, optimizer, schedule, evaluation, checkpoint, .. } = &self.run.settings;
         let _lock = self.run.begin()?;
         let meta = match &self.state {
@@ -265,10 +272,8 @@ impl Prepared<'_> {
             keep: checkpoint.keep,
             meta,
         };
-        if trainer::run(learner, task, &options, control, progress)? == Ended::Cancelled {
-            return Ok(None);
-        }
-        // Of the log, and not of what was heard: a run that had nothing left to do says the same.
+        trainer::run(learner, task, &options, control, on_event)?;
+        // From the log and not from events: a run that had no step left to do writes the same card.
         let last = last_record(&self.run.out.join(METRICS_FILE))?.unwrap_or_default();
         let (weights, head) = learner.bank().read(learner.learning()[0])?;
         let card = Card {
@@ -283,7 +288,7 @@ impl Prepared<'_> {
                 .collect(),
             ..Card::default()
         };
-        Ok(Some(Adapter { weights, head, card }))
+        Ok(Adapter { weights, head, card })
     }
 }
 

@@ -1,17 +1,17 @@
-//! Supervised fine-tuning: from a data file to an adapter.
+//! Supervised fine-tuning: from rows of text to an adapter.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::config::SftConfig;
-use super::data::{DataReport, Dataset, Example, Order};
+use super::data::{Dataset, Example, Order, Rows};
 use super::error::TrainError;
+use super::event::{DataSummary, Event, RunPlan};
 use super::learner::{Learner, Unit};
 use super::objective::{Evaluated, Objective, Supervised, SupervisedBatch, TokenStats};
 use super::pass::Sequence;
-use super::plan::Plan;
 use super::run::{Lengths, Run, Start};
-use super::trainer::{Batch, Control, Progress, Task};
+use super::trainer::{Batch, Control, Task};
 use crate::adapter::{Adapter, RUN_FOLDER};
 use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes};
 use crate::model::Model;
@@ -19,72 +19,93 @@ use crate::model::lora::{AdapterId, LoraLayout};
 use crate::ops::KvFormat;
 use crate::settings::Settings;
 
-/// A run of supervised fine-tuning.
-#[derive(Clone, Copy, Debug)]
-pub struct Sft<'a> {
-    /// The base, which stays as it is.
-    pub model: &'a Model,
-    /// Rows to learn from, as [`Dataset::read`] takes them.
-    pub data: &'a Path,
-    /// Rows to measure on, instead of some of `data`.
-    pub held_out: Option<&'a Path>,
-    /// The adapter to start from, instead of a fresh one.
-    pub init: Option<&'a Adapter>,
-    /// Where everything goes: settings, logs, states, and the adapter.
-    pub out: &'a Path,
-    /// The settings.
-    pub config: &'a SftConfig,
-    /// Whether to go on from the newest state in `out`, if there is one.
-    pub resume: bool,
-}
-
-/// What a run is about to do, before its first step.
+/// A run of supervised fine-tuning: an adapter on a frozen base, trained on rows of text.
+///
+/// ```no_run
+/// use parr::Model;
+/// use parr::settings::Auto;
+/// use parr::train::{Control, Event, Row, Sft, SftConfig};
+///
+/// let model = Model::open("smollm2")?;
+/// let rows = vec![Row::pair("Hi", "Ahoy!"), Row::pair("Who are you?", "The harbour master.")];
+/// let config = SftConfig { steps: Auto::Fixed(60), ..SftConfig::default() };
+/// let adapter = Sft::new(&model, rows, "runs/harbour").config(&config).resume(true).run(
+///     &Control::default(),
+///     &mut |event| {
+///         if let Event::Step(step) = event {
+///             println!("step {}", step.number());
+///         }
+///     },
+/// )?;
+/// println!("the adapter is in {}", adapter.display());
+/// # Ok::<(), parr::Error>(())
+/// ```
 #[derive(Clone, Debug)]
-pub struct Prospect {
-    /// What became of the lines of the data file.
-    pub report: DataReport,
-    /// Rows learned from.
-    pub rows: usize,
-    /// Rows measured on.
-    pub held_out_rows: usize,
-    /// Optimizer steps in all.
-    pub steps: u64,
-    /// Trainable values.
-    pub parameters: usize,
-    /// Passes, and the device memory that they take.
-    pub plan: Plan,
-    /// States that were found damaged and passed over.
-    pub damaged: Vec<String>,
+pub struct Sft<'a> {
+    model: &'a Model,
+    data: Rows,
+    held_out: Option<Rows>,
+    init: Option<&'a Adapter>,
+    out: PathBuf,
+    config: SftConfig,
+    resume: bool,
 }
 
 /// Tokens of the sequence by which generation and training are compared.
 const COMPARED_TOKENS: usize = 256;
 
-impl Sft<'_> {
-    /// Runs it. `announce` hears once what is ahead, `progress` of every step. Where it ends well the
-    /// adapter is in `out/adapter`, and that path is returned; after a cancel nothing is, and another
-    /// call with `resume` goes on.
+impl<'a> Sft<'a> {
+    /// A run that trains on `data`, a file or rows in memory, and writes settings, logs, states and the adapter to
+    /// the folder `out`. It starts from a fresh adapter, with default settings, and does not resume.
+    pub fn new(model: &'a Model, data: impl Into<Rows>, out: impl Into<PathBuf>) -> Sft<'a> {
+        let (data, out) = (data.into(), out.into());
+        Sft { model, data, held_out: None, init: None, out, config: SftConfig::default(), resume: false }
+    }
+
+    /// Sets the settings.
+    #[must_use]
+    pub fn config(self, config: &SftConfig) -> Self {
+        Sft { config: config.clone(), ..self }
+    }
+
+    /// Measures on these rows, instead of on some rows of the data.
+    #[must_use]
+    pub fn held_out(self, rows: impl Into<Rows>) -> Self {
+        Sft { held_out: Some(rows.into()), ..self }
+    }
+
+    /// Starts from this adapter, instead of a fresh one.
+    #[must_use]
+    pub fn init(self, adapter: impl Into<Option<&'a Adapter>>) -> Self {
+        Sft { init: adapter.into(), ..self }
+    }
+
+    /// Whether to resume from the newest state in the folder, if there is one.
+    #[must_use]
+    pub fn resume(self, resume: bool) -> Self {
+        Sft { resume, ..self }
+    }
+
+    /// Runs the training, reports to `on_event`, and returns the folder of the adapter, `adapter` in the run's
+    /// folder.
     ///
     /// # Errors
     ///
+    /// * [`TrainError::Cancelled`] after a cancel: the state is saved, and a call with [`Sft::resume`] resumes the
+    ///   run;
     /// * [`TrainError::Settings`], [`TrainError::Row`], [`TrainError::Data`] before anything is written;
-    /// * [`TrainError::Occupied`] if `out` holds a run and `resume` is not set;
+    /// * [`TrainError::Occupied`] if the folder holds a run and `resume` is not set;
     /// * [`TrainError::OtherRun`] if the state to resume from is of other settings, data or base;
     /// * [`TrainError::Memory`] if no plan fits the device;
     /// * those of [`train::run`](super::run()).
-    pub fn run(
-        &self,
-        control: &Control,
-        announce: &mut dyn FnMut(&Prospect),
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Option<PathBuf>, TrainError> {
-        let Sft { model, config, .. } = *self;
+    pub fn run(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<PathBuf, TrainError> {
+        let (model, config) = (self.model, &self.config);
         config.validate()?;
         let (mut dataset, held_out) = self.read()?;
         let examples = std::mem::take(&mut dataset.examples);
         let run = Run {
             model,
-            out: self.out,
+            out: &self.out,
             kind: "sft",
             settings: config.run_settings(),
             toml: config.to_toml(),
@@ -104,32 +125,24 @@ impl Sft<'_> {
         let beside = generator_bytes(model.config(), Some(&layout), tuning, &compared);
         let prepared =
             run.prepare(Start { weights, head: None, reference: None }, &Lengths { units, longest }, beside)?;
-        announce(&Prospect {
-            report: dataset.report,
-            rows: examples.len(),
-            held_out_rows: held_out.len(),
-            steps: run.steps,
-            parameters: prepared.parameters(),
-            plan: prepared.plan.clone(),
-            damaged: prepared.damaged.clone(),
-        });
+        let left_out = dataset.report.dropped.len();
+        let plan = prepared.run_plan(DataSummary::Rows(dataset.report), examples.len(), held_out.len());
+        on_event(Event::Planned(&RunPlan { left_out, ..plan }));
         let (mut learner, adapter, _) = prepared.learner()?;
-        let mut task = Rows::new(model, adapter, &examples, &held_out, config);
-        let Some(adapter) = prepared.learn(&mut learner, &mut task, control, progress)? else {
-            return Ok(None);
-        };
+        let mut task = Examples::new(model, adapter, &examples, &held_out, config);
+        let adapter = prepared.learn(&mut learner, &mut task, control, on_event)?;
         let folder = self.out.join(RUN_FOLDER);
         adapter.write_peft(&folder)?;
-        Ok(Some(folder))
+        Ok(folder)
     }
 
-    /// The rows to learn from, with all that is known of their file, and those to measure on.
+    /// The rows to learn from and those to measure on.
     fn read(&self) -> Result<(Dataset, Vec<Example>), TrainError> {
-        let (model, config) = (self.model, self.config);
+        let (model, config) = (self.model, &self.config);
         let (text, vocab) = (model.text(), model.config().vocab);
-        let mut dataset = Dataset::read(self.data, &text, vocab, &config.data)?;
-        let held_out = match self.held_out {
-            Some(path) => Dataset::read(path, &text, vocab, &config.data)?.examples,
+        let mut dataset = self.data.read(&text, vocab, &config.data)?;
+        let held_out = match &self.held_out {
+            Some(rows) => rows.read(&text, vocab, &config.data)?.examples,
             None => dataset.split(config.evaluation.held_out, config.seed)?,
         };
         Ok((dataset, held_out))
@@ -142,8 +155,8 @@ fn comparing(longest: usize) -> GeneratorOptions {
     GeneratorOptions { slots: 1, context, kv: KvFormat::F32, repetition_window: 1 }
 }
 
-/// Rows of a data file as a task.
-struct Rows<'a> {
+/// Rows as a task.
+struct Examples<'a> {
     model: &'a Model,
     sequences: Vec<Sequence>,
     held_out: Batch,
@@ -151,7 +164,7 @@ struct Rows<'a> {
     per_step: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> Examples<'a> {
     fn new(
         model: &'a Model,
         adapter: AdapterId,
@@ -161,7 +174,7 @@ impl<'a> Rows<'a> {
     ) -> Self {
         let sequence =
             |example: &Example| Sequence::with_targets(&example.ids, &example.loss_mask, Some(adapter));
-        Rows {
+        Examples {
             model,
             sequences: examples.iter().map(sequence).collect(),
             held_out: batch(held_out.iter().map(sequence)),
@@ -178,7 +191,7 @@ fn batch(sequences: impl Iterator<Item = Sequence>) -> Batch {
     Batch { units, normalizer: targets as f64 }
 }
 
-impl Task for Rows<'_> {
+impl Task for Examples<'_> {
     fn batch(&mut self, step: u64) -> Result<Batch, TrainError> {
         let first = step * self.per_step as u64;
         let rows: Vec<usize> =

@@ -35,7 +35,7 @@ pub struct StateMeta {
     pub tokens: u64,
     /// The run's seed. All random numbers and the order of the data follow from it and the step.
     pub seed: u64,
-    /// [`SftConfig::hash`](super::SftConfig::hash) of the settings, or its like.
+    /// Hash of the settings ([`Settings::hash`](crate::settings::Settings::hash)).
     pub config_sha256: String,
     /// SHA-256 of the data file.
     pub data_sha256: String,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::error::TrainError;
+use super::event::{Event, Step};
 use super::learner::{Learner, Unit};
 use super::metrics::{EvalMetrics, JsonlLog, Metrics, MetricsLog, StepMetrics, TensorBoardLog};
 use super::objective::{Evaluated, TokenStats};
@@ -102,8 +103,11 @@ impl Control {
     }
 
     /// The same with `gate` called before every step, on the run's thread, with the number of steps done. It
-    /// returns when the next step may be taken, or cancels: an app asks there whether battery and temperature
-    /// allow for it. States that were due are saved by then.
+    /// returns when the next step may be taken, or cancels. An app can check battery and temperature there. States
+    /// that were due are saved by then.
+    ///
+    /// Self-alignment and preferences have no steps while they sample. There the gate is called before each chunk
+    /// of prompts, with the number of prompts or pairs done.
     #[must_use]
     pub fn with_gate(self, gate: impl Fn(u64) + Send + Sync + 'static) -> Control {
         Control { gate: Some(Arc::new(gate)), ..self }
@@ -135,32 +139,11 @@ impl Control {
     }
 }
 
-/// What a run tells while it goes.
-#[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
-    /// It goes on after so many steps.
-    Resumed(u64),
-    /// It was measured before its first step.
-    Measured(&'a EvalMetrics),
-    /// A step is done.
-    Step(&'a StepMetrics),
-    /// Its state is on disk.
-    Saved(&'a Path),
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// All steps are done.
-    Done,
-    /// Someone cancelled; the state is saved.
-    Cancelled,
-}
-
-/// Runs `task` from where `learner` stands to the last step.
+/// Runs `task` from the state of `learner` to the last step, and reports to `on_event`.
 ///
 /// # Errors
 ///
+/// * [`TrainError::Cancelled`] after a cancel: the state is saved, and another call resumes the run;
 /// * [`TrainError::NotFinite`] if a loss or a gradient is NaN or infinite: the last saved state is as
 ///   it was;
 /// * [`TrainError::Io`] if a log or a state cannot be written;
@@ -170,17 +153,17 @@ pub fn run(
     task: &mut dyn Task,
     options: &TrainerOptions,
     control: &Control,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Ended, TrainError> {
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(), TrainError> {
     let mut meta = options.meta.clone();
     let mut logs = Logs::open(&options.folder, learner.steps())?;
     if learner.steps() > 0 {
-        progress(Progress::Resumed(learner.steps()));
+        on_event(Event::Resumed { step: learner.steps() });
     } else if let Some(loss) = held_out_loss(learner, task)? {
         let EvalLoss { loss, targets, seconds, figures } = loss;
         let measured = EvalMetrics { step: 0, loss, num_targets: targets, seconds, objective: figures };
         logs.write(&measured)?;
-        progress(Progress::Measured(&measured));
+        on_event(Event::Measured(&measured));
     }
     let due = |every: u64, done: u64| done == options.steps || (every > 0 && done.is_multiple_of(every));
     let mut saved = learner.steps();
@@ -189,9 +172,9 @@ pub fn run(
         if control.cancel.is_cancelled() {
             if learner.steps() > saved {
                 let meta = StateMeta { step: learner.steps(), ..meta };
-                progress(Progress::Saved(&save(learner, &options.folder, options.keep, meta, &mut logs)?));
+                on_event(Event::Saved(&save(learner, &options.folder, options.keep, meta, &mut logs)?));
             }
-            return Ok(Ended::Cancelled);
+            return Err(TrainError::Cancelled);
         }
         let start = Instant::now();
         let step = learner.steps();
@@ -224,14 +207,14 @@ pub fn run(
             metrics.logprob_distance = task.logprob_distance(learner)?;
         }
         logs.write(&metrics)?;
-        progress(Progress::Step(&metrics));
+        on_event(Event::Step(Step::Trained(&metrics)));
         if due(options.save_every, done) {
             let meta = StateMeta { step: done, ..meta.clone() };
-            progress(Progress::Saved(&save(learner, &options.folder, options.keep, meta, &mut logs)?));
+            on_event(Event::Saved(&save(learner, &options.folder, options.keep, meta, &mut logs)?));
             saved = done;
         }
     }
-    Ok(Ended::Done)
+    Ok(())
 }
 
 struct EvalLoss {

@@ -62,7 +62,7 @@ fn an_algorithm_of_a_program_learns_the_toy_task() {
     config.validate().expect("sound settings");
     let out = folder.path().join("run");
     let toy = Toy { model: &model, config: &config, out: &out, init: None, budget: None };
-    let (outcome, steps) = toy.run(None);
+    let (outcome, steps) = toy.run();
     assert_eq!(outcome, Outcome::Done(out.join("adapter")));
     let scores: Vec<f64> = steps.iter().map(|step| step.rollout.scores).collect();
     println!("scores {scores:.2?}");
@@ -85,7 +85,7 @@ fn every_algorithm_in_the_table_runs() {
         let config = settings(algorithm, 0, 2);
         let out = folder.path().join("run");
         let toy = Toy { model: &model, config: &config, out: &out, init: None, budget: None };
-        let (outcome, steps) = toy.run(None);
+        let (outcome, steps) = toy.run();
         assert_eq!((outcome, steps.len()), (Outcome::Done(out.join("adapter")), 2), "{algorithm}");
         assert!(steps.iter().all(|step| step.value_error.is_some() == spec.needs_critic), "{algorithm}");
         let single = AlignConfig { algorithm, ..AlignConfig::default() };

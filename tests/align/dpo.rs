@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use parr::ErrorKind;
 use parr::adapter::Adapter;
 use parr::align::{AlignError, DpoConfig, DpoTraining};
 use parr::gpu::{Device, DeviceOptions, KernelFamily};
@@ -10,7 +11,7 @@ use parr::model::Model;
 use parr::reward::RewardData;
 use parr::settings::Auto;
 use parr::settings::Settings;
-use parr::train::{Control, Progress};
+use parr::train::{Control, Event};
 
 use super::{load, logged};
 use crate::reward::{comparisons, rules, tiny_that_reads};
@@ -41,7 +42,7 @@ fn settings(steps: usize) -> DpoConfig {
     config
 }
 
-/// Runs to the end, or until `most` steps are done.
+/// Runs to the end, or until `most` steps are done and it is cancelled.
 fn train(
     model: &Model,
     data: &RewardData,
@@ -49,17 +50,16 @@ fn train(
     init: Option<&Adapter>,
     out: &Path,
     most: Option<u64>,
-) -> Option<PathBuf> {
+) -> Result<PathBuf, AlignError> {
     let control = Control::default();
-    let training = DpoTraining { model, data, init, out, config, resume: out.exists() };
-    let progress = &mut |progress: Progress<'_>| {
-        if let Progress::Step(metrics) = progress
-            && Some(metrics.step) == most
+    let training = DpoTraining::new(model, data, out).config(config).init(init).resume(out.exists());
+    training.run(&control, &mut |event| {
+        if let Event::Step(step) = event
+            && Some(step.number()) == most
         {
             control.cancel.cancel();
         }
-    };
-    training.run(&control, &mut |_| {}, progress).expect("sound data and settings")
+    })
 }
 
 #[test]
@@ -110,7 +110,8 @@ fn a_resumed_run_is_a_run_without_a_pause() {
     let (whole, paused) = (folder.path().join("whole"), folder.path().join("paused"));
     train(&model, &data, &config, None, &whole, None).expect("nobody cancels");
     for most in [2, 4] {
-        assert_eq!(train(&model, &data, &config, None, &paused, Some(most)), None, "cancelled");
+        let error = train(&model, &data, &config, None, &paused, Some(most)).expect_err("cancelled");
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
     }
     train(&model, &data, &config, None, &paused, None).expect("nobody cancels");
     assert_eq!(logged(&paused), logged(&whole));
@@ -140,8 +141,7 @@ fn settings_are_said_and_judged() {
     let model = super::tiny(&device, folder.path());
     let data = RewardData::of_comparisons(comparisons(4), rules()).expect("sound comparisons");
     let (config, out) = (settings(1), folder.path().join("run"));
-    let training =
-        DpoTraining { model: &model, data: &data, init: None, out: &out, config: &config, resume: false };
-    let refused = training.run(&Control::default(), &mut |_| {}, &mut |_| {});
+    let training = DpoTraining::new(&model, &data, &out).config(&config);
+    let refused = training.run(&Control::default(), &mut |_| {});
     assert!(matches!(refused, Err(AlignError::NoChat)) && !out.exists());
 }

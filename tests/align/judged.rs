@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use parr::adapter::{Adapter, Card};
 use parr::align::Algorithm;
 use parr::align::AlignConfig;
-use parr::align::{
-    Align, AlignMetrics, AlignProgress, AlignPrompt, AlignPrompts, Guidelines, RewardRole, RolloutSample,
-};
+use parr::align::{Align, AlignMetrics, AlignPrompt, AlignPrompts, Guidelines, RewardRole, RolloutSample};
 use parr::gpu::KernelFamily;
 use parr::model::Model;
 use parr::model::lora::ScalarHead;
@@ -17,7 +15,7 @@ use parr::principles::{PrincipleSet, PromptType, Use};
 use parr::random::{Philox, Purpose};
 use parr::reward::{LimitSettings, RewardCard, RewardModel, RewardOptions};
 use parr::tokenizer::Specials;
-use parr::train::Control;
+use parr::train::{Control, Event, Step};
 use serde_json::json;
 
 use super::{REPLY, load, settings};
@@ -59,23 +57,12 @@ fn first_step(
 ) -> (AlignMetrics, Vec<RolloutSample>, usize) {
     let always = PrincipleSet { uses: Use::Always, ..rules() };
     let (prompts, guidelines, control) = (prompts(model), Guidelines::new(vec![always]), Control::default());
-    let align = Align {
-        model,
-        prompts: &prompts,
-        guidelines: &guidelines,
-        init: None,
-        reward: Some(reward),
-        sources: Vec::new(),
-        out,
-        config,
-        budget: None,
-        resume: false,
-    };
+    let align = Align::new(model, &prompts, &guidelines, out).config(config).reward(reward);
     let (mut step, mut shown, mut adapters) = (None, Vec::new(), 0);
-    let announce = &mut |prospect: &parr::align::AlignProspect| adapters = prospect.adapters;
-    let outcome = align.run(&control, announce, &mut |progress| match progress {
-        AlignProgress::Rollout { samples, .. } => shown = samples.to_vec(),
-        AlignProgress::Step(metrics) => step = Some(metrics.clone()),
+    let outcome = align.run(&control, &mut |event| match event {
+        Event::Planned(plan) => adapters = plan.adapters,
+        Event::Rollout { samples, .. } => shown = samples.to_vec(),
+        Event::Step(Step::Aligned(metrics)) => step = Some(metrics.clone()),
         _ => {}
     });
     outcome.expect("sound settings");

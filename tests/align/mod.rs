@@ -27,18 +27,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parr::ErrorKind;
 use parr::adapter::Adapter;
 use parr::align::Algorithm;
 use parr::align::AlignConfig;
-use parr::align::estimate::{CollapseConfig, FnSource, RewardSource};
-use parr::align::{Align, AlignMetrics, AlignProgress, AlignPrompt, AlignPrompts, Guidelines, Outcome};
+use parr::align::estimate::{CollapseConfig, FinishedReply, FnSource, RewardSource};
+use parr::align::{Align, AlignError, AlignMetrics, AlignPrompt, AlignPrompts, Guidelines, Outcome};
 use parr::gpu::Device;
 use parr::model::{LoadOptions, Model};
 use parr::preferences::Prompt;
 use parr::principles::PromptType;
 use parr::settings::Auto;
 use parr::tokenizer::TokenId;
-use parr::train::Control;
+use parr::train::{Control, Event, Step};
 use serde_json::Value;
 
 use crate::support::synthetic::{self, Shape};
@@ -91,11 +92,10 @@ pub(crate) fn prompts(count: usize) -> AlignPrompts {
 }
 
 /// The part of a reply's tokens that are the wanted one.
-pub(crate) fn wanted() -> Vec<Box<dyn RewardSource>> {
-    let judge = |reply: &parr::align::estimate::FinishedReply<'_>| {
+pub(crate) fn wanted() -> impl RewardSource {
+    FnSource::new("wanted", |reply: &FinishedReply<'_>| {
         reply.tokens.iter().filter(|&&token| token == WANTED).count() as f64 / REPLY as f64
-    };
-    vec![Box::new(FnSource::new("wanted", judge))]
+    })
 }
 
 /// Settings under which a tiny model learns quickly, and may go wherever it likes.
@@ -130,33 +130,39 @@ pub(crate) struct Toy<'a> {
 impl Toy<'_> {
     /// The run itself, which goes on where its folder is there.
     pub fn align<'b>(&'b self, prompts: &'b AlignPrompts, guidelines: &'b Guidelines) -> Align<'b> {
-        Align {
-            model: self.model,
-            prompts,
-            guidelines,
-            init: self.init,
-            reward: None,
-            sources: wanted(),
-            out: self.out,
-            config: self.config,
-            budget: self.budget,
-            resume: self.out.exists(),
-        }
+        Align::new(self.model, prompts, guidelines, self.out)
+            .config(self.config)
+            .init(self.init)
+            .source(wanted())
+            .budget(self.budget)
+            .resume(self.out.exists())
     }
 
-    /// Runs it, to the end or until `most` steps are done by this call.
-    pub fn run(&self, most: Option<usize>) -> (Outcome, Vec<AlignMetrics>) {
+    /// Runs it to the end.
+    pub fn run(&self) -> (Outcome, Vec<AlignMetrics>) {
+        let (outcome, steps) = self.start(usize::MAX);
+        (outcome.expect("nobody cancels"), steps)
+    }
+
+    /// Runs it until `most` steps are done by this call, and cancels.
+    pub fn cancelled_after(&self, most: usize) -> Vec<AlignMetrics> {
+        let (outcome, steps) = self.start(most);
+        assert_eq!(outcome.expect_err("it was cancelled").kind(), ErrorKind::Cancelled);
+        steps
+    }
+
+    fn start(&self, most: usize) -> (Result<Outcome, AlignError>, Vec<AlignMetrics>) {
         let (prompts, guidelines, control) = (prompts(24), Guidelines::default(), Control::default());
         let mut steps = Vec::new();
-        let outcome = self.align(&prompts, &guidelines).run(&control, &mut |_| {}, &mut |progress| {
-            if let AlignProgress::Step(metrics) = progress {
+        let outcome = self.align(&prompts, &guidelines).run(&control, &mut |event| {
+            if let Event::Step(Step::Aligned(metrics)) = event {
                 steps.push(metrics.clone());
-                if Some(steps.len()) == most {
+                if steps.len() == most {
                     control.cancel.cancel();
                 }
             }
         });
-        (outcome.expect("sound settings"), steps)
+        (outcome, steps)
     }
 }
 

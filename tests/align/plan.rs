@@ -4,7 +4,7 @@ use parr::adapter::Adapter;
 use parr::align::Algorithm;
 use parr::align::{Align, Guidelines, RewardRole};
 use parr::gpu::{Device, KernelFamily};
-use parr::train::Control;
+use parr::train::{Control, DataSummary, Event};
 
 use super::{Toy, load, opinionated, prompts, settings, tiny};
 use crate::reward::tiny_that_reads;
@@ -23,12 +23,15 @@ fn a_run_takes_what_was_planned() {
         let toy = Toy { model: &model, config: &config, out: &out, init: None, budget: None };
         device.reset_peak_memory();
         let mut planned = 0;
-        let announce = &mut |prospect: &parr::align::AlignProspect| {
-            assert_eq!((prospect.adapters, prospect.samples, prospect.steps), (adapters, 32, Some(2)));
-            planned = prospect.plan.peak_bytes();
+        let on_event = &mut |event: Event<'_>| {
+            if let Event::Planned(plan) = event {
+                assert_eq!((plan.adapters, plan.count, plan.steps), (adapters, 24, Some(2)));
+                assert_eq!(plan.data, DataSummary::Prompts { replies: 32 });
+                planned = plan.peak_bytes();
+            }
         };
         toy.align(&prompts, &guidelines)
-            .run(&Control::default(), announce, &mut |_| {})
+            .run(&Control::default(), on_event)
             .expect("a device that computes nothing will do");
         let taken = device.memory().peak_bytes;
         // The plan of a generator counts the two buffers of scoring too, 12 bytes a row of logits.
@@ -47,25 +50,17 @@ fn so_does_one_with_four_adapters() {
     let init = Adapter { head: None, ..reward.clone() };
     let config = settings(Algorithm::PPO, 0, 2);
     let (out, prompts, guidelines) = (folder.path().join("run"), prompts(24), Guidelines::default());
-    let align = Align {
-        model: &model,
-        prompts: &prompts,
-        guidelines: &guidelines,
-        init: Some(&init),
-        reward: Some(RewardRole::shared(&reward, &path).expect("it has a head")),
-        sources: Vec::new(),
-        out: &out,
-        config: &config,
-        budget: None,
-        resume: false,
-    };
+    let role = RewardRole::shared(&reward, &path).expect("it has a head");
+    let align = Align::new(&model, &prompts, &guidelines, &out).config(&config).init(&init).reward(role);
     device.reset_peak_memory();
     let mut planned = 0;
-    let announce = &mut |prospect: &parr::align::AlignProspect| {
-        assert_eq!(prospect.adapters, 4);
-        planned = prospect.plan.peak_bytes();
+    let on_event = &mut |event: Event<'_>| {
+        if let Event::Planned(plan) = event {
+            assert_eq!(plan.adapters, 4);
+            planned = plan.peak_bytes();
+        }
     };
-    align.run(&Control::default(), announce, &mut |_| {}).expect("a device that computes nothing will do");
+    align.run(&Control::default(), on_event).expect("a device that computes nothing will do");
     let taken = device.memory().peak_bytes;
     // Two generators, of which the reward model's makes its buffers of scoring when it scores.
     assert!((taken..=taken + 2048).contains(&planned), "{taken} of {planned}");

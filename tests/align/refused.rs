@@ -2,11 +2,12 @@
 
 use parr::align::Algorithm;
 use parr::align::AlignConfig;
-use parr::align::{Align, AlignError, AlignProgress, Guidelines};
+use parr::align::{Align, AlignError, AlignPrompts, Guidelines};
 use parr::gpu::{Device, KernelFamily};
-use parr::train::{Control, TrainError};
+use parr::train::{Control, Event, TrainError};
 
-use super::{Toy, prompts, settings, tiny, wanted};
+use super::{Toy, load, prompts, settings, tiny, wanted};
+use crate::judge::tiny_that_chats;
 
 fn refused(change: impl FnOnce(&mut AlignConfig), with_sources: bool, expected: &str) -> AlignError {
     let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
@@ -15,19 +16,11 @@ fn refused(change: impl FnOnce(&mut AlignConfig), with_sources: bool, expected: 
     let mut config = settings(Algorithm::PPO, 0, 2);
     change(&mut config);
     let (out, prompts, guidelines) = (folder.path().join("run"), prompts(4), Guidelines::default());
-    let align = Align {
-        model: &model,
-        prompts: &prompts,
-        guidelines: &guidelines,
-        init: None,
-        reward: None,
-        sources: if with_sources { wanted() } else { Vec::new() },
-        out: &out,
-        config: &config,
-        budget: None,
-        resume: false,
-    };
-    let error = align.run(&Control::default(), &mut |_| {}, &mut |_| {}).expect_err(expected);
+    let mut align = Align::new(&model, &prompts, &guidelines, &out).config(&config);
+    if with_sources {
+        align = align.source(wanted());
+    }
+    let error = align.run(&Control::default(), &mut |_| {}).expect_err(expected);
     assert!(error.to_string().contains(expected), "{error}");
     assert!(!out.exists(), "something was written");
     error
@@ -47,6 +40,35 @@ fn settings_and_sources_must_make_sense_together() {
     assert!(error.to_string().contains("weights of the base"), "{error}");
 }
 
+/// Texts in memory, and a file of the same prompts, are the same data.
+#[test]
+fn prompts_come_from_memory_or_a_file() {
+    let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = load(&device, &tiny_that_chats(folder.path()));
+    let chat = model.chat_format().expect("it chats");
+    let texts = ["Tea?", "Why is it so? Tell me all about it, and more.", "Name a river."];
+    let prompts = AlignPrompts::of(texts, chat, 24).expect("two are short");
+    assert_eq!((prompts.prompts.len(), prompts.left_out), (2, 1));
+    let ids: Vec<&str> = prompts.prompts.iter().map(|one| one.prompt.id.as_str()).collect();
+    assert_eq!(ids, ["p1", "p3"]);
+
+    let path = folder.path().join("prompts.jsonl");
+    let line = |(number, text): (usize, &&str)| {
+        serde_json::json!({ "id": format!("p{number}"), "prompt": text }).to_string() + "\n"
+    };
+    std::fs::write(&path, (1..).zip(&texts).map(line).collect::<String>()).expect("writable");
+    let file = AlignPrompts::read(&path, chat, 24).expect("two are short");
+    assert_eq!((&file.prompts, file.sha256()), (&prompts.prompts, prompts.sha256()));
+    let records = parr::preferences::read_records(&path).expect("sound prompts");
+    assert_eq!(AlignPrompts::of_prompts(records, chat, 24).expect("two are short"), prompts);
+
+    let refused =
+        |texts: &[&str]| AlignPrompts::of(texts.iter().copied(), chat, 24).expect_err("a fault").to_string();
+    assert_eq!(refused(&["Tea?", " "]), "record `p2`: `prompt` is empty");
+    assert!(refused(&[texts[1]]).starts_with("prompts leaves no prompt: 1 have more than 24 tokens"));
+}
+
 /// Two at once would mix what they write.
 #[test]
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
@@ -59,11 +81,13 @@ fn a_folder_takes_one_run_at_a_time() {
     let toy = Toy { model: &model, config: &config, out: &out, init: None, budget: None };
     let align = || toy.align(&prompts, &guidelines);
     let mut second = Vec::new();
-    let mut listen = |_: AlignProgress<'_>| {
-        let error = align().run(&Control::default(), &mut |_| {}, &mut |_| {}).expect_err("it is taken");
-        second.push(error);
+    let mut listen = |event: Event<'_>| {
+        // The folder is taken once the run has begun.
+        if !matches!(event, Event::Planned(_)) {
+            second.push(align().run(&Control::default(), &mut |_| {}).expect_err("it is taken"));
+        }
     };
-    align().run(&Control::default(), &mut |_| {}, &mut listen).expect("the first is not disturbed");
+    align().run(&Control::default(), &mut listen).expect("the first is not disturbed");
     assert!(!second.is_empty());
     for error in second {
         assert!(
@@ -72,5 +96,5 @@ fn a_folder_takes_one_run_at_a_time() {
         );
     }
     // And what the first has left can be gone on from.
-    align().run(&Control::default(), &mut |_| {}, &mut |_| {}).expect("nobody has it");
+    align().run(&Control::default(), &mut |_| {}).expect("nobody has it");
 }

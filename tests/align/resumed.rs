@@ -29,18 +29,18 @@ fn is_the_same(family: Option<KernelFamily>, change: impl Fn(&mut AlignConfig), 
     change(&mut config);
     let whole = folder.path().join("whole");
     let (outcome, steps) =
-        Toy { model: &model, config: &config, out: &whole, init: None, budget: None }.run(None);
+        Toy { model: &model, config: &config, out: &whole, init: None, budget: None }.run();
     assert_eq!((outcome, steps.len()), (Outcome::Done(whole.join("adapter")), 6));
 
     // Cancelled after its third step, which is saved; and killed after its fifth, which is not.
     let parts = folder.path().join("parts");
     let toy = Toy { model: &model, config: &config, out: &parts, init: None, budget: None };
-    assert_eq!(toy.run(Some(3)).0, Outcome::Cancelled);
-    assert_eq!(toy.run(Some(2)).0, Outcome::Cancelled);
+    toy.cancelled_after(3);
+    toy.cancelled_after(2);
     let state = |step: u64| parts.join(format!("checkpoints/step-{step:08}.safetensors"));
     fs::remove_file(state(5)).expect("it was saved on the cancel");
     assert_eq!(logged(&parts).len(), 5, "the log is ahead of the state now");
-    let (outcome, steps) = toy.run(None);
+    let (outcome, steps) = toy.run();
     assert_eq!(outcome, Outcome::Done(parts.join("adapter")));
     assert_eq!(steps.iter().map(|step| step.step).collect::<Vec<_>>(), [5, 6]);
 
@@ -81,8 +81,7 @@ fn a_collapsed_policy_ends_the_run_with_a_word() {
     config.collapse.kl = 0.5;
     config.collapse.patience = 2;
     let out = folder.path().join("run");
-    let (outcome, steps) =
-        Toy { model: &model, config: &config, out: &out, init: None, budget: None }.run(None);
+    let (outcome, steps) = Toy { model: &model, config: &config, out: &out, init: None, budget: None }.run();
     let Outcome::Collapsed { sign, step, adapter } = outcome else { panic!("it went on: {outcome:?}") };
     println!("{sign} in step {step}");
     assert!(matches!(sign, Collapse::Kl { found, limit } if found > limit && limit == 0.5), "{sign}");
@@ -104,13 +103,13 @@ fn a_run_of_so_much_time_plans_its_steps() {
     let (short, long) = (folder.path().join("short"), folder.path().join("long"));
     let budget = Some(Duration::from_nanos(1));
     let toy = Toy { model: &model, config: &config, out: &short, init: None, budget };
-    let (outcome, steps) = toy.run(None);
+    let (outcome, steps) = toy.run();
     assert_eq!((outcome, steps.len()), (Outcome::Done(short.join("adapter")), 1), "one there is always");
     assert!(steps[0].learning_rate > 0.0, "which is not thrown away");
 
     let budget = Some(Duration::from_secs(3600));
     let toy = Toy { model: &model, config: &config, out: &long, init: None, budget };
-    assert_eq!(toy.run(Some(2)).0, Outcome::Cancelled);
+    toy.cancelled_after(2);
     let planned = |step: u64| {
         let state =
             parr::train::TrainState::read(&long.join(format!("checkpoints/step-{step:08}.safetensors")));
@@ -118,6 +117,6 @@ fn a_run_of_so_much_time_plans_its_steps() {
     };
     let steps = planned(2);
     assert!(steps > 9.0, "an hour is more than nine steps of nothing: {steps}");
-    assert_eq!(toy.run(Some(1)).0, Outcome::Cancelled);
+    toy.cancelled_after(1);
     assert_eq!(planned(3), steps);
 }

@@ -19,7 +19,7 @@ fn solved_by(algorithm: Algorithm) {
         let out = folder.path().join(format!("run-{seed}"));
         let start = Instant::now();
         let (outcome, steps) =
-            Toy { model: &model, config: &config, out: &out, init: None, budget: None }.run(None);
+            Toy { model: &model, config: &config, out: &out, init: None, budget: None }.run();
         let scores: Vec<f64> = steps.iter().map(|step| step.rollout.scores).collect();
         println!("{algorithm} seed {seed}: {:.1?}, scores {scores:.2?}", start.elapsed());
         assert_eq!(outcome, Outcome::Done(out.join("adapter")));

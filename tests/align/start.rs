@@ -28,9 +28,8 @@ fn first_step(device: &Device, config: &AlignConfig, with_init: bool) -> parr::a
     let model = tiny(device, folder.path());
     let init = with_init.then(|| adapter(&model, config));
     let out = folder.path().join("run");
-    let (_, mut steps) =
-        Toy { model: &model, config, out: &out, init: init.as_ref(), budget: None }.run(Some(1));
-    steps.remove(0)
+    let toy = Toy { model: &model, config, out: &out, init: init.as_ref(), budget: None };
+    toy.cancelled_after(1).remove(0)
 }
 
 fn figure(metrics: &parr::align::AlignMetrics, wanted: &str) -> f64 {

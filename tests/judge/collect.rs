@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-use parr::generate::{CancelToken, GenerateError};
+use parr::ErrorKind;
 use parr::gpu::DeviceOptions;
 use parr::judge::{
-    AdaptedModel, JudgeError, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, ReplyPlan,
-    TooLong, Verdicts, written_report,
+    JudgeError, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, ReplyPlan, TooLong, Verdicts,
+    written_report,
 };
 use parr::model::Model;
 use parr::preferences::{Comparison, Prompt, Prompts, judge_report, read_records};
 use parr::principles::PrincipleSet;
 use parr::random::{Philox, Purpose};
+use parr::train::{Control, DataSummary, Event, Items};
 
 use super::{load, prompts, style, tiny_that_chats, without_negative};
 use crate::support::gpu;
@@ -37,7 +38,7 @@ impl Bench {
         config: &PreferenceConfig,
         out: &str,
     ) -> Result<PreferenceReport, JudgeError> {
-        self.run(prompts, set, config, out, &CancelToken::new(), usize::MAX)
+        self.run(prompts, set, config, out, usize::MAX)
     }
 
     /// A run that is cancelled after so many tokens.
@@ -47,22 +48,27 @@ impl Bench {
         set: &PrincipleSet,
         config: &PreferenceConfig,
         out: &str,
-        cancel: &CancelToken,
         tokens: usize,
     ) -> Result<PreferenceReport, JudgeError> {
-        let run = PreferenceRun {
-            model: AdaptedModel::base(&self.model),
-            model_name: "tiny",
-            prompts: &Prompts::of(prompts),
-            principles: set,
-            config,
-            out: &self.folder.path().join(out),
-        };
-        run.run(cancel, &mut |progress| {
-            if progress.tokens >= tokens {
-                cancel.cancel();
+        let (prompts, control) = (Prompts::of(prompts), Control::default());
+        let run = PreferenceRun::new(&self.model, &prompts, set, self.folder.path().join(out));
+        let (mut planned, mut counted) = (0, (0, 0));
+        let report = run.config(config).name("tiny").run(&control, &mut |event| match event {
+            Event::Planned(plan) => {
+                let DataSummary::Judged { pairs, .. } = plan.data else { panic!("{plan:?}") };
+                planned = pairs;
             }
-        })
+            Event::Counted(count) => {
+                assert_eq!(count.what, Items::Pairs);
+                counted = (count.done, count.of);
+                if count.tokens >= tokens {
+                    control.cancel.cancel();
+                }
+            }
+            _ => panic!("{event:?}"),
+        })?;
+        assert_eq!(counted, (planned, planned));
+        Ok(report)
     }
 
     fn bytes(&self, out: &str) -> Vec<u8> {
@@ -209,9 +215,8 @@ fn a_run_that_was_cut_anywhere_ends_with_the_same_bytes() {
         }
         // A cancel is a cut between two records.
         fs::remove_file(&out).expect("written above");
-        let cancel = CancelToken::new();
-        let error = bench.run(prompts(9), &set, &config, "cut", &cancel, 130).expect_err("it was cancelled");
-        assert!(matches!(error, JudgeError::Generate(GenerateError::Cancelled)), "{error}");
+        let error = bench.run(prompts(9), &set, &config, "cut", 130).expect_err("it was cancelled");
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
         let begun = bench.records("cut").len();
         assert!(begun > 0 && begun < whole.comparisons, "{begun} of {}", whole.comparisons);
         bench.collect(prompts(9), &set, &config, "cut").expect("it goes on");
@@ -250,9 +255,9 @@ fn runs_of_other_settings_are_not_mixed() {
     };
     let mut other = config.clone();
     other.replies.max_tokens = 9;
-    refused(prompts(2), &set, &other, "replies.max_tokens is 8 there and 9 here");
+    refused(prompts(2), &set, &other, "replies.max_tokens was 8 in that run and is 9 now");
     other = PreferenceConfig { seed: 4, ..config.clone() };
-    refused(prompts(2), &set, &other, "seed is 3 there and 4 here");
+    refused(prompts(2), &set, &other, "seed was 3 in that run and is 4 now");
     let mut edited = set.clone();
     edited.principles[0].definition.push_str(" Really.");
     refused(prompts(2), &edited, &config, "principles is ");
@@ -285,7 +290,12 @@ fn what_cannot_be_collected_leaves_nothing_behind() {
     refused(prompts(2), &lacking, &check, "names a program that checks it");
     let mut many = config.clone();
     many.replies.pairs = 4;
-    refused(prompts(2), &set, &many, "4 pairs to a prompt, each under another principle, but 3 principles");
+    refused(
+        prompts(2),
+        &set,
+        &many,
+        "each of 4 pairs per prompt needs its own principle, but there are 3 principles",
+    );
     let mut french = config.clone();
     french.prompts.languages = vec!["fr".to_owned()];
     refused(prompts(2), &set, &french, "no prompt of prompts is left");

@@ -4,16 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use parr::ErrorKind;
 use parr::adapter::Adapter;
 use parr::generate::CancelToken;
 use parr::gpu::{Device, DeviceOptions};
 use parr::model::Model;
 use parr::reward::{
-    EvaluateOptions, RewardConfig, RewardData, RewardModel, RewardOptions, RewardTraining, ScoreRequest,
-    evaluate,
+    EvaluateOptions, RewardConfig, RewardData, RewardError, RewardModel, RewardOptions, RewardTraining,
+    ScoreRequest, evaluate,
 };
 use parr::settings::Auto;
-use parr::train::{Control, Progress};
+use parr::train::{Control, Event, Items};
 use serde_json::Value;
 
 use super::{data, load, settings, tiny_that_reads};
@@ -23,7 +24,7 @@ fn device() -> Device {
     gpu::open(&DeviceOptions::default())
 }
 
-/// Runs to the end, or until `most` steps are done, and returns the folder of the reward model.
+/// Runs to the end, or until `most` steps are done and it is cancelled, and returns the folder of the reward model.
 fn train(
     model: &Model,
     data: &RewardData,
@@ -31,24 +32,19 @@ fn train(
     out: &Path,
     init: Option<&Adapter>,
     most: Option<u64>,
-) -> Option<PathBuf> {
+) -> Result<PathBuf, RewardError> {
     let control = Control::default();
-    let training = RewardTraining {
-        model,
-        data,
-        init: init.map(|adapter| (adapter, "earlier")),
-        out,
-        config,
-        resume: out.exists(),
-    };
-    let progress = &mut |progress: Progress<'_>| {
-        if let Progress::Step(metrics) = progress
-            && Some(metrics.step) == most
+    let mut training = RewardTraining::new(model, data, out).config(config).resume(out.exists());
+    if let Some(adapter) = init {
+        training = training.init(adapter, "earlier");
+    }
+    training.run(&control, &mut |event| {
+        if let Event::Step(step) = event
+            && Some(step.number()) == most
         {
             control.cancel.cancel();
         }
-    };
-    training.run(&control, &mut |_| {}, progress).expect("sound data and settings")
+    })
 }
 
 /// What a run logged, but for the clock.
@@ -98,8 +94,10 @@ fn a_tiny_model_learns_rules_and_follows_their_negation() {
     aggregate.most_principles = 2;
     let options = EvaluateOptions { aggregate, everything: false, limit: Some(60) };
     let mut asked = (0, 0);
-    let report = evaluate(&mut reward, &data, &options, &CancelToken::new(), &mut |done, all| {
-        asked = (done, all);
+    let report = evaluate(&mut reward, &data, &options, &CancelToken::new(), &mut |event| {
+        let Event::Counted(count) = event else { panic!("{event:?}") };
+        assert_eq!(count.what, Items::Scores);
+        asked = (count.done, count.of);
     })
     .expect("held-out pairs");
     println!("{} questions, {:.1?} in all", report.questions, start.elapsed());
@@ -156,7 +154,7 @@ fn scores_are_those_of_training_and_depend_on_nothing_beside_them() {
     let mut reward = RewardModel::open(&model, &trained, &RewardOptions::default()).expect("it was written");
     let options = EvaluateOptions { aggregate: config.aggregate.clone(), everything: false, limit: None };
     let report =
-        evaluate(&mut reward, &data, &options, &CancelToken::new(), &mut |_, _| {}).expect("held-out pairs");
+        evaluate(&mut reward, &data, &options, &CancelToken::new(), &mut |_| {}).expect("held-out pairs");
     assert_eq!(Some(report.lists.all.pairs as u64), of_training["pairs"].as_u64());
     let apart = report.lists.all.margin - of_training["margin"].as_f64().expect("a number");
     assert!(apart.abs() <= 1e-5, "mean margins {apart:.1e} apart");
@@ -196,7 +194,8 @@ fn a_resumed_run_is_a_run_without_a_pause() {
     let (whole, paused) = (folder.path().join("whole"), folder.path().join("paused"));
     train(&model, &data, &config, &whole, None, None).expect("nobody cancels");
     for most in [2, 5] {
-        assert_eq!(train(&model, &data, &config, &paused, None, Some(most)), None, "cancelled");
+        let error = train(&model, &data, &config, &paused, None, Some(most)).expect_err("cancelled");
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
     }
     train(&model, &data, &config, &paused, None, None).expect("nobody cancels");
     assert_eq!(logged(&paused), logged(&whole));

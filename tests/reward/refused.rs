@@ -9,10 +9,10 @@ use parr::gpu::DeviceOptions;
 use parr::model::lora::{LoraConfig, LoraWeights, Projections, ScalarHead};
 use parr::model::{Model, ModelConfig};
 use parr::reward::{
-    LimitSettings, RewardCard, RewardConfig, RewardError, RewardModel, RewardOptions, RewardProspect,
-    RewardTraining, ScoreRequest,
+    LimitSettings, RewardCard, RewardConfig, RewardError, RewardModel, RewardOptions, RewardTraining,
+    ScoreRequest,
 };
-use parr::train::{Control, TrainError};
+use parr::train::Control;
 use serde_json::json;
 
 use super::{data, load, settings, tiny_that_reads};
@@ -132,9 +132,8 @@ fn nothing_is_written_for_a_run_that_cannot_start() {
     let out = scratch.path().join("run");
     let start = |model: &Model, config: &RewardConfig, comparisons: u32| {
         let data = data(comparisons);
-        let training = RewardTraining { model, data: &data, init: None, out: &out, config, resume: false };
-        let announce: &mut dyn FnMut(&RewardProspect) = &mut |_| {};
-        let error = training.run(&Control::default(), announce, &mut |_| {}).expect_err("it cannot start");
+        let training = RewardTraining::new(model, &data, &out).config(config);
+        let error = training.run(&Control::default(), &mut |_| {}).expect_err("it cannot start");
         assert!(!out.exists(), "it left something behind: {error}");
         error
     };
@@ -142,7 +141,7 @@ fn nothing_is_written_for_a_run_that_cannot_start() {
     config.batch.pairs = 0;
     config.limits.reply = 0;
     let error = start(&model, &config, 8);
-    assert!(matches!(error, RewardError::Train(TrainError::Settings { .. })), "{error:?}");
+    assert!(matches!(error, RewardError::Settings(_)), "{error:?}");
     assert!(error.to_string().contains("limits.reply is 0"), "{error}");
 
     let mut config = settings();

@@ -23,13 +23,11 @@ fn run(
     stage: Stage,
     edit: impl Fn(),
 ) -> Result<Vec<Made>, PipelineError> {
-    let pipeline = Pipeline { model, folder: path, config };
-    let made = pipeline.run(&Control::default(), &mut |event| {
+    Pipeline::new(model, path, config).run(&Control::default(), &mut |event| {
         if matches!(event, Event::Stage { stage: next, .. } if next == stage) {
             edit();
         }
-    });
-    Ok(made?.expect("nobody cancels"))
+    })
 }
 
 #[test]

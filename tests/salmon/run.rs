@@ -3,23 +3,22 @@
 use std::fs;
 use std::path::Path;
 
-use parr::generate::CancelToken;
+use parr::ErrorKind;
 use parr::gpu::KernelFamily;
 use parr::model::{LoadOptions, Model};
 use parr::salmon::{
-    ComparisonConfig, Event, Made, Manifest, Pipeline, PipelineConfig, PipelineReport, Stage, StageStatus,
-    status,
+    ComparisonConfig, Event, Made, Manifest, Pipeline, PipelineConfig, PipelineError, PipelineReport, Stage,
+    StageStatus, status,
 };
 use parr::settings::Settings;
-use parr::train::Control;
+use parr::train::{self, Control, Items};
 
 use super::{edit, folder, minimal, tiny, write};
 use crate::support;
 
 fn run(model: &Model, path: &Path) -> Vec<Made> {
     let config = PipelineConfig::read(&path.join(PipelineConfig::FILE)).expect("sound settings");
-    let pipeline = Pipeline { model, folder: path, config: &config };
-    pipeline.run(&Control::default(), &mut |_| {}).expect("it runs").expect("not cancelled")
+    Pipeline::new(model, path, &config).run(&Control::default(), &mut |_| {}).expect("it runs")
 }
 
 /// The stages that were not skipped.
@@ -71,14 +70,15 @@ fn only_what_an_edit_touches_is_done_again(family: KernelFamily) {
     folder(&path, &config);
 
     // Stopped between two stages: what is done stays done.
-    let token = CancelToken::new();
-    let pipeline = Pipeline { model: &model, folder: &path, config: &config };
-    let stopped = pipeline.run(&Control::new(&token), &mut |event| {
+    let control = Control::default();
+    let stopped = Pipeline::new(&model, &path, &config).run(&control, &mut |event| {
         if matches!(event, Event::Stage { stage: Stage::Reward, .. }) {
-            token.cancel();
+            control.cancel.cancel();
         }
     });
-    assert_eq!(stopped.expect("a cancel is no error"), None);
+    let stopped = stopped.expect_err("it was cancelled");
+    assert!(matches!(stopped, PipelineError::Cancelled { stage: Stage::Reward }), "{stopped:?}");
+    assert_eq!(stopped.kind(), ErrorKind::Cancelled);
     let base_sha256 = parr::format::Checkpoint::open(&base).expect("it was loaded").content_hash();
     let base_sha256 = base_sha256.expect("it was loaded");
     let found: Vec<StageStatus> = status(&path, &config, &base_sha256)
@@ -170,14 +170,15 @@ fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Pat
     fs::write(path.join("others.jsonl"), "{\"id\": \"o\", \"prompt\": \"Is it?\"}\n").expect("writable");
     config.comparison.prompts = Some("others.jsonl".into());
     write(path, &config);
-    let token = CancelToken::new();
-    let stopped =
-        Pipeline { model, folder: path, config: &config }.run(&Control::new(&token), &mut |event| {
-            if matches!(event, Event::Comparing { method: "guided", .. }) {
-                token.cancel();
-            }
-        });
-    assert_eq!(stopped.expect("a cancel is no error"), None);
+    let control = Control::default();
+    let stopped = Pipeline::new(model, path, &config).run(&control, &mut |event| {
+        if let Event::Run(train::Event::Counted(count)) = event
+            && count.what == Items::Method("guided")
+        {
+            control.cancel.cancel();
+        }
+    });
+    assert_eq!(stopped.expect_err("it was cancelled").kind(), ErrorKind::Cancelled);
     assert_eq!(changed(&run(model, path)), [StageStatus::Done, StageStatus::Unfinished]);
     let report = PipelineReport::gather(path, &config).expect("sound files");
     assert!(report.to_html().contains("1 prompts that no stage trained on"));

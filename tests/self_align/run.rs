@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use parr::ErrorKind;
 use parr::generate::{CancelToken, Generator, GeneratorOptions, Request};
 use parr::gpu::DeviceOptions;
 use parr::model::{LoadOptions, Model};
@@ -13,7 +14,7 @@ use parr::self_align::{
 };
 use parr::settings::Settings;
 use parr::settings::{Auto, Share};
-use parr::train::{Control, SftConfig};
+use parr::train::{Control, Event, SftConfig};
 
 use super::shipped;
 use crate::reward::tiny_that_reads;
@@ -41,8 +42,8 @@ fn prompts(path: &Path, texts: &[&str]) {
     fs::write(path, texts.iter().enumerate().map(line).collect::<String>()).expect("a scratch directory");
 }
 
-fn sample(run: &SelfAlign<'_>, token: &CancelToken) -> Result<Option<SelfAlignReport>, SelfAlignError> {
-    run.sample(token, &mut |_| {}, &mut |_| {})
+fn sample(run: &SelfAlign<'_>) -> Result<SelfAlignReport, SelfAlignError> {
+    run.sample(&Control::default(), &mut |_| {})
 }
 
 fn remains(out: &Path) -> [Vec<u8>; 3] {
@@ -97,31 +98,28 @@ fn a_run_that_was_stopped_ends_as_one_that_was_not() {
     let (whole, stopped) = (folder.path().join("whole"), folder.path().join("stopped"));
     let (rules, exemplars) = &shipped();
     let read = Prompts::read(&path).expect("sound prompts");
-    let run = |out, resume| SelfAlign {
-        model: &model,
-        prompts: &read,
-        rules,
-        exemplars,
-        out,
-        config: &config,
-        resume,
+    let run = |out: &Path, resume| {
+        SelfAlign::new(&model, &read, (rules, exemplars), out).config(&config).resume(resume)
     };
-    let token = CancelToken::new();
-    let report = sample(&run(&whole, false), &token).expect("it runs").expect("not cancelled");
+    let report = sample(&run(&whole, false)).expect("it runs");
     assert_eq!((report.prompts, report.kept, report.dropped["long_prompt"]), (7, 0, 1));
     assert_eq!(report.dropped["no_opener"], 6, "random weights follow no exemplar: {report}");
     assert_eq!((report.left_out_rules, report.exemplars, report.left_out_exemplars), (14, 1, 5));
 
     // Stopped within the second chunk, whose records are not written then.
-    let mut seen = 0;
-    let done = run(&stopped, false).sample(&token, &mut |_| {}, &mut |state| {
-        seen = state.done;
-        if state.done == 3 {
-            token.cancel();
+    let (mut seen, mut planned, control) = (0, None, Control::default());
+    let done = run(&stopped, false).sample(&control, &mut |event| match event {
+        Event::Planned(plan) => planned = Some((plan.count, plan.steps, plan.memory.is_none())),
+        Event::Counted(count) => {
+            seen = count.done;
+            if count.done == 3 {
+                control.cancel.cancel();
+            }
         }
+        _ => {}
     });
-    assert_eq!((done.expect("a cancel is no error"), seen), (None, 3));
-    token.reset();
+    assert_eq!((done.expect_err("it was cancelled").kind(), seen), (ErrorKind::Cancelled, 3));
+    assert_eq!(planned, Some((7, None, true)), "nothing is trained");
     // Killed while the next was being written: one record of it, and half of another.
     let records = fs::read_to_string(whole.join(SelfAlign::RECORDS)).expect("written");
     let fourth = records.lines().nth(3).expect("seven records");
@@ -130,21 +128,18 @@ fn a_run_that_was_stopped_ends_as_one_that_was_not() {
     torn.push_str(&format!("{fourth}\n{{\"prompt\":{{\"id\":\"p4"));
     fs::write(stopped.join(SelfAlign::RECORDS), torn).expect("a scratch directory is writable");
 
-    let error = sample(&run(&stopped, false), &token).expect_err("there are answers").to_string();
+    let error = sample(&run(&stopped, false)).expect_err("there are answers").to_string();
     assert!(error.contains("holds answers to 4 prompts: resume"), "{error}");
-    sample(&run(&stopped, true), &token).expect("it runs").expect("not cancelled");
+    sample(&run(&stopped, true)).expect("it runs");
     assert!(remains(&stopped) == remains(&whole));
 
     let other = SelfAlignConfig { seed: 1, ..config.clone() };
-    let other = SelfAlign { config: &other, ..run(&stopped, true) };
-    let error = sample(&other, &token).expect_err("another seed").to_string();
+    let error = sample(&run(&stopped, true).config(&other)).expect_err("another seed").to_string();
     assert!(error.contains("line 1 is of another run: its settings"), "{error}");
     prompts(&path, &["Tea?", "Who was it?"]);
-    let other = Prompts::read(&path).expect("sound prompts");
-    let other = SelfAlign { prompts: &other, ..run(&stopped, true) };
-    let error = sample(&other, &token).expect_err("another prompt").to_string();
+    let error = sample(&run(&stopped, true)).expect_err("another prompt").to_string();
     assert!(error.contains("line 2 is of another run: its prompt"), "{error}");
-    let error = run(&stopped, true).distill(&Control::default(), &mut |_| {}, &mut |_| {});
+    let error = run(&stopped, true).distill(&Control::default(), &mut |_| {});
     let error = error.expect_err("no answer was kept").to_string();
     assert!(error.starts_with("no answer passed the filters"), "{error}");
 }
@@ -184,17 +179,10 @@ fn smollm2_answers_under_rules_and_learns_it() {
     config.distill.lora.rank = 4;
     config.distill.data.max_tokens = 64;
     config.distill.evaluation.held_out = Share::Count(0);
-    let (rules, exemplars) = config.open_rules().expect("they come with Parr");
-    let run = SelfAlign {
-        model: &model,
-        prompts: &Prompts::read(&path).expect("sound prompts"),
-        rules: &rules,
-        exemplars: &exemplars,
-        out: &out,
-        config: &config,
-        resume: false,
-    };
-    let report = sample(&run, &CancelToken::new()).expect("it runs").expect("not cancelled");
+    let (rules, exemplars) = &shipped();
+    let read = Prompts::read(&path).expect("sound prompts");
+    let run = SelfAlign::new(&model, &read, (rules, exemplars), &out).config(&config);
+    let report = sample(&run).expect("it runs");
     let samples: Vec<SelfAlignSample> = read_records(&out.join(SelfAlign::RECORDS)).expect("sound records");
     assert!(report.kept > 0, "{report}\n{samples:#?}");
     for kept in samples.iter().filter(|sample| sample.reply.is_some()) {
@@ -204,6 +192,6 @@ fn smollm2_answers_under_rules_and_learns_it() {
     assert_eq!(rows.lines().count(), report.kept);
     assert!(!rows.contains("rules matter") && !rows.contains("Assistant"), "{rows}");
 
-    let adapter = run.distill(&Control::default(), &mut |_| {}, &mut |_| {}).expect("it trains");
-    assert!(adapter.expect("not cancelled").join("adapter_model.safetensors").is_file());
+    let adapter = run.distill(&Control::default(), &mut |_| {}).expect("it trains");
+    assert!(adapter.join("adapter_model.safetensors").is_file());
 }

@@ -7,4 +7,4 @@ mod config;
 mod training;
 
 pub use config::DpoConfig;
-pub use training::{DpoProspect, DpoTraining};
+pub use training::DpoTraining;

@@ -10,75 +10,84 @@ use crate::adapter::{Adapter, RUN_FOLDER};
 use crate::align::AlignError;
 use crate::model::Model;
 use crate::model::lora::AdapterId;
-use crate::preferences::{AggregateReport, PreferencePair};
+use crate::preferences::PreferencePair;
 use crate::reward::{RewardData, RewardError, Stream};
 use crate::settings::Settings;
 use crate::tokenizer::{ChatFormat, TokenId};
 use crate::train::objective::{DpoBatch, DpoPair, Evaluated, Objective, TokenStats};
 use crate::train::{
-    Batch, Control, Learner, Lengths, Plan, Progress, Run, Sequence, Start, Task, TrainError, Unit,
-    encode_reply,
+    Batch, Control, DataSummary, Event, Learner, Lengths, Run, RunPlan, Sequence, Start, Task, TrainError,
+    Unit, encode_reply,
 };
 
-/// A run of direct preference optimization.
-#[derive(Clone, Copy, Debug)]
-pub struct DpoTraining<'a> {
-    /// The base, which stays as it is.
-    pub model: &'a Model,
-    /// Preferences, or judged replies with their principles.
-    pub data: &'a RewardData,
-    /// The adapter that the policy starts from and is held to; without one it starts as the base.
-    pub init: Option<&'a Adapter>,
-    /// Where everything goes: settings, logs, states, and the adapter.
-    pub out: &'a Path,
-    /// The settings.
-    pub config: &'a DpoConfig,
-    /// Whether to go on from the newest state in `out`, if there is one.
-    pub resume: bool,
-}
-
-/// What a run is about to do, before its first step.
+/// A run of direct preference optimization: a policy from preferences, or from judged replies with their
+/// principles.
+///
+/// ```no_run
+/// use parr::align::DpoTraining;
+/// use parr::Model;
+/// use parr::reward::RewardData;
+/// use parr::train::Control;
+///
+/// let model = Model::open("smollm2")?;
+/// let data = RewardData::preferences("hh.jsonl".as_ref())?;
+/// let adapter = DpoTraining::new(&model, &data, "runs/dpo").run(&Control::default(), &mut |_| {})?;
+/// println!("the adapter is in {}", adapter.display());
+/// # Ok::<(), parr::Error>(())
+/// ```
 #[derive(Clone, Debug)]
-pub struct DpoProspect {
-    /// What became of the comparisons in the first pass.
-    pub report: AggregateReport,
-    /// Held-out pairs that are measured on.
-    pub held_out_pairs: usize,
-    /// Held-out pairs that are left out, since they are too long. Others are found as they come.
-    pub too_long: usize,
-    /// Optimizer steps in all.
-    pub steps: u64,
-    /// Trainable values.
-    pub parameters: usize,
-    /// Passes, and the device memory that they take.
-    pub plan: Plan,
-    /// States that were found damaged and passed over.
-    pub damaged: Vec<String>,
+pub struct DpoTraining<'a> {
+    model: &'a Model,
+    data: &'a RewardData,
+    init: Option<&'a Adapter>,
+    out: PathBuf,
+    config: DpoConfig,
+    resume: bool,
 }
 
-impl DpoTraining<'_> {
-    /// Runs it. `announce` hears once what is ahead, `progress` of every step. Where it ends well the adapter
-    /// is in `out/adapter`, and that path is returned; after a cancel nothing is, and another call with
-    /// `resume` goes on.
+impl<'a> DpoTraining<'a> {
+    /// A run that trains on `data` and writes settings, logs, states and the adapter to the folder `out`. The
+    /// policy starts as the base, with default settings, and the run does not resume.
+    pub fn new(model: &'a Model, data: &'a RewardData, out: impl Into<PathBuf>) -> DpoTraining<'a> {
+        DpoTraining { model, data, init: None, out: out.into(), config: DpoConfig::default(), resume: false }
+    }
+
+    /// Sets the settings.
+    #[must_use]
+    pub fn config(self, config: &DpoConfig) -> Self {
+        DpoTraining { config: config.clone(), ..self }
+    }
+
+    /// Starts the policy from this adapter, which is also its reference.
+    #[must_use]
+    pub fn init(self, adapter: impl Into<Option<&'a Adapter>>) -> Self {
+        DpoTraining { init: adapter.into(), ..self }
+    }
+
+    /// Whether to resume from the newest state in the folder, if there is one.
+    #[must_use]
+    pub fn resume(self, resume: bool) -> Self {
+        DpoTraining { resume, ..self }
+    }
+
+    /// Runs the training, reports to `on_event`, and returns the folder of the adapter, `adapter` in the run's
+    /// folder.
     ///
     /// # Errors
     ///
+    /// * [`TrainError::Cancelled`] in [`AlignError::Train`] after a cancel: the state is saved, and a call with
+    ///   [`DpoTraining::resume`] resumes the run;
     /// * [`AlignError::NoChat`] if the model has no chat template;
     /// * [`AlignError::Reward`] if data or settings give no pairs;
     /// * [`AlignError::Train`] as training has them.
-    pub fn run(
-        &self,
-        control: &Control,
-        announce: &mut dyn FnMut(&DpoProspect),
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Option<PathBuf>, AlignError> {
-        let DpoTraining { model, data, config, .. } = *self;
+    pub fn run(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<PathBuf, AlignError> {
+        let (model, data, config) = (self.model, self.data, &self.config);
         config.validate()?;
         let chat = model.chat_format().ok_or(AlignError::NoChat)?;
         let longest = config.max_tokens.min(model.config().context);
         let encoder = Encoder { chat, longest, path: data.path() };
         let source = data.source(&config.aggregate)?;
-        let mut first = source.pass(0);
+        let first = source.pass(0);
         let mut lengths = Vec::new();
         for pair in &first.train {
             lengths.extend(encoder.tokens_of(pair)?);
@@ -91,7 +100,7 @@ impl DpoTraining<'_> {
         let settings = config.run_settings();
         let run = Run {
             model,
-            out: self.out,
+            out: &self.out,
             kind: "dpo",
             steps: settings.total_steps(lengths.len()),
             settings,
@@ -107,8 +116,11 @@ impl DpoTraining<'_> {
         let reference = self.init.map(|adapter| adapter.weights.clone());
         // Other passes use comparisons that the first could not decide: they count by the longest.
         let mut most = lengths.iter().copied().max().unwrap_or_default();
+        let mut n_held_out = 0;
         for pair in &measured {
-            most = most.max(encoder.tokens_of(pair)?.unwrap_or_default());
+            let tokens = encoder.tokens_of(pair)?;
+            n_held_out += usize::from(tokens.is_some());
+            most = most.max(tokens.unwrap_or_default());
         }
         for comparison in data.comparisons() {
             let replies = comparison.replies.each_ref().map(|reply| reply.text.as_str());
@@ -117,20 +129,14 @@ impl DpoTraining<'_> {
         }
         let lengths = Lengths { units: lengths, longest: most };
         let prepared = run.prepare(Start { weights, head: None, reference }, &lengths, 0)?;
+        let left_out = measured.len() - n_held_out;
+        let plan = prepared.run_plan(DataSummary::Pairs(first.report), lengths.units.len(), n_held_out);
+        on_event(Event::Planned(&RunPlan { left_out, ..plan }));
         let (mut learner, policy, reference) = prepared.learner()?;
-        let mut held_out = Vec::new();
+        let mut held_out = Vec::with_capacity(n_held_out);
         for pair in &measured {
             held_out.extend(encoder.unit(pair, policy, reference)?);
         }
-        announce(&DpoProspect {
-            report: std::mem::take(&mut first.report),
-            held_out_pairs: held_out.len(),
-            too_long: measured.len() - held_out.len(),
-            steps: run.steps,
-            parameters: prepared.parameters(),
-            plan: prepared.plan.clone(),
-            damaged: prepared.damaged.clone(),
-        });
         let mut task = Pairs {
             encoder,
             stream: Stream::new(source, config.seed),
@@ -141,15 +147,13 @@ impl DpoTraining<'_> {
             config,
             per_epoch: lengths.units.len(),
         };
-        let Some(mut adapter) = prepared.learn(&mut learner, &mut task, control, progress)? else {
-            return Ok(None);
-        };
+        let mut adapter = prepared.learn(&mut learner, &mut task, control, on_event)?;
         let principles = data.set().map(|set| json!({ "id": set.id, "sha256": set.sha256 }));
         let about = json!({ "algorithm": "dpo", "beta": config.beta, "principles": principles });
         adapter.card.other.insert("align".to_owned(), about);
         let folder = self.out.join(RUN_FOLDER);
         adapter.write_peft(&folder)?;
-        Ok(Some(folder))
+        Ok(folder)
     }
 }
 

@@ -1,34 +1,12 @@
-//! What a rollout came to.
+//! The figures of a rollout, from its traces and rewards.
 
 use super::{Rewards, Trace};
+use crate::train::metrics::RolloutFigures;
 use crate::train::objective::KlEstimator;
 
-/// The figures of one rollout, means over its replies. Names are those of TRL's PPO trainer where it has one.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RolloutFigures {
-    /// `objective/kl`: KL to the reference in nats a reply, by k1 whatever the penalty is made of.
-    pub kl: f64,
-    /// `objective/entropy`: the sum of `-log pi` over a reply, in nats.
-    pub entropy: f64,
-    /// `objective/non_score_reward`: what the KL cost.
-    pub non_score_reward: f64,
-    /// `objective/scores`: the rewards without that.
-    pub scores: f64,
-    /// `objective/rlhf_reward`: with it.
-    pub rlhf_reward: f64,
-    /// `objective/kl_coef`: what a nat cost.
-    pub kl_coefficient: f64,
-    /// `completions/mean_length`: tokens of the policy's own choice.
-    pub mean_length: f64,
-    /// `val/num_eos_tokens`: replies that the policy ended itself (a number, not a mean).
-    pub n_ended: usize,
-    /// `objective/reward/NAME`: what each source added, in full under that name.
-    pub shares: Vec<(String, f64)>,
-}
-
 impl RolloutFigures {
-    /// Of replies that got `rewards`, where a nat of `estimator` cost `coefficient`. `ended` says which replies
-    /// the policy ended itself (B).
+    /// The figures of replies with `rewards`, under a KL penalty of `coefficient` by `estimator`. `ended` marks the
+    /// replies that end with an end-of-turn token (B).
     ///
     /// # Panics
     ///
@@ -59,22 +37,6 @@ impl RolloutFigures {
             n_ended: ended.iter().filter(|&&ended| ended).count(),
             shares: rewards.shares.iter().map(share).collect(),
         }
-    }
-
-    /// Each figure under its name, in the order of a log.
-    pub fn tags(&self) -> Vec<(&str, f64)> {
-        let mut tags = vec![
-            ("objective/kl", self.kl),
-            ("objective/entropy", self.entropy),
-            ("objective/non_score_reward", self.non_score_reward),
-            ("objective/rlhf_reward", self.rlhf_reward),
-            ("objective/scores", self.scores),
-            ("objective/kl_coef", self.kl_coefficient),
-            ("completions/mean_length", self.mean_length),
-            ("val/num_eos_tokens", self.n_ended as f64),
-        ];
-        tags.extend(self.shares.iter().map(|(name, share)| (name.as_str(), *share)));
-        tags
     }
 }
 

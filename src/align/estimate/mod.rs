@@ -6,7 +6,7 @@
 //! | part | holds |
 //! |---|---|
 //! | [`RewardSum`], [`RewardSource`] | one number a reply, from named sources with weights |
-//! | [`KlEstimator`], [`KlController`] | how far the policy is from its reference, and what that costs |
+//! | [`KlEstimator`](crate::train::objective::KlEstimator), [`KlController`] | how far the policy is from its reference, and what that costs |
 //! | [`Trace`], [`Estimator`] | rewards, advantages and returns of every token |
 //! | [`gae`], [`whiten`] | what these are made of |
 //! | [`Updates`] | the updates on one rollout: when to stop, and their mean figures |
@@ -24,9 +24,9 @@ mod updates;
 mod value_clip;
 mod whiten;
 
+pub use crate::train::metrics::RolloutFigures;
 pub use advantage::gae;
 pub use collapse::{Collapse, CollapseConfig, Health, Watch};
-pub use figures::RolloutFigures;
 pub use kl_control::{KlConfig, KlController};
 pub use language::LanguageMatch;
 pub use length::{LengthConfig, LengthTerm};

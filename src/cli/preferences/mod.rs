@@ -15,12 +15,12 @@ use super::interrupt::interruptible;
 use super::open::{AdapterArgs, ModelArgs};
 use super::training::set;
 use crate::judge::{
-    AdaptedModel, JudgeKind, PreferenceConfig, PreferenceProgress, PreferenceReport, PreferenceRun,
-    ReplyPlan, TooLong, Verdicts,
+    AdaptedModel, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, ReplyPlan, TooLong, Verdicts,
 };
 use crate::preferences::{Comparison, Prompts, read_records};
 use crate::principles::PrincipleSet;
 use crate::settings::Settings;
+use crate::train::{Control, Count, Event};
 
 const LONG_ABOUT: &str = "\
 Samples replies to prompts, compares them under principles, and records the verdicts. `parr reward train`
@@ -204,20 +204,19 @@ impl CollectArgs {
         // Read first: a mistake in a file should not wait for the model.
         let principles = PrincipleSet::open_all(&config.principles)?;
         let prompts = Prompts::read(prompts)?;
-        let (_device, base) = self.model.open(global)?;
-        let adapter = self.adapter.attach(&base)?;
-        let adapter = adapter.as_ref().map(|(bank, adapter)| (bank, *adapter));
-        let model = AdaptedModel { model: &base, adapter };
-        let run = PreferenceRun {
-            model,
-            model_name: &model.name()?,
-            prompts: &prompts,
-            principles: &principles,
-            config: &config,
-            out,
-        };
+        let (_device, model) = self.model.open(global)?;
+        let adapter = self.adapter.attach(&model)?;
+        let speaker =
+            AdaptedModel { model: &model, adapter: adapter.as_ref().map(|(bank, adapter)| (bank, *adapter)) };
+        let run = PreferenceRun::new(speaker, &prompts, &principles, out).config(&config);
         let mut screen = Screen::new(global);
-        let done = interruptible(|token| run.run(token, &mut |progress| screen.show(progress)));
+        let done = interruptible(|token| {
+            run.run(&Control::new(token), &mut |event| {
+                if let Event::Counted(count) = event {
+                    screen.show(count);
+                }
+            })
+        });
         screen.bar.finish_and_clear();
         match done {
             Ok(report) => {
@@ -305,8 +304,8 @@ impl Screen<'_> {
         Screen { global, bar, terminal: stderr().is_terminal(), printed: Instant::now(), before: None }
     }
 
-    fn show(&mut self, progress: &PreferenceProgress) {
-        let PreferenceProgress { done, all, tokens, seconds } = *progress;
+    fn show(&mut self, count: Count<'_>) {
+        let Count { done, of: all, tokens, seconds, .. } = count;
         if tokens == 0 || self.before.is_none() {
             // Pairs of earlier runs do not count towards this run's speed.
             self.before = Some(done);

@@ -14,6 +14,7 @@ use crate::cli::open::ModelArgs;
 use crate::cli::output::write_row;
 use crate::cli::table::Table;
 use crate::reward::{EvaluateOptions, Rate, RewardModel, RewardOptions, RewardReport, Sensitivity, evaluate};
+use crate::train::Event;
 
 const LONG_ABOUT: &str = "\
 Measures a reward model on comparisons of prompts that were held out when it was trained: how often it
@@ -86,9 +87,11 @@ impl EvalArgs {
         };
         let bar = global.bar(None, "{bar:30} question {pos}/{len}, {eta} left");
         let report = interruptible(|token| {
-            evaluate(&mut reward, &data, &options, token, &mut |done, all| {
-                bar.set_length(all as u64);
-                bar.set_position(done as u64);
+            evaluate(&mut reward, &data, &options, token, &mut |event| {
+                if let Event::Counted(count) = event {
+                    bar.set_length(count.of as u64);
+                    bar.set_position(count.done as u64);
+                }
             })
         });
         bar.finish_and_clear();

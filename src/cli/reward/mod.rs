@@ -7,8 +7,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-pub(super) use train::ahead;
-
 use super::GlobalArgs;
 use super::error::CliError;
 use crate::reward::RewardData;

@@ -1,6 +1,5 @@
 //! `parr reward train`: a reward model from judged replies.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,8 +9,9 @@ use crate::adapter::Adapter;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::open::ModelArgs;
-use crate::cli::training::{Ahead, Knobs, RunArgs, Told, set, watched};
-use crate::reward::{Factors, RewardConfig, RewardProspect, RewardTraining};
+use crate::cli::screen::{Screen, watched};
+use crate::cli::training::{Knobs, RunArgs, set};
+use crate::reward::{Factors, RewardConfig, RewardTraining};
 use crate::settings::Settings;
 
 const LONG_ABOUT: &str = "\
@@ -90,33 +90,15 @@ impl TrainArgs {
         let data = self.data.read()?;
         let (_device, model) = self.model.open(global)?;
         let init = self.init.as_deref().map(|path| Adapter::open(path, model.config())).transpose()?;
-        let name = self.init.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
-        let training = RewardTraining {
-            model: &model,
-            data: &data,
-            init: init.as_ref().map(|adapter| (adapter, name.as_str())),
-            out,
-            config: &config,
-            resume: self.run.resume,
-        };
-        let done = watched(global, |control, told| {
-            let told = RefCell::new(told);
-            training.run(control, &mut |prospect| told.borrow_mut()(ahead(prospect)), &mut |progress| {
-                told.borrow_mut()(Told::Progress(progress))
-            })
-        })?;
-        match done {
-            Some(adapter) => {
-                let (model, out) = (&self.model.model, out.display());
-                global.note(format!("the reward model is in {}; ask it:", adapter.display()));
-                global.note(format!("  parr score replies.jsonl --model {model} --reward {out}"));
-                Ok(())
-            }
-            None => {
-                global.note("stopped, with the state saved; --resume goes on");
-                Err(CliError::Interrupted)
-            }
+        let mut training = RewardTraining::new(&model, &data, out).config(&config).resume(self.run.resume);
+        if let (Some(adapter), Some(path)) = (&init, &self.init) {
+            training = training.init(adapter, path.display().to_string());
         }
+        let adapter = watched(Screen::new(global), |control, on_event| training.run(control, on_event))?;
+        let (model, out) = (&self.model.model, out.display());
+        global.note(format!("the reward model is in {}; ask it:", adapter.display()));
+        global.note(format!("  parr score replies.jsonl --model {model} --reward {out}"));
+        Ok(())
     }
 
     /// The settings of the file, with the flags over them.
@@ -146,11 +128,4 @@ impl TrainArgs {
         }
         Ok(config)
     }
-}
-
-/// What is ahead, for the screen of a run.
-pub(in crate::cli) fn ahead(prospect: &RewardProspect) -> Told<'_> {
-    let RewardProspect { report, held_out_pairs, steps, parameters, plan, damaged } = prospect;
-    let data = format!("first pass: {report}; measured on {held_out_pairs} pairs");
-    Told::Ahead(Ahead { data, steps: Some(*steps), parameters: *parameters, plan, damaged })
 }

@@ -46,14 +46,15 @@ impl RunArgs {
         }
         let config = self.folder.settings()?;
         let (_device, model) = ModelArgs { model: config.model.clone(), quant: None }.open(global)?;
-        let pipeline = Pipeline { model: &model, folder: &self.folder.folder, config: &config };
+        let pipeline = Pipeline::new(&model, &self.folder.folder, &config);
         let mut screen = Screen::new(global);
-        let made = interruptible(|token| pipeline.run(&Control::new(token), &mut |event| screen.hear(event)));
+        let made = interruptible(|token| pipeline.run(&Control::new(token), &mut |event| screen.show(event)));
         screen.clear();
-        let Some(made) = made? else {
-            global.note(format!("stopped; `parr salmon run {}` resumes", shown(&self.folder.folder)));
-            return Err(CliError::Interrupted);
-        };
+        let made = made.map_err(CliError::from);
+        if matches!(made, Err(CliError::Interrupted)) {
+            global.note(format!("stopped; `parr salmon run {}` continues", shown(&self.folder.folder)));
+        }
+        let made = made?;
         for one in &made {
             let skipped = if one.status == StageStatus::Done { " (skipped)" } else { "" };
             global.note(format!("{}: {}{skipped}", one.stage, shown(&one.folder)));

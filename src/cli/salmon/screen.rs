@@ -6,31 +6,34 @@ use indicatif::ProgressBar;
 
 use super::shown;
 use crate::cli::GlobalArgs;
-use crate::cli::align;
-use crate::cli::reward::ahead as reward_ahead;
-use crate::cli::self_align::ahead_of;
-use crate::cli::sft;
-use crate::cli::steer::text as comparison;
-use crate::cli::training::{Screen as Training, Told};
-use crate::judge::PreferenceProgress;
+use crate::cli::screen::Screen as Training;
+use crate::cli::steer::text as comparison_text;
 use crate::salmon::{Event, StageStatus};
-use crate::self_align::SelfAlignProgress;
+use crate::train::{self, Count, DataSummary, Items};
 
-/// Number of alignment steps between two replies that are shown.
+/// Steps of alignment between two replies that are shown.
 const SHOW_EVERY: u64 = 5;
 
-/// Receives the events of a pipeline.
+/// The screen of a pipeline.
 pub(super) struct Screen<'a> {
     global: &'a GlobalArgs,
     bar: ProgressBar,
     training: Training<'a>,
     /// Tenths of a stage's work that were printed, if standard error is not a terminal.
     tenths: usize,
+    /// What the bar counts.
+    things: &'static str,
 }
 
 impl<'a> Screen<'a> {
     pub fn new(global: &'a GlobalArgs) -> Self {
-        Screen { global, bar: ProgressBar::hidden(), training: Training::new(global), tenths: 0 }
+        Screen {
+            global,
+            bar: ProgressBar::hidden(),
+            training: Training::new(global).show_every(SHOW_EVERY),
+            tenths: 0,
+            things: "",
+        }
     }
 
     /// Removes the bar.
@@ -41,7 +44,7 @@ impl<'a> Screen<'a> {
         self.training.clear();
     }
 
-    pub fn hear(&mut self, event: Event<'_>) {
+    pub fn show(&mut self, event: Event<'_>) {
         match event {
             Event::Stage { stage, number, of, status, folder } => {
                 self.clear();
@@ -56,55 +59,25 @@ impl<'a> Screen<'a> {
                 let folder = shown(folder);
                 self.global.note(format!("stage {number} of {of}, {stage}: {status}; {action} in {folder}"));
             }
-            Event::Asking(prospect) => {
-                self.global.note(ahead_of(prospect));
-                self.begin("prompts");
+            Event::Run(train::Event::Counted(count)) => self.count(count),
+            Event::Run(event) => {
+                self.training.show(event);
+                if let train::Event::Planned(plan) = event
+                    && matches!(plan.data, DataSummary::InContext { .. })
+                {
+                    self.begin("prompts");
+                }
             }
-            Event::Answered(SelfAlignProgress { done, prompts, kept, tokens }) => {
-                let rate = self.rate(tokens);
-                self.step(done, prompts, format!("{kept} kept, {rate:.0} tok/s"));
-            }
-            Event::Answers(report) => {
+            Event::Answered(report) => {
                 self.clear();
                 self.global.note(report.to_string());
-            }
-            Event::Distilling(prospect) => self.training.hear(sft::ahead(prospect)),
-            Event::Judging(PreferenceProgress { done, all, tokens, .. }) => {
-                if self.bar.length().is_none() {
-                    self.begin("pairs");
-                }
-                let rate = self.rate(*tokens);
-                self.step(*done, *all, format!("{tokens} tokens, {rate:.0} tok/s"));
             }
             Event::Judged(report) => {
                 self.clear();
                 let dropped = report.empty + report.identical + report.dropped_earlier;
                 self.global.note(format!("{} comparisons, {dropped} pairs dropped", report.comparisons));
             }
-            Event::Training(prospect) => self.training.hear(reward_ahead(prospect)),
-            Event::Learning(progress) => self.training.hear(Told::Progress(progress)),
-            Event::Measuring(done, all) => {
-                if self.bar.length().is_none() {
-                    self.begin("questions");
-                }
-                self.step(done, all, String::new());
-            }
-            Event::Aligning(prospect) => self.training.hear(align::ahead(prospect)),
-            Event::Aligned(progress) => {
-                align::tell(progress, SHOW_EVERY, &mut |told| self.training.hear(told));
-            }
-            Event::Comparing { method, done, of } => {
-                if done == 0 {
-                    self.clear();
-                    self.begin("prompts");
-                }
-                self.step(done, of, method.to_owned());
-            }
-            Event::Compared(report) => {
-                self.clear();
-                self.global.note(comparison(report));
-            }
-            Event::Measured(report) => {
+            Event::Evaluated(report) => {
                 self.clear();
                 let tally = report.lists.all;
                 self.global.note(format!(
@@ -112,12 +85,48 @@ impl<'a> Screen<'a> {
                     tally.right, tally.pairs, report.alone_flips.hits, report.alone_flips.of
                 ));
             }
+            Event::Compared(report) => {
+                self.clear();
+                self.global.note(comparison_text(report));
+            }
         }
     }
 
-    fn begin(&mut self, things: &str) {
-        self.tenths = 0;
-        self.bar = self.global.bar(Some(0), &format!("{{bar:30}} {{pos}}/{{len}} {things}, {{msg}}"));
+    /// Moves the bar of work that is counted.
+    fn count(&mut self, count: Count<'_>) {
+        let Count { done, of, kept, tokens, .. } = count;
+        let fresh = self.bar.length().is_none();
+        match count.what {
+            Items::Prompts => {
+                let rate = self.rate(tokens);
+                self.step(done, of, format!("{kept} kept, {rate:.0} tok/s"));
+            }
+            Items::Pairs => {
+                if fresh {
+                    self.begin("pairs");
+                }
+                let rate = self.rate(tokens);
+                self.step(done, of, format!("{tokens} tokens, {rate:.0} tok/s"));
+            }
+            Items::Scores => {
+                if fresh {
+                    self.begin("questions");
+                }
+                self.step(done, of, String::new());
+            }
+            Items::Method(method) => {
+                if done == 0 {
+                    self.clear();
+                    self.begin("prompts");
+                }
+                self.step(done, of, method.to_owned());
+            }
+        }
+    }
+
+    fn begin(&mut self, things: &'static str) {
+        (self.tenths, self.things) = (0, things);
+        self.bar = self.global.bar(Some(0), &format!("{{bar:30}} {{pos}}/{{len}} {things} {{msg}}"));
     }
 
     fn rate(&self, tokens: usize) -> f64 {
@@ -130,7 +139,8 @@ impl<'a> Screen<'a> {
         self.bar.set_position(done as u64);
         let tenths = (10 * done).checked_div(all).unwrap_or(0);
         if !std::io::stderr().is_terminal() && tenths > self.tenths {
-            self.global.note(format!("{done} of {all}, {message}"));
+            let message = if message.is_empty() { message.clone() } else { format!(", {message}") };
+            self.global.note(format!("{done} of {all} {}{message}", self.things));
             self.tenths = tenths;
         }
         self.bar.set_message(message);

@@ -1,4 +1,4 @@
-//! Everything random about one training pair, drawn before anything is decided.
+//! All random draws for one training pair, made before anything is decided.
 
 use super::AggregateOptions;
 use crate::preferences::split::name;
@@ -7,32 +7,32 @@ use crate::random::{Philox, Purpose, fraction};
 /// A principle of the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
-    /// Its place among the principles that decide.
+    /// Index among the principles that decide.
     pub principle: usize,
     pub negated: bool,
 }
 
-/// The random part of a pair. All numbers are uniform on `[0, 1)` and independent, so that what one option
-/// does with them changes nothing for another.
+/// The random part of a pair. All numbers are uniform on `[0, 1)` and independent, so a change of one option
+/// does not affect the draws of another.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Draw {
-    /// In the order in which they will be listed.
+    /// The principles, in the order of the list.
     pub chosen: Vec<Chosen>,
     pub boilerplate: f64,
     pub language: f64,
     pub noise: f64,
-    /// Where a principle that explains a rule's label is put in.
+    /// Position in the list for a principle that explains a rule's label.
     pub place: f64,
     pub swap: bool,
 }
 
-/// Draws of the whole pair, before those of each principle.
+/// Number of random blocks for the whole pair. They come before the blocks of the principles.
 const OF_PAIR: u32 = 3;
 
 impl Draw {
-    /// The draw of one comparison in one pass, of the principles at these places.
+    /// Returns the draw of one comparison in one pass, from the principles at the indices `eligible`.
     pub(super) fn new(options: &AggregateOptions, id: &str, pass: u32, eligible: &[usize]) -> Draw {
-        // Should two ids share these 32 bits they share draws too, which does neither any harm.
+        // Two ids that share these 32 bits also share their draws, which does no harm.
         let [index, ..] = name(id);
         let block = |draw| Philox::new(options.seed).block(Purpose::Aggregate, pass, index, draw);
         let two = |draw| {
@@ -41,7 +41,7 @@ impl Draw {
         };
         let ([count, boilerplate], [language, noise], [place, swap]) = (two(0), two(1), two(2));
 
-        // The first of a freshly shuffled list.
+        // Shuffles the list and keeps its first entries.
         let mut keyed: Vec<(u64, Chosen)> = eligible
             .iter()
             .map(|&principle| {
@@ -59,24 +59,24 @@ impl Draw {
 
 /// The random part of a pair's mirror.
 pub(super) struct RivalDraw {
-    /// Whether it is the negated list and nothing else.
+    /// Whether the mirror only negates the list.
     pub negated: bool,
-    /// Which of the principles that it may have instead, on `[0, 1)`.
+    /// Selects one of the other possible principles. On `[0, 1)`.
     pub place: f64,
 }
 
 impl RivalDraw {
-    /// The draw for the pair of this id.
+    /// Returns the draw for the pair with this id.
     pub(super) fn new(seed: u64, id: &str) -> RivalDraw {
         let [step, index, ..] = name(id);
-        // No pair has so many principles that theirs came as far.
+        // The blocks of a pair's principles never reach this index.
         let [a, b, c, d] = Philox::new(seed).block(Purpose::Aggregate, step, index, u32::MAX);
         RivalDraw { negated: fraction(a, b) < 0.5, place: fraction(c, d) }
     }
 }
 
-/// The value of a geometric variable from 1 to `most`, one drawn anew until it is no greater, at the
-/// quantile `at` in `[0, 1)`; 0 if `most` is.
+/// Quantile `at` in `[0, 1)` of a geometric distribution that is truncated to the values from 1 to `most`. 0
+/// if `most` is 0.
 pub(super) fn geometric(success: f64, most: usize, at: f64) -> usize {
     let total = 1.0 - (1.0 - success).powi(most as i32);
     let below = |value: usize| (1.0 - (1.0 - success).powi(value as i32)) / total;

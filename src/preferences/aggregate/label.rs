@@ -1,4 +1,4 @@
-//! Which of two replies is to be preferred: pure functions of scores, texts and draws.
+//! Decides which of two replies is preferred: pure functions of scores, texts and draws.
 
 use std::cmp::Ordering;
 
@@ -6,15 +6,15 @@ use super::draw::Draw;
 use crate::preferences::record::{Comparison, Scores};
 use crate::principles::{Boilerplate, Language, Override, Overrides, contains_phrase, language};
 
-/// How much better the first reply is under a principle, made comparable by `spread`, as the principle
-/// stands or negated; 0 if the judge's verdict hangs on the order.
+/// How much better the first reply is under a principle, or under its negative if `negated`. The scores are
+/// divided by `spread` to make them comparable. 0 if the judge's verdict depends on the order.
 pub(super) fn gap(scores: Scores, spread: f64, negated: bool) -> f64 {
     let gap = scores.agreed() / spread;
     if negated { 0.0 - gap } else { gap }
 }
 
-/// The place of the most pronounced difference, the first of equal ones; `None` if there is no difference.
-/// It decides alone: neither a sum nor a majority.
+/// Index of the largest difference, or the first of equal ones. `None` if there is no difference. Only this
+/// difference decides, not a sum or a majority.
 pub(super) fn dominant(gaps: &[f64]) -> Option<usize> {
     let mut dominant = None;
     for (at, gap) in gaps.iter().enumerate() {
@@ -25,30 +25,30 @@ pub(super) fn dominant(gaps: &[f64]) -> Option<usize> {
     dominant
 }
 
-/// What the rules say of a pair.
+/// Decision of the rules on a pair.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Ruling<'a> {
-    /// Nothing: the principles decide.
+    /// No rule applies: the principles decide.
     None,
-    /// The rule decides: the first reply is preferred, or the second.
+    /// A rule decides whether the first reply is preferred.
     Decided { rule: &'a Override, by: Rule, first: bool },
-    /// The pair is of no use: neither reply is in the language of the prompt.
+    /// The pair is dropped: neither reply is in the language of the prompt.
     Drop,
 }
 
-/// Which rule it was.
+/// The rule that decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     Boilerplate,
     Language,
 }
 
-/// What a comparison's texts have to do with the rules; the same in every pass.
+/// Facts about a comparison's texts that the rules use. They are the same in every pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Facts {
-    /// Whether each reply has a stock phrase.
+    /// Whether each reply contains a stock phrase.
     boilerplate: [bool; 2],
-    /// Whether each reply is in another language than the prompt. What cannot be told is not.
+    /// Whether each reply is in another language than the prompt. False if its language is unknown.
     foreign: [bool; 2],
 }
 
@@ -72,7 +72,7 @@ impl Facts {
     }
 }
 
-/// Applies the rules in their order; the later one wins.
+/// Applies the rules in their order. The last one that applies decides.
 pub(super) fn rule<'a>(overrides: &'a Overrides, facts: Facts, draw: &Draw) -> Ruling<'a> {
     let mut ruling = Ruling::None;
     if let Some(Boilerplate { rule, .. }) = &overrides.boilerplate

@@ -1,14 +1,14 @@
-//! Judged replies become training pairs of an instructable reward model: section 3.2 of SALMON
+//! Turns judged replies into training pairs of an instructable reward model: section 3.2 of SALMON
 //! (arXiv 2310.05910), as its program does it.
 //!
-//! In each pass a comparison gets a random list of principles, each negated half of the time, and the one
-//! under which the replies differ most decides which is preferred. So the label hangs on the list, and a
-//! model that does not read it cannot tell. Rules of the set may overrule the judge; then the principle that
-//! gives the reason joins the list. Labels of training pairs are flipped now and then, and the order of the
-//! replies says nothing.
+//! In each pass a comparison gets a random list of principles, each negated half of the time. The principle
+//! under which the replies differ most decides which reply is preferred. So the label depends on the list,
+//! and a model that does not read the list cannot predict it. Rules of the set may overrule the judge. Then
+//! the principle that gives the reason is added to the list. A small share of the labels of training pairs is
+//! flipped, and the order of the replies is random.
 //!
-//! All of it is a function of the records, the set and the seed. The order of the records does not matter,
-//! and more of them leave the lists of the others as they were.
+//! The result is a function of the records, the set and the seed. The order of the records has no effect, and
+//! new records do not change the lists of the others.
 
 mod draw;
 mod label;
@@ -32,7 +32,7 @@ use crate::principles::{Override, Overrides, Principle, PrincipleSet};
 use draw::{Chosen, Draw, RivalDraw};
 use label::{Facts, Rule, Ruling, dominant, gap, rule, variance};
 
-/// Two replies, principles to measure them by, and which of them is preferred.
+/// Two replies, the principles to compare them under, and which reply is preferred.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreferencePair {
@@ -44,13 +44,13 @@ pub struct PreferencePair {
     pub replies: [String; 2],
     /// The principles, in random order.
     pub principles: Vec<Bullet>,
-    /// The place of the preferred reply, 0 or 1.
+    /// Index of the preferred reply, 0 or 1.
     pub preferred: usize,
-    /// What decided that, before any noise.
+    /// What decided the label, before any noise.
     pub decided_by: DecidedBy,
     /// Whether the label was flipped on purpose.
     pub flipped: bool,
-    /// Whether the replies stand in the other order than in the comparison.
+    /// Whether the replies are in the other order than in the comparison.
     pub swapped: bool,
 }
 
@@ -64,8 +64,7 @@ pub struct Bullet {
     pub negated: bool,
     /// What the reward model reads.
     pub text: String,
-    /// How much better the first reply is by it, as it stands here; 0 if the judge cannot tell, or was not
-    /// asked.
+    /// How much better the first reply is under this text. 0 if the judge is undecided or was not asked.
     pub gap: f64,
 }
 
@@ -73,7 +72,7 @@ pub struct Bullet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecidedBy {
-    /// The principle with the most pronounced difference, by its place in the list.
+    /// The principle with the largest difference, as an index into the list.
     Principle(usize),
     /// The rule against stock phrases.
     Boilerplate,
@@ -81,18 +80,18 @@ pub enum DecidedBy {
     Language,
 }
 
-/// Training pairs, and pairs of other prompts to measure by.
+/// Training pairs, and pairs of other prompts for evaluation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Aggregated {
-    /// To train on, with noise.
+    /// Pairs to train on, with noise.
     pub train: Vec<PreferencePair>,
-    /// Of prompts that no training pair has, without noise.
+    /// Pairs without noise, for prompts that no training pair has.
     pub held_out: Vec<PreferencePair>,
-    /// What became of the comparisons.
+    /// Counts of the comparisons and pairs.
     pub report: AggregateReport,
 }
 
-/// Makes pairs of comparisons under the principles of `set` that decide: those of all passes.
+/// Makes the pairs of all passes from comparisons, under the principles of `set` that decide.
 ///
 /// # Errors
 ///
@@ -113,33 +112,33 @@ pub fn aggregate(
     all.report.comparisons = comparisons.len();
     all.report.incomplete = aggregator.incomplete();
     if all.train.is_empty() {
-        let reason = format!("of {}, none is left to train on: {}", comparisons.len(), all.report);
+        let reason = format!("none of {} comparisons gives a pair: {}", comparisons.len(), all.report);
         return Err(PreferencesError::Nothing { reason });
     }
     Ok(all)
 }
 
-/// Makes pairs pass by pass: who trains for long never holds them all.
+/// Makes pairs pass by pass, so that a long training run never holds all of them in memory.
 #[derive(Debug)]
 pub struct Aggregator<'a> {
     comparisons: &'a [Comparison],
     options: &'a AggregateOptions,
     judged: Judged<'a>,
-    /// What each comparison has to do with the rules.
+    /// Facts about each comparison that the rules use.
     facts: Vec<Facts>,
 }
 
 impl<'a> Aggregator<'a> {
-    /// Takes comparisons and the principles of `set` that decide.
+    /// Prepares comparisons and the principles of `set` that decide.
     ///
     /// # Errors
     ///
     /// * [`PreferencesError::Options`] if options are outside their range.
-    /// * [`PreferencesError::Nothing`] if no principle decides, one lacks its negative, or no comparison can be
-    ///   used.
+    /// * [`PreferencesError::Nothing`] if no principle decides, one lacks its negative, or no comparison can
+    ///   be used.
     /// * [`PreferencesError::Stale`] if a principle was edited since the judge read it.
-    /// * [`PreferencesError::Record`] if a record makes no sense, or two have the same id.
-    /// * [`PreferencesError::Principles`] if a rule is explained by a principle that there is not.
+    /// * [`PreferencesError::Record`] if a record is not valid, or two have the same id.
+    /// * [`PreferencesError::Principles`] if the principle that explains a rule does not exist.
     pub fn new(
         comparisons: &'a [Comparison],
         set: &'a PrincipleSet,
@@ -151,18 +150,18 @@ impl<'a> Aggregator<'a> {
         Ok(Aggregator { comparisons, options, judged, facts })
     }
 
-    /// How pairs are made.
+    /// The options.
     pub fn options(&self) -> &AggregateOptions {
         self.options
     }
 
-    /// Comparisons that cannot be used because verdicts are missing.
+    /// Number of comparisons that cannot be used because verdicts are missing.
     pub fn incomplete(&self) -> usize {
         self.judged.scores.iter().filter(|scores| scores.is_none()).count()
     }
 
-    /// The pairs of one pass, at most one of each comparison. There is no last pass: any number gives lists
-    /// of its own.
+    /// Returns the pairs of one pass, at most one per comparison. There is no last pass: each number gives
+    /// different lists.
     pub fn pass(&self, pass: u32) -> Aggregated {
         let Aggregator { comparisons, options, judged, facts } = self;
         let mut pairs = Aggregated::default();
@@ -174,7 +173,7 @@ impl<'a> Aggregator<'a> {
             let draw = Draw::new(options, &comparison.id, pass, &eligible);
             let noise = if kept_out { None } else { Some(options.noise) };
             match judged.pair(comparison, pass, scores, *facts, &draw, noise) {
-                // Alone it would teach what its replies have in themselves.
+                // Without its mirror, the model could learn the label from the replies alone.
                 Ok(pair) if !kept_out && self.lacks_mirror(&pair) => report.undecided += 1,
                 Ok(pair) => {
                     report.count(&pair);
@@ -188,8 +187,9 @@ impl<'a> Aggregator<'a> {
         pairs
     }
 
-    /// The same replies under a list by which the other one is preferred, as [`Mirror`] says. `None` where it says
-    /// that there is none, and for a pair that a rule decided, which no list turns round.
+    /// Returns the pair's mirror: the same replies under a list that prefers the other reply, as [`Mirror`]
+    /// sets. `None` if [`Mirror`] allows none, and for a pair that a rule decided, because no list flips its
+    /// label.
     pub fn mirrored(&self, pair: &PreferencePair) -> Option<PreferencePair> {
         if !matches!(pair.decided_by, DecidedBy::Principle(_)) {
             return None;
@@ -222,8 +222,8 @@ impl<'a> Aggregator<'a> {
         meant && self.mirrored(pair).is_none()
     }
 
-    /// A principle that is not in the pair's list and tells its replies apart, worded so that the one is
-    /// preferred that is not by the list. Only half of the time, unless there are no negations.
+    /// Returns a principle outside the pair's list, negated if needed, that prefers the reply that the list
+    /// does not prefer. Returns one only half of the time, unless there are no negations.
     fn rival(&self, pair: &PreferencePair) -> Option<Bullet> {
         let (random, unnegated) = (RivalDraw::new(self.options.seed, &pair.id), self.options.negation == 0.0);
         if random.negated && !unnegated {
@@ -235,7 +235,7 @@ impl<'a> Aggregator<'a> {
             let gap = gap(scores[at]?, self.judged.spread[at], false);
             (gap != 0.0).then_some(if pair.swapped { 0.0 - gap } else { gap })
         };
-        // Before any noise: where the label of the pair was flipped, so is that of its mirror.
+        // The preference before any noise. If the label of the pair was flipped, so is that of its mirror.
         let second_shall_win = (pair.preferred == 0) != pair.flipped;
         let negated = |gap: f64| (gap > 0.0) == second_shall_win;
         let listed =
@@ -251,7 +251,7 @@ impl<'a> Aggregator<'a> {
     }
 }
 
-/// Comparisons with the scores that count, by the place of the principle among those that decide.
+/// Comparisons with their scores, indexed by the principles that decide.
 #[derive(Debug)]
 struct Judged<'a> {
     set: &'a PrincipleSet,
@@ -260,7 +260,7 @@ struct Judged<'a> {
     spread: Vec<f64>,
     /// `None` for a comparison that cannot be used.
     scores: Vec<Option<Vec<Option<Scores>>>>,
-    /// Places of comparisons by their ids.
+    /// Index of each comparison by its id.
     places: HashMap<&'a str, usize>,
 }
 
@@ -302,7 +302,7 @@ impl<'a> Judged<'a> {
             };
             scores.push(enough.then_some(row));
         }
-        // What is held out has no part in what training pairs are made with.
+        // Held-out comparisons do not affect the values that training pairs are made with.
         let train: Vec<bool> = comparisons
             .iter()
             .map(|comparison| !held_out(options.seed, &comparison.prompt.text, options.held_out))
@@ -337,7 +337,7 @@ impl<'a> Judged<'a> {
         Ok(Judged { set, overrides, principles, spread, scores, places })
     }
 
-    /// The pair of one pass. `noise` is how often a label is flipped, `None` for never.
+    /// Returns the pair of one pass. `noise` is the probability that a label is flipped. `None` means never.
     fn pair(
         &self,
         comparison: &Comparison,
@@ -392,8 +392,8 @@ impl<'a> Judged<'a> {
         })
     }
 
-    /// Puts the principle that gives the reason for a rule's label into the list, as it stands and not
-    /// negated: a list that does not explain the label would teach the model to ignore the list.
+    /// Adds the principle that explains a rule's label to the list, not negated. With a list that does not
+    /// explain the label, the model would learn to ignore the list.
     fn explain(&self, rule: &Override, draw: &Draw, bullets: &mut Vec<Bullet>) {
         let reason = self.set.principle(&rule.explained_by).expect("looked up when the rules were taken");
         match bullets.iter_mut().find(|bullet| bullet.principle == reason.id) {
@@ -409,7 +409,7 @@ impl<'a> Judged<'a> {
 
 /// Why a comparison gives no pair in a pass.
 enum Discard {
-    /// Nothing tells the replies apart under the principles that were drawn.
+    /// The replies do not differ under the principles that were drawn.
     Undecided,
     /// Neither reply is in the language of the prompt.
     Foreign,

@@ -1,39 +1,41 @@
-//! The knobs of the aggregation, with the values of SALMON's program as defaults.
+//! Options of the aggregation. The defaults are the values of SALMON's program.
 
 use serde::{Deserialize, Serialize};
 
 use crate::preferences::PreferencesError;
 
-/// How judged replies become training pairs.
+/// Options for turning judged replies into training pairs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AggregateOptions {
-    /// Everything random follows from it and from the records' ids.
+    /// Seed. All random draws depend only on it and on the records' ids.
     pub seed: u64,
-    /// How often each comparison is used, every time with other principles. 4 as in SALMON.
+    /// Number of times each comparison is used, each time with other principles. 4 as in SALMON.
     pub passes: u32,
-    /// Most principles that a pair may have, but for one that explains a rule's label. 8 as in SALMON.
+    /// Maximum number of principles of a pair, not counting one that explains a rule's label. 8 as in SALMON.
     pub most_principles: usize,
-    /// The number of principles is geometrically distributed with this chance of success, cut off at
+    /// Success probability of the geometric distribution of the number of principles, which is truncated at
     /// `most_principles`. 0.2 as in SALMON: 3.4 of 8 on average.
     pub success: f64,
-    /// How often a principle is negated. 0.5 as in SALMON: without the principles nothing can be told then.
+    /// Probability that a principle is negated. 0.5 as in SALMON: then the replies alone do not predict the
+    /// label.
     pub negation: f64,
-    /// How often a label that a principle decided is flipped on purpose, in training pairs. 0.1 as in SALMON.
-    /// Labels that a rule decided have the noise of the rule.
+    /// Probability that a label that a principle decided is flipped on purpose, in training pairs. 0.1 as in
+    /// SALMON. Labels that a rule decided have the noise of the rule.
     pub noise: f64,
-    /// What makes scores under different principles comparable.
+    /// How scores under different principles are made comparable.
     pub normalise: Normalise,
-    /// Whether a judge's mean preference for whatever it is shown first is taken off its scores under each
-    /// principle before they are asked whether they agree. SALMON does not; small judges need it.
+    /// Whether to subtract the judge's mean preference for the reply shown first from its scores under each
+    /// principle, before both orders are compared. SALMON does not do this. Small judges need it.
     pub debias: bool,
-    /// Whether the set's rules may decide in the place of the principles.
+    /// Whether the set's rules may decide instead of the principles.
     pub rules: bool,
-    /// What becomes of comparisons that lack a verdict under a principle that decides.
+    /// What to do with comparisons that lack a verdict under a principle that decides.
     pub missing: Missing,
-    /// What a training pair comes with in the same step ([`Aggregator::mirrored`](super::Aggregator::mirrored)).
+    /// Mirror of each training pair in the same step ([`Aggregator::mirrored`](super::Aggregator::mirrored)).
     pub mirror: Mirror,
-    /// The part of prompts whose pairs are held out, free of noise. 0.1, where SALMON has another data set.
+    /// Fraction of prompts whose pairs are held out, without noise. 0.1. SALMON uses another data set
+    /// instead.
     pub held_out: f64,
 }
 
@@ -56,51 +58,51 @@ impl Default for AggregateOptions {
     }
 }
 
-/// What the mean score under a principle is divided by: something of all scores under it in training
-/// comparisons, in both orders. Where that is 0 all scores are the same and stay as they are.
+/// Divisor of the mean score under a principle. It is a statistic of all scores under the principle in
+/// training comparisons, in both orders. If it is 0, all scores are the same and are not divided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalise {
-    /// Their variance, as in SALMON: principles whose scores differ little weigh more.
+    /// The scores' variance, as in SALMON: principles whose scores differ little have more weight.
     #[default]
     Variance,
-    /// Their standard deviation: principles weigh alike.
+    /// The scores' standard deviation: all principles have the same weight.
     Deviation,
-    /// Nothing: principles whose scores differ much weigh more.
+    /// No divisor: principles whose scores differ much have more weight.
     Nothing,
 }
 
-/// What becomes of comparisons that lack a verdict under a principle that decides.
+/// What to do with comparisons that lack a verdict under a principle that decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Missing {
     /// They are left out, as in SALMON.
     #[default]
     Drop,
-    /// They are used with the principles that they have verdicts under: for replies that were written, and
-    /// judged, under a few principles each.
+    /// They are used with the principles that they have verdicts under. For replies that are written and
+    /// judged under a few principles each.
     UseRest,
 }
 
-/// The mirror of a training pair: the same replies with a list under which the other one is preferred. What
-/// replies have in themselves then says nothing at all, step by step, and a model need not unlearn what it
-/// took from it. SALMON has no mirrors.
+/// The mirror of a training pair: the same replies with a list under which the other reply is preferred. With
+/// mirrors, the replies alone never predict the label within a step, so the model does not learn a preference
+/// that it must forget later. SALMON has no mirrors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mirror {
-    /// None.
+    /// No mirrors.
     #[default]
     Off,
     /// The negated list.
     Negated,
-    /// The negated list, or as often a single other principle under which the other reply is preferred, if
-    /// there is one. Where `negation` is 0, always such a principle, as it stands: to match replies with
-    /// principles is learned sooner than what a negation is.
+    /// The negated list or, equally often, a single other principle that prefers the other reply, if there is
+    /// one. If `negation` is 0, always such a principle, not negated. A model learns to match replies with
+    /// principles sooner than it learns what a negation means.
     Rival,
 }
 
 impl Mirror {
-    /// The word in settings files.
+    /// The name in settings files.
     pub fn name(self) -> &'static str {
         match self {
             Mirror::Off => "off",
@@ -111,7 +113,7 @@ impl Mirror {
 }
 
 impl AggregateOptions {
-    /// Training pairs that one pair makes, its mirror among them.
+    /// Number of training pairs per pair, with its mirror.
     pub fn units_of_pair(&self) -> usize {
         1 + usize::from(self.mirror != Mirror::Off)
     }
@@ -120,7 +122,7 @@ impl AggregateOptions {
     ///
     /// # Errors
     ///
-    /// [`PreferencesError::Options`] with every fault there is.
+    /// [`PreferencesError::Options`] with all faults.
     pub fn validate(&self) -> Result<(), PreferencesError> {
         let mut faults = Vec::new();
         let mut need = |sound: bool, name: &str, value: f64, expected: &str| {

@@ -1,4 +1,4 @@
-//! What became of comparisons, and what they say of their judge.
+//! Counts of the aggregation, and how consistent the judge is.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,29 +8,29 @@ use serde::Serialize;
 use super::{DecidedBy, PreferencePair};
 use crate::preferences::record::Comparison;
 
-/// What became of comparisons.
+/// Counts of comparisons and pairs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AggregateReport {
-    /// Comparisons that there were.
+    /// Number of comparisons.
     pub comparisons: usize,
-    /// Those that were left out because verdicts are missing.
+    /// Number of comparisons that were left out because verdicts are missing.
     pub incomplete: usize,
-    /// Pairs that nothing told apart under the principles that were drawn.
+    /// Number of pairs whose replies do not differ under the principles that were drawn.
     pub undecided: usize,
-    /// Pairs that were dropped because neither reply is in the language of the prompt.
+    /// Number of pairs that were dropped because neither reply is in the language of the prompt.
     pub foreign: usize,
-    /// Pairs that a rule decided.
+    /// Number of pairs that a rule decided.
     pub ruled: usize,
-    /// Pairs whose label was flipped on purpose.
+    /// Number of pairs whose label was flipped on purpose.
     pub flipped: usize,
-    /// Pairs to train on.
+    /// Number of pairs to train on.
     pub train: usize,
-    /// Pairs that are held out.
+    /// Number of held-out pairs.
     pub held_out: usize,
 }
 
 impl AggregateReport {
-    /// Adds what became of the comparisons in one more pass; they themselves are counted once.
+    /// Adds the counts of one more pass. The comparisons themselves are counted once.
     pub(super) fn add(&mut self, pass: &AggregateReport) {
         self.undecided += pass.undecided;
         self.foreign += pass.foreign;
@@ -53,27 +53,28 @@ impl fmt::Display for AggregateReport {
             f,
             "{train} pairs to train on, {held_out} held out; {ruled} decided by rules, {flipped} flipped"
         )?;
-        write!(f, "; {incomplete} comparisons lack verdicts, {undecided} pairs were not told apart")?;
+        write!(f, "; {incomplete} comparisons lack verdicts, {undecided} pairs were undecided")?;
         write!(f, ", {foreign} were in other languages")
     }
 }
 
-/// How a judge does under one principle.
+/// How consistent a judge is under one principle.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PrincipleReport {
     /// The principle's id.
     pub principle: String,
-    /// Verdicts under it.
+    /// Number of verdicts under it.
     pub verdicts: usize,
-    /// The part of them that says the same in both orders.
+    /// Fraction of verdicts that are the same in both orders.
     pub consistent: f64,
     /// Mean preference for the reply that is shown first, in units of the score.
     pub position_bias: f64,
-    /// The part of consistent verdicts that prefer the first reply: about half if replies are in no order.
+    /// Fraction of consistent verdicts that prefer the first reply. About half if replies are in random
+    /// order.
     pub first_wins: f64,
 }
 
-/// How the judge of these comparisons does under each principle, by id.
+/// Returns how consistent the judge of these comparisons is under each principle, in the order of the ids.
 pub fn judge_report(comparisons: &[Comparison]) -> Vec<PrincipleReport> {
     let mut reports: BTreeMap<&str, PrincipleReport> = BTreeMap::new();
     for verdict in comparisons.iter().flat_map(|comparison| &comparison.verdicts) {
@@ -88,7 +89,7 @@ pub fn judge_report(comparisons: &[Comparison]) -> Vec<PrincipleReport> {
         verdicts: sums.verdicts,
         consistent: sums.consistent / sums.verdicts as f64,
         position_bias: sums.position_bias / sums.verdicts as f64,
-        // Without a consistent verdict there is nothing to prefer.
+        // 0 if no verdict is consistent.
         first_wins: sums.first_wins / sums.consistent.max(1.0),
     };
     reports.into_iter().map(finished).collect()

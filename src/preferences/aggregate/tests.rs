@@ -1,4 +1,4 @@
-//! The parts of the aggregation against the specification: draws, decisions, rules.
+//! Tests of the parts of the aggregation against the specification: draws, decisions, rules.
 
 use super::draw::geometric;
 use super::*;
@@ -64,7 +64,7 @@ fn comparison(set: &PrincipleSet, id: &str, scores: &[[f64; 2]]) -> Comparison {
     }
 }
 
-/// `count` comparisons with scores of all sizes, about a third of which hang on the order.
+/// `count` comparisons with scores of all sizes. About a third of the scores depend on the order.
 fn comparisons(set: &PrincipleSet, count: u32) -> Vec<Comparison> {
     let n_deciding = set.principles.iter().filter(|one| one.decides).count();
     let score = |row: u32, at: usize| {
@@ -85,7 +85,7 @@ fn options() -> AggregateOptions {
     AggregateOptions { held_out: 0.0, ..AggregateOptions::default() }
 }
 
-/// Whether a count of successes is within four standard deviations of what is expected.
+/// Whether a count of successes is within four standard deviations of its expected value.
 fn near(count: usize, trials: usize, chance: f64) -> bool {
     let (count, trials) = (count as f64, trials as f64);
     (count - trials * chance).abs() <= 4.0 * (trials * chance * (1.0 - chance)).sqrt()
@@ -186,7 +186,7 @@ fn the_divisor_is_the_population_variance_of_both_orders_pooled() {
 #[test]
 fn a_preference_for_the_first_place_is_taken_off_where_asked() {
     let set = set(1);
-    // Whatever is shown first gets 2 more; what is left is 1 and -1.
+    // The reply shown first gets 2 more. Without this bias, the scores are 1 and -1.
     let rows = [comparison(&set, "a", &[[3.0, -1.0]]), comparison(&set, "b", &[[1.0, -3.0]])];
     let judged = Judged::new(&rows, &set, &options()).expect("sound");
     assert!(judged.scores.iter().flatten().flatten().flatten().all(|scores| !scores.agree()));
@@ -195,7 +195,7 @@ fn a_preference_for_the_first_place_is_taken_off_where_asked() {
     assert_eq!(scores, [Some(Scores::without_order(1.0)), Some(Scores::without_order(-1.0))]);
 }
 
-/// What the pair of `draw` is, without noise and rules.
+/// The pair of `draw`, without noise and rules.
 fn pair_of(judged: &Judged, rows: &[Comparison], at: usize, draw: &Draw) -> Option<PreferencePair> {
     let scores = judged.scores[at].as_ref().expect("complete");
     let facts = Facts::of(&rows[at], judged.overrides);
@@ -281,7 +281,7 @@ fn rules_apply_in_their_order() {
             };
             assert_eq!(found, expected, "{replies:?}");
         }
-        // A language that cannot be told is nobody's fault.
+        // A reply whose language is unknown is not penalized.
         row.prompt.language = Some("eu".to_owned());
         let found = rule(overrides, Facts::of(&row, overrides), &draw(0.9));
         assert_eq!(found, Ruling::None);
@@ -291,7 +291,7 @@ fn rules_apply_in_their_order() {
 #[test]
 fn a_rule_brings_its_reason_along() {
     let mut set = set(4);
-    // One that decides, so that it may be drawn, as it stands or negated.
+    // A principle that decides, so that it may be drawn, negated or not.
     set.overrides.language.as_mut().expect("given").explained_by = "p2".to_owned();
     set.overrides.boilerplate = None;
     let mut row = comparison(&set, "x", &[[1.0, 1.0]; 4]);
@@ -383,11 +383,7 @@ fn a_rival_is_a_principle_by_which_the_other_reply_is_better() {
         flipped += usize::from(pair.flipped);
     }
     assert!(negated > pairs.len() / 4 && rivals > pairs.len() / 4 && flipped > 0, "{negated}, {rivals}");
-    assert_eq!(
-        aggregator.mirrored(&pairs[0]),
-        aggregator.mirrored(&pairs[0]),
-        "the same whenever it is asked"
-    );
+    assert_eq!(aggregator.mirrored(&pairs[0]), aggregator.mirrored(&pairs[0]), "the same for every call");
 }
 
 #[test]
@@ -400,7 +396,7 @@ fn without_negations_pairs_have_a_rival_as_it_stands_or_are_left_out() {
     let aggregator = Aggregator::new(&rows, &set, &options).expect("sound");
     let some = aggregator.pass(0);
     assert!(some.train.len() > 50);
-    assert_eq!(some.held_out, all.held_out, "what is measured by needs no mirror");
+    assert_eq!(some.held_out, all.held_out, "held-out pairs need no mirror");
     assert_eq!(some.report.undecided - all.report.undecided, all.train.len() - some.train.len());
     for pair in &some.train {
         let mirrored = aggregator.mirrored(pair).expect("or it would be left out");

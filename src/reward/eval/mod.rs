@@ -16,7 +16,7 @@ use crate::preferences::{
 };
 use crate::principles::{Principle, PrincipleSet};
 use crate::report::{correlation, moments};
-use crate::train::Order;
+use crate::train::{Count, Event, Items, Order};
 use ask::{Asked, Ticket};
 
 pub use crate::report::{Bin, Calibration, Rate};
@@ -119,8 +119,7 @@ pub struct LengthBias {
     pub replies: Vec<[f64; 3]>,
 }
 
-/// Measures `model` on the held-out part of `data`. `progress` hears how many of how many questions are
-/// answered.
+/// Measures `model` on the held-out part of `data`. Reports to `on_event` how many replies are scored.
 ///
 /// # Errors
 ///
@@ -132,7 +131,7 @@ pub fn evaluate(
     data: &RewardData,
     options: &EvaluateOptions,
     cancel: &CancelToken,
-    progress: &mut dyn FnMut(usize, usize),
+    on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<RewardReport, RewardError> {
     let pairs = chosen(pairs(&data.source(&options.aggregate)?, options), options.limit);
     if pairs.is_empty() {
@@ -155,7 +154,8 @@ pub fn evaluate(
         .map(|principle| AloneTickets::ask(&mut asked, principle, &comparisons, options.limit))
         .collect();
     let questions = asked.len();
-    let answers = asked.answer(model, cancel, &mut |done| progress(done, questions))?;
+    let count = |done| Count::new(Items::Scores, done, questions);
+    let answers = asked.answer(model, cancel, &mut |done| on_event(Event::Counted(count(done))))?;
 
     // First reply minus second, as the pair shows them.
     let margins: Vec<f64> = lists.iter().map(|tickets| answers.margin(tickets.list)).collect();

@@ -6,10 +6,12 @@
 mod crc32c;
 mod event;
 mod jsonl;
+mod rollout;
 mod tensorboard;
 
 pub use jsonl::JsonlLog;
 pub(super) use jsonl::last_record;
+pub use rollout::{AlignMetrics, RolloutFigures, RolloutSample};
 pub use tensorboard::TensorBoardLog;
 
 use super::TrainError;
@@ -23,6 +25,11 @@ pub trait Metrics {
 
     /// Each metric's name and value, in the order of a log. Values may be NaN or infinite.
     fn tags(&self) -> Vec<(&str, f64)>;
+
+    /// The metric with this name, if it was measured.
+    fn get(&self, name: &str) -> Option<f64> {
+        self.tags().into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
 }
 
 /// Where metrics are kept.
