@@ -1,4 +1,4 @@
-//! The one error of the public API, over the typed errors of each layer.
+//! The error of the public API, which holds the typed errors of each layer.
 
 use crate::adapter::AdapterFileError;
 use crate::align::AlignError;
@@ -51,13 +51,13 @@ pub enum ErrorKind {
     DeviceLost,
     /// The folder holds another run, or is in use: resume that run, or name another folder.
     Run,
-    /// Training diverged: lower the learning rate. The last saved state is sound.
+    /// Training diverged: lower the learning rate. The last saved state can still be used.
     Diverged,
     /// A bug in Parr or in a driver: please report it.
     Internal,
 }
 
-/// Any failure of the library, by the layer that met it. Every message names its place.
+/// Any error of the library, by the layer that found it. Every message names its place.
 ///
 /// ```
 /// use parr::{Error, ErrorKind};

@@ -1,4 +1,4 @@
-//! The one error of reading and writing files, and hashes as text.
+//! The error of reading and writing files, and hashes as text.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::error::ErrorKind;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", path.display())]
 pub struct FileError {
-    /// What was tried, as a verb.
+    /// The attempted action, as a verb.
     pub action: &'static str,
     /// The file or directory.
     pub path: PathBuf,
@@ -24,7 +24,7 @@ impl FileError {
     }
 }
 
-/// Names the place of an I/O failure, for every error that holds a [`FileError`].
+/// Adds action and path to an I/O error, for every error that holds a [`FileError`].
 pub(crate) trait AtFile: From<FileError> {
     /// A closure for `map_err`.
     fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

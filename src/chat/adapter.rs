@@ -28,8 +28,9 @@ struct Placed {
 }
 
 impl ChatAdapter {
-    /// Opens the adapter at `path`: a PEFT directory, the folder of a training run, or a GGUF adapter. `any_base`
-    /// also accepts one that was trained on other weights, such as an unquantized copy of the model.
+    /// Opens the adapter at `path`: a PEFT directory, the folder of a training run, or a GGUF adapter.
+    /// `any_base` also accepts one that was trained on other weights, such as an unquantized copy of the
+    /// model.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a session starts with.
+//! Options that a session starts with.
 
 use std::path::PathBuf;
 
@@ -84,8 +84,8 @@ impl ChatBuilder {
         self
     }
 
-    /// Keeps up to this many tokens, prompt and reply together. Without it: [`DEFAULT_CONTEXT`], or the model's
-    /// context if that is less.
+    /// Keeps up to this many tokens, prompt and reply together. Without it: [`DEFAULT_CONTEXT`], or the
+    /// model's context if that is less.
     #[must_use]
     pub fn context(mut self, tokens: usize) -> Self {
         self.context = Some(tokens);
@@ -148,7 +148,8 @@ impl ChatBuilder {
         self
     }
 
-    /// Answers with the adapter at this path: the folder of a training run, a PEFT directory or a GGUF adapter.
+    /// Answers with the adapter at this path: the folder of a training run, a PEFT directory or a GGUF
+    /// adapter.
     #[must_use]
     pub fn adapter(mut self, path: impl Into<PathBuf>) -> Self {
         self.adapter = Some(AdapterSource::Path(path.into()));
@@ -169,8 +170,8 @@ impl ChatBuilder {
         self
     }
 
-    /// Follows these principles: a set that comes with Parr, such as `honest`, or a file. The file is read again
-    /// before each reply, so an edit applies to the next reply.
+    /// Follows these principles: a set that comes with Parr, such as `honest`, or a file. The file is read
+    /// again before each reply, so an edit applies to the next reply.
     #[must_use]
     pub fn principles(mut self, name_or_file: impl Into<String>) -> Self {
         self.principles = Some(name_or_file.into());

@@ -12,7 +12,7 @@ use crate::atomic;
 use crate::file::AtFile;
 use crate::tokenizer::{Conversation, Message};
 
-/// Bytes that a saved conversation may have.
+/// Maximum number of bytes of a saved conversation.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// The messages of a session. Clones are the same conversation: another thread can read it while a reply is

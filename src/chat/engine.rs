@@ -1,4 +1,4 @@
-//! What a session holds on the device: the cache, the adapter, the reward model.
+//! The parts of a session on the device: the cache, the adapter, the reward model.
 
 use std::path::PathBuf;
 
@@ -43,7 +43,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// `kept` if it is what `key` asks for, or a new engine. `kept` is freed before the new one is made.
+    /// Returns `kept` if it matches `key`, or a new engine. `kept` is freed before the new one is created.
     pub fn get(
         kept: Option<Engine>,
         key: EngineKey,

@@ -1,4 +1,4 @@
-//! What can go wrong in a chat, apart from the layers below.
+//! Errors of a chat.
 
 use std::path::PathBuf;
 
@@ -16,15 +16,15 @@ use crate::tokenizer::TextError;
 #[non_exhaustive]
 pub enum ChatError {
     /// The model cannot chat: use an instruction-tuned model.
-    #[error("the model has no chat template, so it cannot chat: use an instruction-tuned model")]
+    #[error("the model has no chat template, so it cannot chat; use an instruction-tuned model")]
     NoTemplate,
 
-    /// The model has fewer positions: ask for a shorter context.
-    #[error("a context of {asked} tokens was asked for, the model has {most}")]
+    /// The model's context is shorter: ask for a shorter context.
+    #[error("a context of {asked} tokens was asked for, but the model has {most}; ask for a shorter one")]
     Context {
         /// Tokens asked for.
         asked: usize,
-        /// Positions of the model.
+        /// The model's context, in tokens.
         most: usize,
     },
 

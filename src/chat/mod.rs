@@ -1,4 +1,4 @@
-//! The front door: open a model by name, chat with it, stream its replies.
+//! The simplest interface: open a model by name, chat with it, stream its replies.
 //!
 //! ```no_run
 //! use parr::Model;
@@ -37,6 +37,6 @@ pub use open::ModelBuilder;
 pub use session::{ChatReply, ChatSession, ReplyOptions};
 pub use stream::ReplyStream;
 
-/// Tokens of a session, prompts and replies together, where no context is set and the model has more. Longer
-/// contexts cost device memory from the start.
+/// Default number of tokens of a session, prompts and replies together, if the model's context is longer. A
+/// longer context uses more device memory from the start.
 pub const DEFAULT_CONTEXT: usize = 4096;

@@ -10,9 +10,9 @@ use crate::model::{LoadOptions, LoadProgress, Model};
 use crate::quant::Quant;
 
 impl Model {
-    /// Opens a model on the best GPU. `model` is a GGUF file, a Hugging Face directory, a catalog name such as
-    /// `smollm2`, `ORG/REPO[:FILE]`, or the URL of a file on the Hugging Face hub. A name must have been pulled
-    /// before; [`ModelBuilder::pull`] pulls it.
+    /// Opens a model on the best GPU. `model` is a GGUF file, a Hugging Face directory, a catalog name such
+    /// as `smollm2`, `ORG/REPO[:FILE]`, or the URL of a file on the Hugging Face hub. A name must have been
+    /// pulled before; [`ModelBuilder::pull`] pulls it.
     ///
     /// # Errors
     ///

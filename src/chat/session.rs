@@ -1,4 +1,4 @@
-//! A conversation: what was said, who answers, and how.
+//! A conversation: its messages, the model that answers, and the options of replies.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -58,8 +58,8 @@ impl ChatReply {
 
 /// A conversation with a model.
 ///
-/// It keeps the messages, and a cache on the device from which the next reply continues. When the conversation
-/// outgrows the context, its oldest messages are dropped, a question with its reply.
+/// It keeps the messages, and a cache on the device from which the next reply continues. When the
+/// conversation outgrows the context, its oldest messages are dropped, a question with its reply.
 ///
 /// ```no_run
 /// # let model = parr::Model::open("smollm2")?;
@@ -103,14 +103,15 @@ pub(super) enum Next {
 }
 
 impl ChatSession {
-    /// Sends `text` and returns the reply as an iterator over its parts. Dropping the iterator stops the reply
-    /// and keeps the text so far. Where the reply is chosen among several, it arrives in one part.
+    /// Sends `text` and returns the reply as an iterator over its parts. Dropping the iterator stops the
+    /// reply and keeps the text so far. Where the reply is chosen among several, it arrives in one part.
     ///
     /// # Errors
     ///
     /// [`Error::Chat`], after which the conversation is unchanged, with:
     ///
-    /// * [`ChatError::Principles`] if the principles' file has a new mistake; the next call uses the old text;
+    /// * [`ChatError::Principles`] if the principles' file has a new mistake; the next call uses the old
+    ///   text;
     /// * [`ChatError::Budget`] or [`ChatError::Generate`] if the device cannot hold the cache;
     /// * [`ChatError::Text`] if the chat template refuses the messages.
     ///
@@ -129,8 +130,8 @@ impl ChatSession {
         self.reply(text, &CancelToken::new(), &mut |_| {})
     }
 
-    /// Sends `text`, reports what happens to `on_event` on this thread, and returns the reply. Question and reply
-    /// become part of the conversation, also if `cancel` ended the reply early.
+    /// Sends `text`, reports what happens to `on_event` on this thread, and returns the reply. Question and
+    /// reply become part of the conversation, also if `cancel` ended the reply early.
     ///
     /// # Errors
     ///
@@ -267,7 +268,8 @@ impl ChatSession {
     ///
     /// # Errors
     ///
-    /// [`ChatError::Principles`] if there is no such set, or it has mistakes. The principles stay as they were.
+    /// [`ChatError::Principles`] if there is no such set, or it has mistakes. The principles stay as they
+    /// were.
     pub fn set_principles(&mut self, name_or_file: &str) -> Result<(), ChatError> {
         let watched = WatchedSet::open(name_or_file)?;
         self.steering.principles = watched.set().clone();
@@ -290,8 +292,8 @@ impl ChatSession {
     ///
     /// # Errors
     ///
-    /// [`ChatError::Steer`] if that needs a reward model and there is none, or a number is out of range. Nothing
-    /// changes then.
+    /// [`ChatError::Steer`] if that needs a reward model and there is none, or a number is out of range.
+    /// Nothing changes then.
     pub fn set_steering(&mut self, steering: Steering) -> Result<(), ChatError> {
         steering.check(self.reward.is_some())?;
         self.steering = steering;

@@ -1,4 +1,4 @@
-//! A reply as an iterator: it is generated on a thread of its own.
+//! A reply as an iterator. It is generated on its own thread.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
@@ -128,7 +128,7 @@ impl Iterator for ReplyStream<'_> {
 impl Drop for ReplyStream<'_> {
     fn drop(&mut self) {
         self.cancel.cancel();
-        // Nobody is there to take an error: the conversation is unchanged then.
+        // An error cannot be returned here. The conversation is unchanged then.
         let _ = self.join();
     }
 }

@@ -1,4 +1,4 @@
-//! `parr doctor`: what this machine has, and whether it computes correctly.
+//! `parr doctor`: lists the GPUs, and checks that one computes correctly.
 
 use std::io::{Write, stdout};
 
@@ -13,18 +13,21 @@ use crate::conformance::{self, CaseReport};
 use crate::gpu::{AdapterSummary, Capabilities, Device};
 
 const LONG_ABOUT: &str = "\
-Shows the GPUs of this machine and what the chosen one offers, then runs every kernel on it, in
-every storage format and over odd shapes, and compares with plain CPU loops. `worst` is the largest
-normalised mean square error of a case, `bound` what is allowed.
+Shows the GPUs of this machine and the features of the chosen one. Then runs
+every kernel on it, in every storage format and on odd shapes, and compares the
+results with plain CPU loops. `worst` is the largest normalised mean square
+error of a case, `bound` is the limit.
 
-The first run on a machine compiles all kernels and may take minutes; later ones find them in the
-driver's cache. Exits with 1 if there is no GPU or a check fails: please report it, with the
-output of --json.";
+The first run on a machine compiles all kernels and may take minutes. Later runs
+find them in the driver's cache.
+
+The exit code is 1 if there is no GPU or if a check fails. Please report a
+failed check with the output of --json.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr doctor
-  parr doctor --gpus                    list the GPUs, software drivers too, and no more
+  parr doctor --gpus                    only list the GPUs
   parr doctor --gpu llvmpipe            check Mesa's software driver
   parr doctor --kernels tiled           check the other kernel family
   parr doctor --json > report.json";
@@ -33,11 +36,11 @@ Examples:
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct DoctorArgs {
-    /// List the GPUs and stop
+    /// Only list the GPUs, software drivers included
     #[arg(long)]
     gpus: bool,
 
-    /// Print one JSON object
+    /// Print the results as one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -52,7 +55,7 @@ impl DoctorArgs {
             write!(stdout(), "{}", gpu_table(&gpus))?;
             return Ok(());
         }
-        // Without a GPU this says what to install.
+        // Without a GPU this error lists what to install.
         let device = global.open_device()?;
         let family = device.tuning().family.name();
         if !self.json {

@@ -1,4 +1,4 @@
-//! `parr generate`: replies to one prompt or to a file of them.
+//! `parr generate`: replies to one prompt or to a file of prompts.
 
 use std::io::{self, Write};
 
@@ -22,40 +22,48 @@ use crate::steer::{
 use crate::tokenizer::{Message, Specials, TokenId};
 
 const LONG_ABOUT: &str = "\
-Generates text for one prompt, or for every line of a JSON Lines file, many at a time.
+Generates text for one prompt, or for each line of a JSON Lines file, many at
+the same time.
 
-A prompt is put into the model's chat template as a message of the user; --raw continues it as plain
-text instead. The same seed and prompt give the same text whatever else is in the batch.
+A prompt becomes a user message in the model's chat template. --raw continues it
+as plain text instead. The same seed and prompt give the same text in any batch.
 
---principles puts written principles into the system message; with --reward a reward model that reads the
-same principles chooses among several replies (--best-of) or block by block (--guided).";
+--principles puts written principles into the system message. With --reward, a
+reward model reads the same principles and chooses among several replies
+(--best-of) or block by block (--guided).";
 
 const EXAMPLES: &str = "\
 Examples:
   parr generate 'Why is the sky blue?'
-  parr generate --raw 'Once upon a time' --max-tokens 40 --temperature 0.8 --seed 7
+  parr generate --raw 'Once upon a time' --max-tokens 40 --temperature 0.8
   parr generate --jsonl prompts.jsonl --batch 16 > replies.jsonl
-  parr generate --jsonl prompts.jsonl --principles honest --reward runs/reward --best-of 4 --temperature 0.8
+  parr generate --jsonl prompts.jsonl --principles honest --temperature 0.8 \\
+      --reward runs/reward --best-of 4
 
-Input rows, one JSON object a line:
+Input rows, one JSON object per line:
   {\"prompt\": \"Name three rivers.\"}
   {\"messages\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, {\"role\": \"user\", \"content\": \"Hi\"}]}
-and optionally \"id\" (any value, copied to the output), \"seed\" and \"max_tokens\" of their own.
+A row may also have \"id\" (any value, copied to the output), \"seed\" and
+\"max_tokens\".
 
-Output rows, in the order of the input: line, id, text, finish (end_of_turn, stop, length or
-context_full), prompt_tokens, tokens (ids) and logprobs (natural, one a token); with --best-of, --guided or
---scores also score, choices (how many), and candidates of the last choice: seed, text, score and, with
---scores, by_principle. --json prints one such row for a prompt argument.";
+Output rows, in input order: line, id, text, finish (end_of_turn, stop, length or
+context_full), prompt_tokens, tokens (ids) and logprobs (natural, one per token).
 
-/// Generate text for a prompt, or for JSON Lines of them
+With --best-of, --guided or --scores, a row also has score, choices (their
+number) and candidates. The candidates are those of the last choice, with seed,
+text, score and, with --scores, by_principle.
+
+--json prints one such row for a prompt argument.";
+
+/// Generate text for a prompt, or for a file of prompts
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct GenerateArgs {
-    /// What to reply to
+    /// Prompt to reply to
     #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]
     prompt: Option<String>,
 
-    /// Read rows from FILE (- for standard input), write rows to standard output
+    /// Read prompts from FILE (- for standard input) and print one row for each
     #[arg(long, value_name = "FILE")]
     jsonl: Option<String>,
 
@@ -72,19 +80,19 @@ pub(super) struct GenerateArgs {
     #[arg(long, conflicts_with = "principles")]
     raw: bool,
 
-    /// System message in front of prompts; rows of messages bring their own
+    /// System message before the prompt; rows with messages have their own
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
 
-    /// End a reply at this text, which is left out; may be given several times
+    /// End a reply before this text; may be given several times
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
 
-    /// Sequences generated at the same time
+    /// Number of sequences generated at the same time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
 
-    /// Print the prompt argument's reply as JSON
+    /// Print the reply to the prompt argument as one JSON object
     #[arg(long)]
     json: bool,
 
@@ -95,7 +103,7 @@ pub(super) struct GenerateArgs {
     cache: CacheArgs,
 }
 
-/// Rows of one call to the generator, for each of its slots.
+/// Number of rows per slot in one call of the generator.
 const ROUND: usize = 8;
 
 /// One line of input.
@@ -132,7 +140,7 @@ struct Output<'a> {
     steered: Option<OutputOfSearch<'a>>,
 }
 
-/// What the output says of a reply that was scored.
+/// Output fields of a scored reply.
 #[derive(Serialize)]
 struct OutputOfSearch<'a> {
     score: Option<f32>,
@@ -185,7 +193,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Who answers, and how.
+/// The model that replies, and its steering.
 struct Voice<'a> {
     model: &'a Model,
     steered: SteeredModel,
@@ -194,7 +202,7 @@ struct Voice<'a> {
 
 impl GenerateArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
-        // Read first: a mistake in the file should not wait for the model.
+        // Read first, to report a mistake in the file before the model is loaded.
         let rows = self.jsonl.as_deref().map(read_rows).transpose()?;
         let watched = self.steering.watch()?;
         let steering = self.steering.steering(watched.as_ref().map(WatchedSet::set))?;
@@ -206,7 +214,7 @@ impl GenerateArgs {
         match (rows, &self.jsonl, &self.prompt) {
             (Some(rows), Some(path), _) => self.answer_rows(&mut voice, slots, path, &rows),
             (_, _, Some(prompt)) => self.answer_prompt(&mut voice, prompt),
-            _ => unreachable!("clap demands a prompt where there is no --jsonl"),
+            _ => unreachable!("clap requires a prompt without --jsonl"),
         }
     }
 
@@ -255,13 +263,13 @@ impl GenerateArgs {
             let ask = self.ask(voice, &row.value).map_err(|reason| CliError::line(path, row.line, reason))?;
             let needed = ask.request.prompt.len();
             if needed + 1 > context {
-                let reason = format!("the prompt has {needed} tokens, the context {context}");
+                let reason = format!("the prompt has {needed} tokens, the context has {context}: raise --context");
                 return Err(CliError::line(path, row.line, reason));
             }
             asks.push(ask);
         }
-        // Slots are refilled as replies end, so a round is several times as many rows; between rounds
-        // what is done is written.
+        // Slots are refilled as replies end, so a round has several rows per slot. Rows are written after
+        // each round.
         let Voice { steered, steering, .. } = voice;
         let round = (slots * ROUND / steering.search.n()).max(1);
         for (rows, asks) in rows.chunks(round).zip(asks.chunks(round)) {
@@ -273,7 +281,7 @@ impl GenerateArgs {
                 other => other.into(),
             })?;
             for (row, answer) in rows.iter().zip(&answers) {
-                // What could not be scored was not chosen: such a row is not written.
+                // Without scores no reply was chosen, so such a row is not written.
                 if matches!(answer.reply.finish, Finish::Cancelled)
                     || (cancelled && steering.search != Search::Sample)
                 {
@@ -285,7 +293,7 @@ impl GenerateArgs {
         Ok(())
     }
 
-    /// What is asked; the error is a sentence about the input.
+    /// Builds the request for a row; the error is a message about the row.
     fn ask(&self, voice: &Voice<'_>, input: &Input) -> Result<Ask, String> {
         let Voice { model, steered, steering } = voice;
         let mut ask = match (&input.prompt, &input.messages) {

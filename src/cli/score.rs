@@ -1,4 +1,4 @@
-//! `parr score`: what a reward model says of replies.
+//! `parr score`: scores of replies from a reward model.
 
 use std::path::PathBuf;
 
@@ -17,54 +17,63 @@ use crate::random::Philox;
 use crate::reward::{RewardError, RewardModel, RewardOptions, Score, ScoreRequest};
 
 const LONG_ABOUT: &str = "\
-Scores replies under principles with a reward model that `parr reward train` made. Principles are read as
-text: a set that was written after training works too.
+Scores replies under principles with a reward model from `parr reward train`.
+The model reads the principles as text, so sets that were written after its
+training work too.
 
-The larger the score the better the reply keeps to the principles. The difference of two replies' scores,
-to the same prompt and under the same principles, are the log-odds that the first is preferred; a score by
-itself means nothing. Of sets that are made to be drawn from (`policy`), each row gets a draw of its own,
-by --seed and line.";
+A higher score means that a reply follows the principles better. Only
+differences have a meaning. For two replies to the same prompt under the same
+principles, the difference is the log-odds that the first one is preferred.
+
+From a set with use = \"sample\", such as `policy`, each row draws some
+principles. The draw depends on --seed and the line number.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr score replies.jsonl --reward runs/reward --principles reward
-  parr score replies.jsonl --reward runs/reward --principles harmless honest my-principles.toml
-  parr score - --reward runs/reward --principles style:style-concise,!style-bulleted < replies.jsonl
-  parr score replies.jsonl --reward runs/start          without principles: good replies in general
+  parr score replies.jsonl --reward runs/reward \\
+      --principles harmless honest my-principles.toml
+  parr score - --reward runs/reward \\
+      --principles style:style-concise,!style-bulleted < replies.jsonl
+  parr score replies.jsonl --reward runs/start    good replies in general
 
-SET:ID,!ID takes some principles of a set, negated behind an exclamation mark.
+SET:ID,!ID selects principles of a set; an exclamation mark negates one.
 
-Rows, one JSON object a line: {\"prompt\": \"Name a river.\", \"response\": \"The Loire.\"}
-Out comes one object for each: {\"scores\": {\"honest\": 1.25}, \"tokens\": 143}, with \"cut_prompt\" and
-\"cut_response\" where tokens were left out to fit, and \"principles\" where they were drawn.";
+Rows, one JSON object per line:
+  {\"prompt\": \"Name a river.\", \"response\": \"The Loire.\"}
+
+Output, one JSON object per row:
+  {\"scores\": {\"honest\": 1.25}, \"tokens\": 143}
+It also has \"cut_prompt\" and \"cut_response\" if tokens were cut to fit, and
+\"principles\" if they were drawn. Without --principles it has \"score\".";
 
 /// Score replies under principles with a reward model
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct ScoreArgs {
-    /// JSON Lines of prompt and response; - for standard input
+    /// JSON Lines with prompt and response; - for standard input
     file: String,
 
-    /// The reward model: the folder of a `parr reward train` run, or a PEFT directory
+    /// Reward model: the folder of a `parr reward train` run, or a PEFT directory
     #[arg(long, value_name = "DIR")]
     reward: PathBuf,
 
-    /// Sets of principles that come with parr, or files; each gives a score of its own
+    /// Sets of principles that come with parr, or files; each set gives one score
     #[arg(long, value_name = "SET|FILE[:ID,!ID]", num_args = 1..)]
     principles: Vec<String>,
 
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Inputs computed at the same time
+    /// Number of inputs computed at the same time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     batch: u16,
 
-    /// What is drawn of sets follows from it
+    /// Random seed for the principles that are drawn from a set
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
-    /// Take the reward model even if it was trained on other weights, such as an unquantized copy
+    /// Accept a reward model that was trained on other weights, such as an unquantized copy
     #[arg(long)]
     any_base: bool,
 }
@@ -75,7 +84,7 @@ struct Reply {
     response: String,
 }
 
-/// A set, or some of one, under the name that its scores get.
+/// A set of principles, or a part of one, and the name of its scores.
 struct Guidelines {
     name: String,
     selection: Selection,
@@ -88,7 +97,7 @@ impl Guidelines {
         Ok(Guidelines { name, selection })
     }
 
-    /// The principles of a row: places, and whether each is negated.
+    /// The principles of a row: the place of each in the set, and whether it is negated.
     fn of_row(&self, seed: u64, line: usize) -> Vec<(usize, bool)> {
         match &self.selection.picked {
             Some(picked) => picked.clone(),
@@ -137,7 +146,7 @@ impl ScoreArgs {
         let mut reward = RewardModel::open(&model, &self.reward, &options)?;
 
         let bar = global.bar(Some(rows.len() as u64), "{bar:30} row {pos}/{len}, {eta} left");
-        // Whole batches, so that what is done is out whatever happens next.
+        // Whole batches, so that finished rows are printed before the next batch.
         let per_row = guidelines.len().max(1);
         let at_a_time = (usize::from(self.batch) / per_row).max(1);
         for rows in rows.chunks(at_a_time) {
@@ -152,7 +161,7 @@ impl ScoreArgs {
         Ok(())
     }
 
-    /// Scores some rows under all guidelines and writes what comes of it.
+    /// Scores some rows under all guidelines and prints the scores.
     fn score(
         &self,
         reward: &mut RewardModel,
@@ -187,7 +196,7 @@ impl ScoreArgs {
     }
 }
 
-/// What is said of one reply.
+/// The output row of one reply.
 fn row(guidelines: &[Guidelines], drawn: &[Vec<(usize, bool)>], scores: &[Score]) -> Value {
     let mut row = Map::new();
     match guidelines {

@@ -15,8 +15,8 @@ use crate::model::text;
 use crate::tokenizer::{Specials, TokenId};
 
 const LONG_ABOUT: &str = "\
-Shows how a model's tokenizer cuts a text: one token a line, its id and its text. No GPU is used and
-no weights are read.";
+Shows how a model's tokenizer splits a text. Each line has the id and the text
+of one token. This uses no GPU and reads no weights.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,10 +30,10 @@ Examples:
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct TokenizeArgs {
-    /// The text; standard input if left out
+    /// Text [default: standard input]
     text: Option<String>,
 
-    /// A pulled name, a GGUF file or a Hugging Face directory
+    /// Model: a name from `parr pull`, a GGUF file or a Hugging Face directory
     #[arg(short, long, default_value = CATALOG[0].name)]
     model: String,
 
@@ -41,15 +41,15 @@ pub(super) struct TokenizeArgs {
     #[arg(long)]
     specials: bool,
 
-    /// Print the number of tokens only
+    /// Print only the number of tokens
     #[arg(long, conflicts_with_all = ["json", "decode"])]
     count: bool,
 
-    /// Print one JSON object: ids, tokens
+    /// Print one JSON object with ids and tokens
     #[arg(long)]
     json: bool,
 
-    /// The other way round: the text is a list of ids
+    /// Turn ids into text: the argument is a list of ids
     #[arg(long, conflicts_with_all = ["json", "specials"])]
     decode: bool,
 }
@@ -91,13 +91,13 @@ impl TokenizeArgs {
     }
 }
 
-/// Ids separated by blanks or commas, brackets allowed, as other tools print them.
+/// Parses ids that are separated by blanks or commas, with or without brackets.
 fn parse_ids(text: &str, vocab: usize) -> Result<Vec<TokenId>, CliError> {
     let words = text.split(|c: char| c.is_whitespace() || "[],".contains(c)).filter(|word| !word.is_empty());
     let id = |word: &str| match word.parse::<TokenId>() {
         Ok(id) if (id as usize) < vocab => Ok(id),
         Ok(_) => Err(CliError::Usage(format!("token {word} is outside the vocabulary of {vocab}"))),
-        Err(_) => Err(CliError::Usage(format!("`{word}` is no token id"))),
+        Err(_) => Err(CliError::Usage(format!("`{word}` is not a token id"))),
     };
     words.map(id).collect()
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with settings.
+//! Errors of settings.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -27,10 +27,10 @@ pub enum SettingsError {
         reason: String,
     },
 
-    /// Settings are outside their range, or contradict each other: all that do, at once.
+    /// Settings are outside their range, or contradict each other. All such settings are reported at once.
     #[error("the settings are not usable: {}", faults.join("; "))]
     Faults {
-        /// One sentence for each fault, with the setting's name, its value and what it may be.
+        /// One sentence for each fault, with the setting's name, its value and the allowed values.
         faults: Vec<String>,
     },
 }

@@ -1,16 +1,16 @@
-//! Settings that can be said in two ways.
+//! Settings that can be written in two ways.
 
 use std::fmt;
 
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A part of something that is counted: an integer is a count, a number with a point a fraction.
+/// A part of a number of items: an integer is a count, a number with a decimal point is a fraction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Share {
-    /// So many.
+    /// Number of items.
     Count(usize),
-    /// Such a part of all, from 0 to 1.
+    /// Fraction of all items, from 0 to 1.
     Fraction(f64),
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for Share {
     }
 }
 
-/// As in a settings file: `0.05` a fraction, `20` a count.
+/// As in a settings file: `0.05` is a fraction, `20` is a count.
 impl std::str::FromStr for Share {
     type Err = String;
 
@@ -75,13 +75,13 @@ impl<'de> Deserialize<'de> for Share {
     }
 }
 
-/// A number, or the word `auto` for whatever the runtime finds best.
+/// A number, or `auto` for a value that the runtime chooses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Auto {
     /// Chosen by the runtime.
     #[default]
     Auto,
-    /// This many.
+    /// A fixed number.
     Fixed(usize),
 }
 

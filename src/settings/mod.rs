@@ -21,7 +21,7 @@ pub use knob::{Auto, Share};
 
 use crate::file::{AtFile, sha256};
 
-/// Bytes a settings file may have; the samples with all their comments have five thousand.
+/// Maximum number of bytes of a settings file. The samples with all their comments have five thousand.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The settings of a run or of a stage: a plain struct with one TOML file.
@@ -58,7 +58,7 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
     ///
     /// # Errors
     ///
-    /// [`SettingsError::Faults`] with every fault there is.
+    /// [`SettingsError::Faults`] with all faults.
     fn validate(&self) -> Result<(), SettingsError> {
         let mut faults = Faults::default();
         self.check(&mut faults);
@@ -76,14 +76,14 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
         toml::to_string(self).expect("settings are plain values")
     }
 
-    /// Reads a settings file. A setting that the file leaves out keeps the value of its preset. Ranges are not
-    /// checked yet ([`Settings::validate`]), since the command line may still change values.
+    /// Reads a settings file. A setting that the file leaves out keeps the value of its preset. Ranges are
+    /// not checked yet ([`Settings::validate`]), since the command line may still change values.
     ///
     /// # Errors
     ///
     /// * [`SettingsError::Io`] if it cannot be read.
-    /// * [`SettingsError::Syntax`] with line and column of text that is not TOML, an unknown setting, or a value
-    ///   of the wrong type.
+    /// * [`SettingsError::Syntax`] with line and column of text that is not TOML, an unknown setting, or a
+    ///   value of the wrong type.
     fn read(path: &Path) -> Result<Self, SettingsError> {
         let length = std::fs::metadata(path).map_err(SettingsError::io("read", path))?.len();
         if length > MAX_BYTES {
@@ -100,11 +100,12 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
     /// [`SettingsError::Syntax`] as [`Settings::read`].
     fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
         // Every mistake is found here, where it has a place in the file. A table that the file has in part is
-        // completed by the defaults of its own type, not by the preset, so the file is laid over the preset next.
+        // completed by the defaults of its own type, not by the preset, so the file is laid over the preset
+        // next.
         let parsed: Self = parse_toml(text, path)?;
         let mut settings = Table::try_from(parsed.preset_of()).expect("settings are plain values");
         lay_over(&mut settings, parse_toml(text, path)?);
-        Ok(settings.try_into().expect("each table of the file was accepted by itself"))
+        Ok(settings.try_into().expect("each table of the file was accepted"))
     }
 }
 

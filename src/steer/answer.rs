@@ -1,32 +1,32 @@
-//! What comes of a question: the reply, what it was chosen from, and what that cost.
+//! The answer to a question: the reply, the candidates that it was chosen from, and the cost.
 
 use crate::generate::{Finish, Reply};
 use crate::reward::Score;
 
-/// One of the replies, or beginnings of replies, that a choice was made among.
+/// A candidate of a choice: a reply, or the beginning of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
-    /// What its tokens were drawn with: `parr generate` with this seed and the same prompt draws them again.
+    /// Seed of its tokens. `parr generate` with this seed and the same prompt samples them again.
     pub seed: u64,
     /// The whole reply up to here, as text.
     pub text: String,
-    /// Tokens that this choice added.
+    /// Number of tokens that this choice added.
     pub tokens: usize,
-    /// Why it ended; `None` if it goes on.
+    /// Why it ended. `None` if it is not complete.
     pub finish: Option<Finish>,
-    /// What the reward model says under the whole list; `None` if it was not asked, and for a blank text.
+    /// Score of the reward model under the whole list. `None` if it was not scored, and for a blank text.
     pub score: Option<Score>,
-    /// What it says under each principle alone, in the order of [`Steering::used`](super::Steering::used); empty
-    /// if it was not asked.
+    /// Score under each principle alone, in the order of [`Steering::used`](super::Steering::used). Empty if
+    /// it was not scored.
     pub by_principle: Vec<f32>,
 }
 
 /// One choice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choice {
-    /// What there was, in the order of the seeds.
+    /// The candidates, in the order of the seeds.
     pub candidates: Vec<Candidate>,
-    /// Which of them was kept: the first of the largest score.
+    /// Index of the candidate that was kept: the first with the largest score.
     pub chosen: usize,
 }
 
@@ -37,29 +37,29 @@ impl Choice {
     }
 }
 
-/// What a reply cost.
+/// Cost of a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cost {
-    /// Tokens that were drawn, those of all candidates.
+    /// Number of generated tokens, of all candidates.
     pub generated_tokens: usize,
-    /// Tokens that the reward model was given to read. What several readings begin with is computed once.
+    /// Number of tokens that the reward model reads. A common start of several inputs is computed once.
     pub scored_tokens: usize,
 }
 
-/// What comes of a question.
+/// The answer to a question.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// The reply. Its `reused_tokens` are those of the first choice.
     pub reply: Reply,
-    /// The choices that led to it, the first first: one for a sample and for the best of n, one for each block
-    /// of guided decoding.
+    /// The choices that led to it, in order: one for a sample and for best of n, one per block for guided
+    /// decoding.
     pub choices: Vec<Choice>,
-    /// What it cost.
+    /// Its cost.
     pub cost: Cost,
 }
 
 impl Answer {
-    /// The last choice: that of the whole reply.
+    /// The last choice, which completed the reply.
     pub fn last(&self) -> Option<&Choice> {
         self.choices.last()
     }
@@ -70,23 +70,23 @@ impl Answer {
     }
 }
 
-/// What happens while replies are made.
+/// Progress while replies are generated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SteerEvent<'a> {
-    /// Text of a reply that is certain by now.
+    /// Text of a reply that no longer changes.
     Text {
         /// Index of the question.
         ask: usize,
-        /// What follows on the text before.
+        /// The text after the earlier parts.
         text: &'a str,
     },
-    /// A token of a candidate was drawn that may or may not be kept.
+    /// A token of a candidate was sampled. It may or may not be kept.
     Drawn,
-    /// So many of the readings of one choice are done.
+    /// Progress of the scores of one choice.
     Scored {
-        /// How many.
+        /// Number of scores that are done.
         done: usize,
-        /// Of how many.
+        /// Number of all scores of the choice.
         of: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! What can go wrong around steered replies, apart from the layers below.
+//! Errors of steered replies.
 
 use crate::error::ErrorKind;
 use crate::generate::GenerateError;
@@ -11,29 +11,29 @@ use crate::tokenizer::TextError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SteerError {
-    /// Something is to be scored and there is nothing that scores: name a reward model.
-    #[error("{what} needs a reward model, and none is there")]
+    /// A score is needed, but there is no reward model: name one.
+    #[error("{what} needs a reward model, but none is open; name one")]
     NoReward {
         /// What needs it.
         what: &'static str,
     },
 
-    /// A setting makes no sense: change it.
+    /// A setting is out of its range: change it.
     #[error("{setting} is {value}, expected {expected}")]
     Setting {
-        /// Which one.
+        /// Name of the setting.
         setting: &'static str,
-        /// What it is.
+        /// Its value.
         value: String,
-        /// What it may be.
+        /// The allowed values.
         expected: &'static str,
     },
 
-    /// There is nothing to compare on.
+    /// There are no prompts for a comparison.
     #[error("there are no prompts to compare on")]
     NoPrompts,
 
-    /// A reply to what was asked could not be scored: correct or leave out that one.
+    /// A reply to a question could not be scored: correct or leave out that question.
     #[error("question {ask}: {source}")]
     Ask {
         /// Its index in the call.
@@ -46,7 +46,7 @@ pub enum SteerError {
     #[error(transparent)]
     Adapter(#[from] AdapterError),
 
-    /// The reward model could not be opened or asked.
+    /// The reward model could not be opened or run.
     #[error(transparent)]
     Reward(#[from] RewardError),
 

@@ -1,4 +1,4 @@
-//! Guided decoding: the best of several blocks of tokens, again and again.
+//! Guided decoding: chooses the best of several blocks of tokens at each step.
 
 use super::model::{Lists, best, of_ask, seeded};
 use super::{Answer, Ask, Candidate, Choice, Cost, SteerError, SteerEvent, SteeredModel, Steering};
@@ -6,7 +6,7 @@ use crate::generate::{CancelToken, Finish, Reply, Request, StopMatcher};
 use crate::model::Model;
 use crate::tokenizer::TokenId;
 
-/// A reply that grows.
+/// A reply that is not complete.
 struct Growing {
     reply: Reply,
     finish: Option<Finish>,
@@ -14,7 +14,7 @@ struct Growing {
     cost: Cost,
 }
 
-/// A reply with one more block, before it is known whether that is kept.
+/// A reply with one more block, before the choice.
 struct Longer {
     tokens: Vec<TokenId>,
     logprobs: Vec<f32>,
@@ -23,8 +23,8 @@ struct Longer {
     finish: Option<Finish>,
 }
 
-/// Answers every question by the best of `n` continuations of `block` tokens at each step. All questions take
-/// their steps together.
+/// Answers every question with the best of `n` continuations of `block` tokens at each step. All questions
+/// take their steps together.
 pub(super) fn answer(
     steered: &mut SteeredModel,
     steering: &Steering,
@@ -77,7 +77,7 @@ pub(super) fn answer(
             }
             choice.chosen = best(&choice);
             let kept = longer.swap_remove(choice.chosen);
-            // Text that is certain stays: a longer reply only adds to it.
+            // Text that no longer changes: a longer reply only adds to it.
             let shown = one.reply.text.len();
             on_progress(SteerEvent::Text { ask, text: &kept.text[shown..] });
             one.keep(kept, choice);
@@ -114,21 +114,21 @@ impl Growing {
         Growing { reply, finish, choices: Vec::new(), cost: Cost::default() }
     }
 
-    /// What to draw next: `n` times the same place, each with its own seed. Draws hang on the position, so a
-    /// seed goes on as if it had never been interrupted.
+    /// Returns the next requests: `n` continuations of the same text, each with its own seed. Random draws
+    /// depend on the position, so a seed gives the same tokens with or without interruption.
     fn requests(&self, ask: &Ask, n: usize, block: usize) -> Vec<Request> {
         let Request { max_tokens, .. } = ask.request;
         let one = Request {
             prompt: [&ask.request.prompt[..], &self.reply.tokens].concat(),
             max_tokens: block.min(max_tokens - self.reply.tokens.len()),
-            // A stop text may begin in one block and end in the next: they are looked for in the whole.
+            // A stop text may begin in one block and end in the next, so the whole reply is searched for it.
             stop: Vec::new(),
             ..ask.request.clone()
         };
         (0..n).map(|place| seeded(&one, ask.seed(place))).collect()
     }
 
-    /// This reply with `block` behind it; `context` is the number of positions that there are.
+    /// Returns this reply with `block` appended. `context` is the maximum number of tokens.
     fn longer(&self, ask: &Ask, model: &Model, context: usize, block: Reply) -> Longer {
         let Request { prompt, stop, max_tokens, .. } = &ask.request;
         let stop_ids = ask.request.stop_ids.of(model);

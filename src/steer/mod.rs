@@ -1,23 +1,22 @@
-//! Replies steered by written principles: while the model answers, without training it, or beside training.
+//! Steers replies by written principles, with or without training the model.
 //!
-//! Four methods, each above the one before in what it costs and in how far it moves a model:
+//! There are four methods. Each costs more than the one before it, and changes the model's replies more:
 //!
-//! 1. principles in the prompt: the model that answers is told them ([`Tell`]);
-//! 2. best of n: so many replies are drawn, and a reward model that reads the principles chooses one
+//! 1. principles in the prompt: the model that answers reads them ([`Tell`]);
+//! 2. best of n: the model generates `n` replies, and a reward model that reads the principles chooses one
 //!    ([`Search::BestOf`]);
-//! 3. guided decoding: the same block by block, so that a bad turn is left before the reply is whole
-//!    ([`Search::Guided`]);
-//! 4. an adapter that was trained to please that reward model answers
+//! 3. guided decoding: the same choice block by block, so that a bad block is dropped before the reply is
+//!    complete ([`Search::Guided`]);
+//! 4. an adapter: the model answers with an adapter that was trained on that reward model's scores
 //!    ([`Request::adapter`](crate::generate::Request::adapter)).
 //!
-//! Principles are text, and nothing is prepared for them: a set that was edited a moment ago steers the next
-//! reply ([`WatchedSet`]).
+//! Principles are text and need no preparation. An edited set steers the next reply ([`WatchedSet`]).
 //!
 //! | part | holds |
 //! |---|---|
 //! | [`Steering`], [`Tell`], [`Search`] | how replies are steered, and by which principles |
-//! | [`SteeredModel`], [`Ask`] | a base that answers and a reward model that reads, one copy of the weights |
-//! | [`Answer`], [`Candidate`] | what was chosen, what else there was, with scores and seeds |
+//! | [`SteeredModel`], [`Ask`] | a base that answers and a reward model that scores, on one copy of the weights |
+//! | [`Answer`], [`Candidate`] | the reply and the other candidates, with scores and seeds |
 //! | [`compare`](compare::compare), [`ComparisonReport`](compare::ComparisonReport) | the methods side by side: effect, distance from the base, cost |
 //! | [`WatchedSet`] | principles that are edited while they are used |
 

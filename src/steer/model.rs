@@ -1,4 +1,4 @@
-//! A base that answers and a reward model that reads, on one copy of the weights.
+//! A base that answers and a reward model that scores, on one copy of the weights.
 
 use std::path::Path;
 
@@ -11,20 +11,23 @@ use crate::random::{Philox, Purpose};
 use crate::reward::{RewardError, RewardModel, RewardOptions, ScoreRequest};
 use crate::tokenizer::{ChatFormat, Message, TextError, TokenId};
 
-/// A question that waits for its answer.
+/// A question to answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ask {
-    /// What is continued, and how. The first candidate has its seed, the others have seeds that follow from it.
+    /// The prompt and its sampling options. The first candidate has its seed. The others have seeds that are
+    /// derived from it.
     pub request: Request,
-    /// What the reward model is told was asked.
+    /// The question that the reward model reads.
     pub question: String,
 }
 
 impl Ask {
-    /// The next reply of the conversation `messages`, with the principles told as `steering` says. The reward
-    /// model is told the last message of the user: it was taught on questions that stand alone.
+    /// Asks for the next reply of the conversation `messages`, with the principles where `steering` puts
+    /// them. The reward model reads only the last message of the user, because it was trained on single
+    /// questions.
     ///
-    /// Sampling is greedy and `max_tokens` is [`MAX_TOKENS`](crate::generate::MAX_TOKENS) unless the caller sets them.
+    /// Sampling is greedy and `max_tokens` is [`MAX_TOKENS`](crate::generate::MAX_TOKENS) unless the caller
+    /// sets them.
     ///
     /// # Errors
     ///
@@ -36,7 +39,7 @@ impl Ask {
         Ok(Ask { request, question: question.map(|message| message.content.clone()).unwrap_or_default() })
     }
 
-    /// The seed of a candidate: that of the request for the first, so that one candidate is a plain sample.
+    /// Seed of a candidate. The first has the request's seed, so that a single candidate is a plain sample.
     pub(super) fn seed(&self, candidate: usize) -> u64 {
         let seed = self.request.sampling.seed;
         if candidate == 0 {
@@ -46,8 +49,8 @@ impl Ask {
     }
 }
 
-/// A model that answers and, where there is one, a reward model that chooses: two adapters at most on one base,
-/// in one bank, each with a cache of its own.
+/// A model that answers and an optional reward model that chooses: up to two adapters on one base, in one
+/// bank, each with its own cache.
 #[derive(Debug)]
 pub struct SteeredModel {
     pub(super) generator: Generator,
@@ -56,12 +59,13 @@ pub struct SteeredModel {
 }
 
 impl SteeredModel {
-    /// Puts `policy`, the adapter that answers, and the reward model in the folder `reward` beside `model`.
-    /// Either may be missing. As many candidates are computed together as `generator` has slots.
+    /// Loads `policy`, the adapter that answers, and the reward model in the folder `reward` onto `model`.
+    /// Both are optional. The slots of `generator` are the number of candidates that are computed together.
     ///
     /// # Errors
     ///
-    /// * [`SteerError::Reward`] if the reward model cannot be read, has no head, or was trained on other weights;
+    /// * [`SteerError::Reward`] if the reward model cannot be read, has no head, or was trained on other
+    ///   weights;
     /// * [`SteerError::Adapter`] if an adapter does not fit;
     /// * [`SteerError::Generate`] if the device cannot hold it all.
     pub fn open(
@@ -96,8 +100,8 @@ impl SteeredModel {
         Ok(SteeredModel { generator, policy, reward })
     }
 
-    /// A model that answers with the adapter `policy` of `bank`, which other models may use too, and without a
-    /// reward model.
+    /// Creates a model without a reward model that answers with the adapter `policy` of `bank`. Other models
+    /// may use the bank too.
     ///
     /// # Errors
     ///
@@ -127,21 +131,21 @@ impl SteeredModel {
         self.reward.as_mut()
     }
 
-    /// Tokens of a prompt and its reply together.
+    /// Maximum number of tokens of a prompt and its reply together.
     pub fn context(&self) -> usize {
         self.generator.context()
     }
 
-    /// Answers every question; one [`Answer`] each, in order. All that is drawn follows from the seeds of the
-    /// questions, whatever else is asked beside them.
+    /// Answers every question, with one [`Answer`] each, in order. All random draws depend only on the seeds
+    /// of the questions, not on the other questions of the call.
     ///
-    /// After a cancel every answer has what there was by then, unscored where scores were still to come, and
-    /// ends in [`Finish::Cancelled`] unless it was complete.
+    /// After a cancel, each answer holds the text and the scores so far. It ends in [`Finish::Cancelled`]
+    /// unless it was complete.
     ///
     /// # Errors
     ///
     /// * those of [`Steering::check`] before anything runs;
-    /// * [`SteerError::Ask`] with the index of a question that is empty, or to which the principles leave no
+    /// * [`SteerError::Ask`] with the index of a question that is empty, or for which the principles leave no
     ///   room;
     /// * [`SteerError::Generate`], naming the question, as [`Generator::generate`];
     /// * [`SteerError::Reward`] if the device fails while scores are read.
@@ -161,7 +165,7 @@ impl SteeredModel {
         }
     }
 
-    /// Draws `n` whole replies to every question and keeps the best of each.
+    /// Generates `n` whole replies to every question and keeps the best of each.
     fn answer_whole(
         &mut self,
         steering: &Steering,
@@ -213,10 +217,10 @@ impl SteeredModel {
         Ok(answers)
     }
 
-    /// Scores the candidates of `choices`, which belong to the questions at `places`, and returns how many
-    /// tokens were read for each. Candidates that say the same are read once; blank ones have no score. After
-    /// a cancel nobody has one.
-    #[expect(clippy::too_many_arguments, reason = "what is scored, by what, and who listens")]
+    /// Scores the candidates of `choices`, which belong to the questions at `places`, and returns the number
+    /// of tokens that were read for each. Candidates with the same text are read once. Blank ones have no
+    /// score. After a cancel, no candidate has a score.
+    #[expect(clippy::too_many_arguments, reason = "the candidates, the reward model and the callback")]
     pub(super) fn judge(
         &mut self,
         steering: &Steering,
@@ -236,7 +240,7 @@ impl SteeredModel {
         if lists.alone {
             guidelines.extend(steering.used().iter().map(|principle| vec![principle.definition.as_str()]));
         }
-        // Choice and text, each once, in the order of the candidates.
+        // Pairs of choice and text without repeats, in the order of the candidates.
         let mut texts: Vec<(usize, String)> = Vec::new();
         for (place, choice) in choices.iter().enumerate() {
             let from = texts.len();
@@ -278,7 +282,7 @@ impl SteeredModel {
         Ok(tokens)
     }
 
-    /// The log-probability of `reply` after `prompt`, in nats, as `adapter` or the base has it at `temperature`.
+    /// Log-probability of `reply` after `prompt`, in nats, under `adapter` or the base, at `temperature`.
     ///
     /// # Errors
     ///
@@ -297,17 +301,17 @@ impl SteeredModel {
     }
 }
 
-/// Which lists of principles candidates are read under.
+/// Lists of principles that candidates are scored under.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lists {
-    /// All of them in one.
+    /// All principles in one list.
     pub whole: bool,
-    /// Each by itself.
+    /// Each principle alone.
     pub alone: bool,
 }
 
-/// The place of the first candidate with the largest score. Without scores, as after a cancel, that of the first
-/// that is complete, or the first of all.
+/// Index of the first candidate with the largest score. Without scores, as after a cancel: index of the first
+/// complete candidate, or 0.
 pub(super) fn best(choice: &Choice) -> usize {
     let mut best: Option<(usize, f32)> = None;
     for (place, candidate) in choice.candidates.iter().enumerate() {
@@ -328,7 +332,7 @@ pub(super) fn seeded(request: &Request, seed: u64) -> Request {
     request
 }
 
-/// An error about one of `n` candidates as one about their question.
+/// Turns an error about one of `n` candidates into one about their question.
 pub(super) fn of_ask(mut error: GenerateError, n: usize) -> GenerateError {
     match &mut error {
         GenerateError::ContextOverflow { request, .. }

@@ -1,4 +1,4 @@
-//! How replies are steered: by which principles, told to whom, and by what search.
+//! Options of steering: the principles, where the prompt holds them, and the search.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,29 +6,29 @@ use super::SteerError;
 use crate::principles::{Principle, PrincipleSet};
 use crate::tokenizer::Message;
 
-/// What a model is told before the principles where nobody wrote a system message.
+/// Text before the principles if there is no system message.
 const ASSISTANT: &str = "You are a helpful assistant.";
-/// What stands between the system message and the principles.
+/// Text between the system message and the principles.
 const LEAD: &str = "Whatever you are asked, your reply keeps to these principles. The first matter most:";
 
-/// What stands before the principles in a message of the user.
+/// Text before the principles in a message of the user.
 const REQUEST: &str = "Keep to these principles in your reply. The first matter most:";
 
-/// Where the model that answers is told the principles.
+/// Where the prompt of the model that answers holds the principles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tell {
     /// Nowhere.
     #[default]
     Nobody,
-    /// At the end of the system message: computed once for a whole conversation.
+    /// At the end of the system message, which is computed once for a whole conversation.
     System,
-    /// In front of the last message of the user, and of no earlier one: small models tend to heed this more.
+    /// In front of the last message of the user only. Small models tend to follow this better.
     Question,
 }
 
 impl Tell {
-    /// All there are.
+    /// All variants.
     pub const ALL: [Tell; 3] = [Tell::System, Tell::Question, Tell::Nobody];
 
     /// `system`, `question` or `nobody`.
@@ -40,37 +40,37 @@ impl Tell {
         }
     }
 
-    /// The one of this name.
+    /// Returns the variant with this name.
     pub fn from_name(name: &str) -> Option<Tell> {
         Tell::ALL.into_iter().find(|tell| tell.name() == name)
     }
 }
 
-/// Where a reply comes from.
+/// How a reply is searched for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Search {
-    /// One reply is drawn.
+    /// One reply is sampled.
     #[default]
     Sample,
-    /// Of `n` whole replies the reward model chooses one.
+    /// The reward model chooses one of `n` whole replies.
     BestOf {
-        /// Replies that are drawn, at least 1.
+        /// Number of replies, at least 1.
         n: usize,
     },
-    /// Of `n` continuations of `block` tokens the reward model chooses one, as often as it takes to reach an
-    /// end: reward-guided decoding (ARGS, arXiv 2402.01694), in the blockwise best-of-n form of controlled
-    /// decoding (arXiv 2310.17022). A reward model was taught on whole replies; of a beginning it
-    /// judges what is there.
+    /// The reward model chooses one of `n` continuations of `block` tokens, until the reply ends. This is
+    /// reward-guided decoding (ARGS, arXiv 2402.01694), in the blockwise best-of-n form of controlled
+    /// decoding (arXiv 2310.17022). The reward model was trained on whole replies, but here it also scores
+    /// beginnings.
     Guided {
-        /// Continuations that are drawn at each step, at least 1.
+        /// Number of continuations at each step, at least 1.
         n: usize,
-        /// Tokens of a step, at least 1.
+        /// Number of tokens of a step, at least 1.
         block: usize,
     },
 }
 
 impl Search {
-    /// Candidates at a time.
+    /// Number of candidates of a choice.
     pub fn n(self) -> usize {
         match self {
             Search::Sample => 1,
@@ -78,9 +78,9 @@ impl Search {
         }
     }
 
-    /// A bound on how far choosing takes the distribution of replies from the one that candidates are drawn
-    /// from, in nats of KL divergence: `log n - (n - 1) / n` for each choice (arXiv 2401.01879), of
-    /// which guided decoding makes `choices` (arXiv 2310.17022). Nothing for one sample.
+    /// Upper bound of the KL divergence, in nats, between the distribution of chosen replies and the one that
+    /// candidates are sampled from. It is `log n - (n - 1) / n` for each choice (arXiv 2401.01879). Guided
+    /// decoding makes `choices` choices (arXiv 2310.17022). 0 for one sample.
     ///
     /// ```
     /// use parr::steer::Search;
@@ -102,35 +102,36 @@ impl Search {
 /// How replies are steered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Steering {
-    /// What a reply is to be like. Without any nobody is told anything, and a reward model is asked for a good
-    /// reply in general.
+    /// The principles that replies should follow. Without any, the prompt is not changed, and the reward
+    /// model scores how good a reply is in general.
     pub principles: PrincipleSet,
-    /// Fixed principles against habits that please the reward model and nobody else: it reads them first. The
-    /// model that answers is not told, for they speak of habits that it may not have.
+    /// Fixed principles against habits that raise the score but do not help the user. The reward model reads
+    /// them first. They are not in the prompt of the model that answers, because they describe habits that it
+    /// may not have.
     pub interventions: Option<PrincipleSet>,
-    /// Most of `principles` that are used; 0 for all. Reward models are taught on lists of up to eight.
+    /// Maximum number of `principles` to use. 0 for all. Reward models are trained on lists of up to eight.
     pub most: usize,
-    /// Where the model that answers is told the principles.
+    /// Where the prompt of the model that answers holds the principles.
     pub tell: Tell,
-    /// Where a reply comes from.
+    /// How a reply is searched for.
     pub search: Search,
-    /// Whether to score more than the search needs: a lone sample, and every candidate of the last choice
+    /// Whether to score more than the search needs: a single sample, and every candidate of the last choice
     /// under each principle alone.
     pub scores: bool,
 }
 
 impl Steering {
-    /// The most principles of a list that a reward model is taught on (SALMON, arXiv 2310.05910).
+    /// Maximum number of principles in a list that a reward model is trained on (SALMON, arXiv 2310.05910).
     pub const MOST: usize = 8;
 
-    /// Principles in the system message, and nothing else.
+    /// Puts the principles into the system message, without a search.
     pub fn new(principles: PrincipleSet) -> Steering {
         Steering { principles, most: Steering::MOST, tell: Tell::System, ..Steering::default() }
     }
 
-    /// The principles that are used: the heaviest, in the order of their weights, and of equal weights those
-    /// that stand first in the file. A set that is made to be drawn from gives its heaviest as well, so that one
-    /// conversation is held to one list.
+    /// The principles that are used: those with the largest weights, in the order of their weights.
+    /// Principles with equal weights keep the order of the file. A set for random draws also gives its
+    /// largest weights, so that all replies of a conversation follow the same list.
     pub fn used(&self) -> Vec<&Principle> {
         let mut used: Vec<&Principle> = self.principles.principles.iter().collect();
         used.sort_by(|a, b| b.weight.total_cmp(&a.weight));
@@ -140,14 +141,14 @@ impl Steering {
         used
     }
 
-    /// What the reward model reads replies by: interventions, then the principles that are used.
+    /// The principles that the reward model reads: interventions, then the principles that are used.
     pub fn guidelines(&self) -> Vec<&str> {
         let fixed = self.interventions.iter().flat_map(|set| &set.principles);
         fixed.chain(self.used()).map(|principle| principle.definition.as_str()).collect()
     }
 
-    /// `messages` with the principles told in them. A system message is put in front if there is none and one is
-    /// needed; a conversation without a message of the user is told nothing in one.
+    /// Returns `messages` with the principles in them. A system message is added in front if one is needed
+    /// and there is none. [`Tell::Question`] changes nothing in a conversation without a message of the user.
     pub fn messages(&self, messages: &[Message]) -> Vec<Message> {
         let mut messages = messages.to_vec();
         if self.principles.principles.is_empty() {
@@ -171,7 +172,7 @@ impl Steering {
         messages
     }
 
-    /// The definitions of the principles that are used, one a line behind `lead`.
+    /// The definitions of the principles that are used, one per line, after `lead`.
     fn list(&self, lead: &str) -> String {
         let mut text = lead.to_owned();
         for principle in self.used() {
@@ -181,12 +182,12 @@ impl Steering {
         text
     }
 
-    /// `Ok` if the settings make sense, for a model with a reward model or without.
+    /// `Ok` if the settings are in range. `reward` is whether there is a reward model.
     ///
     /// # Errors
     ///
-    /// * [`SteerError::Setting`] for a search of no candidates, or of blocks of no tokens;
-    /// * [`SteerError::NoReward`] if something is to be scored by nobody.
+    /// * [`SteerError::Setting`] for a search without candidates, or with blocks of 0 tokens;
+    /// * [`SteerError::NoReward`] if a score is needed and there is no reward model.
     pub fn check(&self, reward: bool) -> Result<(), SteerError> {
         let wrong = |setting, value: usize, expected| {
             Err(SteerError::Setting { setting, value: value.to_string(), expected })

@@ -2,7 +2,7 @@
 
 use crate::principles::{PrincipleSet, PrinciplesError, Selection};
 
-/// A set of principles and the file that it comes from, looked at again whenever it is asked to.
+/// A set of principles and the file that it comes from. [`WatchedSet::poll`] reads the file again.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -23,13 +23,13 @@ use crate::principles::{PrincipleSet, PrinciplesError, Selection};
 pub struct WatchedSet {
     name: String,
     set: PrincipleSet,
-    /// What was last wrong with the file, so that it is said once.
+    /// The last fault of the file, so that each fault is reported once.
     fault: Option<String>,
 }
 
 impl WatchedSet {
-    /// Reads the set in the file `name`, the shipped one of that name, or some principles of either, as
-    /// [`Selection::open`] takes it.
+    /// Reads the set in the file `name`, the shipped set with that name, or some principles of either, in the
+    /// form that [`Selection::open`] accepts.
     ///
     /// # Errors
     ///
@@ -43,13 +43,13 @@ impl WatchedSet {
         &self.set
     }
 
-    /// What it was opened by.
+    /// The name that it was opened with.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Reads the file again; true if it is another set now. A file is small, so it is its contents that are
-    /// compared, not its clock: an edit within the same second is seen as well.
+    /// Reads the file again. Returns true if the set has changed. The contents are compared, not the file's
+    /// time, so an edit within the same second is found too.
     ///
     /// # Errors
     ///

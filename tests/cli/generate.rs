@@ -91,5 +91,5 @@ fn a_row_that_does_not_fit_is_named() {
         feed(parr().args(["generate", "--jsonl", "-", "--context", "64", "--model"]).arg(&model), &input);
     assert_eq!(run.status.code(), Some(1));
     let said = stderr(&run);
-    assert!(said.contains("line 2: the prompt has ") && said.contains("the context 64"), "{said}");
+    assert!(said.contains("line 2: the prompt has ") && said.contains("the context has 64"), "{said}");
 }

@@ -65,7 +65,7 @@ fn rows_that_cannot_be_scored_are_named() {
     needs_gpu();
     for (row, reason) in [
         (r#"{"ids":[1,9999]}"#, "token 9999 at index 1 is outside the vocabulary of 512"),
-        (r#"{"ids":[]}"#, "it has no tokens"),
+        (r#"{"ids":[]}"#, "the row has no tokens"),
         (r#"{"text":"a"}"#, "the model has no tokenizer"),
         (r#"{"text":"a","ids":[1]}"#, "give either `text` or `ids`"),
         (r#"{"ids":[-1]}"#, "invalid value: integer `-1`"),

@@ -152,7 +152,7 @@ fn candidates_come_with_scores_and_seeds() {
     let run = feed(chat.args(sampling), "Is it one?\n/scores on\n/stats\nIs it two?\n");
     assert!(run.status.success(), "{}", stderr(&run));
     let said = stderr(&run);
-    assert!(said.contains("12 tokens generated in all"), "{said}");
+    assert!(said.contains("12 tokens generated in total"), "{said}");
     assert!(
         said.contains(", after 2 choices\n") && said.contains("  one\n") && said.contains("  loud"),
         "{said}"
@@ -166,7 +166,7 @@ fn flags_that_need_each_other_say_so() {
         (&["chat", "--best-of", "4"][..], "--reward"),
         (&["chat", "--guided", "4"], "--reward"),
         (&["chat", "--scores"], "--reward"),
-        (&["generate", "Hi", "--tell", "nobody", "--principles", "honest"], "name one by --reward"),
+        (&["generate", "Hi", "--tell", "nobody", "--principles", "honest"], "add --reward DIR"),
         (&["generate", "Hi", "--tell", "me"], "expected system, question or nobody"),
         (&["generate", "Hi", "--raw", "--principles", "honest"], "cannot be used with"),
         (&["chat", "--reward", "somewhere", "--best-of", "0"], "0 is not in 1..=256"),

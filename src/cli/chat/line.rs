@@ -1,17 +1,17 @@
-//! What a person types in a chat: something to say, or a /command.
+//! Input lines of a chat: messages and /commands.
 
 use std::path::PathBuf;
 
 /// One line of input.
 #[derive(Debug, PartialEq)]
 pub(super) enum Line {
-    /// Nothing but blanks.
+    /// Only blanks.
     Empty,
     /// A message to the model.
     Say(String),
     Help,
     Reset,
-    /// Replaces the system message; `None` takes it away.
+    /// Replaces the system message; `None` restores the model's default.
     System(Option<String>),
     Set {
         name: String,
@@ -20,31 +20,34 @@ pub(super) enum Line {
     Save(PathBuf),
     Regenerate,
     Stats,
-    /// Shows the principles in use, or takes others.
+    /// Shows the principles in use, or changes to others.
     Principles(Option<String>),
     /// Whether scores are shown.
     Scores(bool),
-    /// How many replies the reward model chooses from.
+    /// Number of replies that the reward model chooses from.
     BestOf(usize),
     Quit,
-    /// A command that does not exist or lacks its argument, with a sentence about it.
+    /// An unknown command, or one without its argument, with a message.
     Wrong(String),
 }
 
-/// What `/help` prints.
+/// Output of `/help`.
 pub(super) const HELP: &str = "\
-/help              this list
-/reset             forget the conversation; the system message stays
-/system TEXT       set the system message and start anew; without TEXT the model's own default
-/set NAME VALUE    sampling: temperature top_k top_p min_p repetition_penalty seed max_tokens
-/regen             reply once more to your last message, with the next seed
-/save FILE         write the conversation as one JSON line, as `parr generate --jsonl` reads it
-/stats             tokens and speed of the last reply, and how full the context is
-/principles NAME   keep to another set or file of principles; without NAME show those in use
-/best-of N         draw N replies and keep the one that the reward model likes best
-/scores on|off     show what the reward model says of replies
-/quit              leave, as ctrl-D does; ctrl-C stops a reply
-A line that starts with // is sent with one / less.";
+/help              list the commands
+/reset             forget the conversation, keep the system message
+/system TEXT       set the system message and start over; without TEXT, use the
+                   model's default
+/set NAME VALUE    change a sampling setting: temperature top_k top_p min_p
+                   repetition_penalty seed max_tokens
+/regen             replace the last reply by another one, with the next seed
+/save FILE         write the conversation as one line for `parr generate --jsonl`
+/stats             show tokens and speed of the last reply, and the context in use
+/principles NAME   change to a set or file of principles; without NAME, show
+                   those in use
+/best-of N         sample N replies and keep the one with the highest score
+/scores on|off     show or hide the scores of replies
+/quit              leave, like ctrl-D; ctrl-C stops a reply
+To send a message that starts with /, start it with //.";
 
 impl Line {
     /// Reads one line.
@@ -85,7 +88,7 @@ impl Line {
             },
             "quit" | "exit" => Line::Quit,
             _ => Line::Wrong(format!(
-                "no command /{name}: /help lists them, // says a line that starts with /"
+                "unknown command /{name}: /help lists the commands; start a message with // to send a leading /"
             )),
         }
     }

@@ -23,34 +23,37 @@ use crate::steer::{Search, SteerEvent, WatchedSet};
 use line::{HELP, Line};
 
 const LONG_ABOUT: &str = "\
-Talks with an instruction-tuned model, turn by turn, in the terminal.
+Chats with an instruction-tuned model in the terminal, turn by turn.
 
-The reply appears as it is made; ctrl-C stops it and keeps what was said so far. Lines that start
-with / are commands, /help lists them. When the conversation outgrows the context, its oldest turns
-are dropped and a note says so.
+The reply is printed while it is generated. Ctrl-C stops it and keeps the text
+so far. Lines that start with / are commands; /help lists them. If the
+conversation outgrows the context, its oldest turns are dropped, with a note.
 
---principles puts written principles into the system message; the file is read again before each reply,
-so an edited line changes the next one. With --reward a reward model that reads the same principles
-chooses among several replies (--best-of) or block by block (--guided); candidates differ by chance
-alone, so give them a --temperature of 0.7 or more.
+--principles puts written principles into the system message. The file is read
+again before each reply, so an edit changes the next reply. With --reward, a
+reward model reads the same principles and chooses among several replies
+(--best-of) or block by block (--guided). The candidates differ only by
+sampling, so set a --temperature of 0.7 or more.
 
-With a pipe as standard input every line is a message and only the replies are printed.";
+If standard input is a pipe, each line is a message and only the replies are
+printed.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr chat                                    SmolLM2, after `parr pull smollm2`
   parr chat ~/models/llama-3.2-1b.Q4_K_M.gguf
   parr chat --system 'Answer in one sentence.' --temperature 0
-  parr chat --adapter runs/harbour             with what `parr sft` taught it
-  parr chat --principles my-principles.toml    kept to while you edit them
-  parr chat --principles honest --reward runs/reward --best-of 4 --temperature 0.8 --scores
+  parr chat --adapter runs/harbour             with an adapter from `parr sft`
+  parr chat --principles my-principles.toml    edit the file during the chat
+  parr chat --principles honest --reward runs/reward --best-of 4 \\
+      --temperature 0.8 --scores
   printf 'Hello!\\nAnd in French?\\n' | parr chat --quiet";
 
-/// Talk with a model in the terminal
+/// Chat with a model in the terminal
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct ChatArgs {
-    /// The model, as --model takes it
+    /// Model, the same as --model
     #[arg(value_name = "MODEL", conflicts_with = "model")]
     positional: Option<String>,
 
@@ -60,7 +63,7 @@ pub(super) struct ChatArgs {
     #[command(flatten)]
     adapter: AdapterArgs,
 
-    /// System message; without it the model's own default
+    /// System message [default: the model's own]
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
 
@@ -79,7 +82,7 @@ impl ChatArgs {
         if let Some(name) = self.positional.take() {
             self.model.model = name;
         }
-        // Read first: a mistake in the principles should not wait for the model.
+        // Read first, to report a mistake in the principles before the model is loaded.
         let watched = self.steering.watch()?;
         let steering = self.steering.steering(watched.as_ref().map(WatchedSet::set))?;
         let (device, model) = self.model.open(global)?;
@@ -133,19 +136,19 @@ impl Chat<'_> {
         loop {
             match editor.readline("> ") {
                 Ok(text) => {
-                    // The history lives as long as the chat: what people say is not ours to keep on disk.
+                    // The history ends with the chat: private messages are not written to disk.
                     let _ = editor.add_history_entry(&text);
                     match self.take(Line::parse(&text)) {
                         Ok(Next::Line) => {}
                         Ok(Next::End) => return Ok(()),
                         Err(error @ CliError::Output(_)) => return Err(error),
-                        // A person can mend what is wrong and go on; a script cannot.
+                        // A user can correct the mistake and continue; a script cannot.
                         Err(error) => {
                             error.report();
                         }
                     }
                 }
-                Err(ReadlineError::Interrupted) => self.global.note("ctrl-D or /quit leaves"),
+                Err(ReadlineError::Interrupted) => self.global.note("use ctrl-D or /quit to leave"),
                 Err(ReadlineError::Eof) => return Ok(()),
                 Err(error) => return Err(io::Error::other(error).into()),
             }
@@ -171,7 +174,7 @@ impl Chat<'_> {
             Line::Reset => self.session.conversation().reset(),
             Line::System(text) => self.session.conversation().set_system(text),
             Line::Set { name, value } => {
-                // A regenerated reply has moved on to another seed.
+                // A regenerated reply has changed the seed.
                 self.sampling.seed = self.session.options().sampling.seed;
                 match self.sampling.set(&name, &value) {
                     Ok(()) => self.session.set_options(self.sampling.reply()),
@@ -196,7 +199,7 @@ impl Chat<'_> {
     }
 
     /// Streams the reply to `text`, or another reply to the last message. A reply that is chosen among several
-    /// appears once it is chosen.
+    /// is printed after the choice.
     fn answer(&mut self, text: Option<String>) -> Result<(), CliError> {
         self.reload_principles();
         let chooses = self.session.steering().search != Search::Sample;
@@ -207,7 +210,7 @@ impl Chat<'_> {
                 let SteerEvent::Text { text, .. } = event else {
                     return waiting.iter_mut().for_each(|waiting| waiting.show(&event));
                 };
-                // A line that is being written and a bar cannot share a terminal.
+                // A bar would overwrite a line that is still being printed.
                 waiting.take().into_iter().for_each(Waiting::end);
                 let mut out = io::stdout().lock();
                 let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -235,7 +238,7 @@ impl Chat<'_> {
         if reply.dropped_messages > 0 {
             let dropped = reply.dropped_messages;
             self.global
-                .note(format!("dropped the {dropped} oldest messages: the context has {context} tokens"));
+                .note(format!("dropped the {dropped} oldest messages: the context holds {context} tokens"));
         }
         match reply.finish() {
             Finish::Cancelled => self.global.note("(stopped)"),
@@ -259,7 +262,7 @@ impl Chat<'_> {
 
     fn show_stats(&self) {
         let Some(ChatReply { answer, first_token, total, .. }) = self.session.last_reply() else {
-            return eprintln!("there is no reply to measure yet");
+            return eprintln!("no reply so far");
         };
         let (reply, cost) = (&answer.reply, answer.cost);
         let tokens = reply.tokens.len();
@@ -275,7 +278,7 @@ impl Chat<'_> {
         }
         if cost.generated_tokens > tokens || cost.scored_tokens > 0 {
             eprintln!(
-                "{} tokens generated in all, {} read for scores",
+                "{} tokens generated in total, {} read for scores",
                 cost.generated_tokens, cost.scored_tokens
             );
         }
@@ -287,7 +290,7 @@ fn is_nothing_to_replace(error: &crate::Error) -> bool {
     matches!(error, crate::Error::Chat(ChatError::NothingToReplace))
 }
 
-/// What a person sees while nothing of the reply is certain yet.
+/// Progress while candidates are generated and scored.
 struct Waiting {
     bar: ProgressBar,
     drawn: usize,

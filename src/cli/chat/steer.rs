@@ -1,4 +1,4 @@
-//! Principles in a chat: read again when their file changes, shown, exchanged.
+//! Principles in a chat: reloads, shows and changes them.
 
 use super::Chat;
 use crate::chat::ChatError;
@@ -6,7 +6,8 @@ use crate::cli::error::CliError;
 use crate::steer::{Search, SteerError, Steering};
 
 impl Chat<'_> {
-    /// Reads the principles' file again. A mistake in it changes nothing and is reported once.
+    /// Reads the file of principles again if it has changed. A mistake in it is reported once, and the principles
+    /// stay.
     pub(super) fn reload_principles(&mut self) {
         match self.session.reload_principles() {
             Ok(true) => {
@@ -58,11 +59,11 @@ pub(super) fn with_candidates(search: Search, n: usize) -> Search {
     }
 }
 
-/// The principles in use, in their order.
+/// The principles in use, in order.
 fn shown(steering: &Steering) -> String {
     let set = &steering.principles;
     if set.principles.is_empty() {
-        return "no principles: /principles SET or /principles FILE takes some".to_owned();
+        return "no principles: use /principles SET or /principles FILE".to_owned();
     }
     let used = steering.used();
     let mut text = format!("{}: {}", set.id, set.title);
@@ -74,7 +75,7 @@ fn shown(steering: &Steering) -> String {
     }
     let left_out = set.principles.len() - used.len();
     if left_out > 0 {
-        text.push_str(&format!("\n({left_out} lighter ones are left out: see --most-principles)"));
+        text.push_str(&format!("\n({left_out} principles of less weight are left out: see --most-principles)"));
     }
     text
 }

@@ -27,7 +27,7 @@ pub struct CompareOptions {
     /// is the same for all methods. Without filters, differences of log-probabilities estimate KL
     /// divergences.
     pub sampling: Sampling,
-    /// Most tokens of a reply.
+    /// Maximum number of tokens of a reply.
     pub max_tokens: usize,
     /// Number of prompts that are answered at the same time.
     pub batch: usize,

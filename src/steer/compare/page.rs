@@ -100,7 +100,7 @@ impl ComparisonReport {
             return;
         }
         page.push_str("<h2>Effect against distance</h2>\n<p>The sum of both distances from the base.</p>\n");
-        let names = ["nats from the base, at most", "mean score"];
+        let names = ["distance, at most, in nats per reply", "mean score"];
         page.push_str(&labelled("Mean score against distance from the base", names, &distance));
         page.push_str("<h2>Effect against cost</h2>\n");
         let cost = points(&|method| method.cost.seconds / self.prompts.max(1) as f64);

@@ -158,13 +158,18 @@ impl Run {
         let out = PathBuf::from(&options.out);
         let start = options.start.as_ref().map(|start| start.adapter());
         let done = work.run(&loaded.model, start, &out, options.resume, &self.control, &mut |event| {
-            self.hear(event);
-        })?;
+            if let Some(event) = TrainingEvent::of(event) {
+                self.hear(event);
+            }
+        });
+        let done = match done {
+            Ok(adapter) => TrainingOutcome::Done { adapter: adapter.to_string_lossy().into_owned() },
+            Err(ParrError::Cancelled(_)) => TrainingOutcome::Cancelled,
+            Err(error) => return Err(error),
+        };
+        // A callback that failed cancels the run.
         self.told.check()?;
-        Ok(match done {
-            Some(adapter) => TrainingOutcome::Done { adapter: adapter.to_string_lossy().into_owned() },
-            None => TrainingOutcome::Cancelled,
-        })
+        Ok(done)
     }
 
     /// Records the status of the run, then notifies the app.

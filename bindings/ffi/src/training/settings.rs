@@ -1,18 +1,14 @@
 //! Converts options to a run of the core.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use parr::adapter::Adapter;
-use parr::align::AlignConfig;
-use parr::align::{Align, AlignPrompts, Guidelines, Outcome, RewardRole};
+use parr::align::{Align, AlignConfig, AlignPrompts, Guidelines, Outcome, RewardRole};
 use parr::model::Model;
 use parr::reward::{RewardConfig, RewardData, RewardTraining};
-use parr::settings::Auto;
-use parr::settings::Settings as _;
-use parr::train::{Control, Progress, Sft, SftConfig};
+use parr::settings::{Auto, Settings};
+use parr::train::{Control, Event, Rows, Sft, SftConfig};
 
-use super::told::TrainingEvent;
 use super::{TrainingData, TrainingOptions};
 use crate::ParrError;
 use crate::model::Loaded;
@@ -21,8 +17,8 @@ use crate::principles::PrincipleSet;
 /// A training run with its settings and data.
 pub(super) enum Work {
     Sft {
-        file: PathBuf,
-        held_out: Option<PathBuf>,
+        rows: Rows,
+        held_out: Option<Rows>,
         config: Box<SftConfig>,
     },
     Reward {
@@ -53,8 +49,8 @@ impl Work {
             TrainingData::Examples { file, held_out } => {
                 let mut config = SftConfig::parse(&options.settings, Path::new("settings"))?;
                 budget(&mut config.memory.budget_mib, memory_mib);
-                let held_out = held_out.as_ref().map(PathBuf::from);
-                Ok(Work::Sft { file: file.into(), held_out, config: Box::new(config) })
+                let held_out = held_out.as_ref().map(Rows::file);
+                Ok(Work::Sft { rows: Rows::file(file), held_out, config: Box::new(config) })
             }
             TrainingData::Comparisons { files, principles, by_check } => {
                 let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
@@ -77,7 +73,7 @@ impl Work {
         }
     }
 
-    /// Runs the training. Returns the adapter's folder, or none after a cancel.
+    /// Runs the training. Returns the adapter's folder, or [`ParrError::Cancelled`] after a cancel.
     pub fn run(
         &self,
         model: &Model,
@@ -85,59 +81,34 @@ impl Work {
         out: &Path,
         resume: bool,
         control: &Control,
-        hear: &mut dyn FnMut(TrainingEvent),
-    ) -> Result<Option<PathBuf>, ParrError> {
-        let hear = RefCell::new(hear);
-        let started = |steps, parameters: usize, peak_bytes| {
-            let parameters = parameters as u64;
-            hear.borrow_mut()(TrainingEvent::Started { steps, parameters, peak_bytes });
-        };
-        let mut progress = |progress: Progress<'_>| hear.borrow_mut()(progress.into());
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<PathBuf, ParrError> {
         match self {
-            Work::Sft { file, held_out, config } => {
-                let held_out = held_out.as_deref();
-                let sft = Sft { model, data: file, held_out, init: start, out, config, resume };
-                let mut announce = |ahead: &parr::train::Prospect| {
-                    started(ahead.steps, ahead.parameters, ahead.plan.peak_bytes());
-                };
-                Ok(sft.run(control, &mut announce, &mut progress)?)
+            Work::Sft { rows, held_out, config } => {
+                let mut sft = Sft::new(model, rows.clone(), out).config(config).init(start).resume(resume);
+                if let Some(rows) = held_out {
+                    sft = sft.held_out(rows.clone());
+                }
+                Ok(sft.run(control, on_event)?)
             }
             Work::Reward { data, config } => {
-                let init = start.map(|adapter| (adapter, "an adapter of the app"));
-                let training = RewardTraining { model, data, init, out, config, resume };
-                let mut announce = |ahead: &parr::reward::RewardProspect| {
-                    started(ahead.steps, ahead.parameters, ahead.plan.peak_bytes());
-                };
-                Ok(training.run(control, &mut announce, &mut progress)?)
+                let mut training = RewardTraining::new(model, data, out).config(config).resume(resume);
+                if let Some(adapter) = start {
+                    training = training.init(adapter, "an adapter of the app");
+                }
+                Ok(training.run(control, on_event)?)
             }
             Work::Align { prompts, guidelines, reward, config } => {
                 let reward = reward.as_ref().map(|(adapter, folder)| RewardRole::shared(adapter, folder));
-                let align = Align {
-                    model,
-                    prompts,
-                    guidelines,
-                    init: start,
-                    reward: reward.transpose()?,
-                    sources: Vec::new(),
-                    out,
-                    config,
-                    budget: None,
-                    resume,
-                };
-                let mut announce = |ahead: &parr::align::AlignProspect| {
-                    // Without a budget of time the number of steps is known.
-                    started(ahead.steps.unwrap_or(0), ahead.parameters, ahead.plan.peak_bytes());
-                };
-                let ended = align.run(control, &mut announce, &mut |progress| {
-                    if let Some(event) = TrainingEvent::of_alignment(progress) {
-                        hear.borrow_mut()(event);
-                    }
-                })?;
-                match ended {
-                    Outcome::Done(adapter) => Ok(Some(adapter)),
-                    Outcome::Cancelled => Ok(None),
+                let align = Align::new(model, prompts, guidelines, out)
+                    .config(config)
+                    .init(start)
+                    .reward(reward.transpose()?)
+                    .resume(resume);
+                match align.run(control, on_event)? {
+                    Outcome::Done(adapter) => Ok(adapter),
                     Outcome::Collapsed { sign, step, adapter } => Err(ParrError::Diverged(format!(
-                        "given up in step {step}: {sign}; what it has become is in {}",
+                        "the policy collapsed in step {step}: {sign}; its adapter is in {}",
                         adapter.display()
                     ))),
                 }

@@ -1,8 +1,7 @@
 //! Events of a run, and decisions that it asks for.
 
-use parr::align::{AlignMetrics, AlignProgress, RolloutSample};
 use parr::train::metrics::Metrics;
-use parr::train::{Progress, StepMetrics};
+use parr::train::{AlignMetrics, Event, RolloutSample, Step, StepMetrics};
 
 use crate::callback::CallbackError;
 
@@ -213,36 +212,33 @@ impl From<&AlignMetrics> for StepReport {
 }
 
 impl TrainingEvent {
-    /// Converts an event of alignment. Drops [`AlignProgress::Planned`], because [`TrainingEvent::Started`]
-    /// already has the number of steps.
-    pub(super) fn of_alignment(progress: AlignProgress<'_>) -> Option<TrainingEvent> {
+    /// Converts an event of the core. None for events that a training run of the bindings does not report:
+    /// [`TrainingEvent::Started`] has the number of steps already, and nothing is counted.
+    pub(super) fn of(event: Event<'_>) -> Option<TrainingEvent> {
         let sampled = |sample: &RolloutSample| Sampled {
             prompt: sample.prompt.clone(),
             reply: sample.reply.clone(),
             principles: sample.principles.clone(),
             reward: sample.reward,
         };
-        Some(match progress {
-            AlignProgress::Resumed(step) => TrainingEvent::Resumed { step },
-            AlignProgress::Rollout { step, samples } => {
-                TrainingEvent::Rollout { step, samples: samples.iter().map(sampled).collect() }
-            }
-            AlignProgress::Step(metrics) => TrainingEvent::Step { report: metrics.into() },
-            AlignProgress::Saved(path) => TrainingEvent::Saved { path: path.to_string_lossy().into_owned() },
-            AlignProgress::Planned { .. } => return None,
-        })
-    }
-}
-
-impl From<Progress<'_>> for TrainingEvent {
-    fn from(progress: Progress<'_>) -> Self {
-        match progress {
-            Progress::Resumed(step) => TrainingEvent::Resumed { step },
-            Progress::Measured(metrics) => {
+        Some(match event {
+            Event::Planned(plan) => TrainingEvent::Started {
+                // Without a time budget the number of steps is known.
+                steps: plan.steps.unwrap_or(0),
+                parameters: plan.parameters as u64,
+                peak_bytes: plan.peak_bytes(),
+            },
+            Event::Resumed { step } => TrainingEvent::Resumed { step },
+            Event::Measured(metrics) => {
                 TrainingEvent::Measured { loss: metrics.loss, figures: figures(&metrics.objective) }
             }
-            Progress::Step(metrics) => TrainingEvent::Step { report: metrics.into() },
-            Progress::Saved(path) => TrainingEvent::Saved { path: path.to_string_lossy().into_owned() },
-        }
+            Event::Rollout { step, samples } => {
+                TrainingEvent::Rollout { step, samples: samples.iter().map(sampled).collect() }
+            }
+            Event::Step(Step::Trained(metrics)) => TrainingEvent::Step { report: metrics.into() },
+            Event::Step(Step::Aligned(metrics)) => TrainingEvent::Step { report: metrics.into() },
+            Event::Saved(path) => TrainingEvent::Saved { path: path.to_string_lossy().into_owned() },
+            _ => return None,
+        })
     }
 }
