@@ -3,5 +3,6 @@
 mod config;
 mod data;
 mod metrics;
+mod rows;
 mod state;
 mod tabular;
