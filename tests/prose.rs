@@ -41,7 +41,9 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries {
             let path = entry.expect("a readable folder").path();
-            if path.is_dir() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // What builds of the bindings leave behind is not ours.
+            if path.is_dir() && !name.starts_with('.') && !["build", "target"].contains(&&*name) {
                 folders.push(path);
             } else if path.to_string_lossy().ends_with(ending) {
                 found.push(path);
@@ -55,7 +57,8 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
 /// Everything that is read as prose, but for the help pages.
 fn sources() -> Vec<Source> {
     let read = |path: &Path, passages: fn(&str) -> Vec<Passage>| {
-        let name = path.strip_prefix(root()).expect("a file of the project").to_string_lossy().into_owned();
+        let name =
+            path.strip_prefix(root()).expect("a file of the project").to_string_lossy().replace('\\', "/");
         let content = fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
         let short_sentences = name == "README.md";
         Source { name, passages: passages(&content), short_sentences }
