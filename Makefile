@@ -4,7 +4,11 @@
 #   make test          build, pull SmolLM2, run every test, including the GPU tests
 #   make bindings      build and test the Python, Kotlin and Swift bindings whose toolchains are installed
 #
-# This one takes half an hour:
+# and one that needs no GPU and no model:
+#
+#   make lint    formatting, clippy and the documentation, where each warning is an error
+#
+# and one for those who have half an hour:
 #
 #   make proofs        perplexity against PyTorch, twenty kills of a whole run, ten minutes of each fuzz target
 #
@@ -23,7 +27,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and prints errors if there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat test proofs bindings reward-model policies
+.PHONY: chat lint test proofs bindings reward-model policies
 
 chat:
 	.ci/setup tools
@@ -32,8 +36,16 @@ chat:
 	.ci/setup model $(BUILT)/release/parr
 	$(BUILT)/release/parr chat smollm2
 
-# The test profile optimises a little (see Cargo.toml). Most of the remaining time goes into the driver's
-# compiler, which our profiles cannot make faster.
+# Cargo.toml has the table of lints.
+lint:
+	.ci/setup tools
+	.ci/setup lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --all-features
+
+# The test profile optimises a little (see Cargo.toml); most of what time is left goes into the driver's
+# compiler, which no profile of ours makes faster.
 # Without `require` the tests that need a GPU or SmolLM2 are reported as ignored where there is none.
 test:
 	.ci/setup tools

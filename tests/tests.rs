@@ -1,5 +1,7 @@
 //! The single integration binary; each `mod` line says what goes there.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps what is missing fails, as it should")]
+
 /// `#[test]` of every module below: it registers the function with the harness in `support`.
 #[macro_use]
 extern crate parr_test_attribute;
