@@ -4,26 +4,51 @@
 // (`tests/architecture.rs` holds the table).
 
 // Layer 0: data on the CPU.
+#[cfg(feature = "internals")]
 pub mod atomic;
+#[cfg(not(feature = "internals"))]
+#[allow(dead_code, unused_imports, reason = "used in full by the checks behind `internals`")]
+mod atomic;
+#[cfg(feature = "internals")]
 pub mod cache;
+#[cfg(not(feature = "internals"))]
+#[allow(dead_code, unused_imports, reason = "used in full by the checks behind `internals`")]
+mod cache;
 pub mod error;
 pub mod file;
 mod lock;
+#[cfg(feature = "internals")]
 pub mod random;
+#[cfg(not(feature = "internals"))]
+#[allow(dead_code, unused_imports, reason = "used in full by the checks behind `internals`")]
+mod random;
 mod report;
 pub mod settings;
+#[cfg(feature = "internals")]
 pub mod tensor;
+#[cfg(not(feature = "internals"))]
+#[allow(dead_code, unused_imports, reason = "used in full by the checks behind `internals`")]
+mod tensor;
 // Layer 1: how weights and text are coded.
 pub mod quant;
 pub mod tokenizer;
 // Layer 2: files, written principles, and the CPU oracle that every kernel is checked against.
 pub mod format;
 pub mod principles;
+#[cfg(feature = "internals")]
 pub mod reference;
 // Layer 3: devices, buffers, shaders, submission.
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, reason = "used in full by the checks behind `internals`")
+)]
 pub mod gpu;
 // Layer 4: one file per kernel family.
+#[cfg(feature = "internals")]
 pub mod ops;
+#[cfg(not(feature = "internals"))]
+#[allow(dead_code, unused_imports, reason = "used in full by the checks behind `internals`")]
+mod ops;
 // Layer 5: architectures, weights, the forward pass.
 pub mod model;
 // Layer 6: tokens out; adapters in and out.
@@ -31,6 +56,7 @@ pub mod adapter;
 pub mod generate;
 // Layer 7: parts beside the runtime: every kernel checked against its oracle, models by name, records of
 // prompts and comparisons.
+#[cfg(feature = "internals")]
 pub mod conformance;
 pub mod hub;
 pub mod preferences;
@@ -48,9 +74,6 @@ pub mod steer;
 pub mod chat;
 // Layer 11: all stages of SALMON from one settings file.
 pub mod salmon;
-// Layer 12: the `parr` program, on the public API alone.
-#[cfg(feature = "cli")]
-pub mod cli;
 // The guide to the design, for readers of the documentation.
 #[cfg(doc)]
 pub mod guide;

@@ -1,5 +1,7 @@
 //! The `parr` program: parse, run, report.
 
+mod cli;
+
 fn main() -> std::process::ExitCode {
-    parr::cli::main()
+    cli::main()
 }

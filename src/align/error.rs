@@ -1,4 +1,4 @@
-//! What can go wrong around reinforcement learning, apart from the layers below.
+//! Errors of reinforcement learning and of DPO.
 
 use std::path::PathBuf;
 
@@ -13,55 +13,62 @@ use crate::settings::SettingsError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
-/// Why a policy could not be aligned, grouped by what the caller can do next.
+/// Why a policy could not be aligned. Variants are grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AlignError {
-    /// No prompt is left to learn from: give shorter ones, or allow longer ones.
-    #[error("{} leaves no prompt: {left_out} have more than {longest} tokens", path.display())]
+    /// No prompt is left to train on: give shorter prompts, or allow longer ones.
+    #[error(
+        "{} has no usable prompt: {left_out} have more than {longest} tokens; \
+         give shorter prompts, or allow longer ones",
+        path.display()
+    )]
     NoPrompts {
-        /// Where they come from.
+        /// File of the prompts, or `prompts` for prompts in memory.
         path: PathBuf,
         /// Number of prompts that were too long.
         left_out: usize,
-        /// Tokens that a prompt may have.
+        /// Maximum number of tokens of a prompt.
         longest: usize,
     },
 
-    /// Nothing judges the replies: give a reward model, a closure, or a length term.
+    /// The run has no source of rewards: give a reward model, a closure, or a length term.
     #[error("there is no source of rewards: give a reward model, or set reward.length.score")]
     NoReward,
 
-    /// A source of rewards gave something that is no reward: correct that source.
+    /// A source of rewards returned invalid rewards: correct that source.
     #[error("source of rewards {name}: {reason}")]
     Source {
-        /// The source.
+        /// Name of the source.
         name: String,
         /// What is wrong with it.
         reason: String,
     },
 
-    /// No algorithm has this name: correct it.
+    /// No algorithm has this name: correct the name.
     #[error("unknown algorithm `{name}`, expected one of {}", known_names())]
     Algorithm {
         /// The name.
         name: String,
     },
 
-    /// The model has no chat template, so nothing says where a reply begins: take one that chats.
-    #[error("the model has no chat template")]
+    /// The model has no chat template, so the start of a reply is unknown: use a chat model.
+    #[error("the model has no chat template; use an instruction-tuned model")]
     NoChat,
 
-    /// Prompts and replies may be longer than the model's context: lower the limits.
-    #[error("prompts and replies of {tokens} tokens are asked for, but the model's context has {context}")]
+    /// A prompt with its reply may be longer than the model's context: lower the limits.
+    #[error(
+        "the longest prompt and the longest reply need {tokens} tokens, but the model's context has {context}; \
+         lower rollout.max_prompt_tokens or rollout.max_reply_tokens"
+    )]
     Context {
-        /// The longest prompt and the longest reply together.
+        /// Tokens of the longest prompt and the longest reply together.
         tokens: usize,
-        /// Positions of the model.
+        /// Context of the model, in tokens.
         context: usize,
     },
 
-    /// Settings are not a settings file, or outside their range.
+    /// The settings file is not valid, or settings are out of range.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 

@@ -6,43 +6,44 @@ use crate::file::hex;
 use crate::principles::{Principle, PrincipleSet, PromptType, Use};
 use crate::random::Philox;
 
-/// Sets of principles, those that stand in every scoring prompt first.
+/// Sets of principles. Sets that are in every scoring prompt come first.
 ///
-/// The words of a set with `use = "always"` are what an intervention is: when a policy has found a habit that the
-/// reward model likes and people do not, a sentence against it goes in front of all drawn ones, and the
-/// reward model stays as it is (SALMON, section 3.4).
+/// A set with `use = "always"` is an intervention. It is for a habit of the policy that the reward model
+/// scores high but people do not want. A sentence against the habit goes before all drawn principles. The
+/// reward model is not retrained (SALMON, section 3.4).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Guidelines {
     sets: Vec<PrincipleSet>,
 }
 
 impl Guidelines {
-    /// These sets; without any, replies are judged as good or bad in general.
+    /// Guidelines of these sets. Without sets, replies are judged on general quality.
     pub fn new(mut sets: Vec<PrincipleSet>) -> Guidelines {
         sets.sort_by_key(|set| set.uses != Use::Always);
         Guidelines { sets }
     }
 
-    /// The principles for prompt number `index` of a step: all of the sets that are used so, and of a set
-    /// with `use = "sample"` those that it draws for a prompt of this type.
+    /// Principles for prompt number `index` of a step: every principle of the sets with `use = "always"`, and
+    /// from each set with `use = "sample"` a draw for a prompt of this type.
     ///
-    /// All replies to the prompt are judged by them, or it would be luck which reply got the easier list.
+    /// All replies to the prompt are judged by the same list. Otherwise a reply could score higher only
+    /// because its list is easier.
     pub fn draw(&self, kind: PromptType, random: Philox, step: u32, index: u32) -> Vec<&Principle> {
         let n_sets = self.sets.len() as u32;
         let of_set = |(number, set): (usize, &'_ PrincipleSet)| -> Vec<usize> {
-            // A name of its own for each set, or two sets would draw the same places.
+            // Each set gets its own index. Otherwise two sets would draw the same places.
             set.draw(kind, random, step, index * n_sets + number as u32)
         };
         let drawn = self.sets.iter().enumerate().map(|(number, set)| (set, of_set((number, set))));
         drawn.flat_map(|(set, places)| places.into_iter().map(|place| &set.principles[place])).collect()
     }
 
-    /// Their names.
+    /// Ids of the sets.
     pub fn ids(&self) -> Vec<&str> {
         self.sets.iter().map(|set| set.id.as_str()).collect()
     }
 
-    /// SHA-256 of all files, in hexadecimal.
+    /// SHA-256 of the files of all sets, in hexadecimal.
     pub fn sha256(&self) -> String {
         let mut hash = Sha256::new();
         self.sets.iter().for_each(|set| hash.update(set.sha256.as_bytes()));

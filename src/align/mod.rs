@@ -1,20 +1,20 @@
-//! Reinforcement learning of a policy by a reward that reads principles: stage 3 of SALMON
+//! Reinforcement learning of a policy against a reward model that reads principles: stage 3 of SALMON
 //! (arXiv 2310.05910).
 //!
-//! One quantized base is in memory, and up to four adapters on it: the policy, its reference, the critic and
-//! the reward model. A step samples replies, scores them under principles drawn for each prompt, reads them
-//! by policy, critic and reference in mixed passes, and updates the policy with one of the [`ALGORITHMS`].
-//! [What the figures of a run mean](crate::guide::salmon).
+//! Memory holds one quantized base and up to four adapters: the policy, its reference, the critic and the
+//! reward model. Each step samples replies and scores them under principles drawn for each prompt. Policy,
+//! critic and reference then read the replies in mixed passes, and one of the [`ALGORITHMS`] updates the
+//! policy. [The guide](crate::guide::salmon) explains the metrics of a run.
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`DpoTraining`], [`DpoConfig`] | the same without rewards: from judged replies alone, by DPO |
-//! | [`Align`] | a run: from prompts, principles and rewards to an adapter |
-//! | [`Algorithm`], [`AlgorithmSpec`] | how a rollout becomes an objective: PPO, GRPO, RLOO, or one of your own |
-//! | [`AlignPrompts`] | what is asked, as tokens |
-//! | [`Guidelines`] | sets of principles, and what is drawn of them for a prompt |
+//! | [`DpoTraining`], [`DpoConfig`] | a run without rewards: DPO trains a policy on judged replies |
+//! | [`Align`] | a run: trains an adapter on prompts, principles and rewards |
+//! | [`Algorithm`], [`AlgorithmSpec`] | the objective of a rollout: PPO, GRPO, RLOO, or your own |
+//! | [`AlignPrompts`] | the prompts, as tokens |
+//! | [`Guidelines`] | sets of principles, and the draw for each prompt |
 //! | [`RewardRole`], [`ModelReward`] | the reward model, on the same base or on another |
-//! | [`AlignMetrics`], [`RolloutSample`] | what a step reports: figures, and replies with their scores |
+//! | [`AlignMetrics`], [`RolloutSample`] | the report of a step: metrics, and replies with their scores |
 
 mod algorithm;
 mod config;

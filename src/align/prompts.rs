@@ -10,45 +10,45 @@ use crate::preferences::{Prompt, Prompts, check_records};
 use crate::principles::PromptType;
 use crate::tokenizer::{ChatFormat, Message, TokenId};
 
-/// A prompt, in words and as the policy reads it.
+/// A prompt, as text and as tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlignPrompt {
-    /// What the reward model and people read.
+    /// The prompt as text. The reward model reads it.
     pub prompt: Prompt,
-    /// What the policy continues (T), at least one token.
+    /// The prompt as tokens in the chat format (T), at least one. The policy continues them.
     pub ids: Vec<TokenId>,
 }
 
 /// The prompts of a run: a file, or texts in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlignPrompts {
-    /// The file, or `prompts` for prompts in memory; for messages.
+    /// The file, or `prompts` for prompts in memory. Used in messages.
     pub path: PathBuf,
-    /// Those that replies are sampled to.
+    /// The prompts to sample replies to.
     pub prompts: Vec<AlignPrompt>,
     /// Tokens that end the policy's turn.
     pub end_of_turn: Vec<TokenId>,
-    /// Number of prompts that were left out because they are too long.
+    /// Number of prompts left out because they are too long.
     pub left_out: usize,
 }
 
 impl AlignPrompts {
-    /// Reads a file of [`Prompt`]s, and encodes them as [`AlignPrompts::new`] does.
+    /// Reads a file of [`Prompt`]s and encodes them like [`AlignPrompts::new`].
     ///
     /// # Errors
     ///
-    /// * [`AlignError::Preferences`] if the file cannot be read, or a line is no prompt;
-    /// * otherwise as [`AlignPrompts::new`].
+    /// * [`AlignError::Preferences`] if the file cannot be read, or a line is not a prompt;
+    /// * the errors of [`AlignPrompts::new`].
     pub fn read(path: &Path, chat: &ChatFormat, longest: usize) -> Result<AlignPrompts, AlignError> {
         AlignPrompts::new(&Prompts::read(path)?, chat, longest)
     }
 
-    /// Texts in memory, each as a chat of one turn; those of more than `longest` tokens are left out. Their type is
-    /// general, and their ids are `p1`, `p2` and so on.
+    /// Encodes each text as a chat of one turn. Texts of more than `longest` tokens are left out. The prompts
+    /// get the type `general` and the ids `p1`, `p2` and so on.
     ///
     /// # Errors
     ///
-    /// As [`AlignPrompts::of_prompts`].
+    /// The errors of [`AlignPrompts::of_prompts`].
     pub fn of(
         texts: impl IntoIterator<Item = impl Into<String>>,
         chat: &ChatFormat,
@@ -64,14 +64,14 @@ impl AlignPrompts {
         AlignPrompts::of_prompts(texts.map(prompt).collect(), chat, longest)
     }
 
-    /// Prompts in memory, each as a chat of one turn; those of more than `longest` tokens are left out. The same
-    /// prompts from a file are the same data.
+    /// Encodes prompts in memory, each as a chat of one turn. Prompts of more than `longest` tokens are left
+    /// out. The result has the same hash as the same prompts from a file.
     ///
     /// # Errors
     ///
-    /// * [`AlignError::Preferences`] for the first prompt that is empty, or has the id of an earlier one;
-    /// * [`AlignError::Text`] if the chat template refuses a prompt;
-    /// * [`AlignError::NoPrompts`] if none is left.
+    /// * [`AlignError::Preferences`] for the first prompt that is empty or has the id of an earlier one;
+    /// * [`AlignError::Text`] if the chat template rejects a prompt;
+    /// * [`AlignError::NoPrompts`] if no prompt is left.
     pub fn of_prompts(
         prompts: Vec<Prompt>,
         chat: &ChatFormat,
@@ -85,8 +85,8 @@ impl AlignPrompts {
     ///
     /// # Errors
     ///
-    /// * [`AlignError::Text`] if the template does not take a prompt;
-    /// * [`AlignError::NoPrompts`] if none is left.
+    /// * [`AlignError::Text`] if the chat template rejects a prompt;
+    /// * [`AlignError::NoPrompts`] if no prompt is left.
     pub fn new(all: &Prompts, chat: &ChatFormat, longest: usize) -> Result<AlignPrompts, AlignError> {
         let mut prompts = Vec::new();
         for prompt in all.iter() {
@@ -102,7 +102,7 @@ impl AlignPrompts {
         Ok(AlignPrompts { path, prompts, end_of_turn: chat.end_of_turn().to_vec(), left_out })
     }
 
-    /// SHA-256 of everything that a run learns from, in hexadecimal.
+    /// SHA-256 of the prompts and their tokens, in hexadecimal.
     pub fn sha256(&self) -> String {
         let mut hash = Sha256::new();
         for AlignPrompt { prompt, ids } in &self.prompts {
@@ -114,7 +114,7 @@ impl AlignPrompts {
         hex(hash.finalize())
     }
 
-    /// Tokens of the longest.
+    /// Tokens of the longest prompt.
     pub(super) fn longest(&self) -> usize {
         self.prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0)
     }

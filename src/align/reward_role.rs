@@ -10,14 +10,14 @@ use crate::reward::{RewardCard, RewardError, RewardModel, RewardOptions, ScoreRe
 /// The reward model of a run.
 #[derive(Debug)]
 pub enum RewardRole<'a> {
-    /// On the policy's base: an adapter in the same bank. The critic starts from it.
+    /// On the policy's base, as an adapter in the same bank. The critic starts from this adapter.
     Shared {
         /// The adapter, with its scalar head.
         adapter: &'a Adapter,
         /// Format of its input.
         card: RewardCard,
     },
-    /// On another base, which may have another tokenizer. It receives texts.
+    /// On another base, which may have another tokenizer. It reads prompts and replies as text.
     Apart(Box<RewardModel>),
 }
 
@@ -37,7 +37,7 @@ impl<'a> RewardRole<'a> {
 }
 
 /// Options of a reward model in the policy's bank: enough slots to fill a pass with short inputs. More slots
-/// would take memory for keys and values without being faster.
+/// would take memory for keys and values, but would not be faster.
 pub(super) fn options(model: &Model) -> RewardOptions {
     const SHORT: usize = 64;
     let slots = (model.device().tuning().prefill_tokens / SHORT).max(1);

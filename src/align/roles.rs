@@ -22,11 +22,11 @@ pub(super) struct InitialAdapters<'a> {
 }
 
 impl<'a> InitialAdapters<'a> {
-    /// The adapters of a run that starts from `init`, or from a fresh adapter, with which the model answers
-    /// as the base does.
+    /// The adapters of a run that starts from `init`, or from a fresh adapter. With a fresh adapter the model
+    /// gives the same outputs as the base.
     ///
-    /// If the reward model is on the same base, the critic starts from it, as in SALMON: the reward model can
-    /// already tell good replies from bad ones. The critic's head starts from zero.
+    /// If the reward model is on the same base, the critic starts from it, as in SALMON, because the reward
+    /// model already separates good replies from bad ones. The critic's head starts from zero.
     pub fn new(
         model: &Model,
         init: Option<&'a Adapter>,
@@ -49,7 +49,7 @@ impl<'a> InitialAdapters<'a> {
         Ok(InitialAdapters { policy, value, share_trunk, reference, reward })
     }
 
-    /// All adapters in the order of their places. The trained ones come first.
+    /// All adapters in the order of their slots in the bank. The trained ones come first.
     fn weights(&self) -> impl Iterator<Item = &LoraWeights> {
         let reward = self.reward.map(|adapter| &adapter.weights);
         [&self.policy].into_iter().chain(&self.value).chain(self.reference).chain(reward)
@@ -81,7 +81,7 @@ impl<'a> InitialAdapters<'a> {
         model.config().layers - lowest.unwrap_or_default()
     }
 
-    /// Number of sequences per reply: one each for policy, reference and critic.
+    /// Number of sequences per reply: one each for policy, reference, and critic if it has its own adapter.
     pub fn readers(&self) -> usize {
         self.learning() + 1
     }
@@ -135,7 +135,7 @@ pub(super) struct Roles {
 }
 
 impl Roles {
-    /// The trained adapters, in the order of their places.
+    /// The trained adapters, in the order of their slots.
     pub fn learning(&self) -> Vec<AdapterId> {
         match self.critic {
             Critic::Own(value) => vec![self.policy, value],
@@ -143,8 +143,8 @@ impl Roles {
         }
     }
 
-    /// The sequences in which the trained adapters read a reply, the last `n` tokens of `ids`: the policy's,
-    /// then the critic's if it is another adapter. Each has one reading per token.
+    /// The sequences in which the trained adapters read a reply, which is the last `n` tokens of `ids`: the
+    /// policy's, then the critic's if it has its own adapter. Each has one reading per reply token.
     pub fn learners(&self, ids: &[TokenId], n: usize) -> Vec<Sequence> {
         let policy = reader(ids, n, Some(self.policy), true, self.critic == Critic::Policy);
         let mut unit = vec![policy];

@@ -15,13 +15,13 @@ use crate::train::{Learner, Order, TrainError, Unit};
 #[derive(Clone, Debug)]
 pub(super) struct RolloutReply<'a> {
     pub prompt: &'a AlignPrompt,
-    /// Principles that the reward model scores it under.
+    /// Principles under which the reward model scores the reply.
     pub principles: Vec<&'a Principle>,
-    /// Its tokens, with the one that ends the turn (T). At least one.
+    /// Tokens of the reply, including the end-of-turn token (T). At least one.
     pub tokens: Vec<TokenId>,
     /// Log-probability of each token in generation, at the sampling temperature.
     pub logprobs: Vec<f32>,
-    /// Its text, without the end of turn.
+    /// Text of the reply, without the end of turn.
     pub text: String,
     /// Whether the policy ended its turn.
     pub ended: bool,
@@ -33,7 +33,7 @@ impl RolloutReply<'_> {
         [&self.prompt.ids[..], &self.tokens].concat()
     }
 
-    /// Tokens of the reply without the one that ends the turn.
+    /// Tokens of the reply, without the end-of-turn token.
     fn content(&self) -> &[TokenId] {
         &self.tokens[..self.tokens.len() - usize::from(self.ended)]
     }
@@ -54,8 +54,8 @@ impl<'a> Sampler<'a> {
         Sampler { prompts, guidelines, config, order }
     }
 
-    /// Samples the replies of the step after `step` others. Replies to the same prompt are next to each
-    /// other. The same step and policy always give the same replies. After a cancel the error is
+    /// Samples the replies of the step that follows `step` finished steps. Replies to the same prompt are
+    /// adjacent. The same step and policy always give the same replies. After a cancel the error is
     /// [`GenerateError::Cancelled`].
     pub fn sample(
         &mut self,
@@ -128,14 +128,14 @@ pub(super) fn reward(
     sources.score(&finished)
 }
 
-/// What policy, reference and critic compute for a rollout, before the first update on it.
+/// Outputs of policy, reference and critic for a rollout, before its first update.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadOut {
-    /// One per reply (B).
+    /// One trace per reply (B).
     pub traces: Vec<Trace>,
     /// Mean entropy of the policy over the tokens, in nats.
     pub entropy: f64,
-    /// Largest difference between a token's log-probability in generation and here, in nats.
+    /// Largest difference between a token's log-probability in generation and in this pass, in nats.
     pub logprob_distance: f64,
     /// Number of tokens computed.
     pub tokens: usize,

@@ -32,7 +32,7 @@ pub(super) fn samples(
     replies.iter().zip(traces).enumerate().map(sample).collect()
 }
 
-/// Writes the samples of `step` into the run's folder, whole or not at all.
+/// Writes the samples of `step` to the run's folder, atomically. Returns the path.
 pub(super) fn write(out: &Path, step: u64, samples: &[RolloutSample]) -> Result<PathBuf, TrainError> {
     let folder = out.join("rollouts");
     std::fs::create_dir_all(&folder).map_err(TrainError::io("create", &folder))?;

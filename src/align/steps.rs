@@ -1,4 +1,4 @@
-//! The loop: sample, reward, read, learn.
+//! The training loop: sample, score, read, update.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use crate::generate::{CancelToken, Generator, distinct};
 use crate::train::state::StateMeta;
 use crate::train::{Control, Event, Learner, Logs, Schedule, Step, TrainError, save};
 
-/// Names of what a state keeps beside the adapters.
+/// Names of the values that a saved state holds besides the adapters.
 pub(super) const UPDATES: &str = "updates";
 pub(super) const KL_COEFFICIENT: &str = "kl_coefficient";
 pub(super) const PLANNED: &str = "planned_steps";
 
-/// Everything that a run works with.
+/// The parts of a run.
 pub(super) struct Steps<'a> {
     pub config: &'a AlignConfig,
     pub out: &'a Path,
@@ -30,24 +30,24 @@ pub(super) struct Steps<'a> {
     pub rewards: RewardSum<'a>,
     pub controller: KlController,
     pub watch: Watch,
-    /// The state of the run; the rest is added when it is saved.
+    /// The state of the run. [`Steps::save`] adds the entries of the other parts.
     pub meta: StateMeta,
-    /// Total number of steps. None if the first step decides.
+    /// Total number of steps. `None` until the first step of a run with a time budget has been timed.
     pub total: Option<u64>,
-    /// The time that the run may take.
+    /// Time limit of the run.
     pub budget: Option<Duration>,
 }
 
 /// A finished step.
 pub(super) struct Stepped {
     pub metrics: AlignMetrics,
-    /// Why the policy counts as collapsed, if it does. Nothing was learned from the rollout that showed it.
+    /// The sign of a collapse, if the rollout shows one. The policy is not updated on such a rollout.
     pub collapse: Option<Collapse>,
 }
 
 impl Steps<'_> {
-    /// Runs to the last step, or to the first one whose rollout shows a collapse, and returns that step. None if a
-    /// resumed run has no step left to do.
+    /// Runs to the last step, or to the first one whose rollout shows a collapse, and returns that step.
+    /// `None` if a resumed run has no steps left.
     pub fn run(
         &mut self,
         control: &Control,
@@ -85,7 +85,7 @@ impl Steps<'_> {
         Ok(last)
     }
 
-    /// Sets the number of steps that fit the budget, from the duration of the first.
+    /// Sets the number of steps that fit into the time budget, from the duration of the first step.
     fn schedule(&mut self, seconds: f64, on_event: &mut dyn FnMut(Event<'_>)) {
         if let (None, Some(budget)) = (self.total, self.budget) {
             let steps = ((budget.as_secs_f64() / seconds) as u64).max(self.meta.step);
@@ -103,7 +103,8 @@ impl Steps<'_> {
         save(&self.learner, self.out, self.config.checkpoint.keep, meta, logs)
     }
 
-    /// The rate of the step that comes next. The first one's does not depend on how many there will be.
+    /// Learning rate of the next step. The rate of the first step does not depend on the total number of
+    /// steps.
     fn rate(&self) -> f64 {
         let AlignConfig { schedule, optimizer, .. } = self.config;
         Schedule::new(schedule, optimizer.learning_rate, self.total.unwrap_or(1)).rate(self.meta.step)
@@ -181,14 +182,14 @@ impl Steps<'_> {
     }
 }
 
-/// The mean of all values; none without a critic.
+/// Mean of all values. `None` without a critic.
 fn mean_value(traces: &[Trace]) -> Option<f64> {
     let values = || traces.iter().flat_map(|trace| &trace.value);
     let count = values().count();
     (count > 0).then(|| values().sum::<f64>() / count as f64)
 }
 
-/// The parts of a step by the clock.
+/// Measures the duration of each part of a step.
 struct Clock {
     start: Instant,
     lap: Instant,

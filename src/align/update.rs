@@ -11,13 +11,13 @@ use crate::random::{Philox, Purpose};
 use crate::train::objective::TokenStats;
 use crate::train::{Learner, TrainError, Unit};
 
-/// A rollout with everything that its updates need.
+/// A rollout, with the inputs of its updates.
 pub(super) struct UpdateInput<'a> {
     pub config: &'a AlignConfig,
-    /// Steps of the run before this one.
+    /// Number of steps before this one.
     pub step: u64,
     pub learning_rate: f64,
-    /// The replies (B), and what was read of each before the first update.
+    /// The replies (B). `traces` has the outputs for each, from before the first update.
     pub replies: &'a [RolloutReply<'a>],
     pub traces: &'a [Trace],
     pub objective: &'a dyn RolloutObjective,
@@ -34,14 +34,15 @@ pub(super) struct UpdateResult {
 }
 
 impl UpdateResult {
-    /// No update so far. More than `target_kl` from the rollout there is no further one.
+    /// The result before the first update. Updates stop when the policy's KL from the rollout exceeds 1.5
+    /// times `target_kl`.
     pub fn none(target_kl: f64) -> UpdateResult {
         UpdateResult { updates: Updates::new(target_kl), grad_norm: 0.0, tokens: 0 }
     }
 }
 
-/// Updates the adapters with a rollout: `update.epochs` passes over its replies, in mini-batches, until the
-/// policy is too far from the one that sampled them.
+/// Updates the adapters on a rollout, with `update.epochs` passes over its replies in mini-batches. Stops
+/// early when the policy is too far from the one that sampled the replies.
 pub(super) fn update(
     learner: &mut Learner,
     roles: &Roles,
@@ -74,7 +75,7 @@ pub(super) fn update(
     Ok(result)
 }
 
-/// Where the readings of the replies `part` are, whose units were read one after the other.
+/// Places of the readings of the replies in `part`. Their units were read one after the other.
 fn places(roles: &Roles, traces: &[Trace], part: &[usize]) -> Vec<PartReply> {
     let mut policy = 0;
     let place = |&index: &usize| {
@@ -92,8 +93,8 @@ fn share(number: usize, replies: usize, config: &AlignConfig) -> usize {
     number * replies / config.update.mini_batches
 }
 
-/// The order of a pass over the replies. A single mini-batch keeps the order of the read-out, so that sums of
-/// the same numbers have the same bits.
+/// The order of a pass over the replies. A single mini-batch keeps the order in which the replies were read,
+/// so that sums of the same numbers are bit-identical.
 fn order(config: &AlignConfig, step: u64, epoch: usize, replies: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..replies).collect();
     if config.update.mini_batches > 1 {

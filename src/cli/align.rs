@@ -11,46 +11,55 @@ use super::error::CliError;
 use super::open::{ModelArgs, chat_format};
 use super::screen::{Screen, watched};
 use super::training::{Knobs, RunArgs, note_adapter, set};
-use crate::adapter::Adapter;
-use crate::align::AlignConfig;
-use crate::align::{ALGORITHMS, Algorithm, Align, AlignPrompts, Guidelines, Outcome, RewardRole};
-use crate::hub;
-use crate::principles::PrincipleSet;
-use crate::reward::{RewardModel, RewardOptions};
-use crate::settings::Settings;
+use parr::adapter::Adapter;
+use parr::align::AlignConfig;
+use parr::align::{ALGORITHMS, Algorithm, Align, AlignPrompts, Guidelines, Outcome, RewardRole};
+use parr::hub;
+use parr::principles::PrincipleSet;
+use parr::reward::{RewardModel, RewardOptions};
+use parr::settings::Settings;
 
 const LONG_ABOUT: &str = "\
-Aligns a model to written principles by reinforcement learning: samples replies to prompts, lets a reward
-model score them under principles that are drawn for each prompt, and teaches a LoRA adapter to give
-replies that score more, with the algorithm that --algorithm names. What it may unlearn on the way is held by the price of each
-nat that it moves away from where it started.
+Aligns a model to written principles by reinforcement learning. Each step samples
+replies to prompts. A reward model scores them under principles that are drawn
+for each prompt. Then --algorithm trains a LoRA adapter, the policy, towards
+higher scores. A KL penalty (--kl) keeps it close to the model that it started
+from.
 
-Base, policy, reference, critic and reward model share one set of quantized weights: they are adapters on
-it. A reward model on another base comes with --reward-base.
+Policy, reference, critic and reward model are adapters on one set of quantized
+weights. For a reward model on another base, add --reward-base.
 
-Sets with use = \"always\", such as interventions, stand in every scoring prompt before the drawn
-principles: a sentence there stops a habit that the reward model likes too much, without training that anew.
+Sets with use = \"always\", such as interventions, are in every scoring prompt,
+before the drawn principles. A sentence there can stop a habit that the reward
+model scores too high, without training the reward model again.
 
-DIR holds the settings (align.toml), the metrics (metrics.jsonl, and event files for TensorBoard), the
-sampled replies with their scores (rollouts/), states to resume from (checkpoints/) and in the end the
-adapter (adapter/), a PEFT directory. Ctrl-C saves a state and stops; --resume goes on from the newest,
-also after a crash, and ends with the same bits as a run that was never interrupted.";
+Files in DIR:
+  align.toml      the settings
+  metrics.jsonl   the metrics, also as event files for TensorBoard
+  rollouts/       the sampled replies with their scores
+  checkpoints/    states to resume from
+  adapter/        the trained adapter, a PEFT directory, at the end
+
+Ctrl-C saves a state and stops. --resume continues from the newest state, also
+after a crash. The results are bit-identical to those of an uninterrupted run.";
 
 const EXAMPLES: &str = "\
 Examples:
-  parr align --reward runs/reward --prompts prompts.jsonl --out runs/aligned --steps 40
-  parr align --reward runs/reward --principles policy interventions --prompts prompts.jsonl --out runs/b
-  parr align --reward runs/reward --prompts prompts.jsonl --out runs/c --algorithm grpo --replies 4
-  parr align --reward runs/reward --prompts prompts.jsonl --out runs/d --budget 10m
-  parr align --reward runs/reward --prompts prompts.jsonl --out runs/e --init-adapter runs/sft
-  parr align --reward runs/reward --prompts prompts.jsonl --out runs/aligned --resume
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/a --steps 40
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/a --resume
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/b \\
+      --principles policy interventions
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/c \\
+      --algorithm grpo --replies 4
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/d \\
+      --budget 10m --init-adapter runs/sft
   parr align --print-config > align.toml        every setting, explained
-  parr chat --adapter runs/aligned
+  parr chat --adapter runs/a
 
-Prompts, one JSON object a line; type is general, reasoning or red-team:
+Prompts, one JSON object per line; type is general, reasoning or red-team:
   {\"id\": \"p1\", \"type\": \"general\", \"prompt\": \"Name a river.\"}";
 
-/// Align a model to principles by a reward model
+/// Align a model to principles with a reward model
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 #[command(mut_arg("evaluate_every", |arg| arg.hide(true)))]
@@ -58,67 +67,67 @@ pub(super) struct AlignArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Prompts to answer, in JSON Lines
+    /// Prompts to reply to, in JSON Lines
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
     prompts: Option<PathBuf>,
 
-    /// Reward model: the folder of a `parr reward train` run, or its adapter; without one, the settings
-    /// must name another source
+    /// Reward model: the folder of a `parr reward train` run, or a PEFT directory. Without it, the settings
+    /// must give another reward
     #[arg(long, value_name = "DIR")]
     reward: Option<PathBuf>,
 
-    /// Model that the reward model was trained on, if it is not the one to be aligned
+    /// Base of the reward model, if it is not --model
     #[arg(long, value_name = "MODEL", requires = "reward")]
     reward_base: Option<String>,
 
-    /// Take adapters even if they were trained on other weights, such as an unquantized copy
+    /// Accept adapters that were trained on other weights, such as an unquantized copy
     #[arg(long)]
     any_base: bool,
 
-    /// What replies are judged by: sets that come with parr, or files, taken together
+    /// Principles for scoring: sets that come with parr, or files, joined
     #[arg(long, value_name = "SET|FILE", num_args = 1.., default_values = ["policy"])]
     principles: Vec<String>,
 
-    /// Start from this adapter, and stay near it; its rank and targets stay
+    /// Adapter to start from, which is then also the reference; its rank and targets stay
     #[arg(long, value_name = "DIR")]
     init_adapter: Option<PathBuf>,
 
     #[command(flatten)]
     run: RunArgs,
 
-    /// Algorithm that trains the policy
+    /// Training algorithm [default: ppo]
     #[arg(long, value_name = "NAME", value_parser = algorithm())]
     algorithm: Option<Algorithm>,
 
-    /// Prompts of a step
+    /// Prompts per step [default: 32]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
 
-    /// Replies to each prompt of a step; algorithms that compare them need at least 2
+    /// Replies per prompt and step; algorithms that compare replies need at least 2 [default: 1]
     #[arg(long, value_name = "N")]
     replies: Option<usize>,
 
-    /// Tokens a reply may have
+    /// Most tokens of a reply; longer replies are cut off [default: 128]
     #[arg(long, value_name = "N")]
     max_reply_tokens: Option<usize>,
 
-    /// Tokens a prompt may have, the chat template's included; longer ones are left out
+    /// Most tokens of a prompt with its chat template; longer prompts are left out [default: 128]
     #[arg(long, value_name = "N")]
     max_prompt_tokens: Option<usize>,
 
-    /// How often each reply is learned from
+    /// Passes over the replies of a step [default: 4]
     #[arg(long, value_name = "N")]
     update_epochs: Option<usize>,
 
-    /// What a nat away from the start costs, in the units of the reward
+    /// KL coefficient, in reward units; higher stays closer to the reference [default: 0.05]
     #[arg(long, value_name = "NUMBER")]
     kl: Option<f64>,
 
-    /// Time that the run may take, such as 90s, 10m or 2h: the first step tells how many fit
+    /// Time for the run, such as 90s, 10m or 2h; the first step determines how many steps fit
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["steps", "epochs"])]
     budget: Option<Duration>,
 
-    /// Steps from one sampled reply that is shown to the next; 0 for none
+    /// Steps between two sampled replies that are shown; 0 for none
     #[arg(long, value_name = "N", default_value_t = 5)]
     show_every: u64,
 }
@@ -160,7 +169,7 @@ impl AlignArgs {
         let prompts = AlignPrompts::read(file, chat_format(&model)?, config.rollout.max_prompt_tokens)?;
         let open = |path: &Path| Adapter::open_on(&model, path, self.any_base);
         let init = self.init_adapter.as_deref().map(open).transpose()?;
-        // A reward model of another base has its weights beside those of the policy.
+        // A reward model on another base has its own weights on the device.
         let reward = match (&self.reward, &self.reward_base) {
             (Some(path), None) => Some((open(path)?, path)),
             _ => None,
@@ -186,14 +195,14 @@ impl AlignArgs {
                 Ok(())
             }
             Outcome::Collapsed { sign, step, adapter } => Err(CliError::Check(format!(
-                "stopped at step {step}: {sign}; the adapter so far is in {}; raise --kl, lower --lr, or see \
-                 rollouts/ for what the reward model likes, and start anew",
+                "stopped at step {step}: {sign}; the adapter so far is in {}; check rollouts/ for replies with \
+                 high scores, then start a new run with a higher --kl or a lower --lr",
                 adapter.display()
             ))),
         }
     }
 
-    /// The settings of the file, with the flags over them.
+    /// The settings of the file, overridden by the flags.
     fn settings(&self) -> Result<AlignConfig, CliError> {
         let mut config = match &self.run.config {
             Some(path) => AlignConfig::read(path)?,

@@ -9,8 +9,8 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::output::write_row;
 use super::table::Table;
-use crate::conformance::{self, CaseReport};
-use crate::gpu::{AdapterSummary, Capabilities, Device};
+use parr::conformance::{self, CaseReport};
+use parr::gpu::{AdapterSummary, Capabilities, Device};
 
 const LONG_ABOUT: &str = "\
 Shows the GPUs of this machine and the features of the chosen one. Then runs

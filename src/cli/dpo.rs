@@ -1,4 +1,4 @@
-//! `parr dpo`: a policy from judged replies, without a reward model.
+//! `parr dpo`: trains a policy on judged replies, without a reward model.
 
 use std::path::PathBuf;
 
@@ -10,32 +10,41 @@ use super::open::ModelArgs;
 use super::reward::DataArgs;
 use super::screen::{Screen, watched};
 use super::training::{Knobs, RunArgs, note_adapter, set};
-use crate::adapter::Adapter;
-use crate::align::{DpoConfig, DpoTraining};
-use crate::settings::Settings;
+use parr::adapter::Adapter;
+use parr::align::{DpoConfig, DpoTraining};
+use parr::settings::Settings;
 
 const LONG_ABOUT: &str = "\
-Teaches a model which of two replies to prefer, straight from judged replies: direct preference
-optimization (arXiv 2305.18290). No reward model and no sampling, so it is the cheapest way to align; in
-return it learns one set of principles for good, while a reward model that reads them can be steered anew.
+Trains a model directly on judged replies by direct preference optimization
+(arXiv 2305.18290). It needs no reward model and no sampling, so it is the
+cheapest way to align. The adapter learns one fixed set of principles. A reward
+model, in contrast, reads its principles and can be given others later.
 
-Of --comparisons a list of principles is drawn for each pair, none negated, and the one under which the
-replies differ most decides. --preferences are learned as they are. Prompts are held out, and measured on.
+For each pair in --comparisons, a list of principles is drawn, none negated. The
+principle under which the replies differ most decides the label. --preferences
+are used as they are. Some prompts are held out for evaluation.
 
-DIR holds the settings (dpo.toml), the metrics (metrics.jsonl, and event files for TensorBoard), states to
-resume from (checkpoints/) and in the end the adapter (adapter/), a PEFT directory. Ctrl-C saves a state and
-stops; --resume goes on from the newest, and ends with the same bits as a run that was never interrupted.";
+Files in DIR:
+  dpo.toml        the settings
+  metrics.jsonl   the metrics, also as event files for TensorBoard
+  checkpoints/    states to resume from
+  adapter/        the trained adapter, a PEFT directory, at the end
+
+Ctrl-C saves a state and stops. --resume continues from the newest state, and
+gives bit-identical results to an uninterrupted run.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr dpo --comparisons judged.jsonl --principles reward --out runs/dpo
-  parr dpo --comparisons judged.jsonl --principles style --by-check --out runs/style --steps 40
-  parr dpo --preferences hh.jsonl --out runs/dpo --init-adapter runs/sft --beta 0.05
+  parr dpo --comparisons judged.jsonl --principles style --by-check \\
+      --out runs/style --steps 40
+  parr dpo --preferences hh.jsonl --out runs/dpo --init-adapter runs/sft \\
+      --beta 0.05
   parr dpo --preferences hh.jsonl --out runs/dpo --resume
   parr dpo --print-config > dpo.toml        every setting, explained
   parr chat --adapter runs/dpo
 
-Preferences, one JSON object a line:
+Preferences, one JSON object per line:
   {\"prompt\": \"Name a river.\", \"chosen\": \"The Loire.\", \"rejected\": \"A river is water.\"}";
 
 /// Align a model to preferences without a reward model
@@ -51,23 +60,23 @@ pub(super) struct DpoArgs {
     #[command(flatten)]
     run: RunArgs,
 
-    /// Start from this adapter, and stay near it; its rank and targets stay
+    /// Adapter to start from, which is then also the reference; its rank and targets stay
     #[arg(long, value_name = "DIR")]
     init_adapter: Option<PathBuf>,
 
-    /// How dear it is to leave the start
+    /// Strength of the penalty for moving away from the reference [default: 0.1]
     #[arg(long, value_name = "NUMBER")]
     beta: Option<f64>,
 
-    /// Pairs of a step
+    /// Pairs per step [default: 16]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
 
-    /// Tokens a reply may have with its prompt; pairs with a longer one are left out
+    /// Most tokens of a reply with its prompt; longer pairs are left out [default: 512]
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
 
-    /// The part of prompts that is measured on and not learned from, such as 0.1
+    /// Fraction of prompts that is held out for evaluation [default: 0.1]
     #[arg(long, value_name = "PART")]
     held_out: Option<f64>,
 }
@@ -91,7 +100,7 @@ impl DpoArgs {
         Ok(())
     }
 
-    /// The settings of the file, with the flags over them.
+    /// The settings of the file, overridden by the flags.
     fn settings(&self) -> Result<DpoConfig, CliError> {
         let mut config = match &self.run.config {
             Some(path) => DpoConfig::read(path)?,

@@ -12,7 +12,7 @@ pub(super) const INTERRUPTED: u8 = 130;
 pub(super) enum CliError {
     /// An error of the library.
     #[error(transparent)]
-    Library(crate::Error),
+    Library(parr::Error),
 
     /// The arguments are wrong or contradict each other; exit code 2.
     #[error("{0}")]
@@ -43,11 +43,41 @@ pub(super) enum CliError {
     Interrupted,
 }
 
-impl<E: Into<crate::Error>> From<E> for CliError {
-    fn from(error: E) -> CliError {
-        let error = error.into();
+impl From<parr::Error> for CliError {
+    fn from(error: parr::Error) -> CliError {
         if error.is_cancelled() { CliError::Interrupted } else { CliError::Library(error) }
     }
+}
+
+macro_rules! from_the_library {
+    ($($error:ty)*) => {$(
+        impl From<$error> for CliError {
+            fn from(error: $error) -> CliError {
+                parr::Error::from(error).into()
+            }
+        }
+    )*};
+}
+
+from_the_library! {
+    parr::adapter::AdapterFileError
+    parr::align::AlignError
+    parr::chat::ChatError
+    parr::format::LoadError
+    parr::generate::GenerateError
+    parr::gpu::DeviceError
+    parr::hub::HubError
+    parr::judge::JudgeError
+    parr::model::lora::AdapterError
+    parr::preferences::PreferencesError
+    parr::principles::PrinciplesError
+    parr::reward::RewardError
+    parr::salmon::PipelineError
+    parr::self_align::SelfAlignError
+    parr::settings::SettingsError
+    parr::steer::SteerError
+    parr::tokenizer::TextError
+    parr::train::TrainError
 }
 
 impl CliError {

@@ -14,12 +14,12 @@ use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format, tokenizer};
 use super::output::write_row;
 use super::sampling::SamplingArgs;
 use super::steering::{SteeringArgs, scores};
-use crate::generate::{Finish, Request};
-use crate::model::Model;
-use crate::steer::{
+use parr::generate::{Finish, Request};
+use parr::model::Model;
+use parr::steer::{
     Answer, Ask, Candidate, Search, SteerError, SteerEvent, SteeredModel, Steering, WatchedSet,
 };
-use crate::tokenizer::{Message, Specials, TokenId};
+use parr::tokenizer::{Message, Specials, TokenId};
 
 const LONG_ABOUT: &str = "\
 Generates text for one prompt, or for each line of a JSON Lines file, many at
@@ -263,7 +263,8 @@ impl GenerateArgs {
             let ask = self.ask(voice, &row.value).map_err(|reason| CliError::line(path, row.line, reason))?;
             let needed = ask.request.prompt.len();
             if needed + 1 > context {
-                let reason = format!("the prompt has {needed} tokens, the context has {context}: raise --context");
+                let reason =
+                    format!("the prompt has {needed} tokens, the context has {context}: raise --context");
                 return Err(CliError::line(path, row.line, reason));
             }
             asks.push(ask);

@@ -4,7 +4,7 @@ use std::process;
 use std::sync::{Mutex, Once, PoisonError};
 
 use super::error::INTERRUPTED;
-use crate::generate::CancelToken;
+use parr::generate::CancelToken;
 
 static RUNNING: Mutex<Option<CancelToken>> = Mutex::new(None);
 static INSTALL: Once = Once::new();

@@ -13,12 +13,12 @@ use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs, tokenizer};
 use super::output::write_row;
-use crate::atomic;
-use crate::format::safetensors::{Dtype, SafetensorsWriter};
-use crate::generate::Generator;
-use crate::model::Model;
-use crate::model::lora::AdapterId;
-use crate::tokenizer::{Specials, TokenId};
+use parr::atomic;
+use parr::format::safetensors::{Dtype, SafetensorsWriter};
+use parr::generate::Generator;
+use parr::model::Model;
+use parr::model::lora::AdapterId;
+use parr::tokenizer::{Specials, TokenId};
 
 const LONG_ABOUT: &str = "\
 Computes the log-probability of each token in given texts:

@@ -38,7 +38,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
+use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
 
 const LONG_ABOUT: &str = "\
 Runs and aligns quantized LLaMA-family models on any GPU that Vulkan, Metal or

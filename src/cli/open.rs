@@ -6,16 +6,16 @@ use clap::Args;
 
 use super::GlobalArgs;
 use super::error::CliError;
-use crate::adapter::Adapter;
-use crate::chat::{ChatBuilder, DEFAULT_CONTEXT};
-use crate::generate::{Generator, GeneratorOptions};
-use crate::gpu::Device;
-use crate::hub::{self, CATALOG};
-use crate::model::lora::{AdapterBank, AdapterId};
-use crate::model::{LoadOptions, Model};
-use crate::ops::KvFormat;
-use crate::quant::Quant;
-use crate::tokenizer::{ChatFormat, Tokenizer};
+use parr::adapter::Adapter;
+use parr::chat::{ChatBuilder, DEFAULT_CONTEXT};
+use parr::generate::{Generator, GeneratorOptions};
+use parr::gpu::Device;
+use parr::hub::{self, CATALOG};
+use parr::model::lora::{AdapterBank, AdapterId};
+use parr::model::{LoadOptions, Model};
+use parr::ops::KvFormat;
+use parr::quant::Quant;
+use parr::tokenizer::{ChatFormat, Tokenizer};
 
 /// The model, and the format of its weights.
 #[derive(Args)]

@@ -11,9 +11,9 @@ use super::error::CliError;
 use super::interrupt::interruptible;
 use super::open::{ModelArgs, tokenizer};
 use super::output::write_row;
-use crate::generate::{Generator, GeneratorOptions};
-use crate::ops::{KvFormat, TokenStat};
-use crate::tokenizer::Specials;
+use parr::generate::{Generator, GeneratorOptions};
+use parr::ops::{KvFormat, TokenStat};
+use parr::tokenizer::Specials;
 
 const LONG_ABOUT: &str = "\
 Measures the perplexity of a model on a text file: exp of the mean negative

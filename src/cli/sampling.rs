@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::chat::ReplyOptions;
-use crate::generate::{MAX_TOKENS, Sampling};
+use parr::chat::ReplyOptions;
+use parr::generate::{MAX_TOKENS, Sampling};
 
 /// Settings for sampling the next token.
 #[derive(Args, Clone, Debug, PartialEq)]

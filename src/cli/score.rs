@@ -12,9 +12,9 @@ use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
 use super::open::ModelArgs;
 use super::output::write_row;
-use crate::principles::{PromptType, Selection, Use};
-use crate::random::Philox;
-use crate::reward::{RewardError, RewardModel, RewardOptions, Score, ScoreRequest};
+use parr::principles::{PromptType, Selection, Use};
+use parr::random::Philox;
+use parr::reward::{RewardError, RewardModel, RewardOptions, Score, ScoreRequest};
 
 const LONG_ABOUT: &str = "\
 Scores replies under principles with a reward model from `parr reward train`.

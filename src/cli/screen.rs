@@ -1,4 +1,4 @@
-//! What a person sees of a training run: a bar, or one line for each step if standard error is not a terminal.
+//! Progress of a training run: a bar, or one line per step if standard error is not a terminal.
 
 use std::io::{IsTerminal, stderr};
 
@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use super::GlobalArgs;
 use super::error::CliError;
 use super::interrupt::interruptible;
-use crate::train::{
+use parr::train::{
     AlignMetrics, Control, DataSummary, Event, Plan, RolloutSample, RunPlan, Step, StepMetrics,
 };
 
@@ -70,7 +70,7 @@ impl<'a> Screen<'a> {
                 self.say(format!("before the first step: held-out loss {:.4}{figures}", metrics.loss));
             }
             Event::Scheduled { steps, seconds } => {
-                self.say(format!("a step takes {seconds:.1} s, so {steps} fit"));
+                self.say(format!("a step takes {seconds:.1} s, so {steps} steps fit the budget"));
                 self.expect(steps);
             }
             Event::Rollout { step, samples } => {
@@ -84,6 +84,8 @@ impl<'a> Screen<'a> {
                 self.advance(metrics.step, aligned_text(metrics), metrics.step_seconds);
             }
             Event::Saved(_) | Event::Counted(_) => {}
+            // Events of a newer library.
+            _ => {}
         }
     }
 
@@ -154,16 +156,14 @@ impl<'a> Screen<'a> {
     }
 }
 
-/// What a run learns from, or asks, in words. None for runs whose result says it.
+/// The data of a run as text. None for runs whose result has these figures.
 fn data_text(plan: &RunPlan) -> Option<String> {
     let RunPlan { count, held_out, left_out, adapters, .. } = plan;
     match &plan.data {
-        DataSummary::Rows(report) => {
-            Some(format!("{report}; {count} to learn from, {held_out} to measure on"))
-        }
+        DataSummary::Rows(report) => Some(format!("{report}; {count} to train on, {held_out} held out")),
         DataSummary::Pairs(report) => {
             let long = if *left_out > 0 { format!(", {left_out} too long") } else { String::new() };
-            Some(format!("first pass: {report}; measured on {held_out} pairs{long}"))
+            Some(format!("first pass: {report}; {held_out} held-out pairs{long}"))
         }
         DataSummary::Prompts { replies } => {
             let long =
@@ -185,7 +185,7 @@ fn data_text(plan: &RunPlan) -> Option<String> {
             }
             Some(text)
         }
-        DataSummary::Judged { .. } => None,
+        _ => None,
     }
 }
 
@@ -202,18 +202,18 @@ fn aligned_text(metrics: &AlignMetrics) -> String {
     let AlignMetrics { read_seconds, update_seconds, .. } = metrics;
     format!(
         "reward {:.3}, KL {:.2}, entropy {entropy:.2}, {:.0} tokens a reply; sampled in {sample_seconds:.1} s, \
-         scored {reward_seconds:.1}, read {read_seconds:.1}, learned {update_seconds:.1}",
+         scored {reward_seconds:.1}, read {read_seconds:.1}, updated {update_seconds:.1}",
         rollout.scores, rollout.kl, rollout.mean_length
     )
 }
 
-/// A sampled reply, as a person reads it.
+/// A sampled reply as text.
 fn reply_text(step: u64, sample: &RolloutSample) -> String {
     let RolloutSample { prompt, principles, reply, reward, shares, .. } = sample;
     let parts: Vec<String> = shares.iter().map(|(name, share)| format!("{name} {share:.3}")).collect();
     let principles = if principles.is_empty() { "none".to_owned() } else { principles.join(", ") };
     format!(
-        "--- a reply of step {step}, worth {reward:.3} ({})\n  asked: {}\n  judged by: {principles}\n  answered: {}\n---",
+        "--- a reply of step {step}, reward {reward:.3} ({})\n  prompt: {}\n  principles: {principles}\n  reply: {}\n---",
         parts.join(", "),
         prompt.trim(),
         reply.trim()

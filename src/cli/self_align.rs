@@ -1,4 +1,4 @@
-//! `parr self-align`: a model's own first training answers, under rules that it reads.
+//! `parr self-align`: a model writes its own first training answers, under rules that it reads.
 
 use std::path::PathBuf;
 
@@ -10,60 +10,68 @@ use super::interrupt::interruptible;
 use super::open::ModelArgs;
 use super::screen::{Screen, watched};
 use super::training::{note_adapter, print_sample, set};
-use crate::preferences::Prompts;
-use crate::self_align::{SelfAlign, SelfAlignConfig, SelfAlignReport};
-use crate::settings::Auto;
-use crate::settings::Settings;
-use crate::train::{Control, DataSummary, Event};
+use parr::preferences::Prompts;
+use parr::self_align::{SelfAlign, SelfAlignConfig, SelfAlignReport};
+use parr::settings::Auto;
+use parr::settings::Settings;
+use parr::train::{Control, DataSummary, Event};
 
 const LONG_ABOUT: &str = "\
-Lets a model write its own first training answers: it reads numbered rules and a few exemplars, thinks aloud
-about which rules matter, and answers. Answers that pass the filters become rows to learn from, without rules
-and exemplars. --distill trains an adapter on them, so that the model answers so without being told (stage 0
-of SALMON, arXiv 2310.05910).
+Writes a model's own first training answers (stage 0 of SALMON, arXiv
+2310.05910). The model reads numbered rules and a few exemplars, writes which
+rules apply, and then answers. Answers that pass the filters become training
+rows, without the rules and exemplars. --distill trains an adapter on them, so
+that the model answers in this way without the rules in its prompt.
 
-DIR holds the settings (self-align.toml), what became of each prompt (samples.jsonl), the rows (rows.jsonl),
-how many answers were dropped and why (report.json), and with --distill what `parr sft` writes. Ctrl-C stops;
---resume goes on, also after a crash, and ends with the same bytes as a run that was never interrupted.
+Files in DIR:
+  self-align.toml   the settings
+  samples.jsonl     the result of each prompt
+  rows.jsonl        the training rows
+  report.json       how many answers were dropped, and why
+With --distill, DIR also has the files of `parr sft`.
 
-A small model follows the exemplars seldom: look at the report before you train.";
+Ctrl-C stops. --resume continues, also after a crash, and gives bit-identical
+results to an uninterrupted run.
+
+A small model rarely follows the exemplars. Check the report before you train.";
 
 const EXAMPLES: &str = "\
 Examples:
   head -n 32 examples/prompts.jsonl > few.jsonl
   parr self-align --prompts few.jsonl --out runs/own
   parr self-align --prompts few.jsonl --out runs/own --resume --distill
-  parr self-align --prompts mine.jsonl --rules my-rules.toml --exemplars my-exemplars.toml --out runs/mine
-  parr self-align --print-config > self-align.toml        every setting, explained
+  parr self-align --prompts mine.jsonl --out runs/mine \\
+      --rules my-rules.toml --exemplars my-exemplars.toml
+  parr self-align --print-config > self-align.toml    every setting, explained
   parr chat --adapter runs/own
 
-Prompts, one JSON object a line:
+Prompts, one JSON object per line:
   {\"id\": \"p1\", \"prompt\": \"Why does bread go stale?\"}";
 
-/// Let a model write its own first training answers, under rules
+/// Write a model's own first training answers, under rules
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct SelfAlignArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// JSON Lines of prompts
+    /// Prompts to answer, in JSON Lines
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
     prompts: Option<PathBuf>,
 
-    /// Folder of the run
+    /// Folder of the run; it is created if it does not exist
     #[arg(long, value_name = "DIR", required_unless_present = "print_config")]
     out: Option<PathBuf>,
 
-    /// Settings; the flags below overrule them
+    /// Settings file; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print a settings file that says what every setting does, and stop
+    /// Print a settings file with every default explained, and stop
     #[arg(long)]
     print_config: bool,
 
-    /// Go on with what is in the folder, if there is something
+    /// Resume the run in the folder, if there is one
     #[arg(long)]
     resume: bool,
 
@@ -71,35 +79,35 @@ pub(super) struct SelfAlignArgs {
     #[arg(long)]
     distill: bool,
 
-    /// Rules: a set that comes with parr, or a file
+    /// Rules: a set that comes with parr, or a file [default: self-align]
     #[arg(long, value_name = "SET|FILE")]
     rules: Option<String>,
 
-    /// Exemplars: those that come with parr, or a file
+    /// Exemplars: a set that comes with parr, or a file [default: self-align]
     #[arg(long, value_name = "NAME|FILE")]
     exemplars: Option<String>,
 
-    /// Rules in the prompt [default: all that fit]
+    /// Number of rules in the prompt [default: all that fit]
     #[arg(long, value_name = "N")]
     n_rules: Option<usize>,
 
-    /// Exemplars in the prompt [default: all that fit]
+    /// Number of exemplars in the prompt [default: all that fit]
     #[arg(long, value_name = "N")]
     n_exemplars: Option<usize>,
 
-    /// Prompts that run side by side
+    /// Prompts answered at the same time [default: 8]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
 
-    /// Most tokens of thoughts and answer together
+    /// Most tokens of the thoughts and the answer together [default: 256]
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
 
-    /// 0 takes the likeliest token every time; higher is more varied
+    /// Sampling temperature; 0 always takes the most likely token [default: 0.7]
     #[arg(long, value_name = "T")]
     temperature: Option<f32>,
 
-    /// Every answer's seed follows from it
+    /// Random seed; each answer's own seed is derived from it [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
@@ -114,7 +122,7 @@ impl SelfAlignArgs {
         let prompts = self.prompts.as_ref().ok_or_else(|| needed("--prompts"))?;
         let out = self.out.as_ref().ok_or_else(|| needed("--out"))?;
         config.validate()?;
-        // Read first: a mistake in a file should not wait for the model.
+        // Read first, to report a mistake in a file before the model is loaded.
         let (rules, exemplars) = config.open_rules()?;
         let prompts = Prompts::read(prompts)?;
         let (_device, model) = self.model.open(global)?;
@@ -130,7 +138,7 @@ impl SelfAlignArgs {
         Ok(())
     }
 
-    /// The settings of the file, with the flags over them.
+    /// The settings of the file, overridden by the flags.
     fn settings(&self) -> Result<SelfAlignConfig, CliError> {
         let mut config = match &self.config {
             Some(path) => SelfAlignConfig::read(path)?,

@@ -9,19 +9,26 @@ use super::error::CliError;
 use super::open::ModelArgs;
 use super::screen::{Screen, watched};
 use super::training::{Knobs, RunArgs, note_adapter, set};
-use crate::adapter::Adapter;
-use crate::settings::Settings;
-use crate::settings::Share;
-use crate::train::config::TrainOn;
-use crate::train::{Sft, SftConfig};
+use parr::adapter::Adapter;
+use parr::settings::Settings;
+use parr::settings::Share;
+use parr::train::config::TrainOn;
+use parr::train::{Sft, SftConfig};
 
 const LONG_ABOUT: &str = "\
-Teaches a model by examples: trains a LoRA adapter on a frozen, quantized base, on the GPU.
+Trains a LoRA adapter on example replies, on a frozen, quantized base, on the
+GPU.
 
-DIR holds the settings (sft.toml), the metrics (metrics.jsonl, and event files for TensorBoard), states
-to resume from (checkpoints/) and in the end the adapter (adapter/), a PEFT directory that `parr chat
---adapter DIR` and Hugging Face's peft both load. Ctrl-C saves a state and stops; --resume goes on from
-the newest, also after a crash, and ends with the same bits as a run that was never interrupted.";
+Files in DIR:
+  sft.toml        the settings
+  metrics.jsonl   the metrics, also as event files for TensorBoard
+  checkpoints/    states to resume from
+  adapter/        the trained adapter, a PEFT directory, at the end
+
+`parr chat --adapter DIR` and Hugging Face's peft both load the adapter.
+
+Ctrl-C saves a state and stops. --resume continues from the newest state, also
+after a crash. The results are bit-identical to those of an uninterrupted run.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,7 +39,7 @@ Examples:
   parr sft --config sft.toml --data rows.jsonl --out runs/rows
   parr chat --adapter runs/harbour
 
-Rows of the data, one JSON object a line:
+Rows of the data, one JSON object per line:
   {\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"assistant\", \"content\": \"Ahoy!\"}]}
   {\"prompt\": \"Name a river.\", \"response\": \"The Loire.\"}
   {\"ids\": [1, 5, 9], \"loss_mask\": [0, 1, 1]}";
@@ -44,34 +51,34 @@ pub(super) struct SftArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// JSON Lines to learn from
+    /// Training data, in JSON Lines
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
     data: Option<PathBuf>,
 
-    /// JSON Lines to measure on, instead of some rows of the data
+    /// Evaluation data, in JSON Lines, instead of held-out rows of --data
     #[arg(long, value_name = "FILE")]
     held_out_data: Option<PathBuf>,
 
     #[command(flatten)]
     run: RunArgs,
 
-    /// Start from this adapter instead of a fresh one; its rank and targets stay
+    /// Adapter to start from, instead of a fresh one; its rank and targets stay
     #[arg(long, value_name = "DIR")]
     init_adapter: Option<PathBuf>,
 
-    /// Sequences of a step
+    /// Sequences per step [default: 8]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
 
-    /// Tokens a row may have; what lies behind them is cut off
+    /// Most tokens of a row; longer rows are cut off [default: 1024]
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
 
-    /// Rows set aside to measure on: a count, or a fraction such as 0.1
+    /// Rows held out for evaluation: a count such as 20, or a fraction [default: 0.05]
     #[arg(long, value_name = "SHARE")]
     held_out: Option<Share>,
 
-    /// Learn from every token, not from what the assistant says alone
+    /// Train on every token, not only on the assistant's replies
     #[arg(long)]
     train_on_all: bool,
 }
@@ -97,7 +104,7 @@ impl SftArgs {
         Ok(())
     }
 
-    /// The settings of the file, with the flags over them.
+    /// The settings of the file, overridden by the flags.
     fn settings(&self) -> Result<SftConfig, CliError> {
         let mut config = match &self.run.config {
             Some(path) => SftConfig::read(path)?,

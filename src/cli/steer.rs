@@ -14,11 +14,11 @@ use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format};
 use super::sampling::SamplingArgs;
 use super::steering::tell;
 use super::table::Table;
-use crate::atomic;
-use crate::principles::{PrincipleSet, Selection};
-use crate::reward::RewardOptions;
-use crate::steer::compare::{CompareOptions, ComparisonReport, Mean, compare};
-use crate::steer::{SteerError, SteeredModel, Steering, Tell};
+use parr::atomic;
+use parr::principles::{PrincipleSet, Selection};
+use parr::reward::RewardOptions;
+use parr::steer::compare::{CompareOptions, ComparisonReport, Mean, compare};
+use parr::steer::{SteerError, SteeredModel, Steering, Tell};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -233,7 +233,7 @@ pub(super) fn text(report: &ComparisonReport) -> String {
     let names: Vec<&str> = report.methods.iter().map(|method| method.name.as_str()).collect();
     let mut table = Table::new(&[&["followed, %"], &names[..]].concat());
     for (place, check) in first.checks.iter().enumerate() {
-        let rate = |method: &crate::steer::compare::MethodReport| {
+        let rate = |method: &parr::steer::compare::MethodReport| {
             format!("{:.0}", 100.0 * method.checks[place].rate.rate)
         };
         table.row([check.principle.clone()].into_iter().chain(report.methods.iter().map(rate)));

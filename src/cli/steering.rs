@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::error::CliError;
 use super::open::{AdapterArgs, CacheArgs};
-use crate::model::Model;
-use crate::principles::PrincipleSet;
-use crate::reward::RewardOptions;
-use crate::steer::{Answer, Search, SteeredModel, Steering, Tell, WatchedSet};
+use parr::model::Model;
+use parr::principles::PrincipleSet;
+use parr::reward::RewardOptions;
+use parr::steer::{Answer, Search, SteeredModel, Steering, Tell, WatchedSet};
 
 pub(super) fn tell(name: &str) -> Result<Tell, String> {
     Tell::from_name(name).ok_or_else(|| "expected system, question or nobody".to_owned())

@@ -9,10 +9,10 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::open::no_tokenizer;
 use super::output::write_row;
-use crate::format::Checkpoint;
-use crate::hub::{self, CATALOG};
-use crate::model::text;
-use crate::tokenizer::{Specials, TokenId};
+use parr::format::Checkpoint;
+use parr::hub::{self, CATALOG};
+use parr::model::text;
+use parr::tokenizer::{Specials, TokenId};
 
 const LONG_ABOUT: &str = "\
 Shows how a model's tokenizer splits a text. Each line has the id and the text

@@ -1,4 +1,4 @@
-//! What all commands that train share: their flags.
+//! Flags that all training commands share.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,84 +7,84 @@ use clap::Args;
 
 use super::GlobalArgs;
 use super::error::CliError;
-use crate::model::lora::Projections;
-use crate::settings::Auto;
-use crate::train::config::{CheckpointConfig, LoraSettings, MemoryConfig, OptimizerConfig};
+use parr::model::lora::Projections;
+use parr::settings::Auto;
+use parr::train::config::{CheckpointConfig, LoraSettings, MemoryConfig, OptimizerConfig};
 
-/// Flags of every run.
+/// Flags of every training run.
 #[derive(Args)]
 pub(super) struct RunArgs {
-    /// Folder of the run
+    /// Folder of the run; it is created if it does not exist
     #[arg(long, value_name = "DIR", required_unless_present = "print_config")]
     out: Option<PathBuf>,
 
-    /// Settings; the flags below overrule them
+    /// Settings file; flags override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Print a settings file that says what every setting does, and stop
+    /// Print a settings file with every default explained, and stop
     #[arg(long)]
     print_config: bool,
 
-    /// Go on from the newest state in the folder, if there is one
+    /// Resume from the newest state in the folder, if there is one
     #[arg(long)]
     pub resume: bool,
 
-    /// Rank of the factors
+    /// Rank of the adapter
     #[arg(long, value_name = "N")]
     rank: Option<usize>,
 
-    /// Numerator of the adapter's scale, alpha / rank
+    /// LoRA alpha: the adapter's output is scaled by alpha / rank
     #[arg(long, value_name = "NUMBER")]
     alpha: Option<f32>,
 
-    /// Projections that get an adapter: all, or some of q,k,v,o,gate,up,down
+    /// Projections that get LoRA factors: all, or a list of q,k,v,o,gate,up,down [default: all]
     #[arg(long, value_name = "LIST")]
     targets: Option<Projections>,
 
-    /// Highest learning rate
+    /// Peak learning rate
     #[arg(long, value_name = "RATE")]
     lr: Option<f64>,
 
-    /// Optimizer steps
+    /// Number of steps [default: derived from --epochs]
     #[arg(long, value_name = "N", conflicts_with = "epochs")]
     steps: Option<usize>,
 
-    /// How often each row is seen
+    /// Passes over the data; 0.5 uses half of the data once
     #[arg(long, value_name = "NUMBER")]
     epochs: Option<f64>,
 
-    /// Steps between measurements
+    /// Steps between evaluations on held-out data [default: 50]
     #[arg(long, value_name = "N")]
     evaluate_every: Option<u64>,
 
-    /// Steps between saved states
+    /// Steps between saved states; 0 saves only at the end
     #[arg(long, value_name = "N")]
     save_every: Option<u64>,
 
-    /// Device memory the run may use, in MiB
+    /// Most device memory for the run, in MiB [default: what the device allows]
     #[arg(long, value_name = "MIB")]
     memory: Option<usize>,
 
-    /// Everything random follows from it
+    /// Random seed [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
-/// The settings that those flags are about, in the settings of a command.
+/// The settings of a command that the flags override.
 pub(super) struct Knobs<'a> {
     pub seed: &'a mut u64,
     pub epochs: &'a mut f64,
     pub steps: &'a mut Auto,
     pub lora: &'a mut LoraSettings,
     pub optimizer: &'a mut OptimizerConfig,
-    /// None where there is nothing to measure on.
+    /// None if the command has no held-out data.
     pub evaluate_every: Option<&'a mut u64>,
     pub checkpoint: &'a mut CheckpointConfig,
     pub memory: &'a mut MemoryConfig,
 }
 
-/// Lets a flag that was given overrule a setting.
+/// Replaces a setting by the flag's value, if the flag was given.
 pub(super) fn set<T: Clone>(place: &mut T, flag: &Option<T>) {
     if let Some(value) = flag {
         *place = value.clone();
@@ -97,7 +97,7 @@ pub(super) fn print_sample(sample: &str) -> Result<(), CliError> {
 }
 
 impl RunArgs {
-    /// Prints `sample` if that is all that is wanted.
+    /// Prints `sample` if --print-config was given, and returns whether it was.
     pub fn printed(&self, sample: &str) -> Result<bool, CliError> {
         if self.print_config {
             print_sample(sample)?;
@@ -110,17 +110,18 @@ impl RunArgs {
         self.out.as_ref().ok_or_else(|| CliError::Usage("--out is needed".to_owned()))
     }
 
-    /// Fails for flags that shape a fresh adapter where there is one already.
+    /// Returns an error for flags that shape a fresh adapter if there is one to start from.
     pub fn check_init(&self, init: bool) -> Result<(), CliError> {
         let shaped = self.rank.is_some() || self.alpha.is_some() || self.targets.is_some();
         if init && shaped {
-            let reason = "an adapter to start from keeps its shape: leave out --rank, --alpha and --targets";
+            let reason =
+                "the adapter to start from has a fixed shape: leave out --rank, --alpha and --targets";
             return Err(CliError::Usage(reason.to_owned()));
         }
         Ok(())
     }
 
-    /// Puts the flags over the settings.
+    /// Overrides the settings by the flags.
     pub fn apply(&self, knobs: Knobs<'_>) {
         set(knobs.seed, &self.seed);
         set(knobs.steps, &self.steps.map(Auto::Fixed));

@@ -30,3 +30,5 @@ pub(crate) use memory::generator_bytes;
 pub use pace::Pace;
 pub use request::{CancelToken, Finish, MAX_TOKENS, Reply, Request, Sampling, StopTokens, TokenEvent};
 pub use stop::StopMatcher;
+
+pub use crate::ops::{KvFormat, TokenStat};

@@ -18,13 +18,25 @@ mod source;
 mod tuning;
 
 pub use adapter::{AdapterSummary, Capabilities};
-pub use buffer::{Buffer, MemoryUse};
-pub use compose::{ComposeError, Composed, Origin, compose};
+pub use buffer::MemoryUse;
+pub use compose::ComposeError;
 pub use device::{Device, DeviceOptions};
 pub use error::DeviceError;
-pub use kernel::{Access, KernelSpec, Specialization};
-pub use pipeline::ComputePipeline;
-pub use profile::KernelTime;
-pub use recording::{Binding, Recording};
-pub use source::{shader_names, shader_source};
 pub use tuning::{KernelFamily, Lane8Tile, Tuning};
+
+// Kernels and the linker: public for the checks behind `internals`.
+#[cfg(not(feature = "internals"))]
+pub(crate) use self::internals::*;
+#[cfg(feature = "internals")]
+pub use self::internals::*;
+
+#[allow(unused_imports, reason = "used in full by the checks behind `internals`")]
+mod internals {
+    pub use super::buffer::Buffer;
+    pub use super::compose::{Composed, Origin, compose};
+    pub use super::kernel::{Access, KernelSpec, Specialization};
+    pub use super::pipeline::ComputePipeline;
+    pub use super::profile::KernelTime;
+    pub use super::recording::{Binding, Recording};
+    pub use super::source::{shader_names, shader_source};
+}

@@ -50,6 +50,8 @@ pub use exemplars::{Exemplar, Exemplars};
 pub use selection::Selection;
 pub use shipped::SHIPPED;
 
+pub use crate::random::Philox;
+
 /// A set of principles: one file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PrincipleSet {

@@ -1,4 +1,4 @@
-//! What a reward model's card says beside what every adapter's does: how its input is made.
+//! The part of an adapter's card that only a reward model has: how its input is made.
 
 use std::path::Path;
 
@@ -12,36 +12,37 @@ use crate::principles::PrincipleSet;
 /// Key of the card, in `parr.json`, that holds a [`RewardCard`].
 const KEY: &str = "reward";
 
-/// How a reward model's input is made, and what it was taught with.
+/// How a reward model's input is made, and what it was trained on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RewardCard {
-    /// Tokens that an input and its parts may have: scores are read under the same as in training.
+    /// Maximum numbers of tokens of an input and its parts, the same as in training.
     pub limits: LimitSettings,
-    /// Names of the sets of principles; empty for preferences without any.
+    /// Names of the sets of principles. Empty for preferences without principles.
     pub sets: Vec<String>,
     /// Hash of those sets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principles_sha256: Option<String>,
-    /// Ids of the principles that it was taught.
+    /// Ids of the principles that it was trained on.
     pub principles: Vec<String>,
-    /// How training pairs were made: who measures leaves out the same prompts.
+    /// How training pairs were made. An evaluation holds out the same prompts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<AggregateOptions>,
-    /// The adapter that it started from, if not from a fresh one.
+    /// The adapter that training started from. `None` for a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
 }
 
-/// [`InputLimits`] as files say them.
+/// [`InputLimits`] in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitSettings {
-    /// Tokens of a whole input, at most the model's context. 1280 as SALMON's script has it.
+    /// Maximum number of tokens of a whole input, at most the model's context. 1280 as in SALMON's script.
     pub tokens: usize,
-    /// Tokens of the request; of a longer one the last are kept. 128 as in SALMON's script.
+    /// Maximum number of tokens of the request. A longer one keeps its last tokens. 128 as in SALMON's
+    /// script.
     pub request: usize,
-    /// Tokens of the reply; of a longer one the first are kept. 768 as in SALMON's script.
+    /// Maximum number of tokens of the reply. A longer one keeps its first tokens. 768 as in SALMON's script.
     pub reply: usize,
 }
 
@@ -53,7 +54,7 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
-    /// The same as the input format knows them.
+    /// The same limits for the input format.
     pub fn limits(self) -> InputLimits {
         let LimitSettings { tokens, request, reply } = self;
         InputLimits { tokens, request, reply }
@@ -61,7 +62,7 @@ impl LimitSettings {
 }
 
 impl RewardCard {
-    /// The card of a model that is taught the principles of `set`.
+    /// The card of a model that is trained on the principles of `set`.
     pub(super) fn of_set(set: Option<&PrincipleSet>, limits: LimitSettings) -> RewardCard {
         let Some(set) = set else { return RewardCard { limits, ..RewardCard::default() } };
         RewardCard {
@@ -73,12 +74,12 @@ impl RewardCard {
         }
     }
 
-    /// What `card` says; the defaults where it says nothing, as that of a foreign reward model. `path` is
-    /// for messages.
+    /// Reads the reward model's part of `card`, or the defaults if there is none, as in the card of a reward
+    /// model of another program. `path` is for messages.
     ///
     /// # Errors
     ///
-    /// [`RewardError::Card`] if what it says cannot be read.
+    /// [`RewardError::Card`] if that part cannot be read.
     pub fn read(card: &Card, path: &Path) -> Result<RewardCard, RewardError> {
         let Some(value) = card.other.get(KEY) else { return Ok(RewardCard::default()) };
         serde_json::from_value(value.clone()).map_err(|error| RewardError::Card {
@@ -87,7 +88,7 @@ impl RewardCard {
         })
     }
 
-    /// Puts it into an adapter's card.
+    /// Writes it into an adapter's card.
     pub(super) fn write(&self, card: &mut Card) {
         let value = serde_json::to_value(self).expect("a card is plain values");
         card.other.insert(KEY.to_owned(), value);

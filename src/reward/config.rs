@@ -17,33 +17,34 @@ use crate::train::config::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RewardConfig {
-    /// Everything random in the run follows from it, but for what `aggregate.seed` decides.
+    /// Seed. All random draws of the run depend on it, except those that depend on `aggregate.seed`.
     pub seed: u64,
-    /// How often each comparison is used, every time under other principles; parts are possible. 4 as in
+    /// Number of times each comparison is used, each time under other principles. May be a fraction. 4 as in
     /// SALMON (arXiv 2310.05910).
     pub epochs: f64,
-    /// Optimizer steps; `auto` for as many as [`RewardConfig::epochs`] make. A number overrules the epochs.
+    /// Number of optimizer steps. `auto` computes it from [`RewardConfig::epochs`]. A number overrides the
+    /// epochs.
     pub steps: Auto,
-    /// How the adapter is written.
+    /// Number format of the adapter's file.
     pub factors: Factors,
     /// The adapter.
     pub lora: LoraSettings,
-    /// How gradients become changes.
+    /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// The learning rate over time.
     pub schedule: ScheduleConfig,
-    /// What one step works on: pairs, where supervised training has sequences.
+    /// Batch size of one step, in pairs.
     pub batch: PairBatch,
-    /// Tokens that an input and its parts may have.
+    /// Maximum numbers of tokens of an input and its parts.
     pub limits: LimitSettings,
-    /// How judged replies become training pairs, and which prompts are held out. Pairs that are measured on
-    /// come from its passes; training goes on to further ones.
+    /// How judged replies are turned into training pairs, and which prompts are held out. Held-out pairs come
+    /// from its passes. Training continues with further passes.
     pub aggregate: AggregateOptions,
-    /// Measuring on held-out pairs.
+    /// Evaluation on held-out pairs.
     pub evaluation: PairEvaluation,
-    /// Saving what a run can resume from.
+    /// Saved states that a run can resume from.
     pub checkpoint: CheckpointConfig,
-    /// What is traded for memory.
+    /// Options that save memory.
     pub memory: MemoryConfig,
 }
 
@@ -67,14 +68,14 @@ impl Default for RewardConfig {
     }
 }
 
-/// What one optimizer step works on.
+/// Batch size of one optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PairBatch {
-    /// Pairs of a step. 16, a quarter of SALMON's, whose models are larger and whose data is more.
+    /// Number of pairs per step. 16, a quarter of SALMON's, which uses larger models and more data.
     pub pairs: usize,
-    /// Pairs that are in device memory at a time; gradients add up to the same step. `auto` for as many as
-    /// fit.
+    /// Number of pairs in device memory at the same time. It does not change the step, because gradients are
+    /// accumulated. `auto` uses the largest number that fits.
     pub micro_batch: Auto,
 }
 
@@ -84,11 +85,11 @@ impl Default for PairBatch {
     }
 }
 
-/// Measuring on pairs of prompts that are not trained on.
+/// Evaluation on pairs of prompts that are not trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PairEvaluation {
-    /// Steps from one measurement to the next; 0 for none but before the first and after the last step.
+    /// Number of steps between evaluations. 0 evaluates only before the first and after the last step.
     pub every: u64,
 }
 
@@ -98,19 +99,19 @@ impl Default for PairEvaluation {
     }
 }
 
-/// Numbers of the adapter's file.
+/// Number format of the adapter's file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Factors {
-    /// As they were trained.
+    /// The format of training.
     #[default]
     F32,
-    /// Half the size. Three digits of each factor stay, which scores hardly show.
+    /// Half the size. Each factor keeps three digits, which changes scores very little.
     F16,
 }
 
 impl Factors {
-    /// The same as files know it.
+    /// The format's name in files.
     pub fn quant(self) -> Quant {
         match self {
             Factors::F32 => Quant::F32,
@@ -120,7 +121,7 @@ impl Factors {
 }
 
 impl RewardConfig {
-    /// The settings that every run has.
+    /// The settings that all training runs share.
     pub fn run_settings(&self) -> RunSettings {
         let PairBatch { pairs, micro_batch } = self.batch;
         RunSettings {

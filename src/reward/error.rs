@@ -1,4 +1,4 @@
-//! What can go wrong around a reward model, apart from the layers below.
+//! Errors of reward models.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::settings::SettingsError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
-/// Why a reward model could not be trained, opened or asked, grouped by what the caller can do next.
+/// Why a reward model could not be trained, opened or used, grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RewardError {
@@ -33,15 +33,15 @@ pub enum RewardError {
         reason: String,
     },
 
-    /// The adapter has no scalar head, so its scores would be chance: name one that was trained as a
-    /// reward model.
+    /// The adapter has no scalar head, so its scores would be random: name one that was trained as a reward
+    /// model.
     #[error("{} is no reward model: it has no {}", path.display(), crate::adapter::HEAD_FILE)]
     NoHead {
         /// The adapter.
         path: PathBuf,
     },
 
-    /// What the adapter's card says of its input makes no sense: take an unchanged copy.
+    /// The adapter's card does not describe a valid input: use an unchanged copy.
     #[error("{}: the card's `reward` {reason}", path.display())]
     Card {
         /// The adapter.
@@ -50,22 +50,22 @@ pub enum RewardError {
         reason: String,
     },
 
-    /// The model knows only token ids: take one with a tokenizer.
+    /// The model has no tokenizer: use one that has.
     #[error(
-        "the model has no tokenizer, so it cannot read principles: put tokenizer.json beside its weights"
+        "the model has no tokenizer, so it cannot read principles; put tokenizer.json next to its weights"
     )]
     NoTokenizer,
 
     /// Inputs may be longer than the model's context: lower the limit.
-    #[error("inputs of {tokens} tokens are allowed, but the model's context has {context}")]
+    #[error("inputs may have {tokens} tokens, but the model's context has {context}; lower the limit")]
     Context {
-        /// The limit that was asked for.
+        /// The requested limit, in tokens.
         tokens: usize,
-        /// Positions of the model.
+        /// The model's context, in tokens.
         context: usize,
     },
 
-    /// One of the replies to be scored cannot be: correct or leave out that one.
+    /// One of the replies cannot be scored: correct it or leave it out.
     #[error("item {item}: {source}")]
     Item {
         /// Its index in the call.
@@ -74,14 +74,14 @@ pub enum RewardError {
         source: PreferencesError,
     },
 
-    /// There is nothing to measure or to train on.
+    /// There is no data to evaluate or to train on.
     #[error("{reason}")]
     Nothing {
         /// What is missing.
         reason: String,
     },
 
-    /// Settings are not a settings file, or outside their range.
+    /// Settings cannot be parsed, or a value is outside its range.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 

@@ -1,15 +1,15 @@
-//! Reward models that read principles: trained on judged replies, asked for scores, measured.
+//! Reward models that read principles: training on judged replies, scores, evaluation.
 //!
 //! A reward model is a LoRA adapter with a scalar head on the base that judged. It reads a reply, the
-//! request, a list of principles and a fixed stem ([`RewardFormat`](crate::preferences::RewardFormat)), and its
-//! score is the head's value at the stem's last token. So one model serves every list of principles, those
-//! that are written after it was trained among them (SALMON, arXiv 2310.05910).
+//! request, a list of principles and a fixed stem ([`RewardFormat`](crate::preferences::RewardFormat)). Its
+//! score is the head's value at the stem's last token. So one model serves every list of principles, also
+//! principles that are written after its training (SALMON, arXiv 2310.05910).
 //!
 //! | part | holds |
 //! |---|---|
 //! | [`RewardModel`] | a reward model on the device: replies in, scores out |
 //! | [`RewardTraining`], [`RewardConfig`], [`RewardData`] | from judged replies to such a model |
-//! | [`RewardCard`] | what its card says: limits of the input, principles, what was held out |
+//! | [`RewardCard`] | its card: limits of the input, principles, held-out prompts |
 //! | [`evaluate`](evaluate()), [`RewardReport`] | how well it follows principles, as numbers and as a page |
 
 mod card;

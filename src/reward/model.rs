@@ -13,46 +13,46 @@ use crate::principles::PrincipleSet;
 use crate::tokenizer::TokenId;
 use crate::train::bank_bytes;
 
-/// How much a reward model holds beside its weights.
+/// Options for opening a reward model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RewardOptions {
-    /// Inputs that are computed together.
+    /// Number of inputs that are computed together.
     pub slots: usize,
-    /// Whether to take an adapter that was trained on other weights than the model's, such as an
-    /// unquantized copy of them.
+    /// Whether to accept an adapter that was trained on other weights than the model's, such as an
+    /// unquantized copy.
     pub any_base: bool,
 }
 
 impl Default for RewardOptions {
-    /// Eight inputs at a time, on the very base of the adapter.
+    /// Eight inputs at a time, only on the adapter's own base.
     fn default() -> Self {
         RewardOptions { slots: 8, any_base: false }
     }
 }
 
-/// A reply to be scored.
+/// A reply to score.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScoreRequest<'a> {
-    /// What was asked.
+    /// The request.
     pub prompt: &'a str,
-    /// What was answered.
+    /// The reply.
     pub reply: &'a str,
-    /// What to measure the reply by: definitions or negatives, in their order. Without any the model is
-    /// asked for a good reply in general.
+    /// The principles to score the reply under: definitions or negatives, in their order. Without any, the
+    /// model scores how good the reply is in general.
     pub principles: Vec<&'a str>,
 }
 
-/// What a reward model says of a reply.
+/// A reward model's score of a reply.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
-    /// The larger the better: the difference of two scores under the same principles are the log-odds that
-    /// the first reply is preferred. By itself a score means nothing.
+    /// The score. Larger is better. The difference of two scores under the same principles is the log-odds
+    /// that the first reply is preferred. A single score has no meaning without another to compare it with.
     pub value: f32,
-    /// Tokens that were read.
+    /// Number of tokens that were read.
     pub tokens: usize,
-    /// Tokens that the prompt lost at its beginning, to fit.
+    /// Number of tokens that were cut from the start of the prompt.
     pub cut_prompt: usize,
-    /// Tokens that the reply lost at its end, to fit.
+    /// Number of tokens that were cut from the end of the reply.
     pub cut_reply: usize,
 }
 
@@ -88,7 +88,7 @@ impl RewardModel {
     /// * [`RewardError::AdapterFile`] if there is no adapter, it does not fit the model, or it was trained on
     ///   other weights;
     /// * [`RewardError::NoHead`] if it has no head;
-    /// * [`RewardError::Card`] or [`RewardError::Context`] if its input limits make no sense;
+    /// * [`RewardError::Card`] or [`RewardError::Context`] if its input limits are not valid;
     /// * [`RewardError::NoTokenizer`] if the model has none;
     /// * [`RewardError::Generate`] if the device cannot hold it.
     pub fn open(model: &Model, folder: &Path, options: &RewardOptions) -> Result<RewardModel, RewardError> {
@@ -96,8 +96,8 @@ impl RewardModel {
         RewardModel::new(model, &adapter, card, options)
     }
 
-    /// Scores `reply` to `prompt` under all principles of `set`, in their order: [`RewardModel::score`] for one
-    /// reply. Compare scores only under the same principles.
+    /// Scores `reply` to `prompt` under all principles of `set`, in their order: [`RewardModel::score`] for
+    /// one reply. Compare scores only under the same principles.
     ///
     /// ```no_run
     /// use parr::principles::Selection;
@@ -119,8 +119,8 @@ impl RewardModel {
         Ok(self.score(&[request], &CancelToken::new(), &mut |_| {})?.remove(0))
     }
 
-    /// The adapter of the reward model in `folder`, and how its input is made: for a bank that others use too.
-    /// `any_base` takes one that was trained on other weights than the model's.
+    /// Reads the adapter and the card of the reward model in `folder`, for a bank that is shared with other
+    /// adapters. `any_base` accepts one that was trained on other weights than the model's.
     ///
     /// # Errors
     ///
@@ -134,12 +134,12 @@ impl RewardModel {
         Ok((adapter, card))
     }
 
-    /// The reward model that `adapter` is on `model`, reading inputs as `card` says.
+    /// Creates a reward model from `adapter` on `model`, with the input limits of `card`.
     ///
     /// # Errors
     ///
     /// * [`RewardError::Adapter`] if the adapter has no head, or does not fit;
-    /// * otherwise those of [`RewardModel::open`] that no file has part in.
+    /// * otherwise the errors of [`RewardModel::open`] that concern no file.
     pub fn new(
         model: &Model,
         adapter: &Adapter,
@@ -154,8 +154,8 @@ impl RewardModel {
         Ok(reward)
     }
 
-    /// The reward model that the adapter `id` of `bank` is: for a bank that others use too, a policy while it
-    /// learns, say.
+    /// Creates a reward model from the adapter `id` of `bank`, for a bank that is shared with other adapters,
+    /// such as a policy in training.
     ///
     /// # Errors
     ///
@@ -177,12 +177,12 @@ impl RewardModel {
         Ok(RewardModel { generator, adapter: id, limits, card: Card::default(), reward_card: card })
     }
 
-    /// Device memory in bytes that the reward model in `folder` will take beside the weights of `model`,
-    /// known before anything is allocated: adapter, cache, activations.
+    /// Device memory, in bytes, that the reward model in `folder` needs in addition to the weights of
+    /// `model`: adapter, cache, activations. It is computed without allocating anything.
     ///
     /// # Errors
     ///
-    /// As [`RewardModel::open`], but for those of the device.
+    /// As [`RewardModel::open`], except the errors of the device.
     pub fn plan_bytes(model: &Model, folder: &Path, options: &RewardOptions) -> Result<u64, RewardError> {
         let summary = Adapter::inspect(folder)?;
         let limits = limits_on(model, &RewardCard::read(&summary.card, folder)?)?;
@@ -193,7 +193,8 @@ impl RewardModel {
             + generator_bytes(model.config(), Some(&layout), tuning, &generator))
     }
 
-    /// Device memory in bytes that a reward model of this card takes in a bank of `layout`, beside the bank.
+    /// Device memory, in bytes, that a reward model with this card needs in a bank of `layout`, in addition
+    /// to the bank.
     pub(crate) fn bytes_in_bank(
         model: &Model,
         layout: &LoraLayout,
@@ -209,24 +210,23 @@ impl RewardModel {
         self.generator.model()
     }
 
-    /// Where the adapter comes from.
+    /// The adapter's card.
     pub fn card(&self) -> &Card {
         &self.card
     }
 
-    /// How its input is made, and what it was taught with.
+    /// How its input is made, and what it was trained on.
     pub fn reward_card(&self) -> &RewardCard {
         &self.reward_card
     }
 
-    /// Tokens that an input and its parts may have.
+    /// Maximum numbers of tokens of an input and its parts.
     pub fn limits(&self) -> InputLimits {
         self.limits
     }
 
-    /// Scores replies, each to its own prompt and under its own principles. Questions of the same prompt and
-    /// reply share what is computed of them where they stand one behind another. `on_done` hears how many
-    /// are finished.
+    /// Scores replies, each to its own prompt and under its own principles. Consecutive questions with the
+    /// same prompt and reply share their computation. `on_done` receives the number of finished questions.
     ///
     /// # Errors
     ///
@@ -263,7 +263,7 @@ impl RewardModel {
         Ok(scores)
     }
 
-    /// The head's values at the last tokens of inputs that are tokens already.
+    /// Returns the head's values at the last tokens of inputs that are given as tokens.
     ///
     /// # Errors
     ///
@@ -277,14 +277,14 @@ impl RewardModel {
         Ok(self.generator.head_values(inputs, self.adapter, cancel)?)
     }
 
-    /// What turns texts into its input.
+    /// The format that turns texts into its inputs.
     pub(super) fn format(&self) -> Result<RewardFormat<'_>, RewardError> {
         let tokenizer = self.generator.model().tokenizer().ok_or(RewardError::NoTokenizer)?;
         Ok(RewardFormat::new(tokenizer, self.limits)?)
     }
 }
 
-/// The limits that `card` asks for, if the model has the positions.
+/// The limits of `card`, if they fit into the model's context.
 pub(super) fn limits_on(model: &Model, card: &RewardCard) -> Result<InputLimits, RewardError> {
     let limits = card.limits.limits();
     let context = model.config().context;
@@ -294,7 +294,7 @@ pub(super) fn limits_on(model: &Model, card: &RewardCard) -> Result<InputLimits,
     Ok(limits)
 }
 
-/// Scores are compared with those of training, which keeps keys and values in full precision.
+/// Options of the generator. Keys and values have full precision, as in training.
 fn generator_options(limits: InputLimits, options: &RewardOptions) -> GeneratorOptions {
     let slots = options.slots.max(1);
     GeneratorOptions { slots, context: limits.tokens.max(2), kv: KvFormat::F32, repetition_window: 1 }

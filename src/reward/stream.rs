@@ -1,16 +1,16 @@
-//! Training pairs in the order in which they are learned: pass after pass, each in a new order.
+//! Training pairs in the order of training: pass after pass, each in a new order.
 
 use super::data::Source;
 use crate::preferences::PreferencePair;
 use crate::train::Order;
 
-/// An endless sequence of pairs. Which one stands at a position depends on data, options and seed alone, so
-/// a run resumes with nothing but its position.
+/// An endless sequence of pairs. The pair at a position depends only on data, options and seed, so a run
+/// needs only its position to resume.
 #[derive(Debug)]
 pub(crate) struct Stream<'a> {
     source: Source<'a>,
     seed: u64,
-    /// The position of each pass's first pair, as far as is known; the last is where the next one begins.
+    /// Position of each known pass's first pair. The last entry is where the next pass begins.
     starts: Vec<u64>,
     current: Option<Pass>,
 }
@@ -22,8 +22,8 @@ struct Pass {
     order: Order,
 }
 
-/// Passes without any pair in a row before the data is given up: each draws anew, so that a few comparisons
-/// may be undecided now and then.
+/// Number of consecutive passes without a pair after which the stream stops. Each pass has new draws, so a
+/// few comparisons may be undecided in some passes.
 const EMPTY_PASSES: usize = 100;
 
 impl<'a> Stream<'a> {
@@ -31,7 +31,7 @@ impl<'a> Stream<'a> {
         Stream { source, seed, starts: vec![0], current: None }
     }
 
-    /// The pair at `position`; none if the data gives no pairs at all.
+    /// The pair at `position`. `None` if the data gives no pairs.
     pub fn pair(&mut self, position: u64) -> Option<&PreferencePair> {
         let mut empty = 0;
         while self.starts.last().is_some_and(|&end| end <= position) {
@@ -44,19 +44,19 @@ impl<'a> Stream<'a> {
             let end = self.starts.last().copied().unwrap_or(0) + found as u64;
             self.starts.push(end);
         }
-        // The last pass that begins here or before: empty ones in front of it begin here too.
+        // The last pass that begins at `position` or before. Empty passes before it begin there too.
         let number = self.starts.partition_point(|&start| start <= position) as u32 - 1;
         if self.current.as_ref().is_none_or(|pass| pass.number != number) {
             self.open(number);
         }
         let at = position - self.starts[number as usize];
         let Pass { pairs, order, .. } = self.current.as_mut()?;
-        // Each pass is an epoch of its own length: the order of the same number.
+        // Each pass is an epoch of its own length and takes the order with its number.
         let place = order.example(u64::from(number) * pairs.len() as u64 + at);
         pairs.get(place)
     }
 
-    /// The pair at `position`, and its mirror where the options ask for mirrors.
+    /// The pair at `position`, and its mirror if the options ask for mirrors.
     pub fn with_mirror(&mut self, position: u64) -> Option<Vec<PreferencePair>> {
         let pair = self.pair(position)?.clone();
         let mirrored = self.source.mirrored(&pair);
@@ -67,7 +67,7 @@ impl<'a> Stream<'a> {
     fn open(&mut self, number: u32) -> usize {
         let pairs = self.source.pass(number).train;
         let found = pairs.len();
-        // An order needs a row; that of an empty pass is asked for none.
+        // An order needs a row. The order of an empty pass is never used.
         let order = Order::new(self.seed, found.max(1));
         self.current = Some(Pass { number, pairs, order });
         found
@@ -87,7 +87,7 @@ mod tests {
     fn comparisons(set: &PrincipleSet) -> Vec<Comparison> {
         let verdict = |number: u32| {
             let judged = set.principles.iter().enumerate().map(move |(at, principle)| {
-                // Some principles say nothing of some, so that passes differ in length.
+                // Some scores are 0, so that passes differ in length.
                 let score = f64::from((number + at as u32) % 3) - 1.0;
                 Verdict::new(principle, Scores::without_order(score))
             });
@@ -138,7 +138,7 @@ mod tests {
         let first = order(&ids[..whole.starts[1] as usize]);
         assert_ne!(first, order(&ids[whole.starts[1] as usize..whole.starts[2] as usize]));
 
-        // From anywhere, in any order, the same: that is what a run resumes by.
+        // A resumed run needs the same pair at a position, from any start and in any order.
         for position in [89, 0, 47, 19, 20, 46] {
             assert_eq!(stream().pair(position).expect("endless").id, ids[position as usize]);
             assert_eq!(whole.pair(position).expect("endless").id, ids[position as usize]);

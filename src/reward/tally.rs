@@ -1,4 +1,4 @@
-//! How often the preferred reply has the larger score, by what decided.
+//! Counts how often the preferred reply has the larger score, grouped by what decided the pair.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::preferences::{DecidedBy, PreferencePair};
 
-/// Pairs, and how many of them are scored the right way round.
+/// Number of pairs, and how many of them are ranked correctly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Tally {
-    /// Pairs.
+    /// Number of pairs.
     pub pairs: usize,
-    /// Those whose preferred reply has the larger score; a draw is not right.
+    /// Number of pairs whose preferred reply has the larger score. Equal scores do not count.
     pub right: usize,
     /// `right / pairs`, 0 without pairs.
     pub accuracy: f64,
@@ -20,7 +20,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a pair of this margin.
+    /// Counts a pair with this margin.
     pub(super) fn add(&mut self, margin: f64) {
         let sum = self.margin * self.pairs as f64 + margin;
         self.pairs += 1;
@@ -30,22 +30,22 @@ impl Tally {
     }
 }
 
-/// Tallies of the same pairs, cut in several ways.
+/// Tallies of the same pairs, grouped in several ways.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Tallies {
     /// All pairs.
     pub all: Tally,
-    /// By the principle that decided; `rule` for pairs that a rule did, `none` for preferences without
+    /// By the principle that decided. `rule` for pairs that a rule decided, `none` for preferences without
     /// principles.
     pub by_principle: BTreeMap<String, Tally>,
-    /// By the same principles where their negative decided.
+    /// By the principle whose negative decided.
     pub by_negative: BTreeMap<String, Tally>,
     /// By the number of principles in the list.
     pub by_length: BTreeMap<usize, Tally>,
 }
 
 impl Tallies {
-    /// Those of `pairs` with these margins.
+    /// Returns the tallies of `pairs` with these margins.
     pub(super) fn of_pairs(pairs: &[PreferencePair], margins: &[f64]) -> Tallies {
         let mut tallies = Tallies::default();
         for (pair, &margin) in pairs.iter().zip(margins) {

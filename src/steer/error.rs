@@ -12,7 +12,7 @@ use crate::tokenizer::TextError;
 #[non_exhaustive]
 pub enum SteerError {
     /// A score is needed, but there is no reward model: name one.
-    #[error("{what} needs a reward model, but none is open; name one")]
+    #[error("{what} needs a reward model, but there is none")]
     NoReward {
         /// What needs it.
         what: &'static str,

@@ -66,7 +66,7 @@ fn prompts_come_from_memory_or_a_file() {
     let refused =
         |texts: &[&str]| AlignPrompts::of(texts.iter().copied(), chat, 24).expect_err("a fault").to_string();
     assert_eq!(refused(&["Tea?", " "]), "record `p2`: `prompt` is empty");
-    assert!(refused(&[texts[1]]).starts_with("prompts leaves no prompt: 1 have more than 24 tokens"));
+    assert!(refused(&[texts[1]]).starts_with("prompts has no usable prompt: 1 have more than 24 tokens"));
 }
 
 /// Two at once would mix what they write.

@@ -68,7 +68,7 @@ fn prompts_and_a_reward_model_become_an_adapter() {
     for expected in [
         "6 prompts (1 too long, left out), 4 replies a step; 3 adapters on one base",
         "a reply of step 1, reward",
-        "judged by: brief",
+        "principles: brief",
         "step 2/2: reward",
         "parr chat --model",
     ] {

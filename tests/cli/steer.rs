@@ -113,7 +113,7 @@ fn an_edited_line_changes_the_next_reply_and_a_broken_one_does_not() {
     assert!(said.contains("the principles stay as they were"), "{said}");
     let listed = "- Say yes. [one, weight 2]\n- Use exclamation marks! [loud, weight 1]";
     assert!(said.contains(listed), "{said}");
-    assert_eq!(said.matches("needs a reward model, and none is there: start with --reward DIR").count(), 2);
+    assert_eq!(said.matches("needs a reward model, but there is none: start with --reward DIR").count(), 2);
     assert!(said.contains("there is no set of principles `nothing-such`"), "{said}");
 }
 

@@ -249,7 +249,7 @@ fn what_cannot_be_used_is_said() {
     let error = refused(&rows, &policy, &options()).to_string();
     assert_eq!(error, "no preferences to train on: the principle `never-praise-itself` has no negative");
     let error = refused(&[], &set, &options()).to_string();
-    assert!(error.starts_with("no preferences to train on: of 0, none is left"), "{error}");
+    assert!(error.starts_with("no preferences to train on: none of 0 comparisons gives a pair"), "{error}");
     let mut dangling = set.clone();
     dangling.overrides.language.as_mut().expect("given").explained_by = "nobody".to_owned();
     assert!(matches!(refused(&rows, &dangling, &options()), PreferencesError::Principles(_)));

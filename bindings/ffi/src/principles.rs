@@ -1,7 +1,7 @@
 //! Principles as values: read, built, edited, and checked with line and column.
 
+use parr::principles::Philox;
 use parr::principles::{Check, PrinciplesError, PromptType, SHIPPED, Use};
-use parr::random::Philox;
 
 use crate::ParrError;
 

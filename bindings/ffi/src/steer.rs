@@ -1,4 +1,4 @@
-//! Replies steered by principles: told to the model, or the best of several.
+//! Replies steered by principles, which the prompt holds or by which the best of several is chosen.
 
 use std::sync::Arc;
 
@@ -13,83 +13,83 @@ use crate::reply::{Reply, ReplyOptions};
 use crate::reward::{RewardModel, Score};
 use crate::session::{Ask, ChatSession};
 
-/// Where a reply comes from.
+/// How a reply is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Search {
-    /// One reply is drawn.
+    /// One reply is sampled.
     Sample,
-    /// Of `n` whole replies a reward model chooses one.
+    /// A reward model chooses one of `n` whole replies.
     BestOf {
-        /// Replies that are drawn.
+        /// Number of sampled replies.
         n: u32,
     },
-    /// Of `n` continuations of `block` tokens a reward model chooses one, again and again.
+    /// A reward model chooses one of `n` continuations of `block` tokens, repeatedly.
     Guided {
-        /// Continuations that are drawn at each step.
+        /// Number of continuations sampled at each step.
         n: u32,
-        /// Tokens of a step.
+        /// Tokens per step.
         block: u32,
     },
 }
 
-/// Where the model that answers is told the principles.
+/// Where the prompt of the policy holds the principles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Tell {
     /// Nowhere.
     Nobody,
     /// In the system message.
     System,
-    /// Beside the question.
+    /// Next to the question.
     Question,
 }
 
-/// By what a reply is steered, and how.
+/// Principles for a reply, and how they are applied.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Steering {
-    /// What the reply is to be like.
+    /// Principles for the reply.
     pub principles: PrincipleSet,
-    /// Where it comes from.
+    /// How the reply is chosen.
     pub search: Search,
-    /// Where the model that answers is told the principles: in the system message where nothing else is said.
+    /// Where the prompt holds the principles; by default in the system message.
     #[uniffi(default = None)]
     pub tell: Option<Tell>,
-    /// Principles against habits that please a reward model and nobody else; it alone reads them.
+    /// Fixed principles that only the reward model reads, against habits that it rewards wrongly.
     #[uniffi(default = None)]
     pub interventions: Option<PrincipleSet>,
-    /// Most principles that are used, the heaviest; 0 for all.
+    /// Most principles to use, in order of weight; 0 for all.
     #[uniffi(default = 8)]
     pub most: u32,
 }
 
-/// A reply, or the beginning of one, that could have been chosen.
+/// A reply, or the beginning of a reply, among which a choice was made.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Candidate {
-    /// Its text, up to here.
+    /// Its text so far.
     pub text: String,
-    /// What it was drawn with.
+    /// Seed of its sampling.
     pub seed: u64,
-    /// What the reward model says of it, if it was asked.
+    /// Its score from the reward model, if it was scored.
     pub score: Option<Score>,
 }
 
 /// A steered reply.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct SteeredReply {
-    /// The reply, which became part of the conversation. Its text is that of the chosen candidate.
+    /// The reply, which is part of the conversation now. Its text is that of the chosen candidate.
     pub reply: Reply,
-    /// What the last choice was made among.
+    /// Candidates of the last choice.
     pub candidates: Vec<Candidate>,
-    /// The place of the one that was chosen.
+    /// Index of the chosen candidate.
     pub chosen: u32,
-    /// Tokens that were drawn in all.
+    /// Number of sampled tokens in total.
     pub generated_tokens: u64,
-    /// Tokens that the reward model was given to read.
+    /// Number of tokens that the reward model read.
     pub scored_tokens: u64,
 }
 
 #[uniffi::export]
 impl ChatSession {
-    /// As [`ChatSession::reply`], steered by principles. `judge` chooses where there is a choice.
+    /// Replies like [`ChatSession::reply`], steered by principles. `judge` chooses among candidates.
     ///
     /// # Errors
     ///

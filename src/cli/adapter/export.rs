@@ -1,4 +1,4 @@
-//! `parr adapter export`: from one kind of adapter file to the other.
+//! `parr adapter export`: writes an adapter as PEFT or GGUF.
 
 use std::path::PathBuf;
 
@@ -8,39 +8,40 @@ use super::BaseArgs;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::open::quant;
-use crate::quant::Quant;
+use parr::quant::Quant;
 
 const LONG_ABOUT: &str = "\
-Writes an adapter as a PEFT directory or as a GGUF file that llama.cpp loads with --lora. Ranks and
-scales that differ by projection become one, which changes no result.";
+Writes an adapter as a PEFT directory, or as a GGUF file that llama.cpp loads
+with --lora. If ranks or scales differ between projections, the new adapter has
+one rank and one scale for all. This changes no result.";
 
 const EXAMPLES: &str = "\
 Examples:
-  parr adapter export my-adapter --model smollm2 --to gguf --out my-adapter.gguf
-  parr adapter export my-adapter --model smollm2 --to gguf --quant f16 --out small.gguf
-  parr adapter export downloaded.gguf --model ./base --to peft --out ./my-adapter
-  parr adapter export my-adapter --model smollm2 --to peft --quant f16 --out ./half-size";
+  parr adapter export my-adapter --to gguf --out my-adapter.gguf
+  parr adapter export my-adapter --to gguf --quant f16 --out small.gguf
+  parr adapter export down.gguf --model ./base --to peft --out ./my-adapter
+  parr adapter export my-adapter --to peft --quant f16 --out ./half-size";
 
-/// Write an adapter in the other format
+/// Convert an adapter to PEFT or GGUF
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct ExportArgs {
-    /// A PEFT directory or a GGUF adapter
+    /// Adapter: a PEFT directory or a GGUF file
     #[arg(value_name = "DIR")]
     adapter: PathBuf,
 
     #[command(flatten)]
     base: BaseArgs,
 
-    /// What to write
+    /// Format to write
     #[arg(long)]
     to: Target,
 
-    /// Where to write it
+    /// Path of the new directory or file
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
 
-    /// Store the factors as f32 or f16; the head of a reward model stays f32
+    /// Number format of the factors; the head of a reward model stays f32
     #[arg(long, value_name = "f32|f16", default_value = "f32", value_parser = quant)]
     quant: Quant,
 }

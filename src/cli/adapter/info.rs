@@ -1,4 +1,4 @@
-//! `parr adapter info`: what an adapter is, by its headers.
+//! `parr adapter info`: shows an adapter's properties from its headers.
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
@@ -6,29 +6,29 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::adapter::{Adapter, Summary};
 use crate::cli::error::CliError;
 use crate::cli::output::write_row;
 use crate::cli::table::Table;
+use parr::adapter::{Adapter, Summary};
 
 const LONG_ABOUT: &str = "\
-Shows what an adapter changes, its rank and scale, and where it comes from. Only headers are read;
-`parr adapter export` and `merge` check every value.";
+Shows which matrices an adapter changes, its rank and scale, and its origin.
+Only headers are read. `parr adapter export` and `merge` check every value.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr adapter info my-adapter
   parr adapter info my-adapter.gguf --json";
 
-/// Show what an adapter is
+/// Show an adapter's targets, rank, scale and origin
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct InfoArgs {
-    /// A PEFT directory or a GGUF adapter
+    /// Adapter: a PEFT directory or a GGUF file
     #[arg(value_name = "DIR")]
     adapter: PathBuf,
 
-    /// Print one JSON object
+    /// Print the properties as one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -1,30 +1,32 @@
-//! `parr adapter merge`: an adapter into its base.
+//! `parr adapter merge`: merges an adapter into its base.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::BaseArgs;
-use crate::adapter::{MergeOptions, merge};
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::open::quant;
-use crate::quant::Quant;
+use parr::adapter::{MergeOptions, merge};
+use parr::quant::Quant;
 
 const LONG_ABOUT: &str = "\
-Writes the base with the adapter merged into it: W + scale B A in the place of W, everything else byte
-for byte. A GGUF base becomes a GGUF file, a Hugging Face directory a new directory.
+Writes a copy of the base with the adapter merged into it. Each adapted matrix W
+becomes W + scale B A; everything else is copied byte for byte. A GGUF base gives
+a GGUF file, a Hugging Face directory gives a new directory.
 
-Merged matrices keep the base's format. A coarse one rounds away most of a small change, so the merged
-model of a 4-bit base answers less like base and adapter apart; --quant q8_0 or f16 keeps them close
-at the price of size.";
+Merged matrices keep the base's format. A coarse format rounds away most of a
+small change. A merged 4-bit model therefore differs from base and adapter used
+together. --quant q8_0 or f16 keeps it close, but the file is larger.";
 
 const EXAMPLES: &str = "\
 Examples:
-  parr adapter merge --model smollm2 --adapter my-adapter --out merged.gguf
-  parr adapter merge --model smollm2 --adapter my-adapter --out merged.gguf --quant q8_0
+  parr adapter merge --adapter my-adapter --out merged.gguf
+  parr adapter merge --adapter my-adapter --out merged.gguf --quant q8_0
   parr adapter merge --model ./base --adapter my-adapter --out ./merged
-  parr adapter merge --model base-f16.gguf --any-base --adapter my-adapter --out merged-f16.gguf";
+  parr adapter merge --model base-f16.gguf --any-base --adapter my-adapter \\
+      --out merged-f16.gguf";
 
 /// Write the base with an adapter merged into it
 #[derive(Args)]
@@ -33,15 +35,15 @@ pub(super) struct MergeArgs {
     #[command(flatten)]
     base: BaseArgs,
 
-    /// A PEFT directory or a GGUF adapter
+    /// Adapter: a PEFT directory or a GGUF file
     #[arg(long, value_name = "DIR")]
     adapter: PathBuf,
 
-    /// The merged model: a file for a GGUF base, a new directory for a Hugging Face one
+    /// Path of the merged model: a file for a GGUF base, else a new directory
     #[arg(long, value_name = "FILE|DIR")]
     out: PathBuf,
 
-    /// Store merged matrices in this format: f16, q8_0, ... [default: the base's own]
+    /// Format of merged matrices: f16, q8_0, ... [default: as in the base]
     #[arg(long, value_name = "FORMAT", value_parser = quant)]
     quant: Option<Quant>,
 }

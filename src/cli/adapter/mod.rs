@@ -10,20 +10,21 @@ use clap::{Args, Subcommand};
 
 use super::GlobalArgs;
 use super::error::CliError;
-use crate::adapter::{Adapter, AdapterFileError, check_base};
-use crate::format::Checkpoint;
-use crate::hub::{self, CATALOG};
-use crate::model::ModelConfig;
+use parr::adapter::{Adapter, AdapterFileError, check_base};
+use parr::format::Checkpoint;
+use parr::hub::{self, CATALOG};
+use parr::model::ModelConfig;
 
 const LONG_ABOUT: &str = "\
-Shows, merges and converts LoRA adapters: PEFT directories (adapter_config.json with
-adapter_model.safetensors) and llama.cpp's GGUF adapters. No GPU is used.";
+Shows, merges and converts LoRA adapters. An adapter is a PEFT directory
+(adapter_config.json with adapter_model.safetensors) or a GGUF adapter of
+llama.cpp. No GPU is used.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr adapter info my-adapter
   parr adapter merge --model smollm2 --adapter my-adapter --out merged.gguf
-  parr adapter export my-adapter --model smollm2 --to gguf --out my-adapter.gguf";
+  parr adapter export my-adapter --to gguf --out my-adapter.gguf";
 
 /// Show, merge and convert LoRA adapters
 #[derive(Args)]
@@ -50,20 +51,20 @@ impl AdapterArgs {
     }
 }
 
-/// The base of an adapter, on disk only.
+/// The base of an adapter, read from disk only.
 #[derive(Args)]
 struct BaseArgs {
-    /// The base: a pulled name, a GGUF file or a Hugging Face directory
+    /// Base model: a name from `parr pull`, a GGUF file or a Hugging Face directory
     #[arg(short, long, default_value = CATALOG[0].name)]
     model: String,
 
-    /// Take the adapter though it was trained on other weights than --model, such as a quantized copy
+    /// Accept an adapter that was trained on other weights than --model, such as a quantized copy
     #[arg(long)]
     any_base: bool,
 }
 
 impl BaseArgs {
-    /// Opens the base and the adapter at `path`, which must have been trained on it.
+    /// Opens the base and the adapter at `path`, and checks that the adapter was trained on the base.
     fn open(&self, path: &Path) -> Result<(Checkpoint, ModelConfig, Adapter), CliError> {
         let checkpoint = Checkpoint::open(&hub::resolve(&self.model)?)?;
         let config = ModelConfig::from_checkpoint(&checkpoint)?;
@@ -71,7 +72,7 @@ impl BaseArgs {
         if !self.any_base {
             check_base(&adapter.card, &checkpoint).map_err(|error| match error {
                 AdapterFileError::OtherBase { .. } => {
-                    CliError::Model(format!("{error}, or say --any-base if you know that the weights agree"))
+                    CliError::Model(format!("{error}, or add --any-base if you know that the weights match"))
                 }
                 other => other.into(),
             })?;

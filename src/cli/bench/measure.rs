@@ -1,24 +1,24 @@
-//! What a bench runs and what it measures.
+//! Runs and measurements of a bench.
 
 use serde::Serialize;
 
 use super::shape::{block_weights, head_weights};
 use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
-use crate::generate::{Finish, Generator, Pace, Request, Sampling, StopTokens};
-use crate::gpu::{Device, KernelTime};
-use crate::model::Model;
-use crate::model::lora::AdapterId;
-use crate::tokenizer::TokenId;
+use parr::generate::{Finish, Generator, Pace, Request, Sampling, StopTokens};
+use parr::gpu::{Device, KernelTime};
+use parr::model::Model;
+use parr::model::lora::AdapterId;
+use parr::tokenizer::TokenId;
 
-/// Tokens of prompt in front of a decode: enough to fill a cache block, too few to matter.
+/// Prompt tokens before a decode: enough to fill a cache block, too few to affect the speed.
 pub(super) const DECODE_PROMPT_TOKENS: usize = 16;
 
 /// Speed of reading a prompt.
 #[derive(Serialize)]
 pub(super) struct Prefill {
     pub tokens: usize,
-    /// Until the first token of the reply is chosen.
+    /// Time until the first token of the reply is sampled.
     pub seconds: f64,
     pub tokens_per_second: f64,
     pub gflops_per_second: f64,
@@ -30,18 +30,18 @@ pub(super) struct Prefill {
 #[derive(Serialize)]
 pub(super) struct Decode {
     pub sequences: usize,
-    /// Tokens of each sequence that were timed.
+    /// Timed tokens per sequence.
     pub steps: usize,
     pub seconds: f64,
     pub tokens_per_second: f64,
-    /// Weight bytes that the device must read for these steps, a second.
+    /// Weight bytes that the device reads per second in these steps, in GB.
     pub weight_gb_per_second: f64,
     pub gflops_per_second: f64,
     pub dispatches_per_step: Option<f64>,
     pub kernels: Vec<KernelShare>,
 }
 
-/// One kernel's part in the time on the device.
+/// One kernel's share of the time on the device.
 #[derive(Serialize)]
 pub(super) struct KernelShare {
     pub kernel: String,
@@ -50,7 +50,7 @@ pub(super) struct KernelShare {
     pub share: f64,
 }
 
-/// A generator, and prompts that no two runs share, so that no prefix is reused.
+/// A generator and its prompts, which differ between runs so that no prefix is reused.
 pub(super) struct Bench<'a> {
     device: &'a Device,
     model: &'a Model,
@@ -73,7 +73,7 @@ impl<'a> Bench<'a> {
         self.generator.cache_bytes()
     }
 
-    /// Ids without meaning; speed does not depend on it.
+    /// Random token ids; the speed does not depend on their meaning.
     fn ids(&mut self, len: usize) -> Vec<TokenId> {
         let vocab = self.model.config().vocab as u64;
         // xorshift64
@@ -111,7 +111,7 @@ impl<'a> Bench<'a> {
         Ok(self.generator.pace())
     }
 
-    /// The median of `repeats` runs after one that warms up.
+    /// The median of `repeats` runs, after one warm-up run.
     fn median(
         &mut self,
         repeats: usize,
@@ -123,7 +123,7 @@ impl<'a> Bench<'a> {
         Ok(seconds[seconds.len() / 2])
     }
 
-    /// One more run with timestamps, apart from the timed ones because they cost time themselves.
+    /// One more run, with timestamps; the timed runs have none because timestamps take time.
     fn profile(
         &mut self,
         run: impl FnOnce(&mut Self) -> Result<f64, CliError>,
@@ -182,12 +182,12 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// None without timestamps, which leave the profile empty.
+/// Number of dispatches; `None` if the profile is empty because the device has no timestamps.
 fn dispatches(times: &[KernelTime]) -> Option<u64> {
     (!times.is_empty()).then(|| times.iter().map(|time| time.calls).sum())
 }
 
-/// What is left of `times` without the part that `prompt` took.
+/// Returns `times` minus the times of `prompt`.
 fn subtract(mut times: Vec<KernelTime>, prompt: &[KernelTime]) -> Vec<KernelTime> {
     for time in &mut times {
         if let Some(part) = prompt.iter().find(|part| part.kernel == time.kernel) {

@@ -1,4 +1,4 @@
-//! `parr bench`: how fast this device runs a model, and where the time goes.
+//! `parr bench`: speed and memory of a model on this device, and time by kernel.
 
 mod measure;
 mod shape;
@@ -16,34 +16,37 @@ use super::error::CliError;
 use super::open::{AdapterArgs, ModelArgs};
 use super::output::write_row;
 use super::table::Table;
-use crate::generate::{Generator, GeneratorOptions};
-use crate::hub;
-use crate::model::Model;
-use crate::ops::KvFormat;
-use crate::quant::Quant;
 use measure::{Bench, DECODE_PROMPT_TOKENS, Decode, KernelShare, Prefill};
+use parr::generate::{Generator, GeneratorOptions};
+use parr::hub;
+use parr::model::Model;
+use parr::ops::KvFormat;
+use parr::quant::Quant;
 use shape::Shape;
 use train::{Train, TrainShape, train};
 
 const LONG_ABOUT: &str = "\
-Measures speed and memory on this device: prefill (reading a prompt), decode of one and of many
-sequences (writing replies), and time by kernel.
+Measures speed and memory on this device: prefill (reading a prompt), decode
+(writing replies) with one and with many sequences, and time by kernel.
 
-Each figure is the median of --repeats runs after one that warms up. GFLOP/s count the matrix
-products with weights only; weight GB/s are the model's bytes times steps per second, to compare
-with the adapter's memory bandwidth. `start to first token` runs from the program's start through
-opening the device and loading the model to the first token of a 16-token prompt.
+Each figure is the median of --repeats runs, after one warm-up run. GFLOP/s
+counts only the matrix products with weights. Weight GB/s is the model's bytes
+times steps per second, to compare with the GPU's memory bandwidth.
 
-With --train it also measures a step of AdamW on a LoRA adapter of all linear layers: every token of
---train-batch sequences is a target, and activations are kept as far as --memory allows.";
+`start to first token` is the time from the start of the program to the first
+token of a 16-token prompt. It includes opening the device and loading the model.
+
+--train also measures an AdamW step on a LoRA adapter of all linear layers. Every
+token of the --train-batch sequences is a target. Activations are kept as far as
+--memory allows.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr bench
   parr bench --json > bench.json
-  parr bench --random 1b --quant q4_0          random weights in the shape of Llama-3.2-1B
+  parr bench --random 1b --quant q4_0          random weights, as Llama-3.2-1B
   parr bench --kernels tiled --decode 1 --prefill 512
-  parr bench --adapter runs/aligned            what a LoRA adapter costs
+  parr bench --adapter runs/aligned            with a LoRA adapter
   parr bench --train --train-batch 4x256 --rank 16 --memory 1000
 
 Shapes of --random: 135m, 360m (SmolLM2), 1b, 3b (Llama-3.2), 8b (Llama-3.1).";
@@ -52,7 +55,7 @@ Shapes of --random: 135m, 360m (SmolLM2), 1b, 3b (Llama-3.2), 8b (Llama-3.1).";
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct BenchArgs {
-    /// The model, as --model takes it
+    /// Model, the same as --model
     #[arg(value_name = "MODEL", conflicts_with_all = ["model", "random"])]
     positional: Option<String>,
 
@@ -62,52 +65,52 @@ pub(super) struct BenchArgs {
     #[command(flatten)]
     adapter: AdapterArgs,
 
-    /// Random weights in a well-known shape, --quant of them, instead of a model file
+    /// Use random weights in the shape of a known model, in the format --quant (default q4_0)
     #[arg(long, value_name = "SHAPE", conflicts_with = "model", value_parser = shape::shape)]
     random: Option<Shape>,
 
-    /// Prompt lengths, in tokens
+    /// Prompt lengths in tokens
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "128,512")]
     prefill: Vec<usize>,
 
-    /// Numbers of sequences decoded together
+    /// Numbers of sequences decoded at the same time
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8,16")]
     decode: Vec<usize>,
 
-    /// Tokens decoded for each sequence
+    /// Tokens decoded per sequence
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
 
-    /// Runs of each measurement; the median counts
+    /// Runs per measurement; the median is reported
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     repeats: u16,
 
-    /// Measure training too
+    /// Also measure a training step
     #[arg(long)]
     train: bool,
 
-    /// Sequences of a training step, and tokens of each
+    /// Sequences per training step, and tokens per sequence
     #[arg(long, value_name = "NxTOKENS", default_value = "4x256", value_parser = batch, requires = "train")]
     train_batch: (usize, usize),
 
-    /// Rank of the adapter that is trained
+    /// Rank of the trained adapter
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024), requires = "train")]
     rank: u16,
 
-    /// Device memory that training may use, in MB [default: what the device has]
+    /// Most device memory for training, in MB [default: the device's memory]
     #[arg(long, value_name = "MB", requires = "train")]
     memory: Option<u64>,
 
-    /// Numbers in the key/value cache
+    /// Number format of the key/value cache
     #[arg(long, value_name = "f16|f32", default_value = "f16", value_parser = super::open::kv_format)]
     kv: KvFormat,
 
-    /// Print one JSON object
+    /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// `4x256`: sequences and tokens of each.
+/// Parses `4x256`: 4 sequences of 256 tokens.
 fn batch(text: &str) -> Result<(usize, usize), String> {
     let wrong = || format!("`{text}` is not sequences x tokens, such as 4x256");
     let (sequences, tokens) = text.split_once('x').ok_or_else(wrong)?;
@@ -117,13 +120,13 @@ fn batch(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
-/// Where the weights come from.
+/// Source of the weights.
 enum Source {
     Random(Shape),
     File(PathBuf),
 }
 
-/// All that one bench found.
+/// Results of a bench.
 #[derive(Serialize)]
 struct Report {
     parr: &'static str,
@@ -132,7 +135,7 @@ struct Report {
     driver: String,
     kernels: &'static str,
     model: String,
-    /// The LoRA adapter on it.
+    /// The LoRA adapter on the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     lora: Option<PathBuf>,
     weight_bytes: u64,
@@ -153,7 +156,7 @@ impl BenchArgs {
             self.model.model = name;
         }
         if self.prefill.contains(&0) || self.decode.contains(&0) {
-            return Err(CliError::Usage("--prefill and --decode take numbers from 1".to_owned()));
+            return Err(CliError::Usage("--prefill and --decode need numbers of at least 1".to_owned()));
         }
         let source = match self.random.take() {
             Some(shape) => Source::Random(shape),
@@ -193,7 +196,7 @@ impl BenchArgs {
             decode.push(bench.decode(sequences, steps, self.repeats.into())?);
         }
         let (cache_bytes, peak_device_bytes) = (bench.cache_bytes(), device.memory().peak_bytes);
-        // The cache is not there when an adapter is trained.
+        // Frees the cache before the adapter is trained.
         drop(bench);
         let capabilities = device.capabilities();
         let trained = if self.train {
@@ -232,7 +235,7 @@ impl BenchArgs {
 }
 
 impl Report {
-    /// The report for people.
+    /// The report as text.
     fn text(&self) -> String {
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
         let mut text = format!(
@@ -272,7 +275,7 @@ impl Report {
                 count(run.dispatches_per_step),
             ]);
         }
-        text.push_str(&format!("{table}dispatches are those of a whole prompt, and of one step of decode\n"));
+        text.push_str(&format!("{table}dispatches: per prompt for prefill, per step for decode\n"));
         if let Some(train) = &self.train {
             text.push_str(&train.text(&self.prefill));
         }
@@ -291,7 +294,7 @@ impl Report {
 }
 
 impl Train {
-    /// The figures for people, beside the fastest prefill.
+    /// The figures as text, compared with the fastest prefill.
     fn text(&self, prefill: &[Prefill]) -> String {
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
         let fastest = prefill.iter().map(|run| run.tokens_per_second).fold(0.0, f64::max);
@@ -312,7 +315,7 @@ impl Train {
     }
 }
 
-/// Time by kernel, if the device can tell.
+/// Time by kernel as text; empty if the device has no timestamps.
 fn kernels(run: &str, shares: &[KernelShare]) -> String {
     if shares.is_empty() {
         return String::new();

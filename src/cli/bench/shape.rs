@@ -1,8 +1,8 @@
 //! Shapes of well-known models, for runs on random weights.
 
-use crate::model::config::{Architecture, ModelConfig, RopeConfig, RopeScaling};
+use parr::model::config::{Architecture, ModelConfig, RopeConfig, RopeScaling};
 
-/// Names that `--random` takes: SmolLM2's, then Llama-3.2's, then Llama-3.1's.
+/// Names that `--random` accepts: SmolLM2's, then Llama-3.2's, then Llama-3.1's.
 const NAMES: [&str; 5] = ["135m", "360m", "1b", "3b", "8b"];
 
 /// A well-known model without its weights.
@@ -12,11 +12,11 @@ pub(super) struct Shape {
     pub config: ModelConfig,
 }
 
-/// The shape of that name.
+/// Returns the shape with this name.
 ///
 /// # Errors
 ///
-/// A sentence that lists the names.
+/// A message that lists the names.
 pub(super) fn shape(name: &str) -> Result<Shape, String> {
     // vocab, hidden, layers, heads, kv_heads, head_dim, ffn, tied
     let (vocab, hidden, layers, heads, kv_heads, head_dim, ffn, tied) = match name {
@@ -49,14 +49,14 @@ pub(super) fn shape(name: &str) -> Result<Shape, String> {
     Ok(Shape { name: name.to_owned(), config })
 }
 
-/// Weights of the matrices that one token of prefill is multiplied with, all layers.
+/// Number of weights in the matrices that multiply each token of prefill, in all layers.
 pub(super) fn block_weights(config: &ModelConfig) -> u64 {
     let attention = config.hidden * config.head_dim * 2 * (config.heads + config.kv_heads);
     let mlp = 3 * config.hidden * config.ffn;
     (config.layers * (attention + mlp)) as u64
 }
 
-/// Weights of the output matrix, which only tokens that are sampled from are multiplied with.
+/// Number of weights in the output matrix, which multiplies only tokens that are followed by sampling.
 pub(super) fn head_weights(config: &ModelConfig) -> u64 {
     (config.vocab * config.hidden) as u64
 }

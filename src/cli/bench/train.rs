@@ -1,4 +1,4 @@
-//! How fast this device learns, and what that takes.
+//! Speed and memory of a training step.
 
 use std::time::Instant;
 
@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::measure::{KernelShare, shares};
 use crate::cli::error::CliError;
-use crate::gpu::Device;
-use crate::model::Model;
-use crate::model::lora::{AdapterBank, LoraConfig, LoraWeights, Projections};
-use crate::train::objective::{Objective, Supervised, SupervisedBatch};
-use crate::train::{AdamW, Demand, Learner, Plan, Sequence, Unit};
+use parr::gpu::Device;
+use parr::model::Model;
+use parr::model::lora::{AdapterBank, LoraConfig, LoraWeights, Projections};
+use parr::train::objective::{Objective, Supervised, SupervisedBatch};
+use parr::train::{AdamW, Demand, Learner, Plan, Sequence, Unit};
 
-/// What a training step is measured on.
+/// Size of the measured training step.
 #[derive(Clone, Copy)]
 pub(super) struct TrainShape {
     pub sequences: usize,
@@ -22,7 +22,7 @@ pub(super) struct TrainShape {
     pub budget: u64,
 }
 
-/// Speed of learning.
+/// Speed and memory of training.
 #[derive(Serialize)]
 pub(super) struct Train {
     pub sequences: usize,
@@ -32,7 +32,7 @@ pub(super) struct Train {
     pub tokens_per_second: f64,
     /// Tokens of the largest pass.
     pub pass_tokens: usize,
-    /// Layers whose activations are kept, of so many.
+    /// Layers whose activations are kept, out of `layers`.
     pub kept_layers: usize,
     pub layers: usize,
     pub planned_bytes: u64,

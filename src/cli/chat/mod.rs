@@ -17,10 +17,10 @@ use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs};
 use super::sampling::SamplingArgs;
 use super::steering::{SteeringArgs, scores};
-use crate::chat::{ChatError, ChatReply, ChatSession};
-use crate::generate::Finish;
-use crate::steer::{Search, SteerEvent, WatchedSet};
 use line::{HELP, Line};
+use parr::chat::{ChatError, ChatReply, ChatSession};
+use parr::generate::Finish;
+use parr::steer::{Search, SteerEvent, WatchedSet};
 
 const LONG_ABOUT: &str = "\
 Chats with an instruction-tuned model in the terminal, turn by turn.
@@ -286,8 +286,8 @@ impl Chat<'_> {
     }
 }
 
-fn is_nothing_to_replace(error: &crate::Error) -> bool {
-    matches!(error, crate::Error::Chat(ChatError::NothingToReplace))
+fn is_nothing_to_replace(error: &parr::Error) -> bool {
+    matches!(error, parr::Error::Chat(ChatError::NothingToReplace))
 }
 
 /// Progress while candidates are generated and scored.

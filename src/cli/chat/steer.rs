@@ -1,9 +1,9 @@
 //! Principles in a chat: reloads, shows and changes them.
 
 use super::Chat;
-use crate::chat::ChatError;
 use crate::cli::error::CliError;
-use crate::steer::{Search, SteerError, Steering};
+use parr::chat::ChatError;
+use parr::steer::{Search, SteerError, Steering};
 
 impl Chat<'_> {
     /// Reads the file of principles again if it has changed. A mistake in it is reported once, and the principles
@@ -75,7 +75,9 @@ fn shown(steering: &Steering) -> String {
     }
     let left_out = set.principles.len() - used.len();
     if left_out > 0 {
-        text.push_str(&format!("\n({left_out} principles of less weight are left out: see --most-principles)"));
+        text.push_str(&format!(
+            "\n({left_out} principles of less weight are left out: see --most-principles)"
+        ));
     }
     text
 }

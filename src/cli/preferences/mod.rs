@@ -14,43 +14,52 @@ use super::error::CliError;
 use super::interrupt::interruptible;
 use super::open::{AdapterArgs, ModelArgs};
 use super::training::set;
-use crate::judge::{
+use parr::judge::{
     AdaptedModel, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, ReplyPlan, TooLong, Verdicts,
 };
-use crate::preferences::{Comparison, Prompts, read_records};
-use crate::principles::PrincipleSet;
-use crate::settings::Settings;
-use crate::train::{Control, Count, Event};
+use parr::preferences::{Comparison, Prompts, read_records};
+use parr::principles::PrincipleSet;
+use parr::settings::Settings;
+use parr::train::{Control, Count, Event};
 
 const LONG_ABOUT: &str = "\
-Samples replies to prompts, compares them under principles, and records the verdicts. `parr reward train`
-trains on them. No human preferences are needed (SALMON, arXiv 2310.05910).
+Samples replies to prompts, compares them under principles, and records the
+verdicts. `parr reward train` trains on them. No human preferences are needed
+(SALMON, arXiv 2310.05910).
 
-Replies (--replies): `sample` compares plain replies that differ by their seed. `contrast` pairs a reply
-under a principle with one under its negative. `mix` pairs a reply under either with a plain one. `edit` pairs
-two versions of one plain reply, which a program edits.
+Plans for the replies (--replies):
+  sample     plain replies that differ by their seed
+  contrast   a reply under a principle, and one under its negative
+  mix        a reply under a principle or its negative, and a plain one
+  edit       two versions of one plain reply, edited by a program
 
-Judges (--judge): `contrast` measures how much more likely a reply is under a principle than under its
-negative. `ab` is SALMON's judge: the model names the better reply, in both orders. `check` runs the program
-that a principle names.
+Judges (--judge):
+  contrast   how much more likely a reply is under a principle than under its
+             negative
+  ab         SALMON's judge: the model names the better reply, in both orders
+  check      the program that a principle names
 
-FILE gets one comparison per line. After a stop or a crash, the same command resumes. The file is then byte
-for byte that of an uninterrupted run. FILE.toml records the model, the principles and the settings.";
+FILE gets one comparison per line. After a stop or a crash, the same command
+resumes, and the file is bit-identical to that of an uninterrupted run. FILE.toml
+records the model, the principles and the settings.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr preferences --prompts examples/prompts.jsonl --out judged.jsonl
-  parr preferences --prompts examples/prompts.jsonl --out style.jsonl --principles style \\
-    --replies contrast --judge check --pairs 4 --max-tokens 64 --languages en
-  parr preferences --prompts mine.jsonl --out mine.judged.jsonl --principles mine.toml \\
-    --replies mix --pairs 2 --own
-  parr preferences --prompts mine.jsonl --out judged.jsonl --principles reward style:style-concise
+  parr preferences --prompts examples/prompts.jsonl --out style.jsonl \\
+      --principles style --replies contrast --judge check --pairs 4 \\
+      --max-tokens 64 --languages en
+  parr preferences --prompts mine.jsonl --out mine.judged.jsonl \\
+      --principles mine.toml --replies mix --pairs 2 --own
+  parr preferences --prompts mine.jsonl --out judged.jsonl \\
+      --principles reward style:style-concise
   parr preferences --print-config > preferences.toml      every setting, explained
   parr preferences report judged.jsonl
   parr reward train --comparisons judged.jsonl --out runs/reward
 
-Prompts, one JSON object a line; `type` (general, reasoning, red-team) and `language` may be left out:
-  {\"id\": \"p1\", \"type\": \"general\", \"language\": \"en\", \"prompt\": \"Name a river.\"}";
+Prompts, one JSON object per line:
+  {\"id\": \"p1\", \"type\": \"general\", \"language\": \"en\", \"prompt\": \"Name a river.\"}
+`type` (general, reasoning or red-team) and `language` are optional.";
 
 /// Sample replies, judge them under principles, record the verdicts
 #[derive(Args)]
@@ -79,19 +88,19 @@ struct CollectArgs {
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
     out: Option<PathBuf>,
 
-    /// Sets of principles that come with parr, or files, taken together [default: reward]
+    /// Principles: sets that come with parr, or files, joined [default: reward]
     #[arg(long, value_name = "SET|FILE[:ID,ID]", num_args = 1..)]
     principles: Option<Vec<String>>,
 
-    /// What differs between replies [default: sample]
+    /// Plan for the replies [default: sample]
     #[arg(long, value_name = "PLAN")]
     replies: Option<PlanName>,
 
-    /// How they are compared [default: contrast]
+    /// Judge that compares the replies [default: contrast]
     #[arg(long, value_name = "JUDGE")]
     judge: Option<JudgeName>,
 
-    /// Judge pairs only under the principle that they were written under, not under all
+    /// Judge each pair only under the principle that it was written under, not under all
     #[arg(long)]
     own: bool,
 
@@ -125,15 +134,15 @@ struct CollectArgs {
     #[arg(long, value_name = "T")]
     temperature: Option<f32>,
 
-    /// Take the first N prompts [default: all]; may be raised when a run resumes
+    /// Use the first N prompts; a resumed run may use more [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 
-    /// Take prompts in these languages, by ISO 639-1 code [default: all]
+    /// Use prompts in these languages, as ISO 639-1 codes [default: all]
     #[arg(long, value_name = "CODE", value_delimiter = ',')]
     languages: Option<Vec<String>>,
 
-    /// Leave out prompts that do not fit, instead of refusing the file
+    /// Leave out prompts that do not fit into the context, instead of stopping
     #[arg(long)]
     skip_long: bool,
 
@@ -201,7 +210,7 @@ impl CollectArgs {
         };
         let config = self.settings()?;
         config.validate()?;
-        // Read first: a mistake in a file should not wait for the model.
+        // Read first, to report a mistake in a file before the model is loaded.
         let principles = PrincipleSet::open_all(&config.principles)?;
         let prompts = Prompts::read(prompts)?;
         let (_device, model) = self.model.open(global)?;
@@ -234,7 +243,7 @@ impl CollectArgs {
         }
     }
 
-    /// The settings of the file, with the flags over them.
+    /// The settings of the file, overridden by the flags.
     fn settings(&self) -> Result<PreferenceConfig, CliError> {
         let mut config = match &self.config {
             Some(path) => PreferenceConfig::read(path)?,

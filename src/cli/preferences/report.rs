@@ -10,14 +10,16 @@ use serde_json::json;
 use crate::cli::error::CliError;
 use crate::cli::output::write_row;
 use crate::cli::table::Table;
-use crate::judge::{WrittenReport, written_report};
-use crate::preferences::{Comparison, judge_report, read_records};
+use parr::judge::{WrittenReport, written_report};
+use parr::preferences::{Comparison, judge_report, read_records};
 
 const LONG_ABOUT: &str = "\
-Counts the verdicts under each principle: for the first reply, for the second, undecided. It also reports how
-often the verdict is the same in both orders of the replies, and how much the judge prefers the reply that it
-reads first. For replies that were written under the principle or its negative, it counts the verdicts that
-match and those that contradict this.";
+Counts the verdicts under each principle: for the first reply, for the second,
+undecided. It also reports how often the verdict is the same in both orders of
+the replies, and how much the judge prefers the reply that it reads first.
+
+For replies that were written under the principle or its negative, it counts the
+verdicts that match this and those that contradict it.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,7 +78,7 @@ fn rows(comparisons: &[Comparison]) -> Vec<Row> {
     let written = written_report(comparisons).into_iter();
     let mut written: HashMap<String, WrittenReport> =
         written.map(|report| (report.principle.clone(), report)).collect();
-    let row = |report: crate::preferences::PrincipleReport| {
+    let row = |report: parr::preferences::PrincipleReport| {
         let decided = (report.consistent * report.verdicts as f64).round() as usize;
         let first = (report.first_wins * decided as f64).round() as usize;
         Row {

@@ -1,4 +1,4 @@
-//! `parr reward eval`: how well a reward model follows principles.
+//! `parr reward eval`: measures how well a reward model follows principles.
 
 use std::fs;
 use std::io::{Write, stdout};
@@ -13,28 +13,36 @@ use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
 use crate::cli::output::write_row;
 use crate::cli::table::Table;
-use crate::reward::{EvaluateOptions, Rate, RewardModel, RewardOptions, RewardReport, Sensitivity, evaluate};
-use crate::train::Event;
+use parr::reward::{EvaluateOptions, Rate, RewardModel, RewardOptions, RewardReport, Sensitivity, evaluate};
+use parr::train::Event;
 
 const LONG_ABOUT: &str = "\
-Measures a reward model on comparisons of prompts that were held out when it was trained: how often it
-finds the better reply, under lists of principles and under each principle by itself; how often its ranking
-turns round when principles are negated; what its scores hang on; whether it prefers long replies; and
-whether its score differences mean the chances that they stand for. --html writes the same as one page
-with plots that needs nothing beside it.";
+Measures how well a reward model follows principles. It uses the comparisons of
+prompts that were held out in its training. The report has:
+
+- accuracy: how often the better reply scores higher, under lists of principles
+  and under single principles
+- flips: how often the ranking flips when principles are negated
+- sensitivity: how much each principle shifts the scores
+- length: whether longer replies score higher
+- calibration: whether score differences match the chances of being preferred
+
+--html writes the same report as one self-contained page with plots.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr reward eval --reward runs/reward --comparisons judged.jsonl
-  parr reward eval --reward runs/reward --comparisons judged.jsonl --html report.html --json > report.json
-  parr reward eval --reward runs/style --comparisons new.jsonl --principles style-unseen --by-check --all
+  parr reward eval --reward runs/reward --comparisons judged.jsonl \\
+      --html report.html --json > report.json
+  parr reward eval --reward runs/style --comparisons new.jsonl \\
+      --principles style-unseen --by-check --all
   parr reward eval --reward runs/start --preferences hh.jsonl";
 
 /// Measure how well a reward model follows principles
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct EvalArgs {
-    /// The reward model: the folder of a `parr reward train` run, or a PEFT directory
+    /// Reward model: the folder of a `parr reward train` run, or a PEFT directory
     #[arg(long, value_name = "DIR")]
     reward: PathBuf,
 
@@ -44,23 +52,23 @@ pub(super) struct EvalArgs {
     #[command(flatten)]
     data: DataArgs,
 
-    /// Measure on all prompts: for comparisons that nothing was trained on
+    /// Measure on all prompts, for comparisons that were not used in training
     #[arg(long)]
     all: bool,
 
-    /// Most pairs, and most comparisons under each principle; 0 for all there are
+    /// Most pairs, and most comparisons per principle; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
 
-    /// Inputs computed at the same time
+    /// Number of inputs computed at the same time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     batch: u16,
 
-    /// Take the reward model even if it was trained on other weights, such as an unquantized copy
+    /// Accept a reward model that was trained on other weights, such as an unquantized copy
     #[arg(long)]
     any_base: bool,
 
-    /// Write the report as a page of its own
+    /// Write the report as an HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
@@ -77,7 +85,7 @@ impl EvalArgs {
         let mut reward = RewardModel::open(&model, &self.reward, &options)?;
         let trained = reward.reward_card().aggregate.clone();
         if trained.is_none() && !self.all {
-            let reason = "the card does not say which prompts were held out: --all measures on all of them";
+            let reason = "the card does not list the held-out prompts: add --all to measure on all prompts";
             return Err(CliError::Model(reason.to_owned()));
         }
         let options = EvaluateOptions {
@@ -98,7 +106,7 @@ impl EvalArgs {
         let report = report?;
         if let Some(path) = &self.html {
             fs::write(path, report.to_html())?;
-            global.note(format!("the report is in {}", path.display()));
+            global.note(format!("wrote {}", path.display()));
         }
         if self.json {
             return write_row(&report);
@@ -118,16 +126,16 @@ fn text(report: &RewardReport) -> String {
     for (name, rate) in [
         ("right under lists of principles", &lists),
         ("right under one principle", &report.alone_accuracy),
-        ("turned round by negating one principle", &report.alone_flips),
-        ("turned round by negating a list", &report.list_flips),
-        ("unmoved by the order of the list", &report.order_consistency),
+        ("flipped by negating one principle", &report.alone_flips),
+        ("flipped by negating a list", &report.list_flips),
+        ("unchanged by the order of the list", &report.order_consistency),
     ] {
         figures.row([name.to_owned(), shown(rate), rate.of.to_string()]);
     }
     let mut text = figures.to_string();
     if !report.alone.is_empty() {
         let mut table =
-            Table::new(&["principle", "taught", "pairs", "right %", "negated %", "flips %", "shift"]);
+            Table::new(&["principle", "trained", "pairs", "right %", "negated %", "flips %", "shift"]);
         for one in &report.alone {
             let shift = |known: &&Sensitivity| known.principle == one.principle;
             let shift = report.sensitivity.iter().find(shift).map(|known| format!("{:.2}", known.shift));

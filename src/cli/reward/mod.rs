@@ -1,4 +1,4 @@
-//! `parr reward`: training and measuring reward models.
+//! `parr reward`: trains and measures reward models.
 
 mod eval;
 mod train;
@@ -9,16 +9,16 @@ use clap::{Args, Subcommand};
 
 use super::GlobalArgs;
 use super::error::CliError;
-use crate::reward::RewardData;
+use parr::reward::RewardData;
 
 const LONG_ABOUT: &str = "\
-Trains reward models that read principles, and measures how well they follow them. Replies are scored
-with `parr score`.";
+Trains reward models that read principles, and measures how well they follow
+them. `parr score` scores replies with a trained reward model.";
 
 const EXAMPLES: &str = "\
 Examples:
-  parr reward train --comparisons judged.jsonl --principles reward --out runs/reward
-  parr reward eval --reward runs/reward --comparisons judged.jsonl --principles reward --html report.html
+  parr reward train --comparisons judged.jsonl --out runs/reward
+  parr reward eval --reward runs/reward --comparisons judged.jsonl --html page.html
   parr score replies.jsonl --reward runs/reward --principles policy";
 
 /// Train and measure reward models that read principles
@@ -44,22 +44,22 @@ impl RewardArgs {
     }
 }
 
-/// What is learned from, or measured on.
+/// Data for training or for measuring.
 #[derive(Args)]
 pub(super) struct DataArgs {
-    /// Judged replies, in JSON Lines of comparisons
+    /// Comparisons from `parr preferences`, in JSON Lines
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "preferences")]
     comparisons: Vec<PathBuf>,
 
-    /// The principles of the comparisons: sets that come with parr, or files, taken together
+    /// Principles of the comparisons: sets that come with parr, or files, joined
     #[arg(long, value_name = "SET|FILE", num_args = 1.., default_values = ["reward"])]
     principles: Vec<String>,
 
-    /// Let the programs that principles name judge, in place of the verdicts in the file
+    /// Judge by the programs that the principles name, instead of the verdicts in the file
     #[arg(long, conflicts_with = "preferences")]
     by_check: bool,
 
-    /// Preferences without principles, in JSON Lines of prompt, chosen and rejected
+    /// Preferences without principles: JSON Lines with prompt, chosen and rejected
     #[arg(long, value_name = "FILE")]
     preferences: Option<PathBuf>,
 }

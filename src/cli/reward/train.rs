@@ -1,44 +1,56 @@
-//! `parr reward train`: a reward model from judged replies.
+//! `parr reward train`: trains a reward model on judged replies.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::DataArgs;
-use crate::adapter::Adapter;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::open::ModelArgs;
 use crate::cli::screen::{Screen, watched};
 use crate::cli::training::{Knobs, RunArgs, set};
-use crate::reward::{Factors, RewardConfig, RewardTraining};
-use crate::settings::Settings;
+use parr::adapter::Adapter;
+use parr::reward::{Factors, RewardConfig, RewardTraining};
+use parr::settings::Settings;
 
 const LONG_ABOUT: &str = "\
-Trains a reward model on replies that a judge compared: a LoRA adapter with a scalar head, on a frozen,
-quantized base. In each pass every comparison gets another random list of principles, some of them
-negated, and the one under which the replies differ most decides which of them should score more; so the
-model has to read the list (SALMON, arXiv 2310.05910). Prompts are held out, and measured on without noise.
+Trains a reward model on replies that a judge compared. The reward model is a
+LoRA adapter with a scalar head, on a frozen, quantized base.
 
-With --preferences it learns plain preferences without principles instead: a start for --init.
+In each pass, every comparison gets a new random list of principles, some of them
+negated. The principle under which the replies differ most decides which reply
+should score higher. So the model has to read the list (SALMON, arXiv
+2310.05910). Some prompts are held out for evaluation, without label noise.
 
-DIR holds the settings (reward.toml), the metrics (metrics.jsonl, and event files for TensorBoard), states
-to resume from (checkpoints/) and in the end the reward model (adapter/), a PEFT directory with
-reward_head.safetensors and a card in parr.json. Ctrl-C saves a state and stops; --resume goes on from the
-newest, also after a crash, and ends with the same bits as a run that was never interrupted.";
+With --preferences, it learns plain preferences without principles instead. The
+result is a start for --init.
+
+Files in DIR:
+  reward.toml     the settings
+  metrics.jsonl   the metrics, also as event files for TensorBoard
+  checkpoints/    states to resume from
+  adapter/        the reward model at the end, a PEFT directory with
+                  reward_head.safetensors and a card in parr.json
+
+Ctrl-C saves a state and stops. --resume continues from the newest state, also
+after a crash. The results are bit-identical to those of an uninterrupted run.";
 
 const EXAMPLES: &str = "\
 Examples:
-  parr reward train --comparisons judged.jsonl --principles reward --out runs/reward
-  parr reward train --comparisons a.jsonl b.jsonl --principles reward style --out runs/both --use-rest
-  parr reward train --comparisons judged.jsonl --principles style --by-check --out runs/style
-  parr reward train --preferences hh.jsonl --out runs/start --steps 500
-  parr reward train --comparisons judged.jsonl --init runs/start --out runs/reward --f16
+  parr reward train --comparisons judged.jsonl --out runs/reward
   parr reward train --comparisons judged.jsonl --out runs/reward --resume
+  parr reward train --comparisons a.jsonl b.jsonl --out runs/both \\
+      --principles reward style --use-rest
+  parr reward train --comparisons judged.jsonl --out runs/style \\
+      --principles style --by-check
+  parr reward train --preferences hh.jsonl --out runs/start --steps 500
+  parr reward train --comparisons judged.jsonl --out runs/reward \\
+      --init runs/start --f16
   parr reward train --print-config > reward.toml        every setting, explained
   parr reward eval --reward runs/reward --comparisons judged.jsonl
 
-Preferences, one JSON object a line:
+Preferences, one JSON object per line:
   {\"prompt\": \"Name a river.\", \"chosen\": \"The Loire.\", \"rejected\": \"A river is water.\"}";
 
 /// Train a reward model on judged replies
@@ -54,27 +66,27 @@ pub(super) struct TrainArgs {
     #[command(flatten)]
     run: RunArgs,
 
-    /// Start from this adapter, and its head if it has one, instead of a fresh one
+    /// Adapter to start from, with its head if it has one, instead of a fresh one
     #[arg(long, value_name = "DIR")]
     init: Option<PathBuf>,
 
-    /// Pairs of a step
+    /// Pairs per step [default: 16]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
 
-    /// Tokens an input may have; the reply is cut first, principles never
+    /// Most tokens of an input; the reply is cut first, the principles never [default: 1280]
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
 
-    /// The part of prompts that is measured on and not trained on, such as 0.1
+    /// Fraction of prompts that is held out for evaluation [default: 0.1]
     #[arg(long, value_name = "PART")]
     held_out: Option<f64>,
 
-    /// Use comparisons that lack a verdict under some principle with the principles they have
+    /// Keep comparisons without a verdict for some principle, and use their other principles
     #[arg(long)]
     use_rest: bool,
 
-    /// Write the adapter's factors as f16: half the size
+    /// Write the adapter's factors as f16, half the size of f32
     #[arg(long)]
     f16: bool,
 }
@@ -96,12 +108,12 @@ impl TrainArgs {
         }
         let adapter = watched(Screen::new(global), |control, on_event| training.run(control, on_event))?;
         let (model, out) = (&self.model.model, out.display());
-        global.note(format!("the reward model is in {}; ask it:", adapter.display()));
+        global.note(format!("the reward model is in {}; try it:", adapter.display()));
         global.note(format!("  parr score replies.jsonl --model {model} --reward {out}"));
         Ok(())
     }
 
-    /// The settings of the file, with the flags over them.
+    /// The settings of the file, overridden by the flags.
     fn settings(&self) -> Result<RewardConfig, CliError> {
         let mut config = match &self.run.config {
             Some(path) => RewardConfig::read(path)?,
@@ -121,7 +133,7 @@ impl TrainArgs {
         set(&mut config.limits.tokens, &self.max_tokens);
         set(&mut config.aggregate.held_out, &self.held_out);
         if self.use_rest {
-            config.aggregate.missing = crate::preferences::Missing::UseRest;
+            config.aggregate.missing = parr::preferences::Missing::UseRest;
         }
         if self.f16 {
             config.factors = Factors::F16;

@@ -1,4 +1,4 @@
-//! `parr salmon init`: a folder to begin with.
+//! `parr salmon init`: writes a folder to start from.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::shown;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
-use crate::salmon::{Budget, init};
+use parr::salmon::{Budget, init};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,11 +15,11 @@ Examples:
   parr salmon init runs/long --budget standard
   parr salmon init runs/style --reward reward-models/smollm2-style";
 
-/// Write settings with comments, prompts and principles, all to be edited
+/// Write a folder with settings, prompts and principles to edit
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct InitArgs {
-    /// The folder; it is created if it does not exist
+    /// Folder; it is created if it does not exist
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 
@@ -30,12 +30,11 @@ pub(super) struct InitArgs {
 /// The settings of a new folder.
 #[derive(Args)]
 pub(super) struct FreshArgs {
-    /// Size of the run: a quarter of an hour on two cores, or the defaults of every stage
+    /// Size of the run: a quarter of an hour on two cores, or the defaults of all stages
     #[arg(long, value_name = "BUDGET", default_value = "small")]
     budget: BudgetName,
 
-    /// Existing reward model for the same base, such as reward-models/smollm2-style: only the policy is
-    /// trained
+    /// Existing reward model for the same base; then only the policy is trained
     #[arg(long, value_name = "DIR")]
     reward: Option<PathBuf>,
 }
@@ -63,7 +62,7 @@ impl FreshArgs {
 impl InitArgs {
     pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
         self.fresh.init(&self.folder, global)?;
-        global.note("edit them, or leave them as they are, and then:");
+        global.note("edit the files, or leave them as they are, and run:");
         global.note(format!("  parr salmon run {}", shown(&self.folder)));
         Ok(())
     }

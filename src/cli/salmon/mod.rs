@@ -12,17 +12,19 @@ use clap::{Args, Subcommand};
 
 use super::GlobalArgs;
 use super::error::CliError;
-use crate::salmon::PipelineConfig;
-use crate::settings::Settings;
+use parr::salmon::PipelineConfig;
+use parr::settings::Settings;
 
 const LONG_ABOUT: &str = "\
-Aligns a model to written principles with its own judgement (SALMON, arXiv 2310.05910), from one settings
-file. The model writes replies and judges them under the principles. A reward model is trained on the verdicts
-and evaluated. Then a policy is trained with it.
+Aligns a model to written principles with its own judgement (SALMON, arXiv
+2310.05910), from one settings file. The model writes replies and judges them
+under the principles. A reward model is trained on the verdicts and evaluated.
+Then a policy is trained with the reward model.
 
-Each stage has its own folder, named after a hash of its inputs, and manifest.json records them. So `run` only
-runs what is not done: after an edit of a principle, the stages that depend on it; after an undone edit,
-nothing; after a crash, the rest.";
+Each stage has its own folder, named after a hash of its inputs. manifest.json
+records the stages. `run` therefore runs only stages that are not done. After an
+edit of a principle, these are the stages that depend on it. If the edit is
+undone, nothing runs. After a crash, the rest runs.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,7 +32,8 @@ Examples:
   parr salmon run runs/first           a quarter of an hour on two cores without a GPU
   parr salmon status runs/first        the status of each stage
   parr salmon report runs/first        one page with all results
-  parr score replies.jsonl --reward runs/first/reward-5f0c... --principles runs/first/principles/small.toml";
+  parr score replies.jsonl --reward runs/first/reward-5f0c... \\
+      --principles runs/first/principles/small.toml";
 
 /// Align a model to written principles: all stages from one settings file
 #[derive(Args)]
@@ -62,7 +65,7 @@ impl SalmonArgs {
 /// The folder of a pipeline, and its settings.
 #[derive(Args)]
 struct FolderArgs {
-    /// The folder, with salmon.toml in it
+    /// Folder with salmon.toml
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }

@@ -7,15 +7,19 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{FolderArgs, shown};
-use crate::atomic;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
-use crate::salmon::PipelineReport;
+use parr::atomic;
+use parr::salmon::PipelineReport;
 
 const LONG_ABOUT: &str = "\
-Writes one page with the results of the stages in DIR, from their files: the principles, the consistency of
-the judge, the accuracy of the reward model, the curves of the policy, the methods of steering compared, and
-replies to the same prompts before and after training. Nothing is run. Stages that are not done are left out.";
+Writes one page with the results of all stages in DIR. It shows the principles,
+the consistency of the judge and the accuracy of the reward model. It also shows
+the training curves of the policy, the comparison of steering methods, and
+replies to the same prompts before and after training.
+
+The page is made from the files of the stages; nothing is run. Stages that are
+not done are left out.";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -12,21 +12,24 @@ use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
-use crate::salmon::{Pipeline, PipelineConfig, PipelineReport, Stage, StageStatus};
-use crate::train::Control;
+use parr::salmon::{Pipeline, PipelineConfig, PipelineReport, Stage, StageStatus};
+use parr::train::Control;
 
 const LONG_ABOUT: &str = "\
-Runs every stage that is not done, from DIR/salmon.toml. Without that file, `init` runs first.
+Runs every stage that is not done, from DIR/salmon.toml. Without that file,
+`init` runs first.
 
-Ctrl-C saves and stops. The same command resumes, also after a crash, and gives bit-identical results to an
-uninterrupted run. At the end, DIR/report.html is the page of `report`, and some prompts are printed with a
+Ctrl-C saves and stops. The same command resumes, also after a crash, and gives
+bit-identical results to an uninterrupted run.
+
+At the end, `report` writes DIR/report.html, and some prompts are printed with a
 reply from the first rollout and one from the last.";
 
 const EXAMPLES: &str = "\
 Examples:
   parr salmon run runs/first
   parr salmon run runs/first && parr salmon status runs/first
-  parr salmon run runs/style --reward reward-models/smollm2-style    only the policy";
+  parr salmon run runs/style --reward reward-models/smollm2-style";
 
 /// Run every stage that is not done
 #[derive(Args)]

@@ -8,8 +8,8 @@ use super::shown;
 use crate::cli::GlobalArgs;
 use crate::cli::screen::Screen as Training;
 use crate::cli::steer::text as comparison_text;
-use crate::salmon::{Event, StageStatus};
-use crate::train::{self, Count, DataSummary, Items};
+use parr::salmon::{Event, StageStatus};
+use parr::train::{self, Count, DataSummary, Items};
 
 /// Steps of alignment between two replies that are shown.
 const SHOW_EVERY: u64 = 5;
@@ -21,7 +21,7 @@ pub(super) struct Screen<'a> {
     training: Training<'a>,
     /// Tenths of a stage's work that were printed, if standard error is not a terminal.
     tenths: usize,
-    /// What the bar counts.
+    /// Name of the items that the bar counts.
     things: &'static str,
 }
 
@@ -89,6 +89,8 @@ impl<'a> Screen<'a> {
                 self.clear();
                 self.global.note(comparison_text(report));
             }
+            // Events of a newer library.
+            _ => {}
         }
     }
 
@@ -121,6 +123,8 @@ impl<'a> Screen<'a> {
                 }
                 self.step(done, of, method.to_owned());
             }
+            // Counts of a newer library.
+            _ => {}
         }
     }
 

@@ -7,9 +7,9 @@ use clap::Args;
 use super::{FolderArgs, shown};
 use crate::cli::error::CliError;
 use crate::cli::table::Table;
-use crate::format::Checkpoint;
-use crate::hub;
-use crate::salmon::status;
+use parr::format::Checkpoint;
+use parr::hub;
+use parr::salmon::status;
 
 const EXAMPLES: &str = "\
 Examples:

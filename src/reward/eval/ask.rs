@@ -1,23 +1,23 @@
-//! Questions to a reward model, each asked once, in an order in which they share most.
+//! Questions to a reward model, each asked once, in an order that shares most of the computation.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::generate::CancelToken;
 use crate::reward::{RewardError, RewardModel, ScoreRequest};
 
-/// What to measure a reply by.
+/// The principles to score a reply under.
 type List<'a> = Vec<&'a str>;
 
-/// Questions that were asked for so far.
+/// The questions so far.
 #[derive(Debug, Default)]
 pub(super) struct Asked<'a> {
-    /// The lists of each prompt and reply, with the ticket of each: what they have in common is computed
-    /// once if they stand together.
+    /// The lists of each prompt and reply, with the ticket of each. Questions with the same prompt and reply
+    /// are adjacent, so their common start is computed once.
     lists: BTreeMap<(&'a str, &'a str), HashMap<List<'a>, usize>>,
     tickets: usize,
 }
 
-/// A question's answer, once there is one.
+/// The index of a question's score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(usize);
 
@@ -30,14 +30,14 @@ impl Answers {
         self.0[ticket.0]
     }
 
-    /// By how much the first of two replies has the larger score.
+    /// Score of the first of two replies minus the score of the second.
     pub fn margin(&self, [first, second]: [Ticket; 2]) -> f64 {
         self.score(first) - self.score(second)
     }
 }
 
 impl<'a> Asked<'a> {
-    /// Asks for the score of a reply; the same question twice is one question.
+    /// Asks for the score of a reply. A repeated question is asked once.
     pub fn ask(&mut self, prompt: &'a str, reply: &'a str, list: &[&'a str]) -> Ticket {
         let lists = self.lists.entry((prompt, reply)).or_default();
         let next = self.tickets;
@@ -46,7 +46,7 @@ impl<'a> Asked<'a> {
         Ticket(ticket)
     }
 
-    /// Asks for both replies to a prompt.
+    /// Asks for the scores of both replies to a prompt.
     pub fn both(&mut self, prompt: &'a str, replies: [&'a str; 2], list: &[&'a str]) -> [Ticket; 2] {
         replies.map(|reply| self.ask(prompt, reply, list))
     }
@@ -56,7 +56,7 @@ impl<'a> Asked<'a> {
         self.tickets
     }
 
-    /// Asks them all. `on_done` hears how many are answered.
+    /// Asks all questions. `on_done` receives the number of answered questions.
     pub fn answer(
         self,
         model: &mut RewardModel,

@@ -21,52 +21,52 @@ use ask::{Asked, Ticket};
 
 pub use crate::report::{Bin, Calibration, Rate};
 
-/// What is measured on.
+/// Options of an evaluation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EvaluateOptions {
-    /// How lists are drawn, and which prompts are held out. Noise has no part in measuring.
+    /// How lists are drawn, and which prompts are held out. Its noise is not applied.
     pub aggregate: AggregateOptions,
-    /// Measure on all prompts, for data that nothing was trained on.
+    /// Whether to use all prompts, for data that was not trained on.
     pub everything: bool,
-    /// Most pairs under drawn lists, and most comparisons under each principle; none for all.
+    /// Maximum number of pairs under drawn lists, and of comparisons under each principle. `None` for all.
     pub limit: Option<usize>,
 }
 
-/// How a reward model does on replies that a judge compared.
+/// Results of a reward model on replies that a judge compared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RewardReport {
     /// The base, as the adapter's card names it.
     pub base: Option<String>,
-    /// Hash of what the adapter was trained on, by its card.
+    /// Hash of the adapter's training data, from its card.
     pub trained_on: Option<String>,
-    /// Hash of what was measured on.
+    /// Hash of the evaluation data.
     pub measured_on: String,
     /// The sets of principles.
     pub set: Option<String>,
-    /// Whether nothing of the measured prompts was trained on, as far as the split can tell.
+    /// Whether the prompts are held out from training, according to the split.
     pub held_out: bool,
-    /// Comparisons measured on.
+    /// Number of comparisons in the evaluation.
     pub comparisons: usize,
-    /// Different questions that the model was asked.
+    /// Number of different questions to the model.
     pub questions: usize,
-    /// Pairs under drawn lists, some principles negated: the better reply by the one that decides should have
-    /// the larger score.
+    /// Pairs under drawn lists, with some principles negated. The reply that the deciding principle prefers
+    /// should have the larger score.
     pub lists: Tallies,
-    /// How often the ranking turns round when every principle of a list is negated.
+    /// How often the ranking flips when every principle of a list is negated.
     pub list_flips: Rate,
-    /// How often the ranking stays when the list is read in reverse.
+    /// How often the ranking stays the same when the list is reversed.
     pub order_consistency: Rate,
-    /// Each principle by itself, and negated by itself.
+    /// Each principle alone, and its negative alone.
     pub alone: Vec<Alone>,
-    /// All of `alone` together: the better reply has the larger score.
+    /// How often the better reply has the larger score, over all of `alone`.
     pub alone_accuracy: Rate,
-    /// All of `alone` together: the ranking turns round when the principle is negated.
+    /// How often the ranking flips when the principle is negated, over all of `alone`.
     pub alone_flips: Rate,
-    /// How far scores hang on each principle.
+    /// How much scores depend on each principle.
     pub sensitivity: Vec<Sensitivity>,
-    /// Whether long replies are preferred for their length.
+    /// Whether long replies are preferred because of their length.
     pub length: LengthBias,
-    /// Whether differences of scores mean the chances that they stand for.
+    /// Whether differences of scores match the observed rates of preference.
     pub calibration: Calibration,
     /// The judge's own consistency and position bias, under each principle.
     pub judge: Vec<PrincipleReport>,
@@ -79,53 +79,53 @@ pub struct RewardReport {
 pub struct Alone {
     /// The principle's id.
     pub principle: String,
-    /// Its name for people.
+    /// Its name for readers.
     pub dimension: String,
-    /// Whether the model was taught this principle, by its card; others are new to it.
+    /// Whether the model was trained on this principle, according to its card.
     pub taught: bool,
-    /// Comparisons in which one reply is better by it, scored under the definition.
+    /// Comparisons in which one reply is better under the principle, scored under the definition.
     pub definition: Tally,
-    /// The same under its negative, by which the other reply is better.
+    /// The same comparisons scored under its negative, which prefers the other reply.
     pub negative: Tally,
-    /// How often the ranking turns round between the two.
+    /// How often the ranking flips between the two.
     pub flips: Rate,
 }
 
-/// How far scores hang on a principle.
+/// How much scores depend on a principle.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Sensitivity {
     /// The principle's id.
     pub principle: String,
-    /// By how much the margin of a pair moves when this principle of its list is negated and the others stay,
-    /// on average, in standard deviations of all margins. 0 would be a principle that nobody reads.
+    /// Mean change of a pair's margin when only this principle of its list is negated, in standard deviations
+    /// of all margins. 0 if the model ignores the principle.
     pub shift: f64,
-    /// Pairs that tell.
+    /// Number of pairs that the mean is over.
     pub pairs: usize,
 }
 
 /// Correlations of score and length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LengthBias {
-    /// Of score and characters of the reply, under drawn lists.
+    /// Correlation of score and number of characters of the reply, under drawn lists.
     pub with_principles: Option<f64>,
-    /// The same without any principles.
+    /// The same correlation without principles.
     pub without_principles: Option<f64>,
-    /// Of the differences between the two replies to a prompt, under drawn lists: what the prompt asks for has
-    /// no part in it.
+    /// Correlation of the differences between the two replies to a prompt, under drawn lists. The length that
+    /// the prompt asks for does not affect it.
     pub pairs_with_principles: Option<f64>,
-    /// The same without any principles.
+    /// The same correlation of differences without principles.
     pub pairs_without_principles: Option<f64>,
-    /// Characters, score under the list, score without principles: one row for each reply.
+    /// Number of characters, score under the list, score without principles: one row per reply.
     pub replies: Vec<[f64; 3]>,
 }
 
-/// Measures `model` on the held-out part of `data`. Reports to `on_event` how many replies are scored.
+/// Evaluates `model` on the held-out part of `data`. `on_event` receives the number of scored replies.
 ///
 /// # Errors
 ///
 /// * [`RewardError::Preferences`] if comparisons and principles do not fit;
-/// * [`RewardError::Nothing`] if no pair is left to measure on;
-/// * [`RewardError::Item`] and [`RewardError::Generate`] as [`RewardModel::score`] has them.
+/// * [`RewardError::Nothing`] if there is no pair to evaluate on;
+/// * [`RewardError::Item`] and [`RewardError::Generate`] as [`RewardModel::score`].
 pub fn evaluate(
     model: &mut RewardModel,
     data: &RewardData,
@@ -135,7 +135,7 @@ pub fn evaluate(
 ) -> Result<RewardReport, RewardError> {
     let pairs = chosen(pairs(&data.source(&options.aggregate)?, options), options.limit);
     if pairs.is_empty() {
-        let reason = "no pair is left to measure on: no prompt is held out, or nothing was decided";
+        let reason = "there is no pair to evaluate on: no prompt is held out, or no pair was decided";
         return Err(RewardError::Nothing { reason: reason.to_owned() });
     }
     let measured = |comparison: &&Comparison| {
@@ -236,7 +236,7 @@ fn pairs(source: &Source<'_>, options: &EvaluateOptions) -> Vec<PreferencePair> 
         .collect()
 }
 
-/// At most `limit` of `all`, evenly by chance and always the same.
+/// Returns at most `limit` items of `all`, chosen at random with a fixed seed.
 fn chosen<T>(all: Vec<T>, limit: Option<usize>) -> Vec<T> {
     let Some(limit) = limit.filter(|limit| *limit < all.len()) else { return all };
     let mut order = Order::new(0, all.len());
@@ -247,16 +247,16 @@ fn chosen<T>(all: Vec<T>, limit: Option<usize>) -> Vec<T> {
     kept.map(|(_, one)| one).collect()
 }
 
-/// What is asked about a pair under a list.
+/// Questions about a pair under a list.
 struct ListTickets {
     list: [Ticket; 2],
-    /// All principles negated; none where one has no negative, or there is no list.
+    /// All principles negated. `None` if one has no negative, or there is no list.
     negated: Option<[Ticket; 2]>,
-    /// The list from its end; none for lists of one.
+    /// The list in reverse. `None` for lists of one.
     reversed: Option<[Ticket; 2]>,
     /// Without principles.
     bare: [Ticket; 2],
-    /// One principle negated, each in turn.
+    /// One principle negated, for each principle of the list.
     each_negated: Vec<[Ticket; 2]>,
 }
 
@@ -295,10 +295,10 @@ impl ListTickets {
     }
 }
 
-/// What is asked about a principle by itself.
+/// Questions about a principle alone.
 struct AloneTickets<'a> {
     principle: &'a Principle,
-    /// Definition and negative of each comparison, the better reply by the definition first.
+    /// Definition and negative of each comparison. The reply that the definition prefers is first.
     rows: Vec<[[Ticket; 2]; 2]>,
 }
 
@@ -341,7 +341,7 @@ impl<'a> AloneTickets<'a> {
         for [definition, negative] in &self.rows {
             let (kept, broken) = (answers.margin(*definition), answers.margin(*negative));
             alone.definition.add(kept);
-            // By the negative the other reply is better.
+            // The negative prefers the other reply.
             alone.negative.add(-broken);
             flips.push(kept * broken < 0.0);
         }

@@ -8,7 +8,7 @@ use crate::report::{Bar, PAGE_END, bars, escaped, figure, histogram, page_of, re
 const TITLE: &str = "How a reward model follows principles";
 
 impl RewardReport {
-    /// The report as one self-contained HTML page: no script, no font, nothing from elsewhere.
+    /// The report as one self-contained HTML page, without scripts, fonts or links to other sites.
     pub fn to_html(&self) -> String {
         let mut page = page_of(TITLE);
         self.head(&mut page);
@@ -27,7 +27,7 @@ impl RewardReport {
         let _ = write!(
             page,
             "<h1>{TITLE}</h1>\n<p class=\"soft\">Base {}, principles {}, {} comparisons {part}, {} pairs under drawn lists, {} \
-             questions asked.</p>\n<div class=\"figures\">",
+             questions.</p>\n<div class=\"figures\">",
             escaped(self.base.as_deref().unwrap_or("unknown")),
             escaped(set),
             self.comparisons,
@@ -35,18 +35,18 @@ impl RewardReport {
             self.questions
         );
         let lists = Rate::new(self.lists.all.right, self.lists.all.pairs);
-        figure(page, lists, "right under lists of principles");
+        figure(page, lists, "correct under lists of principles");
         if self.alone_accuracy.of > 0 {
-            figure(page, self.alone_accuracy, "right under one principle");
+            figure(page, self.alone_accuracy, "correct under one principle");
         }
         if self.alone_flips.of > 0 {
-            figure(page, self.alone_flips, "turned round by negating one principle");
+            figure(page, self.alone_flips, "flipped by negating one principle");
         }
         if self.list_flips.of > 0 {
-            figure(page, self.list_flips, "turned round by negating a whole list");
+            figure(page, self.list_flips, "flipped by negating a whole list");
         }
         if self.order_consistency.of > 0 {
-            figure(page, self.order_consistency, "unmoved by the order of the list");
+            figure(page, self.order_consistency, "unchanged by the order of the list");
         }
         page.push_str("</div>\n");
     }
@@ -56,12 +56,12 @@ impl RewardReport {
             return;
         }
         page.push_str(
-            "<h2>Each principle by itself</h2>\n<p>Two replies to a prompt, of which the judge finds one better \
-             by the principle. How often does the model find the same, under the definition and under the \
-             negative (by which the other reply is better), and how often does its ranking turn round between \
-             the two? Lines are 95% intervals; the dashed one is chance. A star marks principles that the \
-             model was not taught.</p>\n<p class=\"soft\"><span class=\"key k1\"></span>definition\
-             <span class=\"key k2\"></span>negative<span class=\"key k3\"></span>turned round</p>\n",
+            "<h2>Each principle alone</h2>\n<p>The judge prefers one of two replies under the principle, and the \
+             other reply under its negative. Definition and negative: how often the model prefers the same reply \
+             as the judge. Flipped: how often its ranking changes between the two. Lines are 95% intervals. The \
+             dashed line is chance. A star marks principles that the model was not trained on.</p>\n\
+             <p class=\"soft\"><span class=\"key k1\"></span>definition\
+             <span class=\"key k2\"></span>negative<span class=\"key k3\"></span>flipped</p>\n",
         );
         let rows: Vec<(String, Vec<Bar>)> = self
             .alone
@@ -72,7 +72,7 @@ impl RewardReport {
                 let bars = vec![
                     Bar::of_rate("definition", rate(&one.definition)),
                     Bar::of_rate("negative", rate(&one.negative)),
-                    Bar::of_rate("turned round", one.flips),
+                    Bar::of_rate("flipped", one.flips),
                 ];
                 (format!("{}{star}", one.dimension), bars)
             })
@@ -85,9 +85,9 @@ impl RewardReport {
             return;
         }
         page.push_str(
-            "<h2>What scores hang on</h2>\n<p>How far the difference of two scores moves when one principle of \
-             the list is negated and the others stay, in standard deviations of all differences. A bar near 0 \
-             is a principle that the model does not read.</p>\n",
+            "<h2>Sensitivity to each principle</h2>\n<p>How much the difference of two scores changes when only \
+             this principle of the list is negated, in standard deviations of all differences. The model ignores \
+             a principle whose bar is near 0.</p>\n",
         );
         let most = self.sensitivity.iter().fold(0.1f64, |most, one| most.max(one.shift)) * 1.05;
         let row = |one: &super::Sensitivity| {
@@ -99,15 +99,15 @@ impl RewardReport {
     }
 
     fn lengths(&self, page: &mut String) {
-        /// Points of a plot; more only make it slow.
+        /// Maximum number of points in a plot. More points only slow the page down.
         const MOST: usize = 600;
         let length = &self.length;
         let shown = |value: Option<f64>| value.map_or("unknown".to_owned(), |value| format!("{value:+.2}"));
         let _ = write!(
             page,
-            "<h2>Length</h2>\n<p>Does a long reply score more for being long? The correlation of score and \
-             characters is {} under drawn lists and {} without any principle; that of the differences between \
-             two replies to the same prompt {} and {}.</p>\n\
+            "<h2>Length</h2>\n<p>Do replies score higher only because they are long? The correlation of score and \
+             number of characters is {} under drawn lists and {} without principles. For the differences between \
+             two replies to the same prompt, it is {} and {}.</p>\n\
              <p class=\"soft\"><span class=\"key k1\"></span>with principles<span class=\"key k2\"></span>without\
              </p>\n",
             shown(length.with_principles),
@@ -126,27 +126,27 @@ impl RewardReport {
         let calibration = &self.calibration;
         let _ = write!(
             page,
-            "<h2>Calibration</h2>\n<p>The difference of two scores says how likely the first reply is preferred. \
-             On the dashed line that is so. Expected error {:.3}, Brier score {:.3}, loss {:.3} (chance: {:.3}).\
-             </p>\n",
+            "<h2>Calibration</h2>\n<p>The difference of two scores predicts how likely the first reply is \
+             preferred. On the dashed line, the prediction matches the observed rate. Expected error {:.3}, \
+             Brier score {:.3}, loss {:.3} (chance: {:.3}).</p>\n",
             calibration.expected_error,
             calibration.brier,
             calibration.loss,
             std::f64::consts::LN_2
         );
-        let names = ["predicted chance that the first reply is preferred", "how often it is"];
+        let names = ["predicted chance that the first reply is preferred", "observed rate"];
         page.push_str(&reliability("Predicted against observed preference", names, &calibration.bins));
         page.push_str(
             "<h2>Margins</h2>\n<p>Score of the preferred reply minus score of the other, for each pair under a \
-             drawn list: right of 0 the model is right.</p>\n",
+             drawn list. The model is correct if the margin is above 0.</p>\n",
         );
         page.push_str(&histogram("Margins of pairs", ["score difference", "pairs"], &self.margins));
     }
 
     fn tables(&self, page: &mut String) {
         page.push_str(
-            "<h2>Figures</h2>\n<div class=\"wide\"><table><tr><th>decided by</th><th>pairs</th><th>right</th>\
-             <th>margin</th><th>negated: pairs</th><th>right</th><th>margin</th></tr>\n",
+            "<h2>Figures</h2>\n<div class=\"wide\"><table><tr><th>decided by</th><th>pairs</th><th>correct</th>\
+             <th>margin</th><th>negated: pairs</th><th>correct</th><th>margin</th></tr>\n",
         );
         let mut names: Vec<&String> = self.lists.by_principle.keys().collect();
         names.extend(self.lists.by_negative.keys());
@@ -171,9 +171,9 @@ impl RewardReport {
             return;
         }
         page.push_str(
-            "<h2>The judge</h2>\n<p>How the judge did that made the comparisons, all prompts together: the part \
-             of its verdicts that do not hang on the order of the replies, and how far it prefers whatever it is \
-             shown first.</p>\n<div class=\"wide\"><table><tr><th>principle</th><th>verdicts</th>\
+            "<h2>The judge</h2>\n<p>The judge that made the comparisons, over all prompts. Consistent: share of \
+             its verdicts that do not depend on the order of the replies. Position bias: how much it prefers the \
+             reply that is shown first.</p>\n<div class=\"wide\"><table><tr><th>principle</th><th>verdicts</th>\
              <th>consistent</th><th>position bias</th></tr>\n",
         );
         for one in &self.judge {
