@@ -24,6 +24,9 @@ mod chat;
 /// The program from outside: arguments, output, exit codes.
 #[cfg(feature = "cli")]
 mod cli;
+/// The programs in `examples/`, run on the real model.
+#[cfg(feature = "cli")]
+mod examples;
 /// Checkpoints: sound files, malformed ones, configurations, atomic writing.
 mod format;
 /// The harness that runs all of this: ignored tests, filters, the closing lines.

@@ -58,7 +58,7 @@ pub enum AlignError {
 
     /// A prompt with its reply may be longer than the model's context: lower the limits.
     #[error(
-        "the longest prompt and the longest reply need {tokens} tokens, but the model's context has {context}; \
+        "the longest prompt and reply need {tokens} tokens, but the model's context has {context}; \
          lower rollout.max_prompt_tokens or rollout.max_reply_tokens"
     )]
     Context {

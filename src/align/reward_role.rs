@@ -1,5 +1,7 @@
 //! The reward model as a source of rewards.
 
+use std::borrow::Cow;
+
 use super::AlignError;
 use crate::adapter::Adapter;
 use crate::align::estimate::{FinishedReply, RewardSource};
@@ -13,7 +15,7 @@ pub enum RewardRole<'a> {
     /// On the policy's base, as an adapter in the same bank. The critic starts from this adapter.
     Shared {
         /// The adapter, with its scalar head.
-        adapter: &'a Adapter,
+        adapter: Cow<'a, Adapter>,
         /// Format of its input.
         card: RewardCard,
     },
@@ -32,7 +34,20 @@ impl<'a> RewardRole<'a> {
             return Err(RewardError::NoHead { path: path.to_owned() }.into());
         }
         let card = RewardCard::read(&adapter.card, path)?;
-        Ok(RewardRole::Shared { adapter, card })
+        Ok(RewardRole::Shared { adapter: Cow::Borrowed(adapter), card })
+    }
+
+    /// Opens the reward model in `folder`, on the base of `model`.
+    ///
+    /// # Errors
+    ///
+    /// [`AlignError::Reward`] if there is no reward model in the folder, or it was trained on another base.
+    pub fn open(
+        model: &Model,
+        folder: impl AsRef<std::path::Path>,
+    ) -> Result<RewardRole<'static>, AlignError> {
+        let (adapter, card) = RewardModel::read(model, folder.as_ref(), false)?;
+        Ok(RewardRole::Shared { adapter: Cow::Owned(adapter), card })
     }
 }
 

@@ -30,13 +30,13 @@ impl<'a> InitialAdapters<'a> {
     pub fn new(
         model: &Model,
         init: Option<&'a Adapter>,
-        reward: Option<&RewardRole<'a>>,
+        reward: Option<&'a RewardRole<'_>>,
         config: &AlignConfig,
     ) -> Result<InitialAdapters<'a>, AlignError> {
         let fresh = || config.lora.fresh(model.config(), config.seed);
         let policy = init.map_or_else(fresh, |adapter| Ok(adapter.weights.clone()))?;
         let reward = match reward {
-            Some(RewardRole::Shared { adapter, .. }) => Some(*adapter),
+            Some(RewardRole::Shared { adapter, .. }) => Some(adapter.as_ref()),
             _ => None,
         };
         let critic = config.algorithm.spec().needs_critic;

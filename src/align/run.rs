@@ -1,4 +1,4 @@
-//! A run: from prompts, principles and rewards to an adapter.
+//! A run that trains an adapter on prompts, principles and rewards.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,8 +29,8 @@ use crate::train::{
     Control, DataSummary, Demand, Event, Learner, Run, RunPlan, TrainState, adamw, file_name, shape_entries,
 };
 
-/// A run that aligns a policy by reinforcement learning: an adapter on a frozen base, trained on rewards for its own
-/// replies.
+/// A run that aligns a policy by reinforcement learning. The policy is an adapter on a frozen base, and is
+/// trained on rewards for its own replies.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -43,7 +43,7 @@ use crate::train::{
 /// let model = Model::open("smollm2")?;
 /// let chat = model.chat_format().expect("a model that chats");
 /// let prompts = AlignPrompts::of(["Name a river.", "Why is the sky blue?"], chat, 128)?;
-/// // Rewards short replies. A reward model is given with `Align::reward`.
+/// // Rewards short replies. To use a reward model, call `Align::reward`.
 /// let brief = FnSource::new("brief", |reply| -(reply.tokens.len() as f64));
 /// let outcome = Align::new(&model, &prompts, &Guidelines::default(), "runs/brief")
 ///     .source(brief)
@@ -70,29 +70,29 @@ pub struct Align<'a> {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// All steps are done. This is the folder of the adapter.
+    /// All steps are done. Holds the folder of the adapter.
     Done(PathBuf),
     /// The policy collapsed, and the run was stopped.
     Collapsed {
         /// The sign of the collapse.
         sign: Collapse,
-        /// The step whose rollout showed it. Nothing was learned in this step.
+        /// The step whose rollout showed the collapse. The policy was not updated in this step.
         step: u64,
-        /// The folder of the adapter as it was then.
+        /// The folder of the adapter, as it was before this step.
         adapter: PathBuf,
     },
 }
 
-/// Tokens of a pass beyond which the kernels gain nothing, and memory is only lost.
+/// Maximum number of tokens of a pass. More tokens do not make the kernels faster, and need more memory.
 const MOST_ROWS: usize = 1024;
-/// Replies that are sampled side by side at most.
+/// Maximum number of replies sampled at the same time.
 const MOST_SLOTS: usize = 64;
 
 impl<'a> Align<'a> {
-    /// A run that samples replies to `prompts`, scores them under principles drawn from `guidelines`, and writes
-    /// settings, logs, states, rollouts and the adapter to the folder `out`. It needs a source of rewards:
-    /// [`Align::reward`], [`Align::source`], or one of the settings. The policy starts as the base, with default
-    /// settings, and the run does not resume.
+    /// A run that samples replies to `prompts` and scores them under principles drawn from `guidelines`. It
+    /// writes settings, logs, states, rollouts and the adapter to the folder `out`. It needs a source of
+    /// rewards: [`Align::reward`], [`Align::source`], or one of the settings. By default, the policy starts
+    /// as the base, settings have their default values, and the run does not resume.
     pub fn new(
         model: &'a Model,
         prompts: &'a AlignPrompts,
@@ -119,48 +119,49 @@ impl<'a> Align<'a> {
         Align { config: config.clone(), ..self }
     }
 
-    /// Starts the policy from this adapter, which is also its reference.
+    /// Starts the policy from this adapter. The adapter is also the reference.
     #[must_use]
     pub fn init(self, adapter: impl Into<Option<&'a Adapter>>) -> Self {
         Align { init: adapter.into(), ..self }
     }
 
-    /// Scores replies with this reward model: the source `reward_model`.
+    /// Scores replies with this reward model. Its source is named `reward_model`.
     #[must_use]
     pub fn reward(self, model: impl Into<Option<RewardRole<'a>>>) -> Self {
         Align { reward: model.into(), ..self }
     }
 
-    /// Adds a source of rewards. The sources `length` and `language` need no call: the settings add them.
+    /// Adds a source of rewards. The settings add the sources `length` and `language`.
     #[must_use]
     pub fn source(mut self, source: impl RewardSource + 'a) -> Self {
         self.sources.push(Box::new(source));
         self
     }
 
-    /// Sets the time that the run may take. The first step decides how many steps fit, instead of the settings.
+    /// Sets a time budget. The number of steps is then computed from the duration of the first step, and
+    /// overrides the settings.
     #[must_use]
     pub fn budget(self, time: impl Into<Option<Duration>>) -> Self {
         Align { budget: time.into(), ..self }
     }
 
-    /// Whether to resume from the newest state in the folder, if there is one.
+    /// Sets whether the run resumes from the newest state in the folder, if there is one.
     #[must_use]
     pub fn resume(self, resume: bool) -> Self {
         Align { resume, ..self }
     }
 
-    /// Runs the alignment, reports to `on_event`, and returns how it ended.
+    /// Runs the alignment, reports events to `on_event`, and returns how the run ended.
     ///
     /// # Errors
     ///
-    /// * [`TrainError::Cancelled`](crate::train::TrainError::Cancelled) in [`AlignError::Train`] after a cancel: the
-    ///   state is saved, and a call with [`Align::resume`] resumes the run;
-    /// * [`AlignError::NoReward`], [`AlignError::Context`] and [`AlignError::Train`] before anything is
-    ///   written, if settings, roles or sources make no sense together, the folder holds another run, or no
+    /// * [`TrainError::Cancelled`](crate::train::TrainError::Cancelled) in [`AlignError::Train`] after a
+    ///   cancel. The state is saved, and a call with [`Align::resume`] resumes the run;
+    /// * [`AlignError::NoReward`], [`AlignError::Context`] and [`AlignError::Train`], before anything is
+    ///   written, if settings, roles or sources contradict each other, the folder holds another run, or no
     ///   plan fits the device;
     /// * [`AlignError::Reward`] if the reward model cannot be used;
-    /// * [`AlignError::Train`] later on as training has them, with the last saved state as it was.
+    /// * [`AlignError::Train`] if the training fails later. The last saved state is unchanged.
     pub fn run(self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, AlignError> {
         self.check()?;
         let (model, prompts, guidelines, budget) = (self.model, self.prompts, self.guidelines, self.budget);
@@ -257,14 +258,14 @@ impl<'a> Align<'a> {
         })
     }
 
-    /// `Ok` if settings, prompts and sources make sense together.
+    /// `Ok` if settings, prompts and sources fit together.
     fn check(&self) -> Result<(), AlignError> {
         let Align { model, config, prompts, .. } = self;
         config.validate()?;
         let mut faults = Faults::default();
         let sources = self.source_names();
         for (name, weight) in &config.reward.weights {
-            let expected = format!("the weight of a source that there is: {}", sources.join(", "));
+            let expected = format!("the weight of one of these sources: {}", sources.join(", "));
             faults.need(sources.contains(name), &format!("reward.weights.{name}"), weight, &expected);
         }
         faults.finish()?;
@@ -282,12 +283,12 @@ impl<'a> Align<'a> {
         Ok(())
     }
 
-    /// Tokens of the longest prompt with the longest reply.
+    /// Tokens of the longest prompt and the longest reply together.
     fn longest(&self) -> usize {
         self.prompts.longest() + self.config.rollout.max_reply_tokens
     }
 
-    /// The names of all sources, in their order.
+    /// The names of all sources, in order.
     fn source_names(&self) -> Vec<String> {
         let reward = &self.config.reward;
         let mut names: Vec<String> = Vec::new();
@@ -333,13 +334,14 @@ impl<'a> Align<'a> {
         Ok(sum)
     }
 
-    /// The generator of a run. Keys and values are kept as in training, so that both mean the same policy.
+    /// Options of the run's generator. Keys and values have the same format as in training, so that
+    /// generation and training compute the same policy.
     fn generation(&self) -> GeneratorOptions {
         let slots = self.config.samples().min(MOST_SLOTS);
         GeneratorOptions { slots, context: self.longest().max(2), kv: KvFormat::F32, repetition_window: 1 }
     }
 
-    /// What the run needs of the device.
+    /// Memory demand of the run.
     fn demand(
         &self,
         cast: &InitialAdapters<'_>,
@@ -355,11 +357,12 @@ impl<'a> Align<'a> {
             }
             _ => 0,
         };
-        // A reward model on another base, say.
+        // For example a reward model on another base.
         let there = device.memory().current_bytes.saturating_sub(model.weight_bytes());
         let sampling = generator_bytes(model.config(), Some(&layout), device.tuning(), &generation);
-        // Those who read a reply share a pass. But a pass need not hold them for all replies: one that is as large
-        // as fine-tuning's on as many sequences is as fast, and takes no more memory.
+        // Policy, critic and reference read a reply in the same pass. A pass need not hold all replies: a
+        // pass as large as one of fine-tuning with the same number of sequences is as fast, and takes no more
+        // memory.
         let sequence = self.longest() - 1;
         let longest = cast.readers() * sequence;
         let rollout = self.config.samples() * sequence;
@@ -378,7 +381,7 @@ impl<'a> Align<'a> {
         })
     }
 
-    /// What is known of the adapter before it is there.
+    /// The adapter's card, with the entries that are known before the run.
     fn card(&self, reward_sha256: Option<&str>) -> Card {
         let align = json!({
             "algorithm": self.config.algorithm,
@@ -397,7 +400,7 @@ impl<'a> Align<'a> {
         card
     }
 
-    /// Hash of everything that is learned from.
+    /// Hash of all training data: prompts, principles, reward model, initial adapter and names of sources.
     fn data_sha256(&self, reward_sha256: Option<&str>) -> String {
         let mut hash = Sha256::new();
         hash.update(self.prompts.sha256());
@@ -410,7 +413,8 @@ impl<'a> Align<'a> {
 }
 
 impl RewardRole<'_> {
-    /// SHA-256 of factors and head, in hexadecimal; of a reward model on another base, of its card.
+    /// SHA-256 in hexadecimal. Covers factors and head of a reward model on the policy's base, or the card of
+    /// one on another base.
     pub fn sha256(&self) -> String {
         match self {
             RewardRole::Shared { adapter, .. } => adapter.sha256(),

@@ -20,11 +20,11 @@ use parr::reward::{RewardModel, RewardOptions};
 use parr::settings::Settings;
 
 const LONG_ABOUT: &str = "\
-Aligns a model to written principles by reinforcement learning. Each step samples
-replies to prompts. A reward model scores them under principles that are drawn
-for each prompt. Then --algorithm trains a LoRA adapter, the policy, towards
-higher scores. A KL penalty (--kl) keeps it close to the model that it started
-from.
+Aligns a model to written principles by reinforcement learning. Each step
+samples replies to prompts. A reward model scores them under principles that are
+drawn for each prompt. Then --algorithm trains a LoRA adapter, the policy,
+towards higher scores. A KL penalty (--kl) keeps the policy close to the model
+that it started from.
 
 Policy, reference, critic and reward model are adapters on one set of quantized
 weights. For a reward model on another base, add --reward-base.
@@ -45,10 +45,10 @@ after a crash. The results are bit-identical to those of an uninterrupted run.";
 
 const EXAMPLES: &str = "\
 Examples:
-  parr align --reward runs/reward --prompts prompts.jsonl --out runs/a --steps 40
+  parr align --reward runs/reward --prompts prompts.jsonl --out runs/a
   parr align --reward runs/reward --prompts prompts.jsonl --out runs/a --resume
   parr align --reward runs/reward --prompts prompts.jsonl --out runs/b \\
-      --principles policy interventions
+      --principles policy interventions --steps 40
   parr align --reward runs/reward --prompts prompts.jsonl --out runs/c \\
       --algorithm grpo --replies 4
   parr align --reward runs/reward --prompts prompts.jsonl --out runs/d \\
@@ -195,8 +195,8 @@ impl AlignArgs {
                 Ok(())
             }
             Outcome::Collapsed { sign, step, adapter } => Err(CliError::Check(format!(
-                "stopped at step {step}: {sign}; the adapter so far is in {}; check rollouts/ for replies with \
-                 high scores, then start a new run with a higher --kl or a lower --lr",
+                "stopped at step {step}: {sign}; the adapter so far is in {}; check rollouts/ for replies \
+                 with high scores, then start a new run with a higher --kl or a lower --lr",
                 adapter.display()
             ))),
         }

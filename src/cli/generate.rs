@@ -46,8 +46,9 @@ Input rows, one JSON object per line:
 A row may also have \"id\" (any value, copied to the output), \"seed\" and
 \"max_tokens\".
 
-Output rows, in input order: line, id, text, finish (end_of_turn, stop, length or
-context_full), prompt_tokens, tokens (ids) and logprobs (natural, one per token).
+Output rows, in input order: line, id, text, finish (end_of_turn, stop, length
+or context_full), prompt_tokens, tokens (ids) and logprobs (natural, one per
+token).
 
 With --best-of, --guided or --scores, a row also has score, choices (their
 number) and candidates. The candidates are those of the last choice, with seed,

@@ -54,12 +54,12 @@ First steps:
   parr chat                    chat with it
   parr generate 'Why is the sky blue?'
 
-Exit codes: 0 success; 1 error, or a check failed; 2 wrong usage; 130 interrupted.
+Exit codes: 0 success; 1 error or failed check; 2 wrong usage; 130 interrupted.
 
 Environment variables:
-  PARR_CACHE               folder for models, their hashes and compiled pipelines
+  PARR_CACHE               folder of models, their hashes, compiled pipelines
   PARR_GPU, PARR_KERNELS   the same as --gpu and --kernels
-  HF_ENDPOINT, HF_TOKEN    address of the Hugging Face hub, token for gated models";
+  HF_ENDPOINT, HF_TOKEN    address of the Hugging Face hub, and its token";
 
 #[derive(Parser)]
 #[command(name = "parr", version, about = "Quantized language models on any GPU", long_about = LONG_ABOUT)]

@@ -82,7 +82,7 @@ struct Score {
 }
 
 impl Score {
-    /// Adds the predictions of a chunk, from its second to its last token; `ctx` is the length of a whole chunk.
+    /// Adds a chunk's predictions, from its second to its last token; `ctx` is the length of a whole chunk.
     fn add(&mut self, stats: &[TokenStat], ctx: usize, method: Method) {
         let first = if method == Method::SecondHalf { ctx / 2 } else { 0 };
         for stat in stats.iter().skip(first) {

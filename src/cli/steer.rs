@@ -22,7 +22,8 @@ use parr::steer::{SteerError, SteeredModel, Steering, Tell};
 
 const EXAMPLES: &str = "\
 Examples:
-  parr steer compare --prompts prompts.jsonl --principles honest --reward runs/reward --html comparison.html";
+  parr steer compare --prompts prompts.jsonl --principles honest \\
+      --reward runs/reward --html comparison.html";
 
 /// Measure the methods of steering by principles
 #[derive(Args)]
@@ -46,27 +47,32 @@ impl SteerArgs {
 }
 
 const LONG_ABOUT: &str = "\
-Answers the same prompts with every method of steering, and compares them. The methods are the base, and the
-base with the principles in its prompt. With --reward there are also best of n and guided decoding. With
---adapter there is also the adapter, without principles in its prompt.
+Answers the same prompts with every method of steering, and compares them. The
+methods are the base, and the base with the principles in its prompt. With
+--reward there are also best-of-n and guided decoding. With --adapter there is
+also the adapter, without principles in its prompt.
 
-For each method: the mean score under the principles, how often replies follow the principles that a program
-can check, the distance from the base's replies, tokens and seconds.
+Figures of each method: the mean score under the principles, how often replies
+follow the principles that a program can check, the distance from the base's
+replies, tokens and seconds.
 
-The searches choose with the same reward model that measures the scores. Checked principles (the sets style
-and style-unseen) are an independent measure. The distance estimates a KL divergence, in nats per reply, at
---top-p 1 and a --temperature above 0, the defaults here. Each prompt has its own seed, the same for all
-methods.";
+Best-of-n and guided decoding choose by the same reward model that measures the
+scores. Checked principles (the sets style and style-unseen) are an independent
+measure. The distance estimates a KL divergence, in nats per reply. This holds
+at --top-p 1 and a --temperature above 0, the defaults here. Each prompt has its
+own seed, the same for all methods.";
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
   parr steer compare --prompts prompts.jsonl --principles my.toml
-  parr steer compare --prompts prompts.jsonl --principles honest --reward runs/reward --best-of 8 \\
-      --html comparison.html
-  parr steer compare --prompts prompts.jsonl --principles style:style-concise,style-bulleted \\
+  parr steer compare --prompts prompts.jsonl --principles honest \\
+      --reward runs/reward --best-of 8 --html comparison.html
+  parr steer compare --prompts prompts.jsonl \\
+      --principles style:style-concise,style-bulleted \\
       --reward runs/style --adapter runs/ppo --json report.json
 
-Prompts, one JSON object a line: {\"prompt\": \"Why is the sky blue?\"}; other keys are ignored.";
+Prompts, one JSON object per line; other keys are ignored:
+  {\"prompt\": \"Why is the sky blue?\"}";
 
 /// Compare the methods of steering: effect, distance from the base, and cost
 #[derive(Args)]

@@ -110,7 +110,7 @@ impl SteeringArgs {
     }
 }
 
-/// The scores of an answer as text: those of all candidates, then those of the chosen one under each principle.
+/// The scores of an answer as text: of all candidates, then of the chosen one under each principle.
 pub(super) fn scores(steering: &Steering, answer: &Answer) -> String {
     let Some(choice) = answer.last() else { return "no reply was finished, so none was scored".to_owned() };
     let shown = |score: Option<f32>| score.map_or("-".to_owned(), |score| format!("{score:.2}"));

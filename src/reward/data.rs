@@ -1,4 +1,4 @@
-//! What a reward model learns from: judged replies with principles, or plain preferences without.
+//! Training data of a reward model: judged replies with principles, or plain preferences without principles.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use crate::preferences::{
 };
 use crate::principles::{Principle, PrincipleSet, PromptType};
 
-/// What a reward model learns from, read whole.
+/// Training data of a reward model, in memory.
 #[derive(Clone, Debug)]
 pub struct RewardData {
     kind: Kind,
-    /// The files, for messages.
+    /// The first file, or a name for data in memory. Used in messages.
     path: PathBuf,
     sha256: String,
 }
@@ -30,11 +30,11 @@ enum Kind {
     Preferences(Vec<PreferencePair>),
 }
 
-/// A preference between two replies to one prompt, without principles: a line of an HH-style file. Other keys of
-/// such a line are ignored, because the files come from elsewhere.
+/// A preference between two replies to one prompt, without principles: a line of an HH-style file. Other keys
+/// of the line are ignored, because such files come from other programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RewardPair {
-    /// The request.
+    /// The prompt.
     pub prompt: String,
     /// The better reply.
     pub chosen: String,
@@ -43,24 +43,24 @@ pub struct RewardPair {
 }
 
 impl RewardData {
-    /// Replies that a judge compared, in JSON Lines of [`Comparison`], and the principles of `sets`, taken
-    /// together by [`PrincipleSet::open_all`].
+    /// Reads replies that a judge compared, from JSON Lines of [`Comparison`]. [`PrincipleSet::open_all`]
+    /// joins the principles of `sets`.
     ///
     /// # Errors
     ///
-    /// * [`RewardError::Principles`] if a set cannot be read, or two of them have the same principle;
-    /// * [`RewardError::Preferences`] if a file cannot be read, or a line is no comparison;
-    /// * [`RewardError::Nothing`] without any.
+    /// * [`RewardError::Principles`] if a set cannot be read, or two sets have the same principle;
+    /// * [`RewardError::Preferences`] if a file cannot be read, or a line is not a comparison;
+    /// * [`RewardError::Nothing`] if there are no comparisons.
     pub fn judged(files: &[PathBuf], sets: &[String]) -> Result<RewardData, RewardError> {
         RewardData::judged_under(files, PrincipleSet::open_all(sets)?)
     }
 
-    /// [`RewardData::judged`] under a set that is in memory already.
+    /// Like [`RewardData::judged`], with a set in memory.
     ///
     /// # Errors
     ///
-    /// * [`RewardError::Preferences`] if a file cannot be read, or a line is no comparison;
-    /// * [`RewardError::Nothing`] without any.
+    /// * [`RewardError::Preferences`] if a file cannot be read, or a line is not a comparison;
+    /// * [`RewardError::Nothing`] if there are no comparisons.
     pub fn judged_under(files: &[PathBuf], set: PrincipleSet) -> Result<RewardData, RewardError> {
         let (mut comparisons, mut hash) = (Vec::new(), Sha256::new());
         for file in files {
@@ -73,18 +73,18 @@ impl RewardData {
         RewardData::of_judged(comparisons, set, path, hex(hash.finalize()))
     }
 
-    /// Replies that a judge compared, in memory, and the principles to draw from, such as those of
+    /// Takes comparisons in memory, and the principles to draw from, for example from
     /// [`PrincipleSet::open_all`].
     ///
-    /// The hash is that of a file with one line for each comparison, as [`Comparison`] serializes to JSON and
-    /// [`RecordLog`](crate::preferences::RecordLog) writes it: a run on such a file can be resumed with the
-    /// comparisons in memory.
+    /// The hash equals that of a file with one line per comparison, as
+    /// [`RecordLog`](crate::preferences::RecordLog) writes it. So a run on such a file can resume with the
+    /// same comparisons in memory.
     ///
     /// # Errors
     ///
-    /// * [`RewardError::Preferences`] for the first comparison that makes no sense, or has the id of an earlier
+    /// * [`RewardError::Preferences`] for the first comparison that is invalid or has the id of an earlier
     ///   one;
-    /// * [`RewardError::Nothing`] without any.
+    /// * [`RewardError::Nothing`] if there are no comparisons.
     pub fn of_comparisons(
         comparisons: Vec<Comparison>,
         set: PrincipleSet,
@@ -102,20 +102,20 @@ impl RewardData {
         sha256: String,
     ) -> Result<RewardData, RewardError> {
         if comparisons.is_empty() {
-            let reason = format!("{} holds no comparison", path.display());
+            let reason = format!("{} contains no comparisons", path.display());
             return Err(RewardError::Nothing { reason });
         }
         Ok(RewardData { kind: Kind::Judged { comparisons, set: Box::new(set) }, path, sha256 })
     }
 
-    /// Preferences without principles, in JSON Lines of `{"prompt", "chosen", "rejected"}`.
+    /// Reads preferences without principles, from JSON Lines of `{"prompt", "chosen", "rejected"}`.
     ///
     /// # Errors
     ///
     /// * [`RewardError::Io`] if the file cannot be read;
-    /// * [`RewardError::Row`] for the first line that is no preference, has an empty text, or prefers a reply
-    ///   to itself;
-    /// * [`RewardError::Nothing`] without any.
+    /// * [`RewardError::Row`] for the first line that is not a preference, has an empty text, or has the same
+    ///   text for both replies;
+    /// * [`RewardError::Nothing`] if there are no preferences.
     pub fn preferences(file: &Path) -> Result<RewardData, RewardError> {
         let bytes = fs::read(file).map_err(RewardError::io("read", file))?;
         let mut pairs = Vec::new();
@@ -128,13 +128,14 @@ impl RewardData {
         RewardData::of_pairs(pairs, file.to_owned(), &bytes)
     }
 
-    /// Preferences without principles, in memory. In messages the first is on line 1 of `preferences`.
+    /// Takes preferences without principles, in memory. Messages refer to the first one as line 1 of
+    /// `preferences`.
     ///
-    /// The hash is that of a file with one line for each row, as [`RewardPair`] serializes to JSON.
+    /// The hash equals that of a file with one line per row, as [`RewardPair`] serializes to JSON.
     ///
     /// # Errors
     ///
-    /// [`RewardError::Row`] and [`RewardError::Nothing`] as [`RewardData::preferences`].
+    /// [`RewardError::Row`] and [`RewardError::Nothing`], as for [`RewardData::preferences`].
     pub fn of_preferences(rows: impl IntoIterator<Item = RewardPair>) -> Result<RewardData, RewardError> {
         let path = PathBuf::from("preferences");
         let rows: Vec<RewardPair> = rows.into_iter().collect();
@@ -148,15 +149,15 @@ impl RewardData {
 
     fn of_pairs(pairs: Vec<PreferencePair>, path: PathBuf, bytes: &[u8]) -> Result<RewardData, RewardError> {
         if pairs.is_empty() {
-            let reason = format!("{} holds no preference", path.display());
+            let reason = format!("{} contains no preferences", path.display());
             return Err(RewardError::Nothing { reason });
         }
         Ok(RewardData { kind: Kind::Preferences(pairs), path, sha256: hex(Sha256::digest(bytes)) })
     }
 
-    /// The same with verdicts of the programs that principles name, in place of the judge's: 1, 0 or -1 for
-    /// a first reply that keeps the principle better, as well, or less. Principles without a program have no
-    /// verdict then.
+    /// Replaces the judge's verdicts by those of the programs that principles name. A verdict is 1, 0 or -1
+    /// if the first reply follows the principle better than, as well as, or less well than the second.
+    /// Principles without a program get no verdict.
     ///
     /// # Errors
     ///
@@ -183,7 +184,7 @@ impl RewardData {
         Ok(self)
     }
 
-    /// The principles; none for plain preferences.
+    /// The principles. `None` for plain preferences.
     pub fn set(&self) -> Option<&PrincipleSet> {
         match &self.kind {
             Kind::Judged { set, .. } => Some(set),
@@ -191,7 +192,7 @@ impl RewardData {
         }
     }
 
-    /// The comparisons; none for plain preferences.
+    /// The comparisons. Empty for plain preferences.
     pub fn comparisons(&self) -> &[Comparison] {
         match &self.kind {
             Kind::Judged { comparisons, .. } => comparisons,
@@ -199,22 +200,22 @@ impl RewardData {
         }
     }
 
-    /// Hash of all that is learned from, principles included.
+    /// SHA-256 of all training data, including principles, in hexadecimal.
     pub fn sha256(&self) -> String {
         let set = self.set().map_or("", |set| &set.sha256);
         hex(Sha256::digest([&self.sha256, "\n", set].concat()))
     }
 
-    /// Where it comes from, for messages.
+    /// The data's file, or a name for data in memory. Used in messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What pairs are drawn from.
+    /// The source that pairs are drawn from.
     ///
     /// # Errors
     ///
-    /// [`RewardError::Preferences`] as [`Aggregator::new`] has them.
+    /// [`RewardError::Preferences`], as for [`Aggregator::new`].
     pub(crate) fn source<'a>(&'a self, options: &'a AggregateOptions) -> Result<Source<'a>, RewardError> {
         options.validate()?;
         Ok(match &self.kind {
@@ -226,7 +227,7 @@ impl RewardData {
     }
 }
 
-/// Pairs, pass by pass.
+/// A source of pairs, one pass at a time.
 #[derive(Debug)]
 pub(crate) enum Source<'a> {
     Judged(Box<Aggregator<'a>>),
@@ -234,7 +235,7 @@ pub(crate) enum Source<'a> {
 }
 
 impl Source<'_> {
-    /// The pairs of one pass: of judged replies always others, of preferences always the same.
+    /// The pairs of one pass. Judged replies give other pairs in each pass; preferences always give the same.
     pub fn pass(&self, pass: u32) -> Aggregated {
         match self {
             Source::Judged(aggregator) => aggregator.pass(pass),
@@ -252,7 +253,7 @@ impl Source<'_> {
         }
     }
 
-    /// The mirror of a training pair, where mirrors are asked for and it has one.
+    /// The mirror of a training pair. `None` if the options do not ask for mirrors, or the pair has none.
     pub fn mirrored(&self, pair: &PreferencePair) -> Option<PreferencePair> {
         match self {
             Source::Judged(aggregator) => aggregator.mirrored(pair),
@@ -260,19 +261,19 @@ impl Source<'_> {
         }
     }
 
-    /// Pairs to measure by: those of `passes` passes, of preferences each once.
+    /// The held-out pairs of `passes` passes. Preferences give each pair once.
     pub fn held_out(&self, passes: u32) -> Vec<PreferencePair> {
         let passes = if matches!(self, Source::Judged(_)) { passes } else { 1 };
         (0..passes).flat_map(|pass| self.pass(pass).held_out).collect()
     }
 }
 
-/// A line of a file of preferences.
+/// Parses a line of a file of preferences.
 fn parse(line: &[u8]) -> Result<RewardPair, String> {
     let text = std::str::from_utf8(line)
         .map_err(|error| format!("byte {} is not UTF-8; save the file as UTF-8", error.valid_up_to() + 1))?;
     serde_json::from_str(text.trim_start_matches('\u{FEFF}')).map_err(|error| {
-        // serde ends its messages with " at line 1 column 9": the line is always 1 here.
+        // serde's messages end with " at line 1 column 9". The line is always 1 here, so it is cut off.
         let reason = error.to_string();
         let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
         format!("{reason} (column {})", error.column())
@@ -302,14 +303,15 @@ fn preference(row: RewardPair, number: usize) -> Result<PreferencePair, String> 
         replies: [chosen, rejected],
         principles: Vec::new(),
         preferred: 0,
-        // There is no list; nothing asks which place of it.
+        // There is no list of principles, so the index is not used.
         decided_by: DecidedBy::Principle(0),
         flipped: false,
         swapped: false,
     })
 }
 
-/// Adds a file to a hash of several: its length first, so that no two lists of files read the same.
+/// Adds a file to a hash of several files. Its length comes first, so that different lists of files have
+/// different hashes.
 fn add_file(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_le_bytes());
     hash.update(bytes);

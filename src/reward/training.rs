@@ -1,4 +1,4 @@
-//! Training of a reward model: from judged replies to an adapter with a scalar head.
+//! Training of a reward model, which is an adapter with a scalar head, on judged replies.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::train::{
     Batch, Control, DataSummary, Event, Learner, Lengths, Run, Sequence, Start, Task, TrainError, Unit,
 };
 
-/// A run that trains a reward model: an adapter with a scalar head on a frozen base.
+/// A run that trains a reward model, which is an adapter with a scalar head on a frozen base.
 ///
 /// ```no_run
 /// use parr::Model;
@@ -50,8 +50,9 @@ pub struct RewardTraining<'a> {
 }
 
 impl<'a> RewardTraining<'a> {
-    /// A run that trains on `data` and writes settings, logs, states and the reward model to the folder `out`. It
-    /// starts from a fresh adapter, with default settings, and does not resume.
+    /// A run that trains on `data` and writes settings, logs, states and the reward model to the folder
+    /// `out`. By default, it starts from a fresh adapter, settings have their default values, and the run
+    /// does not resume.
     pub fn new(model: &'a Model, data: &'a RewardData, out: impl Into<PathBuf>) -> RewardTraining<'a> {
         let (out, config) = (out.into(), RewardConfig::default());
         RewardTraining { model, data, init: None, out, config, resume: false }
@@ -63,29 +64,30 @@ impl<'a> RewardTraining<'a> {
         RewardTraining { config: config.clone(), ..self }
     }
 
-    /// Starts from this adapter, and from its head if it has one. The card of the reward model records `name`.
+    /// Starts from this adapter, including its head if it has one. The card of the reward model records
+    /// `name`.
     #[must_use]
     pub fn init(self, adapter: &'a Adapter, name: impl Into<String>) -> Self {
         RewardTraining { init: Some((adapter, name.into())), ..self }
     }
 
-    /// Whether to resume from the newest state in the folder, if there is one.
+    /// Sets whether the run resumes from the newest state in the folder, if there is one.
     #[must_use]
     pub fn resume(self, resume: bool) -> Self {
         RewardTraining { resume, ..self }
     }
 
-    /// Runs the training, reports to `on_event`, and returns the folder of the reward model, `adapter` in the
-    /// run's folder.
+    /// Runs the training and reports events to `on_event`. Returns the folder of the reward model, which is
+    /// `adapter` in the run's folder.
     ///
     /// # Errors
     ///
-    /// * [`TrainError::Cancelled`] in [`RewardError::Train`] after a cancel: the state is saved, and a call with
-    ///   [`RewardTraining::resume`] resumes the run;
-    /// * [`RewardError::Preferences`], [`RewardError::Nothing`] and [`RewardError::Context`] before anything is
-    ///   written, if data or settings cannot be used;
-    /// * [`RewardError::NoTokenizer`] if the model has none;
-    /// * [`RewardError::Train`] as training has them.
+    /// * [`TrainError::Cancelled`] in [`RewardError::Train`] after a cancel. The state is saved, and a call
+    ///   with [`RewardTraining::resume`] resumes the run;
+    /// * [`RewardError::Preferences`], [`RewardError::Nothing`] and [`RewardError::Context`], before anything
+    ///   is written, if data or settings cannot be used;
+    /// * [`RewardError::NoTokenizer`] if the model has no tokenizer;
+    /// * [`RewardError::Train`] if the training fails.
     pub fn run(
         &self,
         control: &Control,
@@ -129,7 +131,8 @@ impl<'a> RewardTraining<'a> {
         for pair in &measured {
             lengths.longest = lengths.longest.max(measure.most_tokens(pair, longest_list)?);
         }
-        // Other passes use comparisons that the first could not decide: they count by the longest.
+        // Later passes may use comparisons that the first pass left undecided, so these count for the
+        // maximum.
         let undecided = data.comparisons().iter().map(|comparison| {
             let texts = comparison.replies.each_ref().map(|reply| reply.text.as_str());
             measure.most_tokens_of(&comparison.prompt.text, texts, longest_list)
@@ -153,7 +156,7 @@ impl<'a> RewardTraining<'a> {
         Ok(folder)
     }
 
-    /// What the adapter and its head start as.
+    /// Initial weights of the adapter and its head.
     fn start(&self) -> Result<Start, RewardError> {
         let (model, config) = (self.model, &self.config);
         let weights = match &self.init {
@@ -166,9 +169,9 @@ impl<'a> RewardTraining<'a> {
     }
 }
 
-/// A head of random weights, uniform with the variance `1 / (hidden + 1)` of "Learning to summarize from human
-/// feedback" (arXiv 2009.01325): scores start with a spread that the adapter can move at once. Two
-/// replies under one list differ little at first, so the loss still starts near ln 2.
+/// A head of random weights. They are uniform with the variance `1 / (hidden + 1)`, as in "Learning to
+/// summarize from human feedback" (arXiv 2009.01325). With such a head the adapter gets a gradient from the
+/// first step. Two replies under one list differ little at first, so the loss still starts near ln 2.
 fn fresh_head(hidden: usize, seed: u64) -> ScalarHead {
     let random = Philox::new(seed);
     let value = |at: usize| {
@@ -178,7 +181,7 @@ fn fresh_head(hidden: usize, seed: u64) -> ScalarHead {
     ScalarHead { weight: (0..hidden).map(value).collect(), bias: 0.0 }
 }
 
-/// Counts the tokens of pairs, whatever lists they will get.
+/// Counts the tokens of pairs for any list that may be drawn.
 #[derive(Clone, Copy, Debug)]
 struct Measure<'a> {
     format: &'a RewardFormat<'a>,
@@ -186,7 +189,7 @@ struct Measure<'a> {
 }
 
 impl Measure<'_> {
-    /// A pair as a unit: the preferred reply first.
+    /// A pair as a unit, with the preferred reply first.
     fn unit(&self, pair: &PreferencePair, adapter: AdapterId) -> Result<Unit, TrainError> {
         let principles: Vec<&str> = pair.principles.iter().map(|bullet| bullet.text.as_str()).collect();
         let replies = [pair.preferred, 1 - pair.preferred].map(|place| pair.replies[place].as_str());
@@ -202,7 +205,7 @@ impl Measure<'_> {
         TrainError::Data { path: self.path.to_owned(), reason: format!("pair `{id}`: {error}") }
     }
 
-    /// Tokens that the longest list which can be drawn has more than no list.
+    /// Number of tokens that the longest possible list adds to an input without principles.
     fn longest_list(&mut self, run: &RewardTraining<'_>) -> Result<usize, RewardError> {
         let Some(set) = run.data.set() else { return Ok(0) };
         let tokens = |principles: &[&str]| -> Result<usize, PreferencesError> {
@@ -214,7 +217,8 @@ impl Measure<'_> {
             lengths.push((tokens(&[text])?, text));
         }
         lengths.sort_unstable_by(|a, b| b.cmp(a));
-        // One more explains a rule's label. No list has a definition and its negative, so this bounds all.
+        // Plus one for the principle that explains a rule's label. A list never has both a definition and its
+        // negative, so this is an upper bound.
         let longest: Vec<&str> = lengths.iter().map(|(_, text)| *text).collect();
         let most = longest.len().min(run.config.aggregate.most_principles + 1);
         Ok((tokens(&longest[..most])?).saturating_sub(tokens(&[])?))
@@ -225,7 +229,7 @@ impl Measure<'_> {
         self.most_tokens_of(&pair.prompt.text, [first, second], longest_list)
     }
 
-    /// Tokens of a unit of these replies under the longest list.
+    /// Number of tokens of a unit of these replies under the longest list.
     fn most_tokens_of(
         &self,
         prompt: &str,
@@ -248,7 +252,7 @@ struct Pairs<'a> {
     held_out: Batch,
     adapter: AdapterId,
     per_step: usize,
-    /// Pairs of the first pass.
+    /// Number of pairs in the first pass.
     per_epoch: usize,
 }
 
@@ -272,14 +276,14 @@ impl<'a> Pairs<'a> {
         })
     }
 
-    /// By how much each held-out pair's preferred reply has the larger score.
+    /// For each held-out pair, the score of the preferred reply minus the score of the other (B).
     fn margins(&self, learner: &mut Learner) -> Result<Vec<f64>, TrainError> {
         let values = learner.read(&self.held_out.units)?.value;
         Ok(values.chunks_exact(2).map(|pair| f64::from(pair[0]) - f64::from(pair[1])).collect())
     }
 }
 
-/// A batch normalised by its pairs.
+/// A batch with its number of pairs as normalizer.
 fn batch(units: Vec<Unit>) -> Batch {
     Batch { normalizer: units.len() as f64, units }
 }
@@ -291,7 +295,8 @@ impl Task for Pairs<'_> {
         for position in first..first + self.per_step as u64 {
             let pairs = self.stream.with_mirror(position).ok_or_else(|| TrainError::Data {
                 path: self.measure.path.to_owned(),
-                reason: "its comparisons give no more pairs: nothing tells the replies apart".to_owned(),
+                reason: "its comparisons give no further pairs, because no verdict separates the replies"
+                    .to_owned(),
             })?;
             for pair in &pairs {
                 units.push(self.measure.unit(pair, self.adapter)?);
@@ -318,7 +323,7 @@ impl Task for Pairs<'_> {
         Preference.summarize(loss, metrics)
     }
 
-    /// Generation has no part in what is learned here.
+    /// `None`: this training does not generate.
     fn logprob_distance(&self, _learner: &mut Learner) -> Result<Option<f64>, TrainError> {
         Ok(None)
     }

@@ -166,6 +166,22 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// The training loss of an optimizer step. None for a step of reinforcement learning.
+    pub fn loss(&self) -> Option<f64> {
+        match self {
+            Step::Trained(metrics) => Some(metrics.loss),
+            Step::Aligned(_) => None,
+        }
+    }
+
+    /// The mean reward of the replies of a step of reinforcement learning. None for other steps.
+    pub fn reward(&self) -> Option<f64> {
+        match self {
+            Step::Trained(_) => None,
+            Step::Aligned(metrics) => Some(metrics.rollout.scores),
+        }
+    }
+
     /// All figures by name, as in the logs.
     pub fn metrics(&self) -> &'a dyn Metrics {
         match self {

@@ -34,7 +34,7 @@ fn settings_and_sources_must_make_sense_together() {
     let weigh = |config: &mut AlignConfig| {
         config.reward.weights.insert("wnated".to_owned(), 2.0);
     };
-    refused(weigh, true, "reward.weights.wnated is 2, expected the weight of a source that there is: wanted");
+    refused(weigh, true, "reward.weights.wnated is 2, expected the weight of one of these sources: wanted");
     let error =
         refused(|config| config.memory.budget_mib = parr::settings::Auto::Fixed(1), true, "device memory");
     assert!(error.to_string().contains("weights of the base"), "{error}");

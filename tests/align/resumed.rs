@@ -89,7 +89,7 @@ fn a_collapsed_policy_ends_the_run_with_a_word() {
     assert_eq!((last.step, last.n_updates, step as usize), (step, 0, steps.len()));
     assert!(step < 30);
     let card = fs::read_to_string(adapter.join("parr.json")).expect("it is kept for who wants to look");
-    assert!(card.contains("nats a reply from its reference"), "{card}");
+    assert!(card.contains("nats per reply, more than"), "{card}");
 }
 
 /// The first step tells how many fit, and a run that goes on keeps to that.

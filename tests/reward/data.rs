@@ -88,7 +88,9 @@ fn lines_that_are_no_preferences_are_refused_by_number() {
     refused("{\"prompt\": \"a\", ", "(column ");
     refused("{\"prompt\": 3, \"chosen\": \"b\", \"rejected\": \"c\"}", "invalid type");
     let (_folder, empty) = written("none.jsonl", "\n \n");
-    assert!(RewardData::preferences(&empty).expect_err("no row").to_string().contains("holds no preference"));
+    assert!(
+        RewardData::preferences(&empty).expect_err("no row").to_string().contains("contains no preferences")
+    );
     let error = RewardData::preferences(&empty.with_file_name("gone")).expect_err("no file").to_string();
     assert!(error.contains("cannot read") && error.contains("gone"), "{error}");
 }
@@ -133,7 +135,7 @@ fn data_in_memory_is_that_of_a_file() {
 
     let refused =
         |all: Vec<Comparison>| RewardData::of_comparisons(all, set.clone()).expect_err("a fault").to_string();
-    assert_eq!(refused(Vec::new()), "comparisons holds no comparison");
+    assert_eq!(refused(Vec::new()), "comparisons contains no comparisons");
     let mut twice = all.clone();
     twice[2].id = twice[0].id.clone();
     assert_eq!(refused(twice), "record `c0`: an earlier record has this id");
@@ -153,7 +155,7 @@ fn data_in_memory_is_that_of_a_file() {
     let memory = RewardData::of_preferences(rows.clone()).expect("sound rows");
     assert_eq!(memory.sha256(), RewardData::preferences(&path).expect("a sound file").sha256());
     let refused = |rows: Vec<RewardPair>| RewardData::of_preferences(rows).expect_err("a fault").to_string();
-    assert_eq!(refused(Vec::new()), "preferences holds no preference");
+    assert_eq!(refused(Vec::new()), "preferences contains no preferences");
     let error = refused(vec![pair("No."), pair("The Loire. ")]);
     assert!(error.starts_with("preferences line 2: `chosen` and `rejected` are the same text"), "{error}");
 }

@@ -57,7 +57,7 @@ pub async fn pull_model(
         })?;
         let asked = options.unwrap_or_default();
         let mut options = match asked.cache {
-            // Where the cache is named nothing else has to be known of the machine.
+            // With a given cache, the directories of the machine are not needed.
             Some(cache) => parr::hub::PullOptions {
                 cache: cache.into(),
                 endpoint: "https://huggingface.co".to_owned(),

@@ -184,7 +184,7 @@ impl Model {
 
     fn open(&self, slot: &mut Slot, progress: &mut dyn FnMut(u64, u64)) -> Result<(), ParrError> {
         slot.model = None;
-        // Quantized weights need at least their size in the file. This check runs before the device is opened.
+        // Weights need at least their size in the file. This is checked before the device is opened.
         if self.quant.is_none() {
             let checkpoint = Checkpoint::open(&self.path)?;
             let stored = checkpoint.tensors().map(|info| checkpoint.bytes(info).len() as u64).sum();

@@ -1,4 +1,4 @@
-//! Whether the settings of reinforcement learning make sense, all faults at once.
+//! Checks the settings of reinforcement learning and reports all faults at once.
 
 use super::{AlignConfig, RewardTermsConfig, RolloutConfig, UpdateConfig};
 use crate::align::Algorithm;
@@ -70,11 +70,12 @@ impl Faults {
 
     fn kl(&mut self, kl: &KlConfig) {
         self.not_negative("kl.coefficient", kl.coefficient);
-        // What is multiplied stays at 0.
+        // An adaptive coefficient is multiplied, so it would stay at 0.
         let moves = !kl.adaptive || kl.coefficient != 0.0;
-        self.need(moves, "kl.coefficient", kl.coefficient, "a number above 0 where kl.adaptive is true");
+        self.need(moves, "kl.coefficient", kl.coefficient, "a number above 0 if kl.adaptive is true");
         self.need(positive(kl.target), "kl.target", kl.target, "a number above 0");
-        // The error is up to 0.2 either way: from 5 on, the coefficient could reach 0 and stay there.
+        // The error is between -0.2 and 0.2. With a rate of 5 or more, the coefficient could reach 0 and stay
+        // there.
         let rate = kl.rate;
         self.need(rate > 0.0 && rate < 5.0, "kl.rate", rate, "a number above 0 and below 5");
     }

@@ -1,4 +1,4 @@
-//! The settings of reinforcement learning: defaults for small models, and those of SALMON.
+//! The settings of reinforcement learning: defaults for small models, and SALMON's settings.
 
 mod check;
 
@@ -17,73 +17,73 @@ use crate::train::objective::{Aggregate, Clip, GroupScale};
 
 /// Reinforcement learning of an adapter by one of the [`ALGORITHMS`](super::ALGORITHMS).
 ///
-/// From a file by [`Settings::read`], which completes tables that are there in part from the preset.
-/// `serde` alone would complete them from the defaults of their own types, which SFT shares.
+/// Read it from a file with [`Settings::read`], which fills incomplete tables from the preset. `serde` alone
+/// would fill them with the defaults of their own types, which SFT shares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlignConfig {
-    /// What a setting is that is not said.
+    /// Preset that gives the values of settings that are left out.
     pub preset: Preset,
-    /// Everything random in the run follows from it, each sample by its own name: draws of one step differ.
+    /// Seed. All random draws of the run depend on it. Each sample has its own draws, so those of one step
+    /// differ.
     pub seed: u64,
     /// The algorithm that trains the policy.
     pub algorithm: Algorithm,
-    /// How often each prompt is answered; parts of an epoch are possible. 2 as in SALMON.
+    /// Number of times each prompt is answered. May be a fraction. 2 as in SALMON.
     pub epochs: f64,
-    /// Rollouts; `auto` for as many as [`AlignConfig::epochs`] make. A number overrules the epochs.
+    /// Number of rollouts. `auto` computes it from [`AlignConfig::epochs`]. A number overrides the epochs.
     pub steps: Auto,
     /// The policy's adapter, and the critic's.
     pub lora: LoraSettings,
-    /// How gradients become changes.
+    /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// The learning rate over the rollouts.
     pub schedule: ScheduleConfig,
-    /// What is sampled in one step.
+    /// Sampling in one step.
     pub rollout: RolloutConfig,
-    /// What is learned from it.
+    /// Updates on a rollout.
     pub update: UpdateConfig,
-    /// The critic; PPO only.
+    /// The critic. PPO only.
     pub value: ValueConfig,
-    /// How replies of a group are weighed; GRPO only.
+    /// Weights of the replies of a group. GRPO only.
     pub grpo: GrpoConfig,
-    /// What it costs to leave the reference.
+    /// The KL penalty.
     pub kl: KlConfig,
     /// The terms of a reply's reward.
     pub reward: RewardTermsConfig,
-    /// When the run is given up.
+    /// Limits beyond which the run stops.
     pub collapse: CollapseConfig,
-    /// Saving what a run can resume from.
+    /// Saved states that a run can resume from.
     pub checkpoint: CheckpointConfig,
-    /// What is traded for memory.
+    /// Options that save memory.
     pub memory: MemoryConfig,
 }
 
-/// Settings to begin with.
+/// Presets of the settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// For models of up to a billion weights on one device: [`AlignConfig::default`].
+    /// Settings for models of up to a billion weights on one device: [`AlignConfig::default`].
     #[default]
     Small,
-    /// The paper's: [`AlignConfig::salmon`].
+    /// The paper's settings: [`AlignConfig::salmon`].
     Salmon,
 }
 
-/// What is sampled in one step.
+/// Sampling in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutConfig {
-    /// Prompts per step. 32; SALMON has 576 on 48 GPUs. Whitening needs at least 8.
+    /// Number of prompts per step. 32. SALMON uses 576 on 48 GPUs. Whitening needs at least 8.
     pub prompts: usize,
-    /// Replies to each prompt. 1 for PPO. Algorithms that compare replies to a prompt, such as GRPO and RLOO,
-    /// need at least 2.
+    /// Number of replies to each prompt. 1 for PPO. Algorithms that compare replies to a prompt, such as GRPO
+    /// and RLOO, need at least 2.
     pub replies: usize,
-    /// Logits are divided by it, in sampling and in every log-probability. 1, for which the two need no word
-    /// with each other; SALMON has 0.7.
+    /// Temperature, by which logits are divided in sampling and in every log-probability. 1. SALMON uses 0.7.
     pub temperature: f64,
-    /// Most tokens of a prompt. Longer ones are left out. 128; SALMON has 256.
+    /// Maximum number of tokens of a prompt. Longer prompts are left out. 128. SALMON uses 256.
     pub max_prompt_tokens: usize,
-    /// A reply is cut off there. 128; SALMON has 1024.
+    /// Maximum number of tokens of a reply. Longer replies are cut off. 128. SALMON uses 1024.
     pub max_reply_tokens: usize,
 }
 
@@ -99,29 +99,31 @@ impl Default for RolloutConfig {
     }
 }
 
-/// What is learned from one rollout.
+/// Updates on one rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateConfig {
-    /// How often each reply of a rollout is learned from. 4 as in TRL; SALMON has 2.
+    /// Number of times each reply of a rollout is trained on. 4 as in TRL. SALMON uses 2.
     pub epochs: usize,
-    /// Updates that an epoch is cut into. 1 as in TRL; SALMON has 2.
+    /// Number of updates per epoch. 1 as in TRL. SALMON uses 2.
     pub mini_batches: usize,
-    /// The ratio counts down to 1 less this. 0.2 as in arXiv 1707.06347 and SALMON.
+    /// The ratio is clipped below at 1 minus this value. 0.2 as in arXiv 1707.06347 and SALMON.
     pub clip_low: f64,
-    /// It counts up to 1 and this. 0.2 as there; 0.28 keeps unlikely tokens explored (arXiv 2503.14476).
+    /// The ratio is clipped above at 1 plus this value. 0.2 as in the same sources. 0.28 explores unlikely
+    /// tokens more (arXiv 2503.14476).
     pub clip_high: f64,
-    /// Weight of the entropy bonus; PPO only. 0 as in SALMON and TRL.
+    /// Weight of the entropy bonus. PPO only. 0 as in SALMON and TRL.
     pub entropy_weight: f64,
-    /// Discount of what is one token later. 1 as in SALMON and TRL: a reply is judged as a whole.
+    /// Discount per token. 1 as in SALMON and TRL: a reply is judged as a whole.
     pub gamma: f64,
-    /// Weight of rewards against the critic's word. 0.95 as in TRL and arXiv 2203.02155; SALMON has 1.
+    /// Weight of rewards against the critic's values. 0.95 as in TRL and arXiv 2203.02155. SALMON uses 1.
     pub lambda: f64,
-    /// Whether advantages get mean 0 and variance 1 over the real tokens of the rollout; PPO only. As in SALMON and
-    /// TRL.
+    /// Whether advantages are scaled to mean 0 and variance 1 over the real tokens of the rollout. PPO only.
+    /// As in SALMON and TRL.
     pub whiten_advantages: bool,
-    /// Updates on a rollout end once the policy is more than 1.5 times this from it, in nats a token by
-    /// `policy/approxkl_avg`; `inf` for never, as in SALMON, whose code has such a setting and never reads it.
+    /// Target KL of the policy from the rollout, in nats per token. Updates on a rollout stop once
+    /// `policy/approxkl_avg` exceeds 1.5 times this value. `inf` disables it, as in SALMON, whose code has
+    /// such a setting but never reads it.
     pub target_kl: f64,
 }
 
@@ -147,12 +149,12 @@ impl Default for UpdateConfig {
 pub struct ValueConfig {
     /// Weight of its loss. 0.1 as in SALMON and TRL.
     pub weight: f64,
-    /// How far a value may be moved by one rollout: `off`, or a part of the distance between values and returns.
-    /// Off, since it was found to hurt (arXiv 2006.05990, section 3.2). SALMON and TRL have 0.2 in the units of
-    /// the returns, which throttles the critic where returns are large.
+    /// Limit of the change of a value in one rollout: `off`, or a fraction of the distance between values and
+    /// returns. Off, because it was found to hurt (arXiv 2006.05990, section 3.2). SALMON and TRL use 0.2 in
+    /// the units of the returns, which slows the critic down if returns are large.
     pub clip: ValueClip,
-    /// Whether it reads the policy's hidden state instead of having an adapter of its own: less memory, but the
-    /// two disturb each other. No, as in SALMON.
+    /// Whether the critic reads the policy's hidden state instead of having its own adapter. This needs less
+    /// memory, but the two disturb each other. False, as in SALMON.
     pub share_trunk: bool,
 }
 
@@ -162,15 +164,15 @@ impl Default for ValueConfig {
     }
 }
 
-/// How replies of a group are weighed.
+/// Weights of the replies of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GrpoConfig {
-    /// What the deviations of a group are divided by: `group`, its standard deviation, as in arXiv 2402.03300, or
+    /// Divisor of the deviations of a group: `group`, its standard deviation, as in arXiv 2402.03300, or
     /// `none` as in arXiv 2503.20783.
     pub scale: GroupScale,
-    /// What a token counts: `reply` as in arXiv 2402.03300, `token` as in arXiv 2503.14476, `constant` as in arXiv
-    /// 2503.20783.
+    /// Weight of a token: `reply` as in arXiv 2402.03300, `token` as in arXiv 2503.14476, `constant` as in
+    /// arXiv 2503.20783.
     pub aggregate: Aggregate,
 }
 
@@ -178,17 +180,17 @@ pub struct GrpoConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RewardTermsConfig {
-    /// Weight of each source by its name; 1 for those that are not named.
+    /// Weight of each source by its name. 1 for sources that are not listed.
     pub weights: BTreeMap<String, f64>,
-    /// Replies that were cut off.
+    /// Penalty for replies that were cut off.
     pub unfinished: UnfinishedConfig,
     /// The source `length`.
     pub length: LengthConfig,
-    /// What all rewards are multiplied with before the critic sees them; PPO only. 1; SALMON's code has 10 where
+    /// Factor of all rewards before the critic is trained on them. PPO only. 1. SALMON's code uses 10 if
     /// rewards are not whitened.
     pub scale: f64,
-    /// Whether rewards are divided by their standard deviation over the real tokens of the rollout, mean kept;
-    /// PPO only. No, as in SALMON's script and TRL.
+    /// Whether rewards are divided by their standard deviation over the real tokens of the rollout. Their
+    /// mean does not change. PPO only. False, as in SALMON's script and TRL.
     pub whiten: bool,
 }
 
@@ -220,10 +222,10 @@ impl Default for AlignConfig {
             epochs: 2.0,
             steps: Auto::Auto,
             lora: LoraSettings::default(),
-            // SALMON's code has 2e-4, its script for 70 billion weights and 520 rollouts 2e-5: between the two
-            // for a model a hundredth of that size and as many rollouts as a small budget allows.
+            // SALMON's code has 2e-4. Its script for 70 billion weights and 520 rollouts has 2e-5. This rate
+            // is between the two, for a model a hundredth of that size and for few rollouts.
             optimizer: OptimizerConfig { learning_rate: 1e-4, ..OptimizerConfig::default() },
-            // A rollout costs what fifty steps of SFT do, and one at a rate of 0 teaches nothing.
+            // A rollout takes as long as fifty steps of SFT, and one with a rate of 0 trains nothing.
             schedule: ScheduleConfig { warmup: Share::Count(0), ..ScheduleConfig::default() },
             rollout: RolloutConfig::default(),
             update: UpdateConfig::default(),
@@ -232,7 +234,7 @@ impl Default for AlignConfig {
             kl: KlConfig::default(),
             reward: RewardTermsConfig::default(),
             collapse: CollapseConfig::default(),
-            // A rollout costs what fifty steps of SFT do.
+            // A rollout takes as long as fifty steps of SFT.
             checkpoint: CheckpointConfig { every: 10, keep: 2 },
             memory: MemoryConfig::default(),
         }
@@ -240,7 +242,7 @@ impl Default for AlignConfig {
 }
 
 impl AlignConfig {
-    /// The settings that a preset stands for.
+    /// The settings of a preset.
     pub fn preset(preset: Preset) -> AlignConfig {
         match preset {
             Preset::Small => AlignConfig::default(),
@@ -248,12 +250,12 @@ impl AlignConfig {
         }
     }
 
-    /// SALMON's settings (arXiv 2310.05910), as its released script for a model of 70 billion weights has them;
-    /// batch and lengths want to be made smaller for anything else.
+    /// SALMON's settings (arXiv 2310.05910), from its released script for a model of 70 billion weights. Use
+    /// smaller batches and lengths for other models.
     ///
-    /// Where the released code does not do what it means to, the settings do: the KL is not clamped, only real
-    /// tokens count, and the critic's clip of 0.2 is a part of the distance that it has to go, instead of 0.2 in the
-    /// units of returns of tens.
+    /// These settings correct the faults of the released code: the KL is not clamped, and only real tokens
+    /// count. The critic's clip of 0.2 is a fraction of the distance between values and returns, not 0.2 in
+    /// the units of returns of tens.
     pub fn salmon() -> AlignConfig {
         AlignConfig {
             preset: Preset::Salmon,
@@ -281,7 +283,7 @@ impl AlignConfig {
         }
     }
 
-    /// Those that every run has.
+    /// The settings that all training runs share.
     pub fn run_settings(&self) -> RunSettings {
         RunSettings {
             seed: self.seed,
@@ -297,13 +299,13 @@ impl AlignConfig {
         }
     }
 
-    /// Replies of a rollout.
+    /// Number of replies of a rollout.
     pub fn samples(&self) -> usize {
         self.rollout.prompts * self.rollout.replies
     }
 
-    /// Rollouts of a run over `prompts` prompts: as set, or as many as the epochs make, the last one over the
-    /// end if they do not divide.
+    /// Number of rollouts of a run over `prompts` prompts: as set, or computed from the epochs and rounded
+    /// up.
     pub fn total_steps(&self, prompts: usize) -> u64 {
         match self.steps {
             Auto::Fixed(steps) => steps as u64,
@@ -328,10 +330,10 @@ impl Settings for AlignConfig {
         check::check(self, faults);
     }
 
-    /// How often is saved may change between parts of a run, and what is traded for memory.
+    /// Saving and memory options may change between parts of a run.
     fn without_side_settings(&self) -> Self {
         let mut settings = self.clone();
-        // Says only where the other values come from.
+        // The preset only gives the values of settings that are left out.
         settings.preset = Preset::Small;
         settings.checkpoint = CheckpointConfig::default();
         settings.memory = MemoryConfig::default();

@@ -17,34 +17,35 @@ use crate::train::objective::Dpo;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DpoConfig {
-    /// Everything random in the run follows from it, but for what `aggregate.seed` decides.
+    /// Seed. All random draws of the run depend on it, except those that depend on `aggregate.seed`.
     pub seed: u64,
-    /// How often each comparison is used; parts are possible. 1 as in TRL's example.
+    /// Number of times each comparison is used. May be a fraction. 1 as in TRL's example.
     pub epochs: f64,
-    /// Optimizer steps; `auto` for as many as [`DpoConfig::epochs`] make. A number overrules the epochs.
+    /// Number of optimizer steps. `auto` computes it from [`DpoConfig::epochs`]. A number overrides the
+    /// epochs.
     pub steps: Auto,
-    /// How dear it is to leave the reference. 0.1 as in arXiv 2305.18290, appendix B.
+    /// Strength of the KL constraint to the reference (beta). 0.1 as in arXiv 2305.18290, appendix B.
     pub beta: f64,
-    /// Chance that a label is wrong, below 0.5. 0 as in the paper.
+    /// Probability that a label is wrong, below 0.5. 0 as in the paper.
     pub label_smoothing: f64,
-    /// Pairs of which a reply has more tokens with its prompt are left out.
+    /// Maximum number of tokens of a prompt with its reply. Pairs with a longer one are left out.
     pub max_tokens: usize,
     /// The adapter.
     pub lora: LoraSettings,
-    /// How gradients become changes.
+    /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// The learning rate over time.
     pub schedule: ScheduleConfig,
-    /// What one step works on.
+    /// Batch size of one step, in pairs.
     pub batch: PairBatch,
-    /// How judged replies become pairs, and which prompts are held out. Nothing is negated, and no label
-    /// flipped on purpose.
+    /// How judged replies are turned into pairs, and which prompts are held out. Principles are never
+    /// negated, and labels are never flipped on purpose.
     pub aggregate: AggregateOptions,
-    /// Measuring on held-out pairs.
+    /// Evaluation on held-out pairs.
     pub evaluation: PairEvaluation,
-    /// Saving what a run can resume from.
+    /// Saved states that a run can resume from.
     pub checkpoint: CheckpointConfig,
-    /// What is traded for memory.
+    /// Options that save memory.
     pub memory: MemoryConfig,
 }
 
@@ -58,7 +59,7 @@ impl Default for DpoConfig {
             label_smoothing: 0.0,
             max_tokens: 512,
             lora: LoraSettings::default(),
-            // Between the 1e-6 of full fine-tuning in the paper and what adapters of small models take.
+            // Between the 1e-6 of full fine-tuning in the paper and the rates of adapters of small models.
             optimizer: OptimizerConfig { learning_rate: 5e-5, ..OptimizerConfig::default() },
             schedule: ScheduleConfig::default(),
             batch: PairBatch::default(),
@@ -76,7 +77,7 @@ impl Default for DpoConfig {
 }
 
 impl DpoConfig {
-    /// The settings that every run has.
+    /// The settings that all training runs share.
     pub fn run_settings(&self) -> RunSettings {
         let PairBatch { pairs, micro_batch } = self.batch;
         RunSettings {

@@ -1,7 +1,8 @@
-//! Direct preference optimization (arXiv 2305.18290): a policy from judged replies, without a reward model.
+//! Direct preference optimization (arXiv 2305.18290): trains a policy on judged replies, without a reward
+//! model.
 //!
-//! The preferences are those that a reward model would be trained on. A policy does not read principles, so
-//! none is negated here: a comparison counts for the reply that the written definitions prefer.
+//! The preferences are the same as for the training of a reward model, except that no principle is negated,
+//! because a policy does not read principles. The preferred reply is the one that the definitions prefer.
 
 mod config;
 mod training;

@@ -1,4 +1,4 @@
-//! A run: from judged replies to a policy.
+//! A run that trains a policy on judged replies.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ use crate::train::{
     Unit, encode_reply,
 };
 
-/// A run of direct preference optimization: a policy from preferences, or from judged replies with their
-/// principles.
+/// A run of direct preference optimization. It trains a policy on preferences, or on judged replies with
+/// their principles.
 ///
 /// ```no_run
 /// use parr::align::DpoTraining;
@@ -46,8 +46,9 @@ pub struct DpoTraining<'a> {
 }
 
 impl<'a> DpoTraining<'a> {
-    /// A run that trains on `data` and writes settings, logs, states and the adapter to the folder `out`. The
-    /// policy starts as the base, with default settings, and the run does not resume.
+    /// A run that trains on `data` and writes settings, logs, states and the adapter to the folder `out`. By
+    /// default, the policy starts as the base, settings have their default values, and the run does not
+    /// resume.
     pub fn new(model: &'a Model, data: &'a RewardData, out: impl Into<PathBuf>) -> DpoTraining<'a> {
         DpoTraining { model, data, init: None, out: out.into(), config: DpoConfig::default(), resume: false }
     }
@@ -58,28 +59,28 @@ impl<'a> DpoTraining<'a> {
         DpoTraining { config: config.clone(), ..self }
     }
 
-    /// Starts the policy from this adapter, which is also its reference.
+    /// Starts the policy from this adapter. The adapter is also the reference.
     #[must_use]
     pub fn init(self, adapter: impl Into<Option<&'a Adapter>>) -> Self {
         DpoTraining { init: adapter.into(), ..self }
     }
 
-    /// Whether to resume from the newest state in the folder, if there is one.
+    /// Sets whether the run resumes from the newest state in the folder, if there is one.
     #[must_use]
     pub fn resume(self, resume: bool) -> Self {
         DpoTraining { resume, ..self }
     }
 
-    /// Runs the training, reports to `on_event`, and returns the folder of the adapter, `adapter` in the run's
-    /// folder.
+    /// Runs the training and reports events to `on_event`. Returns the folder of the adapter, which is
+    /// `adapter` in the run's folder.
     ///
     /// # Errors
     ///
-    /// * [`TrainError::Cancelled`] in [`AlignError::Train`] after a cancel: the state is saved, and a call with
-    ///   [`DpoTraining::resume`] resumes the run;
+    /// * [`TrainError::Cancelled`] in [`AlignError::Train`] after a cancel. The state is saved, and a call
+    ///   with [`DpoTraining::resume`] resumes the run;
     /// * [`AlignError::NoChat`] if the model has no chat template;
-    /// * [`AlignError::Reward`] if data or settings give no pairs;
-    /// * [`AlignError::Train`] as training has them.
+    /// * [`AlignError::Reward`] if data and settings give no pairs;
+    /// * [`AlignError::Train`] if the training fails.
     pub fn run(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<PathBuf, AlignError> {
         let (model, data, config) = (self.model, self.data, &self.config);
         config.validate()?;
@@ -93,7 +94,7 @@ impl<'a> DpoTraining<'a> {
             lengths.extend(encoder.tokens_of(pair)?);
         }
         if lengths.is_empty() {
-            let reason = format!("no pair is left to learn from: {}", first.report);
+            let reason = format!("no pair is left to train on: {}", first.report);
             return Err(RewardError::Nothing { reason }.into());
         }
         let measured = source.held_out(config.aggregate.passes);
@@ -114,7 +115,8 @@ impl<'a> DpoTraining<'a> {
             None => config.lora.fresh(model.config(), config.seed)?,
         };
         let reference = self.init.map(|adapter| adapter.weights.clone());
-        // Other passes use comparisons that the first could not decide: they count by the longest.
+        // Later passes may use comparisons that the first pass left undecided, so these count for the
+        // maximum.
         let mut most = lengths.iter().copied().max().unwrap_or_default();
         let mut n_held_out = 0;
         for pair in &measured {
@@ -157,20 +159,20 @@ impl<'a> DpoTraining<'a> {
     }
 }
 
-/// Token ids, and which of them are the reply's.
+/// Token ids, and a mask of the reply's tokens.
 type Marked = (Vec<TokenId>, Vec<bool>);
 
 /// Turns pairs into sequences.
 #[derive(Clone, Copy, Debug)]
 struct Encoder<'a> {
     chat: &'a ChatFormat,
-    /// Tokens that a reply may have with its prompt.
+    /// Maximum number of tokens of a prompt with its reply.
     longest: usize,
     path: &'a Path,
 }
 
 impl Encoder<'_> {
-    /// Both replies with their prompt as tokens and marks; none if one of them is too long.
+    /// Tokens and masks of both replies with their prompt. `None` if one of them is too long.
     fn encode(&self, id: &str, prompt: &str, replies: [&str; 2]) -> Result<Option<[Marked; 2]>, TrainError> {
         let encode = |reply| {
             encode_reply(self.chat, prompt, reply).map_err(|reason| TrainError::Data {
@@ -182,7 +184,7 @@ impl Encoder<'_> {
         Ok(Some(sides).filter(|sides| sides.iter().all(|(ids, _)| ids.len() <= self.longest)))
     }
 
-    /// Tokens that such a pair has as a unit: each reply is read twice.
+    /// Number of tokens of such a pair as a unit. Policy and reference each read both replies.
     fn tokens(&self, id: &str, prompt: &str, replies: [&str; 2]) -> Result<Option<usize>, TrainError> {
         let sides = self.encode(id, prompt, replies)?;
         Ok(sides.map(|sides| 2 * sides.iter().map(|(ids, _)| ids.len()).sum::<usize>()))
@@ -192,7 +194,7 @@ impl Encoder<'_> {
         self.tokens(&pair.id, &pair.prompt.text, pair.replies.each_ref().map(String::as_str))
     }
 
-    /// A pair as a unit: the policy reads the preferred reply and the other, then the reference does.
+    /// A pair as a unit: the preferred reply and the other one, read by the policy, then by the reference.
     fn unit(
         &self,
         pair: &PreferencePair,
@@ -214,13 +216,14 @@ impl Encoder<'_> {
 struct Pairs<'a> {
     encoder: Encoder<'a>,
     stream: Stream<'a>,
-    /// The step that comes next and the position that it begins at, where pairs were passed over.
+    /// The next step and the position of its first pair. Pairs that are too long are skipped, so the position
+    /// does not depend on the step alone.
     next: Option<(u64, u64)>,
     held_out: Batch,
     policy: AdapterId,
     reference: Option<AdapterId>,
     config: &'a DpoConfig,
-    /// Pairs of the first pass.
+    /// Number of pairs in the first pass.
     per_epoch: usize,
 }
 
@@ -229,16 +232,17 @@ fn batch(units: Vec<Unit>) -> Batch {
 }
 
 impl Pairs<'_> {
-    /// The units of one step from `position` on, and the position behind them.
+    /// The units of one step, starting at `position`, and the position after them.
     fn units(&mut self, mut position: u64) -> Result<(Vec<Unit>, u64), TrainError> {
         let mut units = Vec::with_capacity(self.config.batch.pairs);
-        // A file of nothing but pairs that are too long was refused; a pass of them gives up soon enough.
+        // A file in which all pairs are too long was rejected earlier. The limit ends the search in later
+        // passes.
         let limit = position + 1000 * self.config.batch.pairs as u64;
         while units.len() < self.config.batch.pairs {
             let pair = self.stream.pair(position).filter(|_| position < limit);
             let pair = pair.ok_or_else(|| TrainError::Data {
                 path: self.encoder.path.to_owned(),
-                reason: "its comparisons give no more pairs that fit".to_owned(),
+                reason: "no further pair fits max_tokens; raise it, or give more comparisons".to_owned(),
             })?;
             units.extend(self.encoder.unit(pair, self.policy, self.reference)?);
             position += 1;
@@ -249,7 +253,8 @@ impl Pairs<'_> {
 
 impl Task for Pairs<'_> {
     fn batch(&mut self, step: u64) -> Result<Batch, TrainError> {
-        // A resumed run finds its place by going there: pairs that are too long are passed over on the way.
+        // A resumed run finds its position by reading all earlier pairs, because those that are too long are
+        // skipped.
         let (mut at, mut position) = self.next.filter(|&(next, _)| next <= step).unwrap_or((0, 0));
         loop {
             let (units, behind) = self.units(position)?;
@@ -293,7 +298,7 @@ impl Task for Pairs<'_> {
         self.config.objective().summarize(loss, metrics)
     }
 
-    /// Generation has no part in what is learned here.
+    /// `None`: this training does not generate.
     fn logprob_distance(&self, _learner: &mut Learner) -> Result<Option<f64>, TrainError> {
         Ok(None)
     }

@@ -2,15 +2,15 @@
 
 /// Advantages and returns of one reply (arXiv 1506.02438, equation 16):
 ///
-/// * `delta_t = reward_t + gamma V_{t+1} - V_t`, `V` behind the last real token being 0;
+/// * `delta_t = reward_t + gamma V_{t+1} - V_t`, where `V` after the last real token is 0;
 /// * `A_t = delta_t + gamma lambda A_{t+1}`;
 /// * `G_t = A_t + V_t`.
 ///
-/// `t + 1` is the next *real* token. Others are not read, and get 0 in both.
+/// `t + 1` is the next *real* token. Other tokens are not read, and their advantage and return are 0.
 ///
 /// # Shapes
 ///
-/// `rewards`, `values`, `real` and both results (T), pads and all.
+/// `rewards`, `values`, `real` and both results (T), with pads.
 ///
 /// # Panics
 ///
@@ -19,7 +19,7 @@
 /// ```
 /// use parr::align::estimate::gae;
 ///
-/// // With gamma = lambda = 1 the returns are what is still to come.
+/// // With gamma = lambda = 1 a return is the sum of the rewards from its token on.
 /// let (advantages, returns) = gae(&[0.0, 1.0, 9.0, 2.0], &[0.5; 4], &[true, true, false, true], 1.0, 1.0);
 /// assert_eq!(returns, [3.0, 3.0, 0.0, 2.0]);
 /// assert_eq!(advantages, [2.5, 2.5, 0.0, 1.5]);

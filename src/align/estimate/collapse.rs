@@ -1,4 +1,4 @@
-//! Whether a policy has collapsed: far from its reference, sure of itself, or repeating itself.
+//! Detects a collapsed policy: a large KL to the reference, a low entropy, or repetition.
 
 use std::fmt;
 
@@ -6,21 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::generate::DISTINCT_WINDOW;
 
-/// When a run is ended because its policy has collapsed.
+/// Limits beyond which a run stops because its policy has collapsed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CollapseConfig {
-    /// The most that the policy may be from its reference, in nats a reply; `inf` for any. 25, ours: steering that
-    /// is worth having takes less than 10.
+    /// Maximum mean KL from the reference, in nats per reply. `inf` for no limit. 25 is Parr's own default.
+    /// Useful steering needs less than 10.
     pub kl: f64,
-    /// The least mean entropy of a token, as a part of the first rollout's; 0 for any. 0.2, ours.
+    /// Minimum mean entropy of a token, as a fraction of the first rollout's. 0 for no limit. 0.2 is Parr's
+    /// own default.
     pub entropy: f64,
-    /// The least distinct-2 of the replies, as a part of the first rollout's; 0 for any. 0.8, ours.
+    /// Minimum distinct-2 of the replies, as a fraction of the first rollout's. 0 for no limit. 0.8 is Parr's
+    /// own default.
     pub distinct_2: f64,
-    /// Tokens of each reply that distinct-2 looks at: over more of them it is lower for longer replies, which
-    /// are no fault.
+    /// Number of first tokens of each reply that distinct-2 is measured on. On whole replies, distinct-2
+    /// would be lower for longer replies, which is not a sign of collapse.
     pub window: usize,
-    /// Rollouts in a row that must show a sign. 3, ours.
+    /// Number of consecutive rollouts that must show a sign. 3 is Parr's own default.
     pub patience: usize,
 }
 
@@ -30,10 +32,10 @@ impl Default for CollapseConfig {
     }
 }
 
-/// How a policy is, from one rollout.
+/// State of a policy, measured on one rollout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
-    /// Mean KL to the reference, in nats a reply.
+    /// Mean KL to the reference, in nats per reply.
     pub kl: f64,
     /// Mean entropy of a token, in nats.
     pub entropy: f64,
@@ -41,29 +43,29 @@ pub struct Health {
     pub distinct_2: f64,
 }
 
-/// A sign of collapse, with what was found and the limit that it is beyond.
+/// A sign of collapse, with the measured value and its limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Collapse {
-    /// Too far from the reference.
+    /// The KL from the reference is too large.
     Kl {
-        /// Nats a reply.
+        /// Measured mean KL, in nats per reply.
         found: f64,
-        /// Nats a reply.
+        /// Limit, in nats per reply.
         limit: f64,
     },
-    /// Too sure of itself.
+    /// The entropy is too low.
     Entropy {
-        /// Nats a token.
+        /// Measured mean entropy, in nats per token.
         found: f64,
-        /// Nats a token.
+        /// Limit, in nats per token.
         limit: f64,
     },
-    /// Saying the same again and again.
+    /// The replies repeat themselves.
     Repetition {
-        /// Distinct-2.
+        /// Measured distinct-2.
         found: f64,
-        /// Distinct-2.
+        /// Limit of distinct-2.
         limit: f64,
     },
 }
@@ -72,10 +74,10 @@ impl fmt::Display for Collapse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Collapse::Kl { found, limit } => {
-                write!(f, "the policy is {found:.2} nats a reply from its reference, more than {limit:.2}")
+                write!(f, "the KL from the reference is {found:.2} nats per reply, more than {limit:.2}")
             }
             Collapse::Entropy { found, limit } => {
-                write!(f, "the policy's entropy is {found:.3} nats a token, less than {limit:.3}")
+                write!(f, "the policy's entropy is {found:.3} nats per token, less than {limit:.3}")
             }
             Collapse::Repetition { found, limit } => {
                 write!(
@@ -87,7 +89,7 @@ impl fmt::Display for Collapse {
     }
 }
 
-/// Watches the rollouts of a run. All of its state is in its fields, so that a run resumes with it.
+/// Watches the rollouts of a run. Its fields hold its whole state, so a resumed run can restore it.
 ///
 /// ```
 /// use parr::align::estimate::{CollapseConfig, Health, Watch};
@@ -106,12 +108,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Of a run that begins.
+    /// Creates the watch of a new run.
     pub fn new(config: &CollapseConfig) -> Watch {
         Watch { config: *config, first: None, signs: 0 }
     }
 
-    /// What a state keeps of the watch, as plain numbers by name; nothing before the first rollout.
+    /// The watch as named numbers, for a saved state. Empty before the first rollout.
     pub fn entries(&self) -> Vec<(&'static str, f64)> {
         let Some(first) = self.first else { return Vec::new() };
         vec![
@@ -122,7 +124,7 @@ impl Watch {
         ]
     }
 
-    /// The watch that [`Watch::entries`] were taken from, under the same settings. `entry` finds a number by
+    /// Restores the watch from its [`Watch::entries`], under the same settings. `entry` returns a number by
     /// its name.
     pub fn restored(config: &CollapseConfig, entry: impl Fn(&str) -> Option<f64>) -> Watch {
         let first = || {
@@ -133,13 +135,13 @@ impl Watch {
         Watch { config: *config, first: first(), signs }
     }
 
-    /// Takes note of a rollout; the first, from the policy as it was, is what later ones are held against.
-    /// `Some` once as many rollouts in a row as there is patience for have shown a sign: the last one's.
+    /// Records a rollout. The first one, from the unchanged policy, is the baseline of the later ones.
+    /// Returns the last sign once [`CollapseConfig::patience`] consecutive rollouts have shown one.
     pub fn observe(&mut self, health: Health) -> Option<Collapse> {
         let first = *self.first.get_or_insert(health);
         let CollapseConfig { kl, entropy, distinct_2, patience, .. } = self.config;
         let (entropy, distinct_2) = (entropy * first.entropy, distinct_2 * first.distinct_2);
-        // What is no number is within no limit.
+        // NaN is outside every limit.
         let within = |found: f64, least: f64| found >= least;
         let sign = if !within(kl, health.kl) {
             Some(Collapse::Kl { found: health.kl, limit: kl })
@@ -172,16 +174,19 @@ mod tests {
         for (ill, expected) in [
             (
                 Health { kl: 26.0, ..WELL },
-                "the policy is 26.00 nats a reply from its reference, more than 25.00",
+                "the KL from the reference is 26.00 nats per reply, more than 25.00",
             ),
-            (Health { entropy: 0.39, ..WELL }, "the policy's entropy is 0.390 nats a token, less than 0.400"),
+            (
+                Health { entropy: 0.39, ..WELL },
+                "the policy's entropy is 0.390 nats per token, less than 0.400",
+            ),
             (
                 Health { distinct_2: 0.7, ..WELL },
                 "distinct-2 of the replies is 0.700, less than 0.720: they repeat themselves",
             ),
             (
                 Health { kl: f64::NAN, ..WELL },
-                "the policy is NaN nats a reply from its reference, more than 25.00",
+                "the KL from the reference is NaN nats per reply, more than 25.00",
             ),
         ] {
             let mut watch = watch();

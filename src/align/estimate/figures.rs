@@ -5,8 +5,8 @@ use crate::train::metrics::RolloutFigures;
 use crate::train::objective::KlEstimator;
 
 impl RolloutFigures {
-    /// The figures of replies with `rewards`, under a KL penalty of `coefficient` by `estimator`. `ended` marks the
-    /// replies that end with an end-of-turn token (B).
+    /// The figures of replies with `rewards`, under a KL penalty of `coefficient` by `estimator`. `ended`
+    /// marks the replies that end with an end-of-turn token (B).
     ///
     /// # Panics
     ///
@@ -18,7 +18,7 @@ impl RolloutFigures {
         estimator: KlEstimator,
         coefficient: f64,
     ) -> RolloutFigures {
-        assert!(rewards.total.len() == traces.len() && ended.len() == traces.len(), "one of each a reply");
+        assert!(rewards.total.len() == traces.len() && ended.len() == traces.len(), "one of each per reply");
         let n = traces.len().max(1) as f64;
         let mean = |of: &dyn Fn(&Trace) -> f64| traces.iter().map(of).sum::<f64>() / n;
         let scores = rewards.total.iter().sum::<f64>() / n;
@@ -69,7 +69,7 @@ mod tests {
             ("objective/reward/length", -0.5),
         ];
         assert_eq!(found.tags(), expected);
-        // Another estimator changes what is paid, not what is told.
+        // Another estimator changes the penalty, not the reported KL.
         let other = RolloutFigures::new(&traces, &rewards, &[true, false], KlEstimator::K2, 0.5);
         assert_eq!(other.kl, found.kl);
         assert_ne!(other.non_score_reward, found.non_score_reward);

@@ -1,24 +1,25 @@
-//! What a nat of divergence costs, fixed or steered.
+//! The coefficient of the KL penalty, fixed or adaptive.
 
 use crate::train::objective::KlEstimator;
 use serde::{Deserialize, Serialize};
 
-/// The price of leaving the reference.
+/// Settings of the KL penalty.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KlConfig {
-    /// How a token's KL is estimated, for the penalty: `k1`, `k2` or `k3`. k1 as in arXiv 1909.08593 and SALMON,
-    /// without the clamp that SALMON's code puts on it. GRPO has k3 in its loss whatever is said here.
+    /// Estimator of a token's KL for the penalty: `k1`, `k2` or `k3`. k1 as in arXiv 1909.08593 and SALMON,
+    /// but without the clamp of SALMON's code. GRPO always uses k3 in its loss.
     pub estimator: KlEstimator,
-    /// What a nat costs, in the units of the reward (beta). 0.05 as in TRL; SALMON has 0.01, and GRPO's paper
-    /// 0.04 for the KL in its loss.
+    /// Coefficient of the KL penalty (beta), in the units of the reward. 0.05 as in TRL. SALMON uses 0.01,
+    /// and GRPO's paper 0.04 for the KL in its loss.
     pub coefficient: f64,
-    /// Whether the coefficient is steered to hold the KL at `target`. SALMON's code has such a setting and
+    /// Whether the coefficient is adapted to keep the KL near `target`. SALMON's code has such a setting but
     /// never reads it.
     pub adaptive: bool,
-    /// KL that is steered for, in nats a reply. 6 as in arXiv 1909.08593.
+    /// Target KL, in nats per reply. 6 as in arXiv 1909.08593.
     pub target: f64,
-    /// By what part of the relative error the coefficient changes per rollout. 0.1 as there (K_beta).
+    /// Relative change of the coefficient per rollout, as a fraction of the relative error. 0.1 as in
+    /// arXiv 1909.08593 (K_beta).
     pub rate: f64,
 }
 
@@ -28,10 +29,10 @@ impl Default for KlConfig {
     }
 }
 
-/// The coefficient over the rollouts of a run; its state is the coefficient alone.
+/// The KL coefficient over the rollouts of a run. Its only state is the coefficient.
 ///
-/// Adaptive, it follows arXiv 1909.08593, section 2.2: `beta <- beta (1 + rate e)`, where
-/// `e = clip(kl / target - 1, -0.2, 0.2)`. Fixed, it stays.
+/// If adaptive, it follows arXiv 1909.08593, section 2.2: `beta <- beta (1 + rate e)`, where
+/// `e = clip(kl / target - 1, -0.2, 0.2)`. Otherwise it does not change.
 ///
 /// ```
 /// use parr::align::estimate::{KlConfig, KlController};
@@ -43,20 +44,20 @@ impl Default for KlConfig {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KlController {
-    /// What a nat costs in the next rollout. Set it to resume a run.
+    /// KL coefficient of the next rollout. Set it to resume a run.
     pub coefficient: f64,
     steer: Option<(f64, f64)>,
 }
 
 impl KlController {
-    /// The controller of a run that begins.
+    /// Creates the controller of a new run.
     pub fn new(config: &KlConfig) -> KlController {
         let KlConfig { coefficient, adaptive, target, rate, .. } = *config;
         KlController { coefficient, steer: adaptive.then_some((target, rate)) }
     }
 
-    /// Takes note of a rollout's mean KL, in nats a reply (k1). One that is no number changes nothing: a run
-    /// that produces such is to be stopped for that, not for what a spoilt coefficient does to it later.
+    /// Updates the coefficient from a rollout's mean KL, in nats per reply (k1). NaN changes nothing. A run
+    /// should stop because of the NaN itself, not because of a wrong coefficient later.
     pub fn update(&mut self, kl: f64) {
         if let Some((target, rate)) = self.steer
             && !kl.is_nan()
@@ -98,7 +99,7 @@ mod tests {
         }
     }
 
-    /// A policy whose KL is inverse to the coefficient is brought to the target and held there.
+    /// If a policy's KL is inversely proportional to the coefficient, it reaches the target and stays there.
     #[test]
     fn it_settles_at_the_target() {
         let mut controller = KlController::new(&adaptive());

@@ -4,13 +4,13 @@ use super::{FinishedReply, RewardSource};
 use crate::align::AlignError;
 use crate::principles::language;
 
-/// The source `language`: 1 for a reply in the language of its prompt, 0 for any other, and for texts whose
-/// language cannot be told. SALMON's paper has such a bonus, its released code none.
+/// The source `language`: 1 for a reply in the language of its prompt, otherwise 0. It is also 0 if a
+/// language is unknown. SALMON's paper has such a bonus, but its released code does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LanguageMatch;
 
 impl LanguageMatch {
-    /// What the source is called.
+    /// Name of the source.
     pub const NAME: &'static str = "language";
 }
 

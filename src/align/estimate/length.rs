@@ -1,4 +1,4 @@
-//! A reward for length, by what the prompt asks for.
+//! A reward for length that depends on the type of the prompt.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,23 +6,25 @@ use super::{FinishedReply, RewardSource};
 use crate::align::AlignError;
 use crate::principles::PromptType;
 
-/// `score * min(m n / L, cap)` for a reply of `n` tokens where `L` are allowed, `m` by the type of the prompt.
+/// `score * min(m n / L, cap)` for a reply of `n` tokens, where `L` is the maximum length and `m` depends on
+/// the type of the prompt.
 ///
-/// SALMON pays for length where a question is open and charges for it where an answer has to be worked out: a
-/// score of 5, a cap of 0.8, and `m` of 1, -0.4 and 0. The cap is on what is paid; what is charged ends at `m`.
+/// SALMON rewards length for open questions and penalizes it for questions that need reasoning: a score of 5,
+/// a cap of 0.8, and `m` of 1, -0.4 and 0. The cap limits only the reward. The penalty is at most `m` times
+/// `score`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LengthConfig {
-    /// The reward for as many tokens as are allowed, at `m = 1`, in the units of the reward. 0 for none:
-    /// principles should say how long replies are to be.
+    /// Reward of a reply with the maximum length at `m = 1`, in the units of the reward. 0 turns the source
+    /// off: principles should describe how long replies should be.
     pub score: f64,
-    /// The largest part of `score` that is paid.
+    /// Largest fraction of `score` that a reply can get.
     pub cap: f64,
     /// `m` for general prompts.
     pub general: f64,
-    /// For prompts with an answer that has to be worked out.
+    /// `m` for prompts that need reasoning.
     pub reasoning: f64,
-    /// For prompts that tempt to do harm.
+    /// `m` for prompts that ask for something harmful.
     pub red_team: f64,
 }
 
@@ -40,12 +42,12 @@ pub struct LengthTerm {
 }
 
 impl LengthTerm {
-    /// The term where replies may have `longest` tokens (L, above 0).
+    /// Creates the term for replies of up to `longest` tokens (L, above 0).
     pub fn new(config: &LengthConfig, longest: usize) -> LengthTerm {
         LengthTerm { config: *config, longest }
     }
 
-    /// What a reply of `n_tokens` to a prompt of type `kind` gets.
+    /// Reward of a reply of `n_tokens` tokens to a prompt of type `kind`.
     pub fn of(&self, kind: PromptType, n_tokens: usize) -> f64 {
         let LengthConfig { score, cap, general, reasoning, red_team } = self.config;
         let multiplier = match kind {

@@ -1,14 +1,14 @@
-//! From sampled replies and their scores to what a policy learns from: rewards, advantages, returns.
+//! Computes rewards, advantages and returns from sampled replies and their scores.
 //!
-//! Plain arithmetic in double precision, on the CPU. A token that is not real (a pad, or one that the policy
-//! did not choose) is never read, and everything computed for it is exactly 0.
+//! Plain arithmetic in double precision, on the CPU. A token that is not real is a pad, or one that the
+//! policy did not choose. Such a token is never read, and all its results are exactly 0.
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`RewardSum`], [`RewardSource`] | one number a reply, from named sources with weights |
-//! | [`KlEstimator`](crate::train::objective::KlEstimator), [`KlController`] | how far the policy is from its reference, and what that costs |
+//! | [`RewardSum`], [`RewardSource`] | one reward per reply, from named sources with weights |
+//! | [`KlEstimator`](crate::train::objective::KlEstimator), [`KlController`] | KL to the reference, and the coefficient of the KL penalty |
 //! | [`Trace`], [`Estimator`] | rewards, advantages and returns of every token |
-//! | [`gae`], [`whiten`] | what these are made of |
+//! | [`gae`], [`whiten`] | the functions that compute them |
 //! | [`Updates`] | the updates on one rollout: when to stop, and their mean figures |
 //! | [`Watch`] | whether the policy has collapsed |
 

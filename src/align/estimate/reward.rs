@@ -1,4 +1,4 @@
-//! One number a reply, from named sources.
+//! The reward of a reply, from named sources.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,38 +6,40 @@ use crate::align::AlignError;
 use crate::principles::PromptType;
 use crate::tokenizer::TokenId;
 
-/// A reply that is to be rewarded.
+/// A reply to score.
 #[derive(Clone, Copy, Debug)]
 pub struct FinishedReply<'a> {
-    /// The prompt, as the user said it.
+    /// The prompt, as the user wrote it.
     pub prompt: &'a str,
-    /// What kind of task it sets.
+    /// Type of the prompt's task.
     pub kind: PromptType,
-    /// The principles that were drawn for it, in words: the replies to one prompt of a rollout share them.
+    /// Texts of the principles that were drawn for the prompt. All replies to one prompt of a rollout share
+    /// them.
     pub principles: &'a [&'a str],
-    /// The reply, without the end of turn; empty if the model has no tokenizer.
+    /// The reply, without the end of turn. Empty if the model has no tokenizer.
     pub reply: &'a str,
     /// Its tokens, without the end of turn (T).
     pub tokens: &'a [TokenId],
-    /// Whether the policy ended its turn itself, by the token that the chat template ends turns with, and was
-    /// not cut off. A fact of the sampling and not of the text: headings or remarks in the reply change nothing.
+    /// Whether the policy ended its turn with the chat template's end-of-turn token, so that the reply was
+    /// not cut off. This depends only on the sampled tokens. Headings or remarks in the text do not change
+    /// it.
     pub ended: bool,
 }
 
-/// Something that judges replies: a reward model, a rule, a closure, a callback of another language.
+/// A source of rewards: a reward model, a rule, a closure, or a callback of another language.
 pub trait RewardSource {
-    /// What its share is called in logs and settings.
+    /// Name of its share in logs and settings.
     fn name(&self) -> &str;
 
-    /// One finite number a reply, larger for better.
+    /// Returns one finite number per reply. Larger is better.
     ///
     /// # Errors
     ///
-    /// [`AlignError`] if it cannot judge.
+    /// [`AlignError`] if it cannot score them.
     fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError>;
 }
 
-/// A source behind a pointer is one too.
+/// A boxed source is a source too.
 impl<S: RewardSource + ?Sized> RewardSource for Box<S> {
     fn name(&self) -> &str {
         (**self).name()
@@ -48,14 +50,14 @@ impl<S: RewardSource + ?Sized> RewardSource for Box<S> {
     }
 }
 
-/// A closure over single replies as a source.
+/// A source that scores each reply with a closure.
 pub struct FnSource<F> {
     name: String,
     judge: F,
 }
 
 impl<F: FnMut(&FinishedReply<'_>) -> f64> FnSource<F> {
-    /// The source `name`.
+    /// Creates the source `name`.
     pub fn new(name: impl Into<String>, judge: F) -> Self {
         FnSource { name: name.into(), judge }
     }
@@ -71,14 +73,16 @@ impl<F: FnMut(&FinishedReply<'_>) -> f64> RewardSource for FnSource<F> {
     }
 }
 
-/// What becomes of a reply that was cut off before the policy ended its turn.
+/// Penalty for a reply that was cut off before the policy ended its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UnfinishedConfig {
-    /// In the units of the reward, 0 or above. 1 as TRL's example has it; SALMON takes 6 off rewards with a
-    /// length term of up to 4. About two standard deviations of the reward model's scores do the same elsewhere.
+    /// The penalty, in the units of the reward, 0 or above. 1 as in TRL's example. SALMON subtracts 6 from
+    /// rewards with a length term of up to 4. For other rewards, use about two standard deviations of the
+    /// reward model's scores.
     pub penalty: f64,
-    /// Whether the reward *is* `-penalty`, whatever else would be in it, as in arXiv 2009.01325; SALMON subtracts.
+    /// Whether the reward is exactly `-penalty`, without other terms, as in arXiv 2009.01325. SALMON
+    /// subtracts.
     pub replace: bool,
 }
 
@@ -88,27 +92,27 @@ impl Default for UnfinishedConfig {
     }
 }
 
-/// The sum of sources, each with its weight: `sum_i weight_i score_i(reply)`, less the penalty for replies that
-/// were cut off.
+/// The weighted sum of sources, `sum_i weight_i score_i(reply)`, minus the penalty for replies that were cut
+/// off.
 pub struct RewardSum<'a> {
     sources: Vec<(Box<dyn RewardSource + 'a>, f64)>,
     unfinished: UnfinishedConfig,
 }
 
-/// The rewards of some replies.
+/// The rewards of replies.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rewards {
     /// The reward of each reply (B): the sum of its shares.
     pub total: Vec<f64>,
-    /// What each source added to it, weight included (B), by name; last that of the penalty.
+    /// The share of each source by name, with its weight (B). The share of the penalty is last.
     pub shares: Vec<(String, Vec<f64>)>,
 }
 
-/// What the penalty's share is called.
+/// Name of the penalty's share.
 const UNFINISHED: &str = "end_of_turn";
 
 impl<'a> RewardSum<'a> {
-    /// The sum of nothing but the penalty.
+    /// Creates a sum with the penalty and no sources.
     pub fn new(unfinished: UnfinishedConfig) -> Self {
         RewardSum { sources: Vec::new(), unfinished }
     }
@@ -117,7 +121,7 @@ impl<'a> RewardSum<'a> {
     ///
     /// # Errors
     ///
-    /// [`AlignError::Source`] if another has its name, or the weight is not finite.
+    /// [`AlignError::Source`] if another source has its name, or the weight is not finite.
     pub fn add(&mut self, source: impl RewardSource + 'a, weight: f64) -> Result<(), AlignError> {
         let name = source.name().to_owned();
         let fail = |reason: String| Err(AlignError::Source { name: name.clone(), reason });
@@ -136,14 +140,13 @@ impl<'a> RewardSum<'a> {
         self.sources.iter().map(|(source, _)| source.name())
     }
 
-    /// The rewards of `replies`. A source of weight 0 is asked too, and logged with a share of 0: weights can be
-    /// compared without a run of another shape.
+    /// Returns the rewards of `replies`. A source with weight 0 is computed too, and logged with a share of
+    /// 0, so that runs with different weights can be compared.
     ///
     /// # Errors
     ///
-    /// * whatever a source fails with;
-    /// * [`AlignError::Source`] if one gives another number of scores than there are replies, or one that is
-    ///   not finite.
+    /// * the error of a source that fails;
+    /// * [`AlignError::Source`] if a source returns a wrong number of scores, or a score that is not finite.
     pub fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Rewards, AlignError> {
         let mut rewards = Rewards { total: vec![0.0; replies.len()], shares: Vec::new() };
         for (source, weight) in &mut self.sources {
@@ -218,8 +221,8 @@ mod tests {
         }
     }
 
-    /// In SALMON's code any `###`, and any line that begins with Note or Update, cuts the answer off and costs
-    /// the penalty.
+    /// In SALMON's code, any `###`, and any line that begins with Note or Update, cuts the answer off and
+    /// adds the penalty.
     #[test]
     fn headings_and_notes_in_a_reply_cost_nothing() {
         let mut sum = RewardSum::new(UnfinishedConfig { penalty: 6.0, replace: false });
@@ -227,7 +230,7 @@ mod tests {
         assert_eq!(found.expect("no sources").total, [0.0, -6.0]);
     }
 
-    /// A length term of up to 4 can outweigh the reward model unseen; here each has a share of its own.
+    /// A length term of up to 4 can outweigh the reward model unnoticed. Here each has its own share.
     #[test]
     fn length_and_reward_model_are_told_apart_in_the_shares() {
         let mut sum = RewardSum::new(UnfinishedConfig::default());

@@ -1,83 +1,83 @@
-//! Rewards of every token, and what follows from them.
+//! Rewards, advantages and returns of every token.
 
 use super::{gae, scale_to_unit, whiten};
 use crate::train::objective::KlEstimator;
 use crate::train::objective::PpoToken;
 
-/// One sampled reply as the policy, its reference and its critic saw it when it was sampled.
+/// One sampled reply, with the values of the policy, the reference and the critic when it was sampled.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
-    /// Which tokens are the policy's own choice (T); pads and tokens given to it are not.
+    /// Whether the policy chose each token (T). False for pads and for given tokens.
     pub real: Vec<bool>,
     /// The policy's log-probability of each token, in nats (T).
     pub logprob: Vec<f64>,
-    /// The reference's (T).
+    /// The reference's log-probability of each token, in nats (T).
     pub ref_logprob: Vec<f64>,
-    /// The critic's value of the state before each token (T); empty without a critic.
+    /// The critic's value of the state before each token (T). Empty without a critic.
     pub value: Vec<f64>,
     /// The reward of the whole reply ([`Rewards::total`](super::Rewards::total)).
     pub score: f64,
 }
 
-/// How rewards become advantages. Spans a whole rollout: statistics are over all of its real tokens.
+/// Computes advantages from rewards. Statistics are over all real tokens of a whole rollout.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimator {
-    /// Discount of what is one token later.
+    /// Discount per token.
     pub gamma: f64,
-    /// Weight of what the critic does not say against what it says (arXiv 1506.02438).
+    /// Weight of later rewards against the critic's values (arXiv 1506.02438). 1 uses only the rewards.
     pub lambda: f64,
-    /// How a token's KL is estimated.
+    /// Estimator of a token's KL.
     pub kl: KlEstimator,
-    /// What a nat costs, in the units of the reward (beta).
+    /// KL coefficient, in the units of the reward (beta).
     pub kl_coefficient: f64,
-    /// What all rewards are multiplied with, the KL's among them.
+    /// Factor of all rewards, including the KL penalty.
     pub reward_scale: f64,
-    /// Whether rewards are divided by their standard deviation, mean kept, before the scale.
+    /// Whether rewards are divided by their standard deviation before the scale. Their mean does not change.
     pub whiten_rewards: bool,
     /// Whether advantages are whitened.
     pub whiten_advantages: bool,
 }
 
-/// What one reply teaches, per token (T); 0 where a token is not real.
+/// The results of one reply, per token (T). 0 if a token is not real.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Estimate {
     /// Reward of each token.
     pub reward: Vec<f64>,
-    /// Advantage of each.
+    /// Advantage of each token.
     pub advantage: Vec<f64>,
-    /// Return of the state before each: what the critic should have said.
+    /// Return of the state before each token, which is the target of the critic.
     pub target: Vec<f64>,
 }
 
-/// What a rollout teaches.
+/// The results of a rollout.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Estimates {
-    /// One for each reply (B).
+    /// One result per reply (B).
     pub replies: Vec<Estimate>,
-    /// Root mean square over the real tokens of return less value, in the units of the returns: the scale of
+    /// Root mean square of return minus value over the real tokens, in the units of the returns. The scale of
     /// [`ValueClip`](super::ValueClip).
     pub value_error: f64,
 }
 
 impl Trace {
-    /// Tokens of the policy's own choice.
+    /// Number of tokens that the policy chose.
     pub fn n_real(&self) -> usize {
         self.real.iter().filter(|&&real| real).count()
     }
 
-    /// The KL to the reference of the whole reply, in nats: the sum over its real tokens.
+    /// KL of the whole reply to the reference, in nats: the sum over its real tokens.
     pub fn kl(&self, estimator: KlEstimator) -> f64 {
         self.places().map(|at| estimator.of(self.logprob[at], self.ref_logprob[at])).sum()
     }
 
-    /// The score less what the KL of the whole reply costs: the reward of objectives in which a reply is one
-    /// action ([`Rloo`](crate::train::objective::Rloo)).
+    /// The score minus the KL penalty of the whole reply. It is the reward of objectives that treat a reply
+    /// as one action ([`Rloo`](crate::train::objective::Rloo)).
     pub fn penalised(&self, estimator: KlEstimator, coefficient: f64) -> f64 {
         self.score - coefficient * self.kl(estimator)
     }
 
-    /// The reward of each token (T): `-coefficient kl_t`, and the score besides on the last real one. A reply
-    /// without a real token has nothing to put it on.
+    /// Reward of each token (T): `-coefficient kl_t`, plus the score on the last real token. The score of a
+    /// reply without a real token is not used.
     pub fn rewards(&self, estimator: KlEstimator, coefficient: f64) -> Vec<f64> {
         let mut rewards = vec![0.0; self.real.len()];
         for at in self.places() {
@@ -95,7 +95,7 @@ impl Trace {
 }
 
 impl Estimator {
-    /// Rewards, advantages and returns of a rollout.
+    /// Computes rewards, advantages and returns of a rollout.
     ///
     /// # Panics
     ///
@@ -114,7 +114,7 @@ impl Estimator {
             advantages.push(advantage);
             targets.push(target);
         }
-        // Not whitened yet: what the critic was wrong by.
+        // The advantages are not whitened yet, so they are the errors of the critic.
         let n: usize = traces.iter().map(Trace::n_real).sum();
         let squares: f64 = advantages.iter().flatten().map(|advantage| advantage * advantage).sum();
         let value_error = (squares / n.max(1) as f64).sqrt();
@@ -136,8 +136,8 @@ fn with_marks<'a>(
 }
 
 impl Estimate {
-    /// The real tokens of the reply, as the objective takes them. Its readings stand one behind another, one
-    /// for each token of `trace`: the policy's from place `policy` on, the critic's from `value` on.
+    /// Returns the real tokens of the reply for the objective. The values of a pass are consecutive, one per
+    /// token of `trace`: the policy's start at index `policy`, the critic's at index `value`.
     pub fn tokens<'a>(
         &'a self,
         trace: &'a Trace,
@@ -208,7 +208,7 @@ mod tests {
         for (found, expected) in rewards.iter().zip([-0.05, 0.025, 3.0, 0.0, 0.0, 0.0]) {
             assert!((found - expected).abs() < 1e-15, "{rewards:?}");
         }
-        // In SALMON's code it is added to the last padded slot, behind steps that have no token.
+        // In SALMON's code, the score is added to the last padded slot, after steps without a token.
         let with_hole = Trace { real: vec![true, false, true, false, false, false], ..padded(6)[0].clone() };
         let found = with_hole.rewards(KlEstimator::K1, 0.1);
         assert_eq!((found[1], found[2]), (0.0, 3.0));
@@ -232,8 +232,8 @@ mod tests {
         assert_eq!(ESTIMATOR.estimate(&[]), Estimates::default());
     }
 
-    /// In SALMON's code pads take part in the whitening, in the mean of the loss and in that of the entropy, so
-    /// that what a short reply teaches depends on the longest one.
+    /// In SALMON's code, pads are part of the whitening and of the means of loss and entropy, so the gradient
+    /// of a short reply depends on the longest one.
     #[test]
     fn padding_changes_neither_advantages_nor_gradients() {
         for whiten_rewards in [false, true] {
@@ -248,7 +248,7 @@ mod tests {
             }
             assert_eq!(dense.value_error, wide.value_error);
         }
-        // Gradients on the seam: the readings of pads hold NaN, and get none.
+        // Gradients at the interface: the values of pads are NaN, and their gradients are 0.
         let gradients = |traces: &[Trace]| {
             let estimates = ESTIMATOR.estimate(traces);
             let (mut tokens, mut stats) = (Vec::new(), TokenStats::default());

@@ -2,10 +2,10 @@
 
 use crate::train::objective::add_metrics;
 
-/// How far beyond the target the KL of one update may be. 1.5 as in OpenAI's Spinning Up and in TRL.
+/// Largest ratio of the KL of an update to the target. 1.5 as in OpenAI's Spinning Up and in TRL.
 const TOLERANCE: f64 = 1.5;
 
-/// What the updates on one rollout reported, and whether there is to be another.
+/// Figures of the updates on one rollout, and whether another update is allowed.
 ///
 /// ```
 /// use parr::align::estimate::Updates;
@@ -24,14 +24,14 @@ pub struct Updates {
 }
 
 impl Updates {
-    /// None yet. Once an update finds the policy more than 1.5 times `target_kl` from the rollout, in nats a
-    /// token, there is to be no other; infinite for never.
+    /// Starts without updates. No further update is allowed once the KL of the policy from the rollout
+    /// exceeds 1.5 times `target_kl`, in nats per token. Infinite disables this.
     pub fn new(target_kl: f64) -> Updates {
         Updates { target_kl, sum: Vec::new(), ratios: Vec::new(), taken: 0 }
     }
 
-    /// Takes note of an update's figures, which were measured before it, and says whether there may be another
-    /// as far as `policy/approxkl_avg` goes. One that is no number allows none.
+    /// Records the figures of an update, which were measured before it. Returns whether `policy/approxkl_avg`
+    /// allows another update. NaN does not allow one.
     pub fn push(&mut self, metrics: &[(&'static str, f64)]) -> bool {
         let of = |wanted| metrics.iter().find(|(name, _)| *name == wanted).map(|&(_, value)| value);
         add_metrics(&mut self.sum, metrics);
@@ -40,13 +40,13 @@ impl Updates {
         of("policy/approxkl_avg").is_none_or(|kl| kl <= TOLERANCE * self.target_kl)
     }
 
-    /// Updates so far.
+    /// Number of updates so far.
     pub fn taken(&self) -> usize {
         self.taken
     }
 
-    /// The mean of every figure over the updates, and `val/ratio_var`, the variance over them of `val/ratio`
-    /// (with `n - 1`; 0 for one).
+    /// Mean of each figure over the updates, and `val/ratio_var`, the variance of `val/ratio` over the
+    /// updates (with `n - 1`, and 0 for one update).
     pub fn figures(&self) -> Vec<(&'static str, f64)> {
         let n = self.taken.max(1) as f64;
         let mut figures: Vec<_> = self.sum.iter().map(|&(name, sum)| (name, sum / n)).collect();

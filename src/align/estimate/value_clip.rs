@@ -1,4 +1,4 @@
-//! How far one rollout may move the critic.
+//! Limit of the change of the critic's values in one rollout.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,22 +6,22 @@ use std::str::FromStr;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// `off`, or a number: a part of the distance between values and returns.
+/// `off`, or a number: a fraction of the distance between values and returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum ValueClip {
-    /// Values may go where they like.
+    /// No limit.
     #[default]
     Off,
-    /// So many times the root mean square of `G_t - V_t` at the rollout, over its real tokens.
+    /// Multiple of the root mean square of `G_t - V_t` at the rollout, over its real tokens.
     Returns(f64),
 }
 
 impl ValueClip {
-    /// The radius in the units of the returns, for a rollout whose values were `error` from its returns, root
-    /// mean square ([`Estimates::value_error`](super::Estimates::value_error)); infinite for none.
+    /// Radius in the units of the returns. `error` is the root mean square of return minus value
+    /// ([`Estimates::value_error`](super::Estimates::value_error)). Infinite for no limit.
     ///
-    /// It grows with the rewards, so that the same part of the distance can be gone whatever their units are.
-    /// A fixed one does not: SALMON's 0.2 beside returns of tens keeps the critic from learning.
+    /// The radius grows with the rewards, so the limit is the same fraction of the distance for all units. A
+    /// fixed radius does not grow: SALMON's 0.2 with returns of tens keeps the critic from learning.
     pub fn radius(self, error: f64) -> f64 {
         match self {
             ValueClip::Off => f64::INFINITY,

@@ -1,14 +1,14 @@
-//! Mean 0 and variance 1, over the real tokens of a whole rollout.
+//! Scales values to mean 0 and variance 1, over the real tokens of a whole rollout.
 
-/// Added to the variance, so that equal values stay finite. TRL's.
+/// Added to the variance, so that equal values stay finite. As in TRL.
 const EPSILON: f64 = 1e-8;
 
-/// `x <- (x - mean) / sqrt(variance + 1e-8)` over the values that `real` marks; others are not read and stay.
-/// The variance is that of the values themselves (divided by their number).
+/// `x <- (x - mean) / sqrt(variance + 1e-8)` over the values that `real` marks. Other values are neither read
+/// nor changed. The variance is the population variance (divided by the number of values).
 ///
 /// # Shapes
 ///
-/// Replies of uneven lengths: each `(values, real)` is one, both (T).
+/// Replies of different lengths: each `(values, real)` is one reply, both (T).
 ///
 /// ```
 /// use parr::align::estimate::whiten;
@@ -22,7 +22,7 @@ pub fn whiten<'a>(replies: impl IntoIterator<Item = (&'a mut [f64], &'a [bool])>
     normalize(replies, true);
 }
 
-/// As [`whiten`], but keeps the mean: what rewards are scaled by, for which "more than nothing" has a meaning.
+/// As [`whiten`], but keeps the mean. Used for rewards, because their sign has a meaning.
 pub fn scale_to_unit<'a>(replies: impl IntoIterator<Item = (&'a mut [f64], &'a [bool])>) {
     normalize(replies, false);
 }
@@ -65,7 +65,7 @@ mod tests {
         }
     }
 
-    /// In SALMON's code the statistics include every pad: a rollout of short replies is scaled by its padding.
+    /// In SALMON's code, the statistics include pads, so the scale of short replies depends on their padding.
     #[test]
     fn pads_have_no_part_in_the_statistics() {
         let real = vec![vec![true, true, false, false], vec![true, false, false, false]];
@@ -74,7 +74,7 @@ mod tests {
         let mut dense = [vec![1.0, 3.0, 8.0]];
         over(&mut dense, &[vec![true; 3]], true);
         assert_eq!([values[0][0], values[0][1], values[1][0]], *dense[0], "bit for bit");
-        assert_eq!((values[1][1], values[1][2]), (1e30, 0.0), "left alone");
+        assert_eq!((values[1][1], values[1][2]), (1e30, 0.0), "unchanged");
     }
 
     #[test]

@@ -13,8 +13,8 @@ use parr::quant::Quant;
 
 const LONG_ABOUT: &str = "\
 Writes a copy of the base with the adapter merged into it. Each adapted matrix W
-becomes W + scale B A; everything else is copied byte for byte. A GGUF base gives
-a GGUF file, a Hugging Face directory gives a new directory.
+becomes W + scale B A; everything else is copied byte for byte. A GGUF base
+gives a GGUF file, a Hugging Face directory gives a new directory.
 
 Merged matrices keep the base's format. A coarse format rounds away most of a
 small change. A merged 4-bit model therefore differs from base and adapter used

@@ -34,11 +34,12 @@ counts only the matrix products with weights. Weight GB/s is the model's bytes
 times steps per second, to compare with the GPU's memory bandwidth.
 
 `start to first token` is the time from the start of the program to the first
-token of a 16-token prompt. It includes opening the device and loading the model.
+token of a 16-token prompt. It includes opening the device and loading the
+model.
 
---train also measures an AdamW step on a LoRA adapter of all linear layers. Every
-token of the --train-batch sequences is a target. Activations are kept as far as
---memory allows.";
+--train also measures an AdamW step on a LoRA adapter of all linear layers.
+Every token of the --train-batch sequences is a target. Activations are kept as
+far as --memory allows.";
 
 const EXAMPLES: &str = "\
 Examples:

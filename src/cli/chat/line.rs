@@ -40,8 +40,8 @@ pub(super) const HELP: &str = "\
 /set NAME VALUE    change a sampling setting: temperature top_k top_p min_p
                    repetition_penalty seed max_tokens
 /regen             replace the last reply by another one, with the next seed
-/save FILE         write the conversation as one line for `parr generate --jsonl`
-/stats             show tokens and speed of the last reply, and the context in use
+/save FILE         write the conversation as a line for `parr generate --jsonl`
+/stats             show tokens and speed of the last reply, and the used context
 /principles NAME   change to a set or file of principles; without NAME, show
                    those in use
 /best-of N         sample N replies and keep the one with the highest score
@@ -88,7 +88,7 @@ impl Line {
             },
             "quit" | "exit" => Line::Quit,
             _ => Line::Wrong(format!(
-                "unknown command /{name}: /help lists the commands; start a message with // to send a leading /"
+                "unknown command /{name}: /help lists the commands; // starts a message that begins with /"
             )),
         }
     }

@@ -40,7 +40,7 @@ printed.";
 
 const EXAMPLES: &str = "\
 Examples:
-  parr chat                                    SmolLM2, after `parr pull smollm2`
+  parr chat                                    the model smollm2
   parr chat ~/models/llama-3.2-1b.Q4_K_M.gguf
   parr chat --system 'Answer in one sentence.' --temperature 0
   parr chat --adapter runs/harbour             with an adapter from `parr sft`
@@ -198,8 +198,8 @@ impl Chat<'_> {
         Ok(Next::Line)
     }
 
-    /// Streams the reply to `text`, or another reply to the last message. A reply that is chosen among several
-    /// is printed after the choice.
+    /// Streams the reply to `text`, or another reply to the last message. A reply that is chosen among
+    /// several is printed after the choice.
     fn answer(&mut self, text: Option<String>) -> Result<(), CliError> {
         self.reload_principles();
         let chooses = self.session.steering().search != Search::Sample;

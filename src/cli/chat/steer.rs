@@ -6,8 +6,8 @@ use parr::chat::ChatError;
 use parr::steer::{Search, SteerError, Steering};
 
 impl Chat<'_> {
-    /// Reads the file of principles again if it has changed. A mistake in it is reported once, and the principles
-    /// stay.
+    /// Reads the file of principles again if it has changed. A mistake in it is reported once, and changes
+    /// nothing.
     pub(super) fn reload_principles(&mut self) {
         match self.session.reload_principles() {
             Ok(true) => {

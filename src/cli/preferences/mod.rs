@@ -40,8 +40,8 @@ Judges (--judge):
   check      the program that a principle names
 
 FILE gets one comparison per line. After a stop or a crash, the same command
-resumes, and the file is bit-identical to that of an uninterrupted run. FILE.toml
-records the model, the principles and the settings.";
+resumes, and the file is bit-identical to that of an uninterrupted run.
+FILE.toml records the model, the principles and the settings.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,7 +53,7 @@ Examples:
       --principles mine.toml --replies mix --pairs 2 --own
   parr preferences --prompts mine.jsonl --out judged.jsonl \\
       --principles reward style:style-concise
-  parr preferences --print-config > preferences.toml      every setting, explained
+  parr preferences --print-config > preferences.toml    every setting, explained
   parr preferences report judged.jsonl
   parr reward train --comparisons judged.jsonl --out runs/reward
 

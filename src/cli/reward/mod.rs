@@ -18,7 +18,7 @@ them. `parr score` scores replies with a trained reward model.";
 const EXAMPLES: &str = "\
 Examples:
   parr reward train --comparisons judged.jsonl --out runs/reward
-  parr reward eval --reward runs/reward --comparisons judged.jsonl --html page.html
+  parr reward eval --reward runs/reward --comparisons judged.jsonl --html a.html
   parr score replies.jsonl --reward runs/reward --principles policy";
 
 /// Train and measure reward models that read principles

@@ -18,9 +18,9 @@ const LONG_ABOUT: &str = "\
 Trains a reward model on replies that a judge compared. The reward model is a
 LoRA adapter with a scalar head, on a frozen, quantized base.
 
-In each pass, every comparison gets a new random list of principles, some of them
-negated. The principle under which the replies differ most decides which reply
-should score higher. So the model has to read the list (SALMON, arXiv
+In each pass, every comparison gets a new random list of principles, some of
+them negated. The principle under which the replies differ most decides which
+reply should score higher. So the model has to read the list (SALMON, arXiv
 2310.05910). Some prompts are held out for evaluation, without label noise.
 
 With --preferences, it learns plain preferences without principles instead. The

@@ -29,7 +29,7 @@ undone, nothing runs. After a crash, the rest runs.";
 const EXAMPLES: &str = "\
 Examples:
   parr salmon init runs/first          settings, a few prompts, four principles
-  parr salmon run runs/first           a quarter of an hour on two cores without a GPU
+  parr salmon run runs/first           15 minutes on two cores, no GPU
   parr salmon status runs/first        the status of each stage
   parr salmon report runs/first        one page with all results
   parr score replies.jsonl --reward runs/first/reward-5f0c... \\
