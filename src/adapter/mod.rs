@@ -154,7 +154,7 @@ impl Adapter {
     ///   adapters written here do not have.
     /// * [`AdapterFileError::Value`] if a value is infinite or NaN.
     /// * [`AdapterFileError::Unwritable`] if the factors do not have whole rows.
-    /// * [`AdapterFileError::Write`] if writing fails.
+    /// * [`AdapterFileError::Io`] if writing fails.
     pub fn write_peft(&self, folder: &Path) -> Result<(), AdapterFileError> {
         peft::write(self, folder, Quant::F32)
     }
@@ -178,7 +178,7 @@ impl Adapter {
     /// * [`AdapterFileError::Unwritable`] for another `quant`, a scalar head, or a scale of 0.
     /// * [`AdapterFileError::Fit`] if it was made for another model.
     /// * [`AdapterFileError::Value`] if a value is infinite or NaN, also in f16.
-    /// * [`AdapterFileError::Write`] if writing fails.
+    /// * [`AdapterFileError::Io`] if writing fails.
     pub fn write_gguf(&self, path: &Path, model: &ModelConfig, quant: Quant) -> Result<(), AdapterFileError> {
         gguf::write(self, path, model, quant)
     }

@@ -11,6 +11,7 @@ use crate::reward::{RewardCard, RewardError, RewardModel, RewardOptions, ScoreRe
 
 /// The reward model of a run.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a run has one")]
 pub enum RewardRole<'a> {
     /// On the policy's base, as an adapter in the same bank. The critic starts from this adapter.
     Shared {

@@ -47,6 +47,10 @@ impl Model {
     }
 }
 
+/// Receives the events of a download.
+#[cfg(feature = "pull")]
+type OnPull<'a> = Box<dyn FnMut(PullEvent<'_>) + 'a>;
+
 /// Options for opening a model: [`Model::builder`].
 pub struct ModelBuilder<'a> {
     model: String,
@@ -55,7 +59,7 @@ pub struct ModelBuilder<'a> {
     load: LoadOptions,
     on_load: Box<dyn FnMut(LoadProgress) + 'a>,
     #[cfg(feature = "pull")]
-    on_pull: Option<Box<dyn FnMut(PullEvent<'_>) + 'a>>,
+    on_pull: Option<OnPull<'a>>,
 }
 
 impl fmt::Debug for ModelBuilder<'_> {

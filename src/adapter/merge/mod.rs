@@ -47,7 +47,7 @@ pub struct MergeProgress {
 /// * [`AdapterFileError::Occupied`] if `out` is the base itself, or a directory that is not empty.
 /// * [`AdapterFileError::Unwritable`] for a scalar head, a format that safetensors does not support, and
 ///   a merged value that the format cannot hold.
-/// * [`AdapterFileError::Write`] if writing fails.
+/// * [`AdapterFileError::Io`] if writing fails.
 pub fn merge(
     base: &Checkpoint,
     adapter: &Adapter,

@@ -92,16 +92,16 @@ mod tests {
     #[test]
     fn records_are_tensorboards_to_the_byte() {
         assert_eq!(
-            hex(&record(1.5e9, 0, What::FileVersion)),
+            hex(record(1.5e9, 0, What::FileVersion)),
             "1800000000000000a37f4b2209000000c00b5ad6411a0d627261696e2e4576656e743a324ca9a464"
         );
         assert_eq!(
-            hex(&record(1.5e9, 41, What::SessionStart)),
+            hex(record(1.5e9, 41, What::SessionStart)),
             "0f000000000000006d532b0909000000c00b5ad64110293a0208017afa845c"
         );
         let scalars = [("train/loss", 2.25), ("train/num_tokens", 123_456.0)];
         assert_eq!(
-            hex(&record(1_500_000_000.25, 300, What::Scalars(&scalars))),
+            hex(record(1_500_000_000.25, 300, What::Scalars(&scalars))),
             "3a000000000000001295eae209000010c00b5ad64110ac022a2c0a110a0a747261696e2f6c6f737315000010400a170a10747261696e2f6e756d5f746f6b656e73150020f147155796f8"
         );
     }
