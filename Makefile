@@ -4,11 +4,9 @@
 #   make test          build, pull SmolLM2, run every test, including the GPU tests
 #   make bindings      build and test the Python, Kotlin and Swift bindings whose toolchains are installed
 #
-# and one that needs no GPU and no model:
+#   make lint          check formatting, lints and documentation; needs no GPU and no model
 #
-#   make lint    formatting, clippy and the documentation, where each warning is an error
-#
-# and one for those who have half an hour:
+# This takes half an hour:
 #
 #   make proofs        perplexity against PyTorch, twenty kills of a whole run, ten minutes of each fuzz target
 #
@@ -16,6 +14,10 @@
 #
 #   make reward-model  judge replies, train a reward model that reads principles, and evaluate it
 #   make policies      train policies whose principles differ in one sentence, with the shipped reward model
+#
+# This needs Python with the package rich:
+#
+#   make picture       record the terminal session that the README shows
 #
 # Set-up installs only what is missing: a software Vulkan driver if there is no GPU, and pip if the Hugging
 # Face hub cannot be reached.
@@ -27,7 +29,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and prints errors if there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat lint test proofs bindings reward-model policies
+.PHONY: chat lint test proofs bindings reward-model policies picture
 
 chat:
 	.ci/setup tools
@@ -148,3 +150,10 @@ policies:
 	        --prompts $$of/held-out.jsonl --adapter $$out --temperature 0.7 --max-tokens 128 --batch 24 --seed 1 \
 	        --html $$out.html --json $$out.json || exit 1; \
 	done
+
+# The picture in the README: a real session.
+picture:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup model $(BUILT)/release/parr
+	docs/session.py $(BUILT)/release/parr

@@ -33,7 +33,7 @@ id = "mine-form"
 dimension = "Form"
 definition = "{}"
 """
-OPTIONS = "--principles mine.toml --reward smollm2-style --best-of 8 --scores"
+OPTIONS = "--principles mine.toml --reward smollm2-style --best-of 8 --scores --temperature 0.9 --max-tokens 160 --seed 3"
 
 
 def show(console, text, style=None):
@@ -48,10 +48,11 @@ def chat(console, folder, sentence):
     (folder / "mine.toml").write_text(PRINCIPLES.format(sentence))
     prompt(console, "grep definition mine.toml")
     show(console, f'definition = "{sentence}"')
-    prompt(console, f"echo '{QUESTION}' | parr chat {OPTIONS}")
+    first, rest = OPTIONS.split(" --best-of", 1)
+    prompt(console, f"echo '{QUESTION}' | parr chat {first} \\")
+    show(console, f"    --best-of{rest}", "bold")
     reward = REPOSITORY / "reward-models" / "smollm2-style"
     command = [PARR, "chat", *OPTIONS.replace("smollm2-style", str(reward)).split(), "--quiet"]
-    command += ["--temperature", "0.9", "--max-tokens", "160", "--seed", "3"]
     ran = subprocess.run(command, cwd=folder, input=QUESTION + "\n", capture_output=True, text=True)
     if ran.returncode != 0:
         sys.exit(f"parr chat failed:\n{ran.stderr}")

@@ -127,7 +127,7 @@ impl ChatBuilder {
         self
     }
 
-    /// Sets the sampling temperature; 0 always takes the most probable token.
+    /// Sets the sampling temperature. 0 always takes the most probable token.
     #[must_use]
     pub fn temperature(mut self, temperature: f32) -> Self {
         self.options.sampling.temperature = temperature;
@@ -193,14 +193,14 @@ impl ChatBuilder {
         self
     }
 
-    /// Generates `n` replies; the reward model chooses one.
+    /// Generates `n` replies, of which the reward model chooses one.
     #[must_use]
     pub fn best_of(mut self, n: usize) -> Self {
         self.steering.search = Search::BestOf { n };
         self
     }
 
-    /// Generates `n` continuations of `block` tokens; the reward model chooses one, block by block.
+    /// Generates `n` continuations of `block` tokens, of which the reward model chooses one, block by block.
     #[must_use]
     pub fn guided(mut self, n: usize, block: usize) -> Self {
         self.steering.search = Search::Guided { n, block };

@@ -16,7 +16,7 @@ pub(super) struct RewardFolder {
     pub any_base: bool,
 }
 
-/// What an engine is made for. A change of any part means another engine.
+/// The parts that an engine is created for. If any part changes, a new engine is created.
 #[derive(Clone, Debug)]
 pub(super) struct EngineKey {
     pub adapter: Option<ChatAdapter>,

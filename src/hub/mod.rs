@@ -22,7 +22,7 @@ mod repository;
 mod spec;
 #[cfg(feature = "pull")]
 mod transfer;
-#[cfg(feature = "pull")]
+#[cfg(feature = "pypi")]
 mod wheel;
 
 use std::path::{Path, PathBuf};

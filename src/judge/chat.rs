@@ -32,8 +32,9 @@ impl<'a> AdaptedModel<'a> {
         AdaptedModel { model, adapter: None }
     }
 
-    /// Name in the records: the base's [`Checkpoint::content_hash`](crate::format::Checkpoint::content_hash), then a `+` and the SHA-256 of the
-    /// adapter's factors. A base that was not loaded from a file is called `random`.
+    /// Name in the records: the base's [`Checkpoint::content_hash`](crate::format::Checkpoint::content_hash),
+    /// then a `+` and the SHA-256 of the adapter's factors. A base that was not loaded from a file is called
+    /// `random`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! From prompts to a file of comparisons.
+//! Collects comparisons: samples replies to prompts, judges them and records the verdicts.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ const ROUND: usize = 4;
 #[derive(Clone, Debug)]
 pub struct PreferenceRun<'a> {
     model: AdaptedModel<'a>,
-    /// What records call the model; none for [`AdaptedModel::name`].
+    /// Name of the model in the records. `None` for [`AdaptedModel::name`].
     name: Option<String>,
     prompts: &'a Prompts,
     principles: &'a PrincipleSet,
@@ -99,9 +99,9 @@ struct Workload<'a> {
 }
 
 impl<'a> PreferenceRun<'a> {
-    /// A run in which `model`, with or without an adapter, replies to `prompts` and judges the replies under
-    /// `principles`. It appends the comparisons to the file `out`. Beside it, with `.toml` behind its name, is a file
-    /// of what it was made with. The settings are the default ones.
+    /// Creates a run with default settings. `model`, with or without an adapter, replies to `prompts` and
+    /// judges the replies under `principles`. The run appends the comparisons to the file `out`. A second
+    /// file, with `.toml` after this name, records model, principles and settings.
     pub fn new(
         model: impl Into<AdaptedModel<'a>>,
         prompts: &'a Prompts,
@@ -112,7 +112,7 @@ impl<'a> PreferenceRun<'a> {
         PreferenceRun { model, name: None, prompts, principles, config, out }
     }
 
-    /// Sets the settings. Their `principles` are not read: the set is given to [`PreferenceRun::new`].
+    /// Sets the settings. Their `principles` are not used, because [`PreferenceRun::new`] takes the set.
     #[must_use]
     pub fn config(self, config: &PreferenceConfig) -> Self {
         PreferenceRun { config: config.clone(), ..self }
@@ -124,8 +124,8 @@ impl<'a> PreferenceRun<'a> {
         PreferenceRun { name: Some(name.into()), ..self }
     }
 
-    /// Samples replies, judges and records them, and reports to `on_event`. If the file exists, the run resumes at
-    /// its end. The file has to come from a run with the same settings.
+    /// Samples replies, judges and records them, and reports to `on_event`. If the file exists, the run
+    /// resumes at its end. The file has to come from a run with the same settings.
     ///
     /// # Errors
     ///
@@ -134,8 +134,8 @@ impl<'a> PreferenceRun<'a> {
     ///   or is written;
     /// * [`JudgeError::OtherRun`] if the file comes from a run with other settings;
     /// * [`JudgeError::Preferences`] or [`JudgeError::Io`] if it cannot be read or written;
-    /// * [`JudgeError::Generate`] if the device fails, or with [`GenerateError::Cancelled`] after a cancel. The file
-    ///   keeps its records, and the next run resumes there.
+    /// * [`JudgeError::Generate`] if the device fails, or with [`GenerateError::Cancelled`] after a cancel.
+    ///   The file keeps its records, and the next run resumes there.
     pub fn run(
         &self,
         control: &Control,
@@ -152,7 +152,7 @@ impl<'a> PreferenceRun<'a> {
         let name = self.name.clone().map_or_else(|| self.model.name(), Ok)?;
         let (log, earlier) = RecordLog::open(&self.out)?;
         Origin::new(&name, self.principles, &self.config).agree(&self.out, earlier.len())?;
-        // Always the same prompts together: what a chunk gives does not depend on where a run began.
+        // Chunks always hold the same prompts, so the records do not depend on where a run began.
         let chunk = (ROUND * slots / planner.replies_per_prompt()).max(1);
         let start = first_chunk(&load.work, chunk, &earlier, &self.out)?;
         let pairs = load.work.iter().map(|work| work.plan.pairs.len()).sum();
@@ -209,7 +209,7 @@ impl<'a> PreferenceRun<'a> {
             load.work.push(PromptWork { prompt, plan, requests });
         }
         if load.work.is_empty() {
-            let reason = format!("no prompt of {} is left to reply to", self.prompts.path().display());
+            let reason = format!("{} has no prompt to reply to", self.prompts.path().display());
             return Err(JudgeError::Nothing { reason });
         }
         Ok(load)
@@ -348,7 +348,7 @@ impl Running<'_, '_> {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), JudgeError> {
         let requests: Vec<Request> = work.iter().flat_map(|work| work.requests.iter().cloned()).collect();
-        // A cache that an earlier chunk filled would save little, and this chunk's replies would depend on it.
+        // An earlier chunk's cache would save little, and this chunk's replies would depend on it.
         self.generator.clear();
         let (count, begun) = (&mut self.count, self.begun);
         let generated = self.generator.generate(&requests, cancel, &mut |_| {

@@ -10,8 +10,8 @@
 //! | [`PreferenceRun`], [`PreferenceConfig`] | from prompts to a file of [`Comparison`](crate::preferences::Comparison)s |
 //! | [`written_report`] | how often verdicts match the principle that a reply was written under |
 //!
-//! A run appends whole records to its file. A run that was killed resumes there, and its file ends with the same
-//! bytes as that of an uninterrupted run.
+//! A run appends whole records to its file. A run that was killed resumes there, and its file is
+//! bit-identical to that of an uninterrupted run.
 
 mod chat;
 mod check;

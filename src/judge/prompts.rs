@@ -5,8 +5,8 @@ use crate::preferences::{Prompt, Prompts};
 use crate::principles::language;
 
 impl PromptSettings {
-    /// The prompts that these settings select, in their order, with their lines. If a prompt names no language,
-    /// it is guessed from its text.
+    /// The prompts that these settings select, in their order, with their lines. If a prompt names no
+    /// language, it is guessed from its text.
     pub fn take<'a>(&self, prompts: &'a Prompts) -> Vec<(usize, &'a Prompt)> {
         let PromptSettings { limit, languages, .. } = self;
         let in_language = |prompt: &Prompt| match &prompt.language {

@@ -9,7 +9,7 @@ use super::PreferencesError;
 use crate::tokenizer::{Specials, TokenId, Tokenizer};
 
 // The fixed parts are short, because every score computes them.
-const OPENING: &str = "# SampledReply\n";
+const OPENING: &str = "# Reply\n";
 const BEFORE_REQUEST: &str = "\n\n# Request\n";
 const GUIDELINES: &str = "\n\n# A good reply\n";
 /// Used for preferences without principles.

@@ -114,7 +114,7 @@ impl<T: Record> RecordLog<T> {
     ///
     /// * [`PreferencesError::Io`] if it cannot be read or created.
     /// * [`PreferencesError::Busy`] if another process has opened it this way, on systems that can detect it.
-    /// * [`PreferencesError::Row`] as [`read_records`], but for half a line at the end.
+    /// * [`PreferencesError::Row`] as [`read_records`], except for an incomplete line at the end.
     pub fn open(path: &Path) -> Result<(RecordLog<T>, Vec<T>), PreferencesError> {
         let mut options = OpenOptions::new();
         // Not opened for appending only, because Windows cannot shorten such a file.
@@ -157,13 +157,13 @@ impl<T: Record> RecordLog<T> {
     ///
     /// # Errors
     ///
-    /// * [`PreferencesError::Record`] if it makes no sense, or there is one of its name. Nothing is written.
-    /// * [`PreferencesError::Io`] if it cannot be written. What was written of it is cut off again.
+    /// * [`PreferencesError::Record`] if it is not valid, or another record has its id. Nothing is written.
+    /// * [`PreferencesError::Io`] if it cannot be written. An incomplete record is cut off again.
     pub fn append(&mut self, record: &T) -> Result<(), PreferencesError> {
         let refused = |reason: String| PreferencesError::Record { id: record.id().to_owned(), reason };
         record.check().map_err(refused)?;
         if let Some(line) = self.lines.get(record.id()) {
-            return Err(refused(format!("it is on line {line} of {} already", self.path.display())));
+            return Err(refused(format!("line {line} of {} already has this id", self.path.display())));
         }
         let mut line = serde_json::to_vec(record).map_err(|error| refused(error.to_string()))?;
         line.push(b'\n');
@@ -249,7 +249,7 @@ fn scan<T: Record>(path: &Path, input: impl Read) -> Result<Found<T>, Preference
             }
         };
         if let Some(earlier) = found.lines.insert(record.id().to_owned(), line) {
-            let reason = format!("its id `{}` is that of line {earlier}", record.id());
+            let reason = format!("the id `{}` is already used on line {earlier}", record.id());
             return Err(PreferencesError::row(path, line, reason));
         }
         found.records.push(record);

@@ -50,7 +50,7 @@ impl Prompts {
         &self.path
     }
 
-    /// SHA-256 of the file in hexadecimal; of prompts from memory, that of their JSON Lines.
+    /// SHA-256 of the file, in hexadecimal. For prompts from memory, the SHA-256 of their JSON Lines.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }

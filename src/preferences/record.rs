@@ -192,7 +192,7 @@ impl Record for Comparison {
                 return Err(format!("there are two verdicts under `{principle}`"));
             }
             if !scores.s12.is_finite() || !scores.s21.is_finite() {
-                return Err(format!("a score under `{principle}` is no finite number"));
+                return Err(format!("a score under `{principle}` is not a finite number"));
             }
         }
         Ok(())

@@ -35,7 +35,7 @@ pub enum RewardError {
 
     /// The adapter has no scalar head, so its scores would be random: name one that was trained as a reward
     /// model.
-    #[error("{} is no reward model: it has no {}", path.display(), crate::adapter::HEAD_FILE)]
+    #[error("{} is not a reward model: it has no {}", path.display(), crate::adapter::HEAD_FILE)]
     NoHead {
         /// The adapter.
         path: PathBuf,

@@ -101,7 +101,7 @@ mod tests {
                     id: format!("p{number}"),
                     kind: PromptType::General,
                     language: None,
-                    text: format!("ScoreRequest {number}"),
+                    text: format!("Question {number}"),
                 },
                 replies: [reply(format!("first {number}")), reply(format!("second {number}"))],
                 judge: "test".to_owned(),

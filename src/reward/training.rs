@@ -170,8 +170,9 @@ impl<'a> RewardTraining<'a> {
 }
 
 /// A head of random weights. They are uniform with the variance `1 / (hidden + 1)`, as in "Learning to
-/// summarize from human feedback" (arXiv 2009.01325). With such a head the adapter gets a gradient from the
-/// first step. Two replies under one list differ little at first, so the loss still starts near ln 2.
+/// summarize from human feedback" (arXiv 2009.01325). Scores start with a spread, so the
+/// adapter can change them from the first step. Two replies under one list differ little at first, so the
+/// loss still starts near ln 2.
 fn fresh_head(hidden: usize, seed: u64) -> ScalarHead {
     let random = Philox::new(seed);
     let value = |at: usize| {

@@ -1,7 +1,7 @@
 //! The settings of a pipeline: one TOML file for all stages.
 //!
-//! `examples/salmon.toml` ([`PipelineConfig::SAMPLE`]) shows those that are changed most, with the values of
-//! the budget `small`.
+//! `examples/salmon.toml` ([`PipelineConfig::SAMPLE`]) shows the settings that are changed most often, with
+//! the values of the budget `small`.
 
 use std::path::{Path, PathBuf};
 
@@ -16,20 +16,20 @@ use crate::reward::{LimitSettings, RewardConfig};
 use crate::self_align::{SelfAlignConfig, Unfinished};
 use crate::settings::{Auto, Faults, Settings, settings_hash};
 
-/// All stages of SALMON.
+/// Settings of all stages of SALMON.
 ///
-/// From a file by [`PipelineConfig::read`], which completes tables that are there in part from the budget.
-/// `serde` alone would complete them from the defaults of their own types.
+/// Read a file with [`PipelineConfig::read`]. Settings that the file leaves out get the defaults of the
+/// budget. With `serde` alone they would get the defaults of their own types.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PipelineConfig {
-    /// What a setting is that is not said.
+    /// Selects the defaults of the settings that are left out.
     pub budget: Budget,
-    /// The base: a name that `parr pull` knows, a GGUF file, or a Hugging Face directory.
+    /// The base model: a name that `parr pull` knows, a GGUF file, or a Hugging Face directory.
     pub model: String,
-    /// What is asked, in all stages: JSON Lines of prompts.
+    /// Prompts of all stages, in JSON Lines.
     pub prompts: PathBuf,
-    /// Which stages there are.
+    /// The optional stages that run.
     pub stages: StageSwitches,
     /// Stage 0.
     pub self_align: SelfAlignConfig,
@@ -37,14 +37,14 @@ pub struct PipelineConfig {
     pub preferences: PreferenceConfig,
     /// Stage 2.
     pub reward: RewardConfig,
-    /// What is measured of stage 2.
+    /// Evaluation of stage 2.
     pub evaluation: MeasureConfig,
-    /// What the policy is judged by in stage 3: sets that come with Parr, or files. The reward model reads
-    /// them as text, and need not have been trained on them.
+    /// Principles that score the policy in stage 3: shipped sets or files. The reward model reads them as
+    /// text, so it need not have been trained on them.
     pub guidelines: Vec<String>,
     /// Stage 3.
     pub align: AlignConfig,
-    /// What the methods of steering answer.
+    /// Comparison of the steering methods.
     pub comparison: ComparisonConfig,
 }
 
@@ -54,42 +54,43 @@ impl Default for PipelineConfig {
     }
 }
 
-/// How much is done.
+/// A set of default settings, by the time that a run takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
-    /// A quarter of an hour on two cores without a GPU: enough to see every stage at work, not to learn much.
+    /// A trial run. Takes a quarter of an hour on two cores without a GPU. That is enough to see every stage
+    /// run, but too little training for a large effect.
     #[default]
     Small,
-    /// The defaults of every stage: hours on a GPU.
+    /// The defaults of every stage. Takes hours on a GPU.
     Standard,
 }
 
-/// Stages that may be left out.
+/// Optional stages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StageSwitches {
-    /// Stage 0. Off for a base that follows instructions already, and for small ones, which do not follow the
+    /// Runs stage 0. Use it for a base that does not follow instructions. Small models do not follow the
     /// exemplars well enough.
     pub self_align: bool,
-    /// A reward model that is there already, for the same base: its folder, as `parr reward train` leaves it or a
-    /// PEFT directory. Stages 1 and 2 are left out then, and to edit the guidelines is to do stage 3 again.
+    /// Folder of an existing reward model for the same base, as `parr reward train` writes it or as a PEFT
+    /// directory. Stages 1 and 2 are then skipped, and editing the guidelines repeats stage 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reward_model: Option<PathBuf>,
-    /// Stage 3.
+    /// Runs stage 3.
     pub align: bool,
-    /// The methods of steering side by side, under the guidelines: principles in the prompt, the best of several
-    /// replies, guided decoding, and the policy, if there is one.
+    /// Compares the steering methods under the guidelines: principles in the prompt, best-of-n, guided
+    /// decoding, and the policy if stage 3 runs.
     pub comparison: bool,
 }
 
-/// How much is measured of a reward model.
+/// Settings of the reward model's evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MeasureConfig {
-    /// Most pairs, and most comparisons under each principle; 0 for all there are.
+    /// Maximum number of pairs, and of comparisons under each principle. 0 means all.
     pub limit: usize,
-    /// Inputs computed at the same time.
+    /// Number of inputs computed at the same time.
     pub batch: usize,
 }
 
@@ -99,26 +100,27 @@ impl Default for MeasureConfig {
     }
 }
 
-/// What every method of steering answers, and how.
+/// Settings of the comparison of steering methods.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ComparisonConfig {
-    /// JSON Lines of prompts that no stage learns from; without, some of those that the stages ask.
+    /// Prompts that no stage trains on, in JSON Lines. If left out, the methods answer some of the stages'
+    /// prompts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompts: Option<PathBuf>,
-    /// So many of them, from all over the file; 0 for all.
+    /// Number of prompts, taken at even distances from the file. 0 means all.
     pub limit: usize,
-    /// What all draws follow from.
+    /// Random seed of the replies.
     pub seed: u64,
-    /// Candidates of each choice.
+    /// Number of candidates per choice.
     pub best_of: usize,
-    /// Tokens of a block of guided decoding; 0 leaves that method out.
+    /// Number of tokens per block of guided decoding. 0 leaves out this method.
     pub block: usize,
-    /// Temperature of sampling; above 0, or the distances from the base are no estimates of a KL divergence.
+    /// Temperature of sampling. At 0, the distances from the base do not estimate a KL divergence.
     pub temperature: f32,
-    /// Most tokens of a reply.
+    /// Maximum number of tokens of a reply.
     pub max_tokens: usize,
-    /// Sequences generated at the same time.
+    /// Number of sequences generated at the same time.
     pub batch: usize,
 }
 
@@ -138,7 +140,8 @@ impl Default for ComparisonConfig {
 }
 
 impl ComparisonConfig {
-    /// SHA-256 of the settings that change what is answered; what the prompts' path leads to is not among them.
+    /// SHA-256 of the settings that change the replies. The path of the prompts is not included: their
+    /// contents are hashed separately.
     pub(super) fn hash(&self) -> String {
         settings_hash(&ComparisonConfig { prompts: None, batch: 0, ..self.clone() })
     }
@@ -154,10 +157,10 @@ impl ComparisonConfig {
 }
 
 impl PipelineConfig {
-    /// The file's name in the folder of a pipeline.
+    /// Name of the file in the folder of a pipeline.
     pub const FILE: &'static str = "salmon.toml";
 
-    /// The settings that a budget stands for.
+    /// The default settings of a budget.
     pub fn preset(budget: Budget) -> PipelineConfig {
         let standard = PipelineConfig {
             budget,
@@ -181,7 +184,7 @@ impl PipelineConfig {
         }
     }
 
-    /// The stages that there are, in their order.
+    /// The stages that run, in order.
     pub fn stages(&self) -> Vec<Stage> {
         let wanted = |stage: &Stage| match stage {
             Stage::SelfAlign => self.stages.self_align,
@@ -192,7 +195,7 @@ impl PipelineConfig {
         Stage::ALL.into_iter().filter(wanted).collect()
     }
 
-    /// The text of a settings file for a budget, and for a reward model that is there already:
+    /// Text of a settings file for a budget, and for an existing reward model if one is given. It is
     /// [`PipelineConfig::SAMPLE`] with other values.
     pub fn sample(budget: Budget, reward_model: Option<&Path>) -> String {
         let table =
@@ -210,7 +213,7 @@ impl PipelineConfig {
                 path = table.split('.').map(str::to_owned).collect();
             }
             let key = line.split_once(" = ").map(|(key, _)| key).filter(|key| !key.starts_with('#'));
-            // What the budgets have in common stays as it is written.
+            // Values that both budgets share keep their spelling.
             let value =
                 |key| value(&wanted, &path, key).filter(|wanted| value(&said, &path, key) != Some(wanted));
             match key.and_then(|key| Some((key, value(key)?))) {
@@ -234,7 +237,8 @@ impl Settings for PipelineConfig {
         let batch = self.evaluation.batch;
         faults.need((1..=256).contains(&batch), "evaluation.batch", batch, "a number from 1 to 256");
         let for_nothing = self.stages.reward_model.is_some() && !self.stages.align && !self.stages.comparison;
-        faults.need(!for_nothing, "stages.align", false, "true where stages.reward_model names one");
+        let expected = "true, because stages.reward_model leaves no other stage to run";
+        faults.need(!for_nothing, "stages.align", false, expected);
         faults.of_table("comparison", |faults| self.comparison.check(faults));
         faults.of_table("self_align", |faults| self.self_align.check(faults));
         faults.of_table("preferences", |faults| self.preferences.check(faults));
@@ -243,15 +247,15 @@ impl Settings for PipelineConfig {
     }
 }
 
-/// The value of a setting, as a file says it.
+/// The value of a setting in a table of settings.
 fn value<'a>(settings: &'a Table, path: &[String], key: &str) -> Option<&'a Value> {
     path.iter().try_fold(settings, |table, name| table.get(name)?.as_table())?.get(key)
 }
 
-/// Layers that learn on a small budget: the backward pass ends with them.
+/// Number of trained layers in the small budget, counted from the last. The backward pass stops there.
 const LAST_LAYERS: Auto = Auto::Fixed(8);
 
-/// What a quarter of an hour allows.
+/// Changes the standard settings to those of the small budget.
 fn small(mut config: PipelineConfig) -> PipelineConfig {
     let PipelineConfig {
         stages,
@@ -292,7 +296,7 @@ fn small(mut config: PipelineConfig) -> PipelineConfig {
     reward.limits = LimitSettings { tokens: 192, request: 32, reply: 32 };
     reward.aggregate.missing = Missing::UseRest;
     reward.aggregate.held_out = 0.2;
-    // Every held-out pair is measured on once.
+    // Each held-out comparison is evaluated once.
     reward.aggregate.passes = 1;
     reward.evaluation.every = 0;
     reward.checkpoint.every = 2;
@@ -309,7 +313,7 @@ fn small(mut config: PipelineConfig) -> PipelineConfig {
     align.update.epochs = 1;
     align.checkpoint.every = 1;
 
-    // It would take some minutes more.
+    // It would take a few more minutes.
     stages.comparison = false;
     comparison.limit = 8;
     comparison.max_tokens = 48;

@@ -1,4 +1,4 @@
-//! What can go wrong between the stages.
+//! Errors of a pipeline.
 
 use std::path::PathBuf;
 
@@ -8,21 +8,21 @@ use crate::error::ErrorKind;
 use crate::file::FileError;
 use crate::settings::SettingsError;
 
-/// Why a pipeline could not be set up or go on, grouped by what the caller can do next.
+/// Why a pipeline could not start or continue. Variants are grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
-    /// A file could not be read or written: check path, permissions and space; a retry may help.
+    /// A file could not be read or written: check path, permissions and disk space. A retry may help.
     #[error(transparent)]
     Io(#[from] FileError),
 
-    /// Settings are outside their range: correct them.
+    /// Settings are out of range: correct them.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 
-    /// The manifest is damaged, or of another version of the program: take it away, and finished stages are
-    /// made anew, which takes little time where their folders are still there.
-    #[error("{} cannot be used: {reason}; without it, stages are looked through again", path.display())]
+    /// The manifest is damaged, or another version of the program wrote it: delete it. The next run then
+    /// rebuilds it. That takes little time for finished stages whose folders still exist.
+    #[error("{} cannot be used: {reason}; delete it, and the next run rebuilds it", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
@@ -30,58 +30,59 @@ pub enum PipelineError {
         reason: String,
     },
 
-    /// Another run works in the folder: wait for it, or name another folder.
-    #[error("another run works in {}", folder.display())]
+    /// Another run uses the folder: wait for it, or name another folder.
+    #[error("another run uses {}: wait for it, or name another folder", folder.display())]
     Busy {
         /// The folder.
         folder: PathBuf,
     },
 
-    /// The given reward model was changed during the run: run again, and the stages that depend on it are redone.
-    #[error("the reward model in {} was changed during the run; run again to use it as it is now", path.display())]
+    /// The given reward model changed during the run: run again. The new run repeats the stages that depend
+    /// on it.
+    #[error("the reward model in {} changed during the run; run again to use the new files", path.display())]
     SourceChanged {
         /// The folder of the reward model.
         path: PathBuf,
     },
 
-    /// The folder has a settings file already: edit that, or name another folder.
-    #[error("{} is there already: edit it, or name another folder", path.display())]
+    /// The folder already has a settings file: edit it, or name another folder.
+    #[error("{} already exists: edit it, or name another folder", path.display())]
     Occupied {
         /// The settings file.
         path: PathBuf,
     },
 
-    /// The policy collapsed, and its training was given up: raise what a step away from the start costs
-    /// (`align.kl.coefficient`), lower `align.optimizer.learning_rate`, or see the rollouts for what the reward
-    /// model likes.
+    /// The policy collapsed, and its training was stopped: raise the KL coefficient (`align.kl.coefficient`),
+    /// lower `align.optimizer.learning_rate`, or check in the rollouts which replies get high rewards.
     #[error(
-        "stage {} was given up in step {step}: {sign}; raise align.kl.coefficient, lower \
-         align.optimizer.learning_rate, or see {} for what the reward model likes",
+        "stage {} was stopped at step {step}: {sign}; raise align.kl.coefficient, lower \
+         align.optimizer.learning_rate, or check in {} which replies get high rewards",
         Stage::Align,
         rollouts.display()
     )]
     Collapsed {
-        /// The sign.
+        /// The sign of the collapse.
         sign: Collapse,
-        /// The step whose rollout showed it.
+        /// The step whose rollout showed the collapse.
         step: u64,
         /// The folder of the rollouts.
         rollouts: PathBuf,
     },
 
-    /// The caller cancelled. Finished stages stay done, and the state of this one is saved: another run resumes it.
-    #[error("stage {stage} was cancelled; another run resumes it")]
+    /// The caller cancelled. Finished stages stay done. The state of this stage is saved, and the next run
+    /// resumes it.
+    #[error("stage {stage} was cancelled; the next run resumes it")]
     Cancelled {
         /// The stage.
         stage: Stage,
     },
 
-    /// A stage failed: its error says why.
+    /// A stage failed: `source` is the reason.
     #[error("stage {stage} failed")]
     Stage {
         /// The stage.
         stage: Stage,
-        /// Why.
+        /// The stage's error.
         source: Box<crate::Error>,
     },
 }
@@ -102,7 +103,7 @@ impl PipelineError {
         }
     }
 
-    /// A closure for `map_err`: names the stage of a failure, or of a cancel.
+    /// A closure for `map_err` that adds the stage to an error or a cancel.
     pub(super) fn at<E: Into<crate::Error>>(stage: Stage) -> impl FnOnce(E) -> PipelineError {
         move |error| {
             let source: crate::Error = error.into();

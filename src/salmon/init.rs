@@ -1,4 +1,4 @@
-//! A folder to begin with: settings, prompts and principles, all to be edited.
+//! Creates a folder with settings, prompts and principles to edit.
 
 use std::fs;
 use std::io::Write;
@@ -11,20 +11,20 @@ use crate::atomic;
 use crate::file::AtFile;
 use crate::principles::SHIPPED;
 
-/// The prompts that come with Parr.
+/// The shipped prompts.
 const PROMPTS: &str = include_str!("../../examples/prompts.jsonl");
-/// What a small budget asks: so many prompts, of no more characters.
+/// Number of prompts in the small budget, and their maximum length in characters.
 const FEW: usize = 16;
 const SHORT: usize = 50;
 
-/// Writes what a pipeline reads into `folder`: `salmon.toml` with comments, `prompts.jsonl`, and the set of
-/// principles that it judges under; returns their paths. Prompts and principles that are there are left alone. With
-/// a `reward_model` the settings name that one, from the root of the file system on.
+/// Writes the inputs of a pipeline into `folder`: a commented `salmon.toml`, `prompts.jsonl`, and the set of
+/// principles for the judge. Returns the paths of the new files. Existing prompts and principles are not
+/// changed. If `reward_model` is given, the settings contain its absolute path.
 ///
 /// # Errors
 ///
-/// * [`PipelineError::Occupied`] if there is a `salmon.toml` already; nothing is written then.
-/// * [`PipelineError::Io`] if a file cannot be written, or nothing is at `reward_model`.
+/// * [`PipelineError::Occupied`] if the folder already has a `salmon.toml`. Nothing is written then.
+/// * [`PipelineError::Io`] if a file cannot be written, or `reward_model` does not exist.
 pub fn init(
     folder: &Path,
     budget: Budget,
@@ -45,7 +45,7 @@ pub fn init(
         }
     }
     files.retain(|(path, _)| !path.exists());
-    // Last: where it is, everything is.
+    // The settings are written last, so that a folder with settings is complete.
     files.push((settings, PipelineConfig::sample(budget, given.as_deref())));
     for (path, text) in &files {
         let parent = path.parent().unwrap_or(folder);
@@ -56,7 +56,7 @@ pub fn init(
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
-/// Prompts for a budget: of those that come with Parr all, or a few short ones of every day.
+/// Prompts for a budget: all shipped prompts, or a few short general ones in English.
 fn prompts(budget: Budget) -> String {
     if budget == Budget::Standard {
         return PROMPTS.to_owned();
@@ -69,7 +69,7 @@ fn prompts(budget: Budget) -> String {
     PROMPTS.lines().filter(short).take(FEW).map(|line| format!("{line}\n")).collect()
 }
 
-/// The file without its first line, which names a schema that is not there.
+/// The file without its first line, which names a schema that is not in the folder.
 fn without_schema(text: &str) -> String {
     match text.split_once('\n') {
         Some((first, rest)) if first.starts_with("#:schema") => rest.trim_start_matches("#\n").to_owned(),

@@ -1,4 +1,4 @@
-//! What was made from what: one file in the folder of a pipeline.
+//! The manifest: a file in the pipeline's folder that records the inputs and outputs of each stage.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,23 +13,23 @@ use crate::atomic;
 use crate::file::AtFile;
 use crate::file::hex;
 
-/// What a stage is made from: the name of each input, and a hash of it in hexadecimal.
+/// Inputs of a stage: names, with a hash of each input in hexadecimal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Inputs(BTreeMap<String, String>);
 
 impl Inputs {
-    /// Adds one.
+    /// Adds an input.
     pub fn add(&mut self, name: &str, hash: impl Into<String>) {
         self.0.insert(name.to_owned(), hash.into());
     }
 
-    /// SHA-256 of all of them in hexadecimal.
+    /// SHA-256 of all inputs, in hexadecimal.
     pub fn hash(&self) -> String {
         hash_of(&self.0)
     }
 
-    /// The names of those that differ, in alphabetical order.
+    /// Names of the inputs that differ, in alphabetical order.
     pub fn differences(&self, other: &Inputs) -> Vec<String> {
         let names = self.0.keys().chain(other.0.keys().filter(|name| !self.0.contains_key(*name)));
         let mut names: Vec<String> =
@@ -38,32 +38,32 @@ impl Inputs {
         names
     }
 
-    /// The folder of the stage that is made from these: its name changes with any of them, so that what was
-    /// made from others stays where it is.
+    /// Name of the folder of `stage` for these inputs. Other inputs give another name, so the outputs for
+    /// other inputs are kept.
     pub fn folder(&self, stage: Stage) -> String {
         format!("{stage}-{}", &self.hash()[..10])
     }
 }
 
-/// A stage that came to its end.
+/// A finished run of a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StageRun {
     /// The stage.
     pub stage: Stage,
-    /// What it was made from.
+    /// Inputs of the run.
     pub inputs: Inputs,
-    /// SHA-256 in hexadecimal of each file that it left, by its path in the stage's folder.
+    /// SHA-256 of each output file in hexadecimal, by its path in the stage's folder.
     pub outputs: BTreeMap<String, String>,
 }
 
 impl StageRun {
-    /// One hash of all outputs: what later stages are made from.
+    /// SHA-256 of all outputs, in hexadecimal. It is an input of later stages.
     pub fn outputs_hash(&self) -> String {
         hash_of(&self.outputs)
     }
 
-    /// The outputs that are not in `folder` as they were left.
+    /// Names of the output files that changed or are missing in `folder`.
     pub fn damaged(&self, folder: &Path) -> io::Result<Vec<String>> {
         let mut damaged = Vec::new();
         for (name, hash) in &self.outputs {
@@ -75,16 +75,16 @@ impl StageRun {
     }
 }
 
-/// What was made from what.
+/// The inputs and outputs of each stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The version of this file's form.
+    /// Version of the file's format.
     pub format: u32,
-    /// The folder of each stage, as the settings were when it last ran or was found to be done.
+    /// The folder of each stage when it last ran or was skipped.
     pub current: BTreeMap<Stage, String>,
-    /// Every stage that came to its end, by its folder; those that were made from other inputs too, so that
-    /// an edit that is undone costs nothing.
+    /// All finished runs of stages, by folder. Includes runs with earlier inputs, so that undoing an edit
+    /// needs no new run.
     pub runs: BTreeMap<String, StageRun>,
 }
 
@@ -95,17 +95,17 @@ impl Default for Manifest {
 }
 
 impl Manifest {
-    /// The version that this program writes.
+    /// Version of the format that this program writes.
     pub const FORMAT: u32 = 1;
-    /// The file's name.
+    /// Name of the file.
     pub const FILE: &'static str = "manifest.json";
 
-    /// The manifest in `folder`; an empty one if there is none.
+    /// Reads the manifest in `folder`. Returns an empty one if there is no file.
     ///
     /// # Errors
     ///
-    /// * [`PipelineError::Io`] if it cannot be read.
-    /// * [`PipelineError::Manifest`] if it is damaged, or of another version.
+    /// * [`PipelineError::Io`] if the file cannot be read.
+    /// * [`PipelineError::Manifest`] if it is damaged or has another version.
     pub fn read(folder: &Path) -> Result<Manifest, PipelineError> {
         let path = folder.join(Manifest::FILE);
         let text = match fs::read(&path) {
@@ -117,15 +117,15 @@ impl Manifest {
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
         match manifest.format {
             Manifest::FORMAT => Ok(manifest),
-            other => Err(damaged(format!("its format is {other}, this program knows {}", Manifest::FORMAT))),
+            other => Err(damaged(format!("its format is {other}, this program reads {}", Manifest::FORMAT))),
         }
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes the manifest, atomically.
     ///
     /// # Errors
     ///
-    /// [`PipelineError::Io`] if it cannot be written.
+    /// [`PipelineError::Io`] if the file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), PipelineError> {
         let path = folder.join(Manifest::FILE);
         let mut text = serde_json::to_vec_pretty(self).expect("a manifest is plain values");
@@ -134,7 +134,7 @@ impl Manifest {
     }
 }
 
-/// SHA-256 of a file in hexadecimal; none if there is no such file.
+/// SHA-256 of a file, in hexadecimal. `None` if there is no such file.
 pub(super) fn file_hash(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(hex(Sha256::digest(bytes)))),

@@ -1,4 +1,4 @@
-//! SALMON from one settings file: runs all stages in order, and only those whose inputs changed.
+//! SALMON from one settings file: runs the stages in order, and skips those that are done.
 //!
 //! Each stage has its own folder, named after a hash of its inputs: settings, prompts, principles, base, and
 //! the outputs of earlier stages. A stage is skipped if its folder holds the files that the manifest lists.

@@ -50,8 +50,8 @@ pub struct Made {
 }
 
 impl<'a> Pipeline<'a> {
-    /// The stages of `config` in `folder`, which holds prompts and principles and gets the manifest and a folder for
-    /// each stage.
+    /// The stages of `config` in `folder`. The folder holds prompts and principles. A run writes the manifest
+    /// and one folder per stage to it.
     pub fn new(model: &'a Model, folder: impl Into<PathBuf>, config: &'a PipelineConfig) -> Pipeline<'a> {
         Pipeline { model, folder: folder.into(), config }
     }
@@ -76,7 +76,7 @@ impl<'a> Pipeline<'a> {
         let lock = FolderLock::take(folder).map_err(PipelineError::io("lock", folder))?;
         let _lock = lock.ok_or_else(|| PipelineError::Busy { folder: folder.to_owned() })?;
         let base = base_sha256(model).map_err(PipelineError::at(Stage::ALL[0]))?;
-        // Read once: what a stage uses hours later is what is hashed here.
+        // Sources are read once, so that a stage that starts hours later uses the data that is hashed here.
         let sources = Sources::find(folder, config, &base)?;
         let mut manifest = Manifest::read(folder)?;
         let (mut done, mut made) = (BTreeMap::new(), Vec::new());

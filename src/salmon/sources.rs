@@ -1,4 +1,4 @@
-//! What comes from outside the stages, and what each of them is made from.
+//! The files that the stages read, and the inputs of each stage.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,39 +13,39 @@ use crate::principles::{Exemplars, PrincipleSet, PrinciplesError, Selection, Use
 use crate::settings::Settings;
 use crate::settings::settings_hash;
 
-/// Everything that the stages take from files outside their folders, read once.
+/// Contents of all files outside the stages' folders that the stages use, read once.
 ///
-/// Stages get these values and no paths. So a file that is edited during a run changes nothing in that run, and
-/// the hash that the manifest records is that of the text that was used. Only the files of a given reward model
-/// are opened by the stages: [`PipelineError::SourceChanged`] if they are not as they were.
+/// Stages get these values, not paths. So an edit during a run does not change that run, and the manifest
+/// records the hashes of the texts that were used. The files of a given reward model are an exception: stages
+/// open them. If they changed, the error is [`PipelineError::SourceChanged`].
 #[derive(Clone, Debug)]
 pub struct Sources {
-    /// The settings; names of files in the pipeline's folder have become paths.
+    /// The settings. Names of files in the pipeline's folder are replaced by paths.
     pub config: PipelineConfig,
     base: String,
     /// The prompts of all stages.
     pub(super) prompts: Prompts,
-    /// Those of the comparison, if it has its own.
+    /// The prompts of the comparison, if it has its own.
     pub(super) held_out: Option<Prompts>,
-    /// For self-alignment.
+    /// Rules and exemplars of self-alignment.
     pub(super) rules: Option<(PrincipleSet, Exemplars)>,
-    /// Replies are judged, and the reward model is trained, under these; none where it is given.
+    /// Principles of the judge and of the reward model's training. `None` with a given reward model.
     pub(super) principles: Option<PrincipleSet>,
-    /// The policy is judged by these; empty without a policy and a comparison.
+    /// Principles that score the policy. Empty if neither `align` nor `comparison` runs.
     pub(super) guidelines: Vec<PrincipleSet>,
     /// Hash of the files of a given reward model.
     reward_model: Option<String>,
 }
 
 impl Sources {
-    /// Finds and reads everything; `base_sha256` is the base's [`Checkpoint::content_hash`].
+    /// Finds and reads all files. `base_sha256` is the base's [`Checkpoint::content_hash`].
     ///
     /// # Errors
     ///
     /// * [`PipelineError::Settings`] if settings are out of range;
-    /// * [`PipelineError::Io`] if the prompts cannot be read, or a file of the reward model that is given;
-    /// * [`PipelineError::Stage`] if prompts, rules, exemplars or principles have mistakes, or the reward model
-    ///   is not at its path.
+    /// * [`PipelineError::Io`] if the prompts or a file of a given reward model cannot be read;
+    /// * [`PipelineError::Stage`] if prompts, rules, exemplars or principles have mistakes, or the path of
+    ///   the reward model does not exist.
     ///
     /// [`Checkpoint::content_hash`]: crate::format::Checkpoint::content_hash
     pub fn find(folder: &Path, config: &PipelineConfig, base_sha256: &str) -> Result<Sources, PipelineError> {
@@ -98,8 +98,8 @@ impl Sources {
         self.held_out.as_ref().unwrap_or(&self.prompts)
     }
 
-    /// `Ok` if the files of a given reward model are as they were when they were hashed: to be called after they
-    /// were opened.
+    /// `Ok` if the files of a given reward model still have the same hash. Call this after the files are
+    /// opened.
     pub(super) fn check_reward_model(&self) -> Result<(), PipelineError> {
         match (&self.config.stages.reward_model, &self.reward_model) {
             (Some(path), Some(hash)) if adapter_hash(path)? != *hash => {
@@ -109,8 +109,8 @@ impl Sources {
         }
     }
 
-    /// What `stage` is made from, where the stages before it have left what `done` says; none if one of
-    /// those that it builds on is missing there.
+    /// The inputs of `stage`. `done` holds the finished runs of earlier stages. `None` if it lacks a stage
+    /// that `stage` depends on.
     pub fn inputs(&self, stage: Stage, done: &BTreeMap<Stage, StageRun>) -> Option<Inputs> {
         let PipelineConfig { self_align, preferences, reward, evaluation, align, comparison, .. } =
             &self.config;
@@ -136,7 +136,7 @@ impl Sources {
             }
             Stage::Preferences => {
                 let mut settings = preferences.clone();
-                // What they lead to is hashed, where it lies makes no difference.
+                // The contents of the principles are hashed below, not their paths.
                 settings.principles.clear();
                 inputs.add("settings", settings_hash(&settings));
                 inputs.add("prompts", self.prompts.sha256());
@@ -144,7 +144,7 @@ impl Sources {
                 made(&mut inputs, Stage::SelfAlign)?;
             }
             Stage::Reward => {
-                // How the factors are written is no matter of training, but of what is left.
+                // The number format of the adapter's file changes the output, but not the training.
                 inputs.add("settings", settings_hash(&(reward.hash(), reward.factors)));
                 inputs.add("principles", principles);
                 made(&mut inputs, Stage::SelfAlign)?;
@@ -183,7 +183,7 @@ impl Sources {
     }
 }
 
-/// The prompts of a file, which `stage` is the first to use.
+/// Reads the prompts of a file. `stage` is the first that uses them.
 fn read_prompts(path: &Path, stage: Stage) -> Result<Prompts, PipelineError> {
     Prompts::read(path).map_err(|error| match error {
         PreferencesError::Io(file) => PipelineError::Io(file),
@@ -191,13 +191,13 @@ fn read_prompts(path: &Path, stage: Stage) -> Result<Prompts, PipelineError> {
     })
 }
 
-/// The sets that a policy is judged by.
+/// Opens the sets of principles that score the policy.
 pub(super) fn guideline_sets(names: &[String]) -> Result<Vec<PrincipleSet>, PrinciplesError> {
     names.iter().map(|name| Selection::open(name).map(Selection::into_set)).collect()
 }
 
-/// The same for replies that are steered: the principles that they are to keep to, and the interventions that
-/// stand before them.
+/// Splits the sets for steering: the principles that replies should follow, and the interventions, which come
+/// before the principles.
 pub(super) fn steering_sets(
     sets: Vec<PrincipleSet>,
 ) -> Result<(PrincipleSet, Option<PrincipleSet>), PrinciplesError> {
@@ -213,16 +213,17 @@ fn found(folder: &Path, path: &Path) -> PathBuf {
     Some(folder.join(path)).filter(|path| path.exists()).unwrap_or_else(|| path.to_owned())
 }
 
-/// Hash of the files of the adapter at `path`, and not [`Adapter::sha256`]: that takes a model to open the adapter
-/// for, which `parr salmon status` does not load, and leaves out the card, which holds how inputs are made.
+/// Hash of the files of the adapter at `path`. [`Adapter::sha256`] does not fit here for two reasons. It
+/// needs a loaded model, which `parr salmon status` does not have. It leaves out the card, which holds the
+/// format of inputs.
 fn adapter_hash(path: &Path) -> Result<String, PipelineError> {
     let files = Adapter::files(path).map_err(PipelineError::at(Stage::Align))?;
     let hash = |path: &PathBuf| file_hash(path).map_err(PipelineError::io("read", path));
     Ok(settings_hash(&files.iter().map(hash).collect::<Result<Vec<_>, _>>()?))
 }
 
-/// A name in the settings, `SET`, `FILE`, or either with `:ID,ID` behind it: a file in the pipeline's folder
-/// goes before a set that comes with Parr.
+/// Resolves a name in the settings: `SET` or `FILE`, optionally followed by `:ID,ID`. A file in the
+/// pipeline's folder takes precedence over a shipped set.
 pub(super) fn resolve(folder: &Path, name: &str) -> String {
     let in_folder = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
     let shown = |path: PathBuf| path.to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! The stages, in their order, and what each leaves.
+//! The stages, their order and their output files.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Stage {
-    /// Stage 0: the base writes its own first training answers, and learns them.
+    /// Stage 0: the base writes its own training answers, and is trained on them.
     SelfAlign,
-    /// Stage 1: replies are sampled, and judged under principles.
+    /// Stage 1: samples replies, and judges them under principles.
     Preferences,
-    /// Stage 2: a reward model learns to read principles.
+    /// Stage 2: trains a reward model that reads principles.
     Reward,
-    /// What the reward model has learned, on prompts that were held out.
+    /// Evaluates the reward model on held-out prompts.
     Evaluation,
-    /// Stage 3: a policy learns what the reward model prefers, under principles of its own.
+    /// Stage 3: trains a policy against the reward model, under guidelines.
     Align,
-    /// The methods of steering side by side: what principles in the prompt, the searches and the policy do to replies.
+    /// Compares the steering methods: principles in the prompt, best-of-n, guided decoding and the policy.
     Comparison,
 }
 
 impl Stage {
-    /// All of them, each behind those that it builds on.
+    /// All stages, in the order in which they run.
     pub const ALL: [Stage; 6] = [
         Stage::SelfAlign,
         Stage::Preferences,
@@ -34,7 +34,7 @@ impl Stage {
         Stage::Comparison,
     ];
 
-    /// The word that folders begin with, and manifests say.
+    /// Name of the stage in manifests and at the beginning of folder names.
     pub fn name(self) -> &'static str {
         match self {
             Stage::SelfAlign => "self-align",
@@ -46,7 +46,7 @@ impl Stage {
         }
     }
 
-    /// The files that tell whether what it left is as it was left.
+    /// Output files that the manifest lists with their hashes.
     pub fn outputs(self) -> &'static [&'static str] {
         match self {
             Stage::SelfAlign => &[
@@ -63,7 +63,10 @@ impl Stage {
                 "adapter/reward_head.safetensors",
                 "adapter/parr.json",
             ],
-            Stage::Evaluation | Stage::Comparison => &["report.json", "report.html"],
+            Stage::Evaluation | Stage::Comparison if cfg!(feature = "html") => {
+                &["report.json", "report.html"]
+            }
+            Stage::Evaluation | Stage::Comparison => &["report.json"],
             Stage::Align => &["adapter/adapter_config.json", "adapter/adapter_model.safetensors"],
         }
     }

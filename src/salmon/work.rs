@@ -69,7 +69,7 @@ pub(super) struct Work<'a> {
 pub(super) const COMPARISONS: &str = "comparisons.jsonl";
 
 impl Work<'_> {
-    /// Does what `stage` does.
+    /// Runs `stage`.
     pub fn run(
         &self,
         stage: Stage,
@@ -140,6 +140,7 @@ impl Work<'_> {
         let report = evaluate(&mut reward, &self.data()?, &options, &control.cancel, &mut on_run)?;
         let json = serde_json::to_vec_pretty(&report).expect("figures are plain values");
         self.write("report.json", &json)?;
+        #[cfg(feature = "html")]
         self.write("report.html", report.to_html().as_bytes())?;
         on_event(Event::Evaluated(&report));
         Ok(())
@@ -205,6 +206,7 @@ impl Work<'_> {
         let report = compare(&mut steered, chat, &prompts, &options, &control.cancel, &mut on_done)?;
         let json = serde_json::to_vec_pretty(&report).expect("figures are plain values");
         self.write("report.json", &json)?;
+        #[cfg(feature = "html")]
         self.write("report.html", report.to_html().as_bytes())?;
         on_event(Event::Compared(&report));
         Ok(())

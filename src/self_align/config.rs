@@ -1,4 +1,4 @@
-//! The settings of self-alignment: plain structs, one TOML file.
+//! The settings of self-alignment: plain structs, read from one TOML file.
 //!
 //! `examples/self-align.toml` ([`SelfAlignConfig::SAMPLE`]) shows every setting with its default.
 
@@ -11,49 +11,49 @@ use crate::principles::{Exemplars, PrincipleSet, PrinciplesError};
 use crate::settings::{Auto, Faults, Settings, settings_hash};
 use crate::train::config::SftConfig;
 
-/// Self-alignment of a base model.
+/// Settings of the self-alignment of a base model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelfAlignConfig {
-    /// Every answer's seed follows from it and from the prompt's id.
+    /// Random seed. Each answer's own seed is derived from it and from the prompt's id.
     pub seed: u64,
-    /// The rules: a set that comes with Parr, or a file.
+    /// The rules: the name of a shipped set, or a file.
     pub rules: String,
-    /// The exemplars: those that come with Parr, or a file.
+    /// The exemplars: the name of a shipped set, or a file.
     pub exemplars: String,
-    /// Rules in the prompt; `auto` for all that fit.
+    /// Number of rules in the prompt. `auto` uses all that fit.
     pub n_rules: Auto,
-    /// Exemplars in the prompt; `auto` for all that fit.
+    /// Number of exemplars in the prompt. `auto` uses all that fit.
     pub n_exemplars: Auto,
-    /// Tokens that a request may have; longer ones are not asked. 256 in Dromedary-2, whose context was
-    /// twice as long as that of most small models.
+    /// Maximum number of tokens of a request. Longer requests are skipped. 256 in Dromedary-2, whose context
+    /// was twice as long as that of most small models.
     pub prompt_tokens: usize,
-    /// Prompts that run side by side.
+    /// Number of prompts answered in parallel.
     pub batch: usize,
-    /// Prompts that are answered before their records are written, all at once: what a killed run loses at
-    /// most. What fits into the cache is computed anew for each such chunk, so that a resumed run does what an
-    /// undisturbed one would have done.
+    /// Number of prompts whose records are written together. A killed run loses the answers of at most one
+    /// chunk. The cache is cleared before each chunk, so that a resumed run computes the same as an
+    /// uninterrupted one.
     pub chunk: usize,
-    /// How answers are drawn.
+    /// How answers are sampled.
     pub sampling: AnswerSampling,
     /// Which answers are kept.
     pub filter: FilterOptions,
-    /// The training on the answers, with `--distill`.
+    /// Training on the answers, with `--distill`.
     pub distill: SftConfig,
 }
 
-/// How answers are drawn: temperature 0.7 and top-p 0.95 as in Dromedary-2.
+/// How answers are sampled. Temperature 0.7 and top-p 0.95 as in Dromedary-2.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AnswerSampling {
-    /// Divides the logits; 0 takes the most probable token.
+    /// Divides the logits. 0 always takes the most probable token.
     pub temperature: f32,
-    /// Keep the most probable tokens up to this mass.
+    /// Samples from the most probable tokens that reach this total probability.
     pub top_p: f32,
-    /// Penalty on recent tokens; 1 is none.
+    /// Divides the logits of recent tokens. 1 means no penalty.
     pub repetition_penalty: f32,
-    /// Most tokens of thoughts and answer together. 512 in Dromedary-2; half of it leaves a model of 2048
-    /// positions room for the exemplars.
+    /// Maximum number of tokens of the thoughts and the answer together. 512 in Dromedary-2. Half of that
+    /// leaves room for the exemplars in a context of 2048 tokens.
     pub max_tokens: usize,
 }
 
@@ -64,7 +64,7 @@ impl Default for AnswerSampling {
 }
 
 impl AnswerSampling {
-    /// The same as generators know it.
+    /// The settings as a generator's [`Sampling`], with this seed.
     pub fn sampling(&self, seed: u64) -> Sampling {
         let AnswerSampling { temperature, top_p, repetition_penalty, .. } = *self;
         Sampling { temperature, top_p, repetition_penalty, seed, ..Sampling::default() }
@@ -90,7 +90,7 @@ impl Default for SelfAlignConfig {
 }
 
 impl SelfAlignConfig {
-    /// How many rules and exemplars are wanted.
+    /// Numbers of rules and exemplars for [`InContext::fit`](super::InContext::fit).
     pub fn wanted(&self) -> Wanted {
         Wanted { rules: self.n_rules, exemplars: self.n_exemplars }
     }
@@ -99,15 +99,15 @@ impl SelfAlignConfig {
     ///
     /// # Errors
     ///
-    /// As [`PrincipleSet::open`] and [`Exemplars::open`].
+    /// The errors of [`PrincipleSet::open`] and [`Exemplars::open`].
     pub fn open_rules(&self) -> Result<(PrincipleSet, Exemplars), PrinciplesError> {
         let rules = PrincipleSet::open(&self.rules)?;
         let exemplars = Exemplars::open(&self.exemplars, &rules)?;
         Ok((rules, exemplars))
     }
 
-    /// SHA-256 in hexadecimal of all settings that the answers depend on, those that are kept too; what rules
-    /// and exemplars say is another matter than where they lie.
+    /// SHA-256 in hexadecimal of all settings that the answers and their filtering depend on. The paths of
+    /// rules and exemplars are not included: their contents are hashed separately.
     pub fn answers_hash(&self) -> String {
         let (rules, exemplars) = (String::new(), String::new());
         settings_hash(&SelfAlignConfig { rules, exemplars, distill: SftConfig::default(), ..self.clone() })

@@ -1,4 +1,4 @@
-//! What can go wrong in self-alignment, apart from the layers below.
+//! Errors of self-alignment.
 
 use std::path::PathBuf;
 
@@ -10,60 +10,68 @@ use crate::settings::SettingsError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
 
-/// Why a model could not be aligned by itself, grouped by what the caller can do next.
+/// Why self-alignment failed. Variants are grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelfAlignError {
-    /// A file could not be written: check path, permissions and space; a retry may help.
+    /// A file could not be written: check path, permissions and disk space. A retry may help.
     #[error(transparent)]
     Io(#[from] FileError),
 
-    /// The set of principles has another use: take one with `use = "rules"`.
-    #[error("the set `{set}` is made for use = \"{uses}\"; self-alignment needs use = \"rules\"")]
+    /// The set of principles has another use: give a set with `use = "rules"`.
+    #[error("the set `{set}` has use = \"{uses}\"; self-alignment needs a set with use = \"rules\"")]
     Rules {
         /// The set's id.
         set: String,
-        /// What it is made for.
+        /// The set's `use`.
         uses: &'static str,
     },
 
-    /// Rules and exemplars do not fit: use fewer, leave less room for request and answer, or take a model
-    /// with a longer context.
+    /// Rules and exemplars do not fit: use fewer, leave less room for request and answer, or use a model with
+    /// a longer context.
     #[error(
-        "rules and exemplars need {needed} tokens; beside request and answer there is room for {capacity}"
+        "rules and exemplars need {needed} tokens, but request and answer leave room for {capacity}; \
+         use fewer, or lower prompt_tokens or sampling.max_tokens"
     )]
     NoRoom {
-        /// Tokens of the least that was tried.
+        /// Tokens of the shortest prompt that was tried.
         needed: usize,
-        /// Tokens that there may be.
+        /// Tokens that fit.
         capacity: usize,
     },
 
-    /// The model knows only token ids: take one with a tokenizer.
-    #[error("the model has no tokenizer: put tokenizer.json beside its weights")]
+    /// The model has no tokenizer: use one that has.
+    #[error("the model has no tokenizer: put tokenizer.json next to its weights")]
     NoTokenizer,
 
-    /// The folder holds a run already: resume it, or name another folder.
-    #[error("{} holds answers to {prompts} prompts: resume that run, or name another folder", folder.display())]
+    /// The folder already holds a run: resume it, or name another folder.
+    #[error(
+        "{} holds answers to {prompts} prompts: resume that run, or name another folder",
+        folder.display()
+    )]
     Occupied {
         /// The folder.
         folder: PathBuf,
-        /// Prompts that were answered.
+        /// Number of answered prompts.
         prompts: usize,
     },
 
-    /// What the folder holds was made from something else: resume it with that, or name another folder.
-    #[error("{} line {line} is of another run: its {what} is not the one given now", path.display())]
+    /// The records in the folder belong to a run with other inputs: restore these inputs, or name another
+    /// folder.
+    #[error(
+        "{} line {line} belongs to another run: {what} changed; undo that, or name another folder",
+        path.display()
+    )]
     OtherRun {
         /// The file of records.
         path: PathBuf,
-        /// The line of the first such record, counted from 1.
+        /// Line of the first such record, counted from 1.
         line: usize,
         /// What differs.
         what: &'static str,
     },
 
-    /// There is nothing to ask, or no answer passed the filters: give more prompts, more tokens, or a larger
+    /// There are no prompts, or no answer passed the filters: give more prompts, more tokens, or a larger
     /// model.
     #[error("{reason}")]
     Nothing {
@@ -71,7 +79,7 @@ pub enum SelfAlignError {
         reason: String,
     },
 
-    /// Settings are not a settings file, or outside their range.
+    /// The settings file is not valid, or settings are out of range.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 
@@ -83,11 +91,11 @@ pub enum SelfAlignError {
     #[error(transparent)]
     Text(#[from] TextError),
 
-    /// Nothing could be generated.
+    /// Answers could not be generated.
     #[error(transparent)]
     Generate(#[from] GenerateError),
 
-    /// Settings or the training on the answers.
+    /// The training on the answers failed.
     #[error(transparent)]
     Train(#[from] TrainError),
 }

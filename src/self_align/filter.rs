@@ -1,4 +1,4 @@
-//! Which of the model's answers are worth learning from, and what of them.
+//! Selects the answers to train on, and the part of each that is kept.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,32 +7,32 @@ use super::prompt::{ANSWER, THOUGHTS, USER};
 use super::repeats::{whole_sentences, without_repeats};
 use crate::principles::contains_phrase;
 
-/// Why an answer was dropped. The first that applies, in this order.
+/// Why an answer was dropped: the first reason that applies, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// The request was too long to be asked.
+    /// The request was too long, so the model did not answer it.
     LongPrompt,
     /// The thoughts do not begin with the opener: the model did not follow the exemplars.
     NoOpener,
-    /// Nothing says where the thoughts end and the answer begins.
+    /// The label between thoughts and answer is missing.
     NoAnswer,
-    /// It broke off at the limit of tokens, or has no whole sentence before that.
+    /// The answer was cut off at the token limit, or has no whole sentence before the cut.
     Unfinished,
-    /// It says something that only the prompt can have put there: words of an exemplar, a speaker's label,
-    /// the talk between exemplars.
+    /// The answer copies text that is only in the prompt: words of an exemplar, a speaker's label, or the
+    /// lines between exemplars.
     Leak,
-    /// It repeats the request.
+    /// The answer repeats the request.
     Echo,
-    /// It opens with an apology.
+    /// The answer begins with an apology.
     Apology,
-    /// Too little is left of it.
+    /// The answer is too short after repeats and unfinished sentences are cut.
     TooShort,
 }
 
 impl Reason {
-    /// All there are, in the order in which they are looked for, but for the first.
+    /// All reasons. The filter checks them in this order, except the first, which is known before it runs.
     pub const ALL: [Reason; 8] = [
         Reason::LongPrompt,
         Reason::NoOpener,
@@ -44,7 +44,7 @@ impl Reason {
         Reason::TooShort,
     ];
 
-    /// The word that records say.
+    /// The reason's name in records.
     pub fn name(self) -> &'static str {
         match self {
             Reason::LongPrompt => "long_prompt",
@@ -59,28 +59,29 @@ impl Reason {
     }
 }
 
-/// What becomes of an answer that ran out of tokens.
+/// Treatment of an answer that ran out of tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unfinished {
-    /// It is dropped, so that nothing is learned that does not come to its end.
+    /// It is dropped, so that all training answers are complete.
     #[default]
     Drop,
-    /// It is cut to its whole sentences: more rows where few tokens are drawn.
+    /// It is cut to its whole sentences. This keeps more rows if `max_tokens` is small.
     Cut,
 }
 
-/// What is looked for.
+/// Options of the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FilterOptions {
-    /// Answers that ran out of tokens.
+    /// Treatment of answers that ran out of tokens.
     pub unfinished: Unfinished,
-    /// Characters that an answer has to have, at least. Dromedary asked for 160; a good answer may be one line.
+    /// Minimum number of characters in an answer. 160 in Dromedary. The default is lower, because a good
+    /// answer may be one line.
     pub least_characters: usize,
-    /// Whether an answer that contains all of a request of more than 16 characters is dropped.
+    /// Whether to drop answers that contain the whole request, if the request has more than 16 characters.
     pub drop_echoes: bool,
-    /// Whether an answer that opens with an apology is dropped. The first Dromedary did so, the second not.
+    /// Whether to drop answers that begin with an apology. Dromedary drops them, Dromedary-2 does not.
     pub drop_apologies: bool,
 }
 
@@ -95,25 +96,25 @@ impl Default for FilterOptions {
     }
 }
 
-/// Requests of so many characters or fewer may well stand in an answer.
+/// A good answer may contain a request of up to this many characters.
 const SHORT_REQUEST: usize = 16;
 
-/// How apologies begin, in lower case.
+/// Beginnings of apologies, in lower case.
 const APOLOGIES: [&str; 6] =
     ["sorry", "i'm sorry", "i am sorry", "i apologize", "i apologise", "my apologies"];
 
-/// What is left of what the model wrote.
+/// The result of the filter for one answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filtered {
-    /// The thoughts behind the opener, if there are any.
+    /// The thoughts after the opener, if there are any.
     pub thoughts: Option<String>,
     /// The answer, or why it was dropped.
     pub answer: Result<String, Reason>,
-    /// Whether the answer lost something: what it said twice, or a sentence that broke off.
+    /// Whether the answer was shortened, because it repeated itself or ended in an unfinished sentence.
     pub shortened: bool,
 }
 
-/// Tells good answers from others: a pure function of texts.
+/// Selects answers by their texts alone.
 #[derive(Clone, Debug)]
 pub struct Filter {
     options: FilterOptions,
@@ -130,8 +131,8 @@ impl Filter {
         Filter { options, opener: prompt.opener().to_owned(), leaks }
     }
 
-    /// Parts what the model wrote after [`InContext::encode`] of `request` into thoughts and answer, and judges
-    /// the answer; `finished` says that the model came to an end by itself.
+    /// Splits `text` into thoughts and answer, and checks the answer. `text` is the model's output after
+    /// [`InContext::encode`] of `request`. `finished` is true if the output ended before the token limit.
     pub fn apply(&self, request: &str, text: &str, finished: bool) -> Filtered {
         let dropped = |reason, thoughts| Filtered { thoughts, answer: Err(reason), shortened: false };
         let Some(behind) = text.trim_start().strip_prefix(&self.opener) else {
@@ -147,7 +148,7 @@ impl Filter {
         if !finished && !circles && self.options.unfinished == Unfinished::Drop {
             reason = Some(Reason::Unfinished);
         } else if !finished || circles {
-            // What circles stops in the middle of anything, as does what ran out of tokens.
+            // A repeating answer is cut at any point, like one that ran out of tokens.
             answer = whole_sentences(answer);
             reason = answer.is_empty().then_some(Reason::Unfinished);
         }
@@ -159,7 +160,7 @@ impl Filter {
         }
     }
 
-    /// What is wrong with an answer that came to its end.
+    /// The reason to drop a finished answer, if there is one.
     fn fault(&self, request: &str, answer: &str) -> Option<Reason> {
         let FilterOptions { least_characters, drop_echoes, drop_apologies, .. } = self.options;
         let copied = |words: &String| contains_phrase(answer, words) && !contains_phrase(request, words);

@@ -1,16 +1,16 @@
-//! Self-alignment: a base model writes its own first training answers under written rules, and learns them.
+//! Self-alignment: a base model writes its own training answers under written rules, and is trained on them.
 //!
-//! The model reads who it is, numbered rules and a few exemplars, thinks aloud about which rules matter, and
-//! answers. Answers that pass the filters become rows of supervised fine-tuning from which rules and exemplars
-//! are gone, so that what is learned needs no such prompt (Self-Align, arXiv 2305.03047, and stage 0 of SALMON,
-//! arXiv 2310.05910).
+//! The prompt contains a description of the assistant, numbered rules and a few exemplars. The model first
+//! writes thoughts about which rules apply, then the answer. Answers that pass the filters become rows for
+//! supervised fine-tuning. The rows do not contain rules or exemplars, so the tuned model needs no such
+//! prompt (Self-Align, arXiv 2305.03047, and stage 0 of SALMON, arXiv 2310.05910).
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`InContext`] | the prompt: rules, exemplars, and how many of each fit |
-//! | [`Filter`], [`Reason`] | which answers are kept, and what of them |
-//! | [`SelfAlign`], [`SelfAlignConfig`] | the run: samples, records, rows, and the adapter |
-//! | [`SelfAlignSample`], [`SelfAlignReport`] | what is recorded of each prompt, and of all |
+//! | [`InContext`] | the prompt, with the rules and exemplars that fit |
+//! | [`Filter`], [`Reason`] | the selection of answers |
+//! | [`SelfAlign`], [`SelfAlignConfig`] | the run, and its settings |
+//! | [`SelfAlignSample`], [`SelfAlignReport`] | the record of each prompt, and the counts of a run |
 
 mod config;
 mod error;

@@ -1,4 +1,4 @@
-//! What the model reads before it answers: who it is, rules, exemplars, the request.
+//! The prompt of self-alignment: a description of the assistant, rules, exemplars and the request.
 
 use crate::principles::{Exemplar, Exemplars, PrincipleSet, Use};
 use crate::settings::Auto;
@@ -13,25 +13,25 @@ const PERSONA: &str = "# A record of conversations\n\nThese are conversations be
     assistant\n\n";
 const BEFORE_EXEMPLARS: &str = "\n## Conversations\n\nBefore it answers, the assistant thinks to itself about \
     which of its rules matter here, and names them in brackets. The user does not see these thoughts.\n\n";
-/// What stands before a request.
+/// Label of a request.
 pub(super) const USER: &str = "User:";
-/// What stands before the thoughts.
+/// Label of the thoughts.
 pub(super) const THOUGHTS: &str = "Assistant (thoughts):";
-/// What stands before an answer.
+/// Label of an answer.
 pub(super) const ANSWER: &str = "Assistant:";
 
-/// How many rules and exemplars are wanted.
+/// Numbers of rules and exemplars in the prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Rules, the first of the set; those that the exemplars name stand in the prompt in any case.
+    /// Number of rules, from the first of the set. Rules that an exemplar names are always included.
     pub rules: Auto,
-    /// Exemplars, the first of the file.
+    /// Number of exemplars, from the first of the file.
     pub exemplars: Auto,
 }
 
-/// The prompt in the tokens of one model.
+/// The prompt, tokenized for one model.
 ///
-/// Its beginning, up to the request, is the same for all requests: a generator computes it once.
+/// The part before the request is the same for all requests, so a generator computes it once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InContext {
     text: String,
@@ -44,18 +44,19 @@ pub struct InContext {
     opener: String,
 }
 
-/// One exemplar shows no pattern, so rules are left out before the second exemplar is.
+/// Number of exemplars that show a pattern. Rules are left out before the number of exemplars falls below it.
 const PATTERN: usize = 2;
 
 impl InContext {
-    /// The prompt with as many rules and exemplars as are wanted, or with all that fit into `capacity` tokens.
-    /// Exemplars are left out first, from the end down to two; then rules that none of them names, from the
-    /// end; then the second exemplar.
+    /// Builds the prompt with the given numbers of rules and exemplars. `auto` uses all that fit into
+    /// `capacity` tokens. To make the prompt shorter, it first leaves out exemplars, from the last, until two
+    /// remain. Then it leaves out rules that no exemplar names, from the last. Then it leaves out the second
+    /// exemplar.
     ///
     /// # Errors
     ///
-    /// * [`SelfAlignError::NoRoom`] if not even the least fits, or not what is wanted.
-    /// * [`SelfAlignError::Rules`] if the set is not made for such a prompt.
+    /// * [`SelfAlignError::NoRoom`] if the given numbers do not fit, or the shortest prompt does not.
+    /// * [`SelfAlignError::Rules`] if the set does not have `use = "rules"`.
     /// * [`SelfAlignError::Text`] if the tokenizer fails.
     pub fn fit(
         tokenizer: &Tokenizer,
@@ -92,8 +93,8 @@ impl InContext {
         }
     }
 
-    /// The prompt with the first `n_rules` rules, those that the exemplars name beside them, and the first
-    /// `n_exemplars` exemplars.
+    /// The prompt with the first `n_exemplars` exemplars, the first `n_rules` rules, and the other rules that
+    /// these exemplars name.
     fn with(
         tokenizer: &Tokenizer,
         rules: &PrincipleSet,
@@ -142,27 +143,27 @@ impl InContext {
         &self.text
     }
 
-    /// The same as tokens (T): what all requests share.
+    /// Tokens of [`InContext::text`], the same for all requests (T).
     pub fn prefix(&self) -> &[TokenId] {
         &self.ids
     }
 
-    /// The names of the rules, in their order.
+    /// The names of the rules, in order.
     pub fn rules(&self) -> &[String] {
         &self.rules
     }
 
-    /// The exemplars, in their order.
+    /// The exemplars, in order.
     pub fn exemplars(&self) -> &[Exemplar] {
         &self.exemplars
     }
 
-    /// Rules and exemplars that were left out.
+    /// Numbers of rules and exemplars that were left out.
     pub fn left_out(&self) -> (usize, usize) {
         (self.left_out_rules, self.left_out_exemplars)
     }
 
-    /// What a run says of it, with the number of prompts that are already answered.
+    /// The prompt's summary for the plan of a run. `answered` is the number of prompts already answered.
     pub(super) fn summary(&self, answered: usize) -> DataSummary {
         DataSummary::InContext {
             answered,
@@ -174,18 +175,18 @@ impl InContext {
         }
     }
 
-    /// The sentence that all thoughts begin with.
+    /// The sentence at the beginning of all thoughts.
     pub fn opener(&self) -> &str {
         &self.opener
     }
 
-    /// What the user says, and the assistant replies, between exemplars.
+    /// The user's line between exemplars, and the assistant's reply to it.
     pub(super) fn resets(&self) -> &[String; 2] {
         &self.resets
     }
 
-    /// All that the model reads before it thinks about `request`: the prefix, the request, and the word that
-    /// thoughts begin behind. Special tokens that stand written out in the request stay text.
+    /// Tokens of the whole prompt for `request`: the prefix, the request, and the label of the thoughts (T).
+    /// Names of special tokens in the request are encoded as plain text.
     ///
     /// # Errors
     ///
@@ -196,7 +197,7 @@ impl InContext {
         Ok([&self.ids[..], &rest].concat())
     }
 
-    /// Texts at which an answer ends: the model would go on with a request of its own.
+    /// Texts that end an answer. Without them the model would continue with another request.
     pub fn stops() -> Vec<String> {
         vec![format!("\n{USER}")]
     }

@@ -1,4 +1,4 @@
-//! What is recorded of each prompt, and what of all of them.
+//! The record of each prompt, and the report of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,31 +8,31 @@ use serde::{Deserialize, Serialize};
 use super::{InContext, Reason};
 use crate::preferences::{Prompt, Record};
 
-/// What became of one prompt: one line of the file of records.
+/// The result for one prompt: a line of the file of records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SelfAlignSample {
-    /// The prompt, all of it.
+    /// The prompt.
     pub prompt: Prompt,
-    /// The seed that the answer was drawn with.
+    /// Random seed of the answer.
     pub seed: u64,
-    /// Everything the model wrote.
+    /// The model's whole output.
     pub text: String,
-    /// Whether it came to an end by itself.
+    /// Whether the output ended before the token limit.
     pub finished: bool,
-    /// The thoughts behind the opener.
+    /// The thoughts after the opener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thoughts: Option<String>,
-    /// What is learned, if the answer was kept.
+    /// The answer to train on, if it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
-    /// Whether the reply is less than what the model wrote as its answer.
+    /// Whether the reply is shorter than the answer in the output.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shortened: bool,
-    /// Why it was dropped, if it was.
+    /// Why the answer was dropped, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<Reason>,
-    /// What it depends on beside prompt and seed: a hash of settings, rules, exemplars and base.
+    /// Hash of the other inputs: settings, rules, exemplars and base.
     pub run: String,
 }
 
@@ -51,34 +51,35 @@ impl Record for SelfAlignSample {
     }
 }
 
-/// What became of all prompts.
+/// Counts of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SelfAlignReport {
-    /// Prompts.
+    /// Number of prompts.
     pub prompts: usize,
-    /// Answers kept: rows to learn from.
+    /// Number of answers kept, which are the rows to train on.
     pub kept: usize,
-    /// Of those, how many are shorter than what the model wrote, as it repeated itself or broke off.
+    /// Number of kept answers that were shortened, because the model repeated itself or stopped in a
+    /// sentence.
     pub shortened: usize,
-    /// How many were dropped, by the reason; all reasons are there.
+    /// Number of dropped answers, by reason. Contains all reasons.
     pub dropped: BTreeMap<String, usize>,
-    /// In the thoughts of how many answers each rule of the prompt is named.
+    /// For each rule in the prompt, the number of answers whose thoughts name it.
     pub named: BTreeMap<String, usize>,
-    /// Tokens of the prompt before the request.
+    /// Number of tokens of the prompt before the request.
     pub prefix_tokens: usize,
-    /// Rules in the prompt.
+    /// Number of rules in the prompt.
     pub rules: usize,
-    /// Rules that were left out.
+    /// Number of rules that were left out.
     pub left_out_rules: usize,
-    /// Exemplars in the prompt.
+    /// Number of exemplars in the prompt.
     pub exemplars: usize,
-    /// Exemplars that were left out.
+    /// Number of exemplars that were left out.
     pub left_out_exemplars: usize,
 }
 
 impl SelfAlignReport {
-    /// Counts what became of `samples` under `prompt`.
+    /// Counts the results of `samples`, which were answered with `prompt`.
     pub fn new(prompt: &InContext, samples: &[SelfAlignSample]) -> SelfAlignReport {
         let dropped = Reason::ALL.map(|reason| {
             let count = samples.iter().filter(|sample| sample.dropped == Some(reason)).count();

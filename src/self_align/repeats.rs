@@ -1,7 +1,7 @@
-//! Text that goes round in circles, and text that breaks off.
+//! Cuts repeated text and unfinished sentences.
 
-/// The text up to the first segment that was there before. A segment ends behind a line break or one of
-/// `. ? ! ; : ,` and backtick; one without a letter, such as a mark or a number, may come again.
+/// Returns the text up to the first repeated segment. A segment ends after a line break, a backtick or one of
+/// `. ? ! ; : ,`. Segments without a letter, such as marks or numbers, may repeat.
 ///
 /// ```
 /// use parr::self_align::without_repeats;
@@ -25,12 +25,12 @@ pub fn without_repeats(text: &str) -> &str {
     text.trim()
 }
 
-/// The text up to the end of its last whole sentence or line; empty if it has none.
+/// Returns the text up to the end of its last whole sentence or line. Empty if there is none.
 pub(super) fn whole_sentences(text: &str) -> &str {
     let text = text.trim();
     let ends_sentence = |at: usize, letter: char| {
         let rest = &text[at + letter.len_utf8()..];
-        // The dot of 2.4 ends nothing; one at the very end does.
+        // The dot in 2.4 does not end a sentence. A dot at the end of the text does.
         ['.', '?', '!', '\u{3002}'].contains(&letter)
             && rest
                 .chars()
@@ -48,7 +48,7 @@ pub(super) fn whole_sentences(text: &str) -> &str {
             end = at + letter.len_utf8() + closing;
         }
     }
-    // The number of a list's next step is no sentence: it would be all that is left of it.
+    // The number of an unfinished list item is not a sentence.
     let kept = text[..end].trim_end();
     match kept.rsplit_once('\n') {
         Some((before, last)) if !last.contains(char::is_alphabetic) => before.trim_end(),

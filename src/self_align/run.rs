@@ -1,4 +1,4 @@
-//! The run: prompts in, records and rows out, and in the end an adapter.
+//! The run: answers prompts, writes records and rows, and trains an adapter on the rows.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -23,8 +23,8 @@ use crate::settings::Settings;
 use crate::tokenizer::{TokenId, Tokenizer};
 use crate::train::{Control, Count, Event, Items, RunPlan, Sft, base_sha256};
 
-/// A run of self-alignment: a base model answers prompts under rules and exemplars, and is trained on its answers
-/// without them.
+/// A run of self-alignment. A base model answers prompts with rules and exemplars in its context, and is
+/// trained on these answers without rules and exemplars.
 ///
 /// ```no_run
 /// use parr::Model;
@@ -53,7 +53,7 @@ pub struct SelfAlign<'a> {
     resume: bool,
 }
 
-/// What a run asks with.
+/// The parts of a run that all prompts share.
 struct Asking<'a> {
     tokenizer: &'a Tokenizer,
     prompt: &'a InContext,
@@ -63,16 +63,16 @@ struct Asking<'a> {
 }
 
 impl<'a> SelfAlign<'a> {
-    /// The file of records, one for each prompt, in the order of the prompts.
+    /// Name of the file of records, with one record per prompt, in the order of the prompts.
     pub const RECORDS: &'static str = "samples.jsonl";
-    /// The file of rows to learn from: conversations without rules and exemplars.
+    /// Name of the file of rows to train on: conversations without rules and exemplars.
     pub const ROWS: &'static str = "rows.jsonl";
-    /// The file of the report.
+    /// Name of the file of the report.
     pub const REPORT: &'static str = "report.json";
 
-    /// A run on prompts, under rules and exemplars such as those of [`SelfAlignConfig::open_rules`]. It writes
-    /// records, rows, the report and the adapter to the folder `out`. The settings are the default ones, and the
-    /// run does not resume.
+    /// A run on prompts with rules and exemplars, for example from [`SelfAlignConfig::open_rules`]. It writes
+    /// records, rows, the report and the adapter to the folder `out`. By default, settings have their default
+    /// values, and the run does not resume.
     pub fn new(
         model: &'a Model,
         prompts: &'a Prompts,
@@ -89,25 +89,26 @@ impl<'a> SelfAlign<'a> {
         SelfAlign { config: config.clone(), ..self }
     }
 
-    /// Whether to resume with the answers in the folder, if there are any.
+    /// Sets whether the run resumes from the answers in the folder, if there are any.
     #[must_use]
     pub fn resume(self, resume: bool) -> Self {
         SelfAlign { resume, ..self }
     }
 
-    /// Samples and filters the answers, writes the rows, and reports to `on_event`. A run that was stopped and
-    /// resumed writes the same bytes as an uninterrupted one.
+    /// Samples and filters the answers, writes the rows, and reports events to `on_event`. A run that was
+    /// stopped and resumed gives bit-identical results to an uninterrupted one.
     ///
     /// # Errors
     ///
-    /// * [`GenerateError::Cancelled`] in [`SelfAlignError::Generate`] after a cancel: the answers of all finished
-    ///   chunks are recorded, and a call with [`SelfAlign::resume`] resumes the run;
-    /// * [`SelfAlignError::Settings`], [`SelfAlignError::Rules`] or [`SelfAlignError::NoRoom`] before anything
-    ///   is written;
-    /// * [`SelfAlignError::NoTokenizer`] if the model has none;
+    /// * [`GenerateError::Cancelled`] in [`SelfAlignError::Generate`] after a cancel. The answers of all
+    ///   finished chunks are recorded, and a call with [`SelfAlign::resume`] resumes the run;
+    /// * [`SelfAlignError::Settings`], [`SelfAlignError::Rules`] or [`SelfAlignError::NoRoom`], before
+    ///   anything is written, if settings are out of range, or rules and exemplars cannot be used;
+    /// * [`SelfAlignError::NoTokenizer`] if the model has no tokenizer;
     /// * [`SelfAlignError::Occupied`] if the folder has records and `resume` is not set;
-    /// * [`SelfAlignError::OtherRun`] if they are of other settings, prompts, rules, exemplars or base;
-    /// * [`SelfAlignError::Nothing`] without prompts;
+    /// * [`SelfAlignError::OtherRun`] if the records belong to other settings, prompts, rules, exemplars or
+    ///   base;
+    /// * [`SelfAlignError::Nothing`] if there are no prompts;
     /// * [`SelfAlignError::Preferences`] if records cannot be read or written;
     /// * [`SelfAlignError::Generate`] if the device fails.
     pub fn sample(
@@ -162,7 +163,7 @@ impl<'a> SelfAlign<'a> {
                 count.seconds = begun.elapsed().as_secs_f64();
                 on_event(Event::Counted(count));
             })?;
-            // Some of them may have been written before the run was killed: they are the same again.
+            // A killed run may have written some of these samples. They are identical, so they are skipped.
             let written = samples.len() - first;
             for sample in answered.into_iter().skip(written) {
                 log.append(&sample)?;
@@ -177,16 +178,16 @@ impl<'a> SelfAlign<'a> {
         Ok(report)
     }
 
-    /// Trains an adapter on the rows that [`SelfAlign::sample`] wrote, so that the model answers as it did under
-    /// rules and exemplars, without them. Reports to `on_event`, and returns the folder of the adapter, `adapter` in
-    /// the run's folder. A run that was stopped resumes.
+    /// Trains an adapter on the rows that [`SelfAlign::sample`] wrote. With the adapter, the model answers
+    /// without rules and exemplars as the base did with them. Reports events to `on_event`, and returns the
+    /// folder of the adapter, which is `adapter` in the run's folder. A run that was stopped resumes.
     ///
     /// # Errors
     ///
-    /// * [`TrainError::Cancelled`](crate::train::TrainError::Cancelled) in [`SelfAlignError::Train`] after a cancel:
-    ///   the state is saved, and another call resumes the run;
+    /// * [`TrainError::Cancelled`](crate::train::TrainError::Cancelled) in [`SelfAlignError::Train`] after a
+    ///   cancel. The state is saved, and another call resumes the run;
     /// * [`SelfAlignError::Nothing`] if there are no rows;
-    /// * [`SelfAlignError::Train`] as [`Sft::run`] has them.
+    /// * [`SelfAlignError::Train`] with the errors of [`Sft::run`].
     pub fn distill(
         &self,
         control: &Control,
@@ -194,15 +195,16 @@ impl<'a> SelfAlign<'a> {
     ) -> Result<PathBuf, SelfAlignError> {
         let data = self.out.join(Self::ROWS);
         if std::fs::metadata(&data).is_ok_and(|file| file.len() == 0) {
-            let reason = "no answer passed the filters, so there is nothing to learn; the report says why they \
-                          were dropped. Give more prompts, more tokens, or a larger model";
+            let reason = "no answer passed the filters, so there is nothing to train on; report.json counts \
+                          the reasons; give more prompts, more tokens, or a larger model";
             return Err(SelfAlignError::Nothing { reason: reason.to_owned() });
         }
         let sft = Sft::new(self.model, data, &self.out).config(&self.config.distill).resume(true);
         Ok(sft.run(control, on_event)?)
     }
 
-    /// The file of records, with what is in it: answers to the first of the prompts, from the same run.
+    /// Opens the file of records, and returns it with its records. They must answer the first prompts in
+    /// order, and belong to `run`.
     fn records(
         &self,
         prompts: &[Prompt],
@@ -215,9 +217,9 @@ impl<'a> SelfAlign<'a> {
         }
         for (place, sample) in samples.iter().enumerate() {
             let what = if sample.run != run {
-                "settings, rules, exemplars or base"
+                "the settings, rules, exemplars or base"
             } else if prompts.get(place) != Some(&sample.prompt) {
-                "prompt"
+                "the prompt"
             } else {
                 continue;
             };
@@ -242,7 +244,7 @@ impl<'a> SelfAlign<'a> {
     ) -> Result<Vec<SelfAlignSample>, SelfAlignError> {
         let Asking { tokenizer, prompt, filter, stop_ids, run } = asking;
         let sampling = &self.config.sampling;
-        // Empty, it holds what it would hold in a run that begins here.
+        // With an empty cache, a resumed run computes the same as an uninterrupted one.
         generator.clear();
         let mut requests = Vec::with_capacity(prompts.len());
         let mut places = Vec::with_capacity(prompts.len());
@@ -295,14 +297,14 @@ impl<'a> SelfAlign<'a> {
         Ok(prompts.iter().zip(places).map(sample).collect())
     }
 
-    /// Writes a file of the folder, whole.
+    /// Writes a file to the folder, atomically.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), SelfAlignError> {
         let path = self.out.join(name);
         atomic::write(&path, |file| file.write_all(bytes)).map_err(SelfAlignError::io("write", &path))
     }
 }
 
-/// The seed of the answer to the prompt with this id: where it stands in its file makes no difference.
+/// Seed of the answer to the prompt with this id. It does not depend on the prompt's place in the file.
 fn seed(seed: u64, id: &str) -> u64 {
     let [index, step, ..] = name_words(id);
     let [high, low, ..] = Philox::new(seed).block(Purpose::SelfAlign, step, index, 0);
@@ -314,7 +316,7 @@ fn short_hash(text: &str) -> String {
     hex(&Sha256::digest(text)[..8])
 }
 
-/// The answers that were kept, as conversations of one turn.
+/// The kept answers, as conversations of one turn.
 fn rows(samples: &[SelfAlignSample]) -> String {
     let mut rows = String::new();
     for sample in samples {

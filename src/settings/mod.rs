@@ -93,14 +93,14 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
         Self::parse(&std::fs::read_to_string(path).map_err(SettingsError::io("read", path))?, path)
     }
 
-    /// Parses the text of a settings file; `path` is for messages.
+    /// Parses the text of a settings file. `path` is for messages.
     ///
     /// # Errors
     ///
     /// [`SettingsError::Syntax`] as [`Settings::read`].
     fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
-        // Every mistake is found here, where it has a place in the file. A table that the file has in part is
-        // completed by the defaults of its own type, not by the preset, so the file is laid over the preset
+        // Parsing finds every mistake with its position in the file. It fills an incomplete table with the
+        // defaults of the table's type, not with the preset. So the values of the file are set on the preset
         // next.
         let parsed: Self = parse_toml(text, path)?;
         let mut settings = Table::try_from(parsed.preset_of()).expect("settings are plain values");

@@ -1,4 +1,4 @@
-//! What can go wrong around a training run, apart from the device.
+//! Errors of training runs.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::model::lora::AdapterError;
 use crate::ops::ShapeError;
 use crate::settings::SettingsError;
 
-/// Why a training run could not be set up or go on, grouped by what the caller can do next.
+/// Why a training run could not be set up or continued, grouped by what the caller can do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -27,11 +27,11 @@ pub enum TrainError {
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong with it, and what would be right.
+        /// What is wrong with it, and what would be correct.
         reason: String,
     },
 
-    /// The rows are sound, but the file as a whole cannot be trained on: give other data or settings.
+    /// The rows are valid, but the file as a whole cannot be trained on: give other data or settings.
     #[error("{}: {reason}", path.display())]
     Data {
         /// The file.
@@ -40,7 +40,7 @@ pub enum TrainError {
         reason: String,
     },
 
-    /// Settings are not a settings file, or outside their range.
+    /// The settings file is invalid, or a setting is outside its range: correct it.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 
@@ -48,25 +48,28 @@ pub enum TrainError {
     #[error("cancelled; the state is saved, and the run can be resumed")]
     Cancelled,
 
-    /// A saved training state is damaged, or not one: resume from another.
-    #[error("{} is no sound training state: {rule}", path.display())]
+    /// A saved training state is damaged, or the file is not a training state: resume from another.
+    #[error("{} is not a valid training state: {rule}", path.display())]
     State {
         /// The file.
         path: PathBuf,
-        /// The rule that is broken, and by which value.
+        /// The rule that the file breaks, and the value that breaks it.
         rule: String,
     },
 
     /// The state to resume from belongs to another run: resume it with that run's settings and files.
-    #[error("{} belongs to another run: its {what} is not the one given now", path.display())]
+    #[error(
+        "{} belongs to another run, with different {what}: resume with that run's settings and files",
+        path.display()
+    )]
     OtherRun {
         /// The state.
         path: PathBuf,
-        /// What differs.
+        /// The input that differs.
         what: &'static str,
     },
 
-    /// A state lacks what the adapters need: it belongs to other settings.
+    /// A state lacks values that the adapters need, because it belongs to other settings.
     #[error(
         "the saved state does not match this run: it has {} values of `{tensor}`, the run needs {expected}",
         found.unwrap_or_default()
@@ -74,18 +77,18 @@ pub enum TrainError {
     Resume {
         /// Name of the tensor.
         tensor: String,
-        /// Values there are; none without the tensor.
+        /// Number of values in the state; none if the tensor is missing.
         found: Option<usize>,
-        /// Values there should be.
+        /// Number of values that the run needs.
         expected: usize,
     },
 
-    /// The folder holds a run already: resume it, or name another folder.
+    /// The folder already contains a run: resume it, or name another folder.
     #[error("{} already contains a run at step {step}: resume it, or name another folder", folder.display())]
     Occupied {
         /// The folder.
         folder: PathBuf,
-        /// Steps of that run.
+        /// Number of steps that the run has done.
         step: u64,
     },
 
@@ -105,57 +108,64 @@ pub enum TrainError {
         what: String,
     },
 
-    /// Sequences that exceed what a pass was made for: take fewer, or make a larger pass.
-    #[error("a pass takes {allowed} {what}, not {needed}")]
+    /// The sequences exceed the limits of a pass: give fewer, or make a larger pass.
+    #[error("a pass holds up to {allowed} {what}, not {needed}: give fewer, or make a larger pass")]
     PassFull {
-        /// What there is too much of.
+        /// What exceeds its limit.
         what: &'static str,
-        /// How much.
+        /// Number that was given.
         needed: usize,
-        /// How much a pass takes.
+        /// Number that a pass holds.
         allowed: usize,
     },
 
-    /// A backward pass without its forward pass, or with gradients of another one.
+    /// A backward pass without a forward pass, or with the gradients of another forward pass.
     #[error(
-        "a backward pass takes the gradients of the last forward pass: {readings} of each, not {gradients}"
+        "a backward pass needs the gradients of the last forward pass: {readings} of each, not {gradients}"
     )]
     NoForward {
-        /// Readings of the last forward pass; 0 without one.
+        /// Number of readings in the last forward pass; 0 without one.
         readings: usize,
-        /// Gradients given.
+        /// Number of gradients given.
         gradients: usize,
     },
 
-    /// Adapters that learn must stand in the first places of their bank: attach them first.
+    /// Trainable adapters must be in the first slots of their bank: attach them first.
     #[error("trainable adapter {wanted} is at bank slot {place}: attach it first")]
     Places {
-        /// Its number, which is the place it should have.
+        /// Number of the adapter, which is the slot that it must have.
         wanted: usize,
-        /// The place it has.
+        /// Slot that it has.
         place: usize,
     },
 
     /// A loss or a gradient became NaN or infinite, and nothing was changed: lower the learning rate, or
-    /// look at the rows of this step.
-    #[error("{what} became NaN or infinite in step {step}; adapters and moments are as before it")]
+    /// check the rows of this step.
+    #[error(
+        "{what} became NaN or infinite in step {step}; adapters and moments are unchanged: lower the \
+         learning rate, or check the data of this step"
+    )]
     NotFinite {
-        /// Where.
+        /// The value that became NaN or infinite.
         what: String,
-        /// The step that was about to be taken, from 1.
+        /// The step that failed, counted from 1.
         step: u64,
     },
 
-    /// No pass fits: take shorter sequences, a smaller rank, or more memory.
-    #[error("needs {needed} bytes of device memory where {allowed} are allowed ({what}){}", listed(parts))]
+    /// No pass fits: use shorter sequences, a smaller rank, or more memory.
+    #[error(
+        "needs {needed} bytes of device memory, but {allowed} are allowed ({what}): use shorter sequences, a \
+         smaller rank or more memory{}",
+        listed(parts)
+    )]
     Memory {
-        /// Bytes that the smallest pass takes.
+        /// Number of bytes that the smallest pass needs.
         needed: u64,
-        /// Bytes there are.
+        /// Number of bytes that are allowed.
         allowed: u64,
-        /// What was compared.
+        /// What needs the bytes, and what limits them.
         what: &'static str,
-        /// Bytes by what they are for.
+        /// Bytes by purpose.
         parts: Vec<(&'static str, u64)>,
     },
 
@@ -171,15 +181,15 @@ pub enum TrainError {
     #[error(transparent)]
     Load(#[from] LoadError),
 
-    /// Generation failed, with which training is compared.
+    /// The generation with which training is compared failed.
     #[error(transparent)]
     Generate(#[from] GenerateError),
 
-    /// The device failed, or was asked for too much.
+    /// The device failed, or a request exceeded its limits.
     #[error(transparent)]
     Device(#[from] DeviceError),
 
-    /// Buffers of a pass disagree: a bug in Parr.
+    /// The shapes of buffers in a pass do not match: a bug in Parr.
     #[error(transparent)]
     Shape(ShapeError),
 }
@@ -229,12 +239,12 @@ impl TrainError {
     }
 }
 
-/// Bytes by what they are for, as the end of a message.
+/// Bytes by purpose, as the end of a message.
 fn listed(parts: &[(&'static str, u64)]) -> String {
     parts.iter().map(|(what, bytes)| format!("\n  {what}: {bytes}")).collect()
 }
 
-/// A message that quotes a file, as it may be shown: no control characters, and of bounded length.
+/// Makes a message that quotes a file safe to show: without control characters, and of limited length.
 fn bounded(text: &str) -> String {
     const HEAD: usize = 240;
     const TAIL: usize = 160;

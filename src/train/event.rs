@@ -1,4 +1,4 @@
-//! What a run reports while it works: its plan first, then each step.
+//! Reports of a run: its plan first, then each step.
 
 use std::path::Path;
 
@@ -57,11 +57,11 @@ pub enum Event<'a> {
     Counted(Count<'a>),
 }
 
-/// What a run does, before its first step.
+/// Plan of a run, known before its first step.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RunPlan {
-    /// Number of rows, of pairs in the first pass, or of prompts, as `data` says. Held-out ones are not
+    /// Number of rows, of pairs in the first pass, or of prompts, depending on `data`. Held-out ones are not
     /// included.
     pub count: usize,
     /// Number of held-out rows or pairs, which the run is evaluated on.
@@ -79,7 +79,7 @@ pub struct RunPlan {
     pub adapters: usize,
     /// Passes, and the device memory of the run. None if nothing is trained.
     pub memory: Option<Plan>,
-    /// Saved states that are damaged and were passed over: what is wrong with each.
+    /// One message for each damaged state that was skipped.
     pub damaged: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ impl RunPlan {
     }
 }
 
-/// What a run learns from, by the kind of its data.
+/// Data of a run, by kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DataSummary {
@@ -125,7 +125,7 @@ pub enum DataSummary {
         /// Comparisons that the file already contains.
         recorded: usize,
     },
-    /// Prompts that a model answers under rules and exemplars in its prompt, for self-alignment.
+    /// Prompts that a model answers with rules and exemplars in its context, for self-alignment.
     InContext {
         /// Prompts that are already answered.
         answered: usize,
@@ -146,9 +146,9 @@ pub enum DataSummary {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Step<'a> {
-    /// Of fine-tuning, of a reward model or of DPO: one optimizer step.
+    /// One optimizer step of fine-tuning, of a reward model or of DPO.
     Trained(&'a StepMetrics),
-    /// Of reinforcement learning: one rollout and its updates.
+    /// One rollout and its updates, in reinforcement learning.
     Aligned(&'a AlignMetrics),
 }
 
@@ -197,13 +197,13 @@ impl<'a> Step<'a> {
 pub struct Count<'a> {
     /// What is counted.
     pub what: Items<'a>,
-    /// Number done, in earlier calls too.
+    /// Number done, including earlier calls.
     pub done: usize,
-    /// Number in all.
+    /// Total number.
     pub of: usize,
-    /// Answers among the done that passed the filters, in self-alignment.
+    /// Number of answers that passed the filters, in self-alignment.
     pub kept: usize,
-    /// Tokens that this call has generated.
+    /// Number of tokens that this call has generated.
     pub tokens: usize,
     /// Duration of this call so far.
     pub seconds: f64,

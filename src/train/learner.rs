@@ -1,4 +1,4 @@
-//! One optimizer step, whatever the objective: packs, runs forward, asks for the loss, runs backward, steps.
+//! One optimizer step for any objective: pack, run forward, compute the loss, run backward, update.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,32 +12,31 @@ use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraWeights, ScalarHead};
 use crate::tensor::HostTensor;
 
-/// Sequences that a loss looks at together, and that must share a pass: one of a supervised row, two
-/// of a preference.
+/// Sequences that a loss compares and that must share a pass: one for a supervised row, two for a preference.
 pub type Unit = Vec<Sequence>;
 
-/// The loss of the units in a range of the step's units, from what was read off their sequences.
+/// Computes the loss of a range of the step's units from the readings of their sequences.
 pub type Evaluate<'a> = dyn FnMut(Range<usize>, &TokenStats) -> Evaluated + 'a;
 
-/// An objective's own figures, by name.
+/// Figures of an objective, by name.
 pub type Figures = Vec<(&'static str, f64)>;
 
-/// What one optimizer step came to.
+/// Result of one optimizer step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
-    /// Sum over the passes.
+    /// Loss, summed over the passes.
     pub loss: f64,
-    /// Norm of all gradients before clipping.
+    /// Joint norm of all gradients before clipping.
     pub grad_norm: f64,
-    /// Tokens computed.
+    /// Number of tokens computed.
     pub tokens: usize,
-    /// Passes that it took.
+    /// Number of passes.
     pub passes: usize,
-    /// The objective's own figures, summed over the passes.
+    /// Figures of the objective, summed over the passes.
     pub metrics: Figures,
 }
 
-/// Adapters that learn, their gradients and moments: everything between two steps.
+/// Trainable adapters with their gradients and moments: everything that is kept between two steps.
 #[derive(Debug)]
 pub struct Learner {
     bank: AdapterBank,
@@ -50,13 +49,13 @@ pub struct Learner {
 type Tensors = BTreeMap<String, HostTensor>;
 
 impl Learner {
-    /// A learner of the adapters `learning`, which must stand in the first places of `bank`, in order.
+    /// A learner that trains the adapters `learning`. They must be in the first slots of `bank`, in order.
     ///
     /// # Errors
     ///
     /// * [`TrainError::Adapter`] if an adapter is not in the bank;
-    /// * [`TrainError::Places`] if they stand elsewhere in it;
-    /// * [`TrainError::Device`] if the device cannot hold pass and moments.
+    /// * [`TrainError::Places`] if they are in other slots;
+    /// * [`TrainError::Device`] if the device cannot hold the pass and the moments.
     pub fn new(
         model: &Model,
         bank: &AdapterBank,
@@ -75,27 +74,27 @@ impl Learner {
         Ok(Learner { bank: bank.clone(), pass, optimizer, learning: learning.to_vec() })
     }
 
-    /// The adapters that learn.
+    /// The trainable adapters.
     pub fn learning(&self) -> &[AdapterId] {
         &self.learning
     }
 
-    /// Where they stand.
+    /// The bank that holds the adapters.
     pub fn bank(&self) -> &AdapterBank {
         &self.bank
     }
 
-    /// As [`Pass::set_temperature`].
+    /// Sets the temperature of the pass, as [`Pass::set_temperature`].
     pub fn set_temperature(&mut self, temperature: f32) {
         self.pass.set_temperature(temperature);
     }
 
-    /// Steps taken.
+    /// Number of steps taken.
     pub fn steps(&self) -> u64 {
         self.optimizer.steps
     }
 
-    /// Runs `units` forward only and returns the sum of their losses and of the objective's figures.
+    /// Runs `units` forward only. Returns the sum of their losses and the sums of the objective's figures.
     ///
     /// # Errors
     ///
@@ -116,7 +115,7 @@ impl Learner {
         Ok((total, metrics))
     }
 
-    /// What is read off the sequences of `units`, forward only.
+    /// Runs `units` forward only and returns the readings of their sequences.
     ///
     /// # Errors
     ///
@@ -132,8 +131,8 @@ impl Learner {
         Ok(all)
     }
 
-    /// Runs `units` forward and backward, in as few passes as they fit, and adds to the gradients. The
-    /// loss of a unit must not depend on the pass that it falls into: normalise by the whole step.
+    /// Runs `units` forward and backward, in the fewest passes that hold them, and adds to the gradients. The
+    /// loss of a unit must not depend on the pass that it is in: normalise by the whole step.
     ///
     /// # Errors
     ///
@@ -160,7 +159,7 @@ impl Learner {
         Ok(learned)
     }
 
-    /// Forgets gathered gradients.
+    /// Sets the accumulated gradients to zero.
     ///
     /// # Errors
     ///
@@ -169,12 +168,12 @@ impl Learner {
         self.pass.clear_gradients()
     }
 
-    /// One step of `rate` on the loss of `units`.
+    /// Takes one step of learning rate `rate` on the loss of `units`.
     ///
     /// # Errors
     ///
     /// * as [`Learner::accumulate`];
-    /// * [`TrainError::NotFinite`] if a gradient is NaN or infinite: adapters and moments are as before.
+    /// * [`TrainError::NotFinite`] if a gradient is NaN or infinite; adapters and moments are unchanged then.
     pub fn step(
         &mut self,
         units: &[Unit],
@@ -187,11 +186,13 @@ impl Learner {
         Ok(learned)
     }
 
-    /// The gradients of the adapter in `place` gathered so far, as pairs by layer, and of its head.
+    /// Returns the gradients accumulated so far for the adapter in slot `place`: pairs of factors by layer,
+    /// and the head.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Device`] if the read fails, [`TrainError::Adapter`] if the adapter is gone.
+    /// [`TrainError::Device`] if the read fails, [`TrainError::Adapter`] if the adapter is no longer in the
+    /// bank.
     pub fn read_gradients(&self, place: usize) -> Result<(LoraWeights, ScalarHead), TrainError> {
         let device = self.bank.device();
         let config = self.bank.config(self.learning[place])?;
@@ -208,7 +209,7 @@ impl Learner {
         Ok((LoraWeights { config, layers }, head))
     }
 
-    /// Everything that a step depends on, to be saved: values and moments in the device's layout.
+    /// Everything that a step depends on, for saving: values and moments in the device's layout.
     ///
     /// # Errors
     ///
@@ -226,11 +227,11 @@ impl Learner {
         Ok(tensors)
     }
 
-    /// Goes back to a saved state of `steps` steps.
+    /// Restores a state that was saved after `steps` steps.
     ///
     /// # Errors
     ///
-    /// * [`TrainError::Resume`] if a tensor is missing or of another length: the state belongs to
+    /// * [`TrainError::Resume`] if a tensor is missing or has another length, because the state belongs to
     ///   other settings; nothing is changed then;
     /// * [`TrainError::Device`] if the device fails.
     pub fn restore(&mut self, tensors: &Tensors, steps: u64) -> Result<(), TrainError> {
@@ -257,7 +258,7 @@ impl Learner {
         Ok(())
     }
 
-    /// Name, values and moments of every part that learns.
+    /// Name, values and moments of every trainable part.
     fn parts(&self) -> impl Iterator<Item = (String, &Buffer<f32>, &[Buffer<f32>; 2])> {
         let layers = self.pass.gradients().layers.len();
         self.optimizer.moments.iter().enumerate().map(move |(index, moments)| {
@@ -270,14 +271,14 @@ impl Learner {
     }
 }
 
-/// Runs of units, each of which fits a pass.
+/// Divides units into consecutive ranges, each of which fits a pass.
 fn pack(units: &[Unit], shape: &PassShape) -> Result<Vec<Range<usize>>, TrainError> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     let mut rows = 0;
     for (index, unit) in units.iter().enumerate() {
         let needed: usize = unit.iter().map(|sequence| sequence.ids.len()).sum();
         if needed > shape.rows {
-            let what = "tokens of sequences that a loss compares";
+            let what = "tokens of sequences that must share a pass";
             return Err(TrainError::PassFull { what, needed, allowed: shape.rows });
         }
         match runs.last_mut() {

@@ -1,22 +1,23 @@
-//! Teaching adapters on a frozen, quantized base: passes, objectives, steps, and the loop around them.
+//! Training of adapters on a frozen, quantized base: passes, objectives, optimizer steps and the training
+//! loop.
 //!
-//! The same settings, data and seed give the same run on the same device, and a run that was interrupted
-//! goes on as if it had not been. [How it works](crate::guide::training).
+//! On the same device, the same settings, data and seed give the same run. An interrupted run resumes and
+//! gives the same result as an uninterrupted one. [How it works](crate::guide::training).
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`Pass`] | packed sequences forward and backward, on the device |
-//! | [`Learner`] | one optimizer step, whatever the objective |
-//! | [`run`], [`Task`] | the loop, and what it asks of a task |
-//! | [`Event`], [`RunPlan`] | what every run reports: its plan, then each step |
+//! | [`Pass`] | forward and backward passes over packed sequences, on the device |
+//! | [`Learner`] | one optimizer step, for any objective |
+//! | [`run`], [`Task`] | the training loop, and the trait that each kind of training implements |
+//! | [`Event`], [`RunPlan`] | reports of a run: its plan, then each step |
 //! | [`Sft`], [`Rows`] | supervised fine-tuning, from rows of text to an adapter |
-//! | [`Plan`] | device memory, counted before it is taken |
-//! | [`config`] | the settings of a run, from TOML; every knob documented where it is declared |
+//! | [`Plan`] | device memory of a run, counted before it is allocated |
+//! | [`config`] | settings of a run, read from TOML; each is documented where it is declared |
 //! | [`data`] | rows of text as token ids with a loss mask, and their order |
-//! | [`schedule`] | the learning rate of each step |
+//! | [`schedule`] | learning rate of each step |
 //! | [`objective`] | losses over log-probabilities, entropies and values, with their gradients |
-//! | [`metrics`] | what a step reports, as JSON Lines and as TensorBoard event files |
-//! | [`state`] | weights and moments on disk, whole or not at all |
+//! | [`metrics`] | figures of each step, as JSON Lines and as TensorBoard event files |
+//! | [`state`] | weights and optimizer moments on disk, written atomically |
 
 pub mod config;
 pub mod data;

@@ -1,4 +1,4 @@
-//! AdamW (arXiv 1711.05101) over the adapters that learn, on the device.
+//! AdamW (arXiv 1711.05101) for the trainable adapters, on the device.
 
 use super::error::TrainError;
 use crate::gpu::{Buffer, Device, DeviceError, Recording};
@@ -9,23 +9,24 @@ use crate::ops::{self, AdamWStep, GRAD_NORM_PARTS, buffer_bytes};
 /// Settings of AdamW, named as in PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// Decay of the mean of gradients.
+    /// Decay rate of the first moment, the mean of the gradients.
     pub beta1: f64,
-    /// Decay of the mean of their squares.
+    /// Decay rate of the second moment, the mean of the squared gradients.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub eps: f64,
-    /// Share of every value that a step of rate 1 takes off, beside the gradient's part.
+    /// Fraction by which a step of rate 1 reduces every value, in addition to the gradient's update.
     pub weight_decay: f64,
-    /// Gradients are scaled down to this norm at most; `None` leaves them.
+    /// Largest joint norm of the gradients. Larger gradients are scaled down to it; `None` turns clipping
+    /// off.
     pub max_grad_norm: Option<f64>,
 }
 
-/// First and second moments of everything that learns, and the number of steps behind them.
+/// First and second moments of all trainable values, and the number of steps taken.
 #[derive(Debug)]
 pub(super) struct Optimizer {
     pub settings: AdamW,
-    /// Steps taken.
+    /// Number of steps taken.
     pub steps: u64,
     /// First and second moments by layer, then those of the heads.
     pub moments: Vec<[Buffer<f32>; 2]>,
@@ -48,18 +49,20 @@ impl Optimizer {
         Ok(Optimizer { settings, steps: 0, moments, partials })
     }
 
-    /// Device memory for `gradients` values in so many buffers, beside the gradients themselves.
+    /// Device memory in bytes for `layers` buffers of `adapter_values` values and one buffer of `head_values`
+    /// values. The gradients are not included.
     pub fn bytes(layers: usize, adapter_values: usize, head_values: usize) -> u64 {
         let buffer = buffer_bytes::<f32>;
         2 * (layers as u64 * buffer(adapter_values) + buffer(head_values))
             + buffer((layers + 1) * GRAD_NORM_PARTS)
     }
 
-    /// Takes one step of `rate` along the gathered gradients and returns their norm before clipping.
+    /// Takes one step of learning rate `rate` with the accumulated gradients. Returns their joint norm before
+    /// clipping.
     ///
     /// # Errors
     ///
-    /// * [`TrainError::NotFinite`], and nothing is changed, if a gradient is NaN or infinite;
+    /// * [`TrainError::NotFinite`] if a gradient is NaN or infinite; nothing is changed then;
     /// * [`TrainError::Device`] if the device fails.
     pub fn step(
         &mut self,
@@ -71,7 +74,7 @@ impl Optimizer {
         let norm = self.norm(&device, gradients)?;
         let AdamW { beta1, beta2, eps, weight_decay, max_grad_norm } = self.settings;
         let steps = self.steps + 1;
-        // As PyTorch clips: a norm just below the bound is left alone.
+        // As PyTorch clips: gradients with a norm just below the bound stay unchanged.
         let grad_scale = match max_grad_norm {
             Some(most) => (most / (norm + 1e-6)).min(1.0),
             None => 1.0,
@@ -95,7 +98,7 @@ impl Optimizer {
             } else {
                 (bank.heads(), &gradients.heads)
             };
-            // Adapters that learn stand in the first places, so both start at 0.
+            // Trainable adapters are in the first slots of the bank, so both offsets are 0.
             ops::adamw(&mut rec, &step, params, 0, grads, first, second, 0, grads.len())?;
         }
         rec.submit()?;
@@ -103,7 +106,7 @@ impl Optimizer {
         Ok(norm)
     }
 
-    /// The norm of all gradients together.
+    /// The joint norm of all gradients.
     fn norm(&self, device: &Device, gradients: &AdapterGradients) -> Result<f64, TrainError> {
         let mut rec = Recording::new(device);
         let buffers = || gradients.layers.iter().chain([&gradients.heads]);
@@ -118,9 +121,9 @@ impl Optimizer {
             let sum: f64 = parts.iter().map(|&part| f64::from(part)).sum();
             if !sum.is_finite() {
                 let what = if index < gradients.layers.len() {
-                    format!("the adapters of layer {index}")
+                    format!("the gradient of the adapters in layer {index}")
                 } else {
-                    "the scalar heads".to_owned()
+                    "the gradient of the scalar heads".to_owned()
                 };
                 return Err(TrainError::NotFinite { what, step: self.steps + 1 });
             }

@@ -21,12 +21,12 @@ pub use memory::PassShape;
 pub(crate) use memory::bank_bytes;
 pub(super) use memory::pass_bytes;
 
-/// What is read off the hidden state behind one token of a sequence.
+/// Values that are read from the hidden state of one token of a sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// The token, by its place in the sequence.
+    /// Index of the token in the sequence.
     pub position: usize,
-    /// Whose log-probability is wanted as the next token, and the entropy of its distribution.
+    /// Next token whose log-probability is read, with the entropy of the next-token distribution.
     pub target: Option<TokenId>,
     /// Whether the adapter's scalar head is read: a value, or a reward.
     pub head: bool,
@@ -35,25 +35,25 @@ pub struct Reading {
 /// A sequence of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sequence {
-    /// Its tokens, from position 0.
+    /// Token ids, from position 0.
     pub ids: Vec<TokenId>,
-    /// Its adapter; without one the base answers.
+    /// The adapter; none runs the base alone.
     pub adapter: Option<AdapterId>,
-    /// What is read off it, at most once per position.
+    /// Readings, at most one per position.
     pub readings: Vec<Reading>,
 }
 
 impl Sequence {
-    /// Every target of `ids` that `mask` marks, read one position before: what supervised training and
-    /// scoring ask for. `mask[0]` counts for nothing, since nothing comes before the first token.
+    /// A sequence that reads every target that `mask` marks in `ids`, from the position before the target.
+    /// Supervised training and scoring use it. `mask[0]` is ignored, because no token comes before the first.
     pub fn with_targets(ids: &[TokenId], mask: &[bool], adapter: Option<AdapterId>) -> Sequence {
         let wanted = (1..ids.len()).filter(|&place| mask[place]);
         let reading = |place: usize| Reading { position: place - 1, target: Some(ids[place]), head: false };
         Sequence { ids: ids.to_vec(), adapter, readings: wanted.map(reading).collect() }
     }
 
-    /// The head of `adapter` read at the last token of `ids`: a reward model's score. Without tokens there
-    /// is nothing to read, and a pass refuses the sequence.
+    /// A sequence that reads the head of `adapter` at the last token of `ids`: a reward model's score. If
+    /// `ids` is empty, there is nothing to read, and a pass rejects the sequence.
     pub fn with_head(ids: Vec<TokenId>, adapter: AdapterId) -> Sequence {
         let last = ids.len().checked_sub(1);
         let reading = last.map(|position| Reading { position, target: None, head: true });
@@ -61,11 +61,12 @@ impl Sequence {
     }
 }
 
-/// Forward and backward passes over batches of up to so many tokens, with all memory taken beforehand.
+/// Forward and backward passes over batches with a limited number of tokens. All memory is allocated
+/// beforehand.
 ///
-/// Sequences are packed one behind another without padding. The adapters in the first places of the
-/// bank learn; sequences of other adapters, or of none, are computed forward only. Gradients accumulate
-/// over passes until [`Pass::clear_gradients`].
+/// Sequences are packed one after another without padding. The adapters in the first slots of the bank are
+/// trained. Sequences of other adapters, or of none, are computed forward only. Gradients accumulate over
+/// passes until [`Pass::clear_gradients`].
 #[derive(Debug)]
 pub struct Pass {
     model: Model,
@@ -73,13 +74,13 @@ pub struct Pass {
     memory: PassMemory,
     gradients: AdapterGradients,
     temperature: f32,
-    /// Of the last forward pass.
+    /// Layout of the last forward pass.
     layout: Option<Layout>,
 }
 
 impl Pass {
-    /// Allocates everything for passes of `shape`, in which the adapters in the first `trainable`
-    /// places of `bank` learn.
+    /// Allocates everything for passes of `shape` that train the adapters in the first `trainable` slots of
+    /// `bank`.
     ///
     /// # Errors
     ///
@@ -100,25 +101,25 @@ impl Pass {
         })
     }
 
-    /// Reads log-probabilities and entropies of logits divided by `temperature`, above 0, from the next forward
-    /// pass on; 1 without a word.
+    /// Sets the temperature, above 0, by which logits are divided before log-probabilities and entropies are
+    /// read. It applies from the next forward pass; the default is 1.
     pub fn set_temperature(&mut self, temperature: f32) {
         self.temperature = temperature;
     }
 
-    /// The most that a pass takes.
+    /// Limits of a pass.
     pub fn shape(&self) -> &PassShape {
         &self.memory.shape
     }
 
-    /// Runs `sequences` forward; one entry per reading, in the order of the sequences and of the
-    /// readings in each. What was not asked for is 0; without any head there are no values.
+    /// Runs `sequences` forward. Returns one entry per reading, in the order of the sequences and of the
+    /// readings in each. Entries that were not requested are 0. If no head is read, there are no values.
     ///
     /// # Errors
     ///
     /// * [`TrainError::Sequence`] if a sequence is empty, has an unknown token, reads a position twice
     ///   or one that it does not have;
-    /// * [`TrainError::PassFull`] if they are too many or too long for the pass's shape;
+    /// * [`TrainError::PassFull`] if the sequences are too many or too long for the pass's shape;
     /// * [`TrainError::Adapter`] if an adapter is not in the bank;
     /// * [`TrainError::Device`] if the device fails.
     pub fn forward<'s>(
@@ -153,8 +154,8 @@ impl Pass {
         Ok(found)
     }
 
-    /// Runs the last forward pass backward from the gradients of its readings, and adds to the
-    /// gradients of the adapters that learn. Returns without waiting for the device.
+    /// Runs the last forward pass backward, from the gradients of its readings, and adds to the gradients of
+    /// the trainable adapters. Returns without waiting for the device.
     ///
     /// # Errors
     ///
@@ -203,12 +204,12 @@ impl Pass {
         Ok(())
     }
 
-    /// The gradients gathered so far.
+    /// The gradients accumulated so far.
     pub(super) fn gradients(&self) -> &AdapterGradients {
         &self.gradients
     }
 
-    /// Uploads what a batch is.
+    /// Uploads a batch.
     fn load(&self, layout: &Layout) -> Result<(), TrainError> {
         let device = self.model.device();
         let memory = &self.memory;
@@ -226,7 +227,7 @@ impl Pass {
         Ok(())
     }
 
-    /// The first `rows` rows of the batch, as layers see them.
+    /// The first `rows` rows of the batch, as layers take them.
     fn rows(&self, layout: &Layout, rows: usize) -> Rows<'_> {
         let memory = &self.memory;
         let tiles = layout.tiles.iter().take_while(|tile| (tile.first_row as usize) < rows);
@@ -285,7 +286,7 @@ impl Pass {
         Ok(())
     }
 
-    /// The rows that `chunk` reads, before and after the last norm.
+    /// Records the gathering of the rows that `chunk` reads, and their final norm.
     fn record_selected(
         &self,
         rec: &mut Recording,
@@ -312,7 +313,7 @@ impl Pass {
         let gradients = &memory.gradients;
         let learning_rows = layout.learning_rows();
         rec.clear(&gradients.d_x.buffer, 0, learning_rows * gradients.d_x.stride);
-        // Readings of sequences that learn stand first among those with a target, and among the rest.
+        // Readings of trainable sequences come first, both among those with a target and among the others.
         for range in layout.learning_readings() {
             for chunk in layout.chunks(range, memory.shape.logit_rows) {
                 self.record_readings_backward(rec, layout, &chunk)?;
@@ -341,7 +342,7 @@ impl Pass {
         Ok(())
     }
 
-    /// From the gradients of a chunk of readings to the gradients of the rows that they read.
+    /// Records the backward pass from the gradients of a chunk of readings to the rows that they read.
     fn record_readings_backward(
         &self,
         rec: &mut Recording,
@@ -350,7 +351,7 @@ impl Pass {
     ) -> Result<(), TrainError> {
         let (model, memory) = (&self.model, &self.memory);
         let n = chunk.len();
-        // The last layer's output is not kept: `x` still holds it.
+        // The last layer's output needs no store, because `x` still holds it.
         self.record_selected(rec, &memory.x, chunk)?;
         if chunk.start < layout.n_targets {
             self.record_logits(rec, n)?;

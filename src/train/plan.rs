@@ -1,4 +1,4 @@
-//! How a run fits a device: peak bytes, known before the first allocation.
+//! Device memory of a run: peak bytes, counted before the first allocation.
 
 use super::error::TrainError;
 use super::optimizer::Optimizer;
@@ -7,47 +7,47 @@ use crate::model::ModelConfig;
 use crate::model::lora::{LoraLayout, Projections};
 use crate::ops::scalar_head_len;
 
-/// What a run needs of the device, whatever its passes look like.
+/// What a run needs from the device, apart from the shape of its passes.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand<'a> {
-    /// Shape of the base.
+    /// Shape of the base model.
     pub model: &'a ModelConfig,
-    /// Device memory of its weights, in bytes.
+    /// Device memory of the base's weights, in bytes.
     pub weight_bytes: u64,
     /// Rank of the adapters.
     pub rank: usize,
-    /// Their projections.
+    /// Projections that have adapters.
     pub targets: Projections,
-    /// Adapters on the base.
+    /// Number of adapters on the base.
     pub adapters: usize,
-    /// How many of them learn.
+    /// Number of adapters that are trained.
     pub trainable: usize,
-    /// The last so many layers learn.
+    /// Number of last layers that are trained.
     pub learning_layers: usize,
-    /// Tokens of an optimizer step.
+    /// Number of tokens of an optimizer step.
     pub step_tokens: usize,
-    /// Tokens of the longest sequence, or of the longest unit that must share a pass.
+    /// Number of tokens of the longest sequence, or of the longest unit, whose sequences must share a pass.
     pub longest: usize,
-    /// Device memory that something else takes beside, in bytes: a generator, say.
+    /// Device memory that something else uses at the same time, in bytes: a generator, for instance.
     pub beside_bytes: u64,
     /// Largest storage binding of the device, in bytes.
     pub max_binding_bytes: u64,
 }
 
-/// A pass that fits, and what the run will hold at its peak.
+/// Shape of the passes, and device memory of the run at its peak.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The shape of the passes.
     pub shape: PassShape,
-    /// Device memory in bytes, by what it is for.
+    /// Device memory in bytes, by purpose.
     pub parts: Vec<(&'static str, u64)>,
 }
 
-/// Below this many tokens a pass, the kernels lose speed; above, they gain little.
+/// Number of tokens per pass below which the kernels lose speed. Above it they gain little.
 const ENOUGH_ROWS: usize = 256;
 
 impl Plan {
-    /// Counts what passes of `shape` hold.
+    /// Counts the device memory of a run with passes of `shape`.
     pub fn count(demand: &Demand<'_>, shape: PassShape) -> Plan {
         let layout = LoraLayout::new(demand.model, demand.rank, demand.targets);
         let trained = demand.trainable * layout.adapter_len;
@@ -60,7 +60,7 @@ impl Plan {
         ];
         parts.extend(pass_bytes(demand.model, &layout, &shape));
         if demand.beside_bytes > 0 {
-            parts.push(("beside the passes", demand.beside_bytes));
+            parts.push(("outside the passes", demand.beside_bytes));
         }
         Plan { shape, parts }
     }
@@ -70,10 +70,10 @@ impl Plan {
         self.parts.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// The plan that takes the fewest passes and recomputes least within `budget_bytes`.
+    /// Finds the plan with the fewest passes and the least recomputation within `budget_bytes`.
     ///
-    /// First smaller passes, down to where kernels lose speed, then fewer layers kept: another pass costs
-    /// nothing, a layer computed again costs its forward pass.
+    /// It tries smaller passes first, down to the size where kernels lose speed. Then it keeps fewer layers.
+    /// Another pass costs nothing, but a recomputed layer costs its forward pass.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Plan {
         Self::first(demand, budget_bytes, smaller.chain(fewer))
     }
 
-    /// The plan of fewest passes that keeps just so many layers.
+    /// Finds the plan with the fewest passes that keeps exactly `kept_layers` layers.
     ///
     /// # Errors
     ///
@@ -106,7 +106,8 @@ impl Plan {
         Self::first(demand, budget_bytes, sizes.map(|rows| (rows, kept_layers)))
     }
 
-    /// The first of some candidates, tokens a pass and layers kept, that fits.
+    /// Finds the first candidate that fits. A candidate is a number of tokens per pass and a number of kept
+    /// layers.
     fn first(
         demand: &Demand<'_>,
         budget_bytes: u64,
@@ -129,14 +130,14 @@ impl Plan {
             return Err(TrainError::Memory {
                 needed: widest_bytes(demand.model, &least.shape),
                 allowed: demand.max_binding_bytes,
-                what: "one activation of the longest sequence, against the device's largest binding",
+                what: "one activation of the longest sequence; the device's largest binding is the limit",
                 parts: Vec::new(),
             });
         }
         Err(TrainError::Memory {
             needed: least.peak_bytes(),
             allowed: budget_bytes,
-            what: "the smallest pass that the settings allow, against the memory there is",
+            what: "the smallest pass that the settings allow; the memory budget is the limit",
             parts: least.parts,
         })
     }

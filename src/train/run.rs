@@ -1,5 +1,5 @@
-//! What every training run does around its task: the state it goes on from, the passes that fit, the
-//! loop, the adapter with its card.
+//! Parts that all training runs share: the state to resume from, the passes that fit the device, the loop,
+//! and the adapter with its card.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,51 +23,51 @@ use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraWeights, ScalarHead};
 use crate::settings::Auto;
 
-/// A training run before it is known what it needs of the device.
+/// A training run, before its device memory is planned.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
-    /// The base, which stays as it is.
+    /// The base, which is not changed.
     pub model: &'a Model,
-    /// Where everything goes.
+    /// Folder for all output.
     pub out: &'a Path,
-    /// The kind of training: it names states, and the settings file.
+    /// Kind of training. It names the states and the settings file.
     pub kind: &'static str,
-    /// The settings that every run has.
+    /// Settings that all kinds of training share.
     pub settings: RunSettings,
-    /// All settings as a file.
+    /// All settings, as the text of a TOML file.
     pub toml: String,
     /// Hash of all settings that the weights depend on.
     pub config_sha256: String,
-    /// Hash of everything that is learned from.
+    /// Hash of all training data.
     pub data_sha256: String,
-    /// Optimizer steps.
+    /// Number of optimizer steps.
     pub steps: u64,
-    /// Whether to go on from the newest state in `out`, if there is one.
+    /// Whether to resume from the newest state in `out`, if there is one.
     pub resume: bool,
 }
 
-/// What starts out: factors, and a head where there is one.
+/// Initial values of a run: factors, and a head if there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
     pub weights: LoraWeights,
     pub head: Option<ScalarHead>,
-    /// An adapter that stands beside and does not learn.
+    /// Reference adapter, which is not trained.
     pub reference: Option<LoraWeights>,
 }
 
 impl Start {
-    /// Places of the bank.
+    /// Number of slots in the bank.
     fn adapters(&self) -> usize {
         1 + usize::from(self.reference.is_some())
     }
 }
 
-/// How long what is learned from is.
+/// Lengths of the training data.
 #[derive(Clone, Debug)]
 pub(crate) struct Lengths {
-    /// Tokens of each unit that may be in a step.
+    /// Number of tokens of each unit that may be in a step.
     pub units: Vec<usize>,
-    /// Tokens of the longest unit, those included that are only measured on.
+    /// Number of tokens of the longest unit, held-out units included.
     pub longest: usize,
 }
 
@@ -83,13 +83,14 @@ pub(crate) struct Prepared<'a> {
 }
 
 impl Run<'_> {
-    /// Finds the state to go on from, and passes that fit the device; `beside_bytes` of it are taken by
-    /// something else. Nothing is written.
+    /// Finds the state to resume from, and passes that fit the device. Something else uses `beside_bytes` of
+    /// its memory. Nothing is written.
     ///
     /// # Errors
     ///
-    /// * [`TrainError::Occupied`] if `out` holds a run and it is not to be resumed;
-    /// * [`TrainError::OtherRun`] if the state to resume from is of other settings, data or base;
+    /// * [`TrainError::Occupied`] if `out` contains a run and `resume` is not set;
+    /// * [`TrainError::OtherRun`] if the state to resume from belongs to other settings, other data or
+    ///   another base;
     /// * [`TrainError::Memory`] if no plan fits the device.
     pub fn prepare(
         &self,
@@ -103,7 +104,7 @@ impl Run<'_> {
         Ok(Prepared { run: self, start, meta, state, plan, damaged })
     }
 
-    /// What the run is made of, before its first step.
+    /// Metadata of the run before its first step: its kind, its seed, and hashes of its inputs.
     pub fn meta(&self) -> Result<StateMeta, TrainError> {
         Ok(StateMeta {
             kind: self.kind.to_owned(),
@@ -115,7 +116,7 @@ impl Run<'_> {
         })
     }
 
-    /// The state to go on from, if one is asked for and there, and what was passed over.
+    /// The state to resume from, if there is one, and a message for each damaged state that was skipped.
     pub fn state(&self, meta: &StateMeta) -> Result<(Option<TrainState>, Vec<String>), TrainError> {
         let folder = trainer::states(self.out);
         let latest = TrainState::latest(&folder)?;
@@ -139,7 +140,8 @@ impl Run<'_> {
         Ok((Some(state), damaged))
     }
 
-    /// Passes that fit the device. A resumed run keeps its own: sums in another order are other sums.
+    /// Passes that fit the device. A resumed run keeps the passes of its state, because sums in another order
+    /// round differently.
     fn plan(
         &self,
         weights: &LoraWeights,
@@ -173,7 +175,8 @@ impl Run<'_> {
         self.fit(&demand, state)
     }
 
-    /// The passes of `state`, or without one those for `demand` that fit the device as the settings say.
+    /// The passes of `state`. Without a state, passes for `demand` that fit the device under the memory
+    /// settings.
     pub fn fit(&self, demand: &Demand<'_>, state: Option<&TrainState>) -> Result<Plan, TrainError> {
         let memory = &self.settings.memory;
         let (device, layers) = (self.model.device(), self.model.config().layers);
@@ -191,12 +194,12 @@ impl Run<'_> {
         }
     }
 
-    /// Takes the folder, for as long as what is returned lives, and puts the settings beside what they make.
+    /// Locks the folder for as long as the returned lock lives, and writes the settings into the folder.
     ///
     /// # Errors
     ///
-    /// * [`TrainError::Busy`] if another run has the folder: two would mix what they write;
-    /// * [`TrainError::Io`] if it cannot be made or written to.
+    /// * [`TrainError::Busy`] if another run uses the folder: two runs would mix their files;
+    /// * [`TrainError::Io`] if the folder cannot be created or written to.
     pub fn begin(&self) -> Result<FolderLock, TrainError> {
         let lock = FolderLock::take(self.out).map_err(TrainError::io("lock", self.out))?;
         let lock = lock.ok_or_else(|| TrainError::Busy { folder: self.out.to_owned() })?;
@@ -208,7 +211,8 @@ impl Run<'_> {
 }
 
 impl Prepared<'_> {
-    /// The plan of the run, for [`Event::Planned`], on `count` units of `data` of which `held_out` are measured on.
+    /// The plan of the run, for [`Event::Planned`]. The run trains on `count` units of `data` and is
+    /// evaluated on `held_out` units.
     pub fn run_plan(&self, data: DataSummary, count: usize, held_out: usize) -> RunPlan {
         let Start { weights, head, .. } = &self.start;
         let head = head.as_ref().map_or(0, |head| head.weight.len() + 1);
@@ -223,12 +227,12 @@ impl Prepared<'_> {
         }
     }
 
-    /// Puts the adapter onto the device, as it stood in the state where there is one, and behind it the one
-    /// that stands beside, which has the same shape.
+    /// Puts the adapter onto the device, with the values of the state if there is one. The reference adapter,
+    /// which has the same shape, takes the next slot.
     ///
     /// # Errors
     ///
-    /// * [`TrainError::Device`] if the device cannot hold it after all;
+    /// * [`TrainError::Device`] if the device cannot hold the run, although the plan fits;
     /// * [`TrainError::Resume`] if the state belongs to another adapter.
     pub fn learner(&self) -> Result<(Learner, AdapterId, Option<AdapterId>), TrainError> {
         let Start { weights, head, reference } = &self.start;
@@ -273,7 +277,7 @@ impl Prepared<'_> {
             meta,
         };
         trainer::run(learner, task, &options, control, on_event)?;
-        // From the log and not from events: a run that had no step left to do writes the same card.
+        // Read from the log and not from events, so that a run without remaining steps writes the same card.
         let last = last_record(&self.run.out.join(METRICS_FILE))?.unwrap_or_default();
         let (weights, head) = learner.bank().read(learner.learning()[0])?;
         let card = Card {
@@ -292,7 +296,7 @@ impl Prepared<'_> {
     }
 }
 
-/// What the card calls a figure of the last step, if it has it.
+/// Name in the card of a figure of the last step; none if the card does not contain it.
 fn figure_name(tag: &str) -> Option<String> {
     match tag {
         "train/loss" => Some("train_loss".to_owned()),
@@ -306,12 +310,12 @@ pub(crate) fn file_name(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_string_lossy().into_owned())
 }
 
-/// What the base is, by its contents; empty for one that came from no file.
+/// Hash of the base's contents; empty for a base that was not read from a file.
 pub(crate) fn base_sha256(model: &Model) -> Result<String, TrainError> {
     Ok(model.content_hash()?.unwrap_or_default().to_owned())
 }
 
-/// The optimizer that settings speak of.
+/// The optimizer that the settings describe.
 pub(crate) fn adamw(settings: &RunSettings) -> AdamW {
     let optimizer = settings.optimizer;
     AdamW {
@@ -323,7 +327,7 @@ pub(crate) fn adamw(settings: &RunSettings) -> AdamW {
     }
 }
 
-/// What a state keeps of the passes: a resumed run has the same.
+/// Entries of a state that describe the passes, so that a resumed run has the same passes.
 pub(crate) fn shape_entries(shape: &PassShape) -> BTreeMap<String, f64> {
     let entries =
         [("rows", shape.rows), ("kept_layers", shape.kept_layers), ("logit_rows", shape.logit_rows)];

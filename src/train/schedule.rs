@@ -1,4 +1,4 @@
-//! The learning rate of each step.
+//! Learning rate of each step.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub enum Decay {
     Constant,
     /// In a straight line.
     Linear,
-    /// Along half a wave of the cosine (arXiv 1608.03983).
+    /// Along half a cosine wave (arXiv 1608.03983).
     #[default]
     Cosine,
 }
@@ -21,13 +21,13 @@ pub enum Decay {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleConfig {
-    /// How the rate falls: `constant`, `linear` or `cosine`. Cosine as in Stanford Alpaca's recipe, which most
-    /// fine-tuning recipes descend from.
+    /// How the rate falls: `constant`, `linear` or `cosine`. Cosine as in Stanford Alpaca's recipe, from
+    /// which most fine-tuning recipes derive.
     pub decay: Decay,
-    /// Steps in which the rate rises from 0: a count, or a fraction of all steps, rounded up. 0.03 as in
-    /// QLoRA (arXiv 2305.14314, appendix B) and Alpaca.
+    /// Number of steps in which the rate rises from 0: a count, or a fraction of all steps, rounded up. 0.03
+    /// as in QLoRA (arXiv 2305.14314, appendix B) and Alpaca.
     pub warmup: Share,
-    /// Where the rate ends, as a fraction of its peak; without meaning for `constant`.
+    /// Final rate, as a fraction of the peak. Not used for `constant`.
     pub floor: f64,
 }
 
@@ -40,8 +40,8 @@ impl Default for ScheduleConfig {
 /// A learning rate for every step of a run.
 ///
 /// The formulas are those of `transformers` (`get_constant_schedule_with_warmup`, `get_linear_...`,
-/// `get_cosine_...`, with a floor `get_cosine_with_min_lr_...`), steps counted from 0; so with a warm-up the
-/// first step's rate is 0. Behind the last step the rate stays at its floor.
+/// `get_cosine_...`, with a floor `get_cosine_with_min_lr_...`). Steps are counted from 0, so with a warm-up
+/// the first step's rate is 0. After the last step the rate stays at its floor.
 ///
 /// ```
 /// use parr::settings::Share;
@@ -71,7 +71,7 @@ impl Schedule {
         Schedule { decay: config.decay, peak, floor: config.floor, warmup_steps, steps }
     }
 
-    /// The rate of the step before which `step` others were done.
+    /// The learning rate of the step that follows `step` completed steps.
     pub fn rate(&self, step: u64) -> f64 {
         self.peak * self.factor(step)
     }

@@ -51,12 +51,13 @@ pub struct Sft<'a> {
     resume: bool,
 }
 
-/// Tokens of the sequence by which generation and training are compared.
+/// Maximum number of tokens of the sequence on which generation and training are compared.
 const COMPARED_TOKENS: usize = 256;
 
 impl<'a> Sft<'a> {
-    /// A run that trains on `data`, a file or rows in memory, and writes settings, logs, states and the adapter to
-    /// the folder `out`. It starts from a fresh adapter, with default settings, and does not resume.
+    /// A run that trains on `data`, a file or rows in memory. It writes settings, logs, states and the
+    /// adapter to the folder `out`. It starts from a fresh adapter, with default settings, and does not
+    /// resume.
     pub fn new(model: &'a Model, data: impl Into<Rows>, out: impl Into<PathBuf>) -> Sft<'a> {
         let (data, out) = (data.into(), out.into());
         Sft { model, data, held_out: None, init: None, out, config: SftConfig::default(), resume: false }
@@ -68,7 +69,7 @@ impl<'a> Sft<'a> {
         Sft { config: config.clone(), ..self }
     }
 
-    /// Measures on these rows, instead of on some rows of the data.
+    /// Evaluates on these rows, instead of on held-out rows of the data.
     #[must_use]
     pub fn held_out(self, rows: impl Into<Rows>) -> Self {
         Sft { held_out: Some(rows.into()), ..self }
@@ -86,16 +87,18 @@ impl<'a> Sft<'a> {
         Sft { resume, ..self }
     }
 
-    /// Runs the training, reports to `on_event`, and returns the folder of the adapter, `adapter` in the run's
-    /// folder.
+    /// Runs the training and reports to `on_event`. Returns the folder of the adapter, which is `adapter` in
+    /// the run's folder.
     ///
     /// # Errors
     ///
-    /// * [`TrainError::Cancelled`] after a cancel: the state is saved, and a call with [`Sft::resume`] resumes the
-    ///   run;
-    /// * [`TrainError::Settings`], [`TrainError::Row`], [`TrainError::Data`] before anything is written;
-    /// * [`TrainError::Occupied`] if the folder holds a run and `resume` is not set;
-    /// * [`TrainError::OtherRun`] if the state to resume from is of other settings, data or base;
+    /// * [`TrainError::Cancelled`] after a cancel: the state is saved, and a call with [`Sft::resume`]
+    ///   resumes the run;
+    /// * [`TrainError::Settings`], [`TrainError::Row`] or [`TrainError::Data`] if settings or data are wrong;
+    ///   nothing is written then;
+    /// * [`TrainError::Occupied`] if the folder contains a run and `resume` is not set;
+    /// * [`TrainError::OtherRun`] if the state to resume from belongs to other settings, other data or
+    ///   another base;
     /// * [`TrainError::Memory`] if no plan fits the device;
     /// * those of [`train::run`](super::run()).
     pub fn run(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<PathBuf, TrainError> {
@@ -136,7 +139,7 @@ impl<'a> Sft<'a> {
         Ok(folder)
     }
 
-    /// The rows to learn from and those to measure on.
+    /// Reads the training rows and the held-out rows.
     fn read(&self) -> Result<(Dataset, Vec<Example>), TrainError> {
         let (model, config) = (self.model, &self.config);
         let (text, vocab) = (model.text(), model.config().vocab);
@@ -149,13 +152,13 @@ impl<'a> Sft<'a> {
     }
 }
 
-/// The generator that training is compared with.
+/// Options of the generator with which training is compared.
 fn comparing(longest: usize) -> GeneratorOptions {
     let context = longest.min(COMPARED_TOKENS) + 1;
     GeneratorOptions { slots: 1, context, kv: KvFormat::F32, repetition_window: 1 }
 }
 
-/// Rows as a task.
+/// The training task on rows.
 struct Examples<'a> {
     model: &'a Model,
     sequences: Vec<Sequence>,
@@ -184,7 +187,7 @@ impl<'a> Examples<'a> {
     }
 }
 
-/// A batch of one sequence a unit, normalised by its targets.
+/// A batch with one sequence per unit, normalised by its number of targets.
 fn batch(sequences: impl Iterator<Item = Sequence>) -> Batch {
     let units: Vec<Unit> = sequences.map(|sequence| vec![sequence]).collect();
     let targets: usize = units.iter().flatten().map(|sequence| sequence.readings.len()).sum();

@@ -1,4 +1,4 @@
-//! What a run resumes from: weights, moments and where it stood, in one file that is whole or not there.
+//! Saved states of a run: weights, optimizer moments and position, in one file that is written atomically.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -17,23 +17,24 @@ use crate::tensor::HostTensor;
 
 /// The version of the file's content that this code writes and reads.
 const VERSION: u32 = 2;
-/// What version 1 had besides; nothing ever read it.
+/// Keys that only version 1 has; nothing ever read them.
 const RETIRED: [&str; 2] = ["position", "best_loss"];
 /// Keys of the file's `__metadata__`.
 const META: &str = "parr_train_state";
 const SHA256: &str = "sha256";
 
-/// Where a run stood when its state was saved.
+/// Position of a run when its state was saved, and what identifies the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateMeta {
-    /// The kind of training, such as `sft`: a state is of use to its own kind only.
+    /// Kind of training, such as `sft`. Only a run of the same kind can resume the state.
     pub kind: String,
-    /// Optimizer steps done.
+    /// Number of optimizer steps done.
     pub step: u64,
-    /// Tokens trained on.
+    /// Number of tokens trained on.
     pub tokens: u64,
-    /// The run's seed. All random numbers and the order of the data follow from it and the step.
+    /// Random seed of the run. All random numbers and the order of the data depend only on the seed and the
+    /// step.
     pub seed: u64,
     /// Hash of the settings ([`Settings::hash`](crate::settings::Settings::hash)).
     pub config_sha256: String,
@@ -41,35 +42,36 @@ pub struct StateMeta {
     pub data_sha256: String,
     /// SHA-256 of the base model.
     pub base_sha256: String,
-    /// Further numbers that a trainer of this kind keeps, finite ones.
+    /// Further finite numbers that a trainer of this kind keeps.
     #[serde(default)]
     pub extra: BTreeMap<String, f64>,
 }
 
-/// A run's state: its tensors by name, and where it stood.
+/// State of a run: its tensors by name, and its position.
 ///
-/// The file `step-00000040.safetensors` is an ordinary safetensors file of F32 tensors whose metadata holds
-/// [`StateMeta`] as JSON and a SHA-256 of everything. Values come back bit for bit, NaN payloads included.
+/// The file `step-00000040.safetensors` is an ordinary safetensors file of F32 tensors. Its metadata holds
+/// [`StateMeta`] as JSON and a SHA-256 of everything. Values are restored bit for bit, NaN payloads included.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainState {
-    /// Where the run stood.
+    /// Position of the run, and what identifies it.
     pub meta: StateMeta,
     /// Weights and moments.
     pub tensors: BTreeMap<String, HostTensor>,
 }
 
-/// What [`TrainState::latest`] found.
+/// Result of [`TrainState::latest`].
 #[derive(Debug)]
 pub struct Latest {
-    /// The newest sound state and its file; none if there is none.
+    /// The newest valid state and its file, if there is one.
     pub found: Option<(PathBuf, TrainState)>,
-    /// What is wrong with each newer one.
+    /// One error for each newer file, which is damaged.
     pub damaged: Vec<TrainError>,
 }
 
 impl TrainState {
-    /// Writes the state into `folder`, which is made if it is missing, and returns the file. It is on disk,
-    /// whole, when this returns; whatever stops it before leaves the folder's states as they were.
+    /// Writes the state into `folder`, which is created if it is missing, and returns the file. The file is
+    /// complete on disk when this returns. An interrupted write leaves the other states in the folder
+    /// unchanged.
     ///
     /// # Errors
     ///
@@ -88,7 +90,7 @@ impl TrainState {
         Ok(path)
     }
 
-    /// The JSON header of the file: metadata, and every tensor's place.
+    /// The JSON header of the file: metadata, and every tensor's offsets.
     fn header(&self) -> String {
         let meta = serde_json::to_string(&Versioned { version: VERSION, meta: self.meta.clone() })
             .expect("the metadata is plain values");
@@ -108,7 +110,7 @@ impl TrainState {
             header.insert(name.clone(), entry);
         }
         let mut text = serde_json::Value::Object(header).to_string();
-        // The data begins at a multiple of 8, as the format asks.
+        // The format requires that the data begins at a multiple of 8.
         let padding = text.len().next_multiple_of(8) - text.len();
         text.extend(std::iter::repeat_n(' ', padding));
         text
@@ -119,7 +121,7 @@ impl TrainState {
     /// # Errors
     ///
     /// * [`TrainError::Io`] if the file cannot be read.
-    /// * [`TrainError::State`] if it is damaged, of another version, or no training state.
+    /// * [`TrainError::State`] if it is damaged, has another version, or is not a training state.
     pub fn read(path: &Path) -> Result<TrainState, TrainError> {
         let bytes = fs::read(path).map_err(TrainError::io("read", path))?;
         let damaged = |error: safetensors::SafeTensorError| TrainError::state(path, error.to_string());
@@ -136,7 +138,10 @@ impl TrainState {
         let parts = views.iter().map(|(name, view)| (name.as_str(), view.shape(), view.data()));
         let found = content_hash(meta, parts);
         if found != *sha256 {
-            return Err(TrainError::state(path, format!("its content has sha256 {found}, it says {sha256}")));
+            return Err(TrainError::state(
+                path,
+                format!("its content has sha256 {found}, expected {sha256}"),
+            ));
         }
         let meta = StateMeta::parse(meta).map_err(|rule| TrainError::state(path, rule))?;
         let mut tensors = BTreeMap::new();
@@ -155,7 +160,7 @@ impl TrainState {
         Ok(TrainState { meta, tensors })
     }
 
-    /// The newest state in `folder` that is sound; a folder that is not there has none.
+    /// Finds the newest valid state in `folder`. A missing folder has none.
     ///
     /// # Errors
     ///
@@ -168,7 +173,7 @@ impl TrainState {
                     return Ok(Latest { found: Some((path, state)), damaged });
                 }
                 Ok(state) => {
-                    let rule = format!("it is of step {}, its name of step {step}", state.meta.step);
+                    let rule = format!("it is of step {}, but its name is of step {step}", state.meta.step);
                     damaged.push(TrainError::state(&path, rule));
                 }
                 Err(error) => damaged.push(error),
@@ -177,12 +182,12 @@ impl TrainState {
         Ok(Latest { found: None, damaged })
     }
 
-    /// Removes all states in `folder` but the newest `count`, and what interrupted saves left behind. No
-    /// other run may be saving into the folder.
+    /// Removes all states in `folder` except the newest `count`, and temporary files of interrupted saves. No
+    /// other run may save into the folder meanwhile.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Io`] if the folder cannot be listed or a file not be removed.
+    /// [`TrainError::Io`] if the folder cannot be listed or a file cannot be removed.
     pub fn keep_last(folder: &Path, count: usize) -> Result<(), TrainError> {
         let states = states(folder)?;
         let old = states.len().saturating_sub(count);
@@ -193,7 +198,7 @@ impl TrainState {
     }
 }
 
-/// The metadata with the version of what it describes.
+/// The metadata with the version of the file's content.
 #[derive(Serialize, Deserialize)]
 struct Versioned {
     version: u32,
@@ -202,13 +207,14 @@ struct Versioned {
 
 impl StateMeta {
     fn parse(text: &str) -> Result<StateMeta, String> {
-        /// The version alone, so that a later file is known for what it is.
+        /// The version alone, so that a file of a later version is recognized.
         #[derive(Deserialize)]
         struct Version {
             version: u32,
         }
 
-        let unreadable = |error: serde_json::Error| format!("its metadata is no training state's: {error}");
+        let unreadable =
+            |error: serde_json::Error| format!("its metadata is not that of a training state: {error}");
         let Version { version } = serde_json::from_str(text).map_err(unreadable)?;
         let versioned = match version {
             VERSION => serde_json::from_str(text),
@@ -220,7 +226,7 @@ impl StateMeta {
             }),
             _ => {
                 return Err(format!(
-                    "it is of version {version}, this program reads versions 1 to {VERSION}"
+                    "it has version {version}, but this program reads versions 1 to {VERSION}"
                 ));
             }
         };
@@ -232,14 +238,14 @@ fn file_name(step: u64) -> String {
     format!("step-{step:08}.safetensors")
 }
 
-/// The names of the files in `folder`; none if it is not there.
+/// Names of the files in `folder`; empty if the folder is missing.
 fn names(folder: &Path) -> Result<Vec<String>, TrainError> {
     let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>();
     match list() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => {
             let listed = listed.map_err(TrainError::io("read", folder))?;
-            // Names that are no text are none of ours.
+            // Names that are not valid Unicode are never states.
             Ok(listed.into_iter().filter_map(|name| name.into_string().ok()).collect())
         }
     }
@@ -257,7 +263,7 @@ fn states(folder: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
     Ok(states)
 }
 
-/// Temporary files of [`atomic::write`] whose process did not live to rename them.
+/// Temporary files of [`atomic::write`] that were not renamed, because the process ended before.
 fn unfinished(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     let is = |name: &String| {
         name.starts_with(".step-") && name.contains(".safetensors.") && name.ends_with(".tmp")
@@ -265,8 +271,8 @@ fn unfinished(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     Ok(names(folder)?.into_iter().filter(is).map(|name| folder.join(name)).collect())
 }
 
-/// SHA-256 in hexadecimal of the metadata and of each tensor's name, shape and bytes; lengths first, so
-/// that no two contents read the same.
+/// SHA-256 in hexadecimal of the metadata and of each tensor's name, shape and bytes. Each part follows its
+/// length, so that different contents never give the same input.
 fn content_hash<B: AsRef<[u8]>>(
     meta: &str,
     tensors: impl Iterator<Item = (impl AsRef<str>, impl AsRef<[usize]>, B)>,
@@ -286,7 +292,7 @@ fn content_hash<B: AsRef<[u8]>>(
     hex(hash.finalize())
 }
 
-/// The values as the file holds them: without a copy where the machine has the same order of bytes.
+/// The values as little-endian bytes, without a copy on little-endian machines.
 fn le_bytes(values: &[f32]) -> std::borrow::Cow<'_, [u8]> {
     if cfg!(target_endian = "little") {
         bytemuck::cast_slice(values).into()

@@ -1,4 +1,4 @@
-//! The training loop: there is one, whatever is learned.
+//! The training loop, which all objectives share.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,42 +16,43 @@ use super::state::{StateMeta, TrainState};
 use crate::file::AtFile;
 use crate::generate::CancelToken;
 
-/// The file of metrics in the folder of a run.
+/// Name of the metrics file in a run's folder.
 pub(super) const METRICS_FILE: &str = "metrics.jsonl";
 
-/// What one step learns from, or what is measured at once.
+/// Sequences of one training step or of one evaluation.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Sequences, in groups that a loss compares.
     pub units: Vec<Unit>,
-    /// What the summed losses are divided by: targets, or pairs, of the whole batch.
+    /// Divisor of the summed losses: the number of targets, or of pairs, in the whole batch.
     pub normalizer: f64,
 }
 
-/// What a run learns: its batches and their loss.
+/// Task of a run: its batches and their loss.
 pub trait Task {
-    /// What the step after `step` others learns from. Called again with the same number, it gives the
-    /// same batch: that is what a run resumes by.
+    /// Returns the batch of the step that follows `step` completed steps. The same number must always give
+    /// the same batch, so that a run can resume.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Data`] if the data gives none.
+    /// [`TrainError::Data`] if the data gives no batch.
     fn batch(&mut self, step: u64) -> Result<Batch, TrainError>;
 
-    /// Rows seen by `step` steps, as a part of all.
+    /// Number of passes over the rows in `step` steps, as a fraction.
     fn epochs(&self, step: u64) -> f64;
 
-    /// What the run is measured on; empty for nothing.
+    /// Held-out batch, on which the run is evaluated. Empty for no evaluation.
     fn held_out(&self) -> &Batch;
 
-    /// The loss of the units `range` of `batch`, from what was read off their sequences.
+    /// Computes the loss of the units `range` of `batch` from the readings of their sequences.
     fn evaluate(&self, batch: &Batch, range: Range<usize>, stats: &TokenStats) -> Evaluated;
 
-    /// Figures of a step that its parts do not add up to, from its loss and its added figures.
+    /// Computes the figures of a step that are not sums over its passes, from its loss and its summed
+    /// figures.
     fn summarize(&self, loss: f64, metrics: &[(&'static str, f64)]) -> Vec<(&'static str, f64)>;
 
-    /// The largest difference between generation's and training's log-probability of a token, where the
-    /// task can measure it.
+    /// Largest difference between the log-probabilities of a token in generation and in training. None if the
+    /// task cannot measure it.
     ///
     /// # Errors
     ///
@@ -59,29 +60,29 @@ pub trait Task {
     fn logprob_distance(&self, learner: &mut Learner) -> Result<Option<f64>, TrainError>;
 }
 
-/// How long a run is, and how often it is measured and saved.
+/// Length of a run, and how often it is evaluated and saved.
 #[derive(Clone, Debug)]
 pub struct TrainerOptions {
-    /// Where logs and states go; it exists.
+    /// Folder for logs and states; it must exist.
     pub folder: PathBuf,
-    /// Optimizer steps in all.
+    /// Total number of optimizer steps.
     pub steps: u64,
-    /// The rate of every step.
+    /// Learning rate of every step.
     pub schedule: Schedule,
-    /// Steps from one measurement to the next; 0 for none but before the first and after the last step.
+    /// Number of steps between evaluations. 0 evaluates only before the first and after the last step.
     pub evaluate_every: u64,
-    /// Steps from one saved state to the next; 0 for none but the last.
+    /// Number of steps between saved states. 0 saves only after the last step.
     pub save_every: u64,
-    /// States that are kept.
+    /// Number of states that are kept.
     pub keep: usize,
-    /// What the run is made of: a state of another run is not resumed.
+    /// Metadata that identifies the run, so that the state of another run is not resumed.
     pub meta: StateMeta,
 }
 
-/// Holds a run, from another thread or from a callback. Clones hold the same run.
+/// Pauses or cancels a run, from another thread or from a callback. Clones control the same run.
 #[derive(Clone, Default)]
 pub struct Control {
-    /// Ends the run after the step in work, with its state saved.
+    /// Stops the run after the current step and saves its state.
     pub cancel: CancelToken,
     paused: Arc<AtomicBool>,
     gate: Option<Arc<dyn Fn(u64) + Send + Sync>>,
@@ -97,38 +98,38 @@ impl std::fmt::Debug for Control {
 }
 
 impl Control {
-    /// A run that `cancel` ends.
+    /// A control of a run that `cancel` stops.
     pub fn new(cancel: &CancelToken) -> Self {
         Control { cancel: cancel.clone(), ..Control::default() }
     }
 
-    /// The same with `gate` called before every step, on the run's thread, with the number of steps done. It
-    /// returns when the next step may be taken, or cancels. An app can check battery and temperature there. States
-    /// that were due are saved by then.
+    /// Adds a gate, which the run calls on its own thread before every step, with the number of steps done.
+    /// The gate returns when the next step may be taken, or cancels the run. An app can check battery and
+    /// temperature there. States that were due are saved before the call.
     ///
-    /// Self-alignment and preferences have no steps while they sample. There the gate is called before each chunk
-    /// of prompts, with the number of prompts or pairs done.
+    /// Self-alignment and preferences have no steps while they sample. There the gate is called before each
+    /// chunk of prompts, with the number of prompts or pairs done.
     #[must_use]
     pub fn with_gate(self, gate: impl Fn(u64) + Send + Sync + 'static) -> Control {
         Control { gate: Some(Arc::new(gate)), ..self }
     }
 
-    /// Lets the run wait after the step in work, until [`Control::resume`] or a cancel.
+    /// Pauses the run after the current step, until [`Control::resume`] or a cancel.
     pub fn pause(&self) {
         self.paused.store(true, Ordering::Relaxed);
     }
 
-    /// Lets a paused run go on.
+    /// Continues a paused run.
     pub fn resume(&self) {
         self.paused.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the run is to wait.
+    /// Whether the run is paused, or will pause after the current step.
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Returns when the step after `step` others may be taken, or was cancelled.
+    /// Waits until the step that follows `step` completed steps may be taken, or the run is cancelled.
     pub(crate) fn wait(&self, step: u64) {
         while self.is_paused() && !self.cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(50));
@@ -144,8 +145,7 @@ impl Control {
 /// # Errors
 ///
 /// * [`TrainError::Cancelled`] after a cancel: the state is saved, and another call resumes the run;
-/// * [`TrainError::NotFinite`] if a loss or a gradient is NaN or infinite: the last saved state is as
-///   it was;
+/// * [`TrainError::NotFinite`] if a loss or a gradient is NaN or infinite; the last saved state is unchanged;
 /// * [`TrainError::Io`] if a log or a state cannot be written;
 /// * [`TrainError::Device`] if the device fails.
 pub fn run(
@@ -237,13 +237,13 @@ fn held_out_loss(learner: &mut Learner, task: &dyn Task) -> Result<Option<EvalLo
     Ok(Some(EvalLoss { loss, targets, seconds, figures: held_out_names(&figures) }))
 }
 
-/// Figures under the names that they have where they are not of a step: `eval/`, not `train/`.
+/// Figures with the names of an evaluation: `eval/` instead of `train/`.
 fn held_out_names(figures: &[(&'static str, f64)]) -> Vec<(String, f64)> {
     let name = |name: &str| format!("eval/{}", name.strip_prefix("train/").unwrap_or(name));
     figures.iter().map(|&(of_step, value)| (name(of_step), value)).collect()
 }
 
-/// Saves the state of the run in `folder`, of which the newest `keep` stay, and returns its file.
+/// Saves the state of the run in `folder`, keeps only the newest `keep` states, and returns the new file.
 pub(crate) fn save(
     learner: &Learner,
     folder: &Path,
@@ -260,25 +260,25 @@ pub(crate) fn save(
     Ok(path)
 }
 
-/// Where the states of the run in `folder` lie.
+/// Folder of the states of the run in `folder`.
 pub(super) fn states(folder: &Path) -> PathBuf {
     folder.join("checkpoints")
 }
 
-/// Every log of a run.
+/// All logs of a run.
 pub(crate) struct Logs {
     logs: [Box<dyn MetricsLog>; 2],
 }
 
 impl Logs {
-    /// Logs of a run that stands after `step` steps; records of later steps are cut off.
+    /// Opens the logs of a run after `step` steps. Records of later steps are cut off.
     pub fn open(folder: &Path, step: u64) -> Result<Logs, TrainError> {
         let path = folder.join(METRICS_FILE);
         if step > 0 {
             let jsonl = JsonlLog::resume(&path, step)?;
             return Ok(Logs { logs: [Box::new(jsonl), Box::new(TensorBoardLog::resume(folder, step)?)] });
         }
-        // A run that ended before its first state left records of steps that are taken again now.
+        // A run that ended before its first saved state left records of steps that are now repeated.
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(TrainError::io("remove", &path)(error));
@@ -288,7 +288,7 @@ impl Logs {
         Ok(Logs { logs: [Box::new(JsonlLog::create(&path)?), Box::new(TensorBoardLog::create(folder)?)] })
     }
 
-    /// Appends a record to each.
+    /// Appends a record to each log.
     pub fn write(&mut self, metrics: &dyn Metrics) -> Result<(), TrainError> {
         self.logs.iter_mut().try_for_each(|log| log.write(metrics))
     }

@@ -206,7 +206,7 @@ fn every_fault_is_told_at_once() {
     config.kl.coefficient = 0.0;
     let error = config.validate().expect_err("a price that cannot move").to_string();
     assert!(
-        error.ends_with("kl.coefficient is 0, expected a number above 0 where kl.adaptive is true"),
+        error.ends_with("kl.coefficient is 0, expected a number above 0 if kl.adaptive is true"),
         "{error}"
     );
     config.kl.adaptive = false;

@@ -150,7 +150,10 @@ fn what_cannot_be_collected_is_refused_with_its_place() {
     bench.write("broken.jsonl", &format!("{sound}\n{{\"id\": \"b\", \"prompt\": \n"));
     refused(&mut bench.collect("broken.jsonl", &out), &["broken.jsonl line 3: ", "(column "]);
     bench.write("twice.jsonl", &sound.repeat(2));
-    refused(&mut bench.collect("twice.jsonl", &out), &["twice.jsonl line 2: its id `a` is that of line 1"]);
+    refused(
+        &mut bench.collect("twice.jsonl", &out),
+        &["twice.jsonl line 2: the id `a` is already used on line 1"],
+    );
     bench.write("empty.jsonl", &format!("{sound}{{\"id\": \"b\", \"prompt\": \" \"}}\n"));
     refused(&mut bench.collect("empty.jsonl", &out), &["empty.jsonl line 2: `prompt` is empty"]);
     bench.write("long.jsonl", &format!("{sound}{{\"id\": \"b\", \"prompt\": \"{}\"}}\n", "so ".repeat(600)));

@@ -192,7 +192,7 @@ fn what_cannot_be_used_is_refused_with_its_place() {
     let ids = bench.write("ids.jsonl", "{\"ids\": [1, 2, 3], \"loss_mask\": [0, 1, 1]}\n");
     let run = sft.arg("--data").arg(ids).arg("--out").arg(&out).output().expect("the program starts");
     assert!(run.status.success(), "{}", stderr(&run));
-    refused(&mut reward(&sound, "reward"), &["is no reward model", "reward_head.safetensors"]);
+    refused(&mut reward(&sound, "reward"), &["is not a reward model", "reward_head.safetensors"]);
 
     let other = bench.path("other");
     refused(&mut bench.train_within("4096", &other), &["4096", "context has 512"]);

@@ -42,7 +42,7 @@ fn what_cannot_be_asked_is_refused_with_its_place() {
     super::needs_gpu();
     let twice = Bench::new("{\"id\": \"a\", \"prompt\": \"Tea?\"}\n{\"id\": \"a\", \"prompt\": \"Milk?\"}\n");
     let refused = twice.refused(&tiny(), &[]);
-    assert!(refused.contains("prompts.jsonl line 2: its id `a` is that of line 1"), "{refused}");
+    assert!(refused.contains("prompts.jsonl line 2: the id `a` is already used on line 1"), "{refused}");
     let sound = Bench::new("{\"id\": \"a\", \"prompt\": \"Tea?\"}\n");
     assert!(sound.refused(&tiny(), &[]).contains("no tokenizer"));
     let other = sound.refused(&tiny(), &["--rules", "policy"]);

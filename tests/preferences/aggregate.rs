@@ -259,12 +259,12 @@ fn what_cannot_be_used_is_said() {
     twice[3].id = twice[2].id.clone();
     assert_eq!(
         refused(&twice, &set, &options()).to_string(),
-        "record `q2/0-1`: there are two records of this name"
+        "record `q2/0-1`: there are two records with this id"
     );
     let mut broken = rows.clone();
     broken[3].verdicts[0].scores.s21 = f64::NAN;
     let error = refused(&broken, &set, &options()).to_string();
-    assert_eq!(error, "record `q3/0-1`: a score under `reward-helpful` is no finite number");
+    assert_eq!(error, "record `q3/0-1`: a score under `reward-helpful` is not a finite number");
 
     // Options, all at once.
     let wild = AggregateOptions { passes: 0, noise: 0.6, success: 0.0, negation: f64::NAN, ..options() };

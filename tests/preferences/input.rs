@@ -84,8 +84,7 @@ fn every_input_ends_with_the_stem() {
                 assert_eq!((input.cut_request > 0, input.cut_reply > 0), (request == long, reply == long));
                 let heading = |name: &str| text.find(&format!("# {name}\n")).expect("there");
                 assert!(
-                    heading("SampledReply") < heading("Request")
-                        && heading("Request") < heading("A good reply")
+                    heading("Reply") < heading("Request") && heading("Request") < heading("A good reply")
                 );
                 longest = longest.max(input.ids.len());
             }

@@ -62,9 +62,9 @@ fn records_are_refused_before_they_are_written() {
     let mut twice = comparison(&set, 2);
     twice.verdicts.push(twice.verdicts[0].clone());
     for (record, expected) in [
-        (good, format!("record `q1/0-1`: it is on line 1 of {} already", path.display())),
+        (good, format!("record `q1/0-1`: line 1 of {} already has this id", path.display())),
         (empty, "record `q2/0-1`: reply 2 is empty".to_owned()),
-        (infinite, "record `q2/0-1`: a score under `reward-helpful` is no finite number".to_owned()),
+        (infinite, "record `q2/0-1`: a score under `reward-helpful` is not a finite number".to_owned()),
         (twice, "record `q2/0-1`: there are two verdicts under `reward-helpful`".to_owned()),
     ] {
         assert_eq!(log.append(&record).expect_err("refused").to_string(), expected);
@@ -118,7 +118,7 @@ fn broken_lines_are_named_and_kept() {
         ),
         (format!("\n{{\"id\": \"a\"\n{}", line("b")), "line 2: EOF while parsing an object (column "),
         (format!("{}{{\"id\": \"b", line("a")), "line 2: EOF while parsing a string (column "),
-        (format!("{}{}", line("a"), line("a")), "line 2: its id `a` is that of line 1"),
+        (format!("{}{}", line("a"), line("a")), "line 2: the id `a` is already used on line 1"),
         (line("a").replace("prompt", "promt"), "line 1: unknown field `promt`"),
         (line("a").replace("red-team", "red"), "line 1: unknown variant `red`"),
         (line("a").replace("Tee?", " "), "line 1: `prompt` is empty"),

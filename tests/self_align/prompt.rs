@@ -103,7 +103,7 @@ fn rules_are_of_their_own_kind_and_exemplars_of_their_rules() {
     let policy = PrincipleSet::open("policy").expect("it comes with Parr");
     let fitted = InContext::fit(&byte_level(), &policy, &exemplars, Wanted::default(), 9999);
     let message = fitted.expect_err("principles to draw from are no rules").to_string();
-    assert!(message.contains("`policy` is made for use = \"sample\""), "{message}");
+    assert!(message.contains("`policy` has use = \"sample\""), "{message}");
 
     let message = Exemplars::open("self-align", &policy).expect_err("other rules").to_string();
     assert!(message.contains("for the set `self-align`, not for `policy`"), "{message}");

@@ -135,10 +135,10 @@ fn a_run_that_was_stopped_ends_as_one_that_was_not() {
 
     let other = SelfAlignConfig { seed: 1, ..config.clone() };
     let error = sample(&run(&stopped, true).config(&other)).expect_err("another seed").to_string();
-    assert!(error.contains("line 1 is of another run: its settings"), "{error}");
+    assert!(error.contains("line 1 belongs to another run: the settings"), "{error}");
     prompts(&path, &["Tea?", "Who was it?"]);
     let error = sample(&run(&stopped, true)).expect_err("another prompt").to_string();
-    assert!(error.contains("line 2 is of another run: its prompt"), "{error}");
+    assert!(error.contains("line 2 belongs to another run: the prompt"), "{error}");
     let error = run(&stopped, true).distill(&Control::default(), &mut |_| {});
     let error = error.expect_err("no answer was kept").to_string();
     assert!(error.starts_with("no answer passed the filters"), "{error}");

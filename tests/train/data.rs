@@ -178,7 +178,7 @@ fn templates_that_rewrite_what_was_said_are_refused_by_line() {
          {% if add_generation_prompt %}{{ '<|im_start|>assistant<think>' }}{% endif %}",
     );
     let reason = refused(read(&thinking, &format!("\n{first}")), 2);
-    assert!(reason.starts_with("the assistant's message 2 cannot be told from the rest"), "{reason}");
+    assert!(reason.starts_with("the tokens of the assistant's message 2 cannot be found"), "{reason}");
     assert!(reason.contains("train_on = \"last_assistant\" or \"all\", or give ids"), "{reason}");
     read_with(&thinking, &train_on(TrainOn::All), first.as_bytes()).expect("no turn to tell apart");
 
@@ -321,7 +321,10 @@ fn long_rows_are_cut_and_those_without_a_target_left_are_counted() {
     );
     let said = report.to_string();
     assert!(said.contains("; 4 rows were too long and lost "), "{said}");
-    assert!(said.ends_with("; 2 of them left no target and were dropped, the first in line 3"), "{said}");
+    assert!(
+        said.ends_with("; 2 of these had no target left and were dropped, the first in line 3"),
+        "{said}"
+    );
 
     let error = read_with(&text, &options, rows[2..4].join("\n").as_bytes()).expect_err("nothing is left");
     assert!(

@@ -130,7 +130,7 @@ fn faults_say_what_is_wrong() {
     std::fs::write(&path, &bytes).expect("written");
     assert!(damaged(&path).starts_with("its content has sha256 "), "{}", damaged(&path));
     let error = TrainState::read(&path).expect_err("damaged").to_string();
-    assert!(error.contains("step-00000001.safetensors is no sound training state: "), "{error}");
+    assert!(error.contains("step-00000001.safetensors is not a valid training state: "), "{error}");
 
     let view =
         safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).expect("a view");
@@ -149,13 +149,13 @@ fn other_versions_and_names_are_refused() {
     let folder = folder();
     let path = state(1).save(folder.path()).expect("saved");
     write_without_tensors(&path, r#"{"version":3,"meta":{"anything":"else"}}"#);
-    assert_eq!(damaged(&path), "it is of version 3, this program reads versions 1 to 2");
+    assert_eq!(damaged(&path), "it has version 3, but this program reads versions 1 to 2");
 
     state(3).save(folder.path()).expect("saved");
     std::fs::rename(folder.path().join("step-00000003.safetensors"), &path).expect("renamed");
     let latest = TrainState::latest(folder.path()).expect("a folder");
     assert!(latest.found.is_none());
-    assert!(latest.damaged[0].to_string().ends_with("it is of step 3, its name of step 1"));
+    assert!(latest.damaged[0].to_string().ends_with("it is of step 3, but its name is of step 1"));
 }
 
 /// A state without tensors, of this metadata.
@@ -237,7 +237,7 @@ fn the_newest_sound_state_is_taken_and_damage_reported() {
     let ((path, _), faults) = newest();
     assert_eq!((&path, faults.len()), (&paths[1], 2));
     let said = faults[0].to_string();
-    assert!(said.contains("step-100000000.safetensors is no sound training state"), "{said}");
+    assert!(said.contains("step-100000000.safetensors is not a valid training state"), "{said}");
 }
 
 #[test]

@@ -290,7 +290,7 @@ impl<'a> Judged<'a> {
             };
             comparison.check().map_err(|reason| refused(&reason))?;
             if places.insert(comparison.id.as_str(), place).is_some() {
-                return Err(refused("there are two records of this name"));
+                return Err(refused("there are two records with this id"));
             }
             let row =
                 principles.iter().zip(&wordings).map(|(one, wording)| current(comparison, one, wording));

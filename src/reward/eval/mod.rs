@@ -1,6 +1,7 @@
 //! How well a reward model follows principles.
 
 mod ask;
+#[cfg(feature = "html")]
 mod page;
 
 use std::collections::BTreeMap;

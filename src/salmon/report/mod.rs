@@ -1,5 +1,6 @@
 //! The results of all stages, read from their files. Nothing is run.
 
+#[cfg(feature = "html")]
 mod page;
 
 use std::collections::BTreeMap;
@@ -24,15 +25,15 @@ use crate::steer::compare::ComparisonReport;
 pub struct PipelineReport {
     /// The base, as the settings name it.
     pub model: String,
-    /// The existing reward model that the settings name, if any.
+    /// Path of the existing reward model that the settings name, if any.
     pub reward_model: Option<PathBuf>,
     /// The folder of each stage that is done.
     pub folders: BTreeMap<Stage, String>,
     /// Principles that the judge used. `None` with an existing reward model.
     pub principles: Option<PrincipleSet>,
-    /// Principles that the policy was rewarded for.
+    /// Principles that scored the policy's replies.
     pub guidelines: Vec<PrincipleSet>,
-    /// Number of comparisons of the judge.
+    /// Number of the judge's comparisons.
     pub comparisons: usize,
     /// The judge's verdicts by principle.
     pub judge: Vec<PrincipleReport>,
@@ -40,13 +41,13 @@ pub struct PipelineReport {
     pub written: Vec<WrittenReport>,
     /// Evaluation of the reward model, as `parr reward eval --json` prints it. Null if the stage is not done.
     pub evaluation: Value,
-    /// Figures of the reward model's training, one record per step.
+    /// Metrics of the reward model's training, one record per step.
     pub reward: Vec<Map<String, Value>>,
-    /// Figures of the policy's training, one record per step.
+    /// Metrics of the policy's training, one record per step.
     pub align: Vec<Map<String, Value>>,
-    /// The methods of steering compared.
+    /// Comparison of the steering methods. `None` if the stage is not done.
     pub comparison: Option<ComparisonReport>,
-    /// Whether they answered prompts that no stage trained on.
+    /// Whether the compared methods answered prompts that no stage trained on.
     pub comparison_held_out: bool,
     /// Step and replies of each rollout.
     pub rollouts: Vec<(u64, Vec<RolloutSample>)>,

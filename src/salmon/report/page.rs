@@ -1,4 +1,4 @@
-//! The report as a page.
+//! The report as an HTML page.
 
 use std::fmt::Write;
 
@@ -8,18 +8,21 @@ use super::PipelineReport;
 use crate::report::{PAGE_END, Rate, curve, escaped, figure, page_of};
 use crate::salmon::Stage;
 
-const TITLE: &str = "From principles to a policy";
+const TITLE: &str = "SALMON: results of all stages";
 
-/// Number of pairs of replies on the page.
+/// Maximum number of pairs of replies on the page.
 const MOST_REPLIES: usize = 12;
 
-/// Figures of the policy's training that have a curve: name and description.
+/// Metrics of the policy's training that have a curve: name and description.
 const CURVES: &[(&str, &str)] = &[
-    ("objective/scores", "Mean reward per reply, over all sources"),
-    ("objective/kl", "KL between policy and reference, in nats per reply"),
+    ("objective/scores", "Mean reward per reply: the sum over all sources, without the KL penalty"),
+    ("objective/kl", "KL to the reference, nats per reply"),
     ("completions/mean_length", "Tokens per reply"),
-    ("policy/entropy", "Entropy per token, in nats"),
-    ("completions/distinct_2", "Share of distinct pairs of neighbouring tokens"),
+    ("policy/entropy", "Entropy of the policy, nats per token"),
+    (
+        "completions/distinct_2",
+        "Distinct pairs of adjacent tokens, as a fraction of all pairs; low values mean repetition",
+    ),
 ];
 
 impl PipelineReport {
@@ -51,7 +54,7 @@ impl PipelineReport {
     fn principles(&self, page: &mut String) {
         page.push_str("<h2>Principles</h2>\n");
         if let Some(set) = &self.principles {
-            page.push_str("<p>Principles of the judge and of the reward model.</p>\n");
+            page.push_str("<p>The judge and the reward model use these principles.</p>\n");
             let rows = set.principles.iter().map(|one| {
                 [one.dimension.clone(), one.definition.clone(), one.negative.clone().unwrap_or_default()]
             });
@@ -60,7 +63,7 @@ impl PipelineReport {
         if self.guidelines.is_empty() {
             return;
         }
-        page.push_str("<p>Guidelines of the policy: its rewards are for these.</p>\n");
+        page.push_str("<p>The reward model scores the policy's replies under these guidelines.</p>\n");
         let all = self.guidelines.iter().flat_map(|set| &set.principles);
         let rows = all.map(|one| [one.dimension.clone(), format!("{}", one.weight), one.definition.clone()]);
         table(page, &["dimension", "weight", "definition"], rows);
@@ -93,7 +96,7 @@ impl PipelineReport {
         });
         table(
             page,
-            &["principle", "verdicts", "same in both orders", "bias", "as the replies were written"],
+            &["principle", "verdicts", "same in both orders", "bias", "match how the reply was written"],
             rows,
         );
     }
@@ -107,9 +110,9 @@ impl PipelineReport {
         let count =
             |path: &str| self.evaluation.pointer(path).and_then(Value::as_u64).map(|count| count as usize);
         let rates = [
-            ("/lists/all/right", "/lists/all/pairs", "right under lists of principles, held out"),
-            ("/alone_accuracy/hits", "/alone_accuracy/of", "right under one principle"),
-            ("/alone_flips/hits", "/alone_flips/of", "flipped by negating one principle"),
+            ("/lists/all/right", "/lists/all/pairs", "correct on held-out pairs, under lists of principles"),
+            ("/alone_accuracy/hits", "/alone_accuracy/of", "correct under one principle"),
+            ("/alone_flips/hits", "/alone_flips/of", "rankings that flip when one principle is negated"),
         ];
         for (hits, of, what) in rates {
             if let (Some(hits), Some(of)) = (count(hits), count(of).filter(|of| *of > 0)) {
@@ -135,9 +138,12 @@ impl PipelineReport {
         let sources: Vec<&String> =
             self.align[0].keys().filter(|name| name.starts_with("objective/reward/")).collect();
         for name in sources {
-            plot(page, &self.align, name, "Mean share of this source in the reward of a reply");
+            plot(page, &self.align, name, "Mean reward per reply from this source, weight included");
         }
-        page.push_str("<p>Mean reward (and number) of the replies scored under each principle, in the first half of the rollouts and in the second.</p>\n");
+        page.push_str(
+            "<p>Mean reward of the replies scored under each principle, with the number of replies in \
+             brackets. The columns are the first and the second half of the rollouts.</p>\n",
+        );
         let rows = self.by_principle().into_iter().map(|(principle, [before, after])| {
             let shown = |(mean, count): (f64, usize)| {
                 if count == 0 { String::new() } else { format!("{mean:+.2} ({count})") }
@@ -160,8 +166,8 @@ impl PipelineReport {
         };
         let _ = write!(
             page,
-            "<h2>Methods of steering compared</h2>\n<p>Every method answered {prompts}, under the guidelines that the \
-             policy was rewarded for. All replies: <a href=\"{folder}/report.html\">{folder}</a>.</p>\n"
+            "<h2>Comparison of steering methods</h2>\n<p>Every method answered {prompts}, under the \
+             guidelines of the policy. All replies: <a href=\"{folder}/report.html\">{folder}</a>.</p>\n"
         );
         comparison.methods(page);
     }
@@ -171,20 +177,25 @@ impl PipelineReport {
         if pairs.is_empty() {
             return;
         }
-        page.push_str("<h2>Before and after</h2>\n<p>Replies to the same prompt in its first rollout and in its last.</p>\n");
+        page.push_str(
+            "<h2>Replies before and after training</h2>\n<p>Each table shows a prompt's reply in its \
+             first rollout and in its last. KL is measured to the reference, in nats per reply.</p>\n",
+        );
         for [(first_step, first), (last_step, last)] in pairs.into_iter().take(MOST_REPLIES) {
             let _ = write!(
                 page,
                 "<h3>{}</h3>\n<div class=\"wide\"><table class=\"texts\">",
                 escaped(&first.prompt)
             );
-            page.push_str("<tr><th class=\"number\">step</th><th class=\"number\">reward</th><th class=\"number\">KL</th>\
-                 <th class=\"number\">tokens</th><th>reply</th></tr>");
+            page.push_str(
+                "<tr><th class=\"number\">step</th><th class=\"number\">reward</th>\
+                 <th class=\"number\">KL</th><th class=\"number\">tokens</th><th>reply</th></tr>",
+            );
             for (step, one) in [(first_step, first), (last_step, last)] {
                 let _ = write!(
                     page,
-                    "<tr><td class=\"number\">{step}</td><td class=\"number\">{:+.2}</td><td class=\"number\">{:.1}</td>\
-                     <td class=\"number\">{}</td><td>{}</td></tr>",
+                    "<tr><td class=\"number\">{step}</td><td class=\"number\">{:+.2}</td>\
+                     <td class=\"number\">{:.1}</td><td class=\"number\">{}</td><td>{}</td></tr>",
                     one.reward,
                     one.kl,
                     one.tokens,
@@ -196,7 +207,7 @@ impl PipelineReport {
     }
 }
 
-/// Plots a figure over the steps of a log, if the log has it.
+/// Plots a metric over the steps of a log, if the log has it.
 fn plot(page: &mut String, log: &[Map<String, Value>], name: &str, description: &str) {
     let point =
         |record: &Map<String, Value>| Some([record.get("step")?.as_f64()?, record.get(name)?.as_f64()?]);

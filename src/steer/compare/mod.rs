@@ -1,6 +1,7 @@
 //! Compares the methods of steering: their effect on replies, the distance from the base, and the cost.
 
 mod measure;
+#[cfg(feature = "html")]
 mod page;
 
 use std::time::Instant;

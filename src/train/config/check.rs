@@ -1,4 +1,4 @@
-//! Whether settings make sense, all faults at once.
+//! Checks of settings, which report all faults at once.
 
 use super::{
     BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
@@ -10,7 +10,7 @@ fn sound(share: &Share) -> bool {
     !matches!(share, Share::Fraction(part) if !(0.0..=1.0).contains(part))
 }
 
-/// The parts of the settings that several kinds of training have.
+/// Checks of settings that several kinds of training share.
 impl Faults {
     pub(crate) fn length(&mut self, epochs: f64, steps: Auto) {
         self.need(positive(epochs), "epochs", epochs, "a number above 0");

@@ -1,7 +1,7 @@
-//! The settings of a training run: plain structs, defaults with their source, one TOML file.
+//! Settings of a training run: plain structs, read from one TOML file. Each default names its source.
 //!
-//! `examples/sft.toml` ([`SftConfig::SAMPLE`](Settings::SAMPLE)) shows every setting of supervised fine-tuning
-//! with its default.
+//! `examples/sft.toml` ([`SftConfig::SAMPLE`](Settings::SAMPLE)) shows every setting of supervised
+//! fine-tuning with its default.
 
 mod check;
 mod run;
@@ -22,27 +22,29 @@ use crate::settings::{Auto, Faults, Settings, Share};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SftConfig {
-    /// Everything random in the run follows from it: first weights, order of rows, rows held out.
+    /// Random seed of the run. The initial weights, the order of the rows and the choice of held-out rows
+    /// depend on it.
     pub seed: u64,
-    /// How often each row is seen; parts of an epoch are possible. 3 as in `transformers` and Alpaca.
+    /// Number of passes over the rows; may be a fraction. 3 as in `transformers` and Alpaca.
     pub epochs: f64,
-    /// Optimizer steps; `auto` for as many as [`SftConfig::epochs`] make. A number overrules the epochs.
+    /// Number of optimizer steps. `auto` derives it from [`SftConfig::epochs`]; a number overrides the
+    /// epochs.
     pub steps: Auto,
     /// The adapter.
     pub lora: LoraSettings,
-    /// How gradients become changes.
+    /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// The learning rate over time.
     pub schedule: ScheduleConfig,
-    /// What one step works on.
+    /// Batch of one step.
     pub batch: BatchConfig,
-    /// How rows become tokens.
+    /// How rows are encoded as tokens.
     pub data: DataOptions,
-    /// Measuring on rows that are not trained on.
+    /// Evaluation on held-out rows.
     pub evaluation: EvaluationConfig,
-    /// Saving what a run can resume from.
+    /// Saved states, from which a run can resume.
     pub checkpoint: CheckpointConfig,
-    /// What is traded for memory.
+    /// Trade-offs between memory and speed.
     pub memory: MemoryConfig,
 }
 
@@ -64,7 +66,7 @@ impl Default for SftConfig {
     }
 }
 
-/// The shape of a fresh adapter. Not used where a run starts from an existing one.
+/// Shape of a fresh adapter. Not used if a run starts from an existing adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraSettings {
@@ -72,14 +74,17 @@ pub struct LoraSettings {
     pub rank: usize,
     /// The adapter's output is scaled by `alpha / rank`. 32 as in TRL's `ModelConfig`.
     pub alpha: f32,
-    /// Scale by `alpha / sqrt(rank)` instead, which keeps high ranks learning (arXiv 2312.03732).
+    /// Whether to scale by `alpha / sqrt(rank)` instead, so that adapters of high rank still learn (arXiv
+    /// 2312.03732).
     pub rs_lora: bool,
-    /// The projections that get a pair: `all`, or some of `q,k,v,o,gate,up,down`. All, since adapters on every
-    /// linear layer are what matches full fine-tuning (QLoRA, arXiv 2305.14314, section 4).
+    /// Projections that get a pair of factors: `all`, or some of `q,k,v,o,gate,up,down`. The default is
+    /// `all`, because adapters on every linear layer match full fine-tuning (QLoRA, arXiv 2305.14314, section
+    /// 4).
     #[serde(serialize_with = "write_targets", deserialize_with = "read_targets")]
     pub targets: Projections,
-    /// Only the last so many layers get pairs, and the backward pass ends there; `auto` for every layer. A scalar
-    /// read off a frozen base needs its last layers most, and half of the layers take half of the backward pass.
+    /// Number of last layers that get factors. The backward pass ends at the first of these. `auto` for every
+    /// layer. A scalar head depends most on the last layers of a frozen base, and half of the layers take
+    /// half of the backward pass.
     pub last_layers: Auto,
 }
 
@@ -100,7 +105,7 @@ impl LoraSettings {
     ///
     /// # Errors
     ///
-    /// [`AdapterError::Setting`] if it makes no adapter.
+    /// [`AdapterError::Setting`] if the settings do not describe a valid adapter.
     pub fn fresh(&self, model: &ModelConfig, seed: u64) -> Result<LoraWeights, AdapterError> {
         let LoraSettings { rank, alpha, rs_lora, targets, last_layers } = *self;
         let weights = LoraWeights::fresh(LoraConfig { rank, alpha, rs_lora, targets }, model, seed)?;
@@ -123,21 +128,22 @@ fn read_targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Projection
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
-/// AdamW (arXiv 1711.05101) with clipping by the norm of all gradients together.
+/// AdamW (arXiv 1711.05101), with gradients clipped by their joint norm.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// The highest learning rate, which [`ScheduleConfig`] scales. 2e-4 as QLoRA's table 9 has it for models
-    /// of up to 13 billion weights.
+    /// Peak learning rate, which [`ScheduleConfig`] scales. 2e-4 as in QLoRA's table 9 for models of up to 13
+    /// billion weights.
     pub learning_rate: f64,
-    /// Decay of the first and second moment. (0.9, 0.999) as in Adam (arXiv 1412.6980).
+    /// Decay rates of the first and second moment. (0.9, 0.999) as in Adam (arXiv 1412.6980).
     pub betas: [f64; 2],
-    /// Added to the root of the second moment. 1e-8 as in Adam.
+    /// Added to the square root of the second moment. 1e-8 as in Adam.
     pub eps: f64,
     /// Decay of the weights, scaled by the learning rate. 0 as in `transformers`: the factors start small,
     /// and the frozen base is not decayed at all.
     pub weight_decay: f64,
-    /// Gradients of a larger norm are scaled down to it; `inf` turns that off. 1 as in `transformers`.
+    /// Largest joint norm of the gradients. Larger gradients are scaled down to it; `inf` turns clipping off.
+    /// 1 as in `transformers`.
     pub max_grad_norm: f64,
 }
 
@@ -153,14 +159,14 @@ impl Default for OptimizerConfig {
     }
 }
 
-/// What one optimizer step works on.
+/// Batch of one optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchConfig {
-    /// Sequences of a step (B). 8 as in `transformers`.
+    /// Number of sequences in a step (B). 8 as in `transformers`.
     pub sequences: usize,
-    /// Sequences that are in device memory at a time; gradients add up to the same step. `auto` for as many
-    /// as fit.
+    /// Number of sequences in device memory at a time. Their gradients accumulate to the same step. `auto`
+    /// for the largest number that fits.
     pub micro_batch: Auto,
 }
 
@@ -170,13 +176,14 @@ impl Default for BatchConfig {
     }
 }
 
-/// Measuring the loss on rows that are not trained on.
+/// Evaluation of the loss on held-out rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluationConfig {
-    /// Rows that are set aside: a count, or a fraction of all. Not used where a file of such rows is given.
+    /// Rows that are held out from training: a count, or a fraction of all rows. Not used if a file of
+    /// held-out rows is given.
     pub held_out: Share,
-    /// Steps from one measurement to the next; 0 for none but before the first and after the last step.
+    /// Number of steps between evaluations. 0 evaluates only before the first and after the last step.
     pub every: u64,
 }
 
@@ -186,13 +193,14 @@ impl Default for EvaluationConfig {
     }
 }
 
-/// Saving what a run can resume from.
+/// Saved states, from which a run can resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointConfig {
-    /// Steps from one to the next; 0 for none but after the last step.
+    /// Number of steps between saved states. 0 saves only after the last step.
     pub every: u64,
-    /// How many are kept, the newest; two at least, so that a damaged one costs a few steps and not the run.
+    /// Number of newest states that are kept. With at least two, a damaged state costs a few steps and not
+    /// the run.
     pub keep: usize,
 }
 
@@ -202,24 +210,24 @@ impl Default for CheckpointConfig {
     }
 }
 
-/// What is traded for memory. Neither changes what is computed.
+/// Trade-offs between memory and speed. Neither setting changes what is computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryConfig {
-    /// Whether layers are computed again in the backward pass.
+    /// Whether layers are recomputed in the backward pass.
     pub recompute: Recompute,
-    /// Device memory the run may use, in MiB; `auto` for what the device allows.
+    /// Device memory that the run may use, in MiB. `auto` for all that the device allows.
     pub budget_mib: Auto,
 }
 
-/// Whether a layer's inner activations are kept from the forward pass, or computed again from its input.
+/// Whether a layer's inner activations are kept from the forward pass, or recomputed from its input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recompute {
     /// Kept if they fit into the budget.
     #[default]
     Auto,
-    /// Computed again: least memory, about a third more work.
+    /// Recomputed: least memory, about a third more work.
     Always,
     /// Kept: most memory, least work.
     Never,
@@ -236,7 +244,7 @@ impl Display for Recompute {
 }
 
 impl SftConfig {
-    /// The settings that every run has.
+    /// Settings that all kinds of training share.
     pub fn run_settings(&self) -> RunSettings {
         RunSettings {
             seed: self.seed,
@@ -267,7 +275,7 @@ impl Settings for SftConfig {
         faults.need(most > 1, "data.max_tokens", most, "a number above 1");
     }
 
-    /// How often is measured and saved may change between parts of a run, and what is traded for memory.
+    /// Intervals of evaluation and saving, and memory settings, may change when a run resumes.
     fn without_side_settings(&self) -> Self {
         let mut settings = self.clone();
         settings.evaluation.every = 0;

@@ -1,4 +1,4 @@
-//! What the settings of every run have in common, whatever it learns.
+//! Settings that all kinds of training share.
 
 use super::{
     BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
@@ -6,34 +6,34 @@ use super::{
 };
 use crate::settings::{Auto, Faults};
 
-/// The settings of a run that do not depend on what it learns: a copy of those in its own settings.
+/// Settings of a run that all kinds of training share, copied from the settings of its kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSettings {
-    /// Everything random in the run follows from it.
+    /// Random seed of the run.
     pub seed: u64,
-    /// How often everything is seen; parts are possible.
+    /// Number of passes over the data; may be a fraction.
     pub epochs: f64,
-    /// Optimizer steps; a number overrules the epochs.
+    /// Number of optimizer steps. `auto` derives it from the epochs; a number overrides them.
     pub steps: Auto,
     /// The adapter.
     pub lora: LoraSettings,
-    /// How gradients become changes.
+    /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// The learning rate over time.
     pub schedule: ScheduleConfig,
-    /// What one step works on.
+    /// Batch of one step.
     pub batch: BatchConfig,
-    /// Measuring on what is not trained on.
+    /// Evaluation on held-out data.
     pub evaluation: EvaluationConfig,
-    /// Saving what a run can resume from.
+    /// Saved states, from which a run can resume.
     pub checkpoint: CheckpointConfig,
-    /// What is traded for memory.
+    /// Trade-offs between memory and speed.
     pub memory: MemoryConfig,
 }
 
 impl RunSettings {
-    /// Optimizer steps of a run over `units` rows, or pairs: as set, or as many as the epochs make, the
-    /// last one over the end if they do not divide.
+    /// Number of optimizer steps of a run over `units` rows or pairs. It is the set number, or it is derived
+    /// from the epochs and rounded up. The last step may then reach past the end of the last epoch.
     pub fn total_steps(&self, units: usize) -> u64 {
         match self.steps {
             Auto::Fixed(steps) => steps as u64,

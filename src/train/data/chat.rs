@@ -1,17 +1,19 @@
-//! Conversations as the model's template writes them, with what the assistant says found in them.
+//! Conversations as the model's chat template writes them, with the assistant's tokens marked.
 //!
-//! Templates do not say which of their tokens belong to whom, so it is found by rendering beginnings of the
-//! conversation and comparing. The assistant's turn starts where the conversation before it, rendered up
-//! to the point of generation, ends: there the model is asked to speak. It ends with the first end-of-turn
-//! token, where generation stops. Whatever cannot be found so is an error, never a guess.
+//! Templates do not mark which tokens belong to which message. The encoder therefore renders beginnings of
+//! the conversation and compares them with the whole. The assistant's turn starts where the messages before
+//! it, rendered with the generation prompt, end: there the model starts to generate. The turn ends with the
+//! first end-of-turn token, where generation stops. If these places cannot be found, the row is an error; the
+//! encoder never guesses.
 //!
-//! Where both sides of the start are ordinary text, one token may reach over it: a line break and the
-//! blanks that an answer begins with, for instance. Such a token is learned, as it is the answer's first.
+//! Where the text on both sides of the start is ordinary, one token may span it: a line break and the blanks
+//! that an answer begins with, for instance. Such a token is a target, because it is the answer's first
+//! token.
 
 use super::{Encoded, TrainOn, shared};
 use crate::tokenizer::{ChatFormat, Message, TextError, TokenId};
 
-/// The tokens of the conversation; of a turn that begins behind `max_tokens` no target is marked.
+/// Encodes a conversation and marks its targets. A turn that begins behind `max_tokens` has no targets.
 pub(super) fn encode(
     chat: &ChatFormat,
     messages: &[Message],
@@ -25,8 +27,8 @@ pub(super) fn encode(
         let mut turns: Vec<usize> =
             (0..messages.len()).filter(|&turn| messages[turn].role == "assistant").collect();
         if turns.is_empty() {
-            return Err("no message is the assistant's, so there is nothing to learn from; add one, or \
-                        use train_on = \"all\""
+            return Err("no message is the assistant's, so the row has no target; add a reply, or use \
+                        train_on = \"all\""
                 .to_owned());
         }
         if train_on == TrainOn::LastAssistant {
@@ -41,7 +43,7 @@ pub(super) fn encode(
             }
             let (end, closed) = conversation.end(turn, start)?;
             if start < done {
-                return Err(departs(turn, "writes it before the turn ahead of it is over"));
+                return Err(departs(turn, "starts it before the previous turn ends"));
             }
             loss_mask[start..end].fill(true);
             unclosed_turns += usize::from(!closed);
@@ -59,13 +61,14 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// The first token of the assistant's turn.
+    /// Index of the first token of the assistant's turn.
     fn start(&self, turn: usize) -> Result<usize, String> {
         let before = self.prefix(&self.messages[..turn], true).map_err(|error| refused(turn, &error))?;
-        before.ok_or_else(|| departs(turn, "writes what stands before it in another way once it is there"))
+        before.ok_or_else(|| departs(turn, "renders the messages before it differently once it follows"))
     }
 
-    /// One past the last token of the assistant's turn, and whether that is an end-of-turn token.
+    /// Index after the last token of the assistant's turn, and whether that last token is an end-of-turn
+    /// token.
     fn end(&self, turn: usize, start: usize) -> Result<(usize, bool), String> {
         let ends = |id: &TokenId| self.chat.end_of_turn().binary_search(id).is_ok();
         let close = |limit: usize| {
@@ -83,14 +86,15 @@ impl Conversation<'_> {
             let late = || self.ids.get(limit).filter(|id| ends(id)).map(|_| (limit + 1, true));
             return Ok(close(limit).or_else(late).unwrap_or((limit, false)));
         }
-        // Some templates write the last turn in its own way, with an empty thought for instance. Then
-        // the tokens that stay the same whatever the next message says reach at least to its start.
+        // Some templates render the last turn differently, with an empty thought for instance. The limit is
+        // then the first token that depends on the text of the next message. It is not before the end of this
+        // turn.
         let limit = self.before_next_content(turn).map_err(|error| refused(turn, &error))?;
-        close(limit).ok_or_else(|| departs(turn, "writes it in another way once more messages follow"))
+        close(limit).ok_or_else(|| departs(turn, "renders it differently once more messages follow"))
     }
 
-    /// How many tokens of the whole conversation this beginning of it settles; none if the whole does not
-    /// begin with it. A token that reaches over the end is not among them.
+    /// Number of tokens of the whole conversation that `messages` determine. None if the whole does not begin
+    /// with them. A token that spans their end is not counted.
     fn prefix(&self, messages: &[Message], generation_prompt: bool) -> Result<Option<usize>, TextError> {
         let ids = self.chat.encode_chat(messages, generation_prompt)?;
         let count = shared(&ids, self.ids);
@@ -103,7 +107,7 @@ impl Conversation<'_> {
         Ok(whole.starts_with(&beginning).then_some(count))
     }
 
-    /// How many tokens stand before anything that the message after `turn` says.
+    /// Number of tokens before the content of the message after `turn`.
     fn before_next_content(&self, turn: usize) -> Result<usize, TextError> {
         let mut messages = self.messages[..turn + 2].to_vec();
         let next = &mut messages[turn + 1];
@@ -114,12 +118,12 @@ impl Conversation<'_> {
 }
 
 fn refused(turn: usize, error: &TextError) -> String {
-    format!("the assistant's message {} cannot be told from the rest: {error}", turn + 1)
+    format!("the tokens of the assistant's message {} cannot be found: {error}", turn + 1)
 }
 
 fn departs(turn: usize, how: &str) -> String {
     format!(
-        "the assistant's message {} cannot be told from the rest, because the chat template {how}; use \
+        "the tokens of the assistant's message {} cannot be found, because the chat template {how}; use \
          train_on = \"last_assistant\" or \"all\", or give ids and loss_mask",
         turn + 1
     )

@@ -1,4 +1,4 @@
-//! The lines of a file, bounded and hashed as they are read.
+//! Lines of a file, limited in length and hashed as they are read.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -10,10 +10,10 @@ use crate::file::AtFile;
 use crate::file::hex;
 use crate::train::TrainError;
 
-/// Bytes a line may have; a row of 100 000 token ids has a tenth of it.
+/// Maximum number of bytes of a line. A row of 100 000 token ids has a tenth of that.
 const MAX_LINE: usize = 16 << 20;
 
-/// The lines that are not blank, one at a time.
+/// Reader of the lines that are not blank, one at a time.
 pub(super) struct Lines {
     path: PathBuf,
     reader: BufReader<File>,
@@ -29,7 +29,7 @@ impl Lines {
         Ok(Lines { path: path.to_owned(), reader, hash, line: 0, buffer: Vec::new() })
     }
 
-    /// The number and the text of the next line that is not blank.
+    /// Returns the number and the text of the next line that is not blank.
     pub(super) fn next(&mut self) -> Result<Option<(usize, &str)>, TrainError> {
         loop {
             self.buffer.clear();
@@ -46,7 +46,7 @@ impl Lines {
                 return Err(TrainError::row(&self.path, self.line, reason));
             }
             if self.line == 1 && self.buffer.starts_with(b"\xEF\xBB\xBF") {
-                // The byte order mark that some editors put first.
+                // Some editors put a byte order mark first.
                 self.buffer.drain(..3);
             }
             if !self.buffer.trim_ascii().is_empty() {
@@ -62,7 +62,7 @@ impl Lines {
         }
     }
 
-    /// SHA-256 in hexadecimal of what was read.
+    /// SHA-256 in hexadecimal of the bytes that were read.
     pub(super) fn sha256(self) -> String {
         hex(self.hash.finalize())
     }

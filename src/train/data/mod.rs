@@ -1,14 +1,14 @@
-//! Training rows: a JSON Lines file, or [`Row`]s in memory, as token ids with the tokens that are learned from.
+//! Training rows from a JSON Lines file, or from [`Row`]s in memory, as token ids with a mask of the targets.
 //!
 //! A line of a file is one of
 //!
 //! * `{"messages": [{"role": "user", "content": "..."}, ...]}`, written by the model's chat template;
 //! * `{"prompt": "...", "response": "..."}` (or `"completion"`), a chat of one turn, or plain text with
 //!   [`DataOptions::raw`];
-//! * `{"ids": [..], "loss_mask": [..]}`, token ids as they are, with `true` or `1` for each that is a target.
+//! * `{"ids": [..], "loss_mask": [..]}`, token ids as they are, with `true` or `1` for each target.
 //!
-//! Blank lines are skipped. Nothing else is: a line that cannot be used is an error that names it, a line
-//! that is too long is counted in the [`DataReport`].
+//! Only blank lines are skipped. A line that cannot be used is an error that names the line. A line that is
+//! too long is cut, and counted in the [`DataReport`].
 
 mod chat;
 mod lines;
@@ -34,15 +34,15 @@ use crate::settings::Share;
 use crate::tokenizer::{ChatFormat, Message, TokenId, Tokenizer};
 use lines::Lines;
 
-/// One sequence to learn from.
+/// One training sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {
-    /// Its tokens (T), at least two.
+    /// Token ids (T), at least two.
     pub ids: Vec<TokenId>,
-    /// Whether token `t` is a target, to be predicted from the tokens before it (T). The first token never
-    /// is, and at least one is.
+    /// Whether token `t` is a target, to be predicted from the tokens before it (T). The first token is never
+    /// a target, and at least one token is.
     pub loss_mask: Vec<bool>,
-    /// Its line in the file, or its number among rows in memory, counted from 1.
+    /// Line in the file, or number of the row among rows in memory, counted from 1.
     pub line: usize,
 }
 
@@ -53,29 +53,30 @@ impl Example {
     }
 }
 
-/// Which tokens of a conversation are learned from.
+/// Which tokens of a conversation are targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainOn {
-    /// What the assistant says, in every turn, with the token that ends the turn.
+    /// Every message of the assistant, with the token that ends the turn.
     #[default]
     Assistant,
-    /// What the assistant says in its last turn.
+    /// The assistant's last message.
     LastAssistant,
-    /// Every token but the first.
+    /// Every token except the first.
     All,
 }
 
-/// How rows become token ids.
+/// How rows are encoded as token ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataOptions {
-    /// The tokens that are learned from; `{"ids", "loss_mask"}` rows say so themselves.
+    /// Which tokens are targets. Not used for `{"ids", "loss_mask"}` rows, which mark their own targets.
     pub train_on: TrainOn,
-    /// Whether prompt and response are joined as plain text and closed by the end-of-text token, instead of
-    /// being written by the chat template.
+    /// Whether prompt and response are joined as plain text that ends with the end-of-text token. Otherwise
+    /// the chat template writes them.
     pub raw: bool,
-    /// Tokens a row may have; what lies behind them is cut off and counted. 1024 as in TRL's `SFTConfig`.
+    /// Maximum number of tokens of a row. Further tokens are cut off and counted. 1024 as in TRL's
+    /// `SFTConfig`.
     pub max_tokens: usize,
 }
 
@@ -85,25 +86,25 @@ impl Default for DataOptions {
     }
 }
 
-/// What became of the lines of a file, or of rows in memory.
+/// Summary of the rows that were read from a file or from memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataReport {
-    /// Lines that hold a row.
+    /// Number of lines that hold a row.
     pub rows: usize,
-    /// Tokens of the rows that are kept, after cutting.
+    /// Number of tokens of the kept rows, after cutting.
     pub tokens: usize,
-    /// Targets among them.
+    /// Number of targets among these tokens.
     pub targets: usize,
-    /// Tokens of the longest row, after cutting.
+    /// Number of tokens of the longest row, after cutting.
     pub longest: usize,
-    /// Rows that were longer than [`DataOptions::max_tokens`], the dropped ones included.
+    /// Number of rows that were longer than [`DataOptions::max_tokens`], dropped ones included.
     pub truncated: usize,
-    /// Tokens they lost.
+    /// Number of tokens that were cut off.
     pub cut_tokens: usize,
     /// Lines of the rows that were dropped because all their targets were cut off.
     pub dropped: Vec<usize>,
-    /// Assistant's turns that the chat template closes with no end-of-turn token, from which a model does
-    /// not learn to stop.
+    /// Number of assistant turns that the chat template does not close with an end-of-turn token. A model
+    /// does not learn to stop from these.
     pub unclosed_turns: usize,
 }
 
@@ -116,7 +117,7 @@ impl fmt::Display for DataReport {
         }
         if let Some(line) = self.dropped.first() {
             let count = self.dropped.len();
-            write!(f, "; {count} of them left no target and were dropped, the first in line {line}")?;
+            write!(f, "; {count} of these had no target left and were dropped, the first in line {line}")?;
         }
         if self.unclosed_turns > 0 {
             let turns = self.unclosed_turns;
@@ -126,21 +127,20 @@ impl fmt::Display for DataReport {
     }
 }
 
-/// The rows of one file, or of memory, as tokens.
+/// Rows of one file, or rows in memory, as tokens.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// The file, or `rows` for rows in memory; for messages.
+    /// Name for messages: the file, or `rows` for rows in memory.
     pub path: PathBuf,
     /// The rows, in their order; never empty after [`Dataset::read`] and [`Dataset::from_rows`].
     pub examples: Vec<Example>,
-    /// What became of the rows.
+    /// Summary of the rows that were read.
     pub report: DataReport,
-    /// SHA-256 in hexadecimal of the bytes that were read, or of rows in memory as [`Dataset::from_rows`]
-    /// writes them.
+    /// SHA-256 in hexadecimal of the bytes that were read. For rows in memory see [`Dataset::from_rows`].
     pub sha256: String,
 }
 
-/// What a row is encoded with.
+/// Tokenizer, chat template and options with which rows are encoded.
 struct Encoder<'a> {
     tokenizer: Option<&'a Tokenizer>,
     chat: Option<&'a ChatFormat>,
@@ -155,12 +155,12 @@ struct Encoded {
     unclosed_turns: usize,
 }
 
-/// A chat of one turn as token ids, and which of them are the reply's, the token that ends the turn
-/// included. At least one is, and the first never.
+/// Encodes a chat of one turn. Returns its token ids, and a mask of the reply's tokens with the token that
+/// ends the turn. The mask marks at least one token, and never the first.
 ///
 /// # Errors
 ///
-/// What is wrong with it, in words.
+/// A description of the fault.
 pub(crate) fn encode_reply(
     chat: &ChatFormat,
     prompt: &str,
@@ -169,19 +169,19 @@ pub(crate) fn encode_reply(
     let messages = [Message::new("user", prompt), Message::new("assistant", reply)];
     let encoded = chat::encode(chat, &messages, TrainOn::Assistant, usize::MAX)?;
     if !encoded.loss_mask.iter().skip(1).any(|&of_reply| of_reply) {
-        return Err("the reply has no token".to_owned());
+        return Err("the reply has no tokens".to_owned());
     }
     Ok((encoded.ids, encoded.loss_mask))
 }
 
 impl Dataset {
-    /// Reads all rows of `path` for a model with this tokenizer and chat template and an embedding of
-    /// `vocab` rows. The first fault ends it: better now than after hours of work.
+    /// Reads all rows of `path` for a model with this tokenizer and chat template and an embedding of `vocab`
+    /// rows. Stops at the first fault, so that faults show before the training.
     ///
     /// # Errors
     ///
     /// * [`TrainError::Io`] if the file cannot be read.
-    /// * [`TrainError::Row`] for the first line that is no usable row.
+    /// * [`TrainError::Row`] for the first line that is not a usable row.
     /// * [`TrainError::Data`] if no row is left.
     pub fn read(
         path: &Path,
@@ -198,11 +198,11 @@ impl Dataset {
         reading.finish(lines.sha256())
     }
 
-    /// Encodes rows in memory, as [`Dataset::read`] does with the lines of a file. In messages the first row is on
-    /// line 1 of `rows`.
+    /// Encodes rows in memory, in the same way as [`Dataset::read`]. Messages call the first row line 1 of
+    /// `rows`.
     ///
-    /// The hash is that of a file with one line for each row, as [`Row`] serializes to JSON: such a file gives the
-    /// same data set, and a run on it can be resumed with the rows in memory.
+    /// The hash is that of a file that has each row on one line, as [`Row`] serializes to JSON. Such a file
+    /// gives the same data set, and a run on the file can be resumed with the rows in memory.
     ///
     /// # Errors
     ///
@@ -226,10 +226,10 @@ impl Dataset {
         reading.finish(hex(hash.finalize()))
     }
 
-    /// Takes some examples out of the set, for measuring what the rest teaches. Which ones depends on the
-    /// seed and on the number of rows only; both parts stay in the order of their lines.
+    /// Takes held-out examples out of the set and returns them. The choice depends only on the seed and the
+    /// number of rows. Both parts stay in the order of their lines.
     ///
-    /// A fraction is rounded, but to no less than one row.
+    /// A fraction above 0 is rounded to a number of rows, at least one.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ impl Dataset {
     }
 }
 
-/// Rows that become a data set, one after another.
+/// A data set to which rows are added one by one.
 struct Reading<'a> {
     path: &'a Path,
     encoder: Encoder<'a>,
@@ -303,7 +303,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The example, cut to `max_tokens`; none if that leaves no target.
+/// Cuts a row to `max_tokens`. Returns none if that leaves no target.
 fn cut(
     encoded: Encoded,
     line: usize,
@@ -318,14 +318,14 @@ fn cut(
         ids.truncate(max_tokens);
         loss_mask.truncate(max_tokens);
     }
-    // Nothing stands before the first token to predict it from.
+    // The first token has no tokens before it from which it could be predicted.
     if let Some(first) = loss_mask.first_mut() {
         *first = false;
     }
     let example = Example { ids, loss_mask, line };
     match example.targets() {
-        0 if lost == 0 => Err("no token of the row is a target, so there is nothing to learn from it; \
-                               the first token never is one"
+        0 if lost == 0 => Err("no token of the row is a target, so the row cannot be trained on; \
+                               the first token is never a target"
             .to_owned()),
         0 => Ok(None),
         targets => {
@@ -338,7 +338,7 @@ fn cut(
 }
 
 impl Encoder<'_> {
-    /// The row's tokens, or what is wrong with it.
+    /// Encodes a row. An error describes the fault.
     fn encode(&self, row: &Row) -> Result<Encoded, String> {
         match row {
             Row::Chat { messages } => self.chat(messages),
@@ -356,8 +356,7 @@ impl Encoder<'_> {
                     return Err(format!("ids[{at}] is {id}, outside the model's vocabulary of {vocab}"));
                 }
                 if !loss_mask.iter().skip(1).any(|&target| target) {
-                    return Err("loss_mask marks no token after the first, so there is nothing to learn \
-                                from the row"
+                    return Err("loss_mask marks no token after the first, so the row cannot be trained on"
                         .to_owned());
                 }
                 Ok(Encoded { ids: ids.clone(), loss_mask: loss_mask.clone(), unclosed_turns: 0 })
@@ -373,7 +372,7 @@ impl Encoder<'_> {
     }
 }
 
-/// How many leading tokens two sequences share.
+/// Number of leading tokens that two sequences share.
 fn shared(left: &[TokenId], right: &[TokenId]) -> usize {
     left.iter().zip(right).take_while(|(left, right)| left == right).count()
 }

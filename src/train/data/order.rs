@@ -1,15 +1,15 @@
-//! The order in which rows are taken, and which of them are held out.
+//! Order of the training rows, and the choice of held-out rows.
 
 use crate::random::{Philox, Purpose};
 
-/// The draw that orders an epoch, and the one that chooses what is held out.
+/// Numbers of the random draws that order an epoch and that choose held-out rows.
 const EPOCH: u32 = 0;
 const HELD_OUT: u32 = 1;
 
 /// An endless sequence of row numbers: epoch after epoch, each a new permutation of all rows.
 ///
-/// Which row stands at a position depends on the seed, the number of rows and the position only, so a run
-/// resumes with nothing but its position.
+/// The row at a position depends only on the seed, the number of rows and the position. A run therefore needs
+/// only its position to resume.
 ///
 /// ```
 /// use parr::train::Order;
@@ -24,7 +24,7 @@ const HELD_OUT: u32 = 1;
 pub struct Order {
     seed: u64,
     rows: usize,
-    /// The epoch that was asked for last, and its permutation.
+    /// Epoch of the last call, and its permutation.
     current: Option<(u64, Vec<u32>)>,
 }
 
@@ -33,7 +33,7 @@ impl Order {
     ///
     /// # Panics
     ///
-    /// If there is no row, or more than `u32` counts.
+    /// If there are no rows, or more than `u32::MAX` rows.
     pub fn new(seed: u64, rows: usize) -> Order {
         assert!(rows > 0 && u32::try_from(rows).is_ok(), "{rows} rows cannot be ordered");
         Order { seed, rows, current: None }
@@ -54,12 +54,12 @@ impl Order {
     }
 }
 
-/// The rows to hold out, `count` of them.
+/// The `count` rows to hold out.
 pub(super) fn held_out(seed: u64, rows: usize, count: usize) -> impl Iterator<Item = usize> {
     shuffled(seed, rows, 0, HELD_OUT).into_iter().take(count).map(|row| row as usize)
 }
 
-/// All rows in the order of their random keys; 64 bits of key make equal ones a matter of theory.
+/// All rows in the order of their random keys. Keys have 64 bits, so equal keys are very unlikely.
 fn shuffled(seed: u64, rows: usize, step: u32, draw: u32) -> Vec<u32> {
     let random = Philox::new(seed);
     let key = |row: u32| random.bits64(Purpose::Shuffle, step, row, draw);
@@ -89,7 +89,7 @@ mod tests {
         }
     }
 
-    /// A run that was saved must find the same rows after an update of the program.
+    /// A saved run must get the same rows after an update of the program.
     #[test]
     fn the_order_never_changes() {
         assert_eq!(epoch(7, 8, 0), PINNED[0]);

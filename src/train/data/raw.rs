@@ -3,19 +3,20 @@
 use super::{Encoded, TrainOn, shared};
 use crate::tokenizer::{Specials, Tokenizer};
 
-/// Beginning of text if the model wants one, prompt, response, end of text; the last two are learned from.
+/// Encodes beginning of text if the model uses it, prompt, response and end of text. The last two are
+/// targets.
 ///
-/// The two texts are encoded together, as a model reads them, and the response begins with the first token
-/// that it changes. Special tokens written out in either stay text.
+/// Prompt and response are encoded together, as a model reads them. The response begins with the first token
+/// that differs from the prompt encoded alone. Special tokens that are written out in the texts stay text.
 pub(super) fn encode(
     tokenizer: &Tokenizer,
     prompt: &str,
     response: &str,
     train_on: TrainOn,
 ) -> Result<Encoded, String> {
-    let eos = tokenizer.eos().ok_or(
-        "the model names no end-of-text token, which raw text is closed with; give ids and loss_mask",
-    )?;
+    let eos = tokenizer
+        .eos()
+        .ok_or("the model has no end-of-text token, which must end raw text; give ids and loss_mask")?;
     let text = |text: &str| tokenizer.encode(text, Specials::AsText).map_err(|error| error.to_string());
     let both = text(&[prompt, response].concat())?;
     let start = shared(&text(prompt)?, &both);

@@ -1,4 +1,4 @@
-//! One row: which kind it is, and how a line of a file says so.
+//! One row, and how its kind is read from a line of a file.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::tokenizer::{Message, TokenId};
 
-/// A row to learn from. It serializes to a line of a data file.
+/// A training row. It serializes to a line of a data file.
 ///
 /// ```
 /// use parr::tokenizer::Message;
@@ -35,22 +35,22 @@ pub enum Row {
     Pair {
         /// The request.
         prompt: String,
-        /// The reply, which is learned from.
+        /// The reply, whose tokens are the targets.
         response: String,
     },
     /// Token ids.
     Ids {
-        /// The tokens (T).
+        /// The token ids (T).
         ids: Vec<TokenId>,
-        /// Which of them are targets (T).
+        /// Which tokens are targets (T).
         loss_mask: Vec<bool>,
     },
 }
 
 const KINDS: &str = "a row has messages, or prompt and response, or ids and loss_mask";
 
-/// Every key of every kind. A key that is null counts as absent: tools that write tables as JSON fill
-/// the columns of the other kinds with it.
+/// Keys of all kinds of rows. A null counts as absent, because tools that write tables as JSON fill the
+/// columns of the other kinds with nulls.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -62,8 +62,8 @@ struct Keys {
     loss_mask: Option<Vec<Mark>>,
 }
 
-/// A message, in which an unknown key is a mistake: tool calls that are left out would change the meaning
-/// of what is learned.
+/// A message. An unknown key is an error: to leave out tool calls, for instance, would change what a model
+/// learns.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Turn {
@@ -112,19 +112,19 @@ impl Row {
         Row::Pair { prompt: prompt.into(), response: response.into() }
     }
 
-    /// `Ok` if the row has the parts that its kind needs.
+    /// Checks that the row has the parts that its kind needs.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in words.
+    /// A description of the fault.
     pub(super) fn check(&self) -> Result<(), String> {
         match self {
             Row::Chat { messages } if messages.is_empty() => {
-                Err("messages is empty; a conversation has at least one".to_owned())
+                Err("messages is empty; a conversation needs at least one message".to_owned())
             }
             Row::Ids { ids, loss_mask } if ids.len() != loss_mask.len() => {
                 let (ids, marks) = (ids.len(), loss_mask.len());
-                Err(format!("ids has {ids} entries, loss_mask {marks}; each token needs one"))
+                Err(format!("ids has {ids} entries, loss_mask {marks}; they must have the same number"))
             }
             _ => Ok(()),
         }
@@ -134,11 +134,11 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// What is wrong with it and what would be right, without the file and the line.
+    /// A description of the fault and of a correct row, without the file and the line.
     pub(super) fn parse(text: &str) -> Result<Row, String> {
         let text = text.trim();
         if !text.starts_with('{') {
-            return Err(format!("the line is no JSON object; {KINDS}"));
+            return Err(format!("the line is not a JSON object; {KINDS}"));
         }
         let keys: Keys = serde_json::from_str(text).map_err(|error| {
             // serde ends its messages with " at line 1 column 9": the line is always 1 here.
@@ -207,8 +207,8 @@ mod tests {
         let deep = format!("{{\"messages\":{}", "[".repeat(100_000));
         let cases = [
             ("{}", "it has nothing"),
-            ("[1]", "the line is no JSON object"),
-            ("nul", "the line is no JSON object"),
+            ("[1]", "the line is not a JSON object"),
+            ("nul", "the line is not a JSON object"),
             (r#"{"prompt":"a"}"#, "it has prompt; a row has messages"),
             (r#"{"prompt":"a","response":"b","ids":[1]}"#, "it has prompt and response and ids"),
             (r#"{"prompt":"a","response":"b","completion":"c"}"#, "keep one"),

@@ -1,4 +1,4 @@
-//! Where rows come from: a file, or memory.
+//! Sources of rows: a file, or memory.
 
 use std::path::{Path, PathBuf};
 
@@ -6,9 +6,9 @@ use super::{DataOptions, Dataset, Row};
 use crate::model::text::Text;
 use crate::train::TrainError;
 
-/// The rows that a run learns from or is measured on: a JSON Lines file, or rows in memory.
+/// Rows for training or evaluation: a JSON Lines file, or rows in memory.
 ///
-/// A path and a vector of rows convert into it, so that both can be given to [`Sft::new`](crate::train::Sft::new).
+/// Paths and vectors of rows convert into it, so [`Sft::new`](crate::train::Sft::new) takes both.
 ///
 /// ```
 /// use parr::train::{Row, Rows};
@@ -31,7 +31,7 @@ impl Rows {
         Rows(Source::File(path.into()))
     }
 
-    /// These rows.
+    /// Rows in memory.
     pub fn of(rows: impl IntoIterator<Item = Row>) -> Rows {
         Rows(Source::Memory(rows.into_iter().collect()))
     }

@@ -1,9 +1,9 @@
-//! CRC-32C (Castagnoli), by which TFRecord files are checked.
+//! CRC-32C (Castagnoli), the checksum of TFRecord files.
 
 /// The polynomial 0x1EDC6F41, bits reversed.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
 
-/// The checksum of every single byte.
+/// The checksum of each byte value.
 const TABLE: [u32; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -25,8 +25,8 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| crc >> 8 ^ TABLE[(crc as u8 ^ byte) as usize])
 }
 
-/// The checksum as TFRecord stores it: turned and moved, since the checksum of data that holds its own
-/// checksum is weak.
+/// The checksum as TFRecord stores it: rotated, plus a constant, because the checksum of data that contains
+/// its own checksum is weak.
 pub(super) fn masked(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xA282_EAD8)
 }

@@ -1,14 +1,15 @@
 //! TensorBoard's records, byte by byte: the protobuf of an `Event` in a TFRecord.
 //!
-//! Of `tensorboard/compat/proto/{event,summary}.proto` five fields are needed, so they are written by hand.
+//! Only five fields of `tensorboard/compat/proto/{event,summary}.proto` are needed, so they are written by
+//! hand.
 
 use super::crc32c;
 
-/// What an event says besides its time and step.
+/// Content of an event, in addition to its time and step.
 pub(super) enum What<'a> {
     /// The first record of every file.
     FileVersion,
-    /// What earlier files hold from this event's step on is void: the run was resumed there.
+    /// The run was resumed at this step. Records of earlier files from this step on are not valid.
     SessionStart,
     /// Values by name.
     Scalars(&'a [(&'a str, f64)]),
@@ -20,7 +21,7 @@ const FIXED64: u64 = 1;
 const LENGTH: u64 = 2;
 const FIXED32: u64 = 5;
 
-/// A whole record; `wall_time` in seconds since 1970.
+/// Returns a whole record. `wall_time` is in seconds since 1970.
 pub(super) fn record(wall_time: f64, step: u64, what: What) -> Vec<u8> {
     let event = event(wall_time, step, what);
     let length = (event.len() as u64).to_le_bytes();
@@ -36,7 +37,7 @@ fn event(wall_time: f64, step: u64, what: What) -> Vec<u8> {
     let mut event = Vec::new();
     key(&mut event, 1, FIXED64);
     event.extend(wall_time.to_le_bytes());
-    // proto3 leaves out what is zero.
+    // proto3 leaves out values that are zero.
     if step > 0 {
         key(&mut event, 2, VARINT);
         varint(&mut event, step);

@@ -1,4 +1,4 @@
-//! Metrics as JSON Lines: one record a line.
+//! Metrics as JSON Lines: one record per line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,9 +11,9 @@ use crate::atomic;
 use crate::file::AtFile;
 use crate::train::TrainError;
 
-/// A file of records `{"step": 12, "train/loss": 2.31, ...}` that only ever grows.
+/// An append-only file of records `{"step": 12, "train/loss": 2.31, ...}`.
 ///
-/// A number that JSON cannot say, NaN or infinite, is `null`.
+/// NaN and infinite numbers are written as `null`, because JSON cannot represent them.
 #[derive(Debug)]
 pub struct JsonlLog {
     path: PathBuf,
@@ -21,23 +21,24 @@ pub struct JsonlLog {
 }
 
 impl JsonlLog {
-    /// A new log.
+    /// Creates a new log.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Io`] if the file cannot be made, or is there already: metrics are not overwritten.
+    /// [`TrainError::Io`] if the file cannot be created, or exists already, because metrics are not
+    /// overwritten.
     pub fn create(path: &Path) -> Result<JsonlLog, TrainError> {
         let file = OpenOptions::new().append(true).create_new(true).open(path);
         Ok(JsonlLog { path: path.to_owned(), file: file.map_err(TrainError::io("create", path))? })
     }
 
-    /// The log of a run that goes on after `step`; a new one if there is none. Records of later steps are cut
-    /// off, and so is a line that a crash left unfinished: the file is then as it was at that step.
+    /// Opens the log of a run that resumes after `step`, or creates a new one. Records of later steps are cut
+    /// off, and so is a line that a crash left incomplete. Then the file is as it was at that step.
     ///
     /// # Errors
     ///
     /// * [`TrainError::Io`] if the file cannot be read or written.
-    /// * [`TrainError::Row`] if records that stay would follow a line that does not.
+    /// * [`TrainError::Row`] if a line to cut off comes before records to keep.
     pub fn resume(path: &Path, step: u64) -> Result<JsonlLog, TrainError> {
         match File::open(path) {
             Ok(file) => {
@@ -57,7 +58,7 @@ impl JsonlLog {
     }
 }
 
-/// The last record of the log at `path`; none if there is no log, or the last line is no record.
+/// The last record of the log at `path`. `None` if there is no log, or the last line is no record.
 ///
 /// # Errors
 ///
@@ -81,7 +82,7 @@ impl MetricsLog for JsonlLog {
         }
         let mut line = serde_json::Value::Object(record).to_string();
         line.push('\n');
-        // In one piece, so that a reader sees whole records but for a crash in the middle of this call.
+        // In one call, so that a reader sees only whole records, except after a crash during this call.
         self.file.write_all(line.as_bytes()).map_err(TrainError::io("write", &self.path))
     }
 
@@ -90,13 +91,13 @@ impl MetricsLog for JsonlLog {
     }
 }
 
-/// What of a record tells whether it stays.
+/// The part of a record that decides whether it is kept.
 #[derive(Deserialize)]
 struct Record {
     step: u64,
 }
 
-/// The bytes up to the end of the last record that is not later than `step`.
+/// Number of bytes up to the end of the last record that is not later than `step`.
 fn kept_bytes(path: &Path, mut reader: impl BufRead, step: u64) -> Result<u64, TrainError> {
     let (mut at, mut keep, mut line) = (0, 0, 0);
     let mut cut = None;

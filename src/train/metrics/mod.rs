@@ -1,7 +1,7 @@
-//! What a training step reports, and the logs it is written to.
+//! The figures of training steps, and the logs that they are written to.
 //!
-//! Names are those that TRL and `transformers` write, `train/` and `eval/` before the slash, so that curves
-//! of both lie in one plot.
+//! Names are those of TRL and `transformers`, with `train/` and `eval/` before the slash, so that the curves
+//! of both can be drawn in one plot.
 
 mod crc32c;
 mod event;
@@ -16,14 +16,14 @@ pub use tensorboard::TensorBoardLog;
 
 use super::TrainError;
 
-/// What is known at one point of a run.
+/// The metrics at one point of a run.
 ///
-/// Every kind of training has a type of its own; a log needs no more than this of it.
+/// Every kind of training has its own type. A log needs only this trait.
 pub trait Metrics {
-    /// Optimizer steps done.
+    /// Number of finished optimizer steps.
     fn step(&self) -> u64;
 
-    /// Each metric's name and value, in the order of a log. Values may be NaN or infinite.
+    /// Name and value of each metric, in the order of a log. Values may be NaN or infinite.
     fn tags(&self) -> Vec<(&str, f64)>;
 
     /// The metric with this name, if it was measured.
@@ -32,17 +32,18 @@ pub trait Metrics {
     }
 }
 
-/// Where metrics are kept.
+/// A log of metrics.
 pub trait MetricsLog: Send {
-    /// Appends one record. The system has it when this returns, so a kill loses nothing.
+    /// Appends one record. Once this returns, the operating system has it, so killing the process loses
+    /// nothing.
     ///
     /// # Errors
     ///
     /// [`TrainError::Io`] if it cannot be written.
     fn write(&mut self, metrics: &dyn Metrics) -> Result<(), TrainError>;
 
-    /// Waits until the disk has all records, so that a power failure loses none of them. Called before
-    /// a state is saved, it makes sure that no log is behind the state that a run resumes from.
+    /// Waits until all records are on disk, so that a power failure loses none. A run calls it before it
+    /// saves a state, so that no log is behind the state that the run resumes from.
     ///
     /// # Errors
     ///
@@ -53,32 +54,32 @@ pub trait MetricsLog: Send {
 /// One optimizer step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepMetrics {
-    /// Optimizer steps done, this one included.
+    /// Number of finished optimizer steps, including this one.
     pub step: u64,
-    /// `train/epoch`: how often the rows were seen, with the part of the current pass.
+    /// `train/epoch`: passes over the rows so far, with the fraction of the current one.
     pub epoch: f64,
-    /// `train/loss`: the objective's loss, the mean over the step's targets, before the step changed anything.
+    /// `train/loss`: the objective's loss, as the mean over the step's targets, before the update.
     pub loss: f64,
-    /// `train/learning_rate` of the step.
+    /// `train/learning_rate`: learning rate of the step.
     pub learning_rate: f64,
-    /// `train/grad_norm`: the norm of all gradients together, before clipping.
+    /// `train/grad_norm`: global norm of the gradients, before clipping.
     pub grad_norm: f64,
-    /// `train/num_tokens`: tokens of the run up to here.
+    /// `train/num_tokens`: number of tokens of the run so far.
     pub num_tokens: u64,
-    /// `train/num_targets`: tokens of the step that were predicted.
+    /// `train/num_targets`: number of predicted tokens of the step.
     pub num_targets: u64,
-    /// `train/tokens_per_second`: tokens of the step by its seconds.
+    /// `train/tokens_per_second`: tokens of the step divided by its seconds.
     pub tokens_per_second: f64,
-    /// `train/step_seconds`: from the step's first row to its last weight.
+    /// `train/step_seconds`: duration of the step, from its first row to its last weight.
     pub step_seconds: f64,
     /// `train/logprob_distance`: the largest difference between a token's log-probability in generation and
-    /// in training, where it was measured.
+    /// in training, if it was measured.
     pub logprob_distance: Option<f64>,
-    /// `eval/loss` on the held-out rows, where it was measured.
+    /// `eval/loss`: loss on the held-out rows, if it was measured.
     pub eval_loss: Option<f64>,
-    /// What the objective reports besides, under the names that it gives.
+    /// Other metrics of the objective, under its own names.
     pub objective: Vec<(&'static str, f64)>,
-    /// The same on the held-out rows, where it was measured, under `eval/`.
+    /// The same metrics on the held-out rows, under `eval/`, if they were measured.
     pub held_out: Vec<(String, f64)>,
 }
 
@@ -106,18 +107,18 @@ impl Metrics for StepMetrics {
     }
 }
 
-/// A measurement on held-out rows that belongs to no step, such as the one before the first.
+/// An evaluation on held-out rows that belongs to no step, such as the one before the first step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EvalMetrics {
-    /// Optimizer steps done.
+    /// Number of finished optimizer steps.
     pub step: u64,
-    /// `eval/loss`: the mean over the targets.
+    /// `eval/loss`: mean loss over the targets.
     pub loss: f64,
-    /// `eval/num_targets`: tokens that were predicted.
+    /// `eval/num_targets`: number of predicted tokens.
     pub num_targets: u64,
-    /// `eval/runtime`, in seconds.
+    /// `eval/runtime`: duration in seconds.
     pub seconds: f64,
-    /// What the objective reports besides, under `eval/`.
+    /// Other metrics of the objective, under `eval/`.
     pub objective: Vec<(String, f64)>,
 }
 

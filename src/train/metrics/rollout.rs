@@ -1,4 +1,4 @@
-//! What a step of reinforcement learning reports.
+//! The figures of a step of reinforcement learning.
 
 use std::collections::BTreeMap;
 
@@ -30,15 +30,15 @@ pub struct AlignMetrics {
     pub value: Option<f64>,
     /// `val/error`: root mean square of return minus value, before the updates. None without a critic.
     pub value_error: Option<f64>,
-    /// `policy/...`, `loss/...`, `val/...`: means over the updates. Each figure is taken before its update. Empty
-    /// if there was no update.
+    /// `policy/...`, `loss/...`, `val/...`: means over the updates. Each figure is taken before its update.
+    /// Empty if there was no update.
     pub updates: Vec<(&'static str, f64)>,
     /// `policy/num_updates`: number of updates.
     pub n_updates: usize,
     /// `train/grad_norm`: mean global norm of the gradients, before clipping.
     pub grad_norm: f64,
-    /// `train/logprob_distance`: the largest difference between a token's log-probability in generation and in
-    /// training, at the sampling temperature.
+    /// `train/logprob_distance`: the largest difference between a token's log-probability in generation and
+    /// in training, at the sampling temperature.
     pub logprob_distance: f64,
     /// `train/num_tokens`: tokens computed in training so far, prompts included.
     pub num_tokens: u64,
@@ -101,11 +101,12 @@ impl Metrics for AlignMetrics {
     }
 }
 
-/// The figures of one rollout, as means over its replies. Names are those of TRL's PPO trainer where it has the
-/// figure.
+/// The figures of one rollout, as means over its replies. Names are those of TRL's PPO trainer where it has
+/// the figure.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RolloutFigures {
-    /// `objective/kl`: KL to the reference in nats per reply, by estimator k1, whatever estimator the penalty uses.
+    /// `objective/kl`: KL to the reference in nats per reply, by estimator k1, whatever estimator the penalty
+    /// uses.
     pub kl: f64,
     /// `objective/entropy`: the sum of `-log pi` over a reply.
     pub entropy: f64,

@@ -10,13 +10,13 @@ use super::{Metrics, MetricsLog};
 use crate::file::AtFile;
 use crate::train::TrainError;
 
-/// What the name of every event file begins with.
+/// Start of the name of every event file.
 const PREFIX: &str = "events.out.tfevents.";
 
 /// An event file in a folder that TensorBoard watches.
 ///
-/// A run that is resumed starts a file of its own, which says that whatever earlier files hold of later
-/// steps is void; nothing that was written is changed.
+/// A resumed run starts a new file. Its first record marks later steps in earlier files as not valid. Earlier
+/// files are not changed.
 #[derive(Debug)]
 pub struct TensorBoardLog {
     path: PathBuf,
@@ -24,27 +24,27 @@ pub struct TensorBoardLog {
 }
 
 impl TensorBoardLog {
-    /// The event file of a new run in `folder`, which is made if it is missing.
+    /// Creates the event file of a new run in `folder`, which is created if it is missing.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Io`] if it cannot be made.
+    /// [`TrainError::Io`] if it cannot be created.
     pub fn create(folder: &Path) -> Result<TensorBoardLog, TrainError> {
         TensorBoardLog::start(folder, None)
     }
 
-    /// The event file of a run that goes on after `step`.
+    /// Creates the event file of a run that resumes after `step`.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Io`] if it cannot be made.
+    /// [`TrainError::Io`] if it cannot be created.
     pub fn resume(folder: &Path, step: u64) -> Result<TensorBoardLog, TrainError> {
         TensorBoardLog::start(folder, Some(step + 1))
     }
 
     fn start(folder: &Path, purge_step: Option<u64>) -> Result<TensorBoardLog, TrainError> {
         fs::create_dir_all(folder).map_err(TrainError::io("create", folder))?;
-        // Readers take the files in the order of their names, and a clock may stand still or go back.
+        // Readers sort the files by name, and a clock may stop or be set back.
         let newest = newest(folder).map_err(TrainError::io("read", folder))?;
         let seconds = (now() as u64).max(newest.map_or(0, |newest| newest.saturating_add(1)));
         let path = folder.join(format!("{PREFIX}{seconds:010}.parr.{}", std::process::id()));
@@ -82,7 +82,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// The latest second that stands in the name of an event file.
+/// The latest second in the name of an event file.
 fn newest(folder: &Path) -> std::io::Result<Option<u64>> {
     let mut newest = None;
     for entry in fs::read_dir(folder)? {

@@ -1,14 +1,14 @@
-//! Clipping: how far one rollout may move the policy and the values (arXiv 1707.06347).
+//! Clipping: limits how much one rollout changes the policy and the values (arXiv 1707.06347).
 
 /// Bounds of the probability ratio `r = pi(token) / pi_old(token)`.
 ///
-/// Two bounds, since raising the upper one alone keeps unlikely tokens explored ("clip-higher",
+/// There are two bounds, because raising only the upper one explores unlikely tokens more ("clip-higher",
 /// arXiv 2503.14476, section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clip {
-    /// The ratio counts down to `1 - low`.
+    /// The ratio is clipped below at `1 - low`.
     pub low: f64,
-    /// It counts up to `1 + high`.
+    /// The ratio is clipped above at `1 + high`.
     pub high: f64,
 }
 
@@ -17,11 +17,11 @@ pub struct Clip {
 pub struct Surrogate {
     /// `max(-A r, -A clip(r))`.
     pub loss: f64,
-    /// Its derivative by the log-probability: `-A r`, or 0 where the bound decides.
+    /// Its derivative by the log-probability: `-A r`, or 0 if the ratio is clipped.
     pub d_logprob: f64,
-    /// `r`.
+    /// The ratio `r`.
     pub ratio: f64,
-    /// Whether the bound decides.
+    /// Whether the ratio is clipped.
     pub clipped: bool,
 }
 
@@ -30,9 +30,9 @@ pub struct Surrogate {
 pub struct ValueError {
     /// `max((V - G)^2, (held - G)^2) / 2`.
     pub loss: f64,
-    /// Its derivative by the value: `V - G`, or 0 where the bound decides.
+    /// Its derivative by the value: `V - G`, or 0 if the value is clipped.
     pub d_value: f64,
-    /// Whether the bound decides.
+    /// Whether the value is clipped.
     pub clipped: bool,
 }
 
@@ -40,17 +40,17 @@ impl Clip {
     /// No bounds: plain importance sampling.
     pub const OFF: Clip = Clip { low: f64::INFINITY, high: f64::INFINITY };
 
-    /// The same bound on both sides, as in the paper.
+    /// The same range on both sides, as in the paper.
     pub const fn symmetric(range: f64) -> Clip {
         Clip { low: range, high: range }
     }
 
-    /// `L^CLIP` with its sign turned (equation 7 of the paper), for advantage `A` and `log_ratio = log r`.
+    /// Returns `-L^CLIP` (equation 7 of the paper) for advantage `A` and `log_ratio = log r`.
     ///
     /// At a `log_ratio` of 0 the ratio is exactly 1.
     pub fn surrogate(self, advantage: f64, log_ratio: f64) -> Surrogate {
         let ratio = log_ratio.exp();
-        // An infinite ratio of a token that does not matter would be NaN; a NaN ratio stays one.
+        // With advantage 0, an infinite ratio would give NaN. A NaN ratio stays NaN.
         if advantage == 0.0 && !ratio.is_nan() {
             return Surrogate { loss: 0.0, d_logprob: 0.0, ratio, clipped: false };
         }
@@ -62,10 +62,10 @@ impl Clip {
     }
 }
 
-/// The squared error of value `V` to return `G`, where `V` is held within `radius` of its value `old` at the
-/// rollout. The paper has no equation for it; it comes from OpenAI's `baselines`.
+/// Returns the squared error of value `V` to return `G`, with `V` clipped to within `radius` of its value
+/// `old` at the rollout. The paper has no equation for it. It comes from OpenAI's `baselines`.
 ///
-/// `radius` is in the units of the returns; infinite turns the bound off.
+/// `radius` is in the units of the returns. Infinite turns the clipping off.
 pub fn value_error(value: f64, old: f64, target: f64, radius: f64) -> ValueError {
     let held = value.max(old - radius).min(old + radius);
     let (free, bounded) = ((value - target).powi(2), (held - target).powi(2));
@@ -77,8 +77,8 @@ pub fn value_error(value: f64, old: f64, target: f64, radius: f64) -> ValueError
     }
 }
 
-/// Figures that every objective with a ratio reports, under TRL's names; each the mean over the ratios of a
-/// step, of one per token or one per reply.
+/// Figures that every objective with a ratio reports, under TRL's names. Each is a mean over the ratios of a
+/// step, with one ratio per token or per reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct RatioFigures {
     approxkl: f64,
@@ -87,15 +87,15 @@ pub(super) struct RatioFigures {
 }
 
 impl RatioFigures {
-    /// Adds one ratio, which is `share` of all.
+    /// Adds one ratio with weight `share`.
     pub(super) fn add(&mut self, share: f64, log_ratio: f64, surrogate: &Surrogate) {
         self.approxkl += share * 0.5 * log_ratio * log_ratio;
         self.clipfrac += share * f64::from(u8::from(surrogate.clipped));
         self.ratio += share * surrogate.ratio;
     }
 
-    /// `policy/approxkl_avg`, half the mean square of the log-ratio; `policy/clipfrac_avg`, how often the
-    /// bound decides; `val/ratio`, the mean ratio.
+    /// `policy/approxkl_avg`, half the mean square of the log-ratio; `policy/clipfrac_avg`, the fraction of
+    /// clipped ratios; `val/ratio`, the mean ratio.
     pub(super) fn named(&self) -> [(&'static str, f64); 3] {
         [
             ("policy/approxkl_avg", self.approxkl),
@@ -117,10 +117,10 @@ mod tests {
         assert!(at(2.0, 1.5).clipped && (at(2.0, 1.5).loss + 2.4).abs() < 1e-12);
         assert_eq!(at(2.0, 1.5).d_logprob, 0.0);
         assert!(!at(2.0, 0.5).clipped && (at(2.0, 0.5).d_logprob + 1.0).abs() < 1e-12);
-        // A bad one: the other way round.
+        // A bad token: the reverse.
         assert!(at(-2.0, 0.5).clipped && (at(-2.0, 0.5).loss - 1.6).abs() < 1e-12);
         assert!(!at(-2.0, 1.5).clipped && (at(-2.0, 1.5).d_logprob - 3.0).abs() < 1e-12);
-        // Bounds of their own.
+        // Different bounds.
         let higher = Clip { low: 0.2, high: 0.28 };
         assert!(!higher.surrogate(1.0, 1.25f64.ln()).clipped && higher.surrogate(1.0, 1.3f64.ln()).clipped);
         assert!(
@@ -153,11 +153,11 @@ mod tests {
 
     #[test]
     fn values_are_held_near_those_of_the_rollout() {
-        // Within the radius, and beyond it on the far side of the target, the error is the plain one.
+        // Within the radius, and beyond it on the side away from the target, the error is not clipped.
         let plain = ValueError { loss: 0.5 * 9.0, d_value: -3.0, clipped: false };
         assert_eq!(value_error(0.0, 0.125, 3.0, 0.25), plain);
         assert_eq!(value_error(0.0, 1.0, 3.0, 0.25), plain);
-        // Beyond it towards the target nothing is to be gained.
+        // Beyond it on the side of the target, the gradient is 0.
         let held = value_error(2.0, 0.0, 3.0, 0.25);
         assert_eq!(held, ValueError { loss: 0.5 * 2.75 * 2.75, d_value: 0.0, clipped: true });
         assert_eq!(value_error(2.0, 0.0, 3.0, f64::INFINITY).d_value, -1.0);

@@ -5,49 +5,49 @@ use std::ops::Range;
 use super::preference::{sigmoid, softplus};
 use super::{Evaluated, Objective, TokenStats};
 
-/// `loss = -sum_pairs log sigmoid(h) / normalizer`, `h = beta ((log pi(c) - log ref(c)) - (log pi(r) - log ref(r)))`
-/// for a chosen reply `c` and a rejected one `r`, log-probabilities being summed over the real tokens of a
-/// reply (equation 7 of the paper).
+/// `loss = -sum_pairs log sigmoid(h) / normalizer`, `h = beta ((log pi(c) - log ref(c)) - (log pi(r) - log
+/// ref(r)))` for a chosen reply `c` and a rejected reply `r`. Log-probabilities are summed over the real
+/// tokens of a reply (equation 7 of the paper).
 ///
-/// With `label_smoothing` `e` the loss is `-(1 - e) log sigmoid(h) - e log sigmoid(-h)`: labels are taken to be
-/// wrong with chance `e` (conservative DPO: Mitchell, "A note on DPO with noisy preferences", 2023). 0 is the
-/// paper's.
+/// With `label_smoothing` `e` the loss is `-(1 - e) log sigmoid(h) - e log sigmoid(-h)`. It assumes that
+/// labels are wrong with probability `e` (conservative DPO: Mitchell, "A note on DPO with noisy preferences",
+/// 2023). 0 as in the paper.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dpo {
-    /// How dear it is to leave the reference (0.1 in the paper's appendix B).
+    /// Strength of the KL constraint to the reference (0.1 in the paper's appendix B).
     pub beta: f64,
-    /// Chance that a label is wrong, below 0.5.
+    /// Probability that a label is wrong, below 0.5.
     pub label_smoothing: f64,
 }
 
 /// Two replies to one prompt.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DpoPair {
-    /// Places of the better reply's real tokens among the scored tokens.
+    /// Indices of the better reply's real tokens among the scored tokens.
     pub chosen: Range<usize>,
-    /// Of the other's.
+    /// Indices of the other reply's real tokens.
     pub rejected: Range<usize>,
     /// The reference's log-probability of the whole better reply, in nats.
     pub ref_chosen: f64,
-    /// Of the other.
+    /// The reference's log-probability of the whole other reply, in nats.
     pub ref_rejected: f64,
 }
 
 /// The pairs of a part of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DpoBatch {
-    /// Pairs, both sides in this part.
+    /// The pairs. Both replies of a pair are in this part.
     pub pairs: Vec<DpoPair>,
-    /// Pairs of the whole step. Above 0.
+    /// Number of pairs of the whole step. Above 0.
     pub normalizer: f64,
 }
 
 impl Objective for Dpo {
     type Batch = DpoBatch;
 
-    /// Adds, as means over the pairs and under TRL's names, `rewards/chosen` and `rewards/rejected`, the
-    /// implied rewards `beta (log pi - log ref)`; `rewards/margins`, their difference; `rewards/accuracies`, how
-    /// often it is above 0; `logps/chosen` and `logps/rejected`.
+    /// Adds means over the pairs, under TRL's names: `rewards/chosen` and `rewards/rejected`, the implied
+    /// rewards `beta (log pi - log ref)`; `rewards/margins`, their difference; `rewards/accuracies`, how
+    /// often that difference is above 0; `logps/chosen` and `logps/rejected`.
     fn evaluate(&self, stats: &TokenStats, batch: &DpoBatch) -> Evaluated {
         let DpoBatch { pairs, normalizer } = batch;
         debug_assert!(*normalizer > 0.0, "a step without pairs");

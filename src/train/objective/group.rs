@@ -1,17 +1,17 @@
-//! Replies to one prompt judged against each other: what GRPO and RLOO have in place of a critic.
+//! Advantages from the comparison of replies to one prompt, which GRPO and RLOO use instead of a critic.
 
 use serde::{Deserialize, Serialize};
 
 /// One reply of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplyTokens {
-    /// Place of its first real token among the scored tokens; the others follow it.
+    /// Index of its first real token among the scored tokens. The other tokens follow it.
     pub first: usize,
     /// Log-probability of each real token at the rollout, in nats (T).
     pub old_logprobs: Vec<f64>,
-    /// The reference's, in nats (T). Empty where no KL stands in the loss.
+    /// The reference's log-probability of each real token, in nats (T). Empty if the loss has no KL.
     pub ref_logprobs: Vec<f64>,
-    /// How much better the reply was than its group (A).
+    /// Advantage of the reply over its group (A).
     pub advantage: f64,
 }
 
@@ -20,31 +20,31 @@ pub struct ReplyTokens {
 pub struct GroupBatch {
     /// Replies (B).
     pub replies: Vec<ReplyTokens>,
-    /// Replies of the whole step, not this part. Above 0.
+    /// Number of replies of the whole step, not of this part. Above 0.
     pub n_replies: f64,
-    /// Real tokens of the whole step. Above 0.
+    /// Number of real tokens of the whole step. Above 0.
     pub n_tokens: f64,
 }
 
-/// What a group's deviations are divided by.
+/// Divisor of a group's deviations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupScale {
     /// The group's standard deviation, as in the paper (arXiv 2402.03300, section 4.1.2).
     #[default]
     Group,
-    /// Nothing: dividing gives prompts that are nearly always, or nearly never, answered well the largest
-    /// weight (arXiv 2503.20783, section 3.1).
+    /// No divisor. Dividing gives the largest weight to prompts that are nearly always, or nearly never,
+    /// answered well (arXiv 2503.20783, section 3.1).
     None,
 }
 
-/// Added to a group's standard deviation, in the units of the reward; TRL's.
+/// Added to a group's standard deviation, in the units of the reward. As in TRL.
 const EPSILON: f64 = 1e-4;
 
-/// GRPO's advantages: each reward's distance from its group's mean, divided by the group's standard
-/// deviation (with `n - 1`) if `scale` says so.
+/// Returns GRPO's advantages: each reward minus its group's mean. With [`GroupScale::Group`], it is divided
+/// by the group's standard deviation (with `n - 1`).
 ///
-/// `rewards` (B) holds groups of `size` one behind another. A group of equal rewards gets zeros.
+/// `rewards` (B) holds consecutive groups of `size`. A group of equal rewards gets zeros.
 ///
 /// # Panics
 ///
@@ -64,10 +64,10 @@ pub fn group_advantages(rewards: &[f64], size: usize, scale: GroupScale) -> Vec<
     advantages.collect()
 }
 
-/// RLOO's advantages: each reward less the mean of the others in its group (arXiv 2402.14740).
+/// Returns RLOO's advantages: each reward minus the mean of the others in its group (arXiv 2402.14740).
 ///
-/// `rewards` (B) holds groups of `size` one behind another. The others' mean does not depend on the reply
-/// itself, so the gradient keeps its expectation.
+/// `rewards` (B) holds consecutive groups of `size`. The others' mean does not depend on the reply itself, so
+/// the expected gradient does not change.
 ///
 /// # Panics
 ///

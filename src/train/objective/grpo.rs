@@ -7,12 +7,12 @@ use super::clip::{Clip, RatioFigures};
 use super::group::GroupBatch;
 use super::{Evaluated, Objective, TokenStats};
 
-/// `loss = sum_t w_t (max(-A r_t, -A clip(r_t)) + kl_weight k3_t)` over the real tokens of replies (equation 3
-/// of the paper), the advantage `A` being one number a reply ([`group_advantages`](super::group_advantages)),
-/// the ratio and its bounds as in [`Ppo`](super::Ppo), and `k3` the estimate of the KL to the reference
-/// ([`KlEstimator::K3`]; equation 4).
+/// `loss = sum_t w_t (max(-A r_t, -A clip(r_t)) + kl_weight k3_t)` over the real tokens of replies (equation
+/// 3 of the paper). The advantage `A` is one number per reply
+/// ([`group_advantages`](super::group_advantages)). The ratio and its bounds are as in [`Ppo`](super::Ppo).
+/// `k3` is the estimate of the KL to the reference ([`KlEstimator::K3`]; equation 4).
 ///
-/// Three published variants follow from the settings:
+/// The settings select one of three published variants:
 ///
 /// | variant | scale of the advantages | [`Aggregate`] | `clip` |
 /// |---|---|---|---|
@@ -23,33 +23,34 @@ use super::{Evaluated, Objective, TokenStats};
 pub struct Grpo {
     /// Bounds of the ratio.
     pub clip: Clip,
-    /// Weight of the KL to the reference; at 0 no reference is needed.
+    /// Weight of the KL to the reference. If it is 0, no reference is needed.
     pub kl_weight: f64,
-    /// What a token counts.
+    /// Weight of a token.
     pub aggregate: Aggregate,
-    /// Tokens that a reply may have; read by [`Aggregate::Constant`] only.
+    /// Maximum number of tokens of a reply. Only [`Aggregate::Constant`] uses it.
     pub longest: usize,
 }
 
-/// What one token of a reply of `T` counts (`w_t`), in a step of `B` replies and `N` tokens.
+/// Weight `w_t` of one token in a reply of `T` tokens, for a step of `B` replies and `N` tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregate {
-    /// `1 / (B T)`: every reply counts the same, as in the paper. A long bad reply is punished less per token.
+    /// `1 / (B T)`: every reply has the same weight, as in the paper. A long bad reply is penalized less per
+    /// token.
     #[default]
     Reply,
-    /// `1 / N`: every token counts the same.
+    /// `1 / N`: every token has the same weight.
     Token,
-    /// `1 / (B longest)`: every token counts the same in every step.
+    /// `1 / (B longest)`: every token has the same weight in every step.
     Constant,
 }
 
 impl Objective for Grpo {
     type Batch = GroupBatch;
 
-    /// Adds `loss/policy_avg` and, with a KL in the loss, `loss/kl_avg`, both as they stand in the loss; and
-    /// as means over the tokens `policy/approxkl_avg`, `policy/clipfrac_avg`, `policy/entropy_avg` and
-    /// `val/ratio`, the names that PPO's have.
+    /// Adds `loss/policy_avg` and, with a KL in the loss, `loss/kl_avg`, both as in the loss. Also adds, as
+    /// means over the tokens and under PPO's names, `policy/approxkl_avg`, `policy/clipfrac_avg`,
+    /// `policy/entropy_avg` and `val/ratio`.
     fn evaluate(&self, stats: &TokenStats, batch: &GroupBatch) -> Evaluated {
         let GroupBatch { replies, n_replies, n_tokens } = batch;
         debug_assert!(*n_replies > 0.0 && *n_tokens > 0.0, "a step without replies");
@@ -59,7 +60,7 @@ impl Objective for Grpo {
         let penalised = self.kl_weight != 0.0;
         for reply in replies {
             let len = reply.old_logprobs.len();
-            assert!(!penalised || reply.ref_logprobs.len() == len, "the reference's view of each token");
+            assert!(!penalised || reply.ref_logprobs.len() == len, "one reference log-probability per token");
             let weight = match self.aggregate {
                 Aggregate::Reply => 1.0 / (n_replies * len as f64),
                 Aggregate::Token => 1.0 / n_tokens,
@@ -97,7 +98,7 @@ mod tests {
     const GRPO: Grpo =
         Grpo { clip: Clip::symmetric(0.2), kl_weight: 0.04, aggregate: Aggregate::Reply, longest: 8 };
 
-    /// A reply of three tokens, another role's reading, a reply of one token.
+    /// A reply of three tokens, a value of another role, a reply of one token.
     fn stats() -> TokenStats {
         TokenStats {
             logprob: vec![-1.0, -0.5, -2.0, -9.0, -3.0],

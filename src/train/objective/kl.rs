@@ -2,27 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What one sampled token says about `KL(pi || ref)`, from `d = log pi(token) - log ref(token)`, in nats
+/// Estimators of `KL(pi || ref)` from one sampled token, with `d = log pi(token) - log ref(token)`, in nats
 /// (Schulman, "Approximating KL divergence", 2020).
 ///
-/// None is clamped. The released SALMON code takes `max(0, d)` for k1, which is no estimate of the KL but one of
-/// something larger: where policy and reference are equally far apart in both directions it finds half the mean
-/// distance instead of nothing.
+/// None is clamped. The released SALMON code uses `max(0, d)` for k1, which does not estimate the KL but a
+/// larger quantity. If `d` is positive and negative equally often and by the same amount, it gives half the
+/// mean distance instead of 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KlEstimator {
-    /// `d`: no bias, much variance, negative for about half of the tokens. The penalty of arXiv 1909.08593
+    /// `d`: no bias, large variance, negative for about half of the tokens. The penalty of arXiv 1909.08593
     /// (equation 2).
     #[default]
     K1,
-    /// `d^2 / 2`: little variance, biased where the two are far apart.
+    /// `d^2 / 2`: small variance, biased if the two distributions differ much.
     K2,
-    /// `exp(-d) - 1 + d`: no bias, little variance, never negative. GRPO's (arXiv 2402.03300, equation 4).
+    /// `exp(-d) - 1 + d`: no bias, small variance, never negative. Used by GRPO (arXiv 2402.03300, equation
+    /// 4).
     K3,
 }
 
 impl KlEstimator {
-    /// The estimate from a token's log-probability and the reference's, in nats.
+    /// Returns the estimate from a token's log-probability and the reference's, in nats.
     ///
     /// ```
     /// use parr::train::objective::KlEstimator;
@@ -35,12 +36,12 @@ impl KlEstimator {
         match self {
             KlEstimator::K1 => d,
             KlEstimator::K2 => 0.5 * d * d,
-            // Near 0 the sum of exp(-d) - 1 and d is all cancellation; with exp_m1 the error stays at 1e-16.
+            // Near 0, exp(-d) - 1 and d cancel. With exp_m1 the error stays at 1e-16.
             KlEstimator::K3 => (-d).exp_m1() + d,
         }
     }
 
-    /// Its derivative by the log-probability.
+    /// Returns the derivative of the estimate by the log-probability.
     pub fn slope(self, logprob: f64, ref_logprob: f64) -> f64 {
         let d = logprob - ref_logprob;
         match self {
@@ -57,7 +58,7 @@ mod tests {
 
     const ALL: [KlEstimator; 3] = [KlEstimator::K1, KlEstimator::K2, KlEstimator::K3];
 
-    /// Expectation under `p` of the estimate, over every token there is.
+    /// Expectation of the estimate under `p`, over all tokens.
     fn expected(estimator: KlEstimator, p: &[f64], q: &[f64]) -> f64 {
         p.iter().zip(q).map(|(p, q)| p * estimator.of(p.ln(), q.ln())).sum()
     }
@@ -68,13 +69,14 @@ mod tests {
         let kl: f64 = p.iter().zip(&q).map(|(p, q): (&f64, &f64)| p * (p / q).ln()).sum();
         assert!((expected(KlEstimator::K1, &p, &q) - kl).abs() < 1e-15);
         assert!((expected(KlEstimator::K3, &p, &q) - kl).abs() < 1e-15);
-        // k2 is close where the two are.
+        // k2 is close if the two distributions are close.
         let near = [0.48, 0.31, 0.16, 0.05];
         let kl: f64 = p.iter().zip(&near).map(|(p, q): (&f64, &f64)| p * (p / q).ln()).sum();
         assert!((expected(KlEstimator::K2, &p, &near) / kl - 1.0).abs() < 0.02);
     }
 
-    /// Half the tokens of two equal distributions seen with noise have a positive `d`, half a negative one.
+    /// With two equal distributions and noise, `d` is positive for half of the tokens and negative for the
+    /// others.
     #[test]
     fn the_kl_is_not_clamped_at_zero_per_token() {
         let noisy = [0.25, -0.25, 1.0, -1.0];

@@ -1,9 +1,9 @@
-//! The loss seam: what is learned, as pure functions over a few numbers per token.
+//! Losses, as pure functions of a few numbers per token.
 //!
 //! The device reduces the logits of each scored token to its log-probability and entropy, and the hidden
-//! state to a value if there is a scalar head; it takes back one gradient for each. In between stands an
-//! [`Objective`], plain arithmetic on slices that is checked by finite differences. A new algorithm is a
-//! new file here and nothing on the device.
+//! state to a value if there is a scalar head. An [`Objective`] computes the loss and one gradient for each
+//! of these numbers, which the device propagates back. It is plain arithmetic on slices and is checked by
+//! finite differences. A new algorithm is a new file here and needs no change on the device.
 //!
 //! | objective | learns from | paper |
 //! |---|---|---|
@@ -34,48 +34,48 @@ pub use preference::{Pair, Preference, PreferenceBatch};
 pub use rloo::Rloo;
 pub use supervised::{Supervised, SupervisedBatch};
 
-/// What the device says about the scored tokens (N), in the order of the batch.
+/// The device's results for the scored tokens (N), in the order of the batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenStats {
-    /// Log-probability of each target given what stands before it, in nats (N).
+    /// Log-probability of each target given the tokens before it, in nats (N).
     pub logprob: Vec<f32>,
-    /// Entropy of the distribution it was taken from, in nats (N).
+    /// Entropy of each target's distribution, in nats (N).
     pub entropy: Vec<f32>,
-    /// The scalar head's output (N), empty without one.
+    /// The scalar head's output (N). Empty without a head.
     pub value: Vec<f32>,
 }
 
 /// A loss and its gradients.
 ///
-/// A step whose batch does not fit into memory is evaluated in parts. Every objective divides by a
-/// normalizer of the *whole* step, so that the parts' losses, gradients and metrics add up to the step's.
+/// A step whose batch does not fit into memory is evaluated in parts. Every objective divides by a normalizer
+/// of the *whole* step, so the losses, gradients and metrics of the parts add up to those of the step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluated {
     /// The part's share of the loss.
     pub loss: f64,
     /// Derivative of the loss by each log-probability (N).
     pub d_logprob: Vec<f32>,
-    /// Derivative by each entropy (N).
+    /// Derivative of the loss by each entropy (N).
     pub d_entropy: Vec<f32>,
-    /// Derivative by each value (N), empty if [`TokenStats::value`] is.
+    /// Derivative of the loss by each value (N). Empty if [`TokenStats::value`] is empty.
     pub d_value: Vec<f32>,
-    /// The part's share of each metric, by the name it has in the logs.
+    /// The part's share of each metric, by its name in the logs.
     pub metrics: Vec<(&'static str, f64)>,
 }
 
-/// Something to be learned.
+/// A training objective.
 pub trait Objective {
-    /// What else the loss depends on.
+    /// The other inputs of the loss.
     type Batch: ?Sized;
 
-    /// The loss of a part of a step, and its gradients.
+    /// Returns the loss of a part of a step, and its gradients.
     ///
     /// # Panics
     ///
-    /// If `batch` and `stats` speak of different numbers of tokens.
+    /// If `batch` and `stats` have different numbers of tokens.
     fn evaluate(&self, stats: &TokenStats, batch: &Self::Batch) -> Evaluated;
 
-    /// Metrics that do not add up over parts, from the step's loss and its added metrics.
+    /// Returns metrics that cannot be added over parts, from the step's loss and its summed metrics.
     fn summarize(&self, _loss: f64, _metrics: &[(&'static str, f64)]) -> Vec<(&'static str, f64)> {
         Vec::new()
     }
@@ -109,7 +109,7 @@ mod differences {
     use super::{Objective, TokenStats};
 
     /// Compares all gradients with central differences in f64. Inputs are f32, so the step is a large power
-    /// of two, and by how much they really moved is measured; the error that is left is the step's square
+    /// of two, and the actual change of the input is measured. The remaining error is the square of the step
     /// times a sixth of the third derivative, and one rounding of the gradient to f32.
     pub(super) fn check<O: Objective>(objective: &O, stats: &TokenStats, batch: &O::Batch) {
         const STEP: f32 = 1.0 / 1024.0;

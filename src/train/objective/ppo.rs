@@ -4,20 +4,20 @@ use super::clip::{Clip, RatioFigures, value_error};
 use super::{Evaluated, Objective, TokenStats};
 
 /// `loss = sum_t (policy_t + value_weight value_t - entropy_weight entropy_t) / normalizer` over the real
-/// tokens of replies (equation 9 of the paper), with
+/// tokens of replies (equation 9 of the paper), where
 ///
 /// * `policy_t = max(-A_t r_t, -A_t clip(r_t, 1 - low, 1 + high))`, `r_t = exp(logprob_t - old_logprob_t)`;
-/// * `value_t = max((V_t - G_t)^2, (held_t - G_t)^2) / 2`, `held_t` being `V_t` held within `value_radius` of
-///   its value at the rollout.
+/// * `value_t = max((V_t - G_t)^2, (held_t - G_t)^2) / 2`, and `held_t` is `V_t` clipped to within
+///   `value_radius` of its value at the rollout.
 ///
-/// Tokens that are not real do not exist here: no pad has a place in [`PpoBatch::tokens`].
+/// [`PpoBatch::tokens`] holds only real tokens, no pads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ppo {
     /// Bounds of the ratio.
     pub clip: Clip,
-    /// How far a value counts from where it was at the rollout, in the units of the returns; infinite for any
-    /// distance. A radius that does not grow with the returns stops the critic from learning:
-    /// [`ValueClip::radius`](crate::align::estimate::ValueClip::radius) gives one that does.
+    /// Maximum change of a value from the rollout, in the units of the returns. Infinite for no limit. A
+    /// radius that does not grow with the returns keeps the critic from learning.
+    /// [`ValueClip::radius`](crate::align::estimate::ValueClip::radius) returns one that grows.
     pub value_radius: f64,
     /// Weight of the critic's loss.
     pub value_weight: f64,
@@ -25,22 +25,22 @@ pub struct Ppo {
     pub entropy_weight: f64,
 }
 
-/// One real token of a reply: where its readings stand, and what the rollout says of it.
+/// One real token of a reply: the indices of its values in a pass, and its figures from the rollout.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PpoToken {
-    /// Place among the scored tokens of the policy's log-probability and entropy.
+    /// Index of the policy's log-probability and entropy among the scored tokens.
     pub policy: usize,
-    /// Place of the critic's value: of the state *before* the token. The same as `policy` where both share a
+    /// Index of the critic's value of the state *before* the token. The same as `policy` if both share a
     /// trunk.
     pub value: usize,
-    /// Log-probability at the rollout, in nats. Read by the same pass that trains, it makes the ratio of the
-    /// first update exactly 1.
+    /// Log-probability at the rollout, in nats. If the pass that trains also computed it, the ratio of the
+    /// first update is exactly 1.
     pub old_logprob: f64,
-    /// How much better the token was than expected (A), whitened or not.
+    /// Advantage of the token (A), whitened or not.
     pub advantage: f64,
     /// Value at the rollout, in the units of the returns.
     pub old_value: f64,
-    /// What the value should have been (G).
+    /// Return, the target of the value (G).
     pub target: f64,
 }
 
@@ -49,16 +49,16 @@ pub struct PpoToken {
 pub struct PpoBatch {
     /// Real tokens (N).
     pub tokens: Vec<PpoToken>,
-    /// Real tokens of the whole mini-batch, not this part. Above 0.
+    /// Number of real tokens of the whole mini-batch, not of this part. Above 0.
     pub normalizer: f64,
 }
 
-/// What the models say of one token now.
+/// The current values of the models for one token.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PpoReading {
     /// The policy's log-probability, in nats.
     pub logprob: f64,
-    /// Entropy of the distribution it is from, in nats.
+    /// Entropy of the token's distribution, in nats.
     pub entropy: f64,
     /// The critic's value.
     pub value: f64,
@@ -69,26 +69,26 @@ pub struct PpoReading {
 pub struct PpoLosses {
     /// Share of the policy's loss.
     pub policy: f64,
-    /// Share of the critic's.
+    /// Share of the critic's loss.
     pub value: f64,
     /// Share of the mean entropy.
     pub entropy: f64,
     /// Derivative of the weighted sum by each log-probability (N).
     pub d_logprob: Vec<f64>,
-    /// By each entropy (N).
+    /// Derivative of the weighted sum by each entropy (N).
     pub d_entropy: Vec<f64>,
-    /// By each value (N).
+    /// Derivative of the weighted sum by each value (N).
     pub d_value: Vec<f64>,
     ratios: RatioFigures,
     values_clipped: f64,
 }
 
 impl Ppo {
-    /// The losses in double precision: what [`Objective::evaluate`] puts between the device's numbers.
+    /// Computes the losses in double precision. [`Objective::evaluate`] calls it with the device's values.
     ///
     /// # Panics
     ///
-    /// If `now` and `tokens` are of different length.
+    /// If `now` and `tokens` have different lengths.
     pub fn losses(&self, now: &[PpoReading], tokens: &[PpoToken], normalizer: f64) -> PpoLosses {
         assert_eq!(now.len(), tokens.len(), "a reading for each token");
         debug_assert!(normalizer > 0.0, "a mini-batch without tokens");
@@ -110,9 +110,9 @@ impl Ppo {
         losses
     }
 
-    /// The weighted sum.
+    /// The weighted sum of the losses.
     pub fn total(&self, losses: &PpoLosses) -> f64 {
-        // Without this an infinite entropy would make a loss that does not count it NaN.
+        // With weight 0, an infinite entropy would make the loss NaN.
         let bonus = if self.entropy_weight == 0.0 { 0.0 } else { self.entropy_weight * losses.entropy };
         losses.policy + self.value_weight * losses.value - bonus
     }
@@ -121,8 +121,9 @@ impl Ppo {
 impl Objective for Ppo {
     type Batch = PpoBatch;
 
-    /// Adds, as means over the real tokens and under TRL's names, `loss/policy_avg`, `loss/value_avg`,
-    /// `policy/approxkl_avg`, `policy/clipfrac_avg`, `policy/entropy_avg`, `val/clipfrac_avg` and `val/ratio`.
+    /// Adds means over the real tokens, under TRL's names: `loss/policy_avg`, `loss/value_avg`,
+    /// `policy/approxkl_avg`, `policy/clipfrac_avg`, `policy/entropy_avg`, `val/clipfrac_avg` and
+    /// `val/ratio`.
     fn evaluate(&self, stats: &TokenStats, batch: &PpoBatch) -> Evaluated {
         let reading = |token: &PpoToken| PpoReading {
             logprob: stats.logprob[token.policy].into(),
@@ -157,7 +158,7 @@ mod tests {
     const PPO: Ppo =
         Ppo { clip: Clip::symmetric(0.2), value_radius: 0.5, value_weight: 0.1, entropy_weight: 0.01 };
 
-    /// Readings of a policy at 0..4, of its critic at 4..8, and one of another role at 8.
+    /// Values of a policy at 0..4, of its critic at 4..8, and of another role at 8.
     fn stats() -> TokenStats {
         TokenStats {
             logprob: vec![-1.0, -0.5, -2.25, -3.0, 0.0, 0.0, 0.0, 0.0, -9.0],
@@ -258,8 +259,8 @@ mod tests {
         }
     }
 
-    /// The released SALMON code holds values within 0.2 of 0 while returns are tens: the critic's gradient is
-    /// gone after the first small step.
+    /// The released SALMON code clips values to within 0.2 of the old ones while returns are tens, so the
+    /// critic's gradient is 0 after the first small step.
     #[test]
     fn value_learning_is_not_throttled_when_returns_are_tens() {
         let learned = |value_radius: f64| {

@@ -7,29 +7,29 @@ use super::{Evaluated, Objective, TokenStats};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Preference;
 
-/// Two answers by the places of their scores among the scored tokens.
+/// Two answers, as indices of their scores among the scored tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The better answer's.
+    /// Index of the better answer's score.
     pub chosen: usize,
-    /// The other's.
+    /// Index of the other answer's score.
     pub rejected: usize,
 }
 
 /// The pairs of a part of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PreferenceBatch {
-    /// Pairs, both sides in this part. A score may stand in several.
+    /// The pairs. Both answers of a pair are in this part. A score may be in several pairs.
     pub pairs: Vec<Pair>,
-    /// Pairs of the whole step. Above 0.
+    /// Number of pairs of the whole step. Above 0.
     pub normalizer: f64,
 }
 
 impl Objective for Preference {
     type Batch = PreferenceBatch;
 
-    /// Adds, as means over the pairs, `train/accuracy`, how often the chosen answer has the larger score, and
-    /// `train/margin`, by how much: the names and formulas of TRL's reward trainer.
+    /// Adds means over the pairs: `train/accuracy`, how often the chosen answer has the larger score, and
+    /// `train/margin`, the difference of the scores. Names and formulas are those of TRL's reward trainer.
     fn evaluate(&self, stats: &TokenStats, batch: &PreferenceBatch) -> Evaluated {
         let PreferenceBatch { pairs, normalizer } = batch;
         debug_assert!(*normalizer > 0.0, "a step without pairs");
@@ -51,12 +51,13 @@ impl Objective for Preference {
     }
 }
 
-/// `ln(1 + exp(x))`, exact at both ends: `exp` sees no argument above 0.
+/// `ln(1 + exp(x))`, exact for large positive and negative `x`, because the argument of `exp` is never above
+/// 0.
 pub(super) fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// `1 / (1 + exp(-x))` likewise.
+/// `1 / (1 + exp(-x))`, computed in the same way.
 pub(super) fn sigmoid(x: f64) -> f64 {
     let small = (-x.abs()).exp();
     if x >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }

@@ -4,15 +4,15 @@ use super::clip::{Clip, RatioFigures};
 use super::group::GroupBatch;
 use super::{Evaluated, Objective, TokenStats};
 
-/// `loss = sum_replies max(-A r, -A clip(r)) / B` with one ratio a reply, `r = exp(sum_t (logprob_t -
-/// old_logprob_t))`: a whole reply is one action.
+/// `loss = sum_replies max(-A r, -A clip(r)) / B` with one ratio per reply, `r = exp(sum_t (logprob_t -
+/// old_logprob_t))`, because a whole reply is one action.
 ///
-/// The advantages are [`leave_one_out`](super::leave_one_out)'s, of rewards from which the KL of the whole
-/// reply to the reference was taken ([`Trace::penalised`](crate::align::estimate::Trace::penalised)).
+/// The advantages come from [`leave_one_out`](super::leave_one_out), applied to rewards minus the KL penalty
+/// of the whole reply ([`Trace::penalised`](crate::align::estimate::Trace::penalised)).
 ///
-/// Two variants: at the rollout itself the ratio is 1 and the gradient is the paper's, `-A grad log pi(reply)`;
-/// for further updates on the same replies the ratio corrects, within bounds as in TRL, or without them
-/// ([`Clip::OFF`]).
+/// In the first update on a rollout, the ratio is 1 and the gradient is the paper's, `-A grad log pi(reply)`.
+/// In further updates on the same replies, the ratio corrects for the change of the policy, with bounds as in
+/// TRL, or without them ([`Clip::OFF`]).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rloo {
     /// Bounds of the ratio of a whole reply.
@@ -23,7 +23,7 @@ impl Objective for Rloo {
     type Batch = GroupBatch;
 
     /// Adds `loss/policy_avg`, `policy/approxkl_avg`, `policy/clipfrac_avg` and `val/ratio` as means over the
-    /// replies and `policy/entropy_avg` over the tokens.
+    /// replies, and `policy/entropy_avg` as a mean over the tokens.
     fn evaluate(&self, stats: &TokenStats, batch: &GroupBatch) -> Evaluated {
         let GroupBatch { replies, n_replies, n_tokens } = batch;
         debug_assert!(*n_replies > 0.0 && *n_tokens > 0.0, "a step without replies");
@@ -67,7 +67,7 @@ mod tests {
             ref_logprobs: Vec::new(),
             advantage,
         };
-        // Within the bounds, beyond them where they decide, beyond them where they do not.
+        // Within the bounds, beyond them and clipped, beyond them and not clipped.
         let replies =
             vec![reply(0, &[-1.05, -0.55], 1.5), reply(3, &[-2.5], 0.5), reply(4, &[-3.25, -0.5], -2.0)];
         GroupBatch { replies, n_replies: 3.0, n_tokens: 5.0 }

@@ -11,13 +11,13 @@ pub struct Supervised;
 pub struct SupervisedBatch {
     /// Weight of each scored token (N): 1 for a target, 0 for a token that is scored for other reasons.
     pub weights: Vec<f32>,
-    /// Sum of the weights over the whole step, not this part: then the loss is the mean over the step's
-    /// targets however the step is cut into parts. Above 0.
+    /// Sum of the weights over the whole step, not over this part. So the loss is the mean over the step's
+    /// targets, however the step is divided into parts. Above 0.
     pub normalizer: f64,
 }
 
 impl SupervisedBatch {
-    /// A part of `n` targets of weight 1, of a step with `targets` of them.
+    /// Creates a part of `n` targets with weight 1, of a step with `targets` targets.
     pub fn uniform(n: usize, targets: usize) -> SupervisedBatch {
         SupervisedBatch { weights: vec![1.0; n], normalizer: targets as f64 }
     }
@@ -34,7 +34,7 @@ impl Objective for Supervised {
         let mut evaluated = stats.zeros();
         let mut entropy = 0.0;
         for (at, &weight) in weights.iter().enumerate() {
-            // Without this a token that does not count could make the loss NaN: 0 times -infinity.
+            // A token with weight 0 could make the loss NaN: 0 times -infinity.
             if weight != 0.0 {
                 let share = f64::from(weight) / normalizer;
                 evaluated.loss -= share * f64::from(stats.logprob[at]);

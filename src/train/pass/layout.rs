@@ -1,4 +1,4 @@
-//! How the sequences of a batch lie in its rows: those that learn first, then the others.
+//! Layout of the sequences of a batch in its rows: trainable ones first, then the others.
 
 use std::ops::Range;
 
@@ -8,37 +8,37 @@ use crate::model::lora::AdapterBank;
 use crate::ops::{KeyTile, LoraTile, NO_HEAD, QueryTile};
 use crate::train::error::TrainError;
 
-/// No token: the target of a row that is read for its head alone.
+/// Target of a reading that reads only a head.
 const NO_TARGET: u32 = u32::MAX;
 
 /// A reading in the device's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Placed {
-    /// Where the caller has it.
+    /// Index in the caller's order.
     pub index: usize,
-    /// Row of the batch.
+    /// Row in the batch.
     pub row: usize,
     pub target: u32,
-    /// Place of the head, or [`NO_HEAD`].
+    /// Slot of the head, or [`NO_HEAD`].
     pub head: u32,
 }
 
-/// A batch as the device sees it.
+/// A batch in the device's layout.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layout {
     pub ids: Vec<u32>,
-    /// First row of the sequence (its keys lie there) and position.
+    /// For each row, the first row of its sequence, where its keys are, and its position.
     pub rows_at: Vec<[u32; 2]>,
     pub tiles: Vec<QueryTile>,
     pub key_tiles: Vec<KeyTile>,
     pub lora_tiles: Vec<LoraTile>,
     /// Length of the longest sequence.
     pub longest: usize,
-    /// Those with a target first; among equals in the order of rows.
+    /// Readings with a target first, then the others, each in the order of rows.
     pub readings: Vec<Placed>,
-    /// Readings with a target.
+    /// Number of readings with a target.
     pub n_targets: usize,
-    /// Whether any reading takes a head.
+    /// Whether any reading reads a head.
     pub has_heads: bool,
     pub learning: Vec<Learning>,
 }
@@ -103,12 +103,12 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Rows of sequences that learn: the first of the batch.
+    /// Number of rows of trainable sequences, which come first in the batch.
     pub fn learning_rows(&self) -> usize {
         self.learning.last().map_or(0, |learning| learning.rows.end)
     }
 
-    /// Readings of sequences that learn: a run of those with a target, and a run of the others.
+    /// Readings of trainable sequences: the range of those with a target, and the range of the others.
     pub fn learning_readings(&self) -> [Range<usize>; 2] {
         let rows = self.learning_rows();
         let run = |range: Range<usize>| {
@@ -118,7 +118,8 @@ impl Layout {
         [run(0..self.n_targets), run(self.n_targets..self.readings.len())]
     }
 
-    /// `range` in chunks of at most `most`, none of which holds readings with a target and without.
+    /// Divides `range` into chunks of at most `most` readings. No chunk mixes readings with and without a
+    /// target.
     pub fn chunks(&self, range: Range<usize>, most: usize) -> Vec<Range<usize>> {
         let border = self.n_targets.clamp(range.start, range.end);
         let cut = |range: Range<usize>| {

@@ -1,4 +1,4 @@
-//! What a pass holds on the device, allocated at once; and the same, counted beforehand.
+//! Device memory of a pass: its buffers, allocated at once, and their size, counted beforehand.
 
 use crate::gpu::{Buffer, DeviceError};
 use crate::model::lora::{AdapterBank, LoraLayout};
@@ -10,35 +10,36 @@ use crate::ops::{
     scalar_head_len,
 };
 
-/// The most that a pass takes, and how much of it is kept between forward and backward.
+/// Limits of a pass, and how much is kept between its forward and backward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PassShape {
-    /// Tokens of all sequences together.
+    /// Maximum number of tokens of all sequences together.
     pub rows: usize,
-    /// Tokens of one sequence.
+    /// Maximum number of tokens of one sequence.
     pub longest: usize,
-    /// The last so many layers have adapters that learn: the backward pass ends at the first of them, and
-    /// nothing of the layers below is kept for it.
+    /// Number of last layers that are trained. The backward pass ends at the first of these, and nothing is
+    /// kept for the layers below.
     pub learning_layers: usize,
-    /// Layers whose activations are kept for the backward pass. The others that learn keep their input and
-    /// are computed a second time (arXiv 1604.06174).
+    /// Number of layers whose activations are kept for the backward pass. The other trained layers keep only
+    /// their input and are recomputed (arXiv 1604.06174).
     pub kept_layers: usize,
-    /// Readings whose logits are computed at once, so that they are never all in memory.
+    /// Number of readings whose logits are computed at once. The logits of all readings are never in memory
+    /// together.
     pub logit_rows: usize,
 }
 
-/// Device memory of the logits of a chunk of readings, in bytes: enough rows for the matrix product
-/// to run at full speed.
+/// Device memory for the logits of one chunk of readings, in bytes. It holds enough rows for the matrix
+/// product to run at full speed.
 const LOGITS_BYTES: usize = 32 << 20;
 
 impl PassShape {
-    /// How many of `layers` learn, and how many of those keep their activations.
+    /// Number of trained layers, out of `layers`, and the number of these that keep their activations.
     fn layers(&self, layers: usize) -> (usize, usize) {
         let learning = self.learning_layers.min(layers);
         (learning, self.kept_layers.min(learning))
     }
 
-    /// Readings per chunk of logits that suit a vocabulary.
+    /// Number of readings per chunk of logits for a vocabulary of `vocab` tokens.
     pub fn logit_rows_for(vocab: usize) -> usize {
         (LOGITS_BYTES / (4 * vocab.next_multiple_of(32)) / 8 * 8).clamp(8, 256)
     }
@@ -72,7 +73,7 @@ pub(super) struct PassMemory {
     layers: Vec<Saved>,
 }
 
-/// The attention of packed training: every row is its own place in the cache, in full precision.
+/// Attention of packed training: every row has its own place in the cache, in full precision.
 fn attention_shape(config: &ModelConfig, rows: usize) -> AttentionShape {
     cache_shape(config, rows, 1, KvFormat::F32)
 }
@@ -118,8 +119,8 @@ impl PassMemory {
         };
         let mut layers: Vec<Saved> = Vec::with_capacity(config.layers);
         for index in 0..config.layers {
-            // Layers that are computed again share one store, but for their input; those that learn nothing
-            // share that as well.
+            // Recomputed layers share one store, except for their inputs. Layers that are not trained share
+            // the input too.
             let again = index + kept < config.layers;
             let saved = match layers.first().filter(|_| again) {
                 Some(first) if index + learning < config.layers => first.clone(),
@@ -157,13 +158,13 @@ impl PassMemory {
         })
     }
 
-    /// What the forward pass of a layer leaves, or where it leaves it when it is computed again.
+    /// Activations that a layer stores in its forward pass, or when it is recomputed.
     pub fn saved(&self, layer: usize) -> &Saved {
         &self.layers[layer]
     }
 
-    /// Whether a layer's activations outlive the forward pass: the last layers', whose backward pass
-    /// comes first.
+    /// Whether a layer's activations are kept after the forward pass. The last layers keep theirs, because
+    /// their backward pass comes first.
     pub fn keeps(&self, layer: usize) -> bool {
         layer + self.shape.kept_layers >= self.layers.len() && self.learns(layer)
     }
@@ -174,7 +175,7 @@ impl PassMemory {
     }
 }
 
-/// Device memory of a pass of `shape` in bytes, by what it is for.
+/// Device memory of a pass of `shape` in bytes, by purpose.
 pub(in crate::train) fn pass_bytes(
     config: &ModelConfig,
     layout: &LoraLayout,
@@ -199,7 +200,7 @@ pub(in crate::train) fn pass_bytes(
     let stores = (kept + usize::from(kept < config.layers)) as u64;
     let inputs = (learning + usize::from(learning < config.layers)) as u64;
     let gated = activation(rows, config.ffn);
-    // The residual stream, and what all layers share.
+    // The residual stream, and buffers that all layers share.
     let shared = 2 * hidden + qkv + gated + lora;
     let gradients = 2 * hidden
         + qkv
@@ -217,9 +218,9 @@ pub(in crate::train) fn pass_bytes(
     let rope = buffer(longest * config.head_dim);
     [
         ("activations kept for the backward pass", inputs * hidden + stores * store),
-        ("activations and gradients in work", shared + gradients),
+        ("working activations and gradients", shared + gradients),
         (
-            "logits of a chunk",
+            "logits of one chunk",
             activation(logit_rows, config.vocab) + 4 * activation(logit_rows, config.hidden),
         ),
         ("token lists and rope table", lists + rope),
