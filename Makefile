@@ -46,8 +46,8 @@ lint:
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --all-features
 
-# The test profile optimises a little (see Cargo.toml); most of what time is left goes into the driver's
-# compiler, which no profile of ours makes faster.
+# The test profile optimises a little (see Cargo.toml). Most of the remaining time goes into the driver's
+# compiler, which our profiles cannot make faster.
 # Without `require` the tests that need a GPU or SmolLM2 are reported as ignored where there is none.
 test:
 	.ci/setup tools

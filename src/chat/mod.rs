@@ -37,6 +37,4 @@ pub use open::ModelBuilder;
 pub use session::{ChatReply, ChatSession, ReplyOptions};
 pub use stream::ReplyStream;
 
-/// Default number of tokens of a session, prompts and replies together, if the model's context is longer. A
-/// longer context uses more device memory from the start.
-pub const DEFAULT_CONTEXT: usize = 4096;
+pub use crate::generate::DEFAULT_CONTEXT;

@@ -30,10 +30,14 @@ pub struct GeneratorOptions {
     pub repetition_window: usize,
 }
 
+/// Positions per sequence, prompt and reply together, where no context is set. Longer contexts cost device memory
+/// from the start.
+pub const DEFAULT_CONTEXT: usize = 4096;
+
 impl Default for GeneratorOptions {
-    /// One sequence of 2048 positions, an f16 cache, a window of 64 tokens.
+    /// One sequence of [`DEFAULT_CONTEXT`] positions, an f16 cache, a window of 64 tokens.
     fn default() -> Self {
-        GeneratorOptions { slots: 1, context: 2048, kv: KvFormat::F16, repetition_window: 64 }
+        GeneratorOptions { slots: 1, context: DEFAULT_CONTEXT, kv: KvFormat::F16, repetition_window: 64 }
     }
 }
 

@@ -25,7 +25,7 @@ mod stop;
 pub use continuations::Continuation;
 pub use distinct::{DISTINCT_WINDOW, distinct};
 pub use error::GenerateError;
-pub use generator::{Generator, GeneratorOptions};
+pub use generator::{DEFAULT_CONTEXT, Generator, GeneratorOptions};
 pub(crate) use memory::generator_bytes;
 pub use pace::Pace;
 pub use request::{CancelToken, Finish, MAX_TOKENS, Reply, Request, Sampling, StopTokens, TokenEvent};
