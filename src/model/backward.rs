@@ -202,7 +202,7 @@ impl Backward<'_> {
             ops::linear_backward(rec, weight, d_y, d_x, self.rows.batch.rows, Store::Overwrite)?;
         }
         let Some((bank, place, h)) = adapters_at(&self.rows, block, (site, layer)) else { return Ok(()) };
-        let d_h = self.gradients.d_lora[site as usize].as_ref().expect("as many as inner products");
+        let d_h = self.gradients.d_lora[site as usize].as_ref().expect("one per inner product");
         let (params, rows) = (bank.layer(layer), self.rows.lora_rows());
         // Inner products are a hundredth of the work: cheaper to compute again than to store.
         ops::lora_shrink(rec, place, params, rows, x, h)?;

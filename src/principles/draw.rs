@@ -17,7 +17,7 @@ impl PrincipleSet {
             return (0..self.principles.len()).collect();
         };
         // Exponential clocks: the clock of rate w rings first with probability proportional to w, and the
-        // others are independent of it (Efraimidis and Spirakis, 2006).
+        // others do not depend on that one (Efraimidis and Spirakis, 2006).
         let clock = |(place, principle): (usize, &super::Principle)| {
             let [high, low, ..] = random.block(Purpose::DrawPrinciples, step, index, place as u32);
             let rate = principle.weight + principle.boost.of(kind);

@@ -47,7 +47,7 @@ impl ChatFormat {
     ///
     /// ```no_run
     /// # fn example(model: &parr::model::Model) -> Result<(), parr::Error> {
-    /// if let Some(chat) = model.chat() {
+    /// if let Some(chat) = model.chat_format() {
     ///     let chat = chat.clone().with_date(2026, 3, 9)?;
     /// #   let _ = chat;
     /// }

@@ -89,7 +89,7 @@ fn values_that_make_no_sense_are_named_by_key() {
         (
             "a broken pattern",
             json!({ "target_modules": "(q_proj" }),
-            ["`target_modules`", "no regular expression"],
+            ["`target_modules`", "not a regular expression"],
         ),
         ("a long pattern", json!({ "target_modules": "q".repeat(5000) }), ["`target_modules`", "5008 bytes"]),
         (

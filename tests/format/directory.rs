@@ -106,7 +106,7 @@ fn indexes_that_contradict_the_shards_are_refused() {
     let refused = |weight_map: &str, says: &[&str]| refused(&sharded(weight_map), INDEX, says);
     refused("{}", &["`weight_map`", "names no file"]);
     refused("5", &["integer `5`"]);
-    refused(r#"{"a":"../1.safetensors"}"#, &["`weight_map`", "../1.safetensors", "beside it"]);
+    refused(r#"{"a":"../1.safetensors"}"#, &["`weight_map`", "../1.safetensors", "in the same directory"]);
     refused(r#"{"a":"/etc/passwd"}"#, &["`weight_map`", "/etc/passwd"]);
     refused(r#"{"a":"weights.bin"}"#, &["`weight_map`", "weights.bin"]);
     refused(r#"{"a":"1.safetensors","b":"1.safetensors"}"#, &["names tensor `b`, which 1.safetensors lacks"]);

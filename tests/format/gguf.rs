@@ -133,7 +133,7 @@ fn the_writer_refuses_what_no_reader_would_take() {
     assert!(error(writer.declare("a", &[32], Quant::Q4_0)).contains("declared twice"));
     assert!(error(writer.declare("b", &[33], Quant::Q4_0)).contains("q4_0 blocks"));
     assert!(error(writer.declare("c", &[], Quant::F32)).contains("no axes"));
-    assert!(error(writer.declare("d", &[0], Quant::F32)).contains("empty"));
+    assert!(error(writer.declare("d", &[0], Quant::F32)).contains("at least one element"));
     let mut body = writer.clone().start(Vec::new()).unwrap();
     assert!(error(body.tensor(&[0; 35])).contains("36 bytes, not 35"));
     assert!(error(writer.clone().start(Vec::new()).unwrap().finish().map(drop)).contains("not written"));

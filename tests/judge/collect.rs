@@ -260,7 +260,7 @@ fn runs_of_other_settings_are_not_mixed() {
     refused(prompts(2), &set, &other, "seed was 3 in that run and is 4 now");
     let mut edited = set.clone();
     edited.principles[0].definition.push_str(" Really.");
-    refused(prompts(2), &edited, &config, "principles is ");
+    refused(prompts(2), &edited, &config, "principles was ");
     let mut asked = prompts(2);
     asked[1].text.push_str(" And why?");
     refused(asked, &set, &config, "prompt `p1` has changed");
@@ -298,7 +298,7 @@ fn what_cannot_be_collected_leaves_nothing_behind() {
     );
     let mut french = config.clone();
     french.prompts.languages = vec!["fr".to_owned()];
-    refused(prompts(2), &set, &french, "no prompt of prompts is left");
+    refused(prompts(2), &set, &french, "prompts has no prompt to reply to");
 
     let mut long = prompts(3);
     long[1].text = "so ".repeat(600);

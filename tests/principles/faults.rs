@@ -122,7 +122,7 @@ fn each_mistake_is_found_where_it_is() {
         ("[\"as a kettle\"]", "[]", "8:11 `phrases` is empty"),
         ("[\"as a kettle\"]", "[\"\"]", "8:12 `phrases` holds an empty phrase"),
         ("\"hedged\"", "\"hedge\"", "16:9 unknown check \"hedge\"; choose one of shorter, longer,"),
-        ("\"hedged\"", "\"language:xx\"", "16:9 unknown check \"language:xx\"; there are"),
+        ("\"hedged\"", "\"language:xx\"", "16:9 unknown check \"language:xx\"; choose one of"),
     ] {
         let found_faults = after(found, replacement);
         assert!(

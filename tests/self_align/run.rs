@@ -137,7 +137,9 @@ fn a_run_that_was_stopped_ends_as_one_that_was_not() {
     let error = sample(&run(&stopped, true).config(&other)).expect_err("another seed").to_string();
     assert!(error.contains("line 1 belongs to another run: the settings"), "{error}");
     prompts(&path, &["Tea?", "Who was it?"]);
-    let error = sample(&run(&stopped, true)).expect_err("another prompt").to_string();
+    let edited = Prompts::read(&path).expect("sound prompts");
+    let other = SelfAlign::new(&model, &edited, (rules, exemplars), &stopped).config(&config).resume(true);
+    let error = sample(&other).expect_err("another prompt").to_string();
     assert!(error.contains("line 2 belongs to another run: the prompt"), "{error}");
     let error = run(&stopped, true).distill(&Control::default(), &mut |_| {});
     let error = error.expect_err("no answer was kept").to_string();

@@ -124,7 +124,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn fixed<const N: usize>(&mut self, what: &str) -> Result<[u8; N], LoadError> {
-        Ok(self.take(N, what)?.try_into().expect("take returns as many bytes as asked for"))
+        Ok(self.take(N, what)?.try_into().expect("take returns N bytes"))
     }
 
     fn u32(&mut self, what: &str) -> Result<u32, LoadError> {
@@ -135,8 +135,8 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.fixed(what)?))
     }
 
-    /// A count of items of at least `min_bytes` each: at most `limit`, and at most as many as the bytes
-    /// that follow can hold.
+    /// A count of items of at least `min_bytes` each: at most `limit`, and no more than fit into the bytes
+    /// that follow.
     fn count(&mut self, what: &str, limit: u64, min_bytes: usize) -> Result<usize, LoadError> {
         let at = self.at;
         let count = self.u64(&format!("the number of {what}"))?;
