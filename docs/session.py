@@ -18,9 +18,9 @@ from rich.text import Text
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 PARR = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "parr").resolve()
 COLUMNS = 100
-QUESTION = "How do I make tea?"
+QUESTION = "What is a river?"
 SHORT = "Keep the reply short: a sentence or two, and not a word more than needed."
-LISTED = "Write the reply as a bulleted list."
+LONG = "Make the reply long: many sentences, with every detail spelt out."
 PRINCIPLES = """\
 id = "mine"
 title = "Mine"
@@ -33,7 +33,7 @@ id = "mine-form"
 dimension = "Form"
 definition = "{}"
 """
-OPTIONS = "--principles mine.toml --reward smollm2-style --best-of 8 --scores --temperature 0.9 --max-tokens 160 --seed 3"
+OPTIONS = "--principles mine.toml --reward smollm2-style --tell nobody --best-of 8 --scores --temperature 0.9 --max-tokens 160 --seed 1"
 
 
 def show(console, text, style=None):
@@ -48,9 +48,9 @@ def chat(console, folder, sentence):
     (folder / "mine.toml").write_text(PRINCIPLES.format(sentence))
     prompt(console, "grep definition mine.toml")
     show(console, f'definition = "{sentence}"')
-    first, rest = OPTIONS.split(" --best-of", 1)
+    first, rest = OPTIONS.split(" --tell", 1)
     prompt(console, f"echo '{QUESTION}' | parr chat {first} \\")
-    show(console, f"    --best-of{rest}", "bold")
+    show(console, f"    --tell{rest}", "bold")
     reward = REPOSITORY / "reward-models" / "smollm2-style"
     command = [PARR, "chat", *OPTIONS.replace("smollm2-style", str(reward)).split(), "--quiet"]
     ran = subprocess.run(command, cwd=folder, input=QUESTION + "\n", capture_output=True, text=True)
@@ -69,7 +69,7 @@ def main():
         chat(console, folder, SHORT)
         show(console, "")
         prompt(console, "$EDITOR mine.toml")
-        chat(console, folder, LISTED)
+        chat(console, folder, LONG)
     svg = console.export_svg(title="One line of a file is edited, and the next reply differs")
     (REPOSITORY / "docs" / "session.svg").write_text(svg)
 
