@@ -51,14 +51,14 @@ pub trait ProgressListener: Send + Sync {
 
 /// Calls back until a callback fails. Keeps the failure, which ends the call.
 #[derive(Clone, Default)]
-pub(crate) struct Told(Arc<Mutex<Option<CallbackError>>>);
+pub(crate) struct Callbacks(Arc<Mutex<Option<CallbackError>>>);
 
-impl Told {
+impl Callbacks {
     /// Calls back if no callback has failed so far. A failure cancels `token`.
-    pub fn tell(&self, token: &CallToken, tell: impl FnOnce() -> Result<(), CallbackError>) {
+    pub fn call(&self, token: &CallToken, callback: impl FnOnce() -> Result<(), CallbackError>) {
         let mut failed = lock(&self.0);
         if failed.is_none()
-            && let Err(error) = tell()
+            && let Err(error) = callback()
         {
             *failed = Some(error);
             token.cancel();

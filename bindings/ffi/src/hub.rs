@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ParrError;
 #[cfg(feature = "pull")]
-use crate::callback::{ProgressListener, Told};
+use crate::callback::{Callbacks, ProgressListener};
 
 /// Returns the path of a pulled model, or of an existing file or directory. Does not use the network.
 ///
@@ -69,13 +69,13 @@ pub async fn pull_model(
             options.endpoint = endpoint.trim_end_matches('/').to_owned();
         }
         options.token = asked.token.or(options.token);
-        let told = Told::default();
+        let callbacks = Callbacks::default();
         let pulled = pull(&spec, &options, &mut |event| {
             if let (PullEvent::Bytes { done_bytes, total_bytes, .. }, Some(listener)) = (event, &listener) {
-                told.tell(token, || listener.on_progress(done_bytes, total_bytes));
+                callbacks.call(token, || listener.on_progress(done_bytes, total_bytes));
             }
         })?;
-        told.check()?;
+        callbacks.check()?;
         Ok(pulled.path.to_string_lossy().into_owned())
     })
     .await

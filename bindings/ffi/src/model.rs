@@ -12,7 +12,7 @@ use parr::tokenizer::ChatFormat;
 
 use crate::ParrError;
 use crate::call::{lock, start};
-use crate::callback::{ProgressListener, Told};
+use crate::callback::{Callbacks, ProgressListener};
 
 /// Options for loading a model.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
@@ -120,13 +120,13 @@ impl Model {
                 budget_bytes: options.memory_mib.map(|mib| mib << 20),
                 slot: Mutex::default(),
             };
-            let told = Told::default();
+            let callbacks = Callbacks::default();
             model.open(&mut lock(&model.slot), &mut |done, total| {
                 if let Some(listener) = &listener {
-                    told.tell(token, || listener.on_progress(done, Some(total)));
+                    callbacks.call(token, || listener.on_progress(done, Some(total)));
                 }
             })?;
-            told.check()?;
+            callbacks.check()?;
             Ok(Arc::new(model))
         })
         .await

@@ -10,7 +10,7 @@ use parr::steer::{SteerEvent, Steering};
 use crate::ParrError;
 use crate::adapter::Adapter;
 use crate::call::{CancelToken, lock, start};
-use crate::callback::{TokenListener, Told};
+use crate::callback::{Callbacks, TokenListener};
 use crate::model::{Loaded, Model};
 use crate::reply::{ChatMessage, Piece, Reply, ReplyOptions};
 
@@ -169,18 +169,18 @@ impl ChatSession {
         let any_base = reward.as_ref().is_some_and(|(_, any_base)| *any_base);
         session.set_reward(reward.map(|(folder, _)| folder), any_base);
         session.set_options(options.into());
-        let told = Told::default();
+        let callbacks = Callbacks::default();
         let reply = session.set_steering(steering).map_err(Into::into).and_then(|()| {
             session.reply(text, token, &mut |event| {
                 if let (SteerEvent::Text { text, .. }, Some(listener)) = (event, listener)
                     && !text.is_empty()
                 {
-                    told.tell(token, || listener.on_piece(Piece { text: text.to_owned() }));
+                    callbacks.call(token, || listener.on_piece(Piece { text: text.to_owned() }));
                 }
             })
         });
         *slot = Some((loaded.opened, session));
-        told.check()?;
+        callbacks.check()?;
         Ok(reply?)
     }
 

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use parr::train::Control;
 
 use super::TrainingOptions;
-use super::settings::Work;
-use super::told::{
+use super::events::{
     StepDecision, TrainingEvent, TrainingListener, TrainingOutcome, TrainingPolicy, TrainingState,
     TrainingStatus,
 };
+use super::settings::Work;
 use crate::ParrError;
 use crate::call::{guarded, lock};
-use crate::callback::Told;
+use crate::callback::Callbacks;
 use crate::model::Model;
 
 /// A training run in the background. It ends after its last step, after [`TrainingJob::cancel`], or when
@@ -25,11 +25,11 @@ use crate::model::Model;
 #[derive(Debug, uniffi::Object)]
 pub struct TrainingJob {
     control: Control,
-    standing: Arc<Mutex<StageStatus>>,
+    state: Arc<Mutex<JobState>>,
 }
 
 #[derive(Debug)]
-struct StageStatus {
+struct JobState {
     status: TrainingStatus,
     result: Option<Result<TrainingOutcome, ParrError>>,
     waiting: Vec<Waker>,
@@ -50,30 +50,30 @@ impl Model {
         policy: Option<Arc<dyn TrainingPolicy>>,
     ) -> Result<Arc<TrainingJob>, ParrError> {
         let status = TrainingStatus { state: TrainingState::Preparing, step: 0, steps: 0, loss: None };
-        let standing = Arc::new(Mutex::new(StageStatus { status, result: None, waiting: Vec::new() }));
-        let told = Told::default();
+        let state = Arc::new(Mutex::new(JobState { status, result: None, waiting: Vec::new() }));
+        let callbacks = Callbacks::default();
         let mut control = Control::default();
         if let Some(policy) = policy {
-            control = gated(control, policy, told.clone(), Arc::clone(&standing));
+            control = gated(control, policy, callbacks.clone(), Arc::clone(&state));
         }
         let run =
-            Run { model: self, control: control.clone(), listener, told, standing: Arc::clone(&standing) };
+            Run { model: self, control: control.clone(), listener, callbacks, state: Arc::clone(&state) };
         let spawned = thread::Builder::new().name("parr-training".to_owned()).spawn(move || {
-            let standing = Arc::clone(&run.standing);
+            let state = Arc::clone(&run.state);
             let result = guarded(|| run.run(&options));
-            let mut standing = lock(&standing);
-            standing.status.state = match &result {
+            let mut state = lock(&state);
+            state.status.state = match &result {
                 Ok(TrainingOutcome::Done { .. }) => TrainingState::Done,
                 Ok(TrainingOutcome::Cancelled) => TrainingState::Cancelled,
                 Err(_) => TrainingState::Failed,
             };
-            standing.result = Some(result);
-            let waiting = std::mem::take(&mut standing.waiting);
-            drop(standing);
+            state.result = Some(result);
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
             waiting.into_iter().for_each(Waker::wake);
         });
         match spawned {
-            Ok(_) => Ok(Arc::new(TrainingJob { control, standing })),
+            Ok(_) => Ok(Arc::new(TrainingJob { control, state })),
             Err(error) => Err(ParrError::Internal(format!("no thread for the run: {error}"))),
         }
     }
@@ -98,7 +98,7 @@ impl TrainingJob {
 
     /// Returns the status of the run.
     pub fn status(&self) -> TrainingStatus {
-        let mut status = lock(&self.standing).status.clone();
+        let mut status = lock(&self.state).status.clone();
         if status.state == TrainingState::Running && self.control.is_paused() {
             status.state = TrainingState::Paused;
         }
@@ -119,12 +119,12 @@ impl TrainingJob {
     /// * [`ParrError::DeviceLost`] if the GPU was lost: start another run with `resume` to continue.
     pub async fn wait(&self) -> Result<TrainingOutcome, ParrError> {
         poll_fn(|context| {
-            let mut standing = lock(&self.standing);
-            match &standing.result {
+            let mut state = lock(&self.state);
+            match &state.result {
                 Some(result) => Poll::Ready(result.clone()),
                 None => {
-                    standing.waiting.retain(|known| !known.will_wake(context.waker()));
-                    standing.waiting.push(context.waker().clone());
+                    state.waiting.retain(|known| !known.will_wake(context.waker()));
+                    state.waiting.push(context.waker().clone());
                     Poll::Pending
                 }
             }
@@ -144,8 +144,8 @@ struct Run {
     model: Arc<Model>,
     control: Control,
     listener: Option<Arc<dyn TrainingListener>>,
-    told: Told,
-    standing: Arc<Mutex<StageStatus>>,
+    callbacks: Callbacks,
+    state: Arc<Mutex<JobState>>,
 }
 
 impl Run {
@@ -168,14 +168,14 @@ impl Run {
             Err(error) => return Err(error),
         };
         // A callback that failed cancels the run.
-        self.told.check()?;
+        self.callbacks.check()?;
         Ok(done)
     }
 
     /// Records the status of the run, then notifies the app.
     fn hear(&self, event: TrainingEvent) {
         {
-            let status = &mut lock(&self.standing).status;
+            let status = &mut lock(&self.state).status;
             match &event {
                 TrainingEvent::Started { steps, .. } => {
                     (status.state, status.steps) = (TrainingState::Running, *steps);
@@ -188,7 +188,7 @@ impl Run {
             }
         }
         if let Some(listener) = &self.listener {
-            self.told.tell(&self.control.cancel, || listener.on_event(event));
+            self.callbacks.call(&self.control.cancel, || listener.on_event(event));
         }
     }
 }
@@ -197,14 +197,14 @@ impl Run {
 fn gated(
     control: Control,
     policy: Arc<dyn TrainingPolicy>,
-    told: Told,
-    standing: Arc<Mutex<StageStatus>>,
+    callbacks: Callbacks,
+    state: Arc<Mutex<JobState>>,
 ) -> Control {
     let cancel = control.cancel.clone();
     control.with_gate(move |step| {
         while !cancel.is_cancelled() {
             let mut decision = StepDecision::Stop;
-            told.tell(&cancel, || {
+            callbacks.call(&cancel, || {
                 decision = policy.may_step(step)?;
                 Ok(())
             });
@@ -212,7 +212,7 @@ fn gated(
                 StepDecision::Go => break,
                 StepDecision::Stop => cancel.cancel(),
                 StepDecision::Wait { seconds } => {
-                    lock(&standing).status.state = TrainingState::Waiting;
+                    lock(&state).status.state = TrainingState::Waiting;
                     let until = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0));
                     while Instant::now() < until && !cancel.is_cancelled() {
                         thread::sleep(Duration::from_millis(20).min(until - Instant::now()));
@@ -220,6 +220,6 @@ fn gated(
                 }
             }
         }
-        lock(&standing).status.state = TrainingState::Running;
+        lock(&state).status.state = TrainingState::Running;
     })
 }

@@ -1,16 +1,16 @@
 //! Training in the background, under the app's control.
 
+mod events;
 mod job;
 mod settings;
-mod told;
 
 use std::sync::Arc;
 
-pub use job::TrainingJob;
-pub use told::{
+pub use events::{
     Figure, Sampled, StepDecision, StepReport, TrainingEvent, TrainingListener, TrainingOutcome,
     TrainingPolicy, TrainingState, TrainingStatus,
 };
+pub use job::TrainingJob;
 
 use crate::adapter::Adapter;
 use crate::principles::PrincipleSet;
