@@ -55,5 +55,5 @@ fn more_tokens_than_there_is_room_for_are_refused() {
     let model = smollm2();
     let bench = Bench::new("{\"id\": \"a\", \"prompt\": \"Tea?\"}\n");
     let refused = bench.refused(&model, &["--max-tokens", "8000"]);
-    assert!(refused.contains("beside request and answer there is room for 64"), "{refused}");
+    assert!(refused.contains("request and answer leave room for 64"), "{refused}");
 }

@@ -79,7 +79,7 @@ fn a_run_learns_and_its_adapter_answers() {
     assert_eq!(again.status.code(), Some(1));
     assert!(stderr(&again).contains("at step 16") && stderr(&again).contains("resume"), "{}", stderr(&again));
     let other = sft(&data, &out).args(["--resume", "--alpha", "3"]).output().expect("the program starts");
-    assert!(stderr(&other).contains("its settings"), "{}", stderr(&other));
+    assert!(stderr(&other).contains("with different settings"), "{}", stderr(&other));
 }
 
 #[test]
