@@ -63,7 +63,7 @@ fn what_is_no_reward_model_of_this_base_is_not_opened() {
     refused(
         "headless",
         &Adapter { head: None, ..sound.clone() },
-        &["headless", "no reward model", "reward_head.safetensors"],
+        &["headless", "not a reward model", "reward_head.safetensors"],
     );
     let mut other_base = sound.clone();
     other_base.card.base_sha256 = Some("12".repeat(32));
