@@ -202,7 +202,7 @@ fn aligned_text(metrics: &AlignMetrics) -> String {
     let AlignMetrics { read_seconds, update_seconds, .. } = metrics;
     format!(
         "reward {:.3}, KL {:.2}, entropy {entropy:.2}, {:.0} tokens a reply; sampled in {sample_seconds:.1} s, \
-         scored {reward_seconds:.1}, read {read_seconds:.1}, updated {update_seconds:.1}",
+         scored in {reward_seconds:.1} s, read in {read_seconds:.1} s, updated in {update_seconds:.1} s",
         rollout.scores, rollout.kl, rollout.mean_length
     )
 }
