@@ -1,12 +1,15 @@
 //! The simplest interface: open a model by name, chat with it, stream its replies.
 //!
 //! ```no_run
+//! use std::io::Write;
+//!
 //! use parr::Model;
 //!
 //! let model = Model::open("smollm2")?;
 //! let mut chat = model.chat().system("Be brief.").start()?;
 //! for piece in chat.say("Why is the sky blue?")? {
 //!     print!("{}", piece?);
+//!     std::io::stdout().flush().ok(); // a terminal shows whole lines otherwise
 //! }
 //! # Ok::<(), parr::Error>(())
 //! ```

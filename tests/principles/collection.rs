@@ -15,6 +15,16 @@ fn set(id: &str, principle: &str) -> String {
 }
 
 #[test]
+fn the_example_in_the_readme_is_a_sound_set() {
+    let readme = include_str!("../../README.md");
+    let start = readme.find("# kind.toml\n").expect("the example");
+    let text = readme[start..].split("```").next().expect("its end");
+    let set = PrincipleSet::parse(text).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(set.id, "kind");
+    assert_eq!(set.principles.len(), 1);
+}
+
+#[test]
 fn the_sets_that_come_with_parr_are_sound_together() {
     let collection = Collection::read(&[folder()]).unwrap_or_else(|error| panic!("{error}"));
     let count = |id: &str| collection.set(id).expect("shipped").principles.len();
