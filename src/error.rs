@@ -1,5 +1,7 @@
 //! The error of the public API, which holds the typed errors of each layer.
 
+use std::fmt;
+
 use crate::adapter::AdapterFileError;
 use crate::align::AlignError;
 use crate::chat::ChatError;
@@ -63,9 +65,14 @@ pub enum ErrorKind {
 /// use parr::{Error, ErrorKind};
 ///
 /// let missing = parr::format::Checkpoint::open("no-such-file.gguf".as_ref()).unwrap_err();
-/// assert_eq!(Error::from(missing).kind(), ErrorKind::NotFound);
+/// let error = Error::from(missing);
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert_eq!(error.to_string(), "cannot read no-such-file.gguf");
+/// assert!(format!("{error:?}").starts_with("cannot read no-such-file.gguf\n  caused by: "));
 /// ```
-#[derive(Debug, thiserror::Error)]
+///
+/// `{:?}` prints the message and its causes, so that a `main` that returns this error shows what was wrong.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A model could not be found or fetched.
@@ -152,5 +159,17 @@ impl Error {
     /// Whether the caller cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.kind() == ErrorKind::Cancelled
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
