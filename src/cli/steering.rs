@@ -18,7 +18,8 @@ pub(super) fn tell(name: &str) -> Result<Tell, String> {
 /// Settings for replies that principles steer.
 #[derive(Args)]
 pub(super) struct SteeringArgs {
-    /// Principles to follow: a set that comes with parr, or a file (a chat reads it again after an edit)
+    /// Principles to follow: a set (see `parr principles list`) or a file, which a chat reads again after an
+    /// edit. `:ID` chooses principles by id, and `!ID` asks for the opposite of one
     #[arg(long, value_name = "SET|FILE[:ID,!ID]")]
     pub principles: Option<String>,
 
@@ -30,7 +31,7 @@ pub(super) struct SteeringArgs {
     #[arg(long, value_name = "N", requires = "reward", value_parser = clap::value_parser!(u16).range(1..=256))]
     best_of: Option<u16>,
 
-    /// Choose after every BLOCK tokens, among --best-of continuations (4 without that flag)
+    /// Every BLOCK tokens, keep the best of N continuations, where N is --best-of or 4
     #[arg(long, value_name = "BLOCK", requires = "reward", value_parser = clap::value_parser!(u16).range(1..))]
     guided: Option<u16>,
 
@@ -47,7 +48,8 @@ pub(super) struct SteeringArgs {
     #[arg(long, value_name = "N", default_value_t = Steering::MOST)]
     most_principles: usize,
 
-    /// Fixed principles that the reward model reads before the others; without a value, `interventions`
+    /// Fixed principles that the reward model reads before those of --principles; without a value,
+    /// `interventions`
     #[arg(long, value_name = "SET|FILE", requires = "reward")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "interventions")]
     interventions: Option<String>,

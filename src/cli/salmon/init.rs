@@ -30,7 +30,7 @@ pub(super) struct InitArgs {
 /// The settings of a new folder.
 #[derive(Args)]
 pub(super) struct FreshArgs {
-    /// Size of the run: a quarter of an hour on two cores, or the defaults of all stages
+    /// Size of a new run. small: 15 minutes on two cores. standard: the defaults of all stages, for a GPU
     #[arg(long, value_name = "BUDGET", default_value = "small")]
     budget: BudgetName,
 

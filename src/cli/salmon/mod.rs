@@ -22,9 +22,9 @@ under the principles. A reward model is trained on the verdicts and evaluated.
 Then a policy is trained with the reward model.
 
 Each stage has its own folder, named after a hash of its inputs. manifest.json
-records the stages. `run` therefore runs only stages that are not done. After an
-edit of a principle, these are the stages that depend on it. If the edit is
-undone, nothing runs. After a crash, the rest runs.";
+records the stages. `run` runs only the stages that are not done. If a principle
+was edited, it runs the stages that depend on that principle. If the edit is
+undone, nothing runs. After a crash, it continues where it stopped.";
 
 const EXAMPLES: &str = "\
 Examples:
