@@ -6,7 +6,7 @@ use super::engine::RewardFolder;
 use super::session::ReplyOptions;
 use super::{ChatAdapter, ChatError, ChatSession, ConversationHandle, DEFAULT_CONTEXT};
 use crate::Error;
-use crate::generate::{GeneratorOptions, Sampling};
+use crate::generate::{GenerateError, GeneratorOptions, Sampling};
 use crate::model::Model;
 use crate::ops::KvFormat;
 use crate::principles::PrincipleSet;
@@ -134,7 +134,7 @@ impl ChatBuilder {
         self
     }
 
-    /// Sets the random seed. The same seed and messages give the same reply on the same adapter.
+    /// Sets the random seed. The same seed and messages give the same reply on the same GPU.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.sampling.seed = seed;
@@ -238,6 +238,7 @@ impl ChatBuilder {
     /// * [`ChatError::Context`] if the model has a shorter context;
     /// * [`ChatError::Principles`] if there is no such set, or the file has mistakes;
     /// * [`ChatError::AdapterFile`] if the adapter cannot be read or does not fit;
+    /// * [`ChatError::Generate`] for a context of less than 2 tokens, or a sampling setting outside its range;
     /// * [`ChatError::Steer`] if replies are to be scored or chosen without a reward model.
     pub fn start(self) -> Result<ChatSession, Error> {
         if self.model.chat_format().is_none() {
@@ -248,6 +249,10 @@ impl ChatBuilder {
         if context > most {
             return Err(ChatError::Context { asked: context, most }.into());
         }
+        if context < 2 {
+            return Err(ChatError::from(GenerateError::NoRoom { slots: 1, context }).into());
+        }
+        self.options.sampling.check(0).map_err(ChatError::from)?;
         let adapter = match &self.adapter {
             Some(AdapterSource::Path(path)) => Some(ChatAdapter::open(&self.model, path, self.any_base)?),
             Some(AdapterSource::Open(adapter)) => Some(adapter.clone()),

@@ -11,7 +11,7 @@ use crate::ops::ShapeError;
 pub enum GenerateError {
     /// The prompt leaves no room for a token: shorten it, or make the context longer.
     #[error(
-        "request {request}: the prompt needs {needed} positions but the context has {capacity}; \
+        "request {request}: the prompt needs a context of {needed} tokens, but it has {capacity}; \
          shorten the prompt or raise the context"
     )]
     ContextOverflow {
@@ -61,7 +61,9 @@ pub enum GenerateError {
         source: AdapterError,
     },
     /// A generator without slots or without positions.
-    #[error("a generator needs at least one slot and a context of two positions, got {slots} and {context}")]
+    #[error(
+        "a generator needs at least 1 slot and a context of 2 tokens, but it was given {slots} and {context}"
+    )]
     NoRoom {
         /// Requested number of slots.
         slots: usize,

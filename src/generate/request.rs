@@ -38,7 +38,7 @@ impl Sampling {
         Sampling { temperature: 0.3, top_k: 0, top_p: 0.9, min_p: 0.0, repetition_penalty: 1.0, seed: 0 };
 
     /// `Ok` if every setting is in its range.
-    pub(super) fn check(&self, request: usize) -> Result<(), GenerateError> {
+    pub(crate) fn check(&self, request: usize) -> Result<(), GenerateError> {
         let wrong =
             |setting, value, expected| Err(GenerateError::Setting { request, setting, value, expected });
         if !(0.0..=100.0).contains(&self.temperature) {

@@ -18,7 +18,7 @@ pub enum DeviceError {
     },
 
     /// The named adapter does not exist: choose one of those listed.
-    #[error("no adapter matches `{wanted}`; this machine has: {found}")]
+    #[error("no GPU matches `{wanted}`; this machine has: {found}")]
     AdapterNotFound {
         /// The adapter that the caller requested.
         wanted: String,

@@ -1,5 +1,6 @@
 //! Errors of finding and fetching models.
 
+use super::catalog::CATALOG;
 use crate::error::ErrorKind;
 use crate::file::FileError;
 
@@ -13,7 +14,8 @@ pub enum HubError {
 
     /// The argument is neither a path nor a known name: correct it.
     #[error(
-        "no model `{model}`: it is no file or directory, no known name and no ORG/REPO[:FILE] of the hub"
+        "no model `{model}`: it is no file or directory, no known name ({}) and no ORG/REPO[:FILE] of the hub",
+        known_names()
     )]
     NoSuchModel {
         /// The argument as given.
@@ -21,7 +23,9 @@ pub enum HubError {
     },
 
     /// The name is valid but the model is not in the cache: run the command in the message.
-    #[error("model `{model}` is not in the cache: run `parr pull {model}`")]
+    #[error(
+        "model `{model}` is not in the cache: run `parr pull {model}`; an app calls `ModelBuilder::pull`"
+    )]
     NotPulled {
         /// The argument as given.
         model: String,
@@ -131,6 +135,10 @@ impl HubError {
             | HubError::NoSource { .. } => ErrorKind::Network,
         }
     }
+}
+
+fn known_names() -> String {
+    CATALOG.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
 }
 
 fn or_nothing(files: &[String]) -> String {

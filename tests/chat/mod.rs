@@ -263,7 +263,9 @@ fn a_conversation_is_saved_and_loaded() {
 
 #[test]
 fn a_model_that_is_not_there_and_one_that_cannot_chat() {
-    assert_eq!(Model::open("no/such/model.gguf").expect_err("no such file").kind(), ErrorKind::NotFound);
+    let missing = Model::open("no/such/model.gguf").expect_err("no such file");
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    assert!(missing.to_string().contains("no known name (smollm2"), "{missing}");
     let _turn = gpu::turn();
     let device = gpu::open(&DeviceOptions::default());
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -271,4 +273,19 @@ fn a_model_that_is_not_there_and_one_that_cannot_chat() {
     let model = Model::builder(path.to_string_lossy()).device(&device).open().expect("it loads");
     let error = model.chat().start().expect_err("it has no template");
     assert!(matches!(error, Error::Chat(ChatError::NoTemplate)), "{error}");
+}
+
+#[test]
+fn settings_out_of_range_are_refused_before_the_first_question() {
+    let _turn = gpu::turn();
+    let bench = Bench::open();
+    for (builder, wanted) in [
+        (bench.model.chat().context(1), "a context of 2 tokens"),
+        (bench.model.chat().temperature(-1.0), "temperature is -1, expected 0 to 100"),
+        (bench.model.chat().context(usize::MAX), "ask for a shorter one"),
+    ] {
+        let error = builder.start().expect_err("out of range");
+        assert_eq!(error.kind(), ErrorKind::Argument, "{error}");
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
 }
