@@ -1,6 +1,5 @@
 //! `parr reward eval`: measures how well a reward model follows principles.
 
-use std::fs;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
@@ -13,6 +12,7 @@ use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
 use crate::cli::output::write_row;
 use crate::cli::table::Table;
+use parr::atomic;
 use parr::reward::{EvaluateOptions, Rate, RewardModel, RewardOptions, RewardReport, Sensitivity, evaluate};
 use parr::train::Event;
 
@@ -105,7 +105,7 @@ impl EvalArgs {
         bar.finish_and_clear();
         let report = report?;
         if let Some(path) = &self.html {
-            fs::write(path, report.to_html())?;
+            atomic::write(path, |file| file.write_all(report.to_html().as_bytes()))?;
             global.note(format!("wrote {}", path.display()));
         }
         if self.json {
