@@ -84,7 +84,9 @@ fn only(wanted: &str, kind: Kind) -> String {
 }
 
 fn read_kind(table: &Table, faults: &mut Faults) -> Option<Kind> {
-    table.need("use", faults);
+    if table.get("use").is_none() {
+        faults.add(table.place("use"), format!("the set has no `use`; write {USES}"));
+    }
     let name = table.raw_text("use", faults)?;
     let kinds = [Kind::Judge, Kind::Sample, Kind::Always, Kind::Rules];
     let kind = kinds.into_iter().find(|kind| kind.name() == name);

@@ -92,7 +92,11 @@ fn each_mistake_is_found_where_it_is() {
         ("\"Green\"", "\"HOT\"", "20:13 `dimension` is the same as that of `tea-hot`"),
         ("Praise black tea.", "say that tea is hot.", "22:12 `negative` is the same as that of `tea-hot`"),
         // Use.
-        ("use = \"judge\"\n", "", "1:1 the set has no `use`"),
+        (
+            "use = \"judge\"\n",
+            "",
+            "1:1 the set has no `use`; write \"judge\", \"sample\", \"always\" or \"rules\"",
+        ),
         ("\"judge\"", "\"jury\"", "4:7 `use` is \"jury\", not \"judge\", \"sample\""),
         ("use = \"judge\"", "use = \"judge\"\ndraws = 2", "5:1 `draws` is for sets with use = \"sample\""),
         ("\"judge\"", "\"sample\"", "1:1 the set has no `draws`"),
