@@ -1,10 +1,12 @@
-//! Writes JSON Lines.
+//! Writes JSON Lines and pages.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::error::CliError;
+use parr::atomic;
 
 /// Writes one line and flushes it, so that a reader at the other end of a pipe receives it at once.
 ///
@@ -17,4 +19,13 @@ pub(super) fn write_row(value: &impl Serialize) -> Result<(), CliError> {
     out.write_all(b"\n")?;
     out.flush()?;
     Ok(())
+}
+
+/// Writes an HTML page, whole or not at all.
+///
+/// # Errors
+///
+/// * [`CliError::Output`] if the file cannot be written.
+pub(super) fn write_page(path: &Path, html: &str) -> Result<(), CliError> {
+    Ok(atomic::write(path, |file| file.write_all(html.as_bytes()))?)
 }

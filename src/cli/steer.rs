@@ -11,6 +11,7 @@ use super::error::CliError;
 use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format};
+use super::output::write_page;
 use super::sampling::SamplingArgs;
 use super::steering::tell;
 use super::table::Table;
@@ -189,7 +190,7 @@ impl CompareArgs {
             other => other.into(),
         })?;
         if let Some(path) = &self.html {
-            atomic::write(path, |file| file.write_all(report.to_html().as_bytes()))?;
+            write_page(path, &report.to_html())?;
             global.note(format!("wrote {}", path.display()));
         }
         if let Some(path) = &self.json {

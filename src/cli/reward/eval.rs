@@ -10,9 +10,8 @@ use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
-use crate::cli::output::write_row;
+use crate::cli::output::{write_page, write_row};
 use crate::cli::table::Table;
-use parr::atomic;
 use parr::reward::{EvaluateOptions, Rate, RewardModel, RewardOptions, RewardReport, Sensitivity, evaluate};
 use parr::train::Event;
 
@@ -105,7 +104,7 @@ impl EvalArgs {
         bar.finish_and_clear();
         let report = report?;
         if let Some(path) = &self.html {
-            atomic::write(path, |file| file.write_all(report.to_html().as_bytes()))?;
+            write_page(path, &report.to_html())?;
             global.note(format!("wrote {}", path.display()));
         }
         if self.json {

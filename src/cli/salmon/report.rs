@@ -1,7 +1,6 @@
 //! `parr salmon report`: one page on all stages.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,7 +8,7 @@ use clap::Args;
 use super::{FolderArgs, shown};
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
-use parr::atomic;
+use crate::cli::output::write_page;
 use parr::salmon::PipelineReport;
 
 const LONG_ABOUT: &str = "\
@@ -55,5 +54,5 @@ pub(super) const PAGE: &str = "report.html";
 
 /// Writes the page, whole or not at all.
 pub(super) fn write(report: &PipelineReport, path: &Path) -> Result<(), CliError> {
-    Ok(atomic::write(path, |file| file.write_all(report.to_html().as_bytes()))?)
+    write_page(path, &report.to_html())
 }
