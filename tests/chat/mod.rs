@@ -78,7 +78,7 @@ fn a_stream_that_is_dropped_keeps_what_was_said() {
     assert_eq!(kept.finish(), &Finish::Cancelled);
     assert!(kept.answer.reply.text.starts_with(&first), "{first}");
     assert_eq!(chat.messages().len(), 2);
-    // The session goes on as if nothing had happened.
+    // The session can still be used.
     chat.set_options(short(8));
     chat.ask("And then?").expect("a reply");
     assert_eq!(chat.messages().len(), 4);
