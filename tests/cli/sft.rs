@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parr::random::{Philox, Purpose};
 use parr::settings::Settings;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{feed, parr, rows, stderr, tiny};
 use crate::support;
+use crate::support::kill::kill_after;
 
 /// Rows of ids that follow a rule, so that there is something to learn.
 fn data(folder: &Path) -> PathBuf {
@@ -101,26 +102,14 @@ fn a_run_killed_at_any_moment_ends_with_the_same_bits() {
         let mut child =
             sft(&data, &out).arg("--resume").stderr(Stdio::null()).spawn().expect("the program starts");
         let moment = seconds * f64::from(random.uniform(Purpose::Conformance, kills, ended, 0));
-        let deadline = Instant::now() + Duration::from_secs_f64(moment);
-        let finished = loop {
-            match child.try_wait().expect("the child is ours") {
-                Some(status) => break Some(status),
-                None if Instant::now() >= deadline => break None,
-                None => std::thread::sleep(Duration::from_millis(2)),
-            }
-        };
-        match finished {
+        match kill_after(&mut child, moment) {
             Some(status) => {
                 assert!(status.success(), "a resumed run failed");
                 assert!(remains(&out) == remains(&whole), "after {kills} kills");
                 fs::remove_dir_all(&out).expect("a scratch directory");
                 ended += 1;
             }
-            None => {
-                child.kill().expect("SIGKILL reaches the child");
-                child.wait().expect("the child is gone");
-                kills += 1;
-            }
+            None => kills += 1,
         }
     }
     let last = sft(&data, &out).arg("--resume").output().expect("the program starts");

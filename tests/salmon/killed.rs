@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parr::gpu::DeviceOptions;
 use parr::random::{Philox, Purpose};
@@ -11,6 +11,7 @@ use parr::salmon::Manifest;
 
 use super::{folder, minimal, tiny};
 use crate::support;
+use crate::support::kill::kill_after;
 
 fn command(arguments: &[&str], path: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parr"));
@@ -67,15 +68,7 @@ fn a_run_that_was_killed_ends_as_one_that_was_not() {
         let mut child =
             program(&killed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
         let moment = seconds * f64::from(random.uniform(Purpose::Conformance, done, ended, 0));
-        let deadline = Instant::now() + Duration::from_secs_f64(moment);
-        let finished = loop {
-            match child.try_wait().expect("the child is ours") {
-                Some(status) => break Some(status),
-                None if Instant::now() >= deadline => break None,
-                None => std::thread::sleep(Duration::from_millis(2)),
-            }
-        };
-        match finished {
+        match kill_after(&mut child, moment) {
             Some(status) => {
                 assert!(status.success(), "a resumed run failed");
                 same(&whole, &killed, done);
@@ -83,11 +76,7 @@ fn a_run_that_was_killed_ends_as_one_that_was_not() {
                 folder(&killed, &config);
                 ended += 1;
             }
-            None => {
-                child.kill().expect("SIGKILL reaches the child");
-                child.wait().expect("the child is gone");
-                done += 1;
-            }
+            None => done += 1,
         }
     }
     let output = program(&killed).output().expect("the program starts");

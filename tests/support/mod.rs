@@ -5,6 +5,7 @@ use proptest::test_runner::Config;
 pub mod gpu;
 pub mod harness;
 pub mod http;
+pub mod kill;
 pub mod model;
 pub mod synthetic;
 
