@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::output::write_row;
 use super::table::Table;
 use parr::conformance::{self, CaseReport};
-use parr::gpu::{AdapterSummary, Capabilities, Device};
+use parr::gpu::{AdapterSummary, Capabilities, Device, RefusedKernel};
 
 const LONG_ABOUT: &str = "\
 Shows the GPUs of this machine and the features of the chosen one. Then runs
@@ -61,6 +61,12 @@ impl DoctorArgs {
         if !self.json {
             let offers = device_table(device.capabilities(), family);
             writeln!(stdout(), "{}\n{offers}", gpu_table(&gpus))?;
+            for RefusedKernel { kernel, family, variant } in device.refused_kernels() {
+                writeln!(
+                    stdout(),
+                    "The driver refused {kernel} of the family {family} ({variant}); the other family is used."
+                )?;
+            }
         }
         let reports = check(&device, global);
         let failed = reports.iter().filter(|report| !report.passed).count();
@@ -70,6 +76,7 @@ impl DoctorArgs {
                 "gpus": gpus.iter().map(gpu_json).collect::<Vec<_>>(),
                 "device": device_json(device.capabilities()),
                 "kernels": family,
+                "refused_kernels": device.refused_kernels(),
                 "checks": reports.iter().map(check_json).collect::<Vec<_>>(),
                 "failed": failed,
             }))?;
@@ -136,17 +143,20 @@ fn check_json(report: &CaseReport) -> Value {
 }
 
 fn gpu_table(gpus: &[AdapterSummary]) -> Table {
-    let mut table = Table::new(&["gpu", "name", "kind", "backend", "driver"]);
+    let mut table = Table::new(&["gpu", "name", "kind", "backend", "driver", "usable"]);
     for gpu in gpus {
-        let AdapterSummary { index, name, backend, kind, driver } = gpu;
-        table.row([&index.to_string(), name, *kind, backend, driver]);
+        let AdapterSummary { index, name, backend, kind, driver, lacking } = gpu;
+        let usable = lacking.as_ref().map_or("yes".to_owned(), |reason| format!("no: {reason}"));
+        table.row([&index.to_string(), name, *kind, backend, driver, &usable]);
     }
     table
 }
 
 fn gpu_json(gpu: &AdapterSummary) -> Value {
-    let AdapterSummary { index, name, backend, kind, driver } = gpu;
-    json!({ "index": index, "name": name, "backend": backend, "kind": kind, "driver": driver })
+    let AdapterSummary { index, name, backend, kind, driver, lacking } = gpu;
+    json!({
+        "index": index, "name": name, "backend": backend, "kind": kind, "driver": driver, "lacking": lacking
+    })
 }
 
 fn device_table(device: &Capabilities, family: &str) -> Table {

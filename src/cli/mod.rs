@@ -34,6 +34,7 @@ mod tokenize;
 mod training;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -58,7 +59,8 @@ Exit codes: 0 success; 1 error or failed check; 2 wrong usage; 130 interrupted.
 
 Environment variables:
   PARR_CACHE               folder of models, their hashes, compiled pipelines
-  PARR_GPU, PARR_KERNELS   the same as --gpu and --kernels
+  PARR_GPU, PARR_KERNELS, PARR_GPU_TIMEOUT
+                           the same as --gpu, --kernels and --gpu-timeout
   HF_ENDPOINT, HF_TOKEN    address of the Hugging Face hub, and its token";
 
 #[derive(Parser)]
@@ -86,9 +88,21 @@ struct GlobalArgs {
     #[arg(value_name = "lane8|tiled", value_parser = kernel_family)]
     kernels: Option<KernelFamily>,
 
+    /// Time that the GPU may take to answer, in addition to the time for its work, before it counts as lost
+    /// [default: 10, and 20 for a software driver]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_GPU_TIMEOUT", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", value_parser = seconds)]
+    gpu_timeout: Option<Duration>,
+
     /// Print only errors on standard error, no progress and no notes
     #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     quiet: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|&seconds| seconds > 0.0);
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "expected a number of seconds above 0".to_owned())
 }
 
 fn kernel_family(name: &str) -> Result<KernelFamily, String> {
@@ -101,10 +115,11 @@ impl GlobalArgs {
         let device = Device::open(&DeviceOptions {
             adapter: self.gpu.clone(),
             family: self.kernels,
+            timeout: self.gpu_timeout,
             ..DeviceOptions::default()
         })?;
         if let Some(fault) = device.pipeline_cache_fault() {
-            self.note(fault);
+            self.note(&fault);
         }
         Ok(device)
     }

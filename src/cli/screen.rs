@@ -65,6 +65,9 @@ impl<'a> Screen<'a> {
                 }
                 self.say(format!("resumed after step {step}"));
             }
+            Event::Reopened { reason } => {
+                self.say(format!("{reason} (done: the run resumes from its last saved state)"));
+            }
             Event::Measured(metrics) => {
                 let figures = figures(&metrics.objective);
                 self.say(format!("before the first step: held-out loss {:.4}{figures}", metrics.loss));

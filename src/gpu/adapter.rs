@@ -1,6 +1,8 @@
 //! The adapters of this machine and their capabilities.
 
+use super::boundary::guarded;
 use super::error::DeviceError;
+use super::limits::lacking;
 
 /// One adapter of this machine, for lists.
 #[derive(Clone, Debug)]
@@ -15,6 +17,9 @@ pub struct AdapterSummary {
     pub kind: &'static str,
     /// Driver and version, as the driver reports them.
     pub driver: String,
+    /// Why the adapter cannot be used, as text such as `it allows 128 lanes per workgroup, and 256 are
+    /// needed`; `None` if it can be used.
+    pub lacking: Option<String>,
 }
 
 /// The capabilities of an opened device: real limits, not defaults.
@@ -77,37 +82,61 @@ fn rank(device_type: wgpu::DeviceType) -> u8 {
     }
 }
 
-pub(super) fn instance() -> wgpu::Instance {
+const BACKENDS: wgpu::Backends =
+    wgpu::Backends::VULKAN.union(wgpu::Backends::METAL).union(wgpu::Backends::DX12);
+
+/// All adapters; none if a driver fails while it lists them.
+fn enumerate() -> Vec<wgpu::Adapter> {
+    let list = guarded(|| {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = BACKENDS;
+        descriptor.flags = wgpu::InstanceFlags::empty();
+        pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(BACKENDS))
+    });
+    list.unwrap_or_default()
+}
+
+/// An adapter that validates every call but computes nothing.
+pub(super) fn noop() -> Result<wgpu::Adapter, DeviceError> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    descriptor.flags = wgpu::InstanceFlags::empty();
-    wgpu::Instance::new(descriptor)
+    descriptor.backends = wgpu::Backends::NOOP;
+    descriptor.backend_options.noop.enable = true;
+    let instance = wgpu::Instance::new(descriptor);
+    pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+        .map_err(|error| DeviceError::Refused { adapter: "noop".to_owned(), reason: error.to_string() })
 }
 
-pub(super) fn enumerate(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
-    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    pollster::block_on(instance.enumerate_adapters(backends))
+/// All adapters, in the order of their indices.
+pub(super) fn summaries() -> Vec<AdapterSummary> {
+    let summary = |(index, adapter): (usize, &wgpu::Adapter)| {
+        let info = adapter.get_info();
+        AdapterSummary {
+            index,
+            backend: info.backend.to_string(),
+            kind: kind(info.device_type),
+            driver: driver(&info),
+            lacking: lacking(&adapter.limits()),
+            name: info.name,
+        }
+    };
+    enumerate().iter().enumerate().map(summary).collect()
 }
 
-pub(super) fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
-    let info = adapter.get_info();
-    AdapterSummary {
-        index,
-        name: info.name.clone(),
-        backend: info.backend.to_string(),
-        kind: kind(info.device_type),
-        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
-    }
+/// Driver and version in one text.
+pub(super) fn driver(info: &wgpu::AdapterInfo) -> String {
+    format!("{} {}", info.driver, info.driver_info).trim().to_owned()
 }
 
 /// The adapter that `wanted` names by index or by part of its name; the best adapter if `wanted` is `None`.
-pub(super) fn choose(instance: &wgpu::Instance, wanted: Option<&str>) -> Result<wgpu::Adapter, DeviceError> {
-    let mut adapters = enumerate(instance);
+pub(super) fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, DeviceError> {
+    let mut adapters = enumerate();
     if adapters.is_empty() {
         return Err(DeviceError::NoAdapter { backends: "Vulkan, Metal or DX12".to_owned() });
     }
     let Some(wanted) = wanted else {
-        adapters.sort_by_key(|adapter| rank(adapter.get_info().device_type));
+        adapters.sort_by_key(|adapter| {
+            (lacking(&adapter.limits()).is_some(), rank(adapter.get_info().device_type))
+        });
         return Ok(adapters.swap_remove(0));
     };
     let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
@@ -144,13 +173,18 @@ fn memory_bytes(_: &wgpu::Adapter) -> Option<u64> {
 }
 
 impl Capabilities {
+    /// Whether the adapter lacks the subgroups that the family `lane8` needs.
+    pub(super) fn is_narrow(&self) -> bool {
+        !self.subgroups || self.subgroup_sizes.0 < 8
+    }
+
     pub(super) fn of(adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> Self {
         let info = adapter.get_info();
         let features = adapter.features();
         Capabilities {
             adapter: info.name.clone(),
             backend: info.backend.to_string(),
-            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            driver: driver(&info),
             kind: kind(info.device_type),
             software: info.device_type == wgpu::DeviceType::Cpu,
             subgroups: features.contains(wgpu::Features::SUBGROUP),

@@ -48,13 +48,15 @@ impl MemoryMeter {
 #[derive(Debug)]
 pub(super) struct Allocation {
     pub(super) raw: wgpu::Buffer,
+    /// The opening of the device that it belongs to.
+    pub(super) generation: u32,
     meter: Arc<MemoryMeter>,
 }
 
 impl Allocation {
-    pub(super) fn new(raw: wgpu::Buffer, meter: Arc<MemoryMeter>) -> Self {
+    pub(super) fn new(raw: wgpu::Buffer, generation: u32, meter: Arc<MemoryMeter>) -> Self {
         meter.add(raw.size());
-        Allocation { raw, meter }
+        Allocation { raw, generation, meter }
     }
 }
 
@@ -100,6 +102,6 @@ impl<T: bytemuck::Pod> Buffer<T> {
 
     /// The whole buffer as a binding of a kernel.
     pub fn binding(&self) -> Binding {
-        Binding { buffer: self.allocation.raw.clone() }
+        Binding { buffer: self.allocation.raw.clone(), generation: self.allocation.generation }
     }
 }

@@ -35,6 +35,15 @@ pub enum DeviceError {
         reason: String,
     },
 
+    /// The limits of the adapter are too small: use another one.
+    #[error("adapter `{adapter}` cannot be used: {reason}; `parr doctor --gpus` lists the others")]
+    Unsupported {
+        /// Name of the adapter.
+        adapter: String,
+        /// The limit, and what is needed.
+        reason: String,
+    },
+
     /// The adapter cannot run the requested kernel family.
     #[error("kernel family `{family}` needs {needs}, but adapter `{adapter}` has {has}")]
     Family {
@@ -61,6 +70,15 @@ pub enum DeviceError {
         limit: &'static str,
     },
 
+    /// The device has no memory left: close other programs, or use a smaller context, batch or model.
+    #[error("the GPU has no memory left for {what} ({reason}); use a smaller context, batch or model")]
+    OutOfMemory {
+        /// What needed memory.
+        what: String,
+        /// The driver's words.
+        reason: String,
+    },
+
     /// A shader could not be linked: a bug in Parr or in an edited shader.
     #[error(transparent)]
     Compose(#[from] ComposeError),
@@ -83,14 +101,21 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
+    /// The error for what was made before the device was opened again.
+    pub(super) fn stale() -> Self {
+        let reason = "it was lost earlier and is open again, without what it held".to_owned();
+        DeviceError::Lost { reason }
+    }
+
     /// What the caller can do next.
     pub fn kind(&self) -> ErrorKind {
         match self {
             DeviceError::NoAdapter { .. }
             | DeviceError::AdapterNotFound { .. }
             | DeviceError::Refused { .. }
+            | DeviceError::Unsupported { .. }
             | DeviceError::Family { .. } => ErrorKind::Gpu,
-            DeviceError::Limit { .. } => ErrorKind::Memory,
+            DeviceError::Limit { .. } | DeviceError::OutOfMemory { .. } => ErrorKind::Memory,
             DeviceError::Lost { .. } => ErrorKind::DeviceLost,
             DeviceError::Compose(_) | DeviceError::Rejected { .. } => ErrorKind::Internal,
         }

@@ -5,16 +5,21 @@
 //! place.
 
 mod adapter;
+mod boundary;
 mod buffer;
 mod compose;
 mod device;
 mod error;
 mod kernel;
+mod limits;
+mod opened;
 mod pipeline;
 mod pipeline_store;
 mod profile;
 mod recording;
+mod refused;
 mod source;
+mod transfer;
 mod tuning;
 
 pub use adapter::{AdapterSummary, Capabilities};
@@ -22,6 +27,7 @@ pub use buffer::MemoryUse;
 pub use compose::ComposeError;
 pub use device::{Device, DeviceOptions};
 pub use error::DeviceError;
+pub use refused::RefusedKernel;
 pub use tuning::{KernelFamily, Lane8Tile, Tuning};
 
 // Kernels and the linker: public for the checks behind `internals`.
@@ -35,6 +41,10 @@ mod internals {
     pub use super::buffer::Buffer;
     pub use super::compose::{Composed, Origin, compose};
     pub use super::kernel::{Access, KernelSpec, Specialization};
+    pub use super::limits::{
+        REQUIRED_BINDING_BYTES, REQUIRED_GRID, REQUIRED_LANES, REQUIRED_STORAGE_BUFFERS,
+        REQUIRED_WORKGROUP_BYTES,
+    };
     pub use super::pipeline::ComputePipeline;
     pub use super::profile::KernelTime;
     pub use super::recording::{Binding, Recording};

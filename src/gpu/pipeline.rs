@@ -1,12 +1,15 @@
 //! Compiled kernels, cached in memory by specialisation and on disk where the driver allows.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::compose::{ComposeError, Composed, compose};
-use super::device::{Device, lock};
+use super::device::Device;
 use super::error::DeviceError;
 use super::kernel::{Access, KernelSpec, Specialization};
+use super::opened::{Opened, lock};
 use super::pipeline_store::PipelineStore;
+use super::refused::RefusedKernel;
 
 /// A compiled kernel.
 #[derive(Debug)]
@@ -17,6 +20,10 @@ pub struct ComputePipeline {
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) params_bytes: usize,
     pub(super) bindings: &'static [Access],
+    /// The opening of the device that it belongs to.
+    pub(super) generation: u32,
+    /// Whether it was submitted: some drivers compile it only then.
+    pub(super) ran: AtomicBool,
 }
 
 impl Device {
@@ -24,78 +31,108 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Compose`] or [`DeviceError::Rejected`] if the shader is at fault.
+    /// * [`DeviceError::Compose`] or [`DeviceError::Rejected`] if the shader is at fault;
+    /// * [`DeviceError::Lost`] if the driver refused to compile it. That costs the device. The kernel is
+    ///   remembered, so that after [`Device::reopen`] the other kernel family is used instead of it.
     pub fn pipeline(
         &self,
         spec: &KernelSpec,
         variant: &Specialization,
     ) -> Result<Arc<ComputePipeline>, DeviceError> {
+        let opened = self.opened();
         let key = (spec.name, variant.clone());
-        if let Some(pipeline) = lock(&self.inner.pipelines).get(&key) {
+        if let Some(pipeline) = lock(&opened.pipelines).get(&key) {
             return Ok(Arc::clone(pipeline));
         }
-        let pipeline = Arc::new(self.compile(spec, variant)?);
-        lock(&self.inner.pipelines).insert(key, Arc::clone(&pipeline));
+        let compiled = compile(&opened, spec, variant);
+        if compiled.is_err() && opened.is_refused() {
+            opened.explain(format!("its driver refused the kernel `{}` ({})", spec.name, variant.describe()));
+            if let Some(kernel) = RefusedKernel::of(spec, variant) {
+                self.refuse(kernel);
+            }
+            opened.check(spec.name)?;
+        }
+        let pipeline = Arc::new(compiled?);
+        lock(&opened.pipelines).insert(key, Arc::clone(&pipeline));
         Ok(pipeline)
     }
+}
 
-    fn compile(&self, spec: &KernelSpec, variant: &Specialization) -> Result<ComputePipeline, DeviceError> {
-        let composed = compose(spec.name, &variant.slots, &variant.consts)?;
-        let raw = self.raw();
+fn compile(
+    opened: &Opened,
+    spec: &KernelSpec,
+    variant: &Specialization,
+) -> Result<ComputePipeline, DeviceError> {
+    let composed = compose(spec.name, &variant.slots, &variant.consts)?;
+    let cache = opened.store.as_ref().map(PipelineStore::cache_to_fill);
+    let (error, raw, layout) = opened.call(spec.name, |raw, _| {
         let scope = raw.push_error_scope(wgpu::ErrorFilter::Validation);
-        let module = raw.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(spec.name),
-            source: wgpu::ShaderSource::Wgsl(composed.text.as_str().into()),
-        });
-        let uniform = wgpu::BindingType::Buffer {
-            ty: wgpu::BufferBindingType::Uniform,
-            has_dynamic_offset: true,
-            min_binding_size: None,
-        };
-        let types =
-            std::iter::once(uniform).chain(spec.bindings.iter().map(|access| wgpu::BindingType::Buffer {
-                ty: wgpu::BufferBindingType::Storage { read_only: *access == Access::Read },
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            }));
-        let entries: Vec<_> = types
-            .enumerate()
-            .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
-                binding: binding as u32,
-                visibility: wgpu::ShaderStages::COMPUTE,
-                ty,
-                count: None,
-            })
-            .collect();
-        let layout = raw.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some(spec.name),
-            entries: &entries,
-        });
-        let pipeline_layout = raw.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(spec.name),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let pipeline = raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(spec.name),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: self.inner.store.as_ref().map(PipelineStore::cache_to_fill),
-        });
-        if let Some(error) = pollster::block_on(scope.pop()) {
-            return Err(located(spec.name, variant, &composed, &error.to_string()));
-        }
-        Ok(ComputePipeline {
-            name: spec.name,
-            variant: variant.clone(),
-            raw: pipeline,
-            layout,
-            params_bytes: spec.params_bytes,
-            bindings: spec.bindings,
-        })
+        let (pipeline, layout) = create(raw, spec, &composed.text, cache);
+        (pollster::block_on(scope.pop()), pipeline, layout)
+    })?;
+    if let Some(error) = error {
+        return Err(located(spec.name, variant, &composed, &error.to_string()));
     }
+    Ok(ComputePipeline {
+        name: spec.name,
+        variant: variant.clone(),
+        raw,
+        layout,
+        params_bytes: spec.params_bytes,
+        bindings: spec.bindings,
+        generation: opened.generation,
+        ran: AtomicBool::new(false),
+    })
+}
+
+fn create(
+    raw: &wgpu::Device,
+    spec: &KernelSpec,
+    text: &str,
+    cache: Option<&wgpu::PipelineCache>,
+) -> (wgpu::ComputePipeline, wgpu::BindGroupLayout) {
+    let module = raw.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(spec.name),
+        source: wgpu::ShaderSource::Wgsl(text.into()),
+    });
+    let uniform = wgpu::BindingType::Buffer {
+        ty: wgpu::BufferBindingType::Uniform,
+        has_dynamic_offset: true,
+        min_binding_size: None,
+    };
+    let types =
+        std::iter::once(uniform).chain(spec.bindings.iter().map(|access| wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only: *access == Access::Read },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        }));
+    let entries: Vec<_> = types
+        .enumerate()
+        .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
+            binding: binding as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty,
+            count: None,
+        })
+        .collect();
+    let layout = raw.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(spec.name),
+        entries: &entries,
+    });
+    let pipeline_layout = raw.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(spec.name),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let pipeline = raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(spec.name),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache,
+    });
+    (pipeline, layout)
 }
 
 /// The driver's error, with the source file and line if the shader text is at fault.

@@ -1,17 +1,21 @@
 //! A list of dispatches, copies and clears: recorded once, then submitted any number of times.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::buffer::Buffer;
 use super::device::Device;
 use super::error::DeviceError;
+use super::opened::{Opened, Work};
 use super::pipeline::ComputePipeline;
 
 /// A buffer as a binding of a kernel.
 #[derive(Clone, Debug)]
 pub struct Binding {
     pub(super) buffer: wgpu::Buffer,
+    /// The opening of the device that the buffer belongs to.
+    pub(super) generation: u32,
 }
 
 #[derive(Debug)]
@@ -45,12 +49,23 @@ pub struct Recording {
     commands: Vec<Command>,
     params: Vec<u8>,
     bound: Option<Vec<Option<wgpu::BindGroup>>>,
+    /// The opening of the device that it belongs to.
+    generation: u32,
+    /// Whether a buffer or a pipeline belongs to another opening of the device.
+    stale: bool,
 }
 
 impl Recording {
     /// An empty recording for `device`.
     pub fn new(device: &Device) -> Self {
-        Recording { device: device.clone(), commands: Vec::new(), params: Vec::new(), bound: None }
+        Recording {
+            device: device.clone(),
+            commands: Vec::new(),
+            params: Vec::new(),
+            bound: None,
+            generation: device.generation(),
+            stale: false,
+        }
     }
 
     /// The device that runs it.
@@ -103,6 +118,8 @@ impl Recording {
         let params_at = self.params.len().next_multiple_of(alignment);
         self.params.resize(params_at, 0);
         self.params.extend_from_slice(bytemuck::bytes_of(params));
+        let openings = bindings.iter().map(|binding| binding.generation);
+        self.expect(openings.chain([pipeline.generation]));
         self.commands.push(Command::Dispatch {
             pipeline: Arc::clone(pipeline),
             bindings: bindings.to_vec(),
@@ -128,6 +145,7 @@ impl Recording {
         if len == 0 {
             return;
         }
+        self.expect([from.allocation.generation, to.allocation.generation]);
         self.commands.push(Command::Copy {
             from: from.allocation.raw.clone(),
             from_bytes: (from_at * size) as u64,
@@ -149,6 +167,7 @@ impl Recording {
         if len == 0 {
             return;
         }
+        self.expect([buffer.allocation.generation]);
         self.commands.push(Command::Clear {
             buffer: buffer.allocation.raw.clone(),
             at_bytes: (at * size) as u64,
@@ -157,12 +176,17 @@ impl Recording {
         self.bound = None;
     }
 
+    /// Notes the openings of the device that the buffers and the pipeline of a command belong to.
+    fn expect(&mut self, openings: impl IntoIterator<Item = u32>) {
+        self.stale |= openings.into_iter().any(|generation| generation != self.generation);
+    }
+
     /// Builds the uniform buffer and the bind groups, once.
-    fn bind(&mut self) -> Result<(), DeviceError> {
+    fn bind(&mut self, opened: &Opened) -> Result<(), DeviceError> {
+        const WHAT: &str = "a recording";
         if self.bound.is_some() || self.commands.is_empty() {
             return Ok(());
         }
-        let raw = self.device.raw();
         let largest = self.commands.iter().map(|command| match command {
             Command::Dispatch { pipeline, .. } => pipeline.params_bytes,
             Command::Copy { .. } | Command::Clear { .. } => 0,
@@ -170,35 +194,22 @@ impl Recording {
         // Every bind group binds a window of the size of its params, so the end needs no padding
         // beyond the 16 bytes to which a uniform struct is rounded.
         let slack = largest.max().unwrap_or(0).next_multiple_of(16);
-        let uniforms = raw.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("params"),
-            size: (self.params.len() + slack) as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+        let size = (self.params.len() + slack) as u64;
         self.params.resize(self.params.len().next_multiple_of(4), 0);
-        self.device.stage(&uniforms, 0, &self.params);
-        let groups = self.commands.iter().map(|command| {
-            let Command::Dispatch { pipeline, bindings, .. } = command else { return None };
-            let window = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &uniforms,
-                offset: 0,
-                size: std::num::NonZeroU64::new(pipeline.params_bytes.next_multiple_of(16) as u64),
-            });
-            let resources =
-                std::iter::once(window).chain(bindings.iter().map(|b| b.buffer.as_entire_binding()));
-            let entries: Vec<_> = resources
-                .enumerate()
-                .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
-                .collect();
-            Some(raw.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(pipeline.name),
-                layout: &pipeline.layout,
-                entries: &entries,
-            }))
-        });
-        self.bound = Some(groups.collect());
-        self.device.check("a recording")
+        let uniforms = opened.call(WHAT, |raw, _| {
+            raw.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("params"),
+                size,
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })?;
+        opened.stage(&uniforms, 0, &self.params)?;
+        let bound = opened.call(WHAT, |raw, _| {
+            self.commands.iter().map(|command| bind_group(raw, command, &uniforms)).collect()
+        })?;
+        self.bound = Some(bound);
+        Ok(())
     }
 
     /// Runs everything recorded, in submits of at most the device's work budget; returns without
@@ -206,41 +217,75 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Lost`], or [`DeviceError::Rejected`] if a command was invalid.
+    /// * [`DeviceError::Lost`] if the device is lost, or was opened again since this was recorded;
+    /// * [`DeviceError::OutOfMemory`] if the device has no memory left for it;
+    /// * [`DeviceError::Rejected`] if a command was invalid.
     pub fn submit(&mut self) -> Result<(), DeviceError> {
-        self.bind()?;
+        let opened = self.device.opened();
+        opened.check("a submission")?;
+        if self.stale || opened.generation != self.generation {
+            return Err(DeviceError::stale());
+        }
+        self.bind(&opened)?;
         let Some(groups) = &self.bound else { return Ok(()) };
         let budget = self.device.tuning().submit_flops;
-        let profiling = self.device.inner.profiling.load(Ordering::Relaxed);
+        let profiling = self.device.is_profiling();
         let mut start = 0;
         while start < self.commands.len() {
             let mut end = start;
-            let mut flops = 0u64;
-            while end < self.commands.len() && (end == start || flops < budget) {
+            let mut work = Work::default();
+            while end < self.commands.len() && (end == start || work.flops < budget) {
                 if profiling && end - start >= MAX_TIMED {
                     break;
                 }
-                if let Command::Dispatch { flops: work, .. } = &self.commands[end] {
-                    flops += work;
+                work.commands += 1;
+                if let Command::Dispatch { flops, pipeline, .. } = &self.commands[end] {
+                    work.flops += flops;
+                    work.first_runs += u32::from(!pipeline.ran.swap(true, Ordering::Relaxed));
                 }
                 end += 1;
             }
-            self.submit_range(start..end, groups, profiling)?;
+            self.submit_range(&opened, start..end, work, groups, profiling)?;
             start = end;
         }
-        self.device.check("a submission")
+        Ok(())
     }
 
     fn submit_range(
         &self,
-        range: std::ops::Range<usize>,
+        opened: &Opened,
+        range: Range<usize>,
+        work: Work,
         groups: &[Option<wgpu::BindGroup>],
         profiling: bool,
     ) -> Result<(), DeviceError> {
-        let raw = self.device.raw();
-        let mut encoder = raw.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("parr") });
-        let timer = profiling.then(|| Timer::new(raw, range.len()));
+        const WHAT: &str = "a submission";
         let mut timed: Vec<&'static str> = Vec::new();
+        let timer =
+            if profiling { Some(opened.call(WHAT, |raw, _| Timer::new(raw, range.len()))?) } else { None };
+        opened.submit(WHAT, |raw| {
+            let mut encoder =
+                raw.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("parr") });
+            self.encode(&mut encoder, range, groups, timer.as_ref(), &mut timed);
+            if let Some(timer) = &timer {
+                timer.resolve(&mut encoder, timed.len());
+            }
+            (Some(encoder.finish()), work)
+        })?;
+        match timer {
+            Some(timer) => timer.collect(&self.device, opened, &timed),
+            None => Ok(()),
+        }
+    }
+
+    fn encode(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        range: Range<usize>,
+        groups: &[Option<wgpu::BindGroup>],
+        timer: Option<&Timer>,
+        timed: &mut Vec<&'static str>,
+    ) {
         let mut index = range.start;
         while index < range.end {
             match &self.commands[index] {
@@ -267,26 +312,38 @@ impl Recording {
                     last = Arc::as_ptr(pipeline);
                 }
                 pass.set_bind_group(0, groups[index].as_ref(), &[*params_at as u32]);
-                if let Some(timer) = &timer {
+                if let Some(timer) = timer {
                     pass.write_timestamp(&timer.queries, 2 * timed.len() as u32);
                 }
                 pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
-                if let Some(timer) = &timer {
+                if let Some(timer) = timer {
                     pass.write_timestamp(&timer.queries, 2 * timed.len() as u32 + 1);
                     timed.push(pipeline.name);
                 }
                 index += 1;
             }
         }
-        if let Some(timer) = &timer {
-            timer.resolve(&mut encoder, timed.len());
-        }
-        self.device.submit(Some(encoder.finish()));
-        match timer {
-            Some(timer) => timer.collect(&self.device, &timed),
-            None => Ok(()),
-        }
     }
+}
+
+/// The bind group of a dispatch, with a window of `uniforms`.
+fn bind_group(raw: &wgpu::Device, command: &Command, uniforms: &wgpu::Buffer) -> Option<wgpu::BindGroup> {
+    let Command::Dispatch { pipeline, bindings, .. } = command else { return None };
+    let window = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        buffer: uniforms,
+        offset: 0,
+        size: std::num::NonZeroU64::new(pipeline.params_bytes.next_multiple_of(16) as u64),
+    });
+    let resources = std::iter::once(window).chain(bindings.iter().map(|b| b.buffer.as_entire_binding()));
+    let entries: Vec<_> = resources
+        .enumerate()
+        .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
+        .collect();
+    Some(raw.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(pipeline.name),
+        layout: &pipeline.layout,
+        entries: &entries,
+    }))
 }
 
 /// Dispatches timed per submit; WebGPU allows 4096 queries per set, and each dispatch needs two.
@@ -329,23 +386,20 @@ impl Timer {
         }
     }
 
-    fn collect(&self, device: &Device, timed: &[&'static str]) -> Result<(), DeviceError> {
+    fn collect(&self, device: &Device, opened: &Opened, timed: &[&'static str]) -> Result<(), DeviceError> {
         if timed.is_empty() {
             return Ok(());
         }
         let bytes = timed.len() as u64 * 16;
-        self.readable.map_async(wgpu::MapMode::Read, 0..bytes, |_| {});
-        device.wait()?;
-        let mapped = self.readable.get_mapped_range(0..bytes).map_err(|error| DeviceError::Rejected {
-            what: "timestamps".to_owned(),
-            reason: error.to_string(),
-        })?;
-        for (name, stamps) in timed.iter().zip(mapped.chunks_exact(16)) {
-            let stamp =
-                |at: usize| u64::from_le_bytes(stamps[at..at + 8].try_into().expect("eight bytes a stamp"));
-            let ticks = stamp(8).saturating_sub(stamp(0));
-            device.inner.profile.add(name, (ticks as f64 * f64::from(device.inner.timestamp_period)) as u64);
-        }
-        Ok(())
+        let period = f64::from(opened.timestamp_period);
+        device.read_mapped(opened, "timestamps", &self.readable, bytes, |mapped| {
+            for (name, stamps) in timed.iter().zip(mapped.chunks_exact(16)) {
+                let stamp = |at: usize| {
+                    u64::from_le_bytes(stamps[at..at + 8].try_into().expect("eight bytes a stamp"))
+                };
+                let ticks = stamp(8).saturating_sub(stamp(0));
+                device.profile().add(name, (ticks as f64 * period) as u64);
+            }
+        })
     }
 }

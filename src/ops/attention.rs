@@ -243,7 +243,7 @@ pub fn attention(
     let device = rec.device().clone();
     let virtual_tile = tile_rows * shape.group();
     let mt = virtual_rows(shape.head_dim, virtual_tile);
-    let (spec, make): (_, MakeVariant) = match device.tuning().family {
+    let (spec, make): (_, MakeVariant) = match device.family(&["attention/attention"]) {
         KernelFamily::Lane8 => (&ATTENTION_LANE8, lane8),
         KernelFamily::Tiled => (&ATTENTION_TILED, tiled),
     };

@@ -251,7 +251,7 @@ pub fn attention_backward(
     let pairs = n_query_tiles * tile_rows * heads;
     rec.dispatch(&pipeline, &params, &bindings, grid, 2 * (pairs * head_dim) as u64)?;
 
-    let family = device.tuning().family;
+    let family = device.family(&["attention/backward_q", "attention/backward_kv"]);
     let (query_spec, key_spec) = match family {
         KernelFamily::Lane8 => (&BACKWARD_Q_LANE8, &BACKWARD_KV_LANE8),
         KernelFamily::Tiled => (&BACKWARD_Q_TILED, &BACKWARD_KV_TILED),

@@ -52,7 +52,7 @@ pub fn grad_norm(
     holds("grad_norm", "number of gradients", grads.len(), at + len)?;
     holds("grad_norm", "number of partial sums", partials.len(), partials_at + GRAD_NORM_PARTS)?;
     let device = rec.device().clone();
-    let pipeline = device.pipeline(&GRAD_NORM, &row_reduction(device.tuning().family))?;
+    let pipeline = device.pipeline(&GRAD_NORM, &row_reduction(device.family(&[GRAD_NORM.name])))?;
     let params = Params {
         at: (at / 4) as u32,
         len: len as u32,

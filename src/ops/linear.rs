@@ -5,9 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
 use super::weight::{Slice, Weight};
-use crate::gpu::{
-    Access, Capabilities, KernelFamily, KernelSpec, Lane8Tile, Recording, Specialization, Tuning,
-};
+use crate::gpu::{Access, Device, KernelFamily, KernelSpec, Lane8Tile, Recording, Specialization};
 use crate::quant::Quant;
 
 /// How a product is stored in its output.
@@ -117,8 +115,9 @@ struct Choice {
     rows: usize,
 }
 
-fn choose(tuning: &Tuning, capabilities: &Capabilities, slice: &Slice, rows: usize, flags: Flags) -> Choice {
-    match tuning.family {
+fn choose(device: &Device, slice: &Slice, rows: usize, flags: Flags) -> Choice {
+    let (tuning, capabilities) = (device.tuning(), device.capabilities());
+    match device.family(&["linear/matmul", "linear/matvec"]) {
         KernelFamily::Lane8 => {
             let (full, cols) = match tuning.lane8_tile.shape() {
                 (rows, _) if flags.0 && rows > MOST_ROWS_WITH_BIAS => Lane8Tile::Middle.shape(),
@@ -185,7 +184,7 @@ pub fn linear(
     let device = rec.device().clone();
     for slice in &w.slices {
         let flags = (w.bias.is_some(), store == Store::Add);
-        let choice = choose(device.tuning(), device.capabilities(), slice, rows, flags);
+        let choice = choose(&device, slice, rows, flags);
         let pipeline = device.pipeline(choice.spec, &choice.variant)?;
         let params = Params {
             rows: rows as u32,

@@ -82,7 +82,7 @@ pub fn linear_backward(
     holds("linear_backward", "rows of d_x", d_x.rows, rows)?;
     let device = rec.device().clone();
     for (index, slice) in w.slices.iter().enumerate() {
-        let (spec, variant, tile_rows, tile_blocks) = match device.tuning().family {
+        let (spec, variant, tile_rows, tile_blocks) = match device.family(&["linear/matmul_transposed"]) {
             KernelFamily::Lane8 => (&MATMUL_TRANSPOSED_LANE8, lane8(slice.quant), LANE8_ROWS, 1),
             KernelFamily::Tiled => (&MATMUL_TRANSPOSED_TILED, tiled(slice.quant), TILE, TILE / 32),
         };

@@ -93,7 +93,7 @@ pub fn rms_norm(
     holds("rms_norm", "rows of x", x.rows, rows)?;
     holds("rms_norm", "rows of y", y.rows, rows)?;
     let device = rec.device().clone();
-    let pipeline = device.pipeline(&RMS_NORM, &row_reduction(device.tuning().family))?;
+    let pipeline = device.pipeline(&RMS_NORM, &row_reduction(device.family(&[RMS_NORM.name])))?;
     let params = Params {
         rows: rows as u32,
         quads: x.stride_quads(),
@@ -130,7 +130,7 @@ pub fn head_norm(
     holds("head_norm", "width of x", x.width, offset + heads * head_dim)?;
     holds("head_norm", "rows of x", x.rows, rows)?;
     let device = rec.device().clone();
-    let pipeline = device.pipeline(&HEAD_NORM, &row_reduction(device.tuning().family))?;
+    let pipeline = device.pipeline(&HEAD_NORM, &row_reduction(device.family(&[HEAD_NORM.name])))?;
     let params = HeadParams {
         rows: rows as u32,
         heads: heads as u32,

@@ -93,7 +93,8 @@ pub fn rms_norm_backward(
     holds("rms_norm_backward", "rows of d_y", d_y.rows, rows)?;
     holds("rms_norm_backward", "rows of d_x", d_x.rows, rows)?;
     let device = rec.device().clone();
-    let pipeline = device.pipeline(&RMS_NORM_BACKWARD, &storing(device.tuning().family, store))?;
+    let pipeline =
+        device.pipeline(&RMS_NORM_BACKWARD, &storing(device.family(&[RMS_NORM_BACKWARD.name]), store))?;
     let params = Params {
         rows: rows as u32,
         width: x.width as u32,
@@ -141,7 +142,8 @@ pub fn head_norm_backward(
     holds("head_norm_backward", "rows of x", x.rows, rows)?;
     holds("head_norm_backward", "rows of d", d.rows, rows)?;
     let device = rec.device().clone();
-    let pipeline = device.pipeline(&HEAD_NORM_BACKWARD, &row_reduction(device.tuning().family))?;
+    let pipeline =
+        device.pipeline(&HEAD_NORM_BACKWARD, &row_reduction(device.family(&[HEAD_NORM_BACKWARD.name])))?;
     let params = HeadParams {
         rows: rows as u32,
         heads: heads as u32,

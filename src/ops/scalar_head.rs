@@ -94,7 +94,7 @@ pub fn scalar_head(
     holds("scalar_head", "number of heads' indices", head_of.len(), first + rows)?;
     holds("scalar_head", "number of values", values.len(), first + rows)?;
     let device = rec.device().clone();
-    let pipeline = device.pipeline(&SCALAR_HEAD, &row_reduction(device.tuning().family))?;
+    let pipeline = device.pipeline(&SCALAR_HEAD, &row_reduction(device.family(&[SCALAR_HEAD.name])))?;
     let params = Params {
         rows: rows as u32,
         quads: hidden.width.div_ceil(4) as u32,

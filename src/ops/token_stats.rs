@@ -91,7 +91,7 @@ pub fn token_stats(
     holds("token_stats", "number of targets", targets.len(), first + rows)?;
     holds("token_stats", "number of stats", stats.len(), first + rows)?;
     let device = rec.device().clone();
-    let pipeline = device.pipeline(&TOKEN_STATS, &row_reduction(device.tuning().family))?;
+    let pipeline = device.pipeline(&TOKEN_STATS, &row_reduction(device.family(&[TOKEN_STATS.name])))?;
     let params = params(logits, first, rows, temperature);
     let bindings = [logits.buffer.binding(), targets.binding(), stats.binding()];
     rec.dispatch(&pipeline, &params, &bindings, folded(&device, rows), 16 * (rows * logits.width) as u64)?;
@@ -125,7 +125,8 @@ pub fn token_stats_backward(
     holds("token_stats_backward", "number of targets", targets.len(), first + rows)?;
     holds("token_stats_backward", "number of gradients", d_stats.len(), first + rows)?;
     let device = rec.device().clone();
-    let pipeline = device.pipeline(&TOKEN_STATS_BACKWARD, &row_reduction(device.tuning().family))?;
+    let pipeline = device
+        .pipeline(&TOKEN_STATS_BACKWARD, &row_reduction(device.family(&[TOKEN_STATS_BACKWARD.name])))?;
     let params = params(logits, first, rows, temperature);
     let bindings = [logits.buffer.binding(), targets.binding(), d_stats.binding()];
     rec.dispatch(&pipeline, &params, &bindings, folded(&device, rows), 32 * (rows * logits.width) as u64)?;

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::site::{Factor, LoraRows};
-use crate::gpu::{Access, KernelFamily, KernelSpec, Specialization};
+use crate::gpu::{Access, Device, KernelFamily, KernelSpec, Specialization};
 use crate::ops::activation::Activation;
 
 /// Parameters of all LoRA kernels; see `shaders/lora/site.wgsl`.
@@ -159,6 +159,11 @@ const MOST_TILED: u32 = 8;
 
 /// Highest rank of `lora/apply_lane8`.
 const MOST_APPLIED: usize = 16;
+
+/// The family of all kernels of adapters: the tiles of a batch suit one family.
+pub(super) fn family(device: &Device) -> KernelFamily {
+    device.family(&["lora/apply", "lora/shrink", "lora/expand", "lora/grad_weight"])
+}
 
 /// Maximum number of rows of a tile.
 pub(super) fn most_rows(family: KernelFamily) -> usize {

@@ -61,7 +61,7 @@ pub fn lora(
     check_tiles(rec, "lora", &a, params, rows, h, x)?;
     check_tiles(rec, "lora", &b, params, rows, h, y)?;
     let device = rec.device().clone();
-    let Some(choice) = kernels::apply(device.tuning().family, &b, rows) else {
+    let Some(choice) = kernels::apply(kernels::family(&device), &b, rows) else {
         shrink(rec, "lora", &a, params, rows, x, h, false)?;
         return expand(rec, "lora", &b, params, rows, h, y, true);
     };
@@ -258,7 +258,7 @@ fn shrink(
 ) -> Result<(), ShapeError> {
     check_tiles(rec, op, factor, params, rows, h, x)?;
     let device = rec.device().clone();
-    let choice = kernels::shrink(device.tuning().family, factor, rows.tile_rows);
+    let choice = kernels::shrink(kernels::family(&device), factor, rows.tile_rows);
     let pipeline = device.pipeline(choice.spec, &choice.variant)?;
     let groups = vec![factor.rank.div_ceil(choice.outputs) as u32; factor.parts.len()];
     let grid = [rows.n_tiles as u32, groups.iter().sum(), 1];
@@ -282,7 +282,7 @@ fn expand(
 ) -> Result<(), ShapeError> {
     check_tiles(rec, op, factor, params, rows, h, y)?;
     let device = rec.device().clone();
-    let choice = kernels::expand(device.tuning().family, factor, rows.tile_rows);
+    let choice = kernels::expand(kernels::family(&device), factor, rows.tile_rows);
     let pipeline = device.pipeline(choice.spec, &choice.variant)?;
     let groups = factor.groups(choice.cols);
     let grid = [groups.iter().sum(), rows.n_tiles as u32, 1];
@@ -315,7 +315,7 @@ fn grad_weight(
         return Ok(());
     }
     let device = rec.device().clone();
-    let choice = kernels::grad_weight(device.tuning().family, factor);
+    let choice = kernels::grad_weight(kernels::family(&device), factor);
     let pipeline = device.pipeline(choice.spec, &choice.variant)?;
     let groups = factor.groups(choice.cols);
     let grid = [groups.iter().sum(), factor.rank.div_ceil(choice.outputs) as u32, 1];

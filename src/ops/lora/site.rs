@@ -51,7 +51,7 @@ impl LoraTile {
 
     /// Maximum number of rows in a tile for the kernels of `device`.
     pub fn most_rows(device: &Device) -> usize {
-        kernels::most_rows(device.tuning().family)
+        kernels::most_rows(kernels::family(device))
     }
 }
 

@@ -1,0 +1,317 @@
+//! One opening of a device by the driver: calls into wgpu, submission, waiting, faults.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::boundary::guarded;
+use super::error::DeviceError;
+use super::kernel::Specialization;
+use super::pipeline::ComputePipeline;
+use super::pipeline_store::PipelineStore;
+
+/// Writes after which a submit is forced. wgpu holds written data, and its target buffer even if that is
+/// dropped, until the next submit. An app that cancels all its sessions before they begin would never
+/// submit.
+const STAGED_WRITES: u32 = 32;
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A device as the driver opened it. When it is lost, [`super::Device::reopen`] puts a new one in its place.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// `None` only while it is dropped.
+    handles: Option<(wgpu::Device, wgpu::Queue)>,
+    /// How often the device was opened before.
+    pub(super) generation: u32,
+    pub(super) pipelines: Mutex<HashMap<(&'static str, Specialization), Arc<ComputePipeline>>>,
+    pub(super) store: Option<PipelineStore>,
+    pub(super) timestamp_period: f32,
+    pub(super) staging: Mutex<Option<wgpu::Buffer>>,
+    pub(super) unused: wgpu::Buffer,
+    faults: Arc<Faults>,
+    /// Writes since the last submit.
+    staged: AtomicU32,
+    /// Submissions that no wait has seen the end of, oldest first.
+    pending: Mutex<VecDeque<(wgpu::SubmissionIndex, Work)>>,
+}
+
+/// The work of a submission, which determines how long it may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Work {
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Dispatches, copies and clears.
+    pub commands: u32,
+    /// Pipelines that run for the first time: some drivers compile them only then.
+    pub first_runs: u32,
+}
+
+/// How long a submission may take before the device counts as lost. The rates are those of the slowest
+/// devices: a phone, or a software driver beside other programs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct WaitLimit {
+    pub base: Duration,
+    pub per_gigaflop: Duration,
+    pub per_command: Duration,
+    pub per_first_run: Duration,
+}
+
+impl WaitLimit {
+    /// The limits of software drivers or of hardware; `base` replaces the time for an empty submission.
+    pub fn new(software: bool, base: Option<Duration>) -> Self {
+        let limit = |base_s, per_gigaflop_ms, first_run_s| WaitLimit {
+            base: base.unwrap_or(Duration::from_secs(base_s)),
+            per_gigaflop: Duration::from_millis(per_gigaflop_ms),
+            per_command: Duration::from_millis(20),
+            per_first_run: Duration::from_secs(first_run_s),
+        };
+        if software { limit(20, 4000, 5) } else { limit(10, 200, 2) }
+    }
+
+    pub fn of(&self, work: Work) -> Duration {
+        self.base
+            + self.per_gigaflop.mul_f64(work.flops as f64 / 1e9)
+            + self.per_command * work.commands
+            + self.per_first_run * work.first_runs
+    }
+}
+
+/// Errors that the driver reported outside a call.
+#[derive(Debug, Default)]
+struct Faults {
+    lost: AtomicBool,
+    released: AtomicBool,
+    /// A submission did not end: the driver may still use all memory, and waiting for it would never end.
+    hung: AtomicBool,
+    lost_reason: Mutex<String>,
+    reported: Mutex<Option<Report>>,
+}
+
+#[derive(Debug)]
+enum Report {
+    OutOfMemory(String),
+    Rejected(String),
+}
+
+impl Faults {
+    fn lose(&self, reason: String) {
+        let mut known = lock(&self.lost_reason);
+        if !self.lost.swap(true, Ordering::AcqRel) {
+            *known = reason;
+        }
+    }
+}
+
+/// wgpu's text for a driver that is out of memory, where that costs the device.
+const OUT_OF_MEMORY: &str = "Out of memory";
+
+impl Opened {
+    /// # Errors
+    ///
+    /// The reason if wgpu fails.
+    pub fn new(
+        raw: wgpu::Device,
+        queue: wgpu::Queue,
+        adapter: &wgpu::Adapter,
+        generation: u32,
+    ) -> Result<Self, DeviceError> {
+        let faults = Arc::new(Faults::default());
+        let sink = Arc::clone(&faults);
+        raw.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let report = match &error {
+                wgpu::Error::OutOfMemory { .. } => Report::OutOfMemory(error.to_string()),
+                _ => Report::Rejected(error.to_string()),
+            };
+            lock(&sink.reported).get_or_insert(report);
+        }));
+        let sink = Arc::clone(&faults);
+        raw.set_device_lost_callback(move |_, message| sink.lose(message));
+        let lost = |reason| DeviceError::Lost { reason };
+        let store = guarded(|| PipelineStore::open(&raw, adapter)).map_err(lost)?;
+        let unused = guarded(|| {
+            raw.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("unused"),
+                size: 16,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        })
+        .map_err(lost)?;
+        let opened = Opened {
+            timestamp_period: queue.get_timestamp_period(),
+            handles: Some((raw, queue)),
+            generation,
+            pipelines: Mutex::default(),
+            store,
+            staging: Mutex::default(),
+            unused,
+            faults,
+            staged: AtomicU32::new(0),
+            pending: Mutex::default(),
+        };
+        opened.check("a new device")?;
+        Ok(opened)
+    }
+
+    fn handles(&self) -> &(wgpu::Device, wgpu::Queue) {
+        self.handles.as_ref().expect("only `drop` takes them")
+    }
+
+    /// Runs a call into wgpu; `what` names it in errors. This is the only way into wgpu after opening. After a
+    /// panic inside wgpu the device counts as lost.
+    pub fn call<T>(
+        &self,
+        what: &str,
+        call: impl FnOnce(&wgpu::Device, &wgpu::Queue) -> T,
+    ) -> Result<T, DeviceError> {
+        self.check(what)?;
+        let (raw, queue) = self.handles();
+        let result = guarded(|| call(raw, queue)).map_err(|message| {
+            self.faults.lose(message);
+            self.lost_error(what)
+        });
+        self.check(what)?;
+        result
+    }
+
+    /// The error of a device that is lost.
+    fn lost_error(&self, what: &str) -> DeviceError {
+        let reason = lock(&self.faults.lost_reason).clone();
+        if reason.contains(OUT_OF_MEMORY) {
+            return DeviceError::OutOfMemory { what: what.to_owned(), reason };
+        }
+        DeviceError::Lost { reason }
+    }
+
+    /// Returns the errors that the driver reported since the last check.
+    pub fn check(&self, what: &str) -> Result<(), DeviceError> {
+        if self.is_lost() {
+            return Err(self.lost_error(what));
+        }
+        match lock(&self.faults.reported).take() {
+            Some(Report::OutOfMemory(reason)) => {
+                Err(DeviceError::OutOfMemory { what: what.to_owned(), reason })
+            }
+            Some(Report::Rejected(reason)) => Err(DeviceError::Rejected { what: what.to_owned(), reason }),
+            None => Ok(()),
+        }
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.faults.lost.load(Ordering::Acquire)
+    }
+
+    /// Whether the app released the device.
+    pub fn is_released(&self) -> bool {
+        self.faults.released.load(Ordering::Acquire)
+    }
+
+    /// Whether the driver itself refused something in a way that costs the device: neither lost nor out of
+    /// memory.
+    pub fn is_refused(&self) -> bool {
+        self.is_lost() && lock(&self.faults.lost_reason).contains("driver implementation is at fault")
+    }
+
+    /// Marks the device as lost.
+    pub fn lose(&self, reason: impl Into<String>) {
+        self.faults.lose(reason.into());
+    }
+
+    /// Replaces the reason why the device was lost by one that tells more.
+    pub fn explain(&self, reason: String) {
+        *lock(&self.faults.lost_reason) = reason;
+    }
+
+    /// Gives the device and all its memory back to the driver.
+    pub fn release(&self) {
+        self.faults.released.store(true, Ordering::Release);
+        // Drivers report the loss at any later time, so it is recorded here.
+        self.lose("it was released");
+        let _ = guarded(|| self.handles().0.destroy());
+    }
+
+    /// Writes `bytes` before the next submit.
+    pub fn stage(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.call("a write", |_, queue| queue.write_buffer(buffer, offset, bytes))?;
+        if self.staged.fetch_add(1, Ordering::Relaxed) + 1 >= STAGED_WRITES {
+            self.submit("a write", |_| (None, Work::default()))?;
+        }
+        Ok(())
+    }
+
+    /// Submits the commands that `encode` returns, and all staged writes.
+    pub fn submit(
+        &self,
+        what: &str,
+        encode: impl FnOnce(&wgpu::Device) -> (Option<wgpu::CommandBuffer>, Work),
+    ) -> Result<(), DeviceError> {
+        self.staged.store(0, Ordering::Relaxed);
+        let submission = self.call(what, |raw, queue| {
+            let (commands, work) = encode(raw);
+            (queue.submit(commands), work)
+        })?;
+        lock(&self.pending).push_back(submission);
+        Ok(())
+    }
+
+    /// Waits for all submissions, one after the other, each for as long as its work may take.
+    pub fn wait(&self, limit: &WaitLimit) -> Result<(), DeviceError> {
+        const WHAT: &str = "a submission";
+        loop {
+            // Another thread may wait as well; each waits for its own part of the list.
+            let next = lock(&self.pending).pop_front();
+            let (index, work) = next.unzip();
+            let timeout = limit.of(work.unwrap_or_default());
+            let more = index.is_some();
+            let poll = wgpu::PollType::Wait { submission_index: index, timeout: Some(timeout) };
+            match self.call(WHAT, |raw, _| raw.poll(poll))? {
+                Ok(_) if more => {}
+                Ok(_) => return Ok(()),
+                Err(wgpu::PollError::Timeout) => {
+                    self.faults.hung.store(true, Ordering::Release);
+                    self.lose(format!("it did not answer for {:.0} s", timeout.as_secs_f64()));
+                    return self.check(WHAT);
+                }
+                Err(error) => {
+                    return Err(DeviceError::Rejected { what: WHAT.to_owned(), reason: error.to_string() });
+                }
+            }
+        }
+    }
+}
+
+/// With the last user, compiled pipelines are saved.
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.as_ref().filter(|_| !self.is_lost()) {
+            let _ = guarded(|| store.save());
+        }
+        let Some((raw, queue)) = self.handles.take() else { return };
+        if self.faults.hung.load(Ordering::Acquire) {
+            // wgpu waits for the queue when it is dropped, and this one never ends.
+            std::mem::forget((raw, queue));
+            return;
+        }
+        let _ = guarded(|| drop(queue));
+        let _ = guarded(|| drop(raw));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_a_wait_follows_the_work() {
+        let limit = WaitLimit::new(true, None);
+        assert_eq!(limit.of(Work::default()), Duration::from_secs(20));
+        let work = Work { flops: 8_000_000_000, commands: 50, first_runs: 3 };
+        assert_eq!(limit.of(work), Duration::from_secs(20 + 32 + 1 + 15));
+        let hardware = WaitLimit::new(false, Some(Duration::from_secs(1)));
+        assert_eq!(hardware.of(work), Duration::from_millis(1000 + 1600 + 1000 + 6000));
+    }
+}
