@@ -102,6 +102,13 @@ pub enum LoadError {
         /// The shape in the file, outermost axis first.
         found: Vec<usize>,
     },
+
+    /// The files are not those that the model was loaded from before: open the model anew.
+    #[error("{} has changed since the model was loaded from it; open the model again", path.display())]
+    Replaced {
+        /// The file or directory.
+        path: PathBuf,
+    },
 }
 
 impl LoadError {
@@ -109,6 +116,7 @@ impl LoadError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             LoadError::Io(file) => file.kind(),
+            LoadError::Replaced { .. } => ErrorKind::Mismatch,
             _ => ErrorKind::Format,
         }
     }
@@ -123,7 +131,8 @@ impl LoadError {
             | LoadError::Metadata { path, .. }
             | LoadError::Unsupported { path, .. }
             | LoadError::MissingTensor { path, .. }
-            | LoadError::Shape { path, .. } => path,
+            | LoadError::Shape { path, .. }
+            | LoadError::Replaced { path } => path,
         }
     }
 

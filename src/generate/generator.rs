@@ -97,7 +97,7 @@ impl Generator {
         let (rows, logit_rows) = memory::rows(tuning, &options);
         let work = Workspace::new(model, &cache, bank.as_ref(), rows, logit_rows)?;
         let draws = Draws::new(device, logit_rows, repetition_window.max(1))?;
-        Ok(Generator {
+        let generator = Generator {
             model: model.clone(),
             cache,
             work,
@@ -107,7 +107,31 @@ impl Generator {
             logit_rows,
             draws,
             pace: Pace::default(),
-        })
+        };
+        generator.create_pipelines()?;
+        Ok(generator)
+    }
+
+    /// Creates the pipelines of a decoding step and of a full pass of a prompt, which every call needs. If the
+    /// driver refuses a kernel, it does so here, before any work.
+    fn create_pipelines(&self) -> Result<(), GenerateError> {
+        let passes = [vec![1; self.slots.len().min(self.logit_rows)], vec![self.rows]];
+        for lengths in passes {
+            let tiles = QueryTile::cut(&lengths);
+            let shape = BatchShape {
+                rows: lengths.iter().sum(),
+                tiles: tiles.len(),
+                tile_rows: tiles.iter().map(|tile| tile.rows as usize).max().unwrap_or(1),
+                reach: self.context(),
+                ..BatchShape::default()
+            };
+            let mut rec = Recording::new(self.model.device());
+            record_layers(&mut rec, &self.model, &self.cache, &self.work, self.bank.as_ref(), shape)?;
+            let ends = lengths.len();
+            record_logits(&mut rec, &self.model, &self.work, &self.work.selected, ends)?;
+            self.draws.record(&mut rec, &self.work, 0, ends)?;
+        }
+        Ok(())
     }
 
     /// The generator's model.

@@ -139,7 +139,8 @@ impl Backward<'_> {
         input_wanted: bool,
     ) -> Result<(), ShapeError> {
         let config = self.model.config();
-        let layer = &self.model.weights().layers[index];
+        let weights = self.model.weights();
+        let layer = &weights.layers[index];
         let n = self.rows.batch.rows;
         let Gradients { d_x, d_normed, d_qkv, d_attended, d_gate_up, d_gated, delta, .. } = self.gradients;
         let block = &saved.block;

@@ -291,7 +291,8 @@ pub(crate) fn record_attention(
     x: &Activation,
 ) -> Result<(), ShapeError> {
     let config = model.config();
-    let layer = &model.weights().layers[index];
+    let weights = model.weights();
+    let layer = &weights.layers[index];
     let n = rows.batch.rows;
     ops::rms_norm(rec, x, &layer.attention_norm, config.norm_eps, &block.normed, n)?;
     let qkv = (&block.normed, &block.qkv);
@@ -331,7 +332,8 @@ pub(crate) fn record_ffn(
     block: &Block,
     x: &Activation,
 ) -> Result<(), ShapeError> {
-    let layer = &model.weights().layers[index];
+    let weights = model.weights();
+    let layer = &weights.layers[index];
     ops::rms_norm(rec, x, &layer.ffn_norm, model.config().norm_eps, &block.normed, rows.batch.rows)?;
     let gate_up = (&block.normed, &block.gate_up);
     record_linear(rec, (&layer.gate_up, Site::GateUp, index), rows, block, gate_up, Store::Overwrite)?;
@@ -347,7 +349,8 @@ pub(crate) fn record_down(
     block: &Block,
     x: &Activation,
 ) -> Result<(), ShapeError> {
-    let down = &model.weights().layers[index].down;
+    let weights = model.weights();
+    let down = &weights.layers[index].down;
     record_linear(rec, (down, Site::Down, index), rows, block, (&block.gated, x), Store::Add)
 }
 

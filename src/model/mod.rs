@@ -10,7 +10,7 @@ pub mod text;
 mod weights;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 pub use config::ModelConfig;
 pub use kv_cache::KvCache;
@@ -48,11 +48,20 @@ pub struct Model {
 struct Inner {
     device: Device,
     config: ModelConfig,
-    weights: Weights,
-    path: Option<PathBuf>,
+    weights: RwLock<Arc<Weights>>,
+    /// Held while the weights are loaded again, so that this happens once per loss.
+    reloading: Mutex<()>,
+    source: Source,
     content_hash: OnceLock<String>,
     tokenizer: Option<Arc<Tokenizer>>,
     chat: Option<ChatFormat>,
+}
+
+/// Where weights come from, for loading them again.
+#[derive(Debug)]
+enum Source {
+    Checkpoint(PathBuf, LoadOptions),
+    Random(Quant, u64),
 }
 
 impl Model {
@@ -73,21 +82,14 @@ impl Model {
         let checkpoint = Checkpoint::open(path)?;
         let config = ModelConfig::from_checkpoint(&checkpoint)?;
         let text = text::load(&checkpoint)?;
-        let mut source = CheckpointSource {
-            checkpoint: &checkpoint,
-            head_dim: config.head_dim,
-            quant: options.quant,
-            progress,
-            done_bytes: 0,
-            total_bytes: checkpoint.tensors().map(|info| checkpoint.bytes(info).len() as u64).sum(),
-        };
-        let weights = weights::load(device, &config, &mut source)?;
+        let weights = load_weights(device, &checkpoint, &config, options, progress)?;
         let (tokenizer, chat) = (text.tokenizer, text.chat);
         let inner = Inner {
             device: device.clone(),
             config,
-            weights,
-            path: Some(path.to_owned()),
+            weights: RwLock::new(Arc::new(weights)),
+            reloading: Mutex::default(),
+            source: Source::Checkpoint(path.to_owned(), *options),
             content_hash: OnceLock::new(),
             tokenizer,
             chat,
@@ -106,13 +108,67 @@ impl Model {
         let inner = Inner {
             device: device.clone(),
             config: config.clone(),
-            weights,
-            path: None,
+            weights: RwLock::new(Arc::new(weights)),
+            reloading: Mutex::default(),
+            source: Source::Random(quant, seed),
             content_hash: OnceLock::new(),
             tokenizer: None,
             chat: None,
         };
         Ok(Model { inner: Arc::new(inner) })
+    }
+
+    /// Opens the device again if it was lost, and loads the weights again, from the same files in the same
+    /// formats. All clones of the model then have the new weights. If the weights are still there, this does
+    /// nothing. Generators, sessions and adapters from before stay lost.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::Device`] if the device cannot be opened again, or was lost again;
+    /// * [`Error::Load`] if the files cannot be read, or are those of another model now.
+    ///
+    /// ```no_run
+    /// # let model = parr::Model::open("smollm2")?;
+    /// if model.device().is_lost() {
+    ///     model.reload()?;
+    /// }
+    /// # Ok::<(), parr::Error>(())
+    /// ```
+    pub fn reload(&self) -> Result<(), Error> {
+        let inner = &self.inner;
+        let _turn = inner.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.device.reopen()?;
+        if self.weights().generation == inner.device.generation() {
+            return Ok(());
+        }
+        let weights = match &inner.source {
+            Source::Checkpoint(path, options) => {
+                let replaced = || Error::from(LoadError::Replaced { path: path.clone() });
+                let checkpoint = Checkpoint::open(path)?;
+                if ModelConfig::from_checkpoint(&checkpoint)? != inner.config {
+                    return Err(replaced());
+                }
+                if let Some(hash) = inner.content_hash.get()
+                    && checkpoint.content_hash()? != *hash
+                {
+                    return Err(replaced());
+                }
+                load_weights(&inner.device, &checkpoint, &inner.config, options, &mut |_| {})?
+            }
+            Source::Random(quant, seed) => {
+                let mut source = random::RandomSource::new(*quant, *seed);
+                weights::load(&inner.device, &inner.config, &mut source)?
+            }
+        };
+        *inner.weights.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(weights);
+        Ok(())
+    }
+
+    /// Whether the device was lost, and [`Model::reload`] may bring it back: the app did not release it.
+    pub(crate) fn is_lost(&self) -> bool {
+        let device = self.device();
+        let gone = device.is_lost() || self.weights().generation != device.generation();
+        gone && !device.is_released()
     }
 
     /// The device that holds the model.
@@ -127,7 +183,10 @@ impl Model {
 
     /// The path from which the model was loaded.
     pub fn path(&self) -> Option<&Path> {
-        self.inner.path.as_deref()
+        match &self.inner.source {
+            Source::Checkpoint(path, _) => Some(path),
+            Source::Random(..) => None,
+        }
     }
 
     /// [`Checkpoint::content_hash`] of the files that the model was loaded from, or `None` for a model that
@@ -178,10 +237,28 @@ impl Model {
 
     /// Device memory of the weights, in bytes.
     pub fn weight_bytes(&self) -> u64 {
-        self.inner.weights.bytes
+        self.weights().bytes
     }
 
-    pub(crate) fn weights(&self) -> &Weights {
-        &self.inner.weights
+    pub(crate) fn weights(&self) -> Arc<Weights> {
+        Arc::clone(&self.inner.weights.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn load_weights(
+    device: &Device,
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    options: &LoadOptions,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<Weights, Error> {
+    let mut source = CheckpointSource {
+        checkpoint,
+        head_dim: config.head_dim,
+        quant: options.quant,
+        progress,
+        done_bytes: 0,
+        total_bytes: checkpoint.tensors().map(|info| checkpoint.bytes(info).len() as u64).sum(),
+    };
+    weights::load(device, config, &mut source)
 }

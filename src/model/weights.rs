@@ -40,6 +40,8 @@ pub(crate) struct Weights {
     /// `(vocabulary, hidden)`, unless tied.
     pub head: Option<Weight>,
     pub bytes: u64,
+    /// The opening of the device that holds them.
+    pub generation: u32,
 }
 
 impl Weights {
@@ -80,6 +82,7 @@ pub(crate) fn load<'s>(
     config: &ModelConfig,
     source: &mut dyn WeightSource<'s>,
 ) -> Result<Weights, Error> {
+    let generation = device.generation();
     let mut loader = Loader { device, source, bytes: 0 };
     let hidden = config.hidden;
     let q_width = config.heads * config.head_dim;
@@ -110,7 +113,7 @@ pub(crate) fn load<'s>(
     }
     let final_norm = loader.norm("model.norm.weight", hidden)?;
     let head = if config.tied { None } else { Some(loader.joined(&[("lm_head", config.vocab)], hidden)?) };
-    Ok(Weights { embedding, layers, final_norm, head, bytes: loader.bytes })
+    Ok(Weights { embedding, layers, final_norm, head, bytes: loader.bytes, generation })
 }
 
 struct Loader<'a, 's> {

@@ -10,6 +10,8 @@ mod continuations;
 mod golden;
 /// Batches, prefixes and seeds leave a sequence's result alone.
 mod invariance;
+/// A device that is gone, opened again, with the model loaded again.
+mod reload;
 /// What a generator refuses, and how replies end.
 mod requests;
 
