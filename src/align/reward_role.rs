@@ -1,6 +1,6 @@
 //! The reward model as a source of rewards.
 
-use std::borrow::Cow;
+use std::borrow::{BorrowMut, Cow};
 
 use super::AlignError;
 use crate::adapter::Adapter;
@@ -62,19 +62,22 @@ pub(super) fn options(model: &Model) -> RewardOptions {
 
 /// The source `reward_model`: a reward model's score of a reply under the principles drawn for its prompt.
 ///
-/// An empty reply cannot be read. It gets the lowest score of its rollout, or 0 if all replies are empty.
+/// An empty reply cannot be read. It gets the lowest score of its rollout, or 0 if all replies are empty. The
+/// reward model is owned or borrowed.
 #[derive(Debug)]
-pub struct ModelReward {
-    reward: RewardModel,
+pub struct ModelReward<R = RewardModel> {
+    reward: R,
     cancel: CancelToken,
 }
 
 impl ModelReward {
     /// Name of the source.
     pub const NAME: &'static str = "reward_model";
+}
 
+impl<R: BorrowMut<RewardModel>> ModelReward<R> {
     /// Creates a source that `cancel` interrupts.
-    pub fn new(reward: RewardModel, cancel: &CancelToken) -> ModelReward {
+    pub fn new(reward: R, cancel: &CancelToken) -> ModelReward<R> {
         ModelReward { reward, cancel: cancel.clone() }
     }
 }
@@ -84,16 +87,16 @@ fn request<'a>(reply: &FinishedReply<'a>) -> ScoreRequest<'a> {
     ScoreRequest { prompt, reply, principles: principles.to_vec() }
 }
 
-impl RewardSource for ModelReward {
+impl<R: BorrowMut<RewardModel>> RewardSource for ModelReward<R> {
     fn name(&self) -> &str {
-        Self::NAME
+        <ModelReward>::NAME
     }
 
     fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
         let readable = |reply: &FinishedReply<'_>| !reply.reply.trim().is_empty();
         let requests: Vec<ScoreRequest<'_>> =
             replies.iter().filter(|reply| readable(reply)).map(request).collect();
-        let scores = self.reward.score(&requests, &self.cancel, &mut |_| {})?;
+        let scores = self.reward.borrow_mut().score(&requests, &self.cancel, &mut |_| {})?;
         let lowest = scores.iter().map(|score| score.value).fold(f32::INFINITY, f32::min);
         let lowest = if lowest.is_finite() { f64::from(lowest) } else { 0.0 };
         let mut scores = scores.into_iter().map(|score| f64::from(score.value));

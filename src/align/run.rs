@@ -26,7 +26,8 @@ use crate::settings::Faults;
 use crate::settings::Settings;
 use crate::train::state::StateMeta;
 use crate::train::{
-    Control, DataSummary, Demand, Event, Learner, Run, RunPlan, TrainState, adamw, file_name, shape_entries,
+    Control, DataSummary, Demand, Event, Learner, Run, RunPlan, TrainState, adamw, file_name, recovering,
+    shape_entries,
 };
 
 /// A run that aligns a policy by reinforcement learning. The policy is an adapter on a frozen base, and is
@@ -162,8 +163,23 @@ impl<'a> Align<'a> {
     ///   plan fits the device;
     /// * [`AlignError::Reward`] if the reward model cannot be used;
     /// * [`AlignError::Train`] if the training fails later. The last saved state is unchanged.
-    pub fn run(self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, AlignError> {
+    pub fn run(
+        mut self,
+        control: &Control,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome, AlignError> {
         self.check()?;
+        recovering(self.model, on_event, |again, on_event| {
+            self.resume |= again;
+            self.attempt(control, on_event)
+        })
+    }
+
+    fn attempt(
+        &mut self,
+        control: &Control,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome, AlignError> {
         let (model, prompts, guidelines, budget) = (self.model, self.prompts, self.guidelines, self.budget);
         let (config, out) = (self.config.clone(), self.out.clone());
         let config = &config;
@@ -292,7 +308,7 @@ impl<'a> Align<'a> {
     fn source_names(&self) -> Vec<String> {
         let reward = &self.config.reward;
         let mut names: Vec<String> = Vec::new();
-        names.extend(self.reward.as_ref().map(|_| ModelReward::NAME.to_owned()));
+        names.extend(self.reward.as_ref().map(|_| <ModelReward>::NAME.to_owned()));
         names.extend(self.sources.iter().map(|source| source.name().to_owned()));
         names.extend((reward.length.score != 0.0).then(|| "length".to_owned()));
         let language = LanguageMatch::NAME.to_owned();
@@ -303,27 +319,27 @@ impl<'a> Align<'a> {
     }
 
     /// The sum of all sources.
-    fn rewards(self, roles: &Roles, cancel: &CancelToken) -> Result<RewardSum<'a>, AlignError> {
+    fn rewards<'s>(&'s mut self, roles: &Roles, cancel: &CancelToken) -> Result<RewardSum<'s>, AlignError> {
         let names = self.source_names();
         let config = &self.config.reward;
         let mut sum = RewardSum::new(config.unfinished);
-        let mut add = |source: Box<dyn RewardSource + 'a>| {
+        let mut add = |source: Box<dyn RewardSource + 's>| {
             let weight = config.weight(source.name());
             sum.add(source, weight)
         };
-        let model = match (self.reward, roles.reward) {
+        match (&mut self.reward, roles.reward) {
             (Some(RewardRole::Shared { card, .. }), Some(id)) => {
                 let options = options(self.model);
-                Some(RewardModel::in_bank(self.model, &roles.bank, id, card, &options)?)
+                let model = RewardModel::in_bank(self.model, &roles.bank, id, card.clone(), &options)?;
+                add(Box::new(ModelReward::new(model, cancel)))?;
             }
-            (Some(RewardRole::Apart(model)), _) => Some(*model),
-            _ => None,
-        };
-        if let Some(model) = model {
-            add(Box::new(ModelReward::new(model, cancel)))?;
+            (Some(RewardRole::Apart(model)), _) => add(Box::new(ModelReward::new(&mut **model, cancel)))?,
+            _ => {}
         }
         let given: Vec<String> = self.sources.iter().map(|source| source.name().to_owned()).collect();
-        self.sources.into_iter().try_for_each(&mut add)?;
+        for source in &mut self.sources {
+            add(Box::new(&mut **source))?;
+        }
         if config.length.score != 0.0 {
             add(Box::new(LengthTerm::new(&config.length, self.config.rollout.max_reply_tokens)))?;
         }

@@ -25,6 +25,15 @@ struct Placed {
     model: Model,
     bank: AdapterBank,
     id: AdapterId,
+    /// The opening of the device that holds the bank.
+    generation: u32,
+}
+
+impl Placed {
+    /// Whether the adapter is on the device beside the weights of `model`, and was not lost with it.
+    fn is_on(&self, model: &Model) -> bool {
+        self.model.is(model) && self.generation == model.device().generation()
+    }
 }
 
 impl ChatAdapter {
@@ -57,11 +66,12 @@ impl ChatAdapter {
     /// The adapter's bank and place on the device, made at the first call for a model.
     pub(super) fn place(&self, model: &Model) -> Result<(AdapterBank, AdapterId), ChatError> {
         let mut placed = self.inner.placed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Placed { bank, id, .. }) = placed.as_ref().filter(|placed| placed.model.is(model)) {
+        if let Some(Placed { bank, id, .. }) = placed.as_ref().filter(|placed| placed.is_on(model)) {
             return Ok((bank.clone(), *id));
         }
+        let generation = model.device().generation();
         let (bank, ids) = AdapterBank::holding(model, &[&self.inner.adapter.weights])?;
-        *placed = Some(Placed { model: model.clone(), bank: bank.clone(), id: ids[0] });
+        *placed = Some(Placed { model: model.clone(), bank: bank.clone(), id: ids[0], generation });
         Ok((bank, ids[0]))
     }
 }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::{ChatAdapter, ChatError};
-use crate::generate::{Generator, GeneratorOptions};
+use crate::generate::{CancelToken, Generator, GeneratorOptions};
 use crate::model::Model;
 use crate::model::lora::AdapterBank;
 use crate::reward::{RewardModel, RewardOptions};
-use crate::steer::{SteerError, SteeredModel};
+use crate::steer::{Answer, Ask, SteerError, SteerEvent, SteeredModel, Steering};
 
 /// A reward model that chooses among replies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +39,13 @@ impl EngineKey {
 #[derive(Debug)]
 pub(super) struct Engine {
     key: EngineKey,
-    pub steered: SteeredModel,
+    budget: Option<u64>,
+    steered: SteeredModel,
 }
 
 impl Engine {
-    /// Returns `kept` if it matches `key`, or a new engine. `kept` is freed before the new one is created.
+    /// Returns `kept` if it matches `key`, or a new engine. `kept` is freed before the new one is created. If
+    /// the GPU was lost, it is opened again, and the model is loaded again.
     pub fn get(
         kept: Option<Engine>,
         key: EngineKey,
@@ -52,9 +54,23 @@ impl Engine {
     ) -> Result<Engine, ChatError> {
         if let Some(engine) = kept
             && engine.key.same(&key)
+            && !model.is_lost()
         {
             return Ok(engine);
         }
+        if model.is_lost() {
+            reload(model)?;
+        }
+        match Engine::new(key.clone(), model, budget) {
+            Err(_) if model.is_lost() => {
+                reload(model)?;
+                Engine::new(key, model, budget)
+            }
+            engine => engine,
+        }
+    }
+
+    fn new(key: EngineKey, model: &Model, budget: Option<u64>) -> Result<Engine, ChatError> {
         let placed = match (&key.adapter, &key.reward) {
             (Some(adapter), None) => Some(adapter.place(model)?),
             _ => None,
@@ -68,8 +84,31 @@ impl Engine {
                 SteeredModel::open(model, policy, folder, key.generator, &key.reading())?
             }
         };
-        Ok(Engine { key, steered })
+        Ok(Engine { key, budget, steered })
     }
+
+    /// The model that answers.
+    pub fn steered(&self) -> &SteeredModel {
+        &self.steered
+    }
+
+    /// Answers one question, as [`SteeredModel::answer`].
+    pub fn answer(
+        &mut self,
+        steering: &Steering,
+        ask: &Ask,
+        cancel: &CancelToken,
+        on_event: &mut dyn FnMut(SteerEvent<'_>),
+    ) -> Result<Vec<Answer>, SteerError> {
+        let (key, budget) = (self.key.clone(), self.budget);
+        let rebuild = |model: &Model| Some(Engine::new(key, model, budget).ok()?.steered);
+        self.steered.answer_rebuilding(steering, std::slice::from_ref(ask), cancel, on_event, rebuild)
+    }
+}
+
+/// Opens the device again, and loads the model again.
+fn reload(model: &Model) -> Result<(), ChatError> {
+    model.reload().map_err(|error| ChatError::Reload { source: Box::new(error) })
 }
 
 impl EngineKey {

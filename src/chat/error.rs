@@ -72,6 +72,13 @@ pub enum ChatError {
         reason: String,
     },
 
+    /// The GPU was lost, and the model could not be loaded again.
+    #[error("the GPU was lost, and the model cannot be loaded again")]
+    Reload {
+        /// Why not.
+        source: Box<crate::Error>,
+    },
+
     /// Principles cannot be read, or there is no such set.
     #[error(transparent)]
     Principles(#[from] PrinciplesError),
@@ -108,6 +115,7 @@ impl ChatError {
             ChatError::Io(file) => file.kind(),
             ChatError::NotAConversation { .. } => ErrorKind::Format,
             ChatError::Thread { .. } => ErrorKind::Internal,
+            ChatError::Reload { source } => source.kind(),
             ChatError::Principles(inner) => inner.kind(),
             ChatError::AdapterFile(inner) => inner.kind(),
             ChatError::Adapter(inner) => inner.kind(),

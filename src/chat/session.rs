@@ -171,8 +171,7 @@ impl ChatSession {
     ) -> Result<ChatReply, Error> {
         let (mut engine, turn) = self.begin(next)?;
         let mut first = None;
-        let asks = std::slice::from_ref(&turn.ask);
-        let answers = engine.steered.answer(&turn.steering, asks, cancel, &mut |event| {
+        let answers = engine.answer(&turn.steering, &turn.ask, cancel, &mut |event| {
             first.get_or_insert_with(|| turn.start.elapsed());
             if !choice_is_void(&turn.steering, cancel) {
                 on_event(event);
@@ -215,7 +214,7 @@ impl ChatSession {
                 return Err(error.into());
             }
         };
-        let adapter = engine.steered.policy();
+        let adapter = engine.steered().policy();
         let stop_ids = format.end_of_turn().into();
         let request = Request { prompt, adapter, sampling, max_tokens, stop_ids, stop };
         let ask = Ask { request, question: conversation.question().to_owned() };

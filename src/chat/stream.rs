@@ -64,7 +64,7 @@ impl<'a> ReplyStream<'a> {
             (turn.ask.clone(), turn.steering.clone(), cancel.clone(), turn.start);
         let work = move || {
             let mut first = None;
-            let answers = engine.steered.answer(&steering, &[ask], &token, &mut |event| {
+            let answers = engine.answer(&steering, &ask, &token, &mut |event| {
                 first.get_or_insert_with(|| start.elapsed());
                 if let SteerEvent::Text { text, .. } = event
                     && !text.is_empty()

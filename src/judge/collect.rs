@@ -17,7 +17,7 @@ use crate::preferences::{Comparison, Prompt, Prompts, RecordLog, SampledReply, U
 use crate::principles::{Principle, PrincipleSet};
 use crate::settings::Settings;
 use crate::tokenizer::ChatFormat;
-use crate::train::{Control, Count, DataSummary, Event, Items, RunPlan};
+use crate::train::{Control, Count, DataSummary, Event, Items, RunPlan, recovering};
 
 /// Replies per slot that one call generates. A slot is refilled when its reply ends. The replies of one call
 /// are judged and recorded before the next call.
@@ -142,6 +142,14 @@ impl<'a> PreferenceRun<'a> {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<PreferenceReport, JudgeError> {
         self.config.validate()?;
+        recovering(self.model.model, on_event, |_, on_event| self.attempt(control, on_event))
+    }
+
+    fn attempt(
+        &self,
+        control: &Control,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<PreferenceReport, JudgeError> {
         let planner = Planner::new(&self.config, self.principles)?;
         let load = self.workload(&planner)?;
         let slots = self.config.batch.slots;

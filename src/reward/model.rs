@@ -77,6 +77,8 @@ pub struct RewardModel {
     limits: InputLimits,
     card: Card,
     reward_card: RewardCard,
+    /// The adapter, for loading it again after a loss of the GPU. `None` in a bank of somebody else.
+    own: Option<(Adapter, RewardOptions)>,
 }
 
 impl RewardModel {
@@ -151,6 +153,7 @@ impl RewardModel {
         let id = bank.attach(&adapter.weights, adapter.head.as_ref())?;
         let mut reward = RewardModel::in_bank(model, &bank, id, card, options)?;
         reward.card = adapter.card.clone();
+        reward.own = Some((adapter.clone(), *options));
         Ok(reward)
     }
 
@@ -174,7 +177,8 @@ impl RewardModel {
         let tokenizer = model.tokenizer().ok_or(RewardError::NoTokenizer)?;
         RewardFormat::new(tokenizer, limits)?;
         let generator = Generator::with_adapters(model, generator_options(limits, options), bank)?;
-        Ok(RewardModel { generator, adapter: id, limits, card: Card::default(), reward_card: card })
+        let reward_card = card;
+        Ok(RewardModel { generator, adapter: id, limits, card: Card::default(), reward_card, own: None })
     }
 
     /// Device memory, in bytes, that the reward model in `folder` needs in addition to the weights of
@@ -228,6 +232,9 @@ impl RewardModel {
     /// Scores replies, each to its own prompt and under its own principles. Consecutive questions with the
     /// same prompt and reply share their computation. `on_done` receives the number of finished questions.
     ///
+    /// If the GPU is lost meanwhile, it is opened again, base and adapter are loaded again, and scoring goes
+    /// on: once. This is not done for a reward model in a bank of other adapters.
+    ///
     /// # Errors
     ///
     /// * [`RewardError::Item`] with the index of a question whose prompt or reply is empty, or whose
@@ -249,9 +256,19 @@ impl RewardModel {
             questions.iter().enumerate().map(encode).collect::<Result<Vec<_>, _>>()?
         };
         let mut scores = Vec::with_capacity(inputs.len());
+        let mut reloaded = false;
         for inputs in inputs.chunks(self.generator.slots()) {
             let ids: Vec<Vec<TokenId>> = inputs.iter().map(|input| input.ids.clone()).collect();
-            let values = self.score_ids(&ids, cancel)?;
+            let values = match self.score_ids(&ids, cancel) {
+                Err(error) if !reloaded && self.model().is_lost() => {
+                    reloaded = true;
+                    if !self.reload() {
+                        return Err(error);
+                    }
+                    self.score_ids(&ids, cancel)?
+                }
+                values => values?,
+            };
             scores.extend(inputs.iter().zip(values).map(|(input, value)| Score {
                 value,
                 tokens: input.ids.len(),
@@ -261,6 +278,21 @@ impl RewardModel {
             on_done(scores.len());
         }
         Ok(scores)
+    }
+
+    /// Loads base and adapter again; false if that is not possible.
+    fn reload(&mut self) -> bool {
+        let model = self.model().clone();
+        let Some((adapter, options)) = &self.own else { return false };
+        let reopened = || {
+            model.reload().ok()?;
+            RewardModel::new(&model, adapter, self.reward_card.clone(), options).ok()
+        };
+        match reopened() {
+            Some(reward) => *self = reward,
+            None => return false,
+        }
+        true
     }
 
     /// Returns the head's values at the last tokens of inputs that are given as tokens.

@@ -19,6 +19,7 @@ use crate::settings::Settings;
 use crate::train::objective::{Evaluated, Objective, Pair, Preference, PreferenceBatch, TokenStats};
 use crate::train::{
     Batch, Control, DataSummary, Event, Learner, Lengths, Run, Sequence, Start, Task, TrainError, Unit,
+    recovering,
 };
 
 /// A run that trains a reward model, which is an adapter with a scalar head on a frozen base.
@@ -93,8 +94,19 @@ impl<'a> RewardTraining<'a> {
         control: &Control,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<PathBuf, RewardError> {
+        self.config.validate()?;
+        recovering(self.model, on_event, |again, on_event| {
+            self.attempt(self.resume || again, control, on_event)
+        })
+    }
+
+    fn attempt(
+        &self,
+        resume: bool,
+        control: &Control,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<PathBuf, RewardError> {
         let (model, data, config) = (self.model, self.data, &self.config);
-        config.validate()?;
         let set = data.set();
         let mut card = RewardCard::of_set(set, config.limits);
         card.aggregate = Some(config.aggregate.clone());
@@ -120,7 +132,7 @@ impl<'a> RewardTraining<'a> {
             toml: config.to_toml(),
             config_sha256: config.hash(),
             data_sha256: data.sha256(),
-            resume: self.resume,
+            resume,
         };
         let mut measure = Measure { format: &format, path: data.path() };
         let longest_list = measure.longest_list(self)?;

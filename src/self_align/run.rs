@@ -21,7 +21,7 @@ use crate::principles::{Exemplars, PrincipleSet};
 use crate::random::{Philox, Purpose};
 use crate::settings::Settings;
 use crate::tokenizer::{TokenId, Tokenizer};
-use crate::train::{Control, Count, Event, Items, RunPlan, Sft, base_sha256};
+use crate::train::{Control, Count, Event, Items, RunPlan, Sft, base_sha256, recovering};
 
 /// A run of self-alignment. A base model answers prompts with rules and exemplars in its context, and is
 /// trained on these answers without rules and exemplars.
@@ -116,8 +116,18 @@ impl<'a> SelfAlign<'a> {
         control: &Control,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<SelfAlignReport, SelfAlignError> {
+        self.config.validate()?;
+        recovering(self.model, on_event, |again, on_event| {
+            SelfAlign { resume: self.resume || again, ..self.clone() }.attempt(control, on_event)
+        })
+    }
+
+    fn attempt(
+        &self,
+        control: &Control,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<SelfAlignReport, SelfAlignError> {
         let (model, config) = (self.model, &self.config);
-        config.validate()?;
         let (rules, exemplars) = (self.rules, self.exemplars);
         let prompts: Vec<Prompt> = self.prompts.iter().cloned().collect();
         if prompts.is_empty() {

@@ -25,6 +25,7 @@ pub mod compare;
 mod error;
 mod guided;
 mod model;
+mod recover;
 mod steering;
 mod watch;
 

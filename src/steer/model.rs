@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::guided;
+use super::recover::Recipe;
 use super::{Answer, Candidate, Choice, Cost, Search, SteerError, SteerEvent, Steering};
 use crate::generate::{CancelToken, Finish, GenerateError, Generator, GeneratorOptions, Reply, Request};
 use crate::model::Model;
@@ -54,8 +55,12 @@ impl Ask {
 #[derive(Debug)]
 pub struct SteeredModel {
     pub(super) generator: Generator,
-    policy: Option<AdapterId>,
+    pub(super) policy: Option<AdapterId>,
+    /// What `policy` was before losses of the GPU.
+    pub(super) former: Vec<AdapterId>,
     pub(super) reward: Option<RewardModel>,
+    /// `None` in a bank of somebody else.
+    pub(super) recipe: Option<Recipe>,
 }
 
 impl SteeredModel {
@@ -75,6 +80,12 @@ impl SteeredModel {
         generator: GeneratorOptions,
         reading: &RewardOptions,
     ) -> Result<SteeredModel, SteerError> {
+        let recipe = Recipe {
+            policy: policy.cloned(),
+            reward: reward.map(Path::to_owned),
+            generator,
+            reading: *reading,
+        };
         let reward = reward.map(|folder| RewardModel::read(model, folder, reading.any_base)).transpose()?;
         let scorer = reward.as_ref().map(|(adapter, _)| &adapter.weights);
         let all: Vec<&LoraWeights> = policy.into_iter().chain(scorer).collect();
@@ -82,7 +93,9 @@ impl SteeredModel {
             return Ok(SteeredModel {
                 generator: Generator::new(model, generator)?,
                 policy: None,
+                former: Vec::new(),
                 reward: None,
+                recipe: Some(recipe),
             });
         };
         let targets = all.iter().fold(first.config.targets, |one, more| one.union(more.config.targets));
@@ -97,7 +110,7 @@ impl SteeredModel {
             None => None,
         };
         let generator = Generator::with_adapters(model, generator, &bank)?;
-        Ok(SteeredModel { generator, policy, reward })
+        Ok(SteeredModel { generator, policy, former: Vec::new(), reward, recipe: Some(recipe) })
     }
 
     /// Creates a model without a reward model that answers with the adapter `policy` of `bank`. Other models
@@ -113,7 +126,7 @@ impl SteeredModel {
         generator: GeneratorOptions,
     ) -> Result<SteeredModel, SteerError> {
         let generator = Generator::with_adapters(model, generator, bank)?;
-        Ok(SteeredModel { generator, policy: Some(policy), reward: None })
+        Ok(SteeredModel { generator, policy: Some(policy), former: Vec::new(), reward: None, recipe: None })
     }
 
     /// The base.
@@ -142,6 +155,9 @@ impl SteeredModel {
     /// After a cancel, each answer holds the text and the scores so far. It ends in [`Finish::Cancelled`]
     /// unless it was complete.
     ///
+    /// If the GPU is lost meanwhile, it is opened again, everything is loaded again, and the questions are
+    /// answered again: once. Text that was passed to `on_progress` is not passed twice.
+    ///
     /// # Errors
     ///
     /// * those of [`Steering::check`] before anything runs;
@@ -150,6 +166,18 @@ impl SteeredModel {
     /// * [`SteerError::Generate`], naming the question, as [`Generator::generate`];
     /// * [`SteerError::Reward`] if the device fails while scores are read.
     pub fn answer(
+        &mut self,
+        steering: &Steering,
+        asks: &[Ask],
+        cancel: &CancelToken,
+        on_progress: &mut dyn FnMut(SteerEvent<'_>),
+    ) -> Result<Vec<Answer>, SteerError> {
+        let recipe = self.recipe.clone();
+        let rebuild = |model: &Model| recipe?.open(model).ok();
+        self.answer_rebuilding(steering, asks, cancel, on_progress, rebuild)
+    }
+
+    pub(super) fn answer_once(
         &mut self,
         steering: &Steering,
         asks: &[Ask],

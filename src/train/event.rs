@@ -33,6 +33,12 @@ pub enum Event<'a> {
         /// Steps done before.
         step: u64,
     },
+    /// The GPU was lost. It is open again, the model is loaded again, and the run resumes from its last saved
+    /// state, or from its start if there is none.
+    Reopened {
+        /// The error that ended the attempt before.
+        reason: &'a str,
+    },
     /// The adapter was evaluated on held-out data before the first step.
     Measured(&'a EvalMetrics),
     /// The first step is done, and the number of steps that fit the time budget is known.

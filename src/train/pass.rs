@@ -294,7 +294,8 @@ impl Pass {
         chunk: &Range<usize>,
     ) -> Result<(), TrainError> {
         let memory = &self.memory;
-        let norm = &self.model.weights().final_norm;
+        let weights = self.model.weights();
+        let norm = &weights.final_norm;
         ops::gather_rows(rec, x, &memory.read_rows, chunk.start, &memory.selected, chunk.len())?;
         let eps = self.model.config().norm_eps;
         ops::rms_norm(rec, &memory.selected, norm, eps, &memory.selected_normed, chunk.len())?;
@@ -303,8 +304,8 @@ impl Pass {
 
     fn record_logits(&self, rec: &mut Recording, rows: usize) -> Result<(), TrainError> {
         let memory = &self.memory;
-        let head = self.model.weights().head();
-        ops::linear(rec, head, &memory.selected_normed, &memory.logits, rows, Store::Overwrite)?;
+        let weights = self.model.weights();
+        ops::linear(rec, weights.head(), &memory.selected_normed, &memory.logits, rows, Store::Overwrite)?;
         Ok(())
     }
 
@@ -377,7 +378,8 @@ impl Pass {
                 n,
             )?;
         }
-        let (norm, eps) = (&model.weights().final_norm, model.config().norm_eps);
+        let weights = model.weights();
+        let (norm, eps) = (&weights.final_norm, model.config().norm_eps);
         let (d_normed, d_selected) = (&memory.d_selected_normed, &memory.d_selected);
         ops::rms_norm_backward(rec, &memory.selected, norm, eps, d_normed, d_selected, n, Store::Overwrite)?;
         ops::scatter_rows(rec, d_selected, &memory.read_rows, chunk.start, &memory.gradients.d_x, n)?;

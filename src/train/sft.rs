@@ -10,6 +10,7 @@ use super::event::{DataSummary, Event, RunPlan};
 use super::learner::{Learner, Unit};
 use super::objective::{Evaluated, Objective, Supervised, SupervisedBatch, TokenStats};
 use super::pass::Sequence;
+use super::recover::recovering;
 use super::run::{Lengths, Run, Start};
 use super::trainer::{Batch, Control, Task};
 use crate::adapter::{Adapter, RUN_FOLDER};
@@ -102,8 +103,19 @@ impl<'a> Sft<'a> {
     /// * [`TrainError::Memory`] if no plan fits the device;
     /// * those of [`train::run`](super::run()).
     pub fn run(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<PathBuf, TrainError> {
+        self.config.validate()?;
+        recovering(self.model, on_event, |again, on_event| {
+            self.attempt(self.resume || again, control, on_event)
+        })
+    }
+
+    fn attempt(
+        &self,
+        resume: bool,
+        control: &Control,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<PathBuf, TrainError> {
         let (model, config) = (self.model, &self.config);
-        config.validate()?;
         let (mut dataset, held_out) = self.read()?;
         let examples = std::mem::take(&mut dataset.examples);
         let run = Run {
@@ -115,7 +127,7 @@ impl<'a> Sft<'a> {
             config_sha256: config.hash(),
             data_sha256: dataset.sha256,
             steps: config.total_steps(examples.len()),
-            resume: self.resume,
+            resume,
         };
         let weights = match self.init {
             Some(adapter) => adapter.weights.clone(),

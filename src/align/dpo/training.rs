@@ -17,7 +17,7 @@ use crate::tokenizer::{ChatFormat, TokenId};
 use crate::train::objective::{DpoBatch, DpoPair, Evaluated, Objective, TokenStats};
 use crate::train::{
     Batch, Control, DataSummary, Event, Learner, Lengths, Run, RunPlan, Sequence, Start, Task, TrainError,
-    Unit, encode_reply,
+    Unit, encode_reply, recovering,
 };
 
 /// A run of direct preference optimization. It trains a policy on preferences, or on judged replies with
@@ -82,8 +82,19 @@ impl<'a> DpoTraining<'a> {
     /// * [`AlignError::Reward`] if data and settings give no pairs;
     /// * [`AlignError::Train`] if the training fails.
     pub fn run(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<PathBuf, AlignError> {
+        self.config.validate()?;
+        recovering(self.model, on_event, |again, on_event| {
+            self.attempt(self.resume || again, control, on_event)
+        })
+    }
+
+    fn attempt(
+        &self,
+        resume: bool,
+        control: &Control,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<PathBuf, AlignError> {
         let (model, data, config) = (self.model, self.data, &self.config);
-        config.validate()?;
         let chat = model.chat_format().ok_or(AlignError::NoChat)?;
         let longest = config.max_tokens.min(model.config().context);
         let encoder = Encoder { chat, longest, path: data.path() };
@@ -108,7 +119,7 @@ impl<'a> DpoTraining<'a> {
             toml: config.to_toml(),
             config_sha256: config.hash(),
             data_sha256: data.sha256(),
-            resume: self.resume,
+            resume,
         };
         let weights = match self.init {
             Some(adapter) => adapter.weights.clone(),

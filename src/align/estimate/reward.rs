@@ -50,6 +50,17 @@ impl<S: RewardSource + ?Sized> RewardSource for Box<S> {
     }
 }
 
+/// A borrowed source is a source too.
+impl<S: RewardSource + ?Sized> RewardSource for &mut S {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
+        (**self).score(replies)
+    }
+}
+
 /// A source that scores each reply with a closure.
 pub struct FnSource<F> {
     name: String,
