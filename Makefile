@@ -54,6 +54,7 @@ test:
 	$(CARGO) test --locked --no-run
 	.ci/setup gpu $(BUILT)/debug/parr
 	.ci/setup model $(BUILT)/debug/parr
+	.ci/setup headers
 	@if [ -d $(BUILT)/bindings ]; then bindings/test; else \
 	    echo "skipped: the bindings, which were never built here: make bindings"; fi
 	GPU_TESTS=require PARR_TEST_MODEL=$${PARR_TEST_MODEL:-require} $(CARGO) test --locked

@@ -27,6 +27,8 @@ mod cli;
 /// The programs in `examples/`, run on the real model.
 #[cfg(feature = "cli")]
 mod examples;
+/// Programs under faults of the driver, the disk and the system: nothing is lost, nothing panics or hangs.
+mod faults;
 /// Checkpoints: sound files, malformed ones, configurations, atomic writing.
 mod format;
 /// The harness that runs all of this: ignored tests, filters, the closing lines.

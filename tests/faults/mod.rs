@@ -1,0 +1,6 @@
+//! Programs under faults: of the driver, of the disk, of the system.
+
+mod bench;
+mod built;
+mod driver;
+mod system;
