@@ -53,7 +53,8 @@ pub enum ErrorKind {
     DeviceLost,
     /// The folder holds another run, or is in use: resume that run, or name another folder.
     Run,
-    /// Training diverged: lower the learning rate. The last saved state can still be used.
+    /// Numbers became NaN or infinite. In training, lower the learning rate; the last saved state can still be
+    /// used. Otherwise the model or its adapter is damaged, or they do not fit together.
     Diverged,
     /// A bug in Parr or in a driver: please report it.
     Internal,

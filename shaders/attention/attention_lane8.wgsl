@@ -127,7 +127,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             //# unroll
             for (var t = 0u; t < KT; t++) {
                 let s = score[m * KT + t];
-                let p = select(0.0, exp(s - new_largest), s > NEVER);
+                // Not `s > NEVER`, which would drop a key whose score is NaN.
+                let p = select(exp(s - new_largest), 0.0, s == NEVER);
                 score[m * KT + t] = p;
                 total[m] += p;
             }

@@ -7,6 +7,7 @@
 // Error     as norm/rms_norm with width = head_dim
 //
 //# use lib/index
+//# use norm/inverse_root
 //# slot reduce
 
 struct Params {
@@ -39,7 +40,7 @@ fn main(
     for (var i = local; i < params.head_dim; i += WG) {
         sum += x[first + i] * x[first + i];
     }
-    let scale = inverseSqrt(group_sum(sum, local) / f32(params.head_dim) + params.eps);
+    let scale = inverse_root(group_sum(sum, local) / f32(params.head_dim) + params.eps);
     if inside {
         for (var i = local; i < params.head_dim; i += WG) {
             x[first + i] = x[first + i] * scale * weight[i];

@@ -6,9 +6,11 @@
 // Memory    in the `reduce` slot
 // Requires  x and weight zero beyond width, up to 4 quads elements
 // Error     |y - reference| <= (width / WG + log2(WG) + 4) 2^-24 |y|
+// Faults    a row is NaN if it holds NaN or its sum of squares overflows f32
 // Gradient  norm/rms_norm_backward
 //
 //# use lib/index
+//# use norm/inverse_root
 //# slot reduce
 
 struct Params {
@@ -40,7 +42,7 @@ fn main(
         let value = x[row * params.x_stride + i];
         sum += dot(value, value);
     }
-    let scale = inverseSqrt(group_sum(sum, local) / params.width + params.eps);
+    let scale = inverse_root(group_sum(sum, local) / params.width + params.eps);
     for (var i = local; i < params.quads; i += WG) {
         y[row * params.y_stride + i] = x[row * params.x_stride + i] * scale * weight[i];
     }

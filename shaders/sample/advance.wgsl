@@ -14,7 +14,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> tokens: array<u32>;                 // (rows)
-@group(0) @binding(2) var<storage, read> logprobs: array<vec2f>;             // (rows)
+@group(0) @binding(2) var<storage, read> logprobs: array<vec2<u32>>;         // (rows), bits: a NaN stays one
 @group(0) @binding(3) var<storage, read_write> ids: array<u32>;              // (rows)
 @group(0) @binding(4) var<storage, read_write> rows_at: array<vec2<u32>>;    // (rows)
 @group(0) @binding(5) var<storage, read_write> drawn: array<vec4<u32>>;      // (steps, rows)
@@ -25,6 +25,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if row < params.rows {
         ids[row] = tokens[row];
         rows_at[row].y += 1u;
-        drawn[params.step * params.rows + row] = vec4<u32>(tokens[row], bitcast<vec2<u32>>(logprobs[row]), 0u);
+        drawn[params.step * params.rows + row] = vec4<u32>(tokens[row], logprobs[row], 0u);
     }
 }

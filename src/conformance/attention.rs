@@ -58,8 +58,45 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
                 one_shape(check, &shape, &runs, name == "decode", lse)?;
             }
         }
-        Ok(())
+        a_key_that_is_nan(check, head_dim, kv)
     })
+}
+
+/// A key that is NaN makes every row NaN that sees it, and no other.
+fn a_key_that_is_nan(check: &mut Check<'_>, head_dim: usize, kv: KvFormat) -> Result<(), ShapeError> {
+    const ROWS: usize = 40;
+    const FAULT: usize = 17;
+    check.shape(format!("key {FAULT} of {ROWS} is NaN"));
+    let window = Some(9);
+    let shape = AttentionShape { heads: 2, kv_heads: 1, head_dim, slots: 1, context: ROWS, window, kv };
+    let mut keys = check.values(ROWS * head_dim);
+    keys[FAULT * head_dim + head_dim - 1] = f32::NAN;
+    let (k, v) = (pack(&shape, &keys), pack(&shape, &check.values(ROWS * head_dim)));
+    let device = check.device();
+    let (k, v) = (device.upload("conformance", &k)?, device.upload("conformance", &v)?);
+    let q = check.values(ROWS * shape.q_width());
+    let q = check.activation(shape.q_width(), &q)?;
+    let places: Vec<[u32; 2]> = (0..ROWS as u32).map(|position| [0, position]).collect();
+    let rows_at = device.upload("conformance", &places)?;
+    let tiles = QueryTile::cut(&[ROWS]);
+    let tiles_device = device.upload("conformance", &tiles)?;
+    let out = check.output(ROWS, 2 * head_dim)?;
+    check.run(|rec| {
+        let (tiles, n_tiles) = (&tiles_device, tiles.len());
+        let most = QueryTile::MAX_ROWS;
+        attention(rec, &shape, tiles, n_tiles, most, &rows_at, &q, &k, &v, &out, None, ROWS)
+    })?;
+    let found = device.read(&out.buffer, 0, ROWS * out.stride)?;
+    for (row, values) in found.chunks_exact(out.stride).enumerate() {
+        let values = &values[..2 * head_dim];
+        let sees = (FAULT..FAULT + 9).contains(&row);
+        let right =
+            if sees { values.iter().all(|v| v.is_nan()) } else { values.iter().all(|v| v.is_finite()) };
+        if !right {
+            check.fault(format!("row {row} is wrong: it sees the key: {sees}"));
+        }
+    }
+    Ok(())
 }
 
 fn one_shape(

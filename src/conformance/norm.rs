@@ -1,6 +1,7 @@
 //! `rms_norm` and `head_norm`, and their gradients.
 
 use super::Case;
+use super::check::GUARD;
 use crate::ops::{Store, head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 use crate::reference;
 
@@ -31,6 +32,31 @@ fn rows() -> Case {
             let y = check.output(rows, width)?;
             check.run(|rec| rms_norm(rec, &x_device, &gain_device, EPS, &y, rows))?;
             check.compare("y", &y, &reference::rms_norm(&x, &gain, EPS))?;
+        }
+        // Rows that hold NaN or whose squares overflow are NaN, and no others.
+        check.shape("rows that are not finite".to_owned());
+        let (rows, width) = (5, 70);
+        let mut x = check.values(rows * width);
+        x[width + 69] = f32::NAN;
+        x[2 * width] = f32::INFINITY;
+        x[3 * width + 5] = 1e20;
+        let gain = vec![1.0; width];
+        let mut padded = gain.clone();
+        padded.resize(96, 0.0);
+        let (x_device, y) = (check.activation(width, &x)?, check.output(rows, width)?);
+        let gain_device = check.device().upload("conformance", &padded)?;
+        check.run(|rec| rms_norm(rec, &x_device, &gain_device, EPS, &y, rows))?;
+        let expected = reference::rms_norm(&x, &gain, EPS);
+        let found = check.device().read(&y.buffer, 0, rows * y.stride)?;
+        for (row, values) in found.chunks_exact(y.stride).enumerate() {
+            let (values, expected) = (&values[..width], &expected[row * width..][..width]);
+            if expected.iter().any(|value| value.is_nan()) {
+                if !values.iter().all(|value| value.is_nan() && value.to_bits() != GUARD) {
+                    check.fault(format!("y: row {row} hides what is not finite"));
+                }
+            } else {
+                check.compare_values("y", values, expected);
+            }
         }
         Ok(())
     })

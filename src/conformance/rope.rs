@@ -61,8 +61,41 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
             check.shape(format!("{heads} heads, {kv_heads} kv heads, {} rows", places.len()));
             one_shape(check, &shape, &places)?;
         }
-        Ok(())
+        beyond(check, kv, head_dim)
     })
+}
+
+/// Keys and values that the cache cannot hold are stored as NaN, and all others as they are.
+fn beyond(check: &mut Check<'_>, kv: KvFormat, head_dim: usize) -> Result<(), crate::ops::ShapeError> {
+    check.shape("keys and values that are not finite, or beyond f16".to_owned());
+    let device = check.device();
+    let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim, slots: 1, context: 2, window: None, kv };
+    let frequencies = reference::rope::inverse_frequencies(head_dim, 10_000.0);
+    let table = RopeTable::new(device, &frequencies, 2)?;
+    // The largest float that rounds to a finite f16, the next, and others; at position 0 nothing turns.
+    let largest = f32::from_bits(0x477f_efff);
+    let odd = [largest, -65_520.0, 1e6, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+    let mut row = check.values(3 * head_dim);
+    row[head_dim..head_dim + 6].copy_from_slice(&odd);
+    row[2 * head_dim..2 * head_dim + 6].copy_from_slice(&odd);
+    let qkv = check.activation(3 * head_dim, &row)?;
+    let rows_at = device.upload("conformance", &[[0, 0]])?;
+    let q = check.output(1, shape.q_width())?;
+    let cache = vec![GUARD; shape.cache_len()];
+    let (k, v) = (device.upload("conformance", &cache)?, device.upload("conformance", &cache)?);
+    check.run(|rec| rope(rec, &shape, &qkv, &rows_at, &table, &q, &k, &v, 1))?;
+    let turned = reference::rope::rope(&row[head_dim..2 * head_dim], &[0], 1, &frequencies);
+    for (what, cache, expected) in [("k", k, &turned[..]), ("v", v, &row[2 * head_dim..])] {
+        let found = unpack(kv, &device.read(&cache, 0, shape.position_words())?);
+        for (dim, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let held = if kv == KvFormat::F16 { expected.abs() <= largest } else { expected.is_finite() };
+            let right = if held { found.is_finite() } else { found.is_nan() };
+            if !right {
+                check.fault(format!("{what}: {expected} of dimension {dim} is stored as {found}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn one_shape(

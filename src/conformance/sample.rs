@@ -20,7 +20,8 @@ pub(super) fn cases() -> Vec<Case> {
             one_batch(check, vocab, spread, 64)?;
         }
         one_batch(check, 500, 5.0, 0)?;
-        ties(check)
+        ties(check)?;
+        infinite(check)
     })]
 }
 
@@ -56,10 +57,14 @@ fn one_batch(check: &mut Check<'_>, vocab: usize, spread: f32, window: usize) ->
     let rows = settings.len();
     let mut logits: Vec<f32> = check.values(rows * vocab).iter().map(|v| spread * v * v.abs()).collect();
     if vocab > 4 {
-        // A forbidden token and a NaN token are never drawn.
-        for row in logits.chunks_exact_mut(vocab) {
-            row[1] = f32::NEG_INFINITY;
-            row[3] = f32::NAN;
+        // Logits that are not finite, also in the last column: such a token is not drawn.
+        for (row, column, fault) in [
+            (2, 3, f32::NAN),
+            (5, 1, f32::NEG_INFINITY),
+            (8, vocab - 1, f32::NAN),
+            (11, vocab - 2, f32::NEG_INFINITY),
+        ] {
+            logits[row * vocab + column] = fault;
         }
     }
     // Likely tokens among the recent ones, some twice; full rings and others.
@@ -92,6 +97,17 @@ fn ties(check: &mut Check<'_>) -> Result<(), ShapeError> {
     let vocab = 2000;
     let steps: Vec<f32> = check.values(12 * vocab).iter().map(|v| (v * 4.0).round()).collect();
     draw(check, vocab, &steps, 0, &[], &[0; 12], &settings())?;
+    Ok(())
+}
+
+/// An infinite logit is the largest, and the row has no log-probabilities.
+fn infinite(check: &mut Check<'_>) -> Result<(), ShapeError> {
+    let mut logits = check.values(300);
+    logits[299] = f32::INFINITY;
+    let drawn = draw(check, 300, &logits, 0, &[], &[0], &[oracle::SampleRow { temperature: 0.0, ..PLAIN }])?;
+    if drawn[0][0] != 299 {
+        check.fault(format!("drew token {}, expected 299", drawn[0][0]));
+    }
     Ok(())
 }
 
@@ -181,7 +197,7 @@ fn judge(
         return check.fault(format!("drew token {token}"));
     }
     let expected = oracle::sample(logits, recent, row);
-    let plain = crate::reference::token_stats(&clean(logits), token).logprob;
+    let plain = crate::reference::token_stats(logits, token).logprob;
     let mut filtered = 0.0;
     let z = oracle::penalised(logits, recent, row.repetition_penalty);
     if row.temperature < oracle::GREEDY_BELOW {
@@ -204,15 +220,16 @@ fn judge(
             }
         }
     }
+    if logits.iter().any(|logit| !logit.is_finite()) {
+        if logprobs.iter().any(|logprob| !logprob.is_nan() || logprob.to_bits() == GUARD) {
+            check.fault(format!("a logit is not finite, but the log-probabilities are {logprobs:?}"));
+        }
+        return;
+    }
     // Relative to 1, because a log-probability may be 0.
     check.compare_values(
         "log-probabilities",
         &[logprobs[0] - 1.0, logprobs[1] - 1.0],
         &[plain - 1.0, filtered - 1.0],
     );
-}
-
-/// NaN as minus infinity, as in `sample`.
-fn clean(logits: &[f32]) -> Vec<f32> {
-    logits.iter().map(|&l| if l.is_nan() { f32::NEG_INFINITY } else { l }).collect()
 }

@@ -41,6 +41,7 @@ impl Generator {
     ///   or [`GenerateError::ContextOverflow`], naming the row;
     /// * [`GenerateError::Adapter`] if the adapter is not in the bank;
     /// * [`GenerateError::Cancelled`] after a cancel;
+    /// * [`GenerateError::NotFinite`] or [`GenerateError::CacheRange`] if a result is NaN or infinite;
     /// * [`GenerateError::Device`] if the device fails.
     pub fn continuation_stats(
         &mut self,
@@ -90,6 +91,10 @@ impl Generator {
                 // A pass without scored tokens is computed too, because later passes need its keys.
                 rec.map_or(Ok(()), |mut rec| Ok(rec.submit()?))
             })?;
+            for (row, continuation) in wave.iter().enumerate() {
+                let (index, ids) = (group * slots + row, &continuation.ids);
+                self.check_stats(index, &results[index], &ids[..ids.len() - 1], adapter)?;
+            }
         }
         Ok(results)
     }

@@ -1,7 +1,10 @@
 //! Errors of generation.
 
+use std::fmt;
+
 use crate::error::ErrorKind;
 use crate::gpu::DeviceError;
+use crate::model::Part;
 use crate::model::lora::AdapterError;
 use crate::ops::ShapeError;
 
@@ -70,6 +73,39 @@ pub enum GenerateError {
         /// Requested number of positions.
         context: usize,
     },
+    /// The model computed NaN or infinite values: it, or its adapter, is damaged or does not fit.
+    #[error(
+        "request {request}: NaN or infinite values appear {}; {}",
+        Place(*part, *token),
+        Cause(*part, tensor.as_deref())
+    )]
+    NotFinite {
+        /// Index of the request.
+        request: usize,
+        /// The first part of the forward pass in which they appear; `None` if a second pass over the same
+        /// tokens gave finite values.
+        part: Option<Part>,
+        /// Index of the first token of prompt and reply for which they appear.
+        token: usize,
+        /// The tensor of the model's file that holds such a value, if there is one.
+        tensor: Option<String>,
+    },
+    /// Keys or values exceed the range of an f16 cache: use an f32 cache.
+    #[error(
+        "request {request}: the {} of layer {layer} reach {largest}, beyond the range of f16 (65504); \
+         use an f32 key/value cache (`--kv f32`)",
+        if *keys { "keys" } else { "values" }
+    )]
+    CacheRange {
+        /// Index of the request.
+        request: usize,
+        /// The layer, from 0.
+        layer: usize,
+        /// Whether they are keys; values otherwise.
+        keys: bool,
+        /// Largest magnitude among them.
+        largest: f32,
+    },
     /// The caller cancelled; only calls without a partial result return this.
     #[error("cancelled")]
     Cancelled,
@@ -91,9 +127,38 @@ impl GenerateError {
             | GenerateError::Setting { .. }
             | GenerateError::NoRoom { .. } => ErrorKind::Argument,
             GenerateError::Adapter { source, .. } => source.kind(),
+            GenerateError::CacheRange { .. } => ErrorKind::Argument,
+            GenerateError::NotFinite { tensor: Some(_), .. } => ErrorKind::Format,
+            GenerateError::NotFinite { part: None, .. } => ErrorKind::Internal,
+            GenerateError::NotFinite { .. } => ErrorKind::Diverged,
             GenerateError::Cancelled => ErrorKind::Cancelled,
             GenerateError::Device(inner) => inner.kind(),
             GenerateError::Shape(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+struct Place(Option<Part>, usize);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(part) => write!(f, "first in {part}, at token {}", self.1),
+            None => write!(f, "in the result, but not when the same tokens are computed again"),
+        }
+    }
+}
+
+struct Cause<'a>(Option<Part>, Option<&'a str>);
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0, self.1) {
+            (_, Some(tensor)) => write!(f, "{tensor}: get another copy of the model"),
+            (Some(_), None) => {
+                f.write_str("the model or its adapter is damaged, or they do not fit together")
+            }
+            (None, None) => f.write_str("run `parr doctor`: the GPU or its driver may be at fault"),
         }
     }
 }

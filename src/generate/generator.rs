@@ -183,7 +183,8 @@ impl Generator {
     ///
     /// * [`GenerateError::EmptyPrompt`], [`GenerateError::UnknownToken`], [`GenerateError::Setting`],
     ///   [`GenerateError::ContextOverflow`] before anything runs, naming the request;
-    /// * [`GenerateError::Device`] if the device fails; the cache is discarded then.
+    /// * [`GenerateError::NotFinite`] or [`GenerateError::CacheRange`] if a logit is NaN or infinite;
+    /// * [`GenerateError::Device`] if the device fails. The cache is discarded after any of these.
     pub fn generate(
         &mut self,
         requests: &[Request],
@@ -392,6 +393,7 @@ impl Generator {
                 }
                 let drawn = self.draws.read(ending.len())?;
                 for (&index, drawn) in ending.iter().zip(&drawn) {
+                    self.check_drawn(drawn, &started[index])?;
                     started[index].push(drawn).into_iter().for_each(&mut *on_token);
                 }
             }
@@ -405,6 +407,18 @@ impl Generator {
         pass: &Pass,
         segments: &[Segment<'_>],
     ) -> Result<Recording, GenerateError> {
+        let shape = self.load_pass(pass, segments)?;
+        let mut rec = Recording::new(self.model.device());
+        record_layers(&mut rec, &self.model, &self.cache, &self.work, self.bank.as_ref(), shape)?;
+        Ok(rec)
+    }
+
+    /// Uploads a pass.
+    pub(super) fn load_pass(
+        &self,
+        pass: &Pass,
+        segments: &[Segment<'_>],
+    ) -> Result<BatchShape, GenerateError> {
         let device = self.model.device();
         device.write(&self.work.ids, 0, &pass.ids)?;
         device.write(&self.work.rows_at, 0, &pass.rows_at)?;
@@ -418,9 +432,7 @@ impl Generator {
         };
         let adapters = pass.pieces.iter().map(|piece| (segments[piece.segment].adapter, piece.rows));
         self.load_adapters(&mut shape, adapters)?;
-        let mut rec = Recording::new(device);
-        record_layers(&mut rec, &self.model, &self.cache, &self.work, self.bank.as_ref(), shape)?;
-        Ok(rec)
+        Ok(shape)
     }
 
     /// Decodes all sequences of `running`, a few steps per submit, until one ends or a cancel.
@@ -465,6 +477,7 @@ impl Generator {
                     }
                     self.slots[sequence.slot].tokens.push(fed);
                     let drawn = &drawn[step * rows + row];
+                    self.check_drawn(drawn, sequence)?;
                     fed = drawn.token;
                     self.pace.decode_tokens += 1;
                     sequence.push(drawn).into_iter().for_each(&mut *on_token);

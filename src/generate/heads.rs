@@ -2,6 +2,7 @@
 
 use super::error::GenerateError;
 use super::families::Row;
+use super::fault::Head;
 use super::generator::Generator;
 use super::request::CancelToken;
 use crate::gpu::{Buffer, Recording};
@@ -21,6 +22,7 @@ impl Generator {
     ///   [`GenerateError::ContextOverflow`], naming the row;
     /// * [`GenerateError::Adapter`] if the adapter is not in the bank, or has no head;
     /// * [`GenerateError::Cancelled`] after a cancel;
+    /// * [`GenerateError::NotFinite`] or [`GenerateError::CacheRange`] if a value is NaN or infinite;
     /// * [`GenerateError::Device`] if the device fails.
     pub fn head_values(
         &mut self,
@@ -40,7 +42,12 @@ impl Generator {
         let mut values = Vec::with_capacity(rows.len());
         let slots = self.slots.len();
         for wave in rows.chunks(slots) {
-            values.extend(self.head_wave(wave, adapter, &buffers, cancel)?);
+            let found = self.head_wave(wave, adapter, &buffers, cancel)?;
+            if let Some(row) = found.iter().position(|value| !value.is_finite()) {
+                let request = values.len() + row;
+                return Err(self.not_finite(request, &wave[row], Some(adapter), Head::Scalar));
+            }
+            values.extend(found);
         }
         Ok(values)
     }

@@ -11,6 +11,7 @@ mod distinct;
 mod draws;
 mod error;
 mod families;
+mod fault;
 mod generator;
 mod heads;
 mod memory;

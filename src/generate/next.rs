@@ -2,6 +2,7 @@
 
 use super::error::GenerateError;
 use super::families::Row;
+use super::fault::Head;
 use super::generator::Generator;
 use super::request::CancelToken;
 use crate::gpu::Buffer;
@@ -22,6 +23,7 @@ impl Generator {
     ///   [`GenerateError::ContextOverflow`], naming the row; no row is named for an unknown id in `tokens`;
     /// * [`GenerateError::Adapter`] if the adapter is not in the bank;
     /// * [`GenerateError::Cancelled`] after a cancel;
+    /// * [`GenerateError::NotFinite`] or [`GenerateError::CacheRange`] if a logit is NaN or infinite;
     /// * [`GenerateError::Device`] if the device fails.
     pub fn next_logits(
         &mut self,
@@ -68,6 +70,12 @@ impl Generator {
                 }
                 Ok(())
             })?;
+            for (row, ids) in wave.iter().enumerate() {
+                let index = group * slots + row;
+                if !logits[index].iter().all(|logit| logit.is_finite()) {
+                    return Err(self.not_finite(index, ids, adapter, Head::Vocabulary));
+                }
+            }
         }
         Ok(logits)
     }

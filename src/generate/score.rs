@@ -2,6 +2,7 @@
 
 use super::batch::{Piece, Segment, pack};
 use super::error::GenerateError;
+use super::fault::Head;
 use super::generator::Generator;
 use super::request::CancelToken;
 use super::slots::Slot;
@@ -24,6 +25,7 @@ impl Generator {
     /// * [`GenerateError::EmptyPrompt`], [`GenerateError::UnknownToken`] or
     ///   [`GenerateError::ContextOverflow`], naming the row;
     /// * [`GenerateError::Cancelled`] after a cancel;
+    /// * [`GenerateError::NotFinite`] or [`GenerateError::CacheRange`] if a result is NaN or infinite;
     /// * [`GenerateError::Device`] if the device fails.
     pub fn token_stats(
         &mut self,
@@ -55,6 +57,10 @@ impl Generator {
                 }
                 Ok(())
             })?;
+            for (row, ids) in wave.iter().enumerate() {
+                let index = group * slots + row;
+                self.check_stats(index, &results[index], &ids[..ids.len() - 1], adapter)?;
+            }
         }
         Ok(results)
     }
@@ -80,7 +86,11 @@ impl Generator {
             rec.submit()?;
             let n: usize = pieces.iter().map(|piece| piece.rows).sum();
             let values = device.read(&generator.work.logits.buffer, 0, n * stride)?;
-            values.chunks_exact(stride).for_each(|row| on_rows(&row[..width]));
+            let rows = || values.chunks_exact(stride).map(|row| &row[..width]);
+            if !rows().flatten().all(|logit| logit.is_finite()) {
+                return Err(generator.not_finite(0, ids, adapter, Head::Vocabulary));
+            }
+            rows().for_each(&mut *on_rows);
             Ok(())
         })
     }

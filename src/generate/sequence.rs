@@ -61,6 +61,11 @@ impl<'a> Sequence<'a> {
         *drawn.expect("a sequence starts from a prompt of at least one token")
     }
 
+    /// The tokens computed so far: prompt and reply.
+    pub fn input(&self) -> Vec<TokenId> {
+        self.asked.prompt.iter().chain(&self.tokens).copied().collect()
+    }
+
     /// The adapter in use.
     pub fn adapter(&self) -> Option<AdapterId> {
         self.asked.adapter

@@ -204,6 +204,11 @@ impl Block {
 }
 
 impl Workspace {
+    /// The intermediate activations, the same for every layer.
+    pub(super) fn block(&self) -> &Block {
+        &self.block
+    }
+
     /// Device memory of a workspace, in bytes.
     pub fn bytes(
         config: &ModelConfig,
@@ -234,15 +239,7 @@ pub(crate) fn record_layers(
     bank: Option<&AdapterBank>,
     batch: BatchShape,
 ) -> Result<(), ShapeError> {
-    let rows = Rows {
-        shape: cache.shape(),
-        rope: &work.rope,
-        rows_at: &work.rows_at,
-        tiles: &work.tiles,
-        lora_tiles: &work.lora_tiles,
-        bank,
-        batch,
-    };
+    let rows = layer_rows(cache, work, bank, batch);
     ops::embed(rec, &model.weights().embedding, &work.ids, &work.x, batch.rows)?;
     for index in 0..model.config().layers {
         record_attention(rec, model, index, &rows, &work.block, cache.layer(index), None, &work.x)?;
@@ -250,6 +247,24 @@ pub(crate) fn record_layers(
         record_down(rec, model, index, &rows, &work.block, &work.x)?;
     }
     Ok(())
+}
+
+/// The rows of `work` as every layer sees them.
+pub(super) fn layer_rows<'a>(
+    cache: &'a KvCache,
+    work: &'a Workspace,
+    bank: Option<&'a AdapterBank>,
+    batch: BatchShape,
+) -> Rows<'a> {
+    Rows {
+        shape: cache.shape(),
+        rope: &work.rope,
+        rows_at: &work.rows_at,
+        tiles: &work.tiles,
+        lora_tiles: &work.lora_tiles,
+        bank,
+        batch,
+    }
 }
 
 /// A stacked linear with its adapters: `y (+)= W x + scale B (A x)`.

@@ -2,6 +2,7 @@
 
 mod backward;
 pub mod config;
+mod fault;
 mod forward;
 mod kv_cache;
 pub mod lora;
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 pub use config::ModelConfig;
+pub use fault::Part;
+pub(crate) use fault::{damaged_tensor, first_fault};
 pub use kv_cache::KvCache;
 pub(crate) use kv_cache::cache_shape;
 pub use weights::LoadProgress;

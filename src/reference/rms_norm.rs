@@ -2,7 +2,8 @@
 
 /// Divides each row by its root mean square and multiplies by `gain`.
 ///
-/// `y = gain * x / sqrt(mean(x^2) + eps)`, Zhang and Sennrich 2019, equation 4.
+/// `y = gain * x / sqrt(mean(x^2) + eps)`, Zhang and Sennrich 2019, equation 4. A row whose sum of squares
+/// exceeds f32 is NaN, as in the kernel: 0 would hide the overflow.
 ///
 /// # Shapes
 ///
@@ -12,7 +13,8 @@ pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> {
     let mut y = Vec::with_capacity(x.len());
     for row in x.chunks_exact(gain.len()) {
         let squares: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-        let scale = 1.0 / (squares / gain.len() as f64 + f64::from(eps)).sqrt();
+        let fits = squares <= f64::from(f32::MAX);
+        let scale = if fits { 1.0 / (squares / gain.len() as f64 + f64::from(eps)).sqrt() } else { f64::NAN };
         y.extend(row.iter().zip(gain).map(|(&v, &g)| (f64::from(v) * scale * f64::from(g)) as f32));
     }
     y

@@ -2,7 +2,8 @@
 //!
 //! For a row of logits `l`, a list of recent tokens and a [`SampleRow`]:
 //!
-//! 1. *Clean*: NaN counts as minus infinity, minus zero as zero.
+//! 1. *Clean*: NaN counts as minus infinity, minus zero as zero. A row with a NaN or infinite logit still
+//!    has a token, but both its log-probabilities are NaN, so that the caller sees the fault.
 //! 2. *Repetition penalty* `r` (Keskar et al. 2019, in the sign-aware form of Hugging Face):
 //!    once for each distinct recent token `i`, `z_i = l_i / r` if `l_i > 0`, else `l_i * r`;
 //!    `z_i = l_i` for all others.
@@ -142,7 +143,8 @@ pub fn choices(z: &[f32], row: &SampleRow) -> Choices {
 
 /// Draws a token from one row of logits: steps 1 to 8.
 ///
-/// A row without a single logit above minus infinity gives token 0 with NaN log-probabilities.
+/// If a logit is NaN or infinite, the log-probabilities are NaN; a row without a single logit above minus
+/// infinity gives token 0.
 ///
 /// # Shapes
 ///
@@ -160,11 +162,16 @@ pub fn sample(logits: &[f32], recent: &[u32], row: &SampleRow) -> Sampled {
         let token = first_largest(noisy);
         (token, choices.scores[token] - choices.log_sum_exp)
     };
+    let sound = logits.iter().all(|logit| logit.is_finite());
     let raw: Vec<f64> = logits.iter().map(|&l| f64::from(clean(l))).collect();
     let top = raw.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = raw.iter().map(|l| (l - top).exp()).sum();
-    let logprob = raw[token] - top - sum.ln();
-    Sampled { token: token as u32, logprob: logprob as f32, sampling_logprob: sampling_logprob as f32 }
+    let of_row = |logprob: f64| if sound { logprob as f32 } else { f32::NAN };
+    Sampled {
+        token: token as u32,
+        logprob: of_row(raw[token] - top - sum.ln()),
+        sampling_logprob: of_row(sampling_logprob),
+    }
 }
 
 fn first_largest(values: impl Iterator<Item = f64>) -> usize {
@@ -193,10 +200,20 @@ mod tests {
     #[test]
     fn greedy_takes_the_lowest_of_equal_ids() {
         let row = SampleRow { temperature: 0.0, ..ROW };
-        let drawn = sample(&[1.0, f32::NAN, 3.0, 3.0], &[], &row);
+        let drawn = sample(&[1.0, -2.0, 3.0, 3.0], &[], &row);
         assert_eq!((drawn.token, drawn.sampling_logprob), (2, 0.0));
-        let mass = 2.0 + (-2f32).exp();
+        let mass = 2.0 + (-2f32).exp() + (-5f32).exp();
         assert!((drawn.logprob + mass.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_row_with_a_logit_that_is_not_finite_has_no_log_probability() {
+        for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for temperature in [0.0, 1.0] {
+                let drawn = sample(&[1.0, fault, 3.0], &[], &SampleRow { temperature, ..ROW });
+                assert!(drawn.token < 3 && drawn.logprob.is_nan() && drawn.sampling_logprob.is_nan());
+            }
+        }
     }
 
     #[test]
