@@ -81,6 +81,7 @@ pub(super) fn read(path: &Path) -> Result<Stored, AdapterFileError> {
         }
         None => Card::default(),
     };
+    file.need_all_tensors()?;
     let mut factors = pairs(path, gguf)?.finish(path, |layer, projection, half| {
         format!("{}{}", factor_name(layer, projection), suffix(half))
     })?;

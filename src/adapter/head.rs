@@ -18,6 +18,7 @@ const BIAS: &str = "bias";
 
 pub(super) fn read(path: &Path) -> Result<ScalarHead, AdapterFileError> {
     let file = Checkpoint::open_tensors(path)?;
+    file.need_all_tensors()?;
     for tensor in file.tensors() {
         if tensor.name != WEIGHT && tensor.name != BIAS {
             let rule = format!("a scalar head has `{WEIGHT}` and `{BIAS}`, nothing else");

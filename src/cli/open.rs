@@ -110,7 +110,9 @@ impl ModelArgs {
             bar.set_position(progress.done_bytes);
         });
         bar.finish_and_clear();
-        Ok(model?)
+        let model = model?;
+        model.notes().iter().for_each(|note| global.note(note));
+        Ok(model)
     }
 }
 

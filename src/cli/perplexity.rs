@@ -130,6 +130,10 @@ impl PerplexityArgs {
         }
         bar.finish_and_clear();
         let (nll, perplexity) = (score.nll(), score.nll().exp());
+        if !perplexity.is_finite() {
+            let reason = format!("the perplexity is not a number: {nll} nats per token");
+            return Err(CliError::Check(format!("{reason}: the model does not fit the text, or is damaged")));
+        }
         if self.json {
             let chunks = chunks.len();
             return write_row(&json!({

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::mapped::MappedFile;
-use super::{LoadError, TensorInfo, safetensors};
+use super::{LoadError, TensorInfo, Unread, safetensors};
 use crate::file::AtFile;
 
 /// Bytes of `config.json` and of an index; the largest index has a few megabytes.
@@ -27,6 +27,7 @@ pub(super) struct Directory {
     pub(super) config: serde_json::Value,
     pub(super) files: Vec<MappedFile>,
     pub(super) tensors: Vec<TensorInfo>,
+    pub(super) unread: Vec<Unread>,
 }
 
 /// Opens the model in `folder`.
@@ -52,15 +53,20 @@ pub(super) fn open(folder: &Path) -> Result<Directory, LoadError> {
     };
     let mut files = Vec::new();
     let mut tensors: Vec<TensorInfo> = Vec::new();
+    let mut unread: Vec<Unread> = Vec::new();
     for (number, name) in names.iter().enumerate() {
         let file = MappedFile::open(&folder.join(name))?;
-        tensors.extend(safetensors::parse(&file.path, file.bytes(), number)?);
+        let parsed = safetensors::parse(&file.path, file.bytes(), number)?;
+        tensors.extend(parsed.tensors);
+        unread.extend(parsed.unread.into_iter().map(|tensor| Unread { tensor, file: number }));
         files.push(file);
     }
     if let Some(index) = index {
-        agree(&index_path, &index, &names, &tensors)?;
+        let readable = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.file));
+        let others = unread.iter().map(|unread| (unread.tensor.name.as_str(), unread.file));
+        agree(&index_path, &index, &names, readable.chain(others))?;
     }
-    Ok(Directory { config, files, tensors })
+    Ok(Directory { config, files, tensors, unread })
 }
 
 /// The shards that `index` names, sorted.
@@ -81,18 +87,23 @@ fn shards(path: &Path, index: &Index) -> Result<Vec<String>, LoadError> {
 }
 
 /// Checks that the shards hold exactly the tensors of the index.
-fn agree(path: &Path, index: &Index, names: &[String], tensors: &[TensorInfo]) -> Result<(), LoadError> {
+fn agree<'a>(
+    path: &Path,
+    index: &Index,
+    names: &[String],
+    tensors: impl Iterator<Item = (&'a str, usize)>,
+) -> Result<(), LoadError> {
     let mut found = HashMap::new();
-    for tensor in tensors {
-        let shard = &names[tensor.file];
-        if let Some(other) = found.insert(tensor.name.as_str(), shard) {
-            let rule = format!("both {other} and {shard} hold tensor `{}`", tensor.name);
+    for (tensor, file) in tensors {
+        let (shard, shown) = (&names[file], super::error::printable(tensor));
+        if let Some(other) = found.insert(tensor, shard) {
+            let rule = format!("both {other} and {shard} hold tensor `{shown}`");
             return Err(LoadError::metadata(path, "weight_map", None, rule));
         }
-        match index.weight_map.get(&tensor.name) {
+        match index.weight_map.get(tensor) {
             Some(named) if named == shard => {}
             _ => {
-                let rule = format!("does not name {shard} for tensor `{}`", tensor.name);
+                let rule = format!("does not name {shard} for tensor `{shown}`");
                 return Err(LoadError::metadata(path, "weight_map", None, rule));
             }
         }
@@ -116,5 +127,8 @@ pub(super) fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, 
         return Err(LoadError::malformed(path, 0, rule));
     }
     let bytes = fs::read(path).map_err(LoadError::io("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|error| LoadError::json(path, 0, &bytes, &error))
+    // Some editors begin a file with a byte order mark.
+    let mark = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+    let json = &bytes[mark..];
+    serde_json::from_slice(json).map_err(|error| LoadError::json(path, mark, json, &error))
 }

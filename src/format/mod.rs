@@ -12,6 +12,7 @@ pub mod gguf;
 pub(crate) mod json;
 mod mapped;
 pub mod safetensors;
+mod unread;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use error::LoadError;
 pub(crate) use error::printable;
 use gguf::Gguf;
 use mapped::MappedFile;
+pub use unread::UnreadTensor;
 
 use crate::quant::Quant;
 
@@ -80,6 +82,15 @@ pub struct Checkpoint {
     files: Vec<MappedFile>,
     tensors: Vec<TensorInfo>,
     by_name: HashMap<String, usize>,
+    unread: Vec<Unread>,
+    unread_by_name: HashMap<String, usize>,
+}
+
+/// A tensor that cannot be read, and the index of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Unread {
+    tensor: UnreadTensor,
+    file: usize,
 }
 
 #[derive(Debug)]
@@ -105,7 +116,7 @@ impl Checkpoint {
         if path.is_dir() {
             let directory = directory::open(path)?;
             let header = Header::Config(directory.config);
-            return Ok(Checkpoint::new(path, header, directory.files, directory.tensors));
+            return Ok(Checkpoint::new(path, header, directory.files, directory.tensors, directory.unread));
         }
         if path.extension().is_some_and(|extension| extension == "safetensors") {
             let rule = "a safetensors file has no configuration; name the directory that holds it";
@@ -114,7 +125,8 @@ impl Checkpoint {
         let file = MappedFile::open(path)?;
         let gguf = Gguf::parse(path, file.bytes())?;
         let tensors = gguf.tensors().to_vec();
-        Ok(Checkpoint::new(path, Header::Gguf(gguf), vec![file], tensors))
+        let unread = gguf.unread().iter().map(|tensor| Unread { tensor: tensor.clone(), file: 0 }).collect();
+        Ok(Checkpoint::new(path, Header::Gguf(gguf), vec![file], tensors, unread))
     }
 
     /// Opens one safetensors file alone: tensors without a configuration, not a model.
@@ -122,18 +134,26 @@ impl Checkpoint {
     /// # Errors
     ///
     /// * [`LoadError::Io`] if the file cannot be read.
-    /// * [`LoadError::Malformed`], [`LoadError::MalformedTensor`] and [`LoadError::Unsupported`] as
-    ///   [`safetensors::parse`] gives them.
+    /// * [`LoadError::Malformed`] and [`LoadError::MalformedTensor`] as [`safetensors::parse`] gives them.
     pub fn open_tensors(path: &Path) -> Result<Checkpoint, LoadError> {
         let file = MappedFile::open(path)?;
-        let tensors = safetensors::parse(path, file.bytes(), 0)?;
-        Ok(Checkpoint::new(path, Header::None, vec![file], tensors))
+        let parsed = safetensors::parse(path, file.bytes(), 0)?;
+        let unread = parsed.unread.into_iter().map(|tensor| Unread { tensor, file: 0 }).collect();
+        Ok(Checkpoint::new(path, Header::None, vec![file], parsed.tensors, unread))
     }
 
-    fn new(path: &Path, header: Header, files: Vec<MappedFile>, tensors: Vec<TensorInfo>) -> Checkpoint {
+    fn new(
+        path: &Path,
+        header: Header,
+        files: Vec<MappedFile>,
+        tensors: Vec<TensorInfo>,
+        unread: Vec<Unread>,
+    ) -> Checkpoint {
         let names = tensors.iter().enumerate();
         let by_name = names.map(|(index, tensor)| (tensor.name.clone(), index)).collect();
-        Checkpoint { path: path.to_owned(), header, files, tensors, by_name }
+        let names = unread.iter().enumerate();
+        let unread_by_name = names.map(|(index, unread)| (unread.tensor.name.clone(), index)).collect();
+        Checkpoint { path: path.to_owned(), header, files, tensors, by_name, unread, unread_by_name }
     }
 
     /// The file or directory that was opened.
@@ -178,7 +198,7 @@ impl Checkpoint {
         self.file_beside(name).map(|path| directory::read_json(&path)).transpose()
     }
 
-    /// All tensors.
+    /// All tensors that can be read.
     pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
         self.tensors.iter()
     }
@@ -188,14 +208,41 @@ impl Checkpoint {
         self.by_name.get(name).map(|index| &self.tensors[*index])
     }
 
+    /// The tensors in formats that this library does not read.
+    pub fn unread(&self) -> impl Iterator<Item = &UnreadTensor> {
+        self.unread.iter().map(|unread| &unread.tensor)
+    }
+
+    /// Whether there is a tensor with the canonical name `name`, readable or not.
+    pub fn has_tensor(&self, name: &str) -> bool {
+        self.by_name.contains_key(name) || self.unread_by_name.contains_key(name)
+    }
+
+    /// `Ok` if all tensors can be read: for what copies or needs every one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Unsupported`] naming the first one that cannot.
+    pub fn need_all_tensors(&self) -> Result<(), LoadError> {
+        self.unread.first().map_or(Ok(()), |unread| Err(self.unread_error(unread)))
+    }
+
+    fn unread_error(&self, unread: &Unread) -> LoadError {
+        unread.tensor.error(&self.files[unread.file].path)
+    }
+
     /// The tensor with the canonical name `name`, which must have `shape`, outermost axis first.
     ///
     /// # Errors
     ///
     /// * [`LoadError::MissingTensor`] if there is none.
+    /// * [`LoadError::Unsupported`] if this library does not read its format.
     /// * [`LoadError::Shape`] if it has another shape.
     pub fn need_tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo, LoadError> {
         let Some(tensor) = self.tensor(name) else {
+            if let Some(index) = self.unread_by_name.get(name) {
+                return Err(self.unread_error(&self.unread[*index]));
+            }
             return Err(LoadError::MissingTensor { path: self.path.clone(), tensor: name.into() });
         };
         if tensor.shape != shape {

@@ -15,24 +15,32 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 pub use write::{Dtype, SafetensorsBody, SafetensorsWriter};
 
-use super::{LoadError, TensorInfo};
+use super::{LoadError, TensorInfo, UnreadTensor};
 use crate::quant::Quant;
 
 /// Maximum size of the header in bytes, from the format's reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
 /// Maximum number of tensors in one file; the largest shards have a few thousand.
 const MAX_TENSORS: usize = 1 << 17;
-/// Maximum number of axes of one tensor; weights have one or two.
+/// Maximum number of axes of a tensor that can be read; weights have one or two.
 const MAX_AXES: usize = 8;
+
+/// The tensors of one file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// Those that can be read, in the order of their data.
+    pub tensors: Vec<TensorInfo>,
+    /// Those in other formats, in the order of their data.
+    pub unread: Vec<UnreadTensor>,
+}
 
 /// Parses the header of the safetensors file `bytes` and checks every tensor against the file's
 /// length; `path` is for messages, and `file` is the file's index in the checkpoint.
 ///
 /// # Errors
 ///
-/// * [`LoadError::Malformed`] and [`LoadError::MalformedTensor`] if the header breaks the format.
-/// * [`LoadError::Unsupported`] for a tensor of another type than F32, F16 or BF16.
-pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, LoadError> {
+/// [`LoadError::Malformed`] and [`LoadError::MalformedTensor`] if the header breaks the format.
+pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Parsed, LoadError> {
     let total = bytes.len();
     let Some((len, rest)) = bytes.split_first_chunk::<8>() else {
         let rule = format!("the header's length needs 8 bytes, the file has {total}");
@@ -57,7 +65,7 @@ pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, 
     let mut tensors = header
         .tensors
         .into_iter()
-        .map(|(name, entry)| entry.check(path, name, data, total, file))
+        .map(|(name, entry)| entry.check(path, name, data, total))
         .collect::<Result<Vec<_>, _>>()?;
     tensors.sort_by_key(|tensor| (tensor.start, tensor.len));
     let mut end = data;
@@ -77,7 +85,24 @@ pub fn parse(path: &Path, bytes: &[u8], file: usize) -> Result<Vec<TensorInfo>, 
         let rule = format!("{} bytes after the last tensor belong to none", total - end);
         return Err(LoadError::malformed(path, end, rule));
     }
-    Ok(tensors)
+    let mut parsed = Parsed::default();
+    for Listed { name, kind, start, len } in tensors {
+        let source_name = name.clone();
+        match kind {
+            Ok((quant, shape)) => parsed.tensors.push(TensorInfo {
+                name,
+                source_name,
+                shape,
+                quant,
+                rope_permuted: false,
+                file,
+                start,
+                len,
+            }),
+            Err(why) => parsed.unread.push(UnreadTensor { name, source_name, why }),
+        }
+    }
+    Ok(parsed)
 }
 
 /// The JSON header in the file's order. Duplicate names are refused; most JSON parsers would silently
@@ -131,16 +156,19 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
+/// A tensor, its position checked.
+struct Listed {
+    name: String,
+    /// Format and shape, or why it cannot be read.
+    kind: Result<(Quant, Vec<usize>), String>,
+    /// In bytes from the file's start.
+    start: usize,
+    len: usize,
+}
+
 impl Entry {
     /// The tensor, with its position in a file of `total` bytes whose data starts at byte `data`.
-    fn check(
-        self,
-        path: &Path,
-        name: String,
-        data: usize,
-        total: usize,
-        file: usize,
-    ) -> Result<TensorInfo, LoadError> {
+    fn check(self, path: &Path, name: String, data: usize, total: usize) -> Result<Listed, LoadError> {
         let (begin, end) = self.data_offsets;
         let fail = |offset: usize, rule: String| Err(LoadError::tensor(path, &name, offset, rule));
         if name.is_empty() {
@@ -160,17 +188,13 @@ impl Entry {
             "F16" => Quant::F16,
             "BF16" => Quant::Bf16,
             other => {
-                let (name, other) = (super::error::printable(&name), super::error::printable(other));
-                return Err(LoadError::unsupported(
-                    path,
-                    format!("tensor `{name}` (data at byte {start}) has type {other}"),
-                    "use a checkpoint with F32, F16 or BF16 weights",
-                ));
+                let why = format!("has format {}, which Parr does not read", super::error::printable(other));
+                return Ok(Listed { name, kind: Err(why), start, len });
             }
         };
         if self.shape.len() > MAX_AXES {
-            let axes = self.shape.len();
-            return fail(start, format!("it has {axes} axes, at most {MAX_AXES} are allowed"));
+            let why = format!("has {} axes, more than {MAX_AXES}", self.shape.len());
+            return Ok(Listed { name, kind: Err(why), start, len });
         }
         let mut shape = Vec::with_capacity(self.shape.len());
         let mut bytes = Some(quant.block_bytes());
@@ -180,18 +204,11 @@ impl Entry {
             shape.extend(extent);
         }
         match bytes {
-            None => {
-                return fail(start, format!("its size in bytes overflows: {:?}", self.shape));
-            }
+            None => fail(start, format!("its size in bytes overflows: {:?}", self.shape)),
             Some(bytes) if bytes != len => {
-                return fail(
-                    start,
-                    format!("its shape {shape:?} needs {bytes} bytes of {quant}, its data has {len}"),
-                );
+                fail(start, format!("its shape {shape:?} needs {bytes} bytes of {quant}, its data has {len}"))
             }
-            Some(_) => {}
+            Some(_) => Ok(Listed { name, kind: Ok((quant, shape)), start, len }),
         }
-        let source_name = name.clone();
-        Ok(TensorInfo { name, source_name, shape, quant, rope_permuted: false, file, start, len })
     }
 }

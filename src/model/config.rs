@@ -10,8 +10,20 @@ use crate::format::{Checkpoint, LoadError};
 
 /// Canonical name of the embedding, whose rows are the vocabulary.
 const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The tensor of divisors with which llama.cpp's converter stores Llama 3's rope scaling.
+pub(super) const ROPE_FREQS: &str = "rope_freqs.weight";
+/// The matrices of a layer that may have a bias: those of attention, then those of the feed-forward half.
+pub(super) const BIASED: [&str; 7] = [
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+];
 /// Canonical name of the output matrix; a model without it reuses the embedding.
-const OUTPUT: &str = "lm_head.weight";
+pub(super) const OUTPUT: &str = "lm_head.weight";
 
 /// The decoder family, which determines the structure of the blocks.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -212,6 +224,12 @@ impl ModelConfig {
             let tensor = format!("model.layers.0.{name}");
             return Err(LoadError::MissingTensor { path: path.to_owned(), tensor });
         }
+        for part in BIASED {
+            uniform(checkpoint, self.layers, &format!("{part}.bias"))?;
+        }
+        for part in ["self_attn.q_norm.weight", "self_attn.k_norm.weight"] {
+            uniform(checkpoint, self.layers, part)?;
+        }
         checkpoint.need_tensor(EMBEDDING, &[self.vocab, self.hidden])?;
         if !self.tied {
             checkpoint.need_tensor(OUTPUT, &[self.vocab, self.hidden])?;
@@ -263,16 +281,27 @@ impl RopeConfig {
     }
 }
 
-/// Rows of the embedding; 0 if there is none, which validation refuses.
+/// Rows of the embedding.
 fn embedding_rows(checkpoint: &Checkpoint) -> Result<usize, LoadError> {
     match checkpoint.tensor(EMBEDDING) {
         Some(tensor) => Ok(tensor.rows()),
-        None => {
-            Err(LoadError::MissingTensor { path: checkpoint.path().to_owned(), tensor: EMBEDDING.into() })
-        }
+        // An error for any shape: there is no such tensor, or it cannot be read.
+        None => checkpoint.need_tensor(EMBEDDING, &[]).map(|tensor| tensor.rows()),
     }
 }
 
 fn has_layer_tensor(checkpoint: &Checkpoint, name: &str) -> bool {
-    checkpoint.tensor(&format!("model.layers.0.{name}")).is_some()
+    checkpoint.has_tensor(&format!("model.layers.0.{name}"))
+}
+
+/// `Ok` if every layer has tensor `name`, or none: a missing one must not count as zeros.
+fn uniform(checkpoint: &Checkpoint, layers: usize, name: &str) -> Result<(), LoadError> {
+    let tensor = |layer: usize| format!("model.layers.{layer}.{name}");
+    let with = (0..layers).filter(|layer| checkpoint.has_tensor(&tensor(*layer))).count();
+    match (0..layers).find(|layer| !checkpoint.has_tensor(&tensor(*layer))) {
+        Some(missing) if with > 0 => {
+            Err(LoadError::MissingTensor { path: checkpoint.path().to_owned(), tensor: tensor(missing) })
+        }
+        _ => Ok(()),
+    }
 }

@@ -6,10 +6,12 @@ mod fault;
 mod forward;
 mod kv_cache;
 pub mod lora;
+mod notes;
 mod random;
 pub mod text;
 mod weights;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -58,6 +60,8 @@ struct Inner {
     content_hash: OnceLock<String>,
     tokenizer: Option<Arc<Tokenizer>>,
     chat: Option<ChatFormat>,
+    unused: Vec<String>,
+    notes: Vec<String>,
 }
 
 /// Where weights come from, for loading them again.
@@ -85,7 +89,9 @@ impl Model {
         let checkpoint = Checkpoint::open(path)?;
         let config = ModelConfig::from_checkpoint(&checkpoint)?;
         let text = text::load(&checkpoint)?;
-        let weights = load_weights(device, &checkpoint, &config, options, progress)?;
+        let (weights, used) = load_weights(device, &checkpoint, &config, options, progress)?;
+        let unused = notes::unused(&checkpoint, &config, &used);
+        let notes = notes::notes(&checkpoint, &config, &unused);
         let (tokenizer, chat) = (text.tokenizer, text.chat);
         let inner = Inner {
             device: device.clone(),
@@ -96,6 +102,8 @@ impl Model {
             content_hash: OnceLock::new(),
             tokenizer,
             chat,
+            unused,
+            notes,
         };
         Ok(Model { inner: Arc::new(inner) })
     }
@@ -117,6 +125,8 @@ impl Model {
             content_hash: OnceLock::new(),
             tokenizer: None,
             chat: None,
+            unused: Vec::new(),
+            notes: Vec::new(),
         };
         Ok(Model { inner: Arc::new(inner) })
     }
@@ -156,7 +166,7 @@ impl Model {
                 {
                     return Err(replaced());
                 }
-                load_weights(&inner.device, &checkpoint, &inner.config, options, &mut |_| {})?
+                load_weights(&inner.device, &checkpoint, &inner.config, options, &mut |_| {})?.0
             }
             Source::Random(quant, seed) => {
                 let mut source = random::RandomSource::new(*quant, *seed);
@@ -208,6 +218,17 @@ impl Model {
         Ok(Some(self.inner.content_hash.get_or_init(|| hash)))
     }
 
+    /// Names of the checkpoint's tensors that no part of the model reads, sorted.
+    pub fn unused_tensors(&self) -> &[String] {
+        &self.inner.unused
+    }
+
+    /// What a user should know about the checkpoint although it loads, one sentence each: tensors that nothing
+    /// reads, and a `config.json` that disagrees with the weights.
+    pub fn notes(&self) -> &[String] {
+        &self.inner.notes
+    }
+
     /// The model's tokenizer, if the checkpoint has one.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         self.inner.tokenizer.as_deref()
@@ -248,13 +269,14 @@ impl Model {
     }
 }
 
+/// The weights, and the names of the tensors that they come from.
 fn load_weights(
     device: &Device,
     checkpoint: &Checkpoint,
     config: &ModelConfig,
     options: &LoadOptions,
     progress: &mut dyn FnMut(LoadProgress),
-) -> Result<Weights, Error> {
+) -> Result<(Weights, HashSet<String>), Error> {
     let mut source = CheckpointSource {
         checkpoint,
         head_dim: config.head_dim,
@@ -262,6 +284,8 @@ fn load_weights(
         progress,
         done_bytes: 0,
         total_bytes: checkpoint.tensors().map(|info| checkpoint.bytes(info).len() as u64).sum(),
+        used: HashSet::new(),
     };
-    weights::load(device, config, &mut source)
+    let weights = weights::load(device, config, &mut source)?;
+    Ok((weights, source.used))
 }

@@ -1,6 +1,7 @@
 //! Loading a checkpoint's tensors as matrices on the device.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::config::ModelConfig;
 use crate::Error;
@@ -176,6 +177,8 @@ pub(crate) struct CheckpointSource<'a> {
     pub progress: &'a mut dyn FnMut(LoadProgress),
     pub done_bytes: u64,
     pub total_bytes: u64,
+    /// Names of the tensors that were loaded.
+    pub used: HashSet<String>,
 }
 
 impl CheckpointSource<'_> {
@@ -189,6 +192,7 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'s>, Error> {
         let checkpoint = self.checkpoint;
         let info = checkpoint.need_tensor(name, &[rows, cols])?;
+        self.used.insert(name.to_owned());
         let stored = info.quant;
         let permuted = info.rope_permuted;
         let bytes = checkpoint.bytes(info);
@@ -207,6 +211,7 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
 
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
         let info = self.checkpoint.need_tensor(name, &[len])?;
+        self.used.insert(name.to_owned());
         let mut values = vec![0.0; len];
         info.quant.decode(self.checkpoint.bytes(info), &mut values);
         if info.rope_permuted {
@@ -218,7 +223,7 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.checkpoint.tensor(name).is_some()
+        self.checkpoint.has_tensor(name)
     }
 }
 

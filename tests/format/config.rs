@@ -168,9 +168,22 @@ fn senseless_configurations_are_refused() {
         ("rms_norm_eps", json!("small"), &["`rms_norm_eps` must be a number", "\"small\""]),
         ("max_position_embeddings", json!(0), &["`context` is 0"]),
         ("hidden_act", json!("gelu"), &["hidden_act", "\"gelu\"", "silu"]),
-        ("mlp_bias", json!(true), &["mlp_bias"]),
+        ("mlp_bias", json!(true), &["holds no tensor `model.layers.0.mlp.gate_proj.bias`"]),
+        ("attention_bias", json!(true), &["holds no tensor `model.layers.0.self_attn.q_proj.bias`"]),
+        ("mlp_bias", json!("yes"), &["`mlp_bias` must be true or false"]),
         ("partial_rotary_factor", json!(0.5), &["rotates only 0.5"]),
-        ("quantization_config", json!({"bits": 4}), &["quantization_config"]),
+        (
+            "rope_parameters",
+            json!({"rope_theta": 1e4, "partial_rotary_factor": 0.25}),
+            &["rotates only 0.25"],
+        ),
+        ("quantization_config", json!({"bits": 4}), &["a method that is not named (quantization_config)"]),
+        ("quantization_config", json!({"quant_method": "awq", "bits": 4}), &["by the method awq", "gguf"]),
+        ("quantization_config", json!({"quant_method": "gptq"}), &["by the method gptq"]),
+        ("quantization_config", json!({"quant_method": "bitsandbytes"}), &["by the method bitsandbytes"]),
+        ("quantization_config", json!({"quant_method": "fp8"}), &["by the method fp8"]),
+        ("quantization_config", json!([4]), &["`quantization_config` must be an object"]),
+        ("compression_config", json!({"quant_method": "compressed-tensors"}), &["compressed-tensors"]),
         ("sliding_window", json!(0), &["`sliding_window` is 0"]),
         ("bos_token_id", json!(512), &["`bos` is token 512"]),
         ("eos_token_id", json!([2, 5000]), &["`eos` is token 5000"]),
@@ -178,6 +191,13 @@ fn senseless_configurations_are_refused() {
         ("rope_parameters", json!([1]), &["`rope_parameters` must be an object"]),
         ("rope_parameters", json!({"full_attention": {}}), &["`rope_parameters.rope_type` is missing"]),
         ("rope_parameters", json!({"rope_type": "yarn"}), &["rope scaling is \"yarn\""]),
+        ("rope_parameters", json!({"rope_type": "dynamic", "factor": 2}), &["rope scaling is \"dynamic\""]),
+        ("rope_parameters", json!({"rope_type": "longrope"}), &["rope scaling is \"longrope\""]),
+        ("rope_parameters", json!({"type": "su", "factor": 2}), &["rope scaling is \"su\""]),
+        ("rope_parameters", json!({"factor": 4}), &["`rope_parameters.rope_type` is missing"]),
+        ("rope_parameters", json!({"rope_type": 1}), &["`rope_parameters.rope_type` must be a string"]),
+        ("rope_parameters", json!({"rope_theta": "1e4"}), &["`rope_parameters.rope_theta` must be a number"]),
+        ("rope_scaling", json!({"type": "linear", "factor": 2}), &["differs from `rope_parameters`"]),
         ("rope_parameters", json!({"rope_type": "linear"}), &["`rope_parameters.factor` is missing"]),
         ("rope_parameters", json!({"rope_type": "linear", "factor": 0}), &["`rope scaling factor` is 0"]),
         ("rope_parameters", json!({"rope_theta": 0.5}), &["`rope theta` is 0.5"]),
@@ -194,6 +214,21 @@ fn senseless_configurations_are_refused() {
             assert!(message.contains(part), "{key}: does not say {part:?}: {message}");
         }
     }
+    let nested = edited("llama-mha-untied", |config| {
+        config.as_object_mut().unwrap().remove("hidden_size");
+        config["text_config"] = json!({"hidden_size": 64});
+    });
+    assert!(nested.unwrap_err().to_string().contains("text_config"));
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(tiny("qwen2-bias").join("model.safetensors"), folder.path().join("model.safetensors"))
+        .unwrap();
+    let text = std::fs::read_to_string(tiny("qwen2-bias").join("config.json")).unwrap();
+    std::fs::write(folder.path().join("config.json"), format!("\u{feff}{text}")).unwrap();
+    assert_eq!(read(folder.path()).unwrap(), read(&tiny("qwen2-bias")).unwrap());
 }
 
 #[test]
@@ -277,12 +312,17 @@ fn gguf_metadata_is_read_whole() {
     };
     assert_eq!(found, wanted);
 
-    let bias: (&str, &[usize], Quant) = ("blk.0.attn_q.bias", &[64], Quant::F32);
-    let found = from_gguf(&metadata("qwen2"), &[bias]).unwrap();
+    let bias = |name| -> (&str, &[usize], Quant) { (name, &[64], Quant::F32) };
+    let found =
+        from_gguf(&metadata("qwen2"), &[bias("blk.0.attn_q.bias"), bias("blk.1.attn_q.bias")]).unwrap();
+    // A bias that only some layers have is not taken for zeros in the others.
+    let error = from_gguf(&metadata("qwen2"), &[bias("blk.0.attn_q.bias")]).unwrap_err();
+    assert!(error.to_string().contains("no tensor `model.layers.1.self_attn.q_proj.bias`"), "{error}");
     let architecture = Architecture::Qwen2;
     assert_eq!(found, ModelConfig { architecture, attention_bias: true, ..expected.clone() });
-    let norm: (&str, &[usize], Quant) = ("blk.0.attn_q_norm.weight", &[16], Quant::F32);
-    let found = from_gguf(&metadata("qwen3"), &[norm]).unwrap();
+    let norm = |name| -> (&str, &[usize], Quant) { (name, &[16], Quant::F32) };
+    let norms = [norm("blk.0.attn_q_norm.weight"), norm("blk.1.attn_q_norm.weight")];
+    let found = from_gguf(&metadata("qwen3"), &norms).unwrap();
     assert_eq!(found, ModelConfig { architecture: Architecture::Qwen3, qk_norm: true, ..expected });
 }
 
@@ -293,6 +333,37 @@ fn gguf_rope_scaling_is_read() {
     linear.push(("llama.rope.scaling.factor".into(), Value::F32(4.0)));
     let scaling = from_gguf(&linear, &[]).unwrap().rope.scaling;
     assert_eq!(scaling, RopeScaling::Linear { factor: 4.0 });
+    let with = |pairs: &[(&str, Value)]| {
+        let mut metadata = metadata("llama");
+        metadata.extend(pairs.iter().map(|(key, value)| (format!("llama.rope.{key}"), value.clone())));
+        from_gguf(&metadata, &[]).map(|config| config.rope.scaling)
+    };
+    let (factor, old) = (("scaling.factor", Value::F32(4.0)), ("scale_linear", Value::F32(2.0)));
+    let kind = |name: &str| ("scaling.type", Value::String(name.into()));
+    let linear = |factor| Ok::<_, String>(RopeScaling::Linear { factor });
+    let cases: [(Vec<(&str, Value)>, _); 7] = [
+        // llama.cpp takes a factor without a type as linear, and the older key where there is no other.
+        (vec![factor.clone()], linear(4.0)),
+        (vec![old.clone()], linear(2.0)),
+        (vec![factor.clone(), old.clone()], linear(4.0)),
+        (vec![kind("linear"), old.clone()], linear(2.0)),
+        (vec![kind("none"), factor.clone()], Ok(RopeScaling::None)),
+        (vec![("scaling.factor", Value::F32(1.0))], Ok(RopeScaling::None)),
+        (vec![("scaling.factor", Value::F32(0.0))], Ok(RopeScaling::None)),
+    ];
+    for (pairs, expected) in cases {
+        assert_eq!(with(&pairs).map_err(|error| error.to_string()), expected, "{pairs:?}");
+    }
+    for name in ["yarn", "longrope", "dynamic", ""] {
+        let error = with(&[kind(name), factor.clone()]).unwrap_err().to_string();
+        assert!(error.contains(&format!("scaling.type` is {name:?}")), "{error}");
+    }
+    let error = with(&[("scaling.attn_factor", Value::F32(1.2))]).unwrap_err().to_string();
+    assert!(error.contains("`llama.rope.scaling.attn_factor` is 1.2"), "{error}");
+    let error = with(&[("scaling.factor", Value::String("4".into()))]).unwrap_err().to_string();
+    assert!(error.contains("must be a finite number, found a string"), "{error}");
+    let error = with(&[("scaling.factor", Value::F32(-2.0))]).unwrap_err().to_string();
+    assert!(error.contains("`rope scaling factor` is -2"), "{error}");
     // The writer fills tensor 1 with bytes 1: 0x01010101 as f32.
     let freqs: (&str, &[usize], Quant) = ("rope_freqs.weight", &[8], Quant::F32);
     let scaling = from_gguf(&metadata("llama"), &[freqs]).unwrap().rope.scaling;
@@ -317,6 +388,10 @@ fn senseless_gguf_metadata_is_refused() {
         ("llama.rope.scaling.type", text("linear"), &["`llama.rope.scaling.factor` is missing"]),
         ("llama.rope.freq_base", Value::F32(f32::INFINITY), &["freq_base", "finite"]),
         ("llama.expert_count", Value::U32(8), &["8 experts"]),
+        ("llama.logit_scale", Value::F32(0.25), &["`llama.logit_scale` is 0.25"]),
+        ("llama.attention.causal", Value::Bool(false), &["`llama.attention.causal` is false"]),
+        ("llama.feed_forward_length", Value::U64(u64::MAX), &["`ffn` is 18446744073709551615"]),
+        ("llama.context_length", Value::U32(0), &["`context` is 0"]),
         ("llama.embedding_length", Value::U32(96), &["`model.embed_tokens.weight`", "[100, 96]"]),
         ("tokenizer.ggml.eos_token_id", Value::U32(100), &["`eos` is token 100"]),
         ("tokenizer.ggml.bos_token_id", Value::I32(-1), &["bos_token_id", "found the integer -1"]),

@@ -155,7 +155,6 @@ fn tensors() -> Vec<Case> {
             header(1, 0).string(&[b't'; 30]).u32(2),
             &["byte 66", "a tensor's shape needs 8 bytes"],
         ),
-        case("tensor without axes", one(&[], F32, 0).data(32), &["`t`", "byte 33", "0 axes"]),
         case("tensor of five axes", one(&[1; 5], F32, 0).data(32), &["`t`", "byte 33", "5 axes"]),
         case("empty axis", one(&[4, 0], F32, 0).data(32), &["`t`", "byte 45", "an axis has 0 elements"]),
         case(
@@ -168,7 +167,17 @@ fn tensors() -> Vec<Case> {
             one(&[1 << 63], F32, 0).data(32),
             &["`t`", "byte 45", "do not fill f32 blocks"],
         ),
-        case("unknown tensor type", one(&[32], 16, 0).data(99), &["`t`", "byte 45", "number 16", "q4_k"]),
+        case(
+            "unread tensor past the end",
+            one(&[256], 16, 0).data(65),
+            &["`t`", "66 bytes", "past the file's end"],
+        ),
+        case(
+            "unread tensor of broken blocks",
+            one(&[255], 16, 0).data(99),
+            &["`t`", "rows of 255", "IQ2_XXS blocks of 256"],
+        ),
+        case("unknown tensor past the end", one(&[32], 77, 64).data(32), &["`t`", "past the file's end"]),
         case(
             "rows of broken blocks",
             one(&[33, 2], Q4_0, 0).data(99),
@@ -246,4 +255,49 @@ fn getters_name_file_key_and_byte() {
     assert!(negative.count("k").unwrap_err().to_string().contains("the integer -1"));
     let nan = Gguf::parse("n.gguf".as_ref(), &key(6).u32(f32::NAN.to_bits()).0).unwrap();
     assert!(nan.float("k").unwrap_err().to_string().contains("finite"));
+}
+
+#[test]
+fn tensors_in_other_formats_are_listed_by_name() {
+    // Number, weights in a row, bytes, and what is said.
+    let cases: Vec<(u32, u64, usize, &str)> = vec![
+        (9, 32, 40, "has format Q8_1, which Parr does not read"),
+        (16, 256, 66, "has format IQ2_XXS"),
+        (17, 256, 74, "has format IQ2_XS"),
+        (18, 256, 98, "has format IQ3_XXS"),
+        (19, 256, 50, "has format IQ1_S"),
+        (21, 256, 110, "has format IQ3_S"),
+        (22, 256, 82, "has format IQ2_S"),
+        (23, 256, 136, "has format IQ4_XS"),
+        (24, 5, 5, "has format I8"),
+        (26, 3, 12, "has format I32"),
+        (27, 3, 24, "has format I64"),
+        (28, 3, 24, "has format F64"),
+        (29, 256, 56, "has format IQ1_M"),
+        (31, 32, 18, "has format Q4_0_4_4, which ggml has removed"),
+        (34, 256, 54, "has format TQ1_0"),
+        (35, 256, 66, "has format TQ2_0"),
+        (39, 32, 17, "has format MXFP4"),
+        (40, 64, 36, "has format NVFP4"),
+        (77, 7, 1, "has ggml type 77, which is not known"),
+        (u32::MAX, 7, 1, "has ggml type 4294967295, which is not known"),
+    ];
+    for (number, row, bytes, says) in cases {
+        let raw = header(2, 0).tensor("output.weight", &[row], number, 0).tensor("a", &[8], F32, 320);
+        let file = raw.data(320 + 32);
+        let gguf = Gguf::parse("m.gguf".as_ref(), &file.0).unwrap();
+        assert_eq!(gguf.tensors().len(), 1, "{says}");
+        let [unread] = gguf.unread() else { panic!("{says}: {:?}", gguf.unread()) };
+        assert_eq!((&unread.name[..], &unread.source_name[..]), ("lm_head.weight", "output.weight"));
+        assert!(unread.why.contains(says), "{unread:?}");
+        let error = unread.error("m.gguf".as_ref()).to_string();
+        assert!(error.contains(says) && error.contains("q4_k") && !error.contains("malformed"), "{error}");
+        // Its data counts: nothing may overlap it.
+        let raw = header(2, 0).tensor("output.weight", &[row, 64], number, 0).tensor("a", &[8], F32, 32);
+        let overlapping = Gguf::parse("m.gguf".as_ref(), &raw.data(64 * bytes + 64).0);
+        assert_eq!(overlapping.is_err(), ![31, 77, u32::MAX].contains(&number), "{says}");
+    }
+    let scalar = header(1, 0).tensor("t", &[], F32, 0).data(4);
+    let gguf = Gguf::parse("m.gguf".as_ref(), &scalar.0).unwrap();
+    assert_eq!((gguf.tensors()[0].shape.len(), gguf.tensors()[0].byte_len()), (0, 4));
 }

@@ -91,8 +91,8 @@ proptest! {
     fn damaged_safetensors_files_never_panic(damages in damages()) {
         let bytes = damage(sound_safetensors(), &damages);
         match safetensors::parse("damaged.st".as_ref(), &bytes, 0) {
-            Ok(tensors) => {
-                let total: usize = tensors.iter().map(|tensor| tensor.byte_len()).sum();
+            Ok(parsed) => {
+                let total: usize = parsed.tensors.iter().map(|tensor| tensor.byte_len()).sum();
                 prop_assert!(total <= bytes.len());
             }
             Err(error) => prop_assert!(error.to_string().contains("damaged.st")),

@@ -6,10 +6,14 @@ mod architectures;
 mod content_hash;
 /// Scores of ends with shared beginnings.
 mod continuations;
+/// Files that disagree with themselves.
+mod files;
 /// PyTorch's logits, log-probabilities and greedy texts.
 mod golden;
 /// Batches, prefixes and seeds leave a sequence's result alone.
 mod invariance;
+/// NaN and infinity: errors that name the first layer.
+mod not_finite;
 /// A device that is gone, opened again, with the model loaded again.
 mod reload;
 /// What a generator refuses, and how replies end.

@@ -56,6 +56,8 @@ pub fn merge(
     progress: &mut dyn FnMut(MergeProgress),
 ) -> Result<usize, AdapterFileError> {
     let config = ModelConfig::from_checkpoint(base)?;
+    // The result holds every tensor of the base, used or not.
+    base.need_all_tensors()?;
     adapter.check(base.path(), &config)?;
     if adapter.head.is_some() {
         let what = "a merged model has no place for the adapter's scalar head";

@@ -49,6 +49,7 @@ pub(super) fn read(folder: &Path) -> Result<Stored, AdapterFileError> {
         return Err(no_adapter(format!("the directory holds no {WEIGHTS}")));
     }
     let file = Checkpoint::open_tensors(&path)?;
+    file.need_all_tensors()?;
     let json = file.json_beside(CONFIG)?.unwrap_or_default();
     let config = PeftConfig::read(&config_path, &json)?;
     let mut factors = pairs(&path, &file)?.finish(&path, |layer, projection, half| {

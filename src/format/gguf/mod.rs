@@ -2,6 +2,7 @@
 
 mod names;
 mod read;
+mod types;
 mod value;
 mod write;
 
@@ -12,7 +13,7 @@ pub use names::{gguf_name, half_split_row};
 pub use value::{Array, Value};
 pub use write::{GgufBody, GgufWriter};
 
-use super::{LoadError, TensorInfo};
+use super::{LoadError, TensorInfo, UnreadTensor};
 
 /// The header of a GGUF file: its metadata and tensor table, every size and offset checked.
 ///
@@ -26,6 +27,7 @@ pub struct Gguf {
     keys: Vec<String>,
     entries: HashMap<String, Entry>,
     tensors: Vec<TensorInfo>,
+    unread: Vec<UnreadTensor>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ impl Gguf {
             keys: Vec::new(),
             entries: HashMap::new(),
             tensors: Vec::new(),
+            unread: Vec::new(),
         }
     }
 
@@ -87,9 +90,14 @@ impl Gguf {
         self.alignment
     }
 
-    /// The tensors, in the file's order.
+    /// The tensors that can be read, in the file's order.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
+    }
+
+    /// The tensors in formats that this library does not read, in the file's order.
+    pub fn unread(&self) -> &[UnreadTensor] {
+        &self.unread
     }
 
     /// All metadata, in the file's order.

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::types::Storage;
 use super::value::{self, Array, Value};
 use super::{Entry, Gguf, names};
-use crate::format::{LoadError, TensorInfo};
-use crate::quant::Quant;
+use crate::format::{LoadError, TensorInfo, UnreadTensor};
 
 pub(super) const MAGIC: &[u8; 4] = b"GGUF";
 pub(super) const DEFAULT_ALIGNMENT: usize = 32;
@@ -72,7 +72,30 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Gguf, LoadError> {
     }
     let alignment = alignment(&gguf)?;
     refuse_splits(&gguf)?;
-    gguf.tensors = cursor.tensors(tensor_count, alignment, gguf.architecture()?)?;
+    for listed in cursor.tensors(tensor_count, alignment)? {
+        match listed.storage {
+            Storage::Read(quant) => {
+                let rope_permuted = names::rope_permuted(gguf.architecture()?, &listed.source_name);
+                let Listed { name, source_name, shape, start, len, .. } = listed;
+                let len = len.unwrap_or(0);
+                gguf.tensors.push(TensorInfo {
+                    name,
+                    source_name,
+                    shape,
+                    quant,
+                    rope_permuted,
+                    file: 0,
+                    start,
+                    len,
+                });
+            }
+            other => gguf.unread.push(UnreadTensor {
+                name: listed.name,
+                source_name: listed.source_name,
+                why: other.unread(),
+            }),
+        }
+    }
     gguf.alignment = alignment;
     Ok(gguf)
 }
@@ -269,67 +292,58 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads the tensor table, and checks it once the start of the data is known.
-    fn tensors(
-        &mut self,
-        count: usize,
-        alignment: usize,
-        architecture: Option<&str>,
-    ) -> Result<Vec<TensorInfo>, LoadError> {
+    fn tensors(&mut self, count: usize, alignment: usize) -> Result<Vec<Listed>, LoadError> {
         let mut names = HashSet::new();
         let mut tensors = Vec::with_capacity(count);
         for _ in 0..count {
-            tensors.push(self.tensor(alignment, architecture, &mut names)?);
+            tensors.push(self.tensor(alignment, &mut names)?);
         }
         // The data starts at the next multiple of the alignment, counted from the file's start.
         let data = self.at.next_multiple_of(alignment);
-        for (tensor, field) in &mut tensors {
-            let end = data.checked_add(tensor.start).and_then(|start| start.checked_add(tensor.len));
+        for tensor in &mut tensors {
+            // A tensor of unknown size must at least begin in the file.
+            let len = tensor.len.unwrap_or(0);
+            let end = data.checked_add(tensor.start).and_then(|start| start.checked_add(len));
             if end.is_none_or(|end| end > self.bytes.len()) {
                 let rule = format!(
-                    "its {} bytes at offset {} of the data, which starts at byte {data}, reach past \
+                    "its {len} bytes at offset {} of the data, which starts at byte {data}, reach past \
                      the file's end at byte {}",
-                    tensor.len,
                     tensor.start,
                     self.bytes.len()
                 );
-                return Err(LoadError::tensor(self.path, &tensor.source_name, *field, rule));
+                return Err(LoadError::tensor(self.path, &tensor.source_name, tensor.field, rule));
             }
             tensor.start += data;
         }
-        let mut order: Vec<usize> = (0..tensors.len()).collect();
-        order.sort_by_key(|i| tensors[*i].0.start);
+        let mut order: Vec<&Listed> = tensors.iter().collect();
+        order.sort_by_key(|tensor| tensor.start);
         for pair in order.windows(2) {
-            let (first, (second, field)) = (&tensors[pair[0]].0, &tensors[pair[1]]);
-            if first.start + first.len > second.start {
+            let (first, second) = (pair[0], pair[1]);
+            if first.start + first.len.unwrap_or(0) > second.start {
                 let rule = format!("its data overlaps that of `{}`", first.source_name);
-                return Err(LoadError::tensor(self.path, &second.source_name, *field, rule));
+                return Err(LoadError::tensor(self.path, &second.source_name, second.field, rule));
             }
         }
-        Ok(tensors.into_iter().map(|(tensor, _)| tensor).collect())
+        Ok(tensors)
     }
 
-    /// One tensor, with the position of its offset in the file.
-    fn tensor(
-        &mut self,
-        alignment: usize,
-        architecture: Option<&str>,
-        names: &mut HashSet<String>,
-    ) -> Result<(TensorInfo, usize), LoadError> {
+    /// One tensor, its position still relative to the data.
+    fn tensor(&mut self, alignment: usize, names: &mut HashSet<String>) -> Result<Listed, LoadError> {
         let path = self.path;
         let at = self.at;
-        let name = self.string("a tensor's name", MAX_NAME)?;
-        let fail = |offset, rule: String| Err(LoadError::tensor(path, name, offset, rule));
-        if name.is_empty() {
+        let source_name = self.string("a tensor's name", MAX_NAME)?;
+        let fail = |offset, rule: String| Err(LoadError::tensor(path, source_name, offset, rule));
+        if source_name.is_empty() {
             return Err(self.malformed(at, "a tensor's name is empty"));
         }
-        let canonical = names::canonical(name);
-        if !names.insert(canonical.clone()) {
+        let name = names::canonical(source_name);
+        if !names.insert(name.clone()) {
             return fail(at, "two tensors have this name".into());
         }
         let field = self.at;
         let axes = self.u32("a tensor's number of axes")?;
-        if axes == 0 || axes > MAX_AXES {
-            return fail(field, format!("it has {axes} axes, 1 to {MAX_AXES} are allowed"));
+        if axes > MAX_AXES {
+            return fail(field, format!("it has {axes} axes, at most {MAX_AXES} are allowed"));
         }
         let mut shape = Vec::with_capacity(axes as usize);
         for _ in 0..axes {
@@ -341,20 +355,24 @@ impl<'a> Cursor<'a> {
             }
         }
         let field = self.at;
-        let type_id = self.u32("a tensor's type")?;
-        let Some(quant) = Quant::from_ggml(type_id) else {
-            let known = Quant::ALL.iter().map(|quant| quant.name()).collect::<Vec<_>>().join(" ");
-            let rule = format!("its type is ggml number {type_id}, which is not one of {known}");
-            return fail(field, rule);
-        };
-        let Some(row_bytes) = quant.row_bytes(shape[0]) else {
-            let block = quant.block_weights();
-            let rule = format!("its rows of {} do not fill {quant} blocks of {block}", shape[0]);
-            return fail(field, rule);
-        };
-        let len = shape[1..].iter().try_fold(row_bytes, |bytes, axis| bytes.checked_mul(*axis));
-        let Some(len) = len else {
-            return fail(field, format!("its size in bytes overflows: shape {shape:?}"));
+        let storage = Storage::of(self.u32("a tensor's type")?);
+        // A tensor without axes is one value.
+        let (row, outer) = shape.split_first().map_or((1, &[][..]), |(row, outer)| (*row, outer));
+        let len = match storage.block() {
+            Some((weights, bytes)) => {
+                if !row.is_multiple_of(weights) {
+                    let format = storage.name();
+                    let rule = format!("its rows of {row} do not fill {format} blocks of {weights}");
+                    return fail(field, rule);
+                }
+                let row_bytes = (row / weights).checked_mul(bytes);
+                let len = outer.iter().try_fold(row_bytes, |bytes, axis| Some(bytes?.checked_mul(*axis)));
+                let Some(Some(len)) = len else {
+                    return fail(field, format!("its size in bytes overflows: shape {shape:?}"));
+                };
+                Some(len)
+            }
+            None => None,
         };
         let field = self.at;
         let offset = self.u64("a tensor's offset")?;
@@ -367,10 +385,22 @@ impl<'a> Cursor<'a> {
         };
         // GGUF lists the innermost axis first.
         shape.reverse();
-        let rope_permuted = names::rope_permuted(architecture, name);
-        let source_name = name.to_owned();
-        let name = canonical;
-        let info = TensorInfo { name, source_name, shape, quant, rope_permuted, file: 0, start, len };
-        Ok((info, field))
+        Ok(Listed { name, source_name: source_name.to_owned(), shape, storage, start, len, field })
     }
+}
+
+/// One entry of the tensor table.
+struct Listed {
+    /// The Hugging Face name.
+    name: String,
+    source_name: String,
+    /// Outermost axis first.
+    shape: Vec<usize>,
+    storage: Storage,
+    /// Start of the data: of the file once the table is complete.
+    start: usize,
+    /// Size of the data; `None` if the format's blocks are not known.
+    len: Option<usize>,
+    /// Position of the offset in the file.
+    field: usize,
 }

@@ -1,12 +1,23 @@
 //! The configuration in a GGUF file's metadata.
 
-use super::{Architecture, ModelConfig, OUTPUT, RopeConfig, RopeScaling, embedding_rows, has_layer_tensor};
+use super::{
+    Architecture, ModelConfig, OUTPUT, ROPE_FREQS, RopeConfig, RopeScaling, embedding_rows, has_layer_tensor,
+};
 use crate::format::gguf::{Array, Gguf, Value};
 use crate::format::{Checkpoint, LoadError};
 use crate::quant::Quant;
 
-/// The tensor of divisors with which llama.cpp's converter stores Llama 3's rope scaling.
-const ROPE_FREQS: &str = "rope_freqs.weight";
+/// Factors that other architectures apply, and that these do not: 0 and 1 change nothing.
+const FACTORS: [&str; 8] = [
+    "logit_scale",
+    "residual_scale",
+    "embedding_scale",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "attention.clamp_kqv",
+    "attention.max_alibi_bias",
+    "rope.scaling.attn_factor",
+];
 
 pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, LoadError> {
     let name = gguf.need_string("general.architecture")?;
@@ -51,6 +62,7 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
             _ => {}
         }
     }
+    refuse_variants(gguf, &key)?;
     let vocab = embedding_rows(checkpoint)?;
     Ok(ModelConfig {
         architecture,
@@ -65,7 +77,7 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
         rope: rope(checkpoint, gguf, name)?,
         context: gguf.need_count(&key("context_length"))?,
         sliding_window: gguf.count(&key("attention.sliding_window"))?.filter(|window| *window > 0),
-        tied: checkpoint.tensor(OUTPUT).is_none(),
+        tied: !checkpoint.has_tensor(OUTPUT),
         attention_bias: has_layer_tensor(checkpoint, "self_attn.q_proj.bias"),
         qk_norm: has_layer_tensor(checkpoint, "self_attn.q_norm.weight"),
         bos: gguf.token("tokenizer.ggml.bos_token_id")?,
@@ -73,20 +85,42 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
     })
 }
 
+/// Refuses values whose arithmetic differs from the plain architecture's.
+fn refuse_variants(gguf: &Gguf, key: &dyn Fn(&str) -> String) -> Result<(), LoadError> {
+    let refuse =
+        |what: String| Err(LoadError::unsupported(gguf.path(), what, "use a model without that variation"));
+    for factor in FACTORS {
+        match gguf.float(&key(factor))? {
+            Some(value) if value != 0.0 && value != 1.0 => {
+                return refuse(format!("`{}` is {value}, which is not applied", key(factor)));
+            }
+            _ => {}
+        }
+    }
+    match gguf.flag(&key("attention.causal"))? {
+        Some(false) => refuse(format!("`{}` is false", key("attention.causal"))),
+        _ => Ok(()),
+    }
+}
+
 fn rope(checkpoint: &Checkpoint, gguf: &Gguf, name: &str) -> Result<RopeConfig, LoadError> {
     let key = |suffix: &str| format!("{name}.rope.{suffix}");
     // llama.cpp's own default.
     let theta = gguf.float(&key("freq_base"))?.unwrap_or(10_000.0);
-    let scaling = match gguf.string(&key("scaling.type"))? {
-        Some("linear") => match gguf.float(&key("scaling.factor"))? {
-            Some(factor) => RopeScaling::Linear { factor },
-            None => return Err(gguf.bad(&key("scaling.factor"), "is missing from the metadata")),
-        },
-        None | Some("none") => match gguf.float(&key("scale_linear"))? {
-            Some(factor) if factor != 1.0 => RopeScaling::Linear { factor },
-            _ => RopeScaling::None,
-        },
-        Some(other) => {
+    // The older key of the same factor.
+    let factor = match gguf.float(&key("scaling.factor"))? {
+        Some(factor) => Some(factor),
+        None => gguf.float(&key("scale_linear"))?,
+    };
+    let scaling = match (gguf.string(&key("scaling.type"))?, factor) {
+        // A factor without a type is linear, as in llama.cpp, where 0 stands for none.
+        (None, None | Some(0.0 | 1.0)) => RopeScaling::None,
+        (None | Some("linear"), Some(factor)) => RopeScaling::Linear { factor },
+        (Some("linear"), None) => {
+            return Err(gguf.bad(&key("scaling.factor"), "is missing from the metadata"));
+        }
+        (Some("none"), _) => RopeScaling::None,
+        (Some(other), _) => {
             return Err(LoadError::unsupported(
                 gguf.path(),
                 format!("`{}` is {other:?}", key("scaling.type")),
@@ -94,7 +128,12 @@ fn rope(checkpoint: &Checkpoint, gguf: &Gguf, name: &str) -> Result<RopeConfig, 
             ));
         }
     };
-    let scaling = match (checkpoint.tensor(ROPE_FREQS), scaling) {
+    let freqs = match checkpoint.tensor(ROPE_FREQS) {
+        // An error for any shape: it cannot be read.
+        None if checkpoint.has_tensor(ROPE_FREQS) => Some(checkpoint.need_tensor(ROPE_FREQS, &[])?),
+        freqs => freqs,
+    };
+    let scaling = match (freqs, scaling) {
         (None, scaling) => scaling,
         (Some(tensor), RopeScaling::None) => {
             if tensor.quant != Quant::F32 {

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Architecture, ModelConfig, RopeConfig, RopeScaling, embedding_rows, has_layer_tensor};
+use super::{
+    Architecture, BIASED, EMBEDDING, ModelConfig, OUTPUT, RopeConfig, RopeScaling, embedding_rows,
+    has_layer_tensor,
+};
 use crate::format::json::Object;
-use crate::format::{Checkpoint, LoadError};
+use crate::format::{Checkpoint, LoadError, printable};
 
 pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig, LoadError> {
     let path: PathBuf = checkpoint.path().join("config.json");
@@ -24,6 +27,14 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
         }
     };
     refuse_variants(&config)?;
+    if config.get("hidden_size").is_none() && config.get("text_config").is_some() {
+        return Err(LoadError::unsupported(
+            &path,
+            "its text model is described in text_config, so it is part of a larger model",
+            "use a model that reads and writes text only",
+        ));
+    }
+    need_biases(checkpoint, &config, architecture)?;
     let hidden = config.need_count("hidden_size")?;
     let heads = config.need_count("num_attention_heads")?;
     let layers = config.need_count("num_hidden_layers")?;
@@ -55,7 +66,7 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
         rope: rope(&config)?,
         context: config.need_count("max_position_embeddings")?,
         sliding_window: sliding_window(&config, architecture, layers)?,
-        tied: config.flag("tie_word_embeddings")?.unwrap_or(false),
+        tied: config.flag("tie_word_embeddings")?.unwrap_or(false) && !has_own_head(checkpoint),
         attention_bias: has_layer_tensor(checkpoint, "self_attn.q_proj.bias"),
         qk_norm: has_layer_tensor(checkpoint, "self_attn.q_norm.weight"),
         bos: config.tokens("bos_token_id")?.first().copied(),
@@ -71,24 +82,66 @@ fn refuse_variants(config: &Object) -> Result<(), LoadError> {
         None | Some("silu" | "swish") => {}
         Some(other) => return refuse(format!("its hidden_act is {other:?}, only silu is known")),
     }
-    if config.flag("mlp_bias")? == Some(true) {
-        return refuse("its feed-forward layers have biases (mlp_bias)".into());
-    }
-    match config.float("partial_rotary_factor")? {
+    let rope = config.object("rope_parameters")?;
+    let part = rope.map_or(Ok(None), |rope| rope.float("partial_rotary_factor"))?;
+    match part.or(config.float("partial_rotary_factor")?) {
         None | Some(1.0) => {}
         Some(part) => return refuse(format!("it rotates only {part} of each head")),
     }
-    if config.get("quantization_config").is_some() {
-        return refuse("its weights are quantized by another library (quantization_config)".into());
+    for key in ["quantization_config", "compression_config"] {
+        let Some(quantized) = config.object(key)? else { continue };
+        let method = match quantized.text("quant_method")? {
+            Some(method) => format!("the method {}", printable(method)),
+            None => "a method that is not named".to_owned(),
+        };
+        return Err(LoadError::unsupported(
+            config.path(),
+            format!("its weights are quantized by {method} ({key})"),
+            "use the unquantized model, or a gguf file",
+        ));
     }
     Ok(())
 }
 
+/// Checks that the biases that `config.json` promises are there.
+fn need_biases(
+    checkpoint: &Checkpoint,
+    config: &Object,
+    architecture: Architecture,
+) -> Result<(), LoadError> {
+    // Qwen2 has no such key, and none on its output.
+    let attention = architecture != Architecture::Qwen2 && config.flag("attention_bias")? == Some(true);
+    let feed_forward = config.flag("mlp_bias")? == Some(true);
+    for (promised, parts) in [(attention, &BIASED[..4]), (feed_forward, &BIASED[4..])] {
+        let missing = parts.iter().find(|part| !has_layer_tensor(checkpoint, &format!("{part}.bias")));
+        if let Some(part) = missing.filter(|_| promised) {
+            let tensor = format!("model.layers.0.{part}.bias");
+            return Err(LoadError::MissingTensor { path: checkpoint.path().to_owned(), tensor });
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is an output matrix that is not a copy of the embedding. It is used whatever `config.json`
+/// says, as in transformers 5.
+fn has_own_head(checkpoint: &Checkpoint) -> bool {
+    match (checkpoint.tensor(EMBEDDING), checkpoint.tensor(OUTPUT)) {
+        (Some(embedding), Some(head)) => {
+            let same = embedding.quant == head.quant && embedding.shape == head.shape;
+            !same || checkpoint.bytes(embedding) != checkpoint.bytes(head)
+        }
+        // One that cannot be read is refused by name later.
+        _ => checkpoint.has_tensor(OUTPUT),
+    }
+}
+
 /// Rope from `rope_parameters` (transformers 5), or from `rope_theta` and `rope_scaling` (before).
 fn rope(config: &Object) -> Result<RopeConfig, LoadError> {
-    let parameters = match config.object("rope_parameters")? {
-        Some(parameters) => Some(parameters),
-        None => config.object("rope_scaling")?,
+    let parameters = match (config.object("rope_parameters")?, config.object("rope_scaling")?) {
+        (Some(_), Some(_)) if config.get("rope_parameters") != config.get("rope_scaling") => {
+            return Err(config.bad("rope_scaling", "differs from `rope_parameters`: keep one of the two"));
+        }
+        (parameters, scaling) => parameters.or(scaling),
     };
     let plain = config.float("rope_theta")?;
     let Some(parameters) = parameters else {
@@ -138,7 +191,7 @@ fn sliding_window(
     if qwen && config.flag("use_sliding_window")? != Some(true) {
         return Ok(None);
     }
-    let sliding = match config.get("layer_types").and_then(Value::as_array) {
+    let sliding = match config.typed("layer_types", "a list", Value::as_array)? {
         Some(types) => types.iter().filter(|kind| **kind == "sliding_attention").count(),
         // Qwen uses the window from layer max_window_layers on, 28 by transformers' default.
         None if qwen => layers.saturating_sub(config.count("max_window_layers")?.unwrap_or(28)),
