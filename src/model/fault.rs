@@ -103,10 +103,10 @@ pub(crate) fn first_fault(
         run(&|rec| {
             rec.copy(&work.x.buffer, from * stride, &work.selected.buffer, 0, count * stride);
             let (norm, eps) = (&model.weights().final_norm, model.config().norm_eps);
-            match logits {
-                true => record_logits(rec, model, work, &work.selected, count),
-                false => ops::rms_norm(rec, &work.selected, norm, eps, &work.selected_normed, count),
+            if logits {
+                return record_logits(rec, model, work, &work.selected, count);
             }
+            ops::rms_norm(rec, &work.selected, norm, eps, &work.selected_normed, count)
         })?;
         if let Some(row) = bad_row(model, &work.selected_normed, count)? {
             return Ok(Some((Part::FinalNorm, from + row)));

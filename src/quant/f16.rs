@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::table::QuantFormat;
-use super::{DeviceWords, Packed, Quant, quads};
+use super::table::{PackRows, QuantFormat};
+use super::{DeviceWords, Quant, quads};
 
 /// One value, little-endian.
 type Block = [u8; 2];
@@ -21,6 +21,7 @@ impl QuantFormat for F16 {
     const WEIGHTS: usize = 1;
     const GROUP: usize = 32;
     const DEVICE: DeviceWords = DeviceWords { weights: 32, quants: 16, scales: 0 };
+    const PACK: PackRows = quads::pack_plain_rows::<16>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         out[0] = f16::from_le_bytes(*block).to_f32();
@@ -28,13 +29,5 @@ impl QuantFormat for F16 {
 
     fn encode(weights: &[f32]) -> Block {
         f16::from_f32(weights[0]).to_le_bytes()
-    }
-
-    fn pack(_block: &Block, _index: usize, _packed: &mut Packed) {
-        unreachable!("unquantized formats are packed by rows")
-    }
-
-    fn pack_rows(bytes: &[u8], row_bytes: usize, packed: &mut Packed) {
-        quads::pack_plain_rows(bytes, row_bytes, Self::DEVICE.quants, packed);
     }
 }

@@ -1,7 +1,7 @@
 //! 32-bit floats.
 
-use super::table::QuantFormat;
-use super::{DeviceWords, Packed, Quant, quads};
+use super::table::{PackRows, QuantFormat};
+use super::{DeviceWords, Quant, quads};
 
 /// One value, little-endian.
 type Block = [u8; 4];
@@ -19,6 +19,7 @@ impl QuantFormat for F32 {
     const WEIGHTS: usize = 1;
     const GROUP: usize = 32;
     const DEVICE: DeviceWords = DeviceWords { weights: 32, quants: 32, scales: 0 };
+    const PACK: PackRows = quads::pack_plain_rows::<32>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         out[0] = f32::from_le_bytes(*block);
@@ -26,13 +27,5 @@ impl QuantFormat for F32 {
 
     fn encode(weights: &[f32]) -> Block {
         weights[0].to_le_bytes()
-    }
-
-    fn pack(_block: &Block, _index: usize, _packed: &mut Packed) {
-        unreachable!("unquantized formats are packed by rows")
-    }
-
-    fn pack_rows(bytes: &[u8], row_bytes: usize, packed: &mut Packed) {
-        quads::pack_plain_rows(bytes, row_bytes, Self::DEVICE.quants, packed);
     }
 }

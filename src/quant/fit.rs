@@ -68,6 +68,36 @@ pub(super) fn symmetric(weights: &[f32], half: u8) -> f32 {
     best
 }
 
+/// The signed `scale` for which `scale * level`, for one of `levels` each, is close to `weights`.
+pub(super) fn levels(weights: &[f32], levels: &[i8; 16]) -> f32 {
+    let extreme = super::quads::extreme(weights);
+    if extreme == 0.0 || !extreme.is_finite() {
+        return 0.0;
+    }
+    let (mut best, mut best_gain) = (extreme / f32::from(levels[0]), f32::MIN);
+    for end in [levels[0], levels[15]] {
+        for step in STEPS {
+            let inverse = f32::from(end) * (1.0 + 0.01 * step as f32) / extreme;
+            let (mut sqq, mut sqw) = (0.0, 0.0);
+            for &w in weights {
+                let q = f32::from(levels[usize::from(nearest_level(w * inverse, levels))]);
+                (sqq, sqw) = (sqq + q * q, sqw + q * w);
+            }
+            // The squared error is sum w^2 minus this gain.
+            if sqq > 0.0 && sqw * sqw / sqq > best_gain {
+                (best, best_gain) = (sqw / sqq, sqw * sqw / sqq);
+            }
+        }
+    }
+    best
+}
+
+/// Index of the level nearest to `value`; that of the lowest for NaN.
+pub(super) fn nearest_level(value: f32, levels: &[i8; 16]) -> u8 {
+    let above = levels.windows(2).take_while(|pair| value > 0.5 * (f32::from(pair[0]) + f32::from(pair[1])));
+    above.count() as u8
+}
+
 /// `value` rounded to the nearest integer and clamped to `lo..=hi`; NaN becomes `lo`.
 pub(super) fn nearest(value: f32, lo: f32, hi: f32) -> f32 {
     value.round().max(lo).min(hi)

@@ -23,6 +23,7 @@ mod bf16;
 mod f16;
 mod f32;
 mod fit;
+mod iq4_nl;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -59,6 +60,8 @@ pub enum Quant {
     Q4_0,
     /// 4 bits, a scale and an offset; 5 bits a weight.
     Q4_1,
+    /// 4 bits that choose one of 16 fixed levels, and a scale; 4.5 bits a weight.
+    Iq4Nl,
     /// 5 bits and a scale; 5.5 bits a weight.
     Q5_0,
     /// 5 bits, a scale and an offset; 6 bits a weight.
@@ -129,6 +132,7 @@ impl Quant {
         Quant::Bf16,
         Quant::Q4_0,
         Quant::Q4_1,
+        Quant::Iq4Nl,
         Quant::Q5_0,
         Quant::Q5_1,
         Quant::Q8_0,

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::table::QuantFormat;
+use super::table::{BlockFormat, PackRows, QuantFormat, pack_blocks};
 use super::{DeviceWords, Packed, Quant, fit, quads};
 
 #[repr(C)]
@@ -39,6 +39,7 @@ impl QuantFormat for Q2K {
     const WEIGHTS: usize = 256;
     const GROUP: usize = 16;
     const DEVICE: DeviceWords = DeviceWords { weights: 256, quants: 16, scales: 5 };
+    const PACK: PackRows = pack_blocks::<Self>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, dmin) = (quads::half(block.d), quads::half(block.dmin));
@@ -70,7 +71,9 @@ impl QuantFormat for Q2K {
         }
         block
     }
+}
 
+impl BlockFormat for Q2K {
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
         packed.scales.push(quads::pair_of_halves(block.d, block.dmin));
         packed.scales.extend(quads::words::<4>(&block.scales));

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::table::QuantFormat;
+use super::table::{BlockFormat, PackRows, QuantFormat, pack_blocks};
 use super::{DeviceWords, Packed, Quant, fit, quads};
 
 #[repr(C)]
@@ -53,6 +53,7 @@ impl QuantFormat for Q3K {
     const WEIGHTS: usize = 256;
     const GROUP: usize = 16;
     const DEVICE: DeviceWords = DeviceWords { weights: 256, quants: 16, scales: 13 };
+    const PACK: PackRows = pack_blocks::<Self>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, scales) = (quads::half(block.d), block.scales());
@@ -83,7 +84,9 @@ impl QuantFormat for Q3K {
         }
         block
     }
+}
 
+impl BlockFormat for Q3K {
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
         packed.scales.push(quads::pair_of_halves(block.d, [0, 0]));
         packed.scales.extend(quads::words::<4>(bytemuck::cast_slice(&block.scales())));

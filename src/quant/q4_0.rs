@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::table::QuantFormat;
+use super::table::{BlockFormat, PackRows, QuantFormat, pack_blocks};
 use super::{DeviceWords, Packed, Quant, quads};
 
 #[repr(C)]
@@ -27,6 +27,7 @@ impl QuantFormat for Q4_0 {
     const WEIGHTS: usize = 32;
     const GROUP: usize = 32;
     const DEVICE: DeviceWords = DeviceWords { weights: 64, quants: 8, scales: 1 };
+    const PACK: PackRows = pack_blocks::<Self>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         let d = quads::half(block.d);
@@ -42,7 +43,9 @@ impl QuantFormat for Q4_0 {
         let qs = quads::from_values(|i| quads::truncate(weights[i] * id + 8.5, 15));
         Block { d: quads::to_half(d).0, qs: quads::nibble_bytes(&qs) }
     }
+}
 
+impl BlockFormat for Q4_0 {
     fn pack(block: &Block, index: usize, packed: &mut Packed) {
         packed.quants.extend(quads::words::<4>(&block.qs));
         packed.push_half(index, block.d, 1);

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::table::QuantFormat;
+use super::table::{BlockFormat, PackRows, QuantFormat, pack_blocks};
 use super::{DeviceWords, Packed, Quant, quads};
 
 #[repr(C)]
@@ -29,6 +29,7 @@ impl QuantFormat for Q4_1 {
     const WEIGHTS: usize = 32;
     const GROUP: usize = 32;
     const DEVICE: DeviceWords = DeviceWords { weights: 32, quants: 4, scales: 1 };
+    const PACK: PackRows = pack_blocks::<Self>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, m) = (quads::half(block.d), quads::half(block.m));
@@ -44,7 +45,9 @@ impl QuantFormat for Q4_1 {
         let qs = quads::from_values(|i| quads::truncate((weights[i] - lo) * id + 0.5, 15));
         Block { d: quads::to_half(d).0, m: quads::to_half(lo).0, qs: quads::nibble_bytes(&qs) }
     }
+}
 
+impl BlockFormat for Q4_1 {
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
         packed.quants.extend(quads::words::<4>(&block.qs));
         packed.scales.push(quads::pair_of_halves(block.d, block.m));

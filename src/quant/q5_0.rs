@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::table::QuantFormat;
+use super::table::{BlockFormat, PackRows, QuantFormat, pack_blocks};
 use super::{DeviceWords, Packed, Quant, quads};
 
 #[repr(C)]
@@ -37,6 +37,7 @@ impl QuantFormat for Q5_0 {
     const WEIGHTS: usize = 32;
     const GROUP: usize = 32;
     const DEVICE: DeviceWords = DeviceWords { weights: 64, quants: 8, scales: 3 };
+    const PACK: PackRows = pack_blocks::<Self>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         let d = quads::half(block.d);
@@ -51,7 +52,9 @@ impl QuantFormat for Q5_0 {
         let qs = quads::from_values(|i| quads::truncate(weights[i] * id + 16.5, 31));
         Block { d: quads::to_half(d).0, qh: quads::mask(&qs, 4).to_le_bytes(), qs: quads::nibble_bytes(&qs) }
     }
+}
 
+impl BlockFormat for Q5_0 {
     fn pack(block: &Block, index: usize, packed: &mut Packed) {
         packed.quants.extend(quads::words::<4>(&block.qs));
         // Two blocks: their scales in one word, then a word of fifth bits for each.

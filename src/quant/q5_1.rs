@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::table::QuantFormat;
+use super::table::{BlockFormat, PackRows, QuantFormat, pack_blocks};
 use super::{DeviceWords, Packed, Quant, quads};
 
 #[repr(C)]
@@ -39,6 +39,7 @@ impl QuantFormat for Q5_1 {
     const WEIGHTS: usize = 32;
     const GROUP: usize = 32;
     const DEVICE: DeviceWords = DeviceWords { weights: 32, quants: 4, scales: 2 };
+    const PACK: PackRows = pack_blocks::<Self>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, m) = (quads::half(block.d), quads::half(block.m));
@@ -59,7 +60,9 @@ impl QuantFormat for Q5_1 {
             qs: quads::nibble_bytes(&qs),
         }
     }
+}
 
+impl BlockFormat for Q5_1 {
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
         packed.quants.extend(quads::words::<4>(&block.qs));
         packed.scales.push(quads::pair_of_halves(block.d, block.m));

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::six_bit::{self, SixBit};
-use super::table::QuantFormat;
+use super::table::{BlockFormat, PackRows, QuantFormat, pack_blocks};
 use super::{DeviceWords, Packed, Quant, quads};
 
 #[repr(C)]
@@ -44,6 +44,7 @@ impl QuantFormat for Q5K {
     const WEIGHTS: usize = 256;
     const GROUP: usize = 32;
     const DEVICE: DeviceWords = DeviceWords { weights: 256, quants: 32, scales: 13 };
+    const PACK: PackRows = pack_blocks::<Self>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         let (d, dmin) = (quads::half(block.d), quads::half(block.dmin));
@@ -67,7 +68,9 @@ impl QuantFormat for Q5K {
         }
         Block { d: fitted.d, dmin: fitted.dmin, scales: fitted.scales, qh, qs }
     }
+}
 
+impl BlockFormat for Q5K {
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
         packed.scales.push(quads::pair_of_halves(block.d, block.dmin));
         packed.scales.extend(block.scales.device_words());

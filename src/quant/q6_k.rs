@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::table::QuantFormat;
+use super::table::{BlockFormat, PackRows, QuantFormat, pack_blocks};
 use super::{DeviceWords, Packed, Quant, fit, quads};
 
 #[repr(C)]
@@ -44,6 +44,7 @@ impl QuantFormat for Q6K {
     const WEIGHTS: usize = 256;
     const GROUP: usize = 16;
     const DEVICE: DeviceWords = DeviceWords { weights: 256, quants: 32, scales: 21 };
+    const PACK: PackRows = pack_blocks::<Self>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         let d = quads::half(block.d);
@@ -73,7 +74,9 @@ impl QuantFormat for Q6K {
         }
         block
     }
+}
 
+impl BlockFormat for Q6K {
     fn pack(block: &Block, _index: usize, packed: &mut Packed) {
         packed.scales.push(quads::pair_of_halves(block.d, [0, 0]));
         packed.scales.extend(quads::words::<4>(bytemuck::cast_slice(&block.scales)));

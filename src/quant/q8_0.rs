@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::table::QuantFormat;
+use super::table::{BlockFormat, PackRows, QuantFormat, pack_blocks};
 use super::{DeviceWords, Packed, Quant, quads};
 
 #[repr(C)]
@@ -27,6 +27,7 @@ impl QuantFormat for Q8_0 {
     const WEIGHTS: usize = 32;
     const GROUP: usize = 32;
     const DEVICE: DeviceWords = DeviceWords { weights: 64, quants: 16, scales: 1 };
+    const PACK: PackRows = pack_blocks::<Self>;
 
     fn decode(block: &Block, out: &mut [f32]) {
         let d = quads::half(block.d);
@@ -41,7 +42,9 @@ impl QuantFormat for Q8_0 {
         let qs = std::array::from_fn(|i| (weights[i] * id).round() as i8);
         Block { d: quads::to_half(d).0, qs }
     }
+}
 
+impl BlockFormat for Q8_0 {
     fn pack(block: &Block, index: usize, packed: &mut Packed) {
         packed.quants.extend(quads::words::<8>(bytemuck::cast_slice(&block.qs)));
         packed.push_half(index, block.d, 1);

@@ -109,8 +109,8 @@ pub(super) fn range(weights: &[f32]) -> (f32, f32) {
 }
 
 /// Appends the rows of an unquantized tensor as little-endian words, each row padded with zeros to
-/// whole blocks of `block_words`.
-pub(super) fn pack_plain_rows(bytes: &[u8], row_bytes: usize, block_words: usize, packed: &mut Packed) {
+/// whole blocks of `BLOCK_WORDS`.
+pub(super) fn pack_plain_rows<const BLOCK_WORDS: usize>(bytes: &[u8], row_bytes: usize, packed: &mut Packed) {
     if row_bytes == 0 {
         return;
     }
@@ -120,6 +120,6 @@ pub(super) fn pack_plain_rows(bytes: &[u8], row_bytes: usize, block_words: usize
         if let [low, high] = rest {
             packed.quants.push(u32::from(u16::from_le_bytes([*low, *high])));
         }
-        packed.quants.resize(packed.quants.len().next_multiple_of(block_words), 0);
+        packed.quants.resize(packed.quants.len().next_multiple_of(BLOCK_WORDS), 0);
     }
 }

@@ -18,21 +18,29 @@ pub(super) trait QuantFormat {
     /// Weights that share one scale and offset on the device.
     const GROUP: usize;
     const DEVICE: DeviceWords;
+    /// How whole rows become device words.
+    const PACK: PackRows;
 
     /// Writes the `WEIGHTS` weights of `block` to `out`.
     fn decode(block: &Self::Block, out: &mut [f32]);
 
     /// Quantizes `WEIGHTS` weights.
     fn encode(weights: &[f32]) -> Self::Block;
+}
 
+/// Appends the device words of whole rows, given their bytes and the bytes of one row.
+pub(super) type PackRows = fn(&[u8], usize, &mut Packed);
+
+/// A format whose blocks are repacked one by one: [`pack_blocks`].
+pub(super) trait BlockFormat: QuantFormat {
     /// Appends the device words of `block`, the `index`th of its tensor.
     fn pack(block: &Self::Block, index: usize, packed: &mut Packed);
+}
 
-    /// Appends the device words of whole rows. Only formats whose rows need padding differ.
-    fn pack_rows(bytes: &[u8], _row_bytes: usize, packed: &mut Packed) {
-        for (index, block) in blocks::<Self>(bytes).iter().enumerate() {
-            Self::pack(block, index, packed);
-        }
+/// Appends the device words of whole rows, which need no padding.
+pub(super) fn pack_blocks<F: BlockFormat>(bytes: &[u8], _row_bytes: usize, packed: &mut Packed) {
+    for (index, block) in blocks::<F>(bytes).iter().enumerate() {
+        F::pack(block, index, packed);
     }
 }
 
@@ -48,7 +56,7 @@ pub(super) struct Format {
     pub(super) device: DeviceWords,
     pub(super) decode: fn(&[u8], &mut [f32]),
     pub(super) encode: fn(&[f32], &mut Vec<u8>),
-    pub(super) pack: fn(&[u8], usize, &mut Packed),
+    pub(super) pack: PackRows,
 }
 
 /// Every format, in the order of [`Quant`].
@@ -58,6 +66,7 @@ pub(super) const FORMATS: &[Format] = &[
     entry::<super::bf16::Bf16>(),
     entry::<super::q4_0::Q4_0>(),
     entry::<super::q4_1::Q4_1>(),
+    entry::<super::iq4_nl::Iq4Nl>(),
     entry::<super::q5_0::Q5_0>(),
     entry::<super::q5_1::Q5_1>(),
     entry::<super::q8_0::Q8_0>(),
@@ -89,11 +98,11 @@ const fn entry<F: QuantFormat>() -> Format {
         device: F::DEVICE,
         decode: decode::<F>,
         encode: encode::<F>,
-        pack: F::pack_rows,
+        pack: F::PACK,
     }
 }
 
-fn blocks<F: QuantFormat + ?Sized>(bytes: &[u8]) -> &[F::Block] {
+fn blocks<F: QuantFormat>(bytes: &[u8]) -> &[F::Block] {
     const { assert!(align_of::<F::Block>() == 1, "a block may lie anywhere in a file") }
     bytemuck::cast_slice(bytes)
 }

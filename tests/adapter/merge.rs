@@ -201,7 +201,7 @@ fn step(quant: Quant) -> f64 {
         Quant::Q8_0 => 6e-3,
         Quant::Q6K => 0.05,
         Quant::Q5_0 | Quant::Q5_1 | Quant::Q5K => 0.08,
-        Quant::Q4_0 | Quant::Q4_1 | Quant::Q4K => 0.15,
+        Quant::Q4_0 | Quant::Q4_1 | Quant::Iq4Nl | Quant::Q4K => 0.15,
         _ => 0.5,
     }
 }

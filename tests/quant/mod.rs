@@ -88,6 +88,7 @@ fn errors_of_normal_weights_stay_below_the_step_size() {
         (Quant::Bf16, 0.002),
         (Quant::Q4_0, 0.096),
         (Quant::Q4_1, 0.085),
+        (Quant::Iq4Nl, 0.085),
         (Quant::Q5_0, 0.047),
         (Quant::Q5_1, 0.042),
         (Quant::Q8_0, 0.006),

@@ -3,7 +3,8 @@
 NAME.blocks   512 weights in the format NAME: random bits, scales of ordinary size
 NAME.f32      the same weights as decoded by the gguf package, which shares no code with ggml's C
 weights.f32   512 ordinary weights and a block of zeros
-NAME.encoded  those weights, quantized by the gguf package (formats with one level of scales)
+NAME.encoded  those weights, quantized by the gguf package (formats with one level of
+              even scales)
 """
 
 from pathlib import Path
@@ -27,6 +28,8 @@ FORMATS = {
     "q4_k": (T.Q4_K, 144, 256, [0, 2]),
     "q5_k": (T.Q5_K, 176, 256, [0, 2]),
     "q6_k": (T.Q6_K, 210, 256, [208]),
+    # Last, so that the random bits of the others stay the same.
+    "iq4_nl": (T.IQ4_NL, 18, 32, [0]),
 }
 
 weights = (rng.standard_normal(544) * 0.05).astype(np.float32)
@@ -44,5 +47,5 @@ for name, (kind, size, count, scales) in FORMATS.items():
             blocks[:, at : at + 2] = values.view(np.uint8).reshape(-1, 2)
     blocks.tofile(HERE / f"{name}.blocks")
     quants.dequantize(blocks.reshape(1, -1), kind).astype(np.float32).tofile(HERE / f"{name}.f32")
-    if count <= 32:
+    if count <= 32 and name != "iq4_nl":
         quants.quantize(weights.reshape(1, -1), kind).tofile(HERE / f"{name}.encoded")
