@@ -57,7 +57,10 @@ pub(super) fn read(path: &Path) -> Result<Stored, AdapterFileError> {
         return Err(AdapterFileError::NotAnAdapter { path: path.to_owned(), rule });
     }
     let file = Checkpoint::open(path)?;
-    let gguf = file.gguf().expect("a file that opens as a checkpoint is GGUF");
+    let Some(gguf) = file.gguf() else {
+        let rule = "it is a directory, not a gguf file".to_owned();
+        return Err(AdapterFileError::NotAnAdapter { path: path.to_owned(), rule });
+    };
     for (key, wanted) in [("general.type", "adapter"), ("adapter.type", "lora")] {
         let found = gguf.string(key)?.unwrap_or("missing");
         if found != wanted {

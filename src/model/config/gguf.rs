@@ -4,7 +4,7 @@ use super::{
     Architecture, ModelConfig, OUTPUT, ROPE_FREQS, RopeConfig, RopeScaling, embedding_rows, has_layer_tensor,
 };
 use crate::format::gguf::{Array, Gguf, Value};
-use crate::format::{Checkpoint, LoadError};
+use crate::format::{Checkpoint, LoadError, printable};
 use crate::quant::Quant;
 
 /// Factors that other architectures apply, and that these do not: 0 and 1 change nothing.
@@ -29,7 +29,7 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
         other => {
             return Err(LoadError::unsupported(
                 gguf.path(),
-                format!("its architecture is {other:?}"),
+                format!("its architecture is \"{}\"", printable(other)),
                 "use a llama, mistral, qwen2 or qwen3 model",
             ));
         }
@@ -123,7 +123,7 @@ fn rope(checkpoint: &Checkpoint, gguf: &Gguf, name: &str) -> Result<RopeConfig, 
         (Some(other), _) => {
             return Err(LoadError::unsupported(
                 gguf.path(),
-                format!("`{}` is {other:?}", key("scaling.type")),
+                format!("`{}` is \"{}\"", key("scaling.type"), printable(other)),
                 "use a model with linear or Llama 3 rope scaling",
             ));
         }

@@ -21,7 +21,7 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
         other => {
             return Err(LoadError::unsupported(
                 &path,
-                format!("its model_type is {other:?}"),
+                format!("its model_type is \"{}\"", printable(other)),
                 "use a llama, mistral, qwen2 or qwen3 model",
             ));
         }
@@ -80,7 +80,9 @@ fn refuse_variants(config: &Object) -> Result<(), LoadError> {
         |what: String| Err(LoadError::unsupported(config.path(), what, "use a model without that variation"));
     match config.text("hidden_act")? {
         None | Some("silu" | "swish") => {}
-        Some(other) => return refuse(format!("its hidden_act is {other:?}, only silu is known")),
+        Some(other) => {
+            return refuse(format!("its hidden_act is \"{}\", only silu is known", printable(other)));
+        }
     }
     let rope = config.object("rope_parameters")?;
     let part = rope.map_or(Ok(None), |rope| rope.float("partial_rotary_factor"))?;
@@ -170,7 +172,7 @@ fn rope(config: &Object) -> Result<RopeConfig, LoadError> {
         Some(other) => {
             return Err(LoadError::unsupported(
                 config.path(),
-                format!("its rope scaling is {other:?}"),
+                format!("its rope scaling is \"{}\"", printable(other)),
                 "use a model with linear or Llama 3 rope scaling",
             ));
         }
