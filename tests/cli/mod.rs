@@ -7,6 +7,7 @@ mod chat;
 mod doctor;
 mod generate;
 mod logprobs;
+mod models;
 mod perplexity;
 mod preferences;
 mod principles;

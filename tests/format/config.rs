@@ -13,7 +13,7 @@ fn read(folder: &std::path::Path) -> Result<ModelConfig, LoadError> {
 }
 
 /// Reads tiny model `name` after `edit` has changed its `config.json`.
-fn edited(name: &str, edit: impl FnOnce(&mut Json)) -> Result<ModelConfig, LoadError> {
+pub fn edited(name: &str, edit: impl FnOnce(&mut Json)) -> Result<ModelConfig, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(tiny(name).join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
     let text = std::fs::read_to_string(tiny(name).join("config.json")).unwrap();
@@ -242,7 +242,7 @@ fn tensors_that_the_family_needs_are_missed_by_name() {
 }
 
 /// The metadata of a small model of `architecture`.
-fn metadata(architecture: &str) -> Vec<(String, Value)> {
+pub fn metadata(architecture: &str) -> Vec<(String, Value)> {
     let key = |name: &str| format!("{architecture}.{name}");
     vec![
         ("general.architecture".into(), Value::String(architecture.into())),
@@ -259,7 +259,7 @@ fn metadata(architecture: &str) -> Vec<(String, Value)> {
 }
 
 /// Reads a GGUF file with this metadata, an embedding of 100 rows, and further f32 tensors.
-fn from_gguf(
+pub fn from_gguf(
     metadata: &[(String, Value)],
     more: &[(&str, &[usize], Quant)],
 ) -> Result<ModelConfig, LoadError> {

@@ -6,6 +6,7 @@ mod directory;
 mod gguf;
 mod gguf_malformed;
 pub mod mutation;
+mod odd_config;
 mod safetensors;
 mod safetensors_malformed;
 

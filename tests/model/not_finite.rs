@@ -136,22 +136,22 @@ fn a_fault_of_one_token_leaves_other_texts_alone(family: KernelFamily) {
     };
     let mut sound = edited(&device, KvFormat::F16, |_| ());
     let reply = generate(&mut sound, &[ask(&IDS, 6)]).remove(0);
-    // The third token of the reply has no finite embedding: two tokens and their successor are drawn.
-    let fault = reply.tokens[2];
-    assert!(!IDS.contains(&fault) && !reply.tokens[..2].contains(&fault), "{:?}", reply.tokens);
+    // The fifth token of the reply has no finite embedding: it is drawn, and its successor is not.
+    let fault = reply.tokens[4];
+    assert!(!IDS.contains(&fault) && !reply.tokens[..4].contains(&fault), "{:?}", reply.tokens);
     let mut generator = edited(&device, KvFormat::F16, |tensors| {
         tensors.get_mut("model.embed_tokens.weight").expect("it").1[fault as usize * 100] = f32::NAN;
     });
     let mut drawn = Vec::new();
     let error = generator
         .generate(&[ask(&IDS, 6)], &CancelToken::new(), &mut |event| drawn.push(event.token))
-        .expect_err("the fourth token is not finite");
-    assert_eq!(drawn, reply.tokens[..3]);
+        .expect_err("the sixth token has no logits");
+    assert_eq!(drawn, reply.tokens[..5]);
     let GenerateError::NotFinite { part, token, .. } = error else { panic!("{error}") };
-    assert_eq!((part, token), (Some(Part::Embedding), IDS.len() + 2));
+    assert_eq!((part, token), (Some(Part::Embedding), IDS.len() + 4));
     // What it left in the cache reaches nobody.
     for _ in 0..2 {
-        assert_eq!(generate(&mut generator, &[ask(&IDS, 3), ask(&IDS[1..], 1)])[0].tokens, reply.tokens[..3]);
+        assert_eq!(generate(&mut generator, &[ask(&IDS, 5), ask(&IDS[1..], 1)])[0].tokens, reply.tokens[..5]);
     }
     assert_eq!(logprobs(&mut generator, &IDS), logprobs(&mut sound, &IDS));
     // A row after a faulty one is named.
