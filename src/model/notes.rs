@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::ModelConfig;
-use super::config::{BIASED, OUTPUT};
+use super::config::{Architecture, BIASED, OUTPUT};
 use crate::format::{Checkpoint, printable};
 
 /// Number of tensors that a note names.
@@ -33,11 +33,19 @@ pub(super) fn notes(checkpoint: &Checkpoint, config: &ModelConfig, unused: &[Str
             ));
         }
         for (key, parts) in [("attention_bias", &BIASED[..4]), ("mlp_bias", &BIASED[4..])] {
-            let bias = |part: &&str| checkpoint.has_tensor(&format!("model.layers.0.{part}.bias"));
-            if let Some(part) = parts.iter().find(|part| json[key] == false && bias(part)) {
-                notes.push(format!(
+            let has = |part: &&&str| checkpoint.has_tensor(&format!("model.layers.0.{part}.bias"));
+            let (with, without) = (parts.iter().find(has), parts.iter().find(|part| !has(part)));
+            match (json[key].as_bool(), with, without) {
+                (Some(false), Some(part), _) => notes.push(format!(
                     "config.json says {key} is false, but the weights have `{part}.bias`: biases are used"
-                ));
+                )),
+                // Qwen2 has no bias on its output.
+                (Some(true), _, Some(part)) if config.architecture != Architecture::Qwen2 => {
+                    notes.push(format!(
+                        "config.json says {key} is true, but the weights have no `{part}.bias`: it counts as 0"
+                    ));
+                }
+                _ => {}
             }
         }
     }

@@ -168,8 +168,6 @@ fn senseless_configurations_are_refused() {
         ("rms_norm_eps", json!("small"), &["`rms_norm_eps` must be a number", "\"small\""]),
         ("max_position_embeddings", json!(0), &["`context` is 0"]),
         ("hidden_act", json!("gelu"), &["hidden_act", "\"gelu\"", "silu"]),
-        ("mlp_bias", json!(true), &["holds no tensor `model.layers.0.mlp.gate_proj.bias`"]),
-        ("attention_bias", json!(true), &["holds no tensor `model.layers.0.self_attn.q_proj.bias`"]),
         ("mlp_bias", json!("yes"), &["`mlp_bias` must be true or false"]),
         ("partial_rotary_factor", json!(0.5), &["rotates only 0.5"]),
         (

@@ -165,7 +165,7 @@ fn tensors() -> Vec<Case> {
         case(
             "row size overflows",
             one(&[1 << 63], F32, 0).data(32),
-            &["`t`", "byte 45", "do not fill f32 blocks"],
+            &["`t`", "byte 45", "size in bytes overflows"],
         ),
         case(
             "unread tensor past the end",

@@ -172,7 +172,11 @@ fn biases_are_used_in_directories_as_in_gguf_files() {
         .expect(key);
         assert_eq!(logits(&denied), with, "{key}");
         assert!(denied.notes().iter().any(|note| note.contains(key)), "{key}: {:?}", denied.notes());
-        // One that is missing is not taken for zeros.
+        // The config may promise biases that the weights do not have: zeros, as in transformers.
+        let none = edited(&device, ODD, |_, config| config[key] = json!(true)).expect(key);
+        assert_eq!(logits(&none), plain, "{key}");
+        assert!(none.notes().iter().any(|note| note.contains("counts as 0")), "{key}: {:?}", none.notes());
+        // One that only some layers have is not taken for zeros.
         let error = edited(&device, ODD, |tensors, config| {
             biased(tensors, 0.1);
             let last = parts[range.clone()].last().expect("not empty").0;

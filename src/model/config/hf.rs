@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{
-    Architecture, BIASED, EMBEDDING, ModelConfig, OUTPUT, RopeConfig, RopeScaling, embedding_rows,
-    has_layer_tensor,
+    Architecture, EMBEDDING, ModelConfig, OUTPUT, RopeConfig, RopeScaling, embedding_rows, has_layer_tensor,
 };
 use crate::format::json::Object;
 use crate::format::{Checkpoint, LoadError, printable};
@@ -34,7 +33,6 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
             "use a model that reads and writes text only",
         ));
     }
-    need_biases(checkpoint, &config, architecture)?;
     let hidden = config.need_count("hidden_size")?;
     let heads = config.need_count("num_attention_heads")?;
     let layers = config.need_count("num_hidden_layers")?;
@@ -84,6 +82,9 @@ fn refuse_variants(config: &Object) -> Result<(), LoadError> {
             return refuse(format!("its hidden_act is \"{}\", only silu is known", printable(other)));
         }
     }
+    // Biases are used where the weights have them; a wrong type is still a mistake.
+    config.flag("attention_bias")?;
+    config.flag("mlp_bias")?;
     let rope = config.object("rope_parameters")?;
     let part = rope.map_or(Ok(None), |rope| rope.float("partial_rotary_factor"))?;
     match part.or(config.float("partial_rotary_factor")?) {
@@ -101,25 +102,6 @@ fn refuse_variants(config: &Object) -> Result<(), LoadError> {
             format!("its weights are quantized by {method} ({key})"),
             "use the unquantized model, or a gguf file",
         ));
-    }
-    Ok(())
-}
-
-/// Checks that the biases that `config.json` promises are there.
-fn need_biases(
-    checkpoint: &Checkpoint,
-    config: &Object,
-    architecture: Architecture,
-) -> Result<(), LoadError> {
-    // Qwen2 has no such key, and none on its output.
-    let attention = architecture != Architecture::Qwen2 && config.flag("attention_bias")? == Some(true);
-    let feed_forward = config.flag("mlp_bias")? == Some(true);
-    for (promised, parts) in [(attention, &BIASED[..4]), (feed_forward, &BIASED[4..])] {
-        let missing = parts.iter().find(|part| !has_layer_tensor(checkpoint, &format!("{part}.bias")));
-        if let Some(part) = missing.filter(|_| promised) {
-            let tensor = format!("model.layers.0.{part}.bias");
-            return Err(LoadError::MissingTensor { path: checkpoint.path().to_owned(), tensor });
-        }
     }
     Ok(())
 }
