@@ -37,7 +37,9 @@ fn errors(generator: &mut Generator) -> Vec<GenerateError> {
         let request = Request { prompt: ids.clone(), max_tokens: 4, sampling, ..Request::default() };
         found.push(generator.generate(&[request], &cancel, &mut |_| {}).expect_err("generate"));
     }
-    found.push(generator.token_stats(&[ids.clone()], None, 1.0, &cancel).expect_err("token_stats"));
+    found.push(
+        generator.token_stats(std::slice::from_ref(&ids), None, 1.0, &cancel).expect_err("token_stats"),
+    );
     let rows = [Continuation { ids: ids.clone(), from: 4 }];
     found.push(generator.continuation_stats(&rows, None, &cancel).expect_err("continuation_stats"));
     found.push(generator.logits(&ids, None, &cancel, &mut |_| {}).expect_err("logits"));
