@@ -15,6 +15,7 @@
 //           the batch
 // Memory    6.5 KiB of workgroup memory, 128 bytes of private memory a lane
 // Requires  1 <= vocab <= 4 stride and vocab < 2^24, so that counts are exact in f32
+// Faults    a NaN or infinite logit makes both log-probabilities of its row NaN
 // Changes   logits of recent tokens are replaced by their penalised values; the drawn token joins
 //           `recent` and the row's position advances, so that steps can be chained without a
 //           read-back
@@ -91,7 +92,7 @@ struct Row {
 @group(0) @binding(2) var<storage, read_write> rows: array<Row>;       // (rows)
 @group(0) @binding(3) var<storage, read_write> recent: array<u32>;     // (rows, window), a ring
 @group(0) @binding(4) var<storage, read_write> tokens: array<u32>;     // (rows)
-@group(0) @binding(5) var<storage, read_write> logprobs: array<vec2f>; // (rows)
+@group(0) @binding(5) var<storage, read_write> logprobs: array<vec2<u32>>; // (rows), bits
 
 const LANES: u32 = 256u;
 const LEADERS: u32 = 16u;       // each adds up or compares 16 lanes
@@ -118,14 +119,24 @@ var<private> listed: array<f32, 16>;
 var<private> listed_token: array<u32, 16>;
 var<private> n_listed: u32;
 
+// Whether tokens 4 chunk .. 4 chunk + 4 are in the vocabulary.
+fn in_vocab(chunk: u32) -> vec4<bool> {
+    return vec4<u32>(4u * chunk) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.vocab);
+}
+
 // The logits of tokens 4 chunk .. 4 chunk + 4; NaN and tokens past the vocabulary are LOWEST,
 // which no comparison prefers and whose exponential is 0.
 fn load(chunk: u32) -> vec4f {
     let bits = bitcast<vec4<u32>>(logits[base + chunk]);
-    let token = vec4<u32>(4u * chunk) + vec4<u32>(0u, 1u, 2u, 3u);
     // By the bits, because a compiler may assume that there are no NaN.
-    let valid = ((bits & vec4<u32>(0x7fffffffu)) <= vec4<u32>(0x7f800000u)) & (token < vec4<u32>(params.vocab));
+    let valid = ((bits & vec4<u32>(0x7fffffffu)) <= vec4<u32>(0x7f800000u)) & in_vocab(chunk);
     return max(select(vec4f(LOWEST), bitcast<vec4f>(bits), valid), vec4f(LOWEST));
+}
+
+// The bits of four logits without their signs, 0 past the vocabulary: 0x7f800000 or more is not finite.
+fn magnitudes(chunk: u32) -> vec4<u32> {
+    let bits = bitcast<vec4<u32>>(logits[base + chunk]) & vec4<u32>(0x7fffffffu);
+    return select(vec4<u32>(0u), bits, in_vocab(chunk));
 }
 
 fn weight(z: f32) -> f32 {
@@ -334,8 +345,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var best = vec4f(LOWEST);
     var best_chunk = vec4<u32>(lane);
     var sum = vec4f(0.0);
+    var most_bits = vec4<u32>(0u);
     for (var chunk = lane; 4u * chunk < params.vocab; chunk += LANES) {
         let z = load(chunk);
+        most_bits = max(most_bits, magnitudes(chunk));
         let rise = z - best;
         let shrink = select(vec4f(0.0), exp(-abs(rise)), abs(rise) < vec4f(87.0));
         let greater = z > best;
@@ -347,7 +360,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     best_of_lanes(lane_best, 0u);
     let plain_top = workgroupUniformLoad(&result_value);
     let scaled = select(vec4f(0.0), sum * exp(best - plain_top), best - plain_top > vec4f(-87.0));
-    let log_sum = log(sum_lanes(scaled.x + scaled.y + scaled.z + scaled.w));
+    let faults = select(0.0, 1.0, any(most_bits >= vec4<u32>(0x7f800000u)));
+    let sums = sum_lanes3(vec3f(scaled.x + scaled.y + scaled.z + scaled.w, faults, 0.0));
+    let log_sum = log(sums.x);
+    let sound = sums.y == 0.0;
 
     let penalty = settings.repetition_penalty;
     let penalised = n_recent > 0u && penalty != 1.0;
@@ -571,7 +587,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             logit = select(logit / penalty, logit * penalty, logit > 0.0);
         }
         tokens[row] = token;
-        logprobs[row] = vec2f(logit - plain_top - log_sum, drawn_logprob);
+        let found = bitcast<vec2<u32>>(vec2f(logit - plain_top - log_sum, drawn_logprob));
+        logprobs[row] = select(vec2<u32>(0x7fc00000u), found, sound);
         rows[row].position = settings.position + 1u;
         if params.window > 0u {
             recent[row * params.window + settings.recent_count % params.window] = token;
