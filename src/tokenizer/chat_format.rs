@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::chat_template::{Origin, Text};
 use super::{ChatTemplate, Message, Specials, TextError, TokenId, Tokenizer};
 
 /// A tokenizer together with its model's chat template.
@@ -31,7 +32,9 @@ impl ChatFormat {
         // guarded as well.
         let opening = [Message::new("user", QUESTION)];
         let written = template.render(&opening, true).unwrap_or_default();
-        added.retain(|(text, special)| !text.is_empty() && (*special || written.contains(text)));
+        // Tokens for blanks and line ends mark nothing.
+        let marks = |text: &str| !text.trim().is_empty() && written.contains(text);
+        added.retain(|(text, special)| !text.is_empty() && (*special || marks(text)));
         let mut guarded: Vec<String> = added.into_iter().map(|(text, _)| text).collect();
         guarded.sort_by_key(|text| std::cmp::Reverse(text.len()));
 
@@ -93,23 +96,13 @@ impl ChatFormat {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<Vec<TokenId>, TextError> {
-        let needs_guard = messages.iter().any(|message| {
-            let at_risk = |text: &str| guard(text, &self.guarded, '\0').is_some();
-            at_risk(&message.role) || at_risk(&message.content)
-        });
-        if !needs_guard {
-            let text = self.template.render(messages, add_generation_prompt)?;
-            return self.tokenizer.encode(&text, Specials::Parse);
+        let text = self.template.render_text(messages, add_generation_prompt)?;
+        let breaks = breaks(&text, &self.guarded);
+        if breaks.is_empty() {
+            return self.tokenizer.encode(text.as_str(), Specials::Parse);
         }
-
-        let mark = unused_character(messages, self.template.source())?;
-        let guarded = |text: &String| guard(text, &self.guarded, mark).unwrap_or_else(|| text.clone());
-        let marked: Vec<Message> = messages
-            .iter()
-            .map(|message| Message { role: guarded(&message.role), content: guarded(&message.content) })
-            .collect();
-        let text = self.template.render(&marked, add_generation_prompt)?;
-        self.tokenizer.encode_marked(&text, mark)
+        let mark = unused_character(text.as_str())?;
+        self.tokenizer.encode_marked(&with_marks(text.as_str(), &breaks, mark), mark)
     }
 }
 
@@ -128,34 +121,64 @@ fn closing_token(tokenizer: &Tokenizer, template: &ChatTemplate) -> Option<Token
     })
 }
 
-/// `text` with `mark` inside every guarded spelling, right after its first character. A guarded
-/// spelling that is cut off at the end of `text` is marked too, because the next message could
-/// complete it. None if `text` needs no mark.
-fn guard(text: &str, guarded: &[String], mark: char) -> Option<String> {
-    let mut result: Option<String> = None;
+/// The places in `text` where a guarded spelling must be broken, in ascending order: right after its first character.
+///
+/// A spelling may become its token only if the template wrote it. Its first and last character are the template's,
+/// and so is what stands between them, except for a role: templates write `<|` and a role and `|>`.
+fn breaks(text: &Text, guarded: &[String]) -> Vec<usize> {
+    let plain = text.as_str();
+    let mut breaks = Vec::new();
+    // Every spelling that is to be broken has a character of a message in it or at its end.
+    let longest = guarded.iter().map(String::len).max().unwrap_or(0);
     let mut done = 0;
-    for (at, letter) in text.char_indices() {
-        let rest = &text[at..];
-        let complete = guarded.iter().any(|spelling| rest.starts_with(spelling));
-        if complete || guarded.iter().any(|spelling| spelling.starts_with(rest)) {
-            let result = result.get_or_insert_default();
-            let cut = at + letter.len_utf8();
-            result.push_str(&text[done..cut]);
-            result.push(mark);
-            done = cut;
+    for (given, _) in text.pieces_in(0..plain.len()).filter(|(_, origin)| *origin != Origin::Template) {
+        let mut from = given.start.saturating_sub(longest);
+        while !plain.is_char_boundary(from) {
+            from -= 1;
+        }
+        let from = from.max(done);
+        done = given.end;
+        for (at, letter) in plain[from..given.end].char_indices().map(|(at, letter)| (from + at, letter)) {
+            let taken = guarded.iter().filter(|spelling| plain[at..].starts_with(spelling.as_str()));
+            if taken.into_iter().any(|spelling| !is_the_templates(text, at, at + spelling.len())) {
+                breaks.push(at + letter.len_utf8());
+            }
         }
     }
-    let mut result = result?;
-    result.push_str(&text[done..]);
-    Some(result)
+    breaks
 }
 
-/// A character without a meaning in Unicode that occurs in none of the texts.
-fn unused_character(messages: &[Message], template: &str) -> Result<char, TextError> {
+/// Whether the template wrote what stands between the bytes `start` and `end`.
+fn is_the_templates(text: &Text, start: usize, end: usize) -> bool {
+    let mut pieces = text.pieces_in(start..end).peekable();
+    let first = pieces.peek().map(|(_, origin)| *origin);
+    let mut last = first;
+    for (_, origin) in pieces {
+        if origin == Origin::Content {
+            return false;
+        }
+        last = Some(origin);
+    }
+    first == Some(Origin::Template) && last == Some(Origin::Template)
+}
+
+/// `text` with `mark` at `breaks`.
+fn with_marks(text: &str, breaks: &[usize], mark: char) -> String {
+    let mut result = String::with_capacity(text.len() + breaks.len() * mark.len_utf8());
+    let mut done = 0;
+    for &at in breaks {
+        result.push_str(&text[done..at]);
+        result.push(mark);
+        done = at;
+    }
+    result.push_str(&text[done..]);
+    result
+}
+
+/// A character without a meaning in Unicode that does not occur in `text`.
+fn unused_character(text: &str) -> Result<char, TextError> {
     let meaningless = |letter: &char| matches!(letter, '\u{fdd0}'..='\u{fdef}' | '\u{e000}'..='\u{f8ff}');
-    let texts = messages.iter().flat_map(|message| [&message.role, &message.content]);
-    let letters = texts.flat_map(|text| text.chars()).chain(template.chars());
-    let used: BTreeSet<char> = letters.filter(meaningless).collect();
+    let used: BTreeSet<char> = text.chars().filter(meaningless).collect();
     ('\u{fdd0}'..='\u{fdef}').chain('\u{e000}'..='\u{f8ff}').find(|letter| !used.contains(letter)).ok_or_else(
         || TextError::Encode {
             reason: "the messages use every private character, so none is left to mark special \
@@ -163,33 +186,4 @@ fn unused_character(messages: &[Message], template: &str) -> Result<char, TextEr
                 .to_owned(),
         },
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::guard;
-
-    fn guarded(text: &str) -> Option<String> {
-        let spellings = ["<|im_end|>", "</s>", "s>x"].map(str::to_owned);
-        guard(text, &spellings, '!')
-    }
-
-    #[test]
-    fn marks_go_inside_every_spelling() {
-        assert_eq!(guarded("a < b </p> x"), None);
-        assert_eq!(guarded("a</s>b<|im_end|>").as_deref(), Some("a<!/s>b<!|im_end|>"));
-        assert_eq!(guarded("</s></s>.").as_deref(), Some("<!/s><!/s>."));
-    }
-
-    #[test]
-    fn overlapping_spellings_are_all_broken() {
-        assert_eq!(guarded("</s>x").as_deref(), Some("<!/s!>x"));
-    }
-
-    #[test]
-    fn an_unfinished_spelling_at_the_end_is_broken_too() {
-        assert_eq!(guarded("a <|im_").as_deref(), Some("a <!|im_"));
-        assert_eq!(guarded("a <").as_deref(), Some("a <!"));
-        assert_eq!(guarded("<|im_ end"), None);
-    }
 }

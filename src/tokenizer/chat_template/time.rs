@@ -4,8 +4,6 @@
 //! recorded result would both be wrong tomorrow. The default day is the one that templates use without a
 //! clock.
 
-use minijinja::{Error, ErrorKind};
-
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -48,7 +46,7 @@ impl Day {
     }
 
     /// Midnight of the day in Python's `strftime` notation.
-    pub fn format(self, format: &str) -> Result<String, Error> {
+    pub fn format(self, format: &str) -> Result<String, String> {
         let Day { year, month, day } = self;
         let month_name = MONTHS[usize::from(month) - 1];
         let weekday = WEEKDAYS[self.weekday()];
@@ -113,10 +111,9 @@ fn month_days(year: u16, month: u8) -> u16 {
     }
 }
 
-fn unknown(before: char, field: Option<char>) -> Error {
+fn unknown(before: char, field: Option<char>) -> String {
     let field: String = field.into_iter().collect();
-    let detail = format!("strftime_now does not know the field `{before}{field}`");
-    Error::new(ErrorKind::InvalidOperation, detail)
+    format!("strftime_now does not know the field `{before}{field}`")
 }
 
 #[cfg(test)]

@@ -1,0 +1,227 @@
+//! Runs a parsed template.
+
+mod access;
+mod calls;
+mod expressions;
+mod statements;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::ast::{For, Stmt};
+use super::fault::{Cause, Fault, Fuel, Result, fail};
+use super::text::{Builder, Text};
+use super::value::{Dict, Value};
+use super::{Bounds, Day};
+
+/// Statements, expressions and calls within each other; real templates stay below 50.
+const DEPTH: usize = 1000;
+
+/// What values need besides themselves: the fuel, and the fields of namespaces.
+#[derive(Debug)]
+pub(in super::super) struct Heap {
+    pub(super) fuel: Fuel,
+    pub(super) namespaces: RefCell<Vec<Dict>>,
+}
+
+/// The arguments of a call.
+#[derive(Debug, Default)]
+pub(in super::super) struct Args {
+    pub(super) values: Vec<Value>,
+    pub(super) named: Vec<(Text, Value)>,
+}
+
+impl Args {
+    /// The arguments in the order of `names`, of which the first `required` must be given.
+    pub(super) fn bind<const N: usize>(
+        self,
+        what: &str,
+        names: [&str; N],
+        required: usize,
+    ) -> Result<[Option<Value>; N]> {
+        let mut bound = [const { None }; N];
+        if self.values.len() > N {
+            return fail(format!("`{what}` takes at most {N} arguments, not {}", self.values.len()));
+        }
+        for (place, value) in bound.iter_mut().zip(self.values) {
+            *place = Some(value);
+        }
+        for (name, value) in self.named {
+            match names.iter().position(|known| *known == name.as_str()) {
+                None => return fail(format!("`{what}` has no argument `{}`", name.as_str())),
+                Some(at) if bound[at].is_some() => {
+                    return fail(format!("`{what}` got the argument `{}` twice", name.as_str()));
+                }
+                Some(at) => bound[at] = Some(value),
+            }
+        }
+        match bound[..required].iter().position(Option::is_none) {
+            Some(missing) => fail(format!("`{what}` needs the argument `{}`", names[missing])),
+            None => Ok(bound),
+        }
+    }
+}
+
+/// A loop, as its body sees it.
+#[derive(Debug)]
+pub(in super::super) struct Loop {
+    pub(super) items: Vec<Value>,
+    pub(super) at: Cell<usize>,
+    pub(super) depth_of_items: usize,
+    depth: usize,
+    /// What `changed` was called with last, as text.
+    changed: RefCell<Option<String>>,
+    /// The loop and its scope, if it is recursive.
+    again: Option<(Arc<For>, usize)>,
+}
+
+/// The names of a place and the scope around it.
+#[derive(Debug, Default)]
+struct Scope {
+    names: HashMap<Arc<str>, Value>,
+    parent: Option<usize>,
+    /// Whether a macro refers to it.
+    captured: bool,
+}
+
+/// What follows a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+/// A template at work.
+pub(super) struct Machine<'a> {
+    heap: Heap,
+    scopes: Vec<Scope>,
+    scope: usize,
+    /// The text that is being written: the output first, then what is captured.
+    output: Vec<Builder>,
+    depth: usize,
+    bounds: &'a Bounds,
+    day: Day,
+}
+
+/// Runs `body` with `names` and returns what it writes.
+pub(super) fn run(
+    body: &[Stmt],
+    names: impl FnOnce(&Fuel) -> Result<Vec<(&'static str, Value)>>,
+    bounds: &Bounds,
+    day: Day,
+) -> Result<Text> {
+    let fuel = Fuel::new(bounds.steps);
+    let names = names(&fuel)?;
+    let names = names.into_iter().map(|(name, value)| (Arc::from(name), value)).collect();
+    let mut machine = Machine {
+        heap: Heap { fuel, namespaces: RefCell::default() },
+        scopes: vec![
+            Scope { names, parent: None, captured: true },
+            Scope { parent: Some(0), ..Scope::default() },
+        ],
+        scope: 1,
+        output: vec![Builder::default()],
+        depth: 0,
+        bounds,
+        day,
+    };
+    machine.statements(body)?;
+    Ok(machine.output.swap_remove(0).finish())
+}
+
+impl Machine<'_> {
+    /// Runs `work` one level deeper.
+    fn deeper<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.depth == DEPTH {
+            return fail(format!("macros, loops and expressions are nested more than {DEPTH} deep"));
+        }
+        self.depth += 1;
+        let result = work(self);
+        self.depth -= 1;
+        result
+    }
+
+    /// Runs `work` in a new scope inside `parent`.
+    fn scoped<T>(&mut self, parent: usize, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.heap.fuel.places(4)?;
+        let outer = self.scope;
+        let inner = self.scopes.len();
+        self.scopes.push(Scope { parent: Some(parent), ..Scope::default() });
+        self.scope = inner;
+        let result = work(self);
+        self.scope = outer;
+        // A scope that a macro refers to stays.
+        if self.scopes.len() == inner + 1 && !self.scopes[inner].captured {
+            self.scopes.pop();
+        }
+        result
+    }
+
+    /// Keeps the current scope and those around it.
+    fn capture_scope(&mut self) -> usize {
+        let mut next = Some(self.scope);
+        while let Some(scope) = next {
+            self.scopes[scope].captured = true;
+            next = self.scopes[scope].parent;
+        }
+        self.scope
+    }
+
+    fn set_name(&mut self, name: &Arc<str>, value: Value) -> Result<()> {
+        self.heap.fuel.places(4)?;
+        self.heap.fuel.bytes(name.len())?;
+        self.scopes[self.scope].names.insert(Arc::clone(name), value);
+        Ok(())
+    }
+
+    fn name(&self, name: &str) -> Result<Value> {
+        let mut next = Some(self.scope);
+        while let Some(scope) = next {
+            self.heap.fuel.bytes(name.len() + 8)?;
+            let scope = &self.scopes[scope];
+            if let Some(value) = scope.names.get(name) {
+                return Ok(value.clone());
+            }
+            next = scope.parent;
+        }
+        Ok(match calls::FUNCTIONS.iter().find(|known| **known == name) {
+            Some(name) => Value::Function(name),
+            None => Value::undefined(format!("`{name}`")),
+        })
+    }
+
+    /// Runs `work` and returns what it writes.
+    fn captured<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<Text> {
+        self.output.push(Builder::default());
+        let result = work(self);
+        let text = self.output.pop().unwrap_or_default();
+        result?;
+        self.heap.fuel.bytes(text.len())?;
+        Ok(text.finish())
+    }
+
+    fn write(&mut self, value: &Value) -> Result<()> {
+        if let Some(output) = self.output.last_mut() {
+            self.heap.write(value, output)?;
+        }
+        match &self.output[..] {
+            [output] if output.len() > self.bounds.output_bytes => Err(Fault::of(Cause::TooLong)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A loop over `items`.
+    fn loop_over(
+        &self,
+        items: Vec<Value>,
+        depth: usize,
+        again: Option<(Arc<For>, usize)>,
+    ) -> Result<Rc<Loop>> {
+        let depth_of_items = Value::depth_of(&items)?;
+        let (at, changed) = (Cell::new(0), RefCell::default());
+        Ok(Rc::new(Loop { items, at, depth_of_items, depth, changed, again }))
+    }
+}

@@ -1,0 +1,182 @@
+//! Statements.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::super::ast::{Expr, For, Kind, Stmt, StmtKind, Target};
+use super::super::fault::{Result, fail};
+use super::super::text::Text;
+use super::super::value::{Closure, Value};
+use super::{Args, Flow, Machine};
+
+impl Machine<'_> {
+    pub(super) fn statements(&mut self, body: &[Stmt]) -> Result<Flow> {
+        self.deeper(|machine| {
+            for statement in body {
+                let flow = machine.statement(statement).map_err(|fault| fault.at(statement.line))?;
+                if flow != Flow::Next {
+                    return Ok(flow);
+                }
+            }
+            Ok(Flow::Next)
+        })
+    }
+
+    fn statement(&mut self, statement: &Stmt) -> Result<Flow> {
+        self.heap.fuel.step()?;
+        match &statement.kind {
+            StmtKind::Write(text) => self.write(&Value::Text(text.clone()))?,
+            StmtKind::Print(expr) => {
+                let value = self.eval(expr)?;
+                self.write(&value)?;
+            }
+            StmtKind::If(branches) => {
+                for (condition, body) in branches {
+                    let taken = match condition {
+                        Some(condition) => self.eval(condition)?.is_true(),
+                        None => true,
+                    };
+                    if taken {
+                        return self.statements(body);
+                    }
+                }
+            }
+            StmtKind::For(each) => {
+                let over = self.eval(&each.over)?;
+                self.for_loop(each, &over, 0)?;
+            }
+            StmtKind::Break => return Ok(Flow::Break),
+            StmtKind::Continue => return Ok(Flow::Continue),
+            StmtKind::Set(target, expr) => {
+                let value = self.eval(expr)?;
+                self.assign(target, value)?;
+            }
+            StmtKind::SetBlock(target, filter, body) => {
+                let text = self.block(body)?;
+                let value = match filter {
+                    Some(filter) => self.filter_block(filter, text)?,
+                    None => Value::Text(text),
+                };
+                self.assign(target, value)?;
+            }
+            StmtKind::With(values, body) => {
+                let values: Vec<Value> =
+                    values.iter().map(|(_, expr)| self.eval(expr)).collect::<Result<_>>()?;
+                let StmtKind::With(targets, _) = &statement.kind else { return Ok(Flow::Next) };
+                return self.scoped(self.scope, |machine| {
+                    for ((target, _), value) in targets.iter().zip(values) {
+                        machine.assign(target, value)?;
+                    }
+                    machine.statements(body)
+                });
+            }
+            StmtKind::Macro(declared) => {
+                let scope = self.capture_scope();
+                let closure = Closure { declared: Arc::clone(declared), scope };
+                self.set_name(&declared.name, Value::Macro(Rc::new(closure)))?;
+            }
+            StmtKind::CallBlock(body, call) => self.call_block(body, call)?,
+            StmtKind::FilterBlock(filter, body) => {
+                let text = self.block(body)?;
+                let value = self.filter_block(filter, text)?;
+                self.write(&value)?;
+            }
+            StmtKind::Body(body) => {
+                return self.scoped(self.scope, |machine| machine.statements(body));
+            }
+            StmtKind::Refuse(reason) => return fail(*reason),
+        }
+        Ok(Flow::Next)
+    }
+
+    /// What `body` writes, in a scope of its own.
+    fn block(&mut self, body: &[Stmt]) -> Result<Text> {
+        self.scoped(self.scope, |machine| machine.captured(|machine| machine.statements(body)))
+    }
+
+    fn call_block(&mut self, body: &Arc<super::super::ast::Macro>, call: &Expr) -> Result<()> {
+        let Kind::Call(callee, arguments) = &call.kind else {
+            return fail("`call` needs a call of a macro");
+        };
+        let scope = self.capture_scope();
+        let callee = self.eval(callee)?;
+        let mut args: Args = self.arguments(arguments)?;
+        let caller = Value::Macro(Rc::new(Closure { declared: Arc::clone(body), scope }));
+        args.named.push((Text::own("caller"), caller));
+        let value = self.call(&callee, args)?;
+        self.write(&value)
+    }
+
+    /// The filters of a block, around the text that stands where the innermost has no value.
+    fn filter_block(&mut self, filter: &Expr, text: Text) -> Result<Value> {
+        let Kind::Filter(inner, name, arguments) = &filter.kind else {
+            return Ok(Value::Text(text));
+        };
+        let value = self.deeper(|machine| machine.filter_block(inner, text))?;
+        let args = self.arguments(arguments)?;
+        self.heap.filter(name, value, args)
+    }
+
+    /// Runs a loop over `over`; `depth` is how many runs of it are around this one.
+    pub(super) fn for_loop(&mut self, each: &Arc<For>, over: &Value, depth: usize) -> Result<()> {
+        let mut items = over.items(&self.heap.fuel)?;
+        let around = self.scope;
+        if let Some(only) = &each.only {
+            let mut kept = Vec::new();
+            for item in items {
+                let keep = self.scoped(around, |machine| {
+                    machine.assign(&each.target, item.clone())?;
+                    Ok(machine.eval(only)?.is_true())
+                })?;
+                if keep {
+                    kept.push(item);
+                }
+            }
+            items = kept;
+        }
+        if items.is_empty() {
+            return self.scoped(around, |machine| machine.statements(&each.otherwise)).map(drop);
+        }
+        let again = each.recursive.then(|| (Arc::clone(each), around));
+        let state = self.loop_over(items, depth, again)?;
+        let name = Arc::from("loop");
+        for index in 0..state.items.len() {
+            self.heap.fuel.step()?;
+            state.at.set(index);
+            let flow = self.scoped(around, |machine| {
+                machine.set_name(&name, Value::Loop(Rc::clone(&state)))?;
+                machine.assign(&each.target, state.items[index].clone())?;
+                machine.statements(&each.body)
+            })?;
+            if flow == Flow::Break {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Assigns `value` to `target`.
+    fn assign(&mut self, target: &Target, value: Value) -> Result<()> {
+        match target {
+            Target::Name(name) => self.set_name(name, value),
+            Target::Tuple(targets) => {
+                let values = value.items(&self.heap.fuel)?;
+                if values.len() != targets.len() {
+                    return fail(format!("cannot assign {} values to {} names", values.len(), targets.len()));
+                }
+                targets.iter().zip(values).try_for_each(|(target, value)| self.assign(target, value))
+            }
+            Target::Field(name, field) => match self.name(name)? {
+                Value::Namespace(place) => {
+                    let heap = &self.heap;
+                    let mut namespaces = heap.namespaces.borrow_mut();
+                    namespaces[place].insert(Value::text(field), value, &heap.fuel)
+                }
+                other => fail(format!(
+                    "only the fields of a namespace can be set, and `{name}` is `{}`",
+                    other.kind()
+                )),
+            },
+        }
+    }
+}
