@@ -90,7 +90,7 @@ proofs:
 	mkdir -p fuzz/corpus/{gguf,safetensors,chat_template}
 	$(CARGO) fuzz run -s none gguf fuzz/corpus/gguf fuzz/seeds/gguf -- -max_total_time=600 -timeout=20
 	$(CARGO) fuzz run -s none safetensors fuzz/corpus/safetensors fuzz/seeds/safetensors -- -max_total_time=600 -timeout=20
-	$(CARGO) fuzz run -s none chat_template fuzz/corpus/chat_template tests/golden/chat -- -max_total_time=600 -timeout=20
+	$(CARGO) fuzz run -s none chat_template fuzz/corpus/chat_template fuzz/seeds/chat_template tests/golden/chat -- -max_total_time=600 -timeout=20
 
 # Stages 1 and 2 of SALMON under principles that programs can check, with the settings in
 # examples/reward-model/. An interrupted run resumes.

@@ -85,7 +85,9 @@ impl ChatFormat {
     /// next turn begins.
     ///
     /// Special tokens come from the template only. A special token that is written out in a message
-    /// of any role is encoded as ordinary characters.
+    /// of any role is encoded as ordinary characters. This holds whatever the template does with the message, and
+    /// the template sees the message's plain text. A token that template and message spell together is
+    /// ordinary characters too, except where the template writes a role between its own signs, as in `<|user|>`.
     ///
     /// # Errors
     ///
@@ -130,6 +132,8 @@ fn breaks(text: &Text, guarded: &[String]) -> Vec<usize> {
     let mut breaks = Vec::new();
     // Every spelling that is to be broken has a character of a message in it or at its end.
     let longest = guarded.iter().map(String::len).max().unwrap_or(0);
+    // Vocabularies have thousands of special tokens, which begin with a few signs.
+    let firsts: BTreeSet<char> = guarded.iter().filter_map(|spelling| spelling.chars().next()).collect();
     let mut done = 0;
     for (given, _) in text.pieces_in(0..plain.len()).filter(|(_, origin)| *origin != Origin::Template) {
         let mut from = given.start.saturating_sub(longest);
@@ -138,9 +142,10 @@ fn breaks(text: &Text, guarded: &[String]) -> Vec<usize> {
         }
         let from = from.max(done);
         done = given.end;
-        for (at, letter) in plain[from..given.end].char_indices().map(|(at, letter)| (from + at, letter)) {
-            let taken = guarded.iter().filter(|spelling| plain[at..].starts_with(spelling.as_str()));
-            if taken.into_iter().any(|spelling| !is_the_templates(text, at, at + spelling.len())) {
+        let letters = plain[from..given.end].char_indices().map(|(at, letter)| (from + at, letter));
+        for (at, letter) in letters.filter(|(_, letter)| firsts.contains(letter)) {
+            let mut taken = guarded.iter().filter(|spelling| plain[at..].starts_with(spelling.as_str()));
+            if taken.any(|spelling| !is_the_templates(text, at, at + spelling.len())) {
                 breaks.push(at + letter.len_utf8());
             }
         }
@@ -186,4 +191,30 @@ fn unused_character(text: &str) -> Result<char, TextError> {
                 .to_owned(),
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chat_template::{Origin, Text};
+    use super::{breaks, with_marks};
+
+    fn broken(text: &str, origin: Origin) -> String {
+        let spellings = ["<|im_end|>", "</s>", "s>x"].map(str::to_owned);
+        with_marks(text, &breaks(&Text::new(text, origin), &spellings), '!')
+    }
+
+    #[test]
+    fn marks_go_inside_every_spelling_of_a_message() {
+        for origin in [Origin::Content, Origin::Role] {
+            assert_eq!(broken("a < b </p> x <|im_", origin), "a < b </p> x <|im_");
+            assert_eq!(broken("a</s>b<|im_end|>", origin), "a<!/s>b<!|im_end|>");
+            assert_eq!(broken("</s></s>.", origin), "<!/s><!/s>.");
+            assert_eq!(broken("</s>x", origin), "<!/s!>x", "they overlap");
+        }
+    }
+
+    #[test]
+    fn what_the_template_spells_is_left_whole() {
+        assert_eq!(broken("a</s>b<|im_end|>", Origin::Template), "a</s>b<|im_end|>");
+    }
 }

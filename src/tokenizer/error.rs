@@ -67,10 +67,10 @@ pub enum TextError {
         reason: String,
     },
 
-    /// The template took more steps than any real one needs, so it was stopped.
+    /// The template did more work than any real one needs, so it was stopped.
     #[error(
-        "chat template line {line} used up its {fuel} steps; the template loops without end, or \
-         the conversation is too long for it"
+        "chat template line {line} used up its {fuel} steps; the template loops without end, makes values \
+         without end, or the conversation is too long for it"
     )]
     TemplateFuel {
         /// The line of the template where the steps ran out, counted from 1.

@@ -1,13 +1,16 @@
-"""Makes text_byte_level.json, text_sentence_piece.json and text_chat.json.
+"""Makes text_byte_level.json, text_sentence_piece.json, text_chat.json and text_expressions.json.
 
     pip install tokenizers sentencepiece jinja2
     python make_text.py SmolLM2-135M-Instruct.Q4_1.gguf
 
 The first is the start of SmolLM2's vocabulary with ids from the Python `regex` module and a plain
 merge loop; the second a vocabulary that SentencePiece trains on the texts below, with its own ids;
-the third renders the templates in chat/ by Jinja2 with the settings of `transformers`.
+the third renders the templates in chat/ by Jinja2 with the settings of `transformers`; the fourth
+the short ones in chat_expressions.json, each of which shows what one operator, filter, test or
+method does.
 """
 
+import datetime
 import io
 import json
 import pathlib
@@ -155,25 +158,52 @@ class Generation(jinja2.ext.Extension):
     tags = {"generation"}
 
     def parse(self, parser):
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return jinja2.nodes.Scope(body).set_lineno(line)
 
 
-def chat():
+def environment():
     def raise_exception(message):
         raise jinja2.TemplateError(message)
 
-    def tojson(value, indent=None):
-        return json.dumps(value, ensure_ascii=False, indent=indent)
+    def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators,
+                          sort_keys=sort_keys)
 
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols])
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = lambda text: "26 Jul 2024"
+    environment.globals["strftime_now"] = datetime.datetime(2024, 7, 26).strftime
+    return environment
+
+
+def expressions():
+    """The text that each short template writes; none for one that does not compile or fails."""
+    conversation = [
+        ("user", "Hello World\nline two  "),
+        ("assistant", "<think>\nhmm\n</think>\n\nHi <b>é</b> 日本"),
+        ("user", "x"),
+    ]
+    messages = [{"role": role, "content": content} for role, content in conversation]
+    cases = []
+    for source in json.loads((HERE / "chat_expressions.json").read_text()):
+        case = {"template": source, "text": None}
+        try:
+            case["text"] = environment().from_string(source).render(
+                messages=messages, add_generation_prompt=True, bos_token="<s>", eos_token="</s>",
+                tools=None, documents=None)
+        except Exception:  # What Python raises has many types; for the test it only matters that it does.
+            pass
+        cases.append(case)
+    return {"messages": messages, "cases": cases}
+
+
+def chat():
     cases = []
     for path in sorted((HERE / "chat").glob("*.jinja")):
-        template = environment.from_string(path.read_text())
+        template = environment().from_string(path.read_text())
         for turns in CONVERSATIONS:
             messages = [{"role": role, "content": content} for role, content in turns]
             for prompt in (False, True):
@@ -196,3 +226,4 @@ if __name__ == "__main__":
     write("text_byte_level.json", byte_level(sys.argv[1]))
     write("text_sentence_piece.json", sentence_piece())
     write("text_chat.json", chat())
+    write("text_expressions.json", expressions())

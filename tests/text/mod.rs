@@ -4,8 +4,10 @@ mod byte_level;
 mod chat;
 mod checkpoint;
 mod json;
+mod provenance;
 mod sentence_piece;
 mod template;
+mod template_cost;
 
 pub(crate) use template::template;
 

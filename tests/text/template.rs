@@ -107,30 +107,70 @@ fn bottomless_templates_stop_at_the_recursion_limit() {
 }
 
 #[test]
-fn nesting_as_deep_as_the_bounds_allow_is_survived() {
+fn nesting_up_to_the_bounds_is_survived_and_beyond_is_refused() {
     let render = |source: &str| {
-        let compiled = ChatTemplate::compile(source, "", "").expect("valid");
-        compiled.render(&user("x"), true).expect("deep but bounded")
+        let compiled = ChatTemplate::compile(source, "", "");
+        compiled.and_then(|compiled| compiled.render(&user("x"), true))
     };
-    let wrapped = format!("{{{{ 'x'{} }}}}", "|batch(1)|list".repeat(4000));
-    assert_eq!(render(&wrapped).len(), 2 * 4000 + "['x']".len());
-    for (print, len) in [("ns.a", 18_002), ("ns.a | tojson", 18_002), ("ns.a == [ns.a]", 5), ("'ok'", 2)] {
-        let grown =
-            "{% set ns = namespace(a=[]) %}{% for i in range(9000) %}{% set ns.a = [ns.a] %}{% endfor %}";
-        assert_eq!(render(&format!("{grown}{{{{ {print} }}}}")).len(), len, "{print}");
+    let chain = |count: usize| format!("{{{{ 'x'{} }}}}", "|batch(1)|list".repeat(count));
+    assert_eq!(render(&chain(45)).expect("deep").len(), 2 * 45 + "['x']".len());
+    let error = render(&chain(4000)).expect_err("a chain without end");
+    assert!(matches!(error, TextError::TemplateSyntax { line: 1, .. }), "{error:?}");
+
+    for print in ["ns.a", "ns.a | tojson", "ns.a == [ns.a]", "'ok'"] {
+        let grown = |count: usize| {
+            format!(
+                "{{% set ns = namespace(a=[]) %}}{{% for i in range({count}) %}}{{% set ns.a = [ns.a] %}}{{% endfor %}}{{{{ {print} }}}}"
+            )
+        };
+        render(&grown(90)).expect("deep");
+        let error = render(&grown(9000)).expect_err(print);
+        assert!(error.to_string().contains("nested more than"), "{print}: {error}");
     }
 }
 
 #[test]
-fn values_that_hold_themselves_cannot_be_made() {
-    let source = "{% set ns = namespace() %}\n{% set ns.me = ns %}\n{{ ns }}";
-    let error = ChatTemplate::compile(source, "", "").expect_err("a ring");
-    assert!(matches!(error, TextError::TemplateSyntax { line: 2, .. }), "{error:?}");
+fn names_that_only_look_like_namespaces_are_no_reason_to_refuse() {
+    for (source, expected) in [
+        (
+            "{%- macro m(x, namespace='a') -%}{{ x + namespace }}{%- endmacro -%}{{ m(messages[0].content) }}",
+            "hia",
+        ),
+        ("{% set s = namespace(role='system', content='S') %}{{ ([s] + messages)[0].content }}", "S"),
+        ("{% set namespace = 'n' %}{{ namespace }}", "n"),
+        ("{% set make = namespace %}{% set ns = make(a=1) %}{{ ns.a }}", "1"),
+        ("{% set a, b = namespace(x=1), namespace(x=2) %}{{ a.x + b.x }}", "3"),
+        ("{% set ns = namespace(inner=namespace(x=1)) %}{% set ns.other = ns.inner %}{{ ns.other.x }}", "1"),
+        ("{% set ns = namespace(a=1) %}{{ ns }}", "<Namespace {'a': 1}>"),
+    ] {
+        let compiled = ChatTemplate::compile(source, "", "").expect(source);
+        assert_eq!(compiled.render(&user("hi"), true).expect(source), expected);
+    }
+}
+
+#[test]
+fn namespaces_that_hold_themselves_end() {
+    let render = |end: &str| {
+        let source = format!("{{% set ns = namespace() %}}\n{{% set ns.me = [ns, ns] %}}\n{{{{ {end} }}}}");
+        ChatTemplate::compile(&source, "", "").expect("valid").render(&user("x"), true)
+    };
+    assert_eq!(render("ns.me[0].me[1] == ns").expect("fields can be read"), "True");
+    for end in ["ns", "ns ~ ''", "[ns] | string", "ns | tojson"] {
+        let error = render(end).expect_err(end);
+        assert!(matches!(error, TextError::TemplateRender { line: 3, .. }), "{end}: {error:?}");
+    }
 }
 
 #[test]
 fn wide_formats_are_refused_before_they_are_written() {
-    for source in ["{{ '{:>999999999}'.format('x') }}", "{{ '%999999999s' | format('x') }}"] {
+    for source in [
+        "{{ '{:>999999999}'.format('x') }}",
+        "{{ '%999999999s' | format('x') }}",
+        "{{ '%.70000f' % 1 }}",
+        "{{ '{:.70000}'.format(1.5) }}",
+        "{{ '%*d' % (10 ** 12, 1) }}",
+        "{{ '{:{}}'.format('x', 10 ** 12) }}",
+    ] {
         let compiled = ChatTemplate::compile(source, "", "").expect("valid");
         compiled.render(&user("x"), true).expect_err(source);
     }
@@ -169,4 +209,66 @@ fn json_is_written_as_python_writes_it() {
         "{{\"role\": \"user\", \"content\": \"{content}\"}}\n{{\n  \"role\": \"user\",\n  \"content\": \"{content}\"\n}}\nnull"
     );
     assert_eq!(text, expected);
+}
+
+/// What Jinja2 makes of a short template.
+#[derive(Deserialize)]
+struct Expression {
+    template: String,
+    /// None if it does not compile or fails.
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Expressions {
+    messages: Vec<Message>,
+    cases: Vec<Expression>,
+}
+
+#[test]
+fn operators_filters_tests_and_methods_do_what_jinja2s_do() {
+    let Expressions { messages, cases } = read_golden("text_expressions.json");
+    assert!(cases.len() > 700, "{}", cases.len());
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter_map(|Expression { template, text }| {
+            let rendered = ChatTemplate::compile(template, "<s>", "</s>")
+                .and_then(|compiled| compiled.render(&messages, true));
+            let same = rendered.as_ref().ok() == text.as_ref();
+            (!same).then(|| format!("{template}: {rendered:?}, jinja2: {text:?}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn line_ends_of_the_file_are_of_no_importance() {
+    let unix = "{% for m in messages %}\n<{{ m['role'] }}>\n{{ m['content'] }}\n{% endfor %}\n";
+    let render = |source: &str| {
+        ChatTemplate::compile(source, "", "").expect("valid").render(&user("a\r\nb"), true).expect("renders")
+    };
+    let expected = "<user>\na\r\nb\n";
+    assert_eq!(render(unix), expected);
+    assert_eq!(render(&unix.replace('\n', "\r\n")), expected);
+    assert_eq!(render(&unix.replace('\n', "\r")), expected);
+    assert_eq!(render(&format!("\u{feff}{unix}")), expected, "a byte order mark");
+}
+
+#[test]
+fn what_has_no_meaning_in_a_chat_is_refused_by_name() {
+    for (source, name) in [
+        ("{{ [1] | random }}", "random"),
+        ("{{ lipsum() }}", "lipsum"),
+        ("{% autoescape true %}{% endautoescape %}", "autoescape"),
+        ("{{ 'x' | nothing }}", "nothing"),
+        ("{{ 'x' is nothing }}", "nothing"),
+        ("{{ 'x'.nothing() }}", "nothing"),
+        ("{{ [].append(1) }}", "append"),
+        ("{% include 'x' %}", "no other template"),
+    ] {
+        let result =
+            ChatTemplate::compile(source, "", "").and_then(|compiled| compiled.render(&user("x"), true));
+        let error = result.expect_err(source).to_string();
+        assert!(error.contains(name), "{source}: {error}");
+    }
 }
