@@ -102,7 +102,7 @@ fn from_directory(checkpoint: &Checkpoint) -> Result<Option<Parts>, TextError> {
         ids.concat()
     };
     let (bos_ids, end_ids) = (numbered("bos_token_id"), numbered("eos_token_id"));
-    // A file that says that there is none means it: the number in the configuration is then of another use.
+    // With `null` in this file there is none. The number in the configuration then has another use.
     let without_bos = settings.get("bos_token").is_some_and(Value::is_null);
     let numbered_bos = bos_ids.first().copied().filter(|_| !without_bos);
     let bos = named("bos_token").or(tokenizer.bos()).or(numbered_bos);

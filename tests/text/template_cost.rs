@@ -48,7 +48,7 @@ fn values_that_double_are_paid_for_by_their_size() {
     );
 }
 
-/// Forty lists that hold the one before twice are small in memory and without end to whoever walks them.
+/// Forty lists that hold the one before twice are small in memory, but a walk over them does not end.
 #[test]
 fn values_that_share_their_parts_are_paid_for_by_what_is_visited() {
     let pair = |end: &str| grown("[]", "[ns.x, ns.x]", "[ns.y, ns.y]", end);

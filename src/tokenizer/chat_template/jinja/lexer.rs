@@ -66,7 +66,7 @@ struct Lexer<'a> {
     at: usize,
     line: usize,
     tokens: Vec<Token>,
-    /// Whether what was read last ends with a line end.
+    /// Whether the text before `at` ends with a line end.
     line_starting: bool,
 }
 
@@ -129,7 +129,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The text before a tag that opens with `sign`, as much as the tag leaves of it.
+    /// The text before a tag that opens with `sign`, without the white space that the tag swallows.
     fn stripped<'t>(&self, text: &'t str, sign: Option<char>, block: bool) -> &'t str {
         match sign {
             Some('-') => text.trim_end(),

@@ -192,7 +192,7 @@ impl Machine<'_> {
                 let Some(Value::Text(format)) = format else {
                     return fail("`strftime_now` needs a string");
                 };
-                // A field writes at most four times as many bytes as it has.
+                // A field has two bytes and writes at most ten.
                 fuel.bytes(format.len().saturating_mul(8))?;
                 match self.day.format(format.as_str()) {
                     // What a message asked for is the message's.

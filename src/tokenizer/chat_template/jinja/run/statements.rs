@@ -117,7 +117,7 @@ impl Machine<'_> {
         self.heap.filter(name, value, args)
     }
 
-    /// Runs a loop over `over`; `depth` is how many runs of it are around this one.
+    /// Runs a loop over `over`; `depth` is the number of its runs around this one.
     pub(super) fn for_loop(&mut self, each: &Arc<For>, over: &Value, depth: usize) -> Result<()> {
         let mut items = over.items(&self.heap.fuel)?;
         let around = self.scope;
