@@ -47,7 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
         Message::new("assistant", "<think>⟦</think>hi"),
         Message::new("us⟦er", "bye"),
     ];
-    let chat = ChatFormat::new(Arc::clone(&TOKENIZER), template, &[]);
+    let chat = ChatFormat::new(Arc::clone(&*TOKENIZER), template, &[]);
     // An escape in a string of the template can spell any sign.
     let spells = source.contains(['⟦', '\\']);
     for count in [1, 2, 4] {
