@@ -235,12 +235,14 @@ impl ChatBuilder {
     /// [`Error::Chat`] with:
     ///
     /// * [`ChatError::NoTemplate`] if the model cannot chat;
+    /// * [`ChatError::Text`] if its tokenizer or chat template cannot be used;
     /// * [`ChatError::Context`] if the model has a shorter context;
     /// * [`ChatError::Principles`] if there is no such set, or the file has mistakes;
     /// * [`ChatError::AdapterFile`] if the adapter cannot be read or does not fit;
     /// * [`ChatError::Generate`] for a context of less than 2 tokens, or a sampling setting outside its range;
     /// * [`ChatError::Steer`] if replies are to be scored or chosen without a reward model.
     pub fn start(self) -> Result<ChatSession, Error> {
+        self.model.check_chat().map_err(ChatError::from)?;
         if self.model.chat_format().is_none() {
             return Err(ChatError::NoTemplate.into());
         }

@@ -204,6 +204,7 @@ impl ChatSession {
         // Room for a reply: a quarter of the context if the longest reply is longer.
         let context = self.generator.context;
         let capacity = context - max_tokens.min(context / 4);
+        self.model.check_chat()?;
         let format = self.model.chat_format().ok_or(ChatError::NoTemplate)?;
         let encoded =
             conversation.encode(capacity, |messages| format.encode_chat(&steering.messages(messages), true));

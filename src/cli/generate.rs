@@ -10,11 +10,11 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
-use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format, tokenizer};
+use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format, note_double_bos, tokenizer};
 use super::output::write_row;
 use super::sampling::SamplingArgs;
 use super::steering::{SteeringArgs, scores};
-use parr::generate::{Finish, Request};
+use parr::generate::{Finish, Request, StopTokens};
 use parr::model::Model;
 use parr::steer::{
     Answer, Ask, Candidate, Search, SteerError, SteerEvent, SteeredModel, Steering, WatchedSet,
@@ -46,9 +46,9 @@ Input rows, one JSON object per line:
 A row may also have \"id\" (any value, copied to the output), \"seed\" and
 \"max_tokens\".
 
-Output rows, in input order: line, id, text, finish (end_of_turn, stop, length
-or context_full), prompt_tokens, tokens (ids) and logprobs (natural, one per
-token).
+Output rows, in input order: line, id, text, finish (end_of_turn, end_of_text
+with --raw, stop, length or context_full), prompt_tokens, tokens (ids) and
+logprobs (natural, one per token).
 
 With --best-of, --guided or --scores, a row also has score, choices (their
 number) and candidates. The candidates are those of the last choice, with seed,
@@ -204,10 +204,14 @@ struct Voice<'a> {
 impl GenerateArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         // Read first, to report a mistake in the file before the model is loaded.
-        let rows = self.jsonl.as_deref().map(read_rows).transpose()?;
+        let rows: Option<Vec<Row<Input>>> = self.jsonl.as_deref().map(read_rows).transpose()?;
         let watched = self.steering.watch()?;
         let steering = self.steering.steering(watched.as_ref().map(WatchedSet::set))?;
         let (_, model) = self.model.open(global)?;
+        if self.raw {
+            let prompts = rows.iter().flatten().filter_map(|row| row.value.prompt.as_deref());
+            note_double_bos(&model, prompts.chain(self.prompt.as_deref()), global);
+        }
         let n = self.steering.candidates();
         let slots = rows.as_ref().map_or(n, |rows| (n * rows.len()).clamp(1, self.batch.into()));
         let steered = self.steering.open(&model, &self.adapter, &self.cache, slots)?;
@@ -300,8 +304,10 @@ impl GenerateArgs {
         let Voice { model, steered, steering } = voice;
         let mut ask = match (&input.prompt, &input.messages) {
             (Some(prompt), None) if self.raw => {
-                let request = Request { prompt: raw_prompt(model, prompt)?, ..Request::default() };
-                Ask { request, question: prompt.clone() }
+                let question = prompt.clone();
+                let prompt = raw_prompt(model, prompt)?;
+                let request = Request { prompt, stop_ids: StopTokens::Text, ..Request::default() };
+                Ask { request, question }
             }
             (Some(prompt), None) => {
                 let system = self.system.iter().map(|text| Message::new("system", text.as_str()));
@@ -325,8 +331,7 @@ impl GenerateArgs {
 
 fn raw_prompt(model: &Model, text: &str) -> Result<Vec<TokenId>, String> {
     let tokenizer = tokenizer(model).map_err(|error| error.to_string())?;
-    let mut ids: Vec<TokenId> = tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
-    ids.extend(tokenizer.encode(text, Specials::Parse).map_err(|error| error.to_string())?);
+    let ids = tokenizer.encode_raw(text, Specials::Parse).map_err(|error| error.to_string())?;
     if ids.is_empty() { Err("the prompt is empty".to_owned()) } else { Ok(ids) }
 }
 

@@ -11,7 +11,7 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
-use super::open::{AdapterArgs, CacheArgs, ModelArgs, tokenizer};
+use super::open::{AdapterArgs, CacheArgs, ModelArgs, note_double_bos, tokenizer};
 use super::output::write_row;
 use parr::atomic;
 use parr::format::safetensors::{Dtype, SafetensorsWriter};
@@ -91,6 +91,7 @@ impl LogprobsArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         let rows: Vec<Row<Input>> = read_rows(&self.rows)?;
         let (_, model) = self.model.open(global)?;
+        note_double_bos(&model, rows.iter().filter_map(|row| row.value.text.as_deref()), global);
         let context = self.cache.context(&model);
         let mut sequences = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -170,9 +171,7 @@ fn token_ids(model: &Model, input: &Input, context: usize) -> Result<Vec<TokenId
     let ids = match (&input.text, &input.ids) {
         (Some(text), None) => {
             let tokenizer = tokenizer(model).map_err(|error| error.to_string())?;
-            let mut ids: Vec<TokenId> = tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
-            ids.extend(tokenizer.encode(text, Specials::Parse).map_err(|error| error.to_string())?);
-            ids
+            tokenizer.encode_raw(text, Specials::Parse).map_err(|error| error.to_string())?
         }
         (None, Some(ids)) => ids.clone(),
         _ => return Err("give either `text` or `ids`".to_owned()),

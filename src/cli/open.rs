@@ -111,7 +111,9 @@ impl ModelArgs {
         });
         bar.finish_and_clear();
         let model = model?;
-        model.notes().iter().for_each(|note| global.note(note));
+        for note in model.notes() {
+            global.note(format!("note: {note}"));
+        }
         Ok(model)
     }
 }
@@ -158,7 +160,28 @@ impl CacheArgs {
 
 /// The model's tokenizer, or an error with advice.
 pub(super) fn tokenizer(model: &Model) -> Result<&Tokenizer, CliError> {
+    model.check_tokenizer()?;
     model.tokenizer().ok_or_else(no_tokenizer)
+}
+
+/// Prints a note if one of the raw texts begins with the token that the tokenizer puts in front anyway.
+pub(super) fn note_double_bos<'a>(
+    model: &Model,
+    mut texts: impl Iterator<Item = &'a str>,
+    global: &GlobalArgs,
+) {
+    let Some(tokenizer) = model.tokenizer() else { return };
+    if texts.any(|text| tokenizer.begins_with_bos(text)) {
+        global.note(double_bos(tokenizer));
+    }
+}
+
+/// The note on a raw text that begins with the tokenizer's start token.
+pub(super) fn double_bos(tokenizer: &Tokenizer) -> String {
+    let bos = tokenizer.bos().and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
+    format!(
+        "note: a text begins with {bos}, the start token (bos) that every raw text gets: it gets it twice; leave it out"
+    )
 }
 
 /// The error for a model without a tokenizer.
@@ -169,6 +192,7 @@ pub(super) fn no_tokenizer() -> CliError {
 
 /// The model's chat format, or an error with advice.
 pub(super) fn chat_format(model: &Model) -> Result<&ChatFormat, CliError> {
+    model.check_chat()?;
     model.chat_format().ok_or_else(|| {
         let reason = "the model has no chat template: use `parr generate --raw`, which continues plain text";
         CliError::Model(reason.to_owned())

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::GlobalArgs;
 use super::error::CliError;
-use super::open::no_tokenizer;
+use super::open::{double_bos, no_tokenizer};
 use super::output::write_row;
 use parr::format::Checkpoint;
 use parr::hub::{self, CATALOG};
@@ -55,10 +55,17 @@ pub(super) struct TokenizeArgs {
 }
 
 impl TokenizeArgs {
-    pub(super) fn run(&self, _global: &GlobalArgs) -> Result<(), CliError> {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         let checkpoint = Checkpoint::open(&hub::resolve(&self.model)?)?;
-        let text = text::load(&checkpoint)?;
-        let tokenizer = text.tokenizer.ok_or_else(no_tokenizer)?;
+        let text = text::load(&checkpoint);
+        text.check_tokenizer()?;
+        let tokenizer = text.tokenizer().ok_or_else(no_tokenizer)?;
+        for note in tokenizer.notes() {
+            global.note(format!("note: {note}"));
+        }
+        if let Err(reason) = text.check_chat() {
+            global.note(format!("note: the model's chat template cannot be used: {reason}"));
+        }
         let text = match &self.text {
             Some(text) => text.clone(),
             None => {
@@ -75,11 +82,14 @@ impl TokenizeArgs {
         }
         let specials = if self.specials { Specials::Parse } else { Specials::AsText };
         let ids = tokenizer.encode(&text, specials)?;
+        if self.specials && tokenizer.begins_with_bos(&text) {
+            global.note(double_bos(tokenizer));
+        }
         if self.count {
             writeln!(out, "{}", ids.len())?;
             return Ok(());
         }
-        let tokens: Vec<String> = ids.iter().map(|&id| tokenizer.decode(&[id], false)).collect();
+        let tokens: Vec<String> = ids.iter().map(|&id| tokenizer.token_shown(id)).collect();
         if self.json {
             drop(out);
             return write_row(&json!({ "ids": ids, "tokens": tokens }));

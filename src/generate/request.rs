@@ -63,6 +63,8 @@ pub enum StopTokens {
     /// The model's own: [`Model::end_tokens`](crate::model::Model::end_tokens).
     #[default]
     Model,
+    /// The same tokens for a text that is no turn of a chat: the reply ends with [`Finish::EndOfText`].
+    Text,
     /// Only these. With an empty list, no token ends the reply.
     Only(Vec<TokenId>),
 }
@@ -71,8 +73,16 @@ impl StopTokens {
     /// The tokens for `model`.
     pub(crate) fn of(&self, model: &Model) -> Vec<TokenId> {
         match self {
-            StopTokens::Model => model.end_tokens(),
+            StopTokens::Model | StopTokens::Text => model.end_tokens(),
             StopTokens::Only(ids) => ids.clone(),
+        }
+    }
+
+    /// Why a reply ends at one of them.
+    pub(crate) fn finish(&self) -> Finish {
+        match self {
+            StopTokens::Text => Finish::EndOfText,
+            StopTokens::Model | StopTokens::Only(_) => Finish::EndOfTurn,
         }
     }
 }
@@ -131,6 +141,8 @@ impl Default for Request {
 pub enum Finish {
     /// A stop token was drawn.
     EndOfTurn,
+    /// A stop token was drawn in a text that is no turn of a chat: see [`StopTokens::Text`].
+    EndOfText,
     /// This stop text was generated.
     Stop(String),
     /// `max_tokens` tokens were drawn.
@@ -142,10 +154,11 @@ pub enum Finish {
 }
 
 impl Finish {
-    /// A short stable name: `end_of_turn`, `stop`, `length`, `context_full` or `cancelled`.
+    /// A short stable name: `end_of_turn`, `end_of_text`, `stop`, `length`, `context_full` or `cancelled`.
     pub fn name(&self) -> &'static str {
         match self {
             Finish::EndOfTurn => "end_of_turn",
+            Finish::EndOfText => "end_of_text",
             Finish::Stop(_) => "stop",
             Finish::Length => "length",
             Finish::ContextFull => "context_full",

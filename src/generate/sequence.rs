@@ -107,7 +107,7 @@ impl<'a> Sequence<'a> {
         self.sampling_logprobs.push(drawn.sampling_logprob);
         let mut text = String::new();
         if self.stop_ids.contains(&drawn.token) {
-            self.finish = Some(Finish::EndOfTurn);
+            self.finish = Some(self.asked.stop_ids.finish());
         } else if let Some(stream) = &mut self.stream {
             text = self.stop.push(&stream.push(drawn.token));
             if let Some(stop) = self.stop.matched() {

@@ -51,8 +51,9 @@ impl<'a> AdaptedModel<'a> {
     ///
     /// # Errors
     ///
-    /// [`JudgeError::NoChat`] if it has none.
+    /// [`JudgeError::NoChat`] if it has none, [`JudgeError::Text`] if it cannot be used.
     pub fn chat(&self) -> Result<&'a ChatFormat, JudgeError> {
+        self.model.check_chat()?;
         self.model.chat_format().ok_or(JudgeError::NoChat)
     }
 

@@ -191,7 +191,7 @@ mod tests {
             token_types: Some(vec![1; tokens.len()]),
             tokens,
             scores: None,
-            merges: Vec::new(),
+            merges: Some(Vec::new()),
             bos: None,
             eos: None,
             unk: None,

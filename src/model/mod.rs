@@ -11,7 +11,7 @@ mod random;
 pub mod text;
 mod weights;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -32,7 +32,7 @@ use crate::Error;
 use crate::format::{Checkpoint, LoadError};
 use crate::gpu::Device;
 use crate::quant::Quant;
-use crate::tokenizer::{ChatFormat, TokenId, Tokenizer};
+use crate::tokenizer::{ChatFormat, TextError, TokenId, Tokenizer};
 use weights::{CheckpointSource, Weights};
 
 /// How to load a model. The default keeps every tensor in its stored format.
@@ -58,8 +58,7 @@ struct Inner {
     reloading: Mutex<()>,
     source: Source,
     content_hash: OnceLock<String>,
-    tokenizer: Option<Arc<Tokenizer>>,
-    chat: Option<ChatFormat>,
+    text: text::Text,
     unused: Vec<String>,
     notes: Vec<String>,
 }
@@ -78,8 +77,10 @@ impl Model {
     /// # Errors
     ///
     /// * [`Error::Load`] if the checkpoint is damaged or of an unknown architecture;
-    /// * [`Error::Text`] if its tokenizer or chat template is damaged or of an unknown kind;
     /// * [`Error::Device`] if the device cannot hold the model.
+    ///
+    /// A tokenizer or chat template that is damaged or of an unknown kind is an error only where it is needed: see
+    /// [`Model::check_tokenizer`] and [`Model::check_chat`].
     pub fn load(
         device: &Device,
         path: &Path,
@@ -88,11 +89,11 @@ impl Model {
     ) -> Result<Model, Error> {
         let checkpoint = Checkpoint::open(path)?;
         let config = ModelConfig::from_checkpoint(&checkpoint)?;
-        let text = text::load(&checkpoint)?;
+        let text = text::load(&checkpoint);
         let (weights, used) = load_weights(device, &checkpoint, &config, options, progress)?;
         let unused = notes::unused(&checkpoint, &config, &used);
-        let notes = notes::notes(&checkpoint, &config, &unused);
-        let (tokenizer, chat) = (text.tokenizer, text.chat);
+        let mut notes = notes::notes(&checkpoint, &config, &unused);
+        notes.extend(text.tokenizer().map_or(&[][..], Tokenizer::notes).iter().map(ToString::to_string));
         let inner = Inner {
             device: device.clone(),
             config,
@@ -100,8 +101,7 @@ impl Model {
             reloading: Mutex::default(),
             source: Source::Checkpoint(path.to_owned(), *options),
             content_hash: OnceLock::new(),
-            tokenizer,
-            chat,
+            text,
             unused,
             notes,
         };
@@ -123,8 +123,7 @@ impl Model {
             reloading: Mutex::default(),
             source: Source::Random(quant, seed),
             content_hash: OnceLock::new(),
-            tokenizer: None,
-            chat: None,
+            text: text::Text::default(),
             unused: Vec::new(),
             notes: Vec::new(),
         };
@@ -224,34 +223,50 @@ impl Model {
     }
 
     /// What a user should know about the checkpoint although it loads, one sentence each: tensors that nothing
-    /// reads, and a `config.json` that disagrees with the weights.
+    /// reads, a `config.json` that disagrees with the weights, lists that the vocabulary lacks.
     pub fn notes(&self) -> &[String] {
         &self.inner.notes
     }
 
-    /// The model's tokenizer, if the checkpoint has one.
+    /// The model's tokenizer, if the checkpoint has one that can be used.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
-        self.inner.tokenizer.as_deref()
+        self.inner.text.tokenizer()
     }
 
-    /// The model's chat template, if the checkpoint has one.
+    /// The model's chat template, if the checkpoint has one that can be used.
     pub fn chat_format(&self) -> Option<&ChatFormat> {
-        self.inner.chat.as_ref()
+        self.inner.text.chat()
+    }
+
+    /// Whether the checkpoint's tokenizer can be used; `Ok` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::Unusable`] with the reason.
+    pub fn check_tokenizer(&self) -> Result<(), TextError> {
+        self.inner.text.check_tokenizer()
+    }
+
+    /// Whether the checkpoint's tokenizer and chat template can be used; `Ok` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::Unusable`] with the reason.
+    pub fn check_chat(&self) -> Result<(), TextError> {
+        self.inner.text.check_chat()
     }
 
     /// Tokenizer and chat template, each if the checkpoint has one.
-    pub fn text(&self) -> text::Text {
-        text::Text { tokenizer: self.inner.tokenizer.clone(), chat: self.inner.chat.clone() }
+    pub fn text(&self) -> &text::Text {
+        &self.inner.text
     }
 
-    /// The tokens that end a reply: those that close a turn in the chat template, or else the tokenizer's
-    /// end-of-text token. Empty for a model without a tokenizer.
+    /// The tokens that end a reply or a text, in ascending order: those that the model's configuration and its
+    /// tokenizer name, and the one that closes a turn in the chat template.
     pub fn end_tokens(&self) -> Vec<TokenId> {
-        match (self.chat_format(), self.tokenizer()) {
-            (Some(chat), _) => chat.end_of_turn().to_vec(),
-            (None, Some(tokenizer)) => tokenizer.eos().into_iter().collect(),
-            (None, None) => Vec::new(),
-        }
+        let named = self.inner.config.eos.iter().copied();
+        let all: BTreeSet<TokenId> = named.chain(self.inner.text.end_tokens()).collect();
+        all.into_iter().collect()
     }
 
     /// Whether both models share the same weights on the same device.

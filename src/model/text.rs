@@ -1,5 +1,6 @@
 //! The tokenizer and chat template of a checkpoint.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -10,45 +11,108 @@ use crate::format::{Checkpoint, LoadError};
 use crate::tokenizer::{ChatFormat, ChatTemplate, TextError, TokenId, Tokenizer, Vocab};
 
 /// A model's tokenizer and chat template, as far as its checkpoint has them.
+///
+/// A tokenizer or a template that cannot be used is no error of the model: token ids can do without both, raw text
+/// without the template. The reason is kept until one of them is needed.
 #[derive(Debug, Clone, Default)]
 pub struct Text {
-    /// The tokenizer; none in a checkpoint that has only weights.
-    pub tokenizer: Option<Arc<Tokenizer>>,
-    /// The tokenizer with the chat template; none in a checkpoint without a template.
-    pub chat: Option<ChatFormat>,
+    tokenizer: Option<Result<Arc<Tokenizer>, Arc<TextError>>>,
+    chat: Option<Result<ChatFormat, Arc<TextError>>>,
+    end_ids: Vec<TokenId>,
+}
+
+impl Text {
+    /// A tokenizer and a chat format of one's own.
+    pub fn new(tokenizer: Option<Arc<Tokenizer>>, chat: Option<ChatFormat>) -> Text {
+        Text { tokenizer: tokenizer.map(Ok), chat: chat.map(Ok), end_ids: Vec::new() }
+    }
+
+    /// The tokenizer; none in a checkpoint that has only weights, or if [`Text::check_tokenizer`] fails.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref()?.as_deref().ok()
+    }
+
+    /// The tokenizer with the chat template; none in a checkpoint without a template, or if [`Text::check_chat`]
+    /// fails.
+    pub fn chat(&self) -> Option<&ChatFormat> {
+        self.chat.as_ref()?.as_ref().ok()
+    }
+
+    /// Whether the checkpoint's tokenizer can be used; `Ok` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// * [`TextError::Unusable`] with the reason: a file that cannot be read, or a damaged or unknown tokenizer.
+    pub fn check_tokenizer(&self) -> Result<(), TextError> {
+        fault(self.tokenizer.as_ref())
+    }
+
+    /// Whether the checkpoint's chat template can be used; `Ok` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// * [`TextError::Unusable`] with the reason: that of [`Text::check_tokenizer`], or a template that does not
+    ///   compile.
+    pub fn check_chat(&self) -> Result<(), TextError> {
+        fault(self.chat.as_ref())
+    }
+
+    /// The tokens that end a text or a reply, in ascending order: those that the checkpoint's files name, and the
+    /// one that closes a turn in the chat template.
+    pub fn end_tokens(&self) -> Vec<TokenId> {
+        let named = self.end_ids.iter().copied().chain(self.tokenizer().and_then(Tokenizer::eos));
+        let closing = self.chat().map_or(&[][..], ChatFormat::end_of_turn);
+        let all: BTreeSet<TokenId> = named.chain(closing.iter().copied()).collect();
+        all.into_iter().collect()
+    }
+}
+
+fn fault<T>(part: Option<&Result<T, Arc<TextError>>>) -> Result<(), TextError> {
+    match part {
+        Some(Err(fault)) => Err(TextError::Unusable(Arc::clone(fault))),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the tokenizer and the chat template of `checkpoint`, without touching a weight.
 ///
 /// A GGUF file has both in its metadata. A directory has a `tokenizer.json`; a
 /// `tokenizer_config.json` that names the tokens at the beginning and end of a text; and a template
-/// in the latter or in `chat_template.jinja`. A checkpoint without a tokenizer is not an error.
-///
-/// # Errors
-///
-/// * [`TextError::Io`] if a file cannot be read.
-/// * [`TextError::Malformed`] or [`TextError::Unsupported`] for a damaged or unknown tokenizer.
-/// * [`TextError::TemplateSyntax`] for a template that does not compile.
-pub fn load(checkpoint: &Checkpoint) -> Result<Text, TextError> {
+/// in the latter or in `chat_template.jinja`. A checkpoint without a tokenizer is not an error, and one that
+/// cannot be used is one only where it is needed: see [`Text::check_tokenizer`] and [`Text::check_chat`].
+pub fn load(checkpoint: &Checkpoint) -> Text {
     let parts = match checkpoint.gguf() {
-        Some(gguf) => from_gguf(gguf)?,
-        None => from_directory(checkpoint)?,
+        Some(gguf) => from_gguf(gguf),
+        None => from_directory(checkpoint),
     };
-    let Some(Parts { tokenizer, template, end_ids }) = parts else {
-        return Ok(Text::default());
+    let Parts { tokenizer, template, end_ids } = match parts {
+        Ok(Some(parts)) => parts,
+        Ok(None) => return Text::default(),
+        Err(fault) => {
+            let fault = Arc::new(fault);
+            return Text {
+                tokenizer: Some(Err(Arc::clone(&fault))),
+                chat: Some(Err(fault)),
+                end_ids: Vec::new(),
+            };
+        }
     };
     let tokenizer = Arc::new(tokenizer);
-    let text_of = |id: Option<TokenId>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
-    let (bos, eos) = (text_of(tokenizer.bos()), text_of(tokenizer.eos()));
-    let template = template.map(|source| ChatTemplate::compile(&source, &bos, &eos)).transpose()?;
-    let chat = template.map(|template| ChatFormat::new(Arc::clone(&tokenizer), template, &end_ids));
-    Ok(Text { tokenizer: Some(tokenizer), chat })
+    let chat = template.and_then(|template| {
+        let text_of = |id: Option<TokenId>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
+        let (bos, eos) = (text_of(tokenizer.bos()), text_of(tokenizer.eos()));
+        let Some(source) = template else { return Ok(None) };
+        let template = ChatTemplate::compile(&source, &bos, &eos)?;
+        Ok(Some(ChatFormat::new(Arc::clone(&tokenizer), template, &end_ids)))
+    });
+    let chat = chat.map_err(Arc::new).transpose();
+    Text { tokenizer: Some(Ok(tokenizer)), chat, end_ids }
 }
 
 /// The parts that are common to both kinds of checkpoint.
 struct Parts {
     tokenizer: Tokenizer,
-    template: Option<String>,
+    template: Result<Option<String>, TextError>,
     /// Tokens that end a text, in addition to the tokenizer's own.
     end_ids: Vec<TokenId>,
 }
@@ -70,7 +134,7 @@ fn from_gguf(gguf: &Gguf) -> Result<Option<Parts>, TextError> {
         tokens: tokens.to_vec(),
         scores: gguf.floats(&key("scores")).map_err(unreadable)?.map(<[f32]>::to_vec),
         token_types: gguf.integers(&key("token_type")).map_err(unreadable)?,
-        merges: strings("merges")?.unwrap_or_default().to_vec(),
+        merges: strings("merges")?.map(<[String]>::to_vec),
         bos: token("bos_token_id")?,
         eos: token("eos_token_id")?,
         unk: token("unknown_token_id")?,
@@ -81,9 +145,10 @@ fn from_gguf(gguf: &Gguf) -> Result<Option<Parts>, TextError> {
     for name in ["eot_token_id", "eom_token_id"] {
         end_ids.extend(token(name)?.filter(|&id| (id as usize) < tokens.len()));
     }
-    let template = gguf.string("tokenizer.chat_template").map_err(unreadable)?;
+    let template = gguf.string("tokenizer.chat_template").map_err(unreadable);
+    let template = template.map(|template| template.map(str::to_owned));
     let tokenizer = Tokenizer::from_vocab(vocab)?;
-    Ok(Some(Parts { tokenizer, template: template.map(str::to_owned), end_ids }))
+    Ok(Some(Parts { tokenizer, template, end_ids }))
 }
 
 fn from_directory(checkpoint: &Checkpoint) -> Result<Option<Parts>, TextError> {
@@ -102,16 +167,17 @@ fn from_directory(checkpoint: &Checkpoint) -> Result<Option<Parts>, TextError> {
         ids.concat()
     };
     let (bos_ids, end_ids) = (numbered("bos_token_id"), numbered("eos_token_id"));
-    // With `null` in this file there is none. The number in the configuration then has another use.
-    let without_bos = settings.get("bos_token").is_some_and(Value::is_null);
-    let numbered_bos = bos_ids.first().copied().filter(|_| !without_bos);
-    let bos = named("bos_token").or(tokenizer.bos()).or(numbered_bos);
+    // A null says that there is none, whatever the configuration copied from another model.
+    let bos = match settings.get("bos_token") {
+        Some(Value::Null) => tokenizer.bos(),
+        _ => named("bos_token").or(tokenizer.bos()).or(bos_ids.first().copied()),
+    };
     let eos = named("eos_token").or(end_ids.first().copied());
     let add_bos = settings["add_bos_token"].as_bool().unwrap_or(tokenizer.add_bos());
 
     let template = match checkpoint.file_beside("chat_template.jinja") {
-        Some(path) => Some(std::fs::read_to_string(&path).map_err(TextError::io("read", path))?),
-        None => template_of(&settings["chat_template"]),
+        Some(path) => std::fs::read_to_string(&path).map(Some).map_err(TextError::io("read", path)),
+        None => Ok(template_of(&settings["chat_template"])),
     };
     let tokenizer = tokenizer.with_bos(bos, add_bos).with_eos(eos);
     Ok(Some(Parts { tokenizer, template, end_ids }))

@@ -174,6 +174,7 @@ impl RewardModel {
             return Err(AdapterError::NoHead.into());
         }
         let limits = limits_on(model, &card)?;
+        model.check_tokenizer()?;
         let tokenizer = model.tokenizer().ok_or(RewardError::NoTokenizer)?;
         RewardFormat::new(tokenizer, limits)?;
         let generator = Generator::with_adapters(model, generator_options(limits, options), bank)?;

@@ -112,6 +112,7 @@ impl<'a> RewardTraining<'a> {
         card.aggregate = Some(config.aggregate.clone());
         card.init = self.init.as_ref().map(|(_, name)| name.clone());
         let limits = limits_on(model, &card)?;
+        model.check_tokenizer()?;
         let tokenizer = model.tokenizer().ok_or(RewardError::NoTokenizer)?;
         let format = RewardFormat::new(tokenizer, limits)?;
 

@@ -148,6 +148,7 @@ impl Work<'_> {
 
     fn align(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), crate::Error> {
         let config = &self.sources.config;
+        self.model.check_chat()?;
         let chat = self.model.chat_format().ok_or(JudgeError::NoChat)?;
         let aligned = self.aligned()?;
         let (path, own) = self.reward_model();
@@ -173,6 +174,7 @@ impl Work<'_> {
     fn comparison(&self, control: &Control, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), crate::Error> {
         let config = &self.sources.config;
         let settings = &config.comparison;
+        self.model.check_chat()?;
         let chat = self.model.chat_format().ok_or(JudgeError::NoChat)?;
         let prompts = self.sources.compared().spread(settings.limit);
         let prompts: Vec<String> = prompts.into_iter().map(|prompt| prompt.text.clone()).collect();

@@ -134,6 +134,7 @@ impl<'a> SelfAlign<'a> {
             let reason = format!("{} has no prompts", self.prompts.path().display());
             return Err(SelfAlignError::Nothing { reason });
         }
+        model.check_tokenizer()?;
         let tokenizer = model.tokenizer().ok_or(SelfAlignError::NoTokenizer)?;
         let beside = config.prompt_tokens + config.sampling.max_tokens;
         let capacity = model.config().context.saturating_sub(beside);

@@ -141,7 +141,7 @@ impl Growing {
         for &token in self.reply.tokens.iter().chain(&block.tokens) {
             tokens.push(token);
             if stop_ids.contains(&token) {
-                finish = Some(Finish::EndOfTurn);
+                finish = Some(ask.request.stop_ids.finish());
                 break;
             }
             if let Some(stream) = &mut stream {

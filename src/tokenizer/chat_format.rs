@@ -108,7 +108,8 @@ impl ChatFormat {
     }
 }
 
-/// The first special token between the assistant's words and the text that follows.
+/// The first special token between the assistant's words and the text that follows. Some vocabularies do not mark it
+/// as special; then it is the first added token that is not white space.
 fn closing_token(tokenizer: &Tokenizer, template: &ChatTemplate) -> Option<TokenId> {
     let ended = [Message::new("user", QUESTION), Message::new("assistant", ANSWER)];
     let mut goes_on = ended.to_vec();
@@ -119,7 +120,9 @@ fn closing_token(tokenizer: &Tokenizer, template: &ChatTemplate) -> Option<Token
         let (_, after) = text.split_once(ANSWER)?;
         let closing = after.split(QUESTION).next()?;
         let ids = tokenizer.encode(closing, Specials::Parse).ok()?;
-        ids.into_iter().find(|&id| tokenizer.is_special(id))
+        let written = |id: TokenId| tokenizer.is_added(id) && !tokenizer.token_shown(id).trim().is_empty();
+        let special = ids.iter().copied().find(|&id| tokenizer.is_special(id));
+        special.or_else(|| ids.into_iter().find(|&id| written(id)))
     })
 }
 

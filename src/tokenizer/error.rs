@@ -1,5 +1,7 @@
 //! Errors between text and token ids.
 
+use std::sync::Arc;
+
 use crate::error::ErrorKind;
 use crate::file::FileError;
 
@@ -32,6 +34,10 @@ pub enum TextError {
         /// The names that are known, separated by commas.
         known: String,
     },
+
+    /// The model has a tokenizer or a chat template that cannot be used: do without it, or use another model.
+    #[error(transparent)]
+    Unusable(Arc<TextError>),
 
     /// A text could not be encoded.
     #[error("cannot encode the text: {reason}")]
@@ -107,6 +113,7 @@ impl TextError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             TextError::Io(file) => file.kind(),
+            TextError::Unusable(reason) => reason.kind(),
             TextError::Encode { .. } | TextError::TemplateRefused { .. } | TextError::Date { .. } => {
                 ErrorKind::Argument
             }

@@ -1,15 +1,24 @@
-//! `tokenizer.json`: checked first, then passed to the `tokenizers` crate, which does not check it.
+//! `tokenizer.json`: everything in it is checked before a text meets it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tokenizers::ModelWrapper;
+use serde_json::{Value, json};
+use tokenizers::models::bpe::{BPE, Vocab};
 
-use super::library::Library;
-use super::pieces::{ByteLevel, MAX_TOKENS, Pieces, spell_sentence_piece};
+use super::added::{Added, AddedToken, Order};
+use super::cuts::Cuts;
+use super::decoder::Decoding;
+use super::library::{COMPONENTS, Library, ListedToken, guarded_reading};
+use super::normalizer::Normalizer;
+use super::pattern::Meter;
+use super::pieces::{MAX_TOKENS, Pieces};
 use super::{Engine, TextError, TokenId, Tokenizer};
+
+/// Most bytes of a file: six times the largest in use.
+pub(super) const MAX_FILE_BYTES: u64 = 1 << 28;
 
 /// The kind of model, read before the rest so that an unsupported kind gets a clear error.
 #[derive(Deserialize)]
@@ -31,13 +40,15 @@ struct Outline<'a> {
     #[serde(borrow)]
     model: ModelOutline<'a>,
     #[serde(default)]
-    added_tokens: Vec<AddedOutline>,
+    added_tokens: Vec<ListedToken>,
     #[serde(default)]
-    normalizer: Option<Step>,
+    normalizer: Value,
     #[serde(default)]
-    decoder: Option<Step>,
+    pre_tokenizer: Value,
     #[serde(default)]
-    post_processor: Option<Step>,
+    decoder: Value,
+    #[serde(default)]
+    post_processor: Value,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +57,14 @@ struct ModelOutline<'a> {
     vocab: HashMap<Cow<'a, str>, u64>,
     #[serde(borrow)]
     merges: Vec<Merge<'a>>,
+    #[serde(default)]
+    unk_token: Option<String>,
+    #[serde(default)]
+    fuse_unk: Option<bool>,
+    #[serde(default)]
+    byte_fallback: Option<bool>,
+    #[serde(default)]
+    ignore_merges: Option<bool>,
     #[serde(default)]
     continuing_subword_prefix: Option<String>,
     #[serde(default)]
@@ -60,37 +79,11 @@ enum Merge<'a> {
     Pair(String, String),
 }
 
-#[derive(Deserialize)]
-struct AddedOutline {
-    id: u64,
-    content: String,
-    #[serde(default)]
-    special: bool,
-}
-
-/// The fields of a normalizer, decoder or post-processor that are used here.
-#[derive(Deserialize)]
-struct Step {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    decoders: Vec<Step>,
-    #[serde(default)]
-    processors: Vec<Step>,
-    #[serde(default)]
-    normalizers: Vec<Step>,
-    /// Metaspace: whether the encoder puts a space first.
-    #[serde(default)]
-    prepend_scheme: Option<String>,
-    /// Strip: the number of characters removed from the start.
-    #[serde(default)]
-    start: usize,
-    /// TemplateProcessing: the template for a single text.
-    #[serde(default)]
-    single: serde_json::Value,
-}
-
 pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
+    guarded_reading(origin, || check_and_build(bytes, origin))
+}
+
+fn check_and_build(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
     let malformed = |rule: String| TextError::Malformed { origin: origin.to_owned(), rule };
     let broken = |error: serde_json::Error| malformed(error.to_string());
 
@@ -108,46 +101,65 @@ pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
         });
     }
 
-    let outline: Outline = serde_json::from_slice(bytes).map_err(broken)?;
-    check_model(&outline.model).map_err(malformed)?;
-    check_normalizers(outline.normalizer.as_ref())?;
+    let mut outline: Outline = serde_json::from_slice(bytes).map_err(broken)?;
+    for token in &mut outline.added_tokens {
+        token.normalized.get_or_insert(!token.special);
+    }
+    check_added(&outline).map_err(malformed)?;
     let count = token_count(&outline).map_err(malformed)?;
-    let decoding = Decoding::of(outline.decoder.as_ref())?;
-    let pieces = spell(&outline, count, decoding);
-    let bos = outline.post_processor.as_ref().and_then(Step::first_token);
-    let added = |text: &String| outline.added_tokens.iter().find(|token| token.content == *text);
-    let bos = bos.and_then(|text| added(&text).map(|token| token.id as TokenId));
+    let merges = merges(&outline.model).map_err(malformed)?;
+    let decoding = Decoding::read(&outline.decoder)?;
+    let normalizer = Normalizer::read(&outline.normalizer, origin)?;
+    let cuts = Cuts::read(&outline.pre_tokenizer, origin)?;
+    let pieces = spell(&outline, count, &decoding);
 
-    let mut tokenizer =
-        tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| malformed(error.to_string()))?;
-    for token in &outline.added_tokens {
-        let (text, id) = (&token.content, token.id);
-        if tokenizer.token_to_id(text).is_some_and(|given| u64::from(given) != id) {
-            let rule = format!("added_tokens gives `{text}` the id {id}; the vocabulary gives another id");
-            return Err(malformed(rule));
-        }
+    let bos = first_token(&outline.post_processor);
+    let added = |text: &str| outline.added_tokens.iter().find(|token| token.content == text);
+    let bos = bos.and_then(|text| added(text).map(|token| token.id));
+    let (added, added_normalized) = added_tokens(&outline, &normalizer, origin)?;
+
+    let parts = [&outline.normalizer, &outline.pre_tokenizer, &outline.post_processor, &outline.decoder];
+    let mut components = json!({});
+    for (key, part) in COMPONENTS.iter().zip(parts) {
+        components[*key] = part.clone();
     }
-    // Dropout is for training; with it, the same text would not always give the same ids.
-    let random = match tokenizer.get_model() {
-        ModelWrapper::BPE(model) if model.dropout.is_some() => Some(model.clone()),
-        _ => None,
+    let library = Library {
+        model: model_of(outline.model, merges).map_err(malformed)?,
+        added,
+        added_normalized,
+        normalizer,
+        cuts,
+        listed: outline.added_tokens,
+        components,
     };
-    if let Some(mut model) = random {
-        model.dropout = None;
-        tokenizer.with_model(model);
-    }
-
     Ok(Tokenizer {
-        engine: Engine::Library(Box::new(Library::new(tokenizer))),
+        engine: Engine::Library(Box::new(library)),
         pieces,
         bos,
         eos: None,
         add_bos: bos.is_some(),
+        notes: Vec::new(),
     })
 }
 
-/// The engine does not check that a merge's token is in the vocabulary, so this does.
-fn check_model(model: &ModelOutline) -> Result<(), String> {
+/// The library's model. Its dropout, which is for training, stays off: the same text must always give the same ids.
+fn model_of(outline: ModelOutline, merges: Vec<(String, String)>) -> Result<BPE, String> {
+    // Ids are below MAX_TOKENS.
+    let vocab: Vocab =
+        outline.vocab.into_iter().map(|(token, id)| (token.into_owned(), id as TokenId)).collect();
+    let mut builder = BPE::builder()
+        .vocab_and_merges(vocab, merges)
+        .fuse_unk(outline.fuse_unk.unwrap_or(false))
+        .byte_fallback(outline.byte_fallback.unwrap_or(false))
+        .ignore_merges(outline.ignore_merges.unwrap_or(false));
+    if let Some(unk) = outline.unk_token {
+        builder = builder.unk_token(unk);
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// The merges as pairs. The engine does not check that a merge's token is in the vocabulary, so this does.
+fn merges(model: &ModelOutline) -> Result<Vec<(String, String)>, String> {
     for (field, text) in [
         ("continuing_subword_prefix", &model.continuing_subword_prefix),
         ("end_of_word_suffix", &model.end_of_word_suffix),
@@ -156,6 +168,10 @@ fn check_model(model: &ModelOutline) -> Result<(), String> {
             return Err(format!("model.{field} is set, which no LLaMA-like tokenizer does"));
         }
     }
+    if let Some(unk) = model.unk_token.as_ref().filter(|unk| !model.vocab.contains_key(unk.as_str())) {
+        return Err(format!("model.unk_token `{unk}` is not in model.vocab"));
+    }
+    let mut pairs = Vec::with_capacity(model.merges.len());
     for (index, merge) in model.merges.iter().enumerate() {
         let (left, right) = match merge {
             Merge::Pair(left, right) => (left.as_str(), right.as_str()),
@@ -163,6 +179,9 @@ fn check_model(model: &ModelOutline) -> Result<(), String> {
                 format!("model.merges entry {index}, `{line}`, is not two tokens with a space between")
             })?,
         };
+        if left.is_empty() || right.is_empty() {
+            return Err(format!("model.merges entry {index} has an empty side"));
+        }
         let joined = format!("{left}{right}");
         for token in [left, right, &joined] {
             if !model.vocab.contains_key(token) {
@@ -171,111 +190,112 @@ fn check_model(model: &ModelOutline) -> Result<(), String> {
                 ));
             }
         }
+        pairs.push((left.to_owned(), right.to_owned()));
     }
-    Ok(())
+    Ok(pairs)
 }
 
-/// Normalizers that are safe with any parameters.
-const NORMALIZERS: &[&str] =
-    &["Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "ByteLevel"];
-
-/// Refuses others, such as SentencePiece's compiled tables: their memory use depends on unchecked data.
-fn check_normalizers(step: Option<&Step>) -> Result<(), TextError> {
-    let Some(step) = step else {
-        return Ok(());
-    };
-    if !NORMALIZERS.contains(&step.kind.as_str()) {
-        return Err(TextError::Unsupported {
-            what: "tokenizer normalizer",
-            name: step.kind.clone(),
-            known: NORMALIZERS.join(", "),
-        });
-    }
-    step.normalizers.iter().try_for_each(|inner| check_normalizers(Some(inner)))
-}
-
-/// One more than the largest id.
+/// One more than the largest id. No two tokens may share one.
 fn token_count(outline: &Outline) -> Result<usize, String> {
-    let added = outline.added_tokens.iter().map(|token| (token.id, token.content.as_str()));
-    let normal = outline.model.vocab.iter().map(|(token, id)| (*id, token.as_ref()));
+    let vocab = &outline.model.vocab;
+    let added = outline.added_tokens.iter().map(|token| (u64::from(token.id), token.content.as_str()));
+    let own = vocab.iter().map(|(token, id)| (*id, token.as_ref()));
     let mut count = 0;
-    for (id, token) in normal.chain(added) {
+    let mut owners: HashMap<u64, &str> = HashMap::with_capacity(vocab.len());
+    for (id, token) in own.chain(added) {
         if id >= MAX_TOKENS as u64 {
             return Err(format!("token `{token}` has id {id}, at or above {MAX_TOKENS}"));
         }
         count = count.max(id as usize + 1);
+        if let Some(owner) = owners.insert(id, token).filter(|owner| *owner != token) {
+            let (first, second) = (owner.min(token), owner.max(token));
+            return Err(format!("the tokens `{first}` and `{second}` have the same id {id}"));
+        }
     }
     if count == 0 {
         return Err("the vocabulary is empty".to_owned());
     }
+    // An id without a token costs little, but a file with one token and a huge id is no vocabulary.
+    if count > 2 * owners.len() + (1 << 16) {
+        return Err(format!("the largest id is {}, but there are only {} tokens", count - 1, owners.len()));
+    }
     Ok(count)
 }
 
-/// The bytes of every id, in order of ids.
-fn spell(outline: &Outline, count: usize, decoding: Decoding) -> Pieces {
-    let mut texts: Vec<(Vec<u8>, bool)> = vec![(Vec::new(), false); count];
-    let spelling = ByteLevel::new();
-    for (token, id) in &outline.model.vocab {
-        texts[*id as usize].0 = match decoding {
-            Decoding::ByteLevel => spelling.spell(token),
-            Decoding::SentencePiece { .. } => spell_sentence_piece(token),
+/// Every added token must have the id that the `tokenizers` library gives it: the vocabulary's, or the next free one.
+fn check_added(outline: &Outline) -> Result<(), String> {
+    let vocab = &outline.model.vocab;
+    let mut given: HashMap<&str, u64> = HashMap::new();
+    let mut next = vocab.len() as u64;
+    for token in outline.added_tokens.iter().filter(|token| !token.content.is_empty()) {
+        let text = token.content.as_str();
+        let known = given.get(text).or_else(|| vocab.get(text)).copied();
+        let id = known.unwrap_or_else(|| {
+            next += 1;
+            next - 1
+        });
+        if id != u64::from(token.id) {
+            let named = token.id;
+            return Err(format!(
+                "added_tokens gives `{text}` the id {named}; the vocabulary gives another id, {id}"
+            ));
+        }
+        given.insert(text, id);
+    }
+    Ok(())
+}
+
+/// The added tokens that are matched in the text as it is, and those that are matched in the normalized text.
+fn added_tokens(
+    outline: &Outline,
+    normalizer: &Normalizer,
+    origin: &str,
+) -> Result<(Added, Added), TextError> {
+    let mut raw = Vec::new();
+    let mut normalized = Vec::new();
+    for token in &outline.added_tokens {
+        let in_normalized = token.normalized.unwrap_or(!token.special);
+        let text = if in_normalized {
+            normalizer.run(&token.content, &Meter::start(token.content.len()))?
+        } else {
+            token.content.clone()
         };
+        let (list, id) = (if in_normalized { &mut normalized } else { &mut raw }, token.id);
+        list.push(AddedToken {
+            text,
+            id,
+            special: token.special,
+            single_word: token.single_word,
+            takes_left: token.lstrip,
+            takes_right: token.rstrip,
+        });
+    }
+    let built = |tokens| {
+        let malformed = |rule| TextError::Malformed { origin: origin.to_owned(), rule };
+        Added::new(tokens, Order::Leftmost).map_err(malformed)
+    };
+    Ok((built(raw)?, built(normalized)?))
+}
+
+/// The bytes of every id, in order of ids.
+fn spell(outline: &Outline, count: usize, decoding: &Decoding) -> Pieces {
+    let mut texts: Vec<(Vec<u8>, bool)> = vec![(Vec::new(), false); count];
+    for (token, id) in &outline.model.vocab {
+        texts[*id as usize].0 = decoding.spell(token);
     }
     for token in &outline.added_tokens {
-        texts[token.id as usize] = (token.content.clone().into_bytes(), token.special);
+        texts[token.id as usize] = (decoding.spell(&token.content), token.special);
     }
-    let strips = matches!(decoding, Decoding::SentencePiece { leading_space: true });
-    let mut pieces = Pieces::new(strips);
+    let mut pieces = Pieces::new(decoding.leading_space());
     for (bytes, special) in &texts {
         pieces.push(bytes, *special);
     }
     pieces
 }
 
-/// How tokens become text.
-#[derive(Clone, Copy)]
-enum Decoding {
-    ByteLevel,
-    SentencePiece { leading_space: bool },
-}
-
-impl Decoding {
-    fn of(decoder: Option<&Step>) -> Result<Self, TextError> {
-        let Some(decoder) = decoder else {
-            return Err(unsupported_decoder("null"));
-        };
-        let steps = match decoder.kind.as_str() {
-            "Sequence" => decoder.decoders.iter().collect(),
-            _ => vec![decoder],
-        };
-        if steps.iter().any(|step| step.kind == "ByteLevel") {
-            return Ok(Self::ByteLevel);
-        }
-        let metaspace = steps.iter().find(|step| step.kind == "Metaspace");
-        let bytes = steps.iter().any(|step| step.kind == "ByteFallback");
-        if metaspace.is_none() && !bytes {
-            return Err(unsupported_decoder(&decoder.kind));
-        }
-        let prepends = |step: &&Step| step.prepend_scheme.as_deref() != Some("never");
-        let strips = steps.iter().any(|step| step.kind == "Strip" && step.start > 0);
-        Ok(Self::SentencePiece { leading_space: strips || metaspace.is_some_and(prepends) })
-    }
-}
-
-fn unsupported_decoder(name: &str) -> TextError {
-    TextError::Unsupported {
-        what: "tokenizer decoder",
-        name: name.to_owned(),
-        known: "ByteLevel, Metaspace, a Sequence with ByteFallback".to_owned(),
-    }
-}
-
-impl Step {
-    /// The special token that a `TemplateProcessing` puts before a single text.
-    fn first_token(&self) -> Option<String> {
-        let first = self.single.get(0).and_then(|part| part.get("SpecialToken"));
-        let id = first.and_then(|token| token.get("id")).and_then(|id| id.as_str());
-        let nested = || self.processors.iter().find_map(Step::first_token);
-        id.map(str::to_owned).or_else(nested)
-    }
+/// The special token that a `TemplateProcessing` puts before a single text.
+fn first_token(processor: &Value) -> Option<&str> {
+    let first = &processor["single"][0]["SpecialToken"]["id"];
+    let inner = processor["processors"].as_array().map_or(&[][..], Vec::as_slice);
+    first.as_str().or_else(|| inner.iter().find_map(first_token))
 }

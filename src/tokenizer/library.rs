@@ -1,35 +1,55 @@
-//! The `tokenizers` crate as the engine; each call chooses whether special tokens are parsed.
+//! A tokenizer in the steps of the `tokenizers` library: added tokens, normalizer, pre-tokenizer, merges.
+//!
+//! Merging is the library's. The steps before it are this crate's own, because those of the library have no
+//! bounds on time and memory, and files come from outside.
 
-use tokenizers::{
-    AddedVocabulary, DecoderWrapper, Model, ModelWrapper, NormalizerWrapper, OffsetType,
-    PostProcessorWrapper, PreTokenizer, PreTokenizerWrapper, TokenizerImpl,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde_json::{Value, json};
+use tokenizers::Model as _;
+use tokenizers::models::bpe::BPE;
+
+use super::added::{Added, Part};
+use super::cuts::Cuts;
+use super::normalizer::Normalizer;
+use super::pattern::Meter;
 use super::{Specials, TextError, TokenId};
 
-type Pipeline =
-    TokenizerImpl<ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
-
-/// A pipeline of the `tokenizers` crate.
-///
-/// The crate's `encode` has one switch for special tokens that applies to all calls. A second copy of
-/// the few added tokens lets one model encode both ways.
+/// The steps of an encoding.
 #[derive(Debug)]
 pub(super) struct Library {
-    pipeline: Pipeline,
-    /// The added tokens, the special ones ignored.
-    as_text: AddedVocabulary,
+    pub(super) model: BPE,
+    /// The added tokens that are matched in the text as it is.
+    pub(super) added: Added,
+    /// Those that are matched in the normalized text.
+    pub(super) added_normalized: Added,
+    pub(super) normalizer: Normalizer,
+    pub(super) cuts: Cuts,
+    /// All added tokens, by id.
+    pub(super) listed: Vec<ListedToken>,
+    /// The parts of a `tokenizer.json` that are neither the model nor the added tokens.
+    pub(super) components: Value,
+}
+
+/// An added token as a file lists it.
+#[derive(Debug, Clone, serde::Deserialize, serde::Serialize)]
+pub(super) struct ListedToken {
+    pub(super) id: TokenId,
+    pub(super) content: String,
+    #[serde(default)]
+    pub(super) single_word: bool,
+    #[serde(default)]
+    pub(super) lstrip: bool,
+    #[serde(default)]
+    pub(super) rstrip: bool,
+    /// Whether it is matched in the normalized text. Where a file does not say it, only special tokens are not.
+    #[serde(default)]
+    pub(super) normalized: Option<bool>,
+    #[serde(default)]
+    pub(super) special: bool,
 }
 
 impl Library {
-    pub(super) fn new(tokenizer: tokenizers::Tokenizer) -> Self {
-        let mut pipeline = tokenizer.into_inner();
-        pipeline.set_encode_special_tokens(false);
-        let mut as_text = pipeline.get_added_vocabulary().clone();
-        as_text.set_encode_special_tokens(true);
-        Self { pipeline, as_text }
-    }
-
     /// Finds the added tokens, then applies normalizer, pre-tokenizer and model to the text between them.
     /// `mark` prevents matches in the first step and is removed before the pre-tokenizer.
     pub(super) fn encode(
@@ -38,53 +58,101 @@ impl Library {
         specials: Specials,
         mark: Option<char>,
     ) -> Result<Vec<TokenId>, TextError> {
-        let added = match specials {
-            Specials::Parse => self.pipeline.get_added_vocabulary(),
-            Specials::AsText => &self.as_text,
-        };
-        let mut pieces = added.extract_and_normalize(self.pipeline.get_normalizer(), text);
-        let run = || {
-            if let Some(mark) = mark {
-                pieces.normalize(|piece| {
-                    piece.filter(|letter| letter != mark);
-                    Ok(())
-                })?;
+        guarded(|| self.run(text, specials, mark))
+    }
+
+    fn run(&self, text: &str, specials: Specials, mark: Option<char>) -> Result<Vec<TokenId>, TextError> {
+        let meter = Meter::start(text.len());
+        let mut ids = Vec::new();
+        let mut first = true;
+        for part in self.added.split(text, specials)? {
+            let text = match part {
+                Part::Token(id) => {
+                    ids.push(id);
+                    first = false;
+                    continue;
+                }
+                Part::Text(text) => self.normalizer.run(text, &meter)?,
+            };
+            for part in self.added_normalized.split(&text, specials)? {
+                match part {
+                    Part::Token(id) => ids.push(id),
+                    Part::Text(text) => {
+                        let unmarked = mark.map(|mark| text.replace(mark, ""));
+                        let text = unmarked.as_deref().unwrap_or(text);
+                        self.cuts.run(text, first, &meter, &mut |word| self.merge(word, &mut ids))?;
+                    }
+                }
+                first = false;
             }
-            if let Some(pre_tokenizer) = self.pipeline.get_pre_tokenizer() {
-                pre_tokenizer.pre_tokenize(&mut pieces)?;
-            }
-            let model = self.pipeline.get_model();
-            pieces.tokenize(|piece| model.tokenize(piece.get()))?;
-            pieces.into_encoding(None, 0, OffsetType::None)
-        };
-        let encoding =
-            run().map_err(|error: tokenizers::Error| TextError::Encode { reason: error.to_string() })?;
-        Ok(encoding.get_ids().to_vec())
+        }
+        Ok(ids)
+    }
+
+    fn merge(&self, word: &str, ids: &mut Vec<TokenId>) -> Result<(), TextError> {
+        if word.is_empty() {
+            return Ok(());
+        }
+        let tokens =
+            self.model.tokenize(word).map_err(|error| TextError::Encode { reason: error.to_string() })?;
+        ids.extend(tokens.iter().map(|token| token.id));
+        Ok(())
     }
 
     pub(super) fn token_text(&self, id: TokenId) -> Option<String> {
-        let added = self.pipeline.get_added_vocabulary();
-        match added.get_added_tokens_decoder().get(&id) {
-            Some(token) => Some(token.content.clone()),
-            None => self.pipeline.get_model().id_to_token(id),
-        }
+        let listed = self.listed.iter().find(|token| token.id == id);
+        listed.map(|token| token.content.clone()).or_else(|| self.model.id_to_token(id))
     }
 
     pub(super) fn token_id(&self, text: &str) -> Option<TokenId> {
-        self.pipeline.token_to_id(text)
+        let listed = self.listed.iter().find(|token| token.content == text);
+        listed.map(|token| token.id).or_else(|| self.model.token_to_id(text))
+    }
+
+    pub(super) fn is_added(&self, id: TokenId) -> bool {
+        self.listed.iter().any(|token| token.id == id)
     }
 
     pub(super) fn added(&self) -> Vec<(String, bool)> {
-        self.as_text
-            .get_added_tokens_decoder()
-            .values()
-            .map(|token| (token.content.clone(), token.special))
-            .collect()
+        self.listed.iter().map(|token| (token.content.clone(), token.special)).collect()
     }
 
     pub(super) fn to_json(&self) -> Result<String, TextError> {
-        serde_json::to_string(&self.pipeline).map_err(|error| TextError::Encode {
+        let written = || {
+            let mut file = json!({"version": "1.0", "truncation": null, "padding": null});
+            file["added_tokens"] = serde_json::to_value(&self.listed)?;
+            for key in COMPONENTS {
+                file[*key] = self.components[*key].clone();
+            }
+            file["model"] = serde_json::to_value(&self.model)?;
+            serde_json::to_string(&file)
+        };
+        written().map_err(|error| TextError::Encode {
             reason: format!("the tokenizer cannot be written as json: {error}"),
         })
     }
+}
+
+/// The parts of a `tokenizer.json` that say how a text is taken apart and put together.
+pub(super) const COMPONENTS: &[&str] = &["normalizer", "pre_tokenizer", "post_processor", "decoder"];
+
+/// What a panic of the library is told as.
+const UNFORESEEN: &str =
+    "the tokenizer's rules are broken in a way that was not foreseen; use another tokenizer";
+
+/// Runs `work`, in which the library may meet a text that it cannot handle. Everything is checked before, so this
+/// is the last defence: a panic becomes an error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, TextError>) -> Result<T, TextError> {
+    let caught = catch_unwind(AssertUnwindSafe(work));
+    caught.unwrap_or_else(|_| Err(TextError::Encode { reason: UNFORESEEN.to_owned() }))
+}
+
+/// As [`guarded`], for the reading of the file `origin`.
+pub(super) fn guarded_reading<T>(
+    origin: &str,
+    work: impl FnOnce() -> Result<T, TextError>,
+) -> Result<T, TextError> {
+    let caught = catch_unwind(AssertUnwindSafe(work));
+    let unforeseen = || TextError::Malformed { origin: origin.to_owned(), rule: UNFORESEEN.to_owned() };
+    caught.unwrap_or_else(|_| Err(unforeseen()))
 }

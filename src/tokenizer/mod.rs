@@ -5,13 +5,18 @@
 //! token ids; the text of a message can never become a special token. A [`Conversation`] holds the turns
 //! so far.
 
+mod added;
 mod byte_level;
 mod chat_format;
 mod chat_template;
 mod conversation;
+mod cuts;
+mod decoder;
 mod error;
 mod json;
 mod library;
+mod normalizer;
+mod pattern;
 mod pieces;
 mod pre_tokenizer;
 mod sentence_piece;
@@ -19,6 +24,8 @@ mod stream;
 mod vocab;
 
 use crate::file::AtFile;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 pub use chat_format::ChatFormat;
@@ -53,6 +60,7 @@ pub struct Tokenizer {
     bos: Option<TokenId>,
     eos: Option<TokenId>,
     add_bos: bool,
+    notes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -67,10 +75,19 @@ impl Tokenizer {
     /// # Errors
     ///
     /// * [`TextError::Io`] if the file cannot be read.
+    /// * [`TextError::Malformed`] if it has more than 256 MiB.
     /// * Otherwise as [`Tokenizer::from_json`].
     pub fn from_json_file(path: &Path) -> Result<Self, TextError> {
-        let bytes = std::fs::read(path).map_err(TextError::io("read", path))?;
-        json::read(&bytes, &path.display().to_string())
+        let origin = path.display().to_string();
+        let mut bytes = Vec::new();
+        let read =
+            File::open(path).and_then(|file| file.take(json::MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+        read.map_err(TextError::io("read", path))?;
+        if bytes.len() as u64 > json::MAX_FILE_BYTES {
+            let rule = format!("it has more than {} bytes", json::MAX_FILE_BYTES);
+            return Err(TextError::Malformed { origin, rule });
+        }
+        json::read(&bytes, &origin)
     }
 
     /// Reads the bytes of a `tokenizer.json`: byte-level BPE, or SentencePiece-style BPE.
@@ -80,8 +97,9 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// * [`TextError::Malformed`] if the bytes break the format's rules.
-    /// * [`TextError::Unsupported`] for another kind of model or decoder.
+    /// * [`TextError::Malformed`] if the bytes break the format's rules, or if its rules are senseless or have no
+    ///   bounds.
+    /// * [`TextError::Unsupported`] for another kind of model, normalizer, pre-tokenizer or decoder.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TextError> {
         json::read(bytes, "tokenizer.json")
     }
@@ -127,11 +145,11 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`TextError::Encode`] if the tokenizer's own rules fail on this text.
+    /// [`TextError::Encode`] if the tokenizer's own rules fail on this text, take too long or write too much.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<TokenId>, TextError> {
         match &self.engine {
             Engine::Library(library) => library.encode(text, specials, None),
-            Engine::SentencePiece(model) => Ok(model.encode(text, specials, None)),
+            Engine::SentencePiece(model) => model.encode(text, specials, None),
         }
     }
 
@@ -140,7 +158,7 @@ impl Tokenizer {
     fn encode_marked(&self, text: &str, mark: char) -> Result<Vec<TokenId>, TextError> {
         match &self.engine {
             Engine::Library(library) => library.encode(text, Specials::Parse, Some(mark)),
-            Engine::SentencePiece(model) => Ok(model.encode(text, Specials::Parse, Some(mark))),
+            Engine::SentencePiece(model) => model.encode(text, Specials::Parse, Some(mark)),
         }
     }
 
@@ -167,6 +185,15 @@ impl Tokenizer {
         DecodeStream::new(self, true, at_start)
     }
 
+    /// The text of one token in the middle of a text, such as ` world` with its space. Bytes that form no character
+    /// become U+FFFD. Special tokens are shown as well.
+    pub fn token_shown(&self, id: TokenId) -> String {
+        let mut stream = DecodeStream::new(self, false, false);
+        let mut text = stream.push(id);
+        text.push_str(&stream.finish());
+        text
+    }
+
     /// How the vocabulary spells `id`, such as `Ġworld`; none for an id outside it.
     pub fn token_text(&self, id: TokenId) -> Option<String> {
         match &self.engine {
@@ -188,6 +215,15 @@ impl Tokenizer {
         self.pieces.is_special(id)
     }
 
+    /// Whether `id` is matched in a text as a whole, before any merging: special tokens and others that were added
+    /// to the vocabulary.
+    pub fn is_added(&self, id: TokenId) -> bool {
+        match &self.engine {
+            Engine::Library(library) => library.is_added(id),
+            Engine::SentencePiece(model) => model.is_added(id),
+        }
+    }
+
     /// One more than the largest id.
     pub fn vocab_len(&self) -> usize {
         self.pieces.len()
@@ -206,6 +242,32 @@ impl Tokenizer {
     /// Whether a raw text, one that no chat template wrote, should begin with [`Tokenizer::bos`].
     pub fn add_bos(&self) -> bool {
         self.add_bos
+    }
+
+    /// The ids of a raw text, one that no chat template wrote: with [`Tokenizer::bos`] in front if
+    /// [`Tokenizer::add_bos`] says so.
+    ///
+    /// A text that begins with that token gets it twice, as in llama.cpp. [`Tokenizer::begins_with_bos`] tells it,
+    /// and a program should say it: few models were trained on that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_raw(&self, text: &str, specials: Specials) -> Result<Vec<TokenId>, TextError> {
+        let mut ids: Vec<TokenId> = self.bos.filter(|_| self.add_bos).into_iter().collect();
+        ids.extend(self.encode(text, specials)?);
+        Ok(ids)
+    }
+
+    /// Whether `text` is written with the token in front that [`Tokenizer::encode_raw`] puts there anyway.
+    pub fn begins_with_bos(&self, text: &str) -> bool {
+        let spelling = self.bos.filter(|_| self.add_bos).and_then(|id| self.token_text(id));
+        spelling.is_some_and(|spelling| !spelling.is_empty() && text.starts_with(&spelling))
+    }
+
+    /// What the model's file leaves out and what is assumed instead, one sentence each; empty for a whole file.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The tokenizer as the bytes of a `tokenizer.json`, for a model directory in Hugging Face's

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
+use super::added::{Added, AddedToken, Order, Part};
 use super::pieces::{Pieces, byte_token, spell_sentence_piece};
 use super::vocab::{TokenType, Vocab, malformed};
 use super::{Engine, Specials, TextError, TokenId, Tokenizer};
@@ -20,32 +21,18 @@ const SPACE: char = '▁';
 pub(super) struct SentencePiece {
     tokens: Vec<String>,
     scores: Vec<f32>,
-    /// The pieces that merging may make: normal ones. Special tokens cannot come out of text.
+    /// The pieces that merging may make: normal and user-defined ones. Special tokens cannot come out of text.
     pieces: HashMap<String, TokenId>,
     /// The token of each byte, where the vocabulary has one.
     bytes: [Option<TokenId>; 256],
     unk: Option<TokenId>,
     space_prefix: bool,
-    added: Vec<Added>,
-}
-
-/// A token that is matched in the text as a whole, before any merging.
-#[derive(Debug)]
-struct Added {
-    /// The text to search for: with `▁` for spaces unless the token is special.
-    text: String,
-    id: TokenId,
-    special: bool,
-}
-
-/// A part of a text: an added token, or the text between two.
-enum Part<'a> {
-    Token(TokenId),
-    Text(&'a str),
+    added: Added,
 }
 
 pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
     let types = vocab.check()?;
+    let notes = vocab.notes();
     let Some(scores) = vocab.scores else {
         let rule = "the list is missing, but merging needs it".to_owned();
         return Err(malformed("scores", rule));
@@ -58,48 +45,35 @@ pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
 
     let space_prefix = vocab.add_space_prefix.unwrap_or(true);
     let mut table = Pieces::new(space_prefix);
-    let mut model = SentencePiece {
-        tokens: Vec::new(),
-        scores,
-        pieces: HashMap::with_capacity(count),
-        bytes: [None; 256],
-        unk,
-        space_prefix,
-        added: Vec::new(),
-    };
+    let mut pieces = HashMap::with_capacity(count);
+    let mut bytes = [None; 256];
+    let mut added = Vec::new();
     for (id, (token, kind)) in (0..).zip(vocab.tokens.iter().zip(types)) {
         let special = kind.is_special();
         match kind {
-            TokenType::Normal => {
-                table.push(&spell_sentence_piece(token), false);
-                // If several pieces have the same spelling, texts encode to the first.
-                model.pieces.entry(token.clone()).or_insert(id);
-            }
             TokenType::Byte => {
                 let Some(byte) = byte_token(token) else {
                     let rule = format!("token {id}, `{token}`, is a byte token but not of the form <0x0A>");
                     return Err(malformed("tokens", rule));
                 };
                 table.push(&[byte], false);
-                model.bytes[usize::from(byte)].get_or_insert(id);
+                bytes[usize::from(byte)].get_or_insert(id);
+                continue;
             }
-            TokenType::Unused => table.push(&spell_sentence_piece(token), false),
-            TokenType::Control | TokenType::Unknown | TokenType::UserDefined => {
-                let (text, shown) = if special {
-                    (token.clone(), token.clone())
-                } else {
-                    (token.replace(' ', "▁"), token.replace(SPACE, " "))
-                };
-                table.push(shown.as_bytes(), special);
-                if !text.is_empty() {
-                    model.added.push(Added { text, id, special });
-                }
-            }
+            TokenType::Normal | TokenType::Unused => table.push(&spell_sentence_piece(token), false),
+            TokenType::UserDefined => table.push(token.replace(SPACE, " ").as_bytes(), false),
+            TokenType::Control | TokenType::Unknown => table.push(token.as_bytes(), true),
+        }
+        if matches!(kind, TokenType::Normal | TokenType::UserDefined) {
+            // If several pieces have the same spelling, texts encode to the first.
+            pieces.entry(token.clone()).or_insert(id);
+        }
+        if special || kind == TokenType::UserDefined {
+            added.push(AddedToken { text: token.clone(), id, special, ..AddedToken::default() });
         }
     }
-    // The longest match wins, so the longest is tried first.
-    model.added.sort_by_key(|added| std::cmp::Reverse(added.text.len()));
-    model.tokens = vocab.tokens;
+    let added = Added::new(added, Order::Longest).map_err(|rule| malformed("tokens", rule))?;
+    let model = SentencePiece { tokens: vocab.tokens, scores, pieces, bytes, unk, space_prefix, added };
 
     Ok(Tokenizer {
         engine: Engine::SentencePiece(Box::new(model)),
@@ -107,58 +81,39 @@ pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
         bos,
         eos,
         add_bos: bos.is_some() && vocab.add_bos.unwrap_or(true),
+        notes,
     })
 }
 
 impl SentencePiece {
-    /// Matches special tokens first and gives each text between them its leading space. Then matches
-    /// added tokens that are not special, removes the character `mark` and merges the rest.
-    pub(super) fn encode(&self, text: &str, specials: Specials, mark: Option<char>) -> Vec<TokenId> {
+    /// Matches added tokens first, as llama.cpp does: user-defined ones always, special ones if `specials` says so.
+    /// The text at the beginning and after an added token gets its leading space; then the character `mark` is
+    /// removed and the text is merged.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::Encode`] if far more added tokens overlap than in any real text.
+    pub(super) fn encode(
+        &self,
+        text: &str,
+        specials: Specials,
+        mark: Option<char>,
+    ) -> Result<Vec<TokenId>, TextError> {
         let mut ids = Vec::new();
-        let parse = specials == Specials::Parse;
-        for part in self.split(text, |added| added.special && parse) {
-            let segment = match part {
+        for part in self.added.split(text, specials)? {
+            let text = match part {
                 Part::Token(id) => {
                     ids.push(id);
                     continue;
                 }
-                Part::Text(segment) => segment,
+                Part::Text(text) => text,
             };
-            let mut spelled = String::with_capacity(segment.len() + SPACE.len_utf8());
+            let mut spelled = String::with_capacity(text.len() + SPACE.len_utf8());
             spelled.extend(self.space_prefix.then_some(SPACE));
-            spelled.extend(segment.chars().map(|letter| if letter == ' ' { SPACE } else { letter }));
-            for part in self.split(&spelled, |added| !added.special) {
-                match part {
-                    Part::Token(id) => ids.push(id),
-                    Part::Text(text) => self.merge(text, mark, &mut ids),
-                }
-            }
+            spelled.extend(text.chars().map(|letter| if letter == ' ' { SPACE } else { letter }));
+            self.merge(&spelled, mark, &mut ids);
         }
-        ids
-    }
-
-    /// Cuts `text` at the added tokens that are `wanted`; no part is empty.
-    fn split<'a>(&self, text: &'a str, wanted: impl Fn(&Added) -> bool) -> Vec<Part<'a>> {
-        let mut parts = Vec::new();
-        let mut start = 0;
-        let mut at = 0;
-        while let Some(letter) = text[at..].chars().next() {
-            let matches = |added: &&Added| wanted(added) && text[at..].starts_with(&added.text);
-            let Some(found) = self.added.iter().find(matches) else {
-                at += letter.len_utf8();
-                continue;
-            };
-            if start < at {
-                parts.push(Part::Text(&text[start..at]));
-            }
-            parts.push(Part::Token(found.id));
-            at += found.text.len();
-            start = at;
-        }
-        if start < text.len() {
-            parts.push(Part::Text(&text[start..]));
-        }
-        parts
+        Ok(ids)
     }
 
     /// The best pieces of `text`, which has `▁` for spaces and no added tokens.
@@ -194,13 +149,17 @@ impl SentencePiece {
     }
 
     pub(super) fn token_id(&self, text: &str) -> Option<TokenId> {
-        let added = self.added.iter().find(|added| added.text == text);
+        let added = self.added.tokens().iter().find(|added| added.text == text);
         let byte = || byte_token(text).and_then(|byte| self.bytes[usize::from(byte)]);
         added.map(|added| added.id).or_else(|| self.pieces.get(text).copied()).or_else(byte)
     }
 
+    pub(super) fn is_added(&self, id: TokenId) -> bool {
+        self.added.tokens().iter().any(|added| added.id == id)
+    }
+
     pub(super) fn added(&self) -> Vec<(String, bool)> {
-        let added = self.added.iter();
+        let added = self.added.tokens().iter();
         added.map(|added| (added.text.clone(), added.special)).collect()
     }
 }

@@ -8,17 +8,17 @@ use super::{TextError, TokenId};
 pub struct Vocab {
     /// `model`: `gpt2` for byte-level BPE, `llama` for SentencePiece.
     pub model: String,
-    /// `pre`: the name of the pre-tokenizer; only `gpt2` has one, and empty means `default`.
+    /// `pre`: the name of the pre-tokenizer; only `gpt2` has one. Empty means `default`, and a note says so.
     pub pre: String,
     /// `tokens`: the spelling of each id.
     pub tokens: Vec<String>,
     /// `scores`: one per token, larger merges first; `llama` needs them.
     pub scores: Option<Vec<f32>>,
     /// `token_type`: one per token: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused,
-    /// 6 byte. All are normal when absent.
+    /// 6 byte. All are normal when absent, and a note says so.
     pub token_types: Option<Vec<i32>>,
     /// `merges`: two spellings with a space between them, the first to apply first; `gpt2` needs them.
-    pub merges: Vec<String>,
+    pub merges: Option<Vec<String>>,
     /// `bos_token_id`.
     pub bos: Option<TokenId>,
     /// `eos_token_id`.
@@ -30,6 +30,20 @@ pub struct Vocab {
     /// `add_space_prefix`; absent, `llama` does and `gpt2` does not.
     pub add_space_prefix: Option<bool>,
 }
+
+/// Tokens that end a turn or a text wherever they occur. A converter that marks one of them as plain text is
+/// mistaken: llama.cpp overrides its type too.
+const ENDINGS: &[&str] = &[
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|eom_id|>",
+    "<EOT>",
+    "<｜end▁of▁sentence｜>",
+];
 
 /// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +64,41 @@ impl TokenType {
 }
 
 impl Vocab {
+    /// What the file does not say, and what is assumed instead, by llama.cpp's convention.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.model == "gpt2" && self.pre.is_empty() {
+            notes.push(
+                "the model does not name its pre-tokenizer (tokenizer.ggml.pre); `default` is used, and texts may \
+                 be cut otherwise than in training"
+                    .to_owned(),
+            );
+        }
+        if self.token_types.is_none() {
+            notes.push(
+                "the model does not give the types of its tokens (tokenizer.ggml.token_type); none but known ends of turns and texts counts as special"
+                    .to_owned(),
+            );
+        }
+        let plain = self.tokens.iter().zip(self.token_types.iter().flatten());
+        for (token, _) in
+            plain.filter(|(token, kind)| **kind != 3 && **kind != 2 && ENDINGS.contains(&token.as_str()))
+        {
+            notes.push(format!("the model does not mark {token} as a control token; it counts as one"));
+        }
+        let unnamed: Vec<&str> = [("bos", self.bos), ("eos", self.eos)]
+            .into_iter()
+            .filter_map(|(name, id)| id.is_none().then_some(name))
+            .collect();
+        if self.model == "llama" && !unnamed.is_empty() {
+            notes.push(format!(
+                "the model does not name its {} token; the id of the first LLaMA vocabulary is used",
+                unnamed.join(" and its ")
+            ));
+        }
+        notes
+    }
+
     /// Checks that the lists agree with each other and returns the type of every token.
     pub(super) fn check(&self) -> Result<Vec<TokenType>, TextError> {
         let count = self.tokens.len();
@@ -73,7 +122,9 @@ impl Vocab {
             }
         }
         let Some(types) = &self.token_types else {
-            return Ok(vec![TokenType::Normal; count]);
+            let ends = |token: &String| ENDINGS.contains(&token.as_str());
+            let kind = |token| if ends(token) { TokenType::Control } else { TokenType::Normal };
+            return Ok(self.tokens.iter().map(kind).collect());
         };
         if types.len() != count {
             let rule = format!("{} types for {count} tokens", types.len());
@@ -82,6 +133,9 @@ impl Vocab {
         let numbered = types.iter().enumerate();
         numbered
             .map(|(index, number)| match number {
+                // Some vocabularies of plain text have a token of this spelling, so its type counts.
+                4 if self.tokens[index] == "</s>" => Ok(TokenType::Control),
+                0 | 1 | 4 | 5 if ENDINGS.contains(&self.tokens[index].as_str()) => Ok(TokenType::Control),
                 // Some converters write 0, "undefined", for padding tokens.
                 0 | 5 => Ok(TokenType::Unused),
                 1 => Ok(TokenType::Normal),

@@ -155,9 +155,9 @@ impl<'a> Sft<'a> {
     fn read(&self) -> Result<(Dataset, Vec<Example>), TrainError> {
         let (model, config) = (self.model, &self.config);
         let (text, vocab) = (model.text(), model.config().vocab);
-        let mut dataset = self.data.read(&text, vocab, &config.data)?;
+        let mut dataset = self.data.read(text, vocab, &config.data)?;
         let held_out = match &self.held_out {
-            Some(rows) => rows.read(&text, vocab, &config.data)?.examples,
+            Some(rows) => rows.read(text, vocab, &config.data)?.examples,
             None => dataset.split(config.evaluation.held_out, config.seed)?,
         };
         Ok((dataset, held_out))

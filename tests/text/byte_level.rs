@@ -68,6 +68,19 @@ fn pre_tokenizers_begin_texts_as_their_models_do() {
     assert!(!Tokenizer::from_vocab(vocab).expect("known").add_bos());
 }
 
+#[test]
+fn a_missing_pre_tokenizer_is_told() {
+    let (mut vocab, _) = small("text_byte_level.json");
+    assert_eq!(Tokenizer::from_vocab(vocab.clone()).expect("whole").notes(), [""; 0]);
+    vocab.pre.clear();
+    let notes = Tokenizer::from_vocab(vocab).expect("whole").notes().concat();
+    assert!(notes.contains("tokenizer.ggml.pre"), "{notes}");
+}
+
+fn set_merge(vocab: &mut Vocab, index: usize, line: &str) {
+    vocab.merges.as_mut().expect("present")[index] = line.to_owned();
+}
+
 /// What a changed vocabulary is refused with.
 fn refusal(change: impl FnOnce(&mut Vocab)) -> String {
     let (mut vocab, _) = small("text_byte_level.json");
@@ -88,15 +101,14 @@ fn broken_vocabularies_are_refused_by_name() {
         ),
         ("tokenizer model `t5`", refusal(|vocab| vocab.model = "t5".into())),
         ("tokens is malformed: the list is empty", refusal(|vocab| vocab.tokens.clear())),
-        ("merges is malformed: entry 3, `aĠ`, is not two", refusal(|vocab| vocab.merges[3] = "aĠ".into())),
-        (
-            "entry 0, `Ġ nosuch`, needs the token `nosuch`",
-            refusal(|vocab| vocab.merges[0] = "Ġ nosuch".into()),
-        ),
+        ("merges is malformed: entry 3, `aĠ`, is not two", refusal(|vocab| set_merge(vocab, 3, "aĠ"))),
+        ("entry 0, `Ġ nosuch`, needs the token `nosuch`", refusal(|vocab| set_merge(vocab, 0, "Ġ nosuch"))),
         (
             "entry 5, `Ġthe Ġthe`, needs the token `ĠtheĠthe`",
-            refusal(|vocab| vocab.merges[5] = "Ġthe Ġthe".into()),
+            refusal(|vocab| set_merge(vocab, 5, "Ġthe Ġthe")),
         ),
+        ("entry 2, ` x`, has an empty side", refusal(|vocab| set_merge(vocab, 2, " x"))),
+        ("merges is malformed: the list is missing", refusal(|vocab| vocab.merges = None)),
         ("3 types for", refusal(|vocab| vocab.token_types = Some(vec![1; 3]))),
         ("type 9 of token 0", refusal(|vocab| vocab.token_types.as_mut().expect("present")[0] = 9)),
         ("2 scores for", refusal(|vocab| vocab.scores = Some(vec![0.0; 2]))),

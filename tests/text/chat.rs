@@ -99,7 +99,7 @@ fn sentence_piece_chats_are_guarded_the_same_way() {
     let ids = chat.encode_chat(&messages, false).expect("encodes");
     assert_eq!((count(&ids, bos), count(&ids, eos)), (1, 1));
     let text = chat.tokenizer().decode(&ids, false);
-    assert_eq!(text, "<s> [INST] a</s><s>b [/INST] <extra>x</s> [INST] y [/INST]");
+    assert_eq!(text, "<s> [INST] a</s><s>b [/INST] <extra> x</s> [INST] y [/INST]");
 }
 
 #[test]

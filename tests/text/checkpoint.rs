@@ -7,7 +7,7 @@ use parr::format::Checkpoint;
 use parr::format::gguf::{Array, GgufWriter, Value};
 use parr::model::text::{self, Text};
 use parr::quant::Quant;
-use parr::tokenizer::{Message, Specials, TextError, Tokenizer, Vocab};
+use parr::tokenizer::{Message, Specials, Tokenizer, Vocab};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -21,14 +21,15 @@ struct Rendered {
     text: String,
 }
 
-fn load(path: &Path) -> Result<Text, TextError> {
+fn load(path: &Path) -> Text {
     text::load(&Checkpoint::open(path).expect("a sound header"))
 }
 
 #[test]
 fn smollm2_gives_the_reference_ids() {
     let path = smollm2();
-    let tokenizer = load(&path).expect("a sound model").tokenizer.expect("it has one");
+    let text = load(&path);
+    let tokenizer = text.tokenizer().expect("it has one");
     let cases: Vec<Case> = read_golden("tokenizer.json");
     assert_eq!(cases.len(), 25);
     let json = tokenizer.to_json().expect("it has a json form");
@@ -46,7 +47,8 @@ fn smollm2_gives_the_reference_ids() {
 #[test]
 fn smollm2_writes_conversations_as_the_reference_does() {
     let path = smollm2();
-    let chat = load(&path).expect("a sound model").chat.expect("it has a template");
+    let text = load(&path);
+    let chat = text.chat().expect("it has a template");
     assert_eq!(chat.end_of_turn(), [2]);
     let cases: Vec<Rendered> = read_golden("chat_template.json");
     assert_eq!(cases.len(), 6);
@@ -72,7 +74,9 @@ fn gguf(vocab: &Vocab, change: impl FnOnce(&mut GgufWriter)) -> tempfile::TempPa
         set("ggml.pre", Value::String(vocab.pre.clone()));
     }
     set("ggml.tokens", Value::Array(Array::String(vocab.tokens.clone())));
-    set("ggml.merges", Value::Array(Array::String(vocab.merges.clone())));
+    if let Some(merges) = &vocab.merges {
+        set("ggml.merges", Value::Array(Array::String(merges.clone())));
+    }
     if let Some(types) = &vocab.token_types {
         set("ggml.token_type", Value::Array(Array::I32(types.clone())));
     }
@@ -104,15 +108,15 @@ fn a_gguf_file_gives_what_its_vocabulary_says() {
             writer.set("tokenizer.ggml.eom_token_id", Value::U32(u32::MAX));
             writer.set("tokenizer.ggml.add_bos_token", Value::Bool(true));
         });
-        let text = load(&path).expect("a sound file");
-        let tokenizer = text.tokenizer.expect("it has one");
+        let text = load(&path);
+        let tokenizer = text.tokenizer().expect("it has one");
         assert!(tokenizer.add_bos());
         let direct = Tokenizer::from_vocab(vocab).expect("a whole vocabulary");
         for Case { text, .. } in cases {
             let expected = direct.encode(&text, Specials::Parse).expect("encodes");
             assert_eq!(tokenizer.encode(&text, Specials::Parse).expect("encodes"), expected);
         }
-        let chat = text.chat.expect("it has a template");
+        let chat = text.chat().expect("it has a template");
         assert_eq!(chat.end_of_turn(), [2, 5]);
         let ids = chat.encode_chat(&[Message::new("user", "x")], true).expect("encodes");
         assert_eq!((ids[0], ids[ids.len() - 1]), (1, 2));
@@ -120,17 +124,65 @@ fn a_gguf_file_gives_what_its_vocabulary_says() {
 }
 
 #[test]
+fn the_token_that_closes_a_turn_ends_a_reply_whatever_its_type() {
+    let template = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>\n{% endfor %}";
+    for kind in [1, 3, 4] {
+        let (mut vocab, _) = small("text_byte_level.json");
+        let place = |text: &str| vocab.tokens.iter().position(|token| token == text).expect("there");
+        let (eos, closing) = (place("<|endoftext|>"), place("<|im_end|>"));
+        vocab.eos = Some(eos as u32);
+        vocab.token_types.as_mut().expect("present")[closing] = kind;
+        let text = load(&gguf(&vocab, |writer| {
+            writer.set("tokenizer.chat_template", Value::String(template.into()));
+        }));
+        let chat = text.chat().expect("it has a template");
+        assert_eq!(chat.end_of_turn(), [eos as u32, closing as u32], "type {kind}");
+        assert_eq!(text.end_tokens(), chat.end_of_turn());
+    }
+    // A token of another name is found by what the template does with it.
+    let (mut vocab, _) = small("text_byte_level.json");
+    vocab.tokens[5] = "<|fin|>".to_owned();
+    vocab.token_types.as_mut().expect("present")[5] = 4;
+    let template = template.replace("<|im_end|>", "<|fin|>");
+    let text = load(&gguf(&vocab, |writer| {
+        writer.set("tokenizer.chat_template", Value::String(template));
+    }));
+    assert!(text.chat().expect("it has a template").end_of_turn().contains(&5));
+}
+
+#[test]
+fn a_template_that_does_not_compile_leaves_the_tokenizer() {
+    let (vocab, _) = small("text_byte_level.json");
+    let text = load(&gguf(&vocab, |writer| {
+        writer.set("tokenizer.chat_template", Value::String("{% if %}".into()));
+        writer.set("tokenizer.ggml.eot_token_id", Value::I32(5));
+    }));
+    assert!(text.tokenizer().is_some() && text.chat().is_none());
+    text.check_tokenizer().expect("sound");
+    assert!(text.check_chat().expect_err("does not compile").to_string().contains("chat template line 1"));
+    assert_eq!(text.end_tokens(), [2, 5]);
+}
+
+#[test]
+fn a_missing_list_is_refused_by_name() {
+    let (mut vocab, _) = small("text_byte_level.json");
+    vocab.merges = None;
+    let fault = load(&gguf(&vocab, |_| ())).check_tokenizer().expect_err("no merges").to_string();
+    assert!(fault.contains("tokenizer.ggml.merges is malformed: the list is missing"), "{fault}");
+}
+
+#[test]
 fn a_gguf_file_without_a_tokenizer_is_no_error() {
     let vocab = Vocab { model: "none".into(), ..Vocab::default() };
-    let text = load(&gguf(&vocab, |_| ())).expect("a sound file");
-    assert!(text.tokenizer.is_none() && text.chat.is_none());
+    let text = load(&gguf(&vocab, |_| ()));
+    assert!(text.tokenizer().is_none() && text.chat().is_none());
 }
 
 #[test]
 fn faults_of_a_gguf_file_are_named() {
     let (vocab, _) = small("text_byte_level.json");
     let refuse = |key: &'static str, value: Value| {
-        load(&gguf(&vocab, |writer| writer.set(key, value))).expect_err(key).to_string()
+        load(&gguf(&vocab, |writer| writer.set(key, value))).check_chat().expect_err(key).to_string()
     };
     let message = refuse("tokenizer.ggml.scores", Value::String("many".into()));
     assert!(message.contains("`tokenizer.ggml.scores` (at byte"), "{message}");
@@ -176,20 +228,26 @@ fn a_directory_gives_what_its_files_say() {
             ("tokenizer_config.json", settings(template).to_string()),
         ];
         files.extend_from_slice(more);
-        load(directory(&files).path()).expect("a sound directory")
+        load(directory(&files).path())
     };
 
     let text = with(json!(template), &[]);
-    let read = text.tokenizer.expect("it has one");
+    let read = text.tokenizer().expect("it has one");
     assert_eq!((read.bos(), read.eos(), read.add_bos()), (Some(1), Some(0), true));
-    assert_eq!(text.chat.expect("it has a template").end_of_turn(), [0, 2, 4, 5]);
+    assert_eq!(text.chat().expect("it has a template").end_of_turn(), [0, 2, 4, 5]);
 
     let named = json!([{"name": "tool_use", "template": "no"}, {"name": "default", "template": template}]);
-    let chat = with(named, &[]).chat.expect("it has a template");
+    let chat = with(named, &[]);
+    let chat = chat.chat().expect("it has a template");
     assert_eq!(chat.template().source(), template);
-    let chat = with(json!("no"), &[("chat_template.jinja", template.clone())]).chat;
-    assert_eq!(chat.expect("it has a template").template().source(), template);
-    assert!(with(json!(null), &[]).chat.is_none());
+    let chat = with(json!("no"), &[("chat_template.jinja", template.clone())]);
+    assert_eq!(chat.chat().expect("it has a template").template().source(), template);
+    assert!(with(json!(null), &[]).chat().is_none());
+    let nothing =
+        json!({"bos_token": null, "eos_token": "<|endoftext|>", "chat_template": "[{{ bos_token }}]"});
+    let text = with(json!(null), &[("tokenizer_config.json", nothing.to_string())]);
+    assert_eq!(text.tokenizer().expect("it has one").bos(), None, "not the id of config.json");
+    assert_eq!(text.chat().expect("it has a template").template().render(&[], false).expect("renders"), "[]");
 }
 
 #[test]
@@ -197,7 +255,8 @@ fn a_directory_with_only_numbers_for_its_tokens_is_enough() {
     let tokenizer = byte_level().to_json().expect("it has a json form");
     let config = json!({"eos_token_id": [4, 5], "bos_token_id": 7}).to_string();
     let files = [("config.json", config), ("tokenizer.json", tokenizer)];
-    let read = load(directory(&files).path()).expect("sound").tokenizer.expect("it has one");
+    let text = load(directory(&files).path());
+    let read = text.tokenizer().expect("it has one");
     assert_eq!((read.bos(), read.eos(), read.add_bos()), (Some(7), Some(4), false));
 }
 
@@ -226,8 +285,8 @@ fn a_bos_token_that_is_null_is_none() {
 
 #[test]
 fn a_directory_without_a_tokenizer_is_no_error() {
-    let text = load(directory(&[("config.json", "{}".into())]).path()).expect("a sound directory");
-    assert!(text.tokenizer.is_none() && text.chat.is_none());
+    let text = load(directory(&[("config.json", "{}".into())]).path());
+    assert!(text.tokenizer().is_none() && text.chat().is_none());
 }
 
 #[test]
@@ -236,7 +295,7 @@ fn faults_of_a_directory_are_named() {
     let refuse = |name: &'static str, content: &str| {
         let config = ("config.json", "{}".to_owned());
         let files = [config, ("tokenizer.json", tokenizer.clone()), (name, content.to_owned())];
-        load(directory(&files).path()).expect_err(name).to_string()
+        load(directory(&files).path()).check_chat().expect_err(name).to_string()
     };
     assert!(refuse("tokenizer.json", "{\"model\": 3}").contains("tokenizer.json is malformed"));
     assert!(refuse("tokenizer_config.json", "{").contains("tokenizer_config.json"));

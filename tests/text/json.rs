@@ -110,6 +110,16 @@ fn broken_files_are_refused_by_rule() {
             ),
         ),
         ("is malformed", change("/model/vocab/a", json!(-1))),
+        ("the tokens `a` and `b` have the same id 6", change("/model/vocab/b", json!(6))),
+        ("model.unk_token `x` is not in model.vocab", change("/model/unk_token", json!("x"))),
+        ("model.merges entry 0 has an empty side", change("/model/merges/0", json!(["", "a"]))),
+        ("a pattern is empty", change("/normalizer/normalizers/1/pattern", json!({"String": ""}))),
+        ("matches the empty text", change("/normalizer/normalizers/1/pattern", json!({"Regex": "x*"}))),
+        ("Sequence with Replace in it", change("/decoder/decoders/0/content", json!("xxxxxxxx"))),
+        ("Sequence with Strip in it", change("/decoder/decoders/3/stop", json!(2))),
+        ("length 0", change("/pre_tokenizer", json!({"type": "FixedLength", "length": 0}))),
+        ("pre-tokenizer `Jieba`", change("/pre_tokenizer", json!({"type": "Jieba"}))),
+        ("the largest id is 4000000, but there are only 10", change("/model/vocab/b", json!(4_000_000))),
     ];
     for (expected, file) in cases {
         let message = read(&file).expect_err(expected).to_string();
@@ -123,6 +133,39 @@ fn broken_files_are_refused_by_rule() {
     for end in (0..whole.len()).step_by(7) {
         Tokenizer::from_json(&whole.as_bytes()[..end]).expect_err("a cut file");
     }
+}
+
+#[test]
+fn rules_that_grow_or_never_end_stop_in_an_error() {
+    let doubling = json!({"type": "Replace", "pattern": {"Regex": "."}, "content": "xxxxxxxx"});
+    let mut file = llama2();
+    file["normalizer"] = json!({"type": "Sequence", "normalizers": vec![doubling; 8]});
+    let tokenizer = read(&file).expect("each step alone is sound");
+    let error = tokenizer.encode("hello world", Specials::Parse).expect_err("grows").to_string();
+    assert!(error.contains("write more than"), "{error}");
+    // An added token that is matched in the normalized text meets the normalizers when the file is read.
+    file["added_tokens"].as_array_mut().expect("a list").push(json!({
+        "id": 10, "content": "late late", "single_word": false, "lstrip": false, "rstrip": false, "normalized": true,
+        "special": false}));
+    assert!(read(&file).expect_err("grows").to_string().contains("write more than"));
+    let mut file = llama2();
+    file["pre_tokenizer"] =
+        json!({"type": "Split", "pattern": {"Regex": "(?:a|a|(?=a)a)*(?=b)"}, "behavior": "Isolated"});
+    let tokenizer = read(&file).expect("a pattern that compiles");
+    let error = tokenizer.encode(&"a".repeat(300), Specials::Parse).expect_err("never ends").to_string();
+    assert!(error.contains("fails on it"), "{error}");
+}
+
+#[test]
+fn added_tokens_that_are_not_special_are_decoded_by_the_decoder() {
+    let mut file = llama2();
+    file["added_tokens"].as_array_mut().expect("a list").push(json!({
+        "id": 10, "content": "▁▁▁", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        "special": false}));
+    let tokenizer = read(&file).expect("a whole file");
+    assert_eq!(tokenizer.decode(&[6, 10, 7], true), "a   b");
+    let mut stream = tokenizer.stream();
+    assert_eq!([6, 10, 7].map(|id| stream.push(id)).concat(), "a   b");
 }
 
 #[test]

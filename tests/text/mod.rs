@@ -60,7 +60,7 @@ fn small(name: &str) -> (Vocab, Vec<Case>) {
         tokens: vocab.tokens,
         scores: vocab.scores,
         token_types: Some(vocab.types),
-        merges: vocab.merges,
+        merges: Some(vocab.merges),
         bos: vocab.bos,
         eos: vocab.eos,
         unk: vocab.unk,

@@ -9,7 +9,17 @@ use super::{sentence_piece, small};
 fn ids_are_those_of_the_sentencepiece_library() {
     let (vocab, cases) = small("text_sentence_piece.json");
     let tokenizer = Tokenizer::from_vocab(vocab).expect("a whole vocabulary");
-    for case in cases {
+    // Beside user-defined tokens the rule is llama.cpp's, which every GGUF file is made for: each text between them
+    // is a text of its own. SentencePiece has one space, in front of the whole.
+    let (beside, plain): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.text.contains("<extra>"));
+    assert!(!beside.is_empty() && plain.len() > 20);
+    for case in beside {
+        let encode = |text: &str| tokenizer.encode(text, Specials::AsText).expect("encodes");
+        let texts = case.text.split("<extra>").map(encode).collect::<Vec<_>>();
+        let extra = tokenizer.token_id("<extra>").expect("in the vocabulary");
+        assert_eq!(encode(&case.text), texts.join(&extra), "{:?}", case.text);
+    }
+    for case in plain {
         let ids = tokenizer.encode(&case.text, Specials::AsText).expect("encodes");
         assert_eq!(ids, case.ids, "{:?}", case.text);
         // The piece for a space is spelled ▁, so that character itself comes back as a space.
@@ -78,6 +88,69 @@ fn special_tokens_never_come_out_of_plain_text() {
     assert!(plain.iter().all(|&id| !tokenizer.is_special(id)), "{plain:?}");
     assert_eq!(tokenizer.decode(&plain, false), "<s>");
     assert_eq!(spelled(&tokenizer, "<s>s</s>s"), ["<s>", "▁", "s", "</s>", "▁", "s"]);
+}
+
+#[test]
+fn user_defined_tokens_are_cut_as_llama_cpp_cuts_them() {
+    let pieces =
+        [("▁", -9.0), ("a", -8.0), ("b", -7.0), ("▁a", -2.0), ("▁b", -1.0), ("<|u|>", 0.0), ("  ", 0.0)];
+    let mut vocab = by_hand(&pieces, true);
+    let types = vocab.token_types.as_mut().expect("present");
+    let count = types.len();
+    types[count - 2..].fill(4);
+    let tokenizer = Tokenizer::from_vocab(vocab.clone()).expect("a whole vocabulary");
+    // No lone space stands before the token, and the text after it gets its own.
+    assert_eq!(spelled(&tokenizer, "<|u|>a b"), ["<|u|>", "▁a", "▁b"]);
+    assert_eq!(spelled(&tokenizer, "a<|u|><|u|>b"), ["▁a", "<|u|>", "<|u|>", "▁b"]);
+    // Spaces are matched before they are spelled.
+    assert_eq!(spelled(&tokenizer, "a  b"), ["▁a", "  ", "▁b"]);
+    // They are no special tokens: they are matched in any text and shown.
+    let plain = tokenizer.encode("<|u|>a", Specials::AsText).expect("encodes");
+    assert_eq!(plain, tokenizer.encode("<|u|>a", Specials::Parse).expect("encodes"));
+    assert!(!tokenizer.is_special(plain[0]) && tokenizer.is_added(plain[0]));
+    assert_eq!(tokenizer.decode(&plain, true), "<|u|> a");
+    vocab.add_space_prefix = Some(false);
+    let bare = Tokenizer::from_vocab(vocab).expect("a whole vocabulary");
+    assert_eq!(spelled(&bare, "<|u|>a b"), ["<|u|>", "a", "▁b"]);
+}
+
+#[test]
+fn tokens_are_shown_with_their_spaces() {
+    let pieces = [("▁", -3.0), ("a", -3.0), ("▁a", -1.0)];
+    let tokenizer = Tokenizer::from_vocab(by_hand(&pieces, true)).expect("a whole vocabulary");
+    let ids = tokenizer.encode("a a", Specials::AsText).expect("encodes");
+    let shown: Vec<String> = ids.iter().map(|&id| tokenizer.token_shown(id)).collect();
+    assert_eq!(shown, [" a", " a"]);
+    assert_eq!((tokenizer.token_shown(1).as_str(), tokenizer.token_shown(99).as_str()), ("<s>", ""));
+}
+
+#[test]
+fn a_start_token_in_the_text_is_told() {
+    let tokenizer = Tokenizer::from_vocab(by_hand(&[("a", 0.0)], false)).expect("whole");
+    assert_eq!(tokenizer.encode_raw("<s>a", Specials::Parse).expect("encodes"), [1, 1, 3]);
+    assert!(tokenizer.begins_with_bos("<s>a") && !tokenizer.begins_with_bos("a<s>"));
+    let without = tokenizer.with_bos(Some(1), false);
+    assert_eq!(without.encode_raw("<s>a", Specials::Parse).expect("encodes"), [1, 3]);
+    assert!(!without.begins_with_bos("<s>a"));
+}
+
+#[test]
+fn what_a_file_leaves_out_is_told() {
+    let notes = |change: &dyn Fn(&mut Vocab)| {
+        let mut vocab = by_hand(&[("a", 0.0), ("<|im_end|>", 0.0)], true);
+        (vocab.bos, vocab.eos) = (Some(1), Some(2));
+        vocab.token_types.as_mut().expect("present")[4] = 3;
+        change(&mut vocab);
+        let tokenizer = Tokenizer::from_vocab(vocab).expect("whole");
+        assert!(tokenizer.is_special(4));
+        tokenizer.notes().join("\n")
+    };
+    assert_eq!(notes(&|_| ()), "");
+    assert!(notes(&|vocab| vocab.token_types = None).contains("tokenizer.ggml.token_type"));
+    assert!(notes(&|vocab| vocab.bos = None).contains("its bos token"));
+    assert!(notes(&|vocab| (vocab.bos, vocab.eos) = (None, None)).contains("its bos and its eos token"));
+    let unmarked = notes(&|vocab| vocab.token_types.as_mut().expect("present")[4] = 1);
+    assert!(unmarked.contains("does not mark <|im_end|>"), "{unmarked}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(super) const VOCAB: usize = 952;
 fn text_of(tokenizer: Tokenizer, template: ChatTemplate) -> Text {
     let tokenizer = Arc::new(tokenizer);
     let chat = ChatFormat::new(Arc::clone(&tokenizer), template, &[]);
-    Text { tokenizer: Some(tokenizer), chat: Some(chat) }
+    Text::new(Some(tokenizer), Some(chat))
 }
 
 /// 0 ends a text, 1 begins a turn, 2 ends it.
@@ -70,7 +70,7 @@ fn chat(turns: &[(&str, &str)]) -> String {
 fn learned(text: &Text, example: &Example) -> Vec<String> {
     assert_eq!(example.ids.len(), example.loss_mask.len());
     assert!(!example.loss_mask[0] && example.targets() > 0);
-    let tokenizer = text.tokenizer.as_ref().expect("one");
+    let tokenizer = text.tokenizer().expect("one");
     let mut runs: Vec<Vec<TokenId>> = vec![Vec::new()];
     for (id, target) in example.ids.iter().zip(&example.loss_mask) {
         if *target {
@@ -107,7 +107,7 @@ fn what_the_assistant_says_is_learned_with_the_end_of_its_turn() {
         2
     );
     let messages: Vec<Message> = TALK.iter().map(|(role, content)| Message::new(*role, *content)).collect();
-    let chat_format = text.chat.as_ref().expect("one");
+    let chat_format = text.chat().expect("one");
     assert_eq!(example.ids, chat_format.encode_chat(&messages, false).expect("encodes"));
     assert_eq!(dataset.report.unclosed_turns, 0);
 
@@ -238,7 +238,7 @@ fn prompt_and_response_are_a_chat_or_plain_text() {
 
     let raw = DataOptions { raw: true, ..DataOptions::default() };
     let dataset = read_with(&text, &raw, row.as_bytes()).expect("a sound row");
-    let tokenizer = text.tokenizer.as_ref().expect("one");
+    let tokenizer = text.tokenizer().expect("one");
     let mut expected = tokenizer.encode("Say it all<|im_end|>", Specials::AsText).expect("encodes");
     expected.push(0);
     assert_eq!(dataset.examples[0].ids, expected);
@@ -251,10 +251,10 @@ fn prompt_and_response_are_a_chat_or_plain_text() {
     let pieces = text_of(sentence_piece(), template("zephyr.jinja"));
     let row = r#"{"prompt": "", "completion": "you"}"#;
     let dataset = read_with(&pieces, &raw, row.as_bytes()).expect("a sound row");
-    assert_eq!(dataset.examples[0].ids[0], pieces.tokenizer.as_ref().expect("one").bos().expect("one"));
+    assert_eq!(dataset.examples[0].ids[0], pieces.tokenizer().expect("one").bos().expect("one"));
     assert_eq!(learned(&pieces, &dataset.examples[0]), ["you</s>"]);
 
-    let bare = Text { tokenizer: Some(Arc::new(byte_level().with_eos(None))), chat: None };
+    let bare = Text::new(Some(Arc::new(byte_level().with_eos(None))), None);
     let reason = refused(read_with(&bare, &raw, row.as_bytes()), 1);
     assert!(reason.contains("no end-of-text token"), "{reason}");
     let reason = refused(read(&bare, row), 1);
@@ -396,8 +396,8 @@ fn rows_are_held_out_by_seed_and_in_order() {
 fn rows_of_the_real_model_cover_its_answers_to_the_letter() {
     let path = crate::support::model::smollm2();
     let checkpoint = parr::format::Checkpoint::open(&path).expect("a model");
-    let text = parr::model::text::load(&checkpoint).expect("a tokenizer");
-    let vocab = text.tokenizer.as_ref().expect("one").vocab_len();
+    let text = parr::model::text::load(&checkpoint);
+    let vocab = text.tokenizer().expect("one").vocab_len();
     let folder = tempfile::tempdir().expect("a folder");
     let rows = folder.path().join("rows.jsonl");
     std::fs::write(&rows, chat(&TALK[1..])).expect("written");

@@ -90,6 +90,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// The model's chat template.
     pub fn chat(&self) -> Result<&ChatFormat, ParrError> {
+        self.model.check_chat()?;
         self.model.chat_format().ok_or_else(|| {
             ParrError::Mismatch("the model has no tokenizer or no chat template: it cannot chat".to_owned())
         })

@@ -95,6 +95,7 @@ impl<'a> DpoTraining<'a> {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<PathBuf, AlignError> {
         let (model, data, config) = (self.model, self.data, &self.config);
+        model.check_chat()?;
         let chat = model.chat_format().ok_or(AlignError::NoChat)?;
         let longest = config.max_tokens.min(model.config().context);
         let encoder = Encoder { chat, longest, path: data.path() };

@@ -142,8 +142,7 @@ pub struct Dataset {
 
 /// Tokenizer, chat template and options with which rows are encoded.
 struct Encoder<'a> {
-    tokenizer: Option<&'a Tokenizer>,
-    chat: Option<&'a ChatFormat>,
+    text: &'a Text,
     vocab: usize,
     options: &'a DataOptions,
 }
@@ -270,8 +269,7 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn new(path: &'a Path, text: &'a Text, vocab: usize, options: &'a DataOptions) -> Reading<'a> {
-        let encoder =
-            Encoder { tokenizer: text.tokenizer.as_deref(), chat: text.chat.as_ref(), vocab, options };
+        let encoder = Encoder { text, vocab, options };
         Reading { path, encoder, examples: Vec::new(), report: DataReport::default() }
     }
 
@@ -342,12 +340,9 @@ impl Encoder<'_> {
     fn encode(&self, row: &Row) -> Result<Encoded, String> {
         match row {
             Row::Chat { messages } => self.chat(messages),
-            Row::Pair { prompt, response } if self.options.raw => raw::encode(
-                self.tokenizer.ok_or("the model has no tokenizer; give ids and loss_mask")?,
-                prompt,
-                response,
-                self.options.train_on,
-            ),
+            Row::Pair { prompt, response } if self.options.raw => {
+                raw::encode(self.tokenizer()?, prompt, response, self.options.train_on)
+            }
             Row::Pair { prompt, response } => self
                 .chat(&[Message::new("user", prompt.as_str()), Message::new("assistant", response.as_str())]),
             Row::Ids { ids, loss_mask } => {
@@ -364,8 +359,14 @@ impl Encoder<'_> {
         }
     }
 
+    fn tokenizer(&self) -> Result<&Tokenizer, String> {
+        self.text.check_tokenizer().map_err(|error| error.to_string())?;
+        self.text.tokenizer().ok_or_else(|| "the model has no tokenizer; give ids and loss_mask".to_owned())
+    }
+
     fn chat(&self, messages: &[Message]) -> Result<Encoded, String> {
-        let chat = self.chat.ok_or(
+        self.text.check_chat().map_err(|error| error.to_string())?;
+        let chat = self.text.chat().ok_or(
             "the model has no chat template; give ids and loss_mask, or prompt and response with raw = true",
         )?;
         chat::encode(chat, messages, self.options.train_on, self.options.max_tokens)
