@@ -16,6 +16,7 @@ mod reward;
 mod self_align;
 mod sft;
 mod steer;
+mod text;
 mod tokenize;
 
 use std::io::Write;
