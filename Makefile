@@ -87,10 +87,13 @@ proofs:
 	PARR_PROOF_KILLS=20 GPU_TESTS=require $(CARGO) test --locked salmon::killed
 	PARR_PROOF_STEPS=4 GPU_TESTS=require PARR_TEST_MODEL=require $(CARGO) test --locked learn::golden
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
-	mkdir -p fuzz/corpus/{gguf,safetensors,chat_template}
+	mkdir -p fuzz/corpus/{gguf,safetensors,config,chat_template,tokenizer}
 	$(CARGO) fuzz run -s none gguf fuzz/corpus/gguf fuzz/seeds/gguf -- -max_total_time=600 -timeout=20
 	$(CARGO) fuzz run -s none safetensors fuzz/corpus/safetensors fuzz/seeds/safetensors -- -max_total_time=600 -timeout=20
+	$(CARGO) fuzz run -s none config fuzz/corpus/config fuzz/seeds/config -- -max_total_time=600 -timeout=20
 	$(CARGO) fuzz run -s none chat_template fuzz/corpus/chat_template fuzz/seeds/chat_template tests/golden/chat -- -max_total_time=600 -timeout=20
+	$(CARGO) fuzz run -s none tokenizer fuzz/corpus/tokenizer fuzz/seeds/tokenizer -- -max_total_time=600 -timeout=30 \
+	    -max_len=16384
 
 # Stages 1 and 2 of SALMON under principles that programs can check, with the settings in
 # examples/reward-model/. An interrupted run resumes.
