@@ -167,7 +167,7 @@ fn from_directory(checkpoint: &Checkpoint) -> Result<Option<Parts>, TextError> {
         ids.concat()
     };
     let (bos_ids, end_ids) = (numbered("bos_token_id"), numbered("eos_token_id"));
-    // A null says that there is none, whatever the configuration copied from another model.
+    // A null means that there is none, whatever the configuration copied from another model.
     let bos = match settings.get("bos_token") {
         Some(Value::Null) => tokenizer.bos(),
         _ => named("bos_token").or(tokenizer.bos()).or(bos_ids.first().copied()),

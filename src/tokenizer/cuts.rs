@@ -14,7 +14,7 @@ use super::pieces::byte_alphabet;
 /// Most pre-tokenizers of a tokenizer.
 const MAX_STEPS: usize = 64;
 
-/// The expression of GPT-2, with which `ByteLevel` cuts unless the file says otherwise.
+/// The expression of GPT-2, with which `ByteLevel` cuts unless the file has `use_regex` off.
 pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
 /// Those that the library applies.

@@ -42,7 +42,7 @@ pub(super) struct ListedToken {
     pub(super) lstrip: bool,
     #[serde(default)]
     pub(super) rstrip: bool,
-    /// Whether it is matched in the normalized text. Where a file does not say it, only special tokens are not.
+    /// Whether it is matched in the normalized text. Without this field, all tokens except special ones are.
     #[serde(default)]
     pub(super) normalized: Option<bool>,
     #[serde(default)]
@@ -136,7 +136,7 @@ impl Library {
 /// The parts of a `tokenizer.json` that say how a text is taken apart and put together.
 pub(super) const COMPONENTS: &[&str] = &["normalizer", "pre_tokenizer", "post_processor", "decoder"];
 
-/// What a panic of the library is told as.
+/// The message for a panic of the library.
 const UNFORESEEN: &str =
     "the tokenizer's rules are broken in a way that was not foreseen; use another tokenizer";
 

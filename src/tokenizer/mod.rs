@@ -245,10 +245,10 @@ impl Tokenizer {
     }
 
     /// The ids of a raw text, one that no chat template wrote: with [`Tokenizer::bos`] in front if
-    /// [`Tokenizer::add_bos`] says so.
+    /// [`Tokenizer::add_bos`] is set.
     ///
-    /// A text that begins with that token gets it twice, as in llama.cpp. [`Tokenizer::begins_with_bos`] tells it,
-    /// and a program should say it: few models were trained on that.
+    /// A text that begins with that token gets it twice, as in llama.cpp. [`Tokenizer::begins_with_bos`] reports it,
+    /// and a program should print a note: few models were trained on that.
     ///
     /// # Errors
     ///

@@ -86,7 +86,7 @@ pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
 }
 
 impl SentencePiece {
-    /// Matches added tokens first, as llama.cpp does: user-defined ones always, special ones if `specials` says so.
+    /// Matches added tokens first, as llama.cpp does: user-defined ones always, special ones only with [`Specials::Parse`].
     /// The text at the beginning and after an added token gets its leading space; then the character `mark` is
     /// removed and the text is merged.
     ///

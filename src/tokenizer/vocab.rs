@@ -8,14 +8,14 @@ use super::{TextError, TokenId};
 pub struct Vocab {
     /// `model`: `gpt2` for byte-level BPE, `llama` for SentencePiece.
     pub model: String,
-    /// `pre`: the name of the pre-tokenizer; only `gpt2` has one. Empty means `default`, and a note says so.
+    /// `pre`: the name of the pre-tokenizer; only `gpt2` has one. Empty means `default`, with a note.
     pub pre: String,
     /// `tokens`: the spelling of each id.
     pub tokens: Vec<String>,
     /// `scores`: one per token, larger merges first; `llama` needs them.
     pub scores: Option<Vec<f32>>,
     /// `token_type`: one per token: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused,
-    /// 6 byte. All are normal when absent, and a note says so.
+    /// 6 byte. All are normal when absent, with a note.
     pub token_types: Option<Vec<i32>>,
     /// `merges`: two spellings with a space between them, the first to apply first; `gpt2` needs them.
     pub merges: Option<Vec<String>>,
@@ -64,7 +64,7 @@ impl TokenType {
 }
 
 impl Vocab {
-    /// What the file does not say, and what is assumed instead, by llama.cpp's convention.
+    /// The values that the file leaves out, and those used instead, by llama.cpp's convention.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.model == "gpt2" && self.pre.is_empty() {
