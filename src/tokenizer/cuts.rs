@@ -203,11 +203,11 @@ fn apply(
             }
             written.extend(text.chars().map(|letter| if letter == ' ' { *replacement } else { letter }));
             let places = written.match_indices(*replacement).map(|(at, place)| at..at + place.len());
-            let ranges = match split {
-                true => cut(written.len(), places, Behavior::MergedWithNext, false),
-                false => vec![0..written.len()],
-            };
-            parts(&written, ranges)
+            if *split {
+                parts(&written, cut(written.len(), places, Behavior::MergedWithNext, false))
+            } else {
+                apply(rest, &written, first, meter, each)
+            }
         }
         Cut::Library(step) => {
             let mut pieces = PreTokenizedString::from(text);

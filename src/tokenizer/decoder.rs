@@ -9,7 +9,7 @@ use super::pieces::{ByteLevel, byte_token};
 /// what depends on the neighbours of a token is refused.
 pub(super) enum Decoding {
     /// Every letter is a byte.
-    ByteLevel(ByteLevel),
+    ByteLevel(Box<ByteLevel>),
     /// One character stands for a space.
     Spaces {
         space: char,
@@ -78,7 +78,7 @@ impl Decoding {
                 return Err(unsupported(&name));
             }
         }
-        let byte_level = letters.then(|| Self::ByteLevel(ByteLevel::new()));
+        let byte_level = letters.then(|| Self::ByteLevel(Box::new(ByteLevel::new())));
         // A Replace alone could be anything, so ByteFallback or Metaspace must be there too.
         let metaspace = steps.iter().any(|step| step["type"] == "Metaspace");
         let spaces =

@@ -27,15 +27,29 @@ const KNOWN: &str =
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type")]
 enum Outline {
-    Sequence { normalizers: Vec<serde_json::Value> },
-    Prepend { prepend: String },
-    Replace { pattern: PatternOutline, content: String },
-    NFC,
-    NFD,
-    NFKC,
-    NFKD,
+    Sequence {
+        normalizers: Vec<serde_json::Value>,
+    },
+    Prepend {
+        prepend: String,
+    },
+    Replace {
+        pattern: PatternOutline,
+        content: String,
+    },
+    #[serde(rename = "NFC")]
+    Nfc,
+    #[serde(rename = "NFD")]
+    Nfd,
+    #[serde(rename = "NFKC")]
+    Nfkc,
+    #[serde(rename = "NFKD")]
+    Nfkd,
     Lowercase,
-    Strip { strip_left: bool, strip_right: bool },
+    Strip {
+        strip_left: bool,
+        strip_right: bool,
+    },
     StripAccents,
     ByteLevel,
 }
@@ -162,17 +176,17 @@ fn collect(value: &serde_json::Value, origin: &str, steps: &mut Vec<Step>) -> Re
         Outline::Replace { pattern, content } => {
             let pattern = pattern.compile().map_err(malformed)?;
             let anywhere = pattern.matches("", &Meter::start(0));
-            if anywhere.map_err(|error| malformed(error.to_string()))?.len() > 0 {
+            if !anywhere.map_err(|error| malformed(error.to_string()))?.is_empty() {
                 return Err(malformed(
                     "a pattern of Replace matches the empty text, so it matches everywhere".to_owned(),
                 ));
             }
             Step::Replace(pattern, short(content)?)
         }
-        Outline::NFC => Step::Unicode(Form::C),
-        Outline::NFD => Step::Unicode(Form::D),
-        Outline::NFKC => Step::Unicode(Form::Kc),
-        Outline::NFKD => Step::Unicode(Form::Kd),
+        Outline::Nfc => Step::Unicode(Form::C),
+        Outline::Nfd => Step::Unicode(Form::D),
+        Outline::Nfkc => Step::Unicode(Form::Kc),
+        Outline::Nfkd => Step::Unicode(Form::Kd),
         Outline::Lowercase => Step::Lowercase,
         Outline::Strip { strip_left, strip_right } => Step::Strip { left: strip_left, right: strip_right },
         Outline::StripAccents => Step::StripAccents,
