@@ -18,6 +18,11 @@ pub mod error;
 pub mod file;
 mod lock;
 #[cfg(feature = "internals")]
+pub mod output;
+#[cfg(not(feature = "internals"))]
+#[allow(dead_code, unused_imports, reason = "used in full by the checks behind `internals`")]
+mod output;
+#[cfg(feature = "internals")]
 pub mod random;
 #[cfg(not(feature = "internals"))]
 #[allow(dead_code, unused_imports, reason = "used in full by the checks behind `internals`")]

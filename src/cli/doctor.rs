@@ -1,6 +1,6 @@
 //! `parr doctor`: lists the GPUs, and checks that one computes correctly.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::output::write_row;
 use super::table::Table;
+use super::terminal;
 use parr::conformance::{self, CaseReport};
 use parr::gpu::{AdapterSummary, Capabilities, Device, RefusedKernel};
 
@@ -52,7 +53,7 @@ impl DoctorArgs {
             if self.json {
                 return write_row(&json!({ "gpus": gpus.iter().map(gpu_json).collect::<Vec<_>>() }));
             }
-            write!(stdout(), "{}", gpu_table(&gpus))?;
+            write!(terminal::stdout(), "{}", gpu_table(&gpus))?;
             return Ok(());
         }
         // Without a GPU this error lists what to install.
@@ -60,10 +61,10 @@ impl DoctorArgs {
         let family = device.tuning().family.name();
         if !self.json {
             let offers = device_table(device.capabilities(), family);
-            writeln!(stdout(), "{}\n{offers}", gpu_table(&gpus))?;
+            writeln!(terminal::stdout(), "{}\n{offers}", gpu_table(&gpus))?;
             for RefusedKernel { kernel, family, variant } in device.refused_kernels() {
                 writeln!(
-                    stdout(),
+                    terminal::stdout(),
                     "The driver refused {kernel} of the family {family} ({variant}); the other family is used."
                 )?;
             }
@@ -86,7 +87,7 @@ impl DoctorArgs {
                 .filter(|report| !report.passed)
                 .map(|report| format!("{} {}: {}\n", report.kernel, report.variant, report.note))
                 .collect();
-            write!(stdout(), "{}{faults}", check_table(&reports))?;
+            write!(terminal::stdout(), "{}{faults}", check_table(&reports))?;
         }
         match failed {
             0 => {

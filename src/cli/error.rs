@@ -4,8 +4,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-/// Exit code of a process that ctrl-C ended, as shells define it: 128 + SIGINT.
-pub(super) const INTERRUPTED: u8 = 130;
+use super::{interrupt, terminal};
 
 /// The reason why a command failed; it determines the exit code.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +37,7 @@ pub(super) enum CliError {
     #[error("{0}")]
     Check(String),
 
-    /// Ctrl-C stopped the command, after it saved what it could.
+    /// Ctrl-C, SIGTERM or SIGHUP stopped the command, after it saved what it could.
     #[error("interrupted")]
     Interrupted,
 }
@@ -93,15 +92,15 @@ impl CliError {
         if matches!(self, CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {self}");
+        terminal::say(format_args!("error: {self}"));
         let mut cause = self.source();
         while let Some(error) = cause {
-            eprintln!("  caused by: {error}");
+            terminal::say(format_args!("  caused by: {error}"));
             cause = error.source();
         }
         ExitCode::from(match self {
             CliError::Usage(_) => 2,
-            CliError::Interrupted => INTERRUPTED,
+            CliError::Interrupted => interrupt::exit_code(),
             _ => 1,
         })
     }

@@ -1,6 +1,6 @@
 //! `parr generate`: replies to one prompt or to a file of prompts.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format, note_double_bo
 use super::output::write_row;
 use super::sampling::SamplingArgs;
 use super::steering::{SteeringArgs, scores};
+use super::terminal;
 use parr::generate::{Finish, Request, StopTokens};
 use parr::model::Model;
 use parr::steer::{
@@ -234,7 +235,7 @@ impl GenerateArgs {
                 if self.json {
                     return;
                 }
-                let mut out = io::stdout().lock();
+                let mut out = terminal::stdout();
                 let result = out.write_all(text.as_bytes()).and_then(|()| out.flush());
                 if result.is_err() {
                     token.cancel();
@@ -247,9 +248,9 @@ impl GenerateArgs {
         if self.json {
             write_row(&Output::new(None, None, steering, &answer))?;
         } else {
-            writeln!(io::stdout())?;
+            writeln!(terminal::stdout())?;
             if steering.scores {
-                eprintln!("{}", scores(steering, &answer));
+                terminal::say(scores(steering, &answer));
             }
         }
         if matches!(answer.reply.finish, Finish::Cancelled) { Err(CliError::Interrupted) } else { Ok(()) }

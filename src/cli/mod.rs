@@ -30,6 +30,7 @@ mod sft;
 mod steer;
 mod steering;
 mod table;
+mod terminal;
 mod tokenize;
 mod training;
 
@@ -55,7 +56,9 @@ First steps:
   parr chat                    chat with it
   parr generate 'Why is the sky blue?'
 
-Exit codes: 0 success; 1 error or failed check; 2 wrong usage; 130 interrupted.
+Exit codes: 0 success; 1 error or failed check; 2 wrong usage; 128 + the signal's
+number after a signal: 130 for ctrl-C, 143 for SIGTERM, 129 for SIGHUP. All three
+save what can be resumed; a second ctrl-C or SIGTERM ends the program at once.
 
 Environment variables:
   PARR_CACHE               folder of models, their hashes, compiled pipelines
@@ -133,7 +136,7 @@ impl GlobalArgs {
     /// Prints a note on standard error, unless --quiet is set.
     fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            terminal::say(text.as_ref());
         }
     }
 }

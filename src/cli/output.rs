@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::error::CliError;
+use super::terminal;
 use parr::atomic;
 
 /// Writes one line and flushes it, so that a reader at the other end of a pipe receives it at once.
@@ -14,9 +15,8 @@ use parr::atomic;
 ///
 /// * [`CliError::Output`] if standard output is closed or full.
 pub(super) fn write_row(value: &impl Serialize) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
-    out.write_all(b"\n")?;
+    let mut out = terminal::stdout();
+    out.json(&serde_json::to_string(value).map_err(io::Error::from)?)?;
     out.flush()?;
     Ok(())
 }

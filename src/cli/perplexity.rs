@@ -1,7 +1,7 @@
 //! `parr perplexity`: how well a model predicts a text.
 
 use std::fs;
-use std::io::{Write, stdout};
+use std::io::Write;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -11,6 +11,7 @@ use super::error::CliError;
 use super::interrupt::interruptible;
 use super::open::{ModelArgs, tokenizer};
 use super::output::write_row;
+use super::terminal;
 use parr::generate::{Generator, GeneratorOptions};
 use parr::ops::{KvFormat, TokenStat};
 use parr::tokenizer::Specials;
@@ -141,7 +142,7 @@ impl PerplexityArgs {
             }));
         }
         let what = format!("{} of {} tokens scored in {} chunks", score.tokens, ids.len(), chunks.len());
-        writeln!(stdout(), "perplexity {perplexity:.4}  (nll {nll:.5} nats per token, {what})")?;
+        writeln!(terminal::stdout(), "perplexity {perplexity:.4}  (nll {nll:.5} nats per token, {what})")?;
         Ok(())
     }
 }

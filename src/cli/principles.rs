@@ -1,6 +1,6 @@
 //! `parr principles`: lists sets of principles, and checks files.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -10,6 +10,7 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::output::write_row;
 use super::table::Table;
+use super::terminal;
 use parr::principles::{Collection, PrincipleSet, SHIPPED, Use};
 
 const LONG_ABOUT: &str = "\
@@ -105,7 +106,7 @@ impl PrinciplesArgs {
 impl CheckArgs {
     fn run(&self) -> Result<(), CliError> {
         let reports = Collection::check(&self.paths)?;
-        let mut out = stdout().lock();
+        let mut out = terminal::stdout();
         for report in &reports {
             for fault in &report.faults {
                 writeln!(out, "{fault}")?;
@@ -146,7 +147,7 @@ impl ListArgs {
         if self.json {
             return sets.iter().try_for_each(rows);
         }
-        let mut out = stdout().lock();
+        let mut out = terminal::stdout();
         if self.sets.is_empty() {
             let mut table = Table::new(&["set", "use", "principles", "title"]);
             for set in &sets {

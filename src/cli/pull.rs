@@ -1,12 +1,13 @@
 //! `parr pull`: downloads a model into the cache.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
 
 use super::error::CliError;
+use super::terminal;
 use super::{GlobalArgs, bar_style};
 use parr::hub::{CATALOG, ModelSpec, PullEvent, PullOptions, pull};
 
@@ -58,7 +59,7 @@ impl PullArgs {
         bar.finish_and_clear();
         let pulled = pulled?;
         global.note(if pulled.cached { "already in the cache:" } else { "pulled to:" });
-        writeln!(stdout(), "{}", pulled.path.display())?;
+        writeln!(terminal::stdout(), "{}", pulled.path.display())?;
         Ok(())
     }
 }
@@ -68,12 +69,13 @@ fn show(bar: &ProgressBar, global: &GlobalArgs, event: PullEvent) {
         "{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left";
     const SPINNER: &str = "{spinner} {msg} {decimal_bytes} {elapsed}";
     match event {
-        PullEvent::Checking { file } => bar.set_message(format!("checking {file}")),
+        PullEvent::Checking { file } => bar.set_message(format!("checking {}", terminal::shown(file))),
         PullEvent::Bytes { file, done_bytes, total_bytes } => {
-            if bar.message() != file {
+            let name = terminal::shown(file);
+            if bar.message() != name {
                 bar.reset();
                 bar.set_style(bar_style(if total_bytes.is_some() { BYTES } else { SPINNER }));
-                bar.set_message(file.to_owned());
+                bar.set_message(name.into_owned());
                 // Bytes of an earlier attempt do not count towards this attempt's speed.
                 bar.set_position(done_bytes);
                 bar.reset_eta();

@@ -1,6 +1,6 @@
 //! `parr steer`: measures the methods of steering.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -15,6 +15,7 @@ use super::output::write_page;
 use super::sampling::SamplingArgs;
 use super::steering::tell;
 use super::table::Table;
+use super::terminal;
 use parr::atomic;
 use parr::principles::{PrincipleSet, Selection};
 use parr::reward::RewardOptions;
@@ -200,7 +201,7 @@ impl CompareArgs {
             })?;
             global.note(format!("wrote {}", path.display()));
         }
-        Ok(write!(stdout().lock(), "{}", text(&report))?)
+        Ok(write!(terminal::stdout(), "{}", text(&report))?)
     }
 }
 

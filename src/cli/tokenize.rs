@@ -9,6 +9,7 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::open::{double_bos, no_tokenizer};
 use super::output::write_row;
+use super::terminal;
 use parr::format::Checkpoint;
 use parr::hub::{self, CATALOG};
 use parr::model::text;
@@ -75,7 +76,7 @@ impl TokenizeArgs {
                 text
             }
         };
-        let mut out = io::stdout().lock();
+        let mut out = terminal::stdout();
         if self.decode {
             writeln!(out, "{}", tokenizer.decode(&parse_ids(&text, tokenizer.vocab_len())?, false))?;
             return Ok(());

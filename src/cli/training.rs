@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::GlobalArgs;
 use super::error::CliError;
+use super::terminal;
 use parr::model::lora::Projections;
 use parr::settings::Auto;
 use parr::train::config::{CheckpointConfig, LoraSettings, MemoryConfig, OptimizerConfig};
@@ -93,7 +94,7 @@ pub(super) fn set<T: Clone>(place: &mut T, flag: &Option<T>) {
 
 /// Prints a settings file.
 pub(super) fn print_sample(sample: &str) -> Result<(), CliError> {
-    Ok(std::io::stdout().lock().write_all(sample.as_bytes())?)
+    Ok(terminal::stdout().write_all(sample.as_bytes())?)
 }
 
 impl RunArgs {

@@ -1,6 +1,6 @@
 //! `parr adapter info`: shows an adapter's properties from its headers.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::error::CliError;
 use crate::cli::output::write_row;
 use crate::cli::table::Table;
+use crate::cli::terminal;
 use parr::adapter::{Adapter, Summary};
 
 const LONG_ABOUT: &str = "\
@@ -39,7 +40,7 @@ impl InfoArgs {
         if self.json {
             return write_row(&json(&summary));
         }
-        write!(stdout(), "{}", table(&self.adapter.display().to_string(), &summary))?;
+        write!(terminal::stdout(), "{}", table(&self.adapter.display().to_string(), &summary))?;
         Ok(())
     }
 }

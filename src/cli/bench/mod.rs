@@ -4,7 +4,7 @@ mod measure;
 mod shape;
 mod train;
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use super::error::CliError;
 use super::open::{AdapterArgs, ModelArgs};
 use super::output::write_row;
 use super::table::Table;
+use super::terminal;
 use measure::{Bench, DECODE_PROMPT_TOKENS, Decode, KernelShare, Prefill};
 use parr::generate::{Generator, GeneratorOptions};
 use parr::hub;
@@ -230,7 +231,7 @@ impl BenchArgs {
         if self.json {
             return write_row(&report);
         }
-        stdout().lock().write_all(report.text().as_bytes())?;
+        terminal::stdout().write_all(report.text().as_bytes())?;
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs};
 use super::sampling::SamplingArgs;
 use super::steering::{SteeringArgs, scores};
+use super::terminal;
 use line::{HELP, Line};
 use parr::chat::{ChatError, ChatReply, ChatSession};
 use parr::generate::Finish;
@@ -170,7 +171,7 @@ impl Chat<'_> {
         match line {
             Line::Empty => {}
             Line::Say(text) => self.answer(Some(text))?,
-            Line::Help => eprintln!("{HELP}"),
+            Line::Help => terminal::say(HELP),
             Line::Reset => self.session.conversation().reset(),
             Line::System(text) => self.session.conversation().set_system(text),
             Line::Set { name, value } => {
@@ -178,12 +179,12 @@ impl Chat<'_> {
                 self.sampling.seed = self.session.options().sampling.seed;
                 match self.sampling.set(&name, &value) {
                     Ok(()) => self.session.set_options(self.sampling.reply()),
-                    Err(wrong) => eprintln!("{wrong}"),
+                    Err(wrong) => terminal::say(wrong),
                 }
             }
             Line::Save(path) => self.save(&path)?,
             Line::Regenerate => match self.answer(None) {
-                Err(CliError::Library(error)) if is_nothing_to_replace(&error) => eprintln!("{error}"),
+                Err(CliError::Library(error)) if is_nothing_to_replace(&error) => terminal::say(error),
                 done => done?,
             },
             Line::Stats => self.show_stats(),
@@ -193,7 +194,7 @@ impl Chat<'_> {
                 self.search(|steering| steering.search = steer::with_candidates(steering.search, n));
             }
             Line::Quit => return Ok(Next::End),
-            Line::Wrong(what) => eprintln!("{what}"),
+            Line::Wrong(what) => terminal::say(what),
         }
         Ok(Next::Line)
     }
@@ -212,7 +213,7 @@ impl Chat<'_> {
                 };
                 // A bar would overwrite a line that is still being printed.
                 waiting.take().into_iter().for_each(Waiting::end);
-                let mut out = io::stdout().lock();
+                let mut out = terminal::stdout();
                 let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
                 if written.is_err() {
                     token.cancel();
@@ -233,7 +234,7 @@ impl Chat<'_> {
             }
             reply => reply?,
         };
-        println!();
+        writeln!(terminal::stdout())?;
         let context = self.session.context();
         if reply.dropped_messages > 0 {
             let dropped = reply.dropped_messages;
@@ -249,7 +250,7 @@ impl Chat<'_> {
             _ => {}
         }
         if self.session.steering().scores {
-            eprintln!("{}", scores(self.session.steering(), &reply.answer));
+            terminal::say(scores(self.session.steering(), &reply.answer));
         }
         Ok(())
     }
@@ -262,27 +263,31 @@ impl Chat<'_> {
 
     fn show_stats(&self) {
         let Some(ChatReply { answer, first_token, total, .. }) = self.session.last_reply() else {
-            return eprintln!("no reply so far");
+            return terminal::say("no reply so far");
         };
         let (reply, cost) = (&answer.reply, answer.cost);
         let tokens = reply.tokens.len();
         let decoding = (*total - *first_token).as_secs_f64();
-        eprintln!(
+        terminal::say(format_args!(
             "prompt {} tokens ({} reused), first token after {:.2} s",
             reply.prompt_tokens,
             reply.reused_tokens,
             first_token.as_secs_f64()
-        );
+        ));
         if tokens > 1 && decoding > 0.0 {
-            eprintln!("reply {tokens} tokens, {:.1} tok/s", (tokens - 1) as f64 / decoding);
+            terminal::say(format_args!("reply {tokens} tokens, {:.1} tok/s", (tokens - 1) as f64 / decoding));
         }
         if cost.generated_tokens > tokens || cost.scored_tokens > 0 {
-            eprintln!(
+            terminal::say(format_args!(
                 "{} tokens generated in total, {} read for scores",
                 cost.generated_tokens, cost.scored_tokens
-            );
+            ));
         }
-        eprintln!("context {} of {} tokens", reply.prompt_tokens + tokens, self.session.context());
+        terminal::say(format_args!(
+            "context {} of {} tokens",
+            reply.prompt_tokens + tokens,
+            self.session.context()
+        ));
     }
 }
 

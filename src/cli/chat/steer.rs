@@ -2,6 +2,7 @@
 
 use super::Chat;
 use crate::cli::error::CliError;
+use crate::cli::terminal;
 use parr::chat::ChatError;
 use parr::steer::{Search, SteerError, Steering};
 
@@ -33,7 +34,7 @@ impl Chat<'_> {
             Some(Ok(())) => {}
             None => self.reload_principles(),
         }
-        eprintln!("{}", shown(self.session.steering()));
+        terminal::say(shown(self.session.steering()));
     }
 
     /// `/scores` and `/best-of`: changes the search, if there is a reward model for it.
@@ -43,9 +44,9 @@ impl Chat<'_> {
         match self.session.set_steering(steering) {
             Ok(()) => {}
             Err(error @ ChatError::Steer(SteerError::NoReward { .. })) => {
-                eprintln!("{error}: start with --reward DIR");
+                terminal::say(format_args!("{error}: start with --reward DIR"));
             }
-            Err(error) => eprintln!("{error}"),
+            Err(error) => terminal::say(error),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 mod report;
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::interrupt::interruptible;
 use super::open::{AdapterArgs, ModelArgs};
+use super::terminal;
 use super::training::set;
 use parr::judge::{
     AdaptedModel, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, ReplyPlan, TooLong, Verdicts,
@@ -203,7 +204,7 @@ impl PreferencesArgs {
 impl CollectArgs {
     fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
         if self.print_config {
-            return Ok(stdout().lock().write_all(PreferenceConfig::SAMPLE.as_bytes())?);
+            return Ok(terminal::stdout().write_all(PreferenceConfig::SAMPLE.as_bytes())?);
         }
         let (Some(prompts), Some(out)) = (&self.prompts, &self.out) else {
             return Err(CliError::Usage("--prompts and --out are needed".to_owned()));
@@ -231,7 +232,9 @@ impl CollectArgs {
             Ok(report) => {
                 global.note(summary(&report));
                 let comparisons: Vec<Comparison> = read_records(out)?;
-                Ok(write!(stdout().lock(), "{}", report::table(&comparisons))?)
+                // The work is done, so a closed standard output is no error.
+                let _ = write!(terminal::stdout(), "{}", report::table(&comparisons));
+                Ok(())
             }
             Err(error) => {
                 let error = CliError::from(error);

@@ -1,7 +1,7 @@
 //! `parr preferences report`: counts verdicts by principle.
 
 use std::collections::HashMap;
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::cli::error::CliError;
 use crate::cli::output::write_row;
 use crate::cli::table::Table;
+use crate::cli::terminal;
 use parr::judge::{WrittenReport, written_report};
 use parr::preferences::{Comparison, judge_report, read_records};
 
@@ -43,7 +44,7 @@ impl ReportArgs {
     pub(super) fn run(&self) -> Result<(), CliError> {
         let comparisons: Vec<Comparison> = read_records(&self.file)?;
         if !self.json {
-            return Ok(write!(stdout().lock(), "{}", table(&comparisons))?);
+            return Ok(write!(terminal::stdout(), "{}", table(&comparisons))?);
         }
         rows(&comparisons).iter().try_for_each(|row| {
             write_row(&json!({

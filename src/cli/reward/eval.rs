@@ -1,6 +1,6 @@
 //! `parr reward eval`: measures how well a reward model follows principles.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -12,6 +12,7 @@ use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
 use crate::cli::output::{write_page, write_row};
 use crate::cli::table::Table;
+use crate::cli::terminal;
 use parr::reward::{EvaluateOptions, Rate, RewardModel, RewardOptions, RewardReport, Sensitivity, evaluate};
 use parr::train::Event;
 
@@ -110,7 +111,7 @@ impl EvalArgs {
         if self.json {
             return write_row(&report);
         }
-        Ok(write!(stdout().lock(), "{}", text(&report))?)
+        Ok(write!(terminal::stdout(), "{}", text(&report))?)
     }
 }
 

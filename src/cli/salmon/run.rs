@@ -12,6 +12,7 @@ use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
+use crate::cli::terminal;
 use parr::salmon::{Pipeline, PipelineConfig, PipelineReport, Stage, StageStatus};
 use parr::train::Control;
 
@@ -83,18 +84,25 @@ impl RunArgs {
     /// from the last.
     fn report(&self, config: &PipelineConfig, global: &GlobalArgs) -> Result<(), CliError> {
         let report = PipelineReport::gather(&self.folder.folder, config)?;
-        let mut out = std::io::stdout().lock();
-        for [(first_step, before), (last_step, after)] in report.before_and_after().into_iter().take(SHOWN) {
-            writeln!(out, "{}", before.prompt.trim())?;
-            for (what, step, one) in [("before", first_step, before), ("after", last_step, after)] {
-                writeln!(out, "  {what}, step {step}, reward {:+.2}: {}", one.reward, one.reply.trim())?;
-            }
-        }
         let page = self.folder.folder.join(PAGE);
         write(&report, &page)?;
         global.note(format!("all results on one page: {}", shown(&page)));
+        // The work is done, so a closed standard output is no error.
+        let _ = print_samples(&report);
         Ok(())
     }
+}
+
+/// Prints some prompts with a reply from the first rollout and one from the last.
+fn print_samples(report: &PipelineReport) -> std::io::Result<()> {
+    let mut out = terminal::stdout();
+    for [(first_step, before), (last_step, after)] in report.before_and_after().into_iter().take(SHOWN) {
+        writeln!(out, "{}", before.prompt.trim())?;
+        for (what, step, one) in [("before", first_step, before), ("after", last_step, after)] {
+            writeln!(out, "  {what}, step {step}, reward {:+.2}: {}", one.reward, one.reply.trim())?;
+        }
+    }
+    Ok(())
 }
 
 /// Number of prompts that are printed.

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{FolderArgs, shown};
 use crate::cli::error::CliError;
 use crate::cli::table::Table;
+use crate::cli::terminal;
 use parr::format::Checkpoint;
 use parr::hub;
 use parr::salmon::status;
@@ -32,6 +33,6 @@ impl StatusArgs {
             let folder = folder.filter(|path| path.is_dir()).map(|path| shown(&path));
             table.row([stage.to_string(), status.to_string(), folder.unwrap_or_default()]);
         }
-        Ok(write!(std::io::stdout().lock(), "{table}")?)
+        Ok(write!(terminal::stdout(), "{table}")?)
     }
 }
