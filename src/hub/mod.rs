@@ -7,14 +7,16 @@
 //! ```text
 //! models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf    a name of the catalog
 //! models/ORG/REPO/...                               a repository, file names as on the hub
-//! models/ORG/REPO/FILE.part                         an unfinished download; the next pull resumes it
+//! models/ORG/REPO/FILE.part                         an unfinished download, claimed by one pull at a time
 //! ```
 //!
-//! A file appears under its own name only when it is complete and its sha256 is the published one.
+//! A file appears under its own name only when it is complete, and has the published size and hash.
 //! Downloading needs the feature `pull`; looking up pulled models does not.
 
 mod catalog;
 mod error;
+#[cfg(feature = "pull")]
+mod part;
 #[cfg(feature = "pull")]
 mod pull;
 #[cfg(feature = "pull")]

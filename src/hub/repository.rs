@@ -1,14 +1,19 @@
 //! The files of a Hugging Face repository, and those that a model needs.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use ureq::Agent;
 
 use super::spec::{choose_gguf, is_safe_path};
-use super::transfer::refused;
+use super::transfer::{Hash, refused};
 use super::{HubError, PullOptions};
 
 /// Maximum size of a listing; a larger one is an attack or a mistake.
 const MAX_LISTING_BYTES: u64 = 16 << 20;
+
+/// Time for a listing to arrive, which has some kilobytes.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A repository at one commit.
 pub(super) struct Repository {
@@ -22,8 +27,8 @@ pub(super) struct Repository {
 pub(super) struct RepositoryFile {
     pub name: String,
     pub bytes: Option<u64>,
-    /// Known for all files that are stored as blobs, as weights are.
-    pub sha256: Option<String>,
+    /// SHA-256 for all files that are stored as blobs, as weights are; git's hash for the others.
+    pub hash: Option<Hash>,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +42,26 @@ struct Sibling {
     rfilename: String,
     size: Option<u64>,
     lfs: Option<Blob>,
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
+}
+
+impl Sibling {
+    fn hash(&self) -> Option<Hash> {
+        let (hash, digits) = match &self.lfs {
+            Some(blob) => (&blob.sha256, 64),
+            None => (self.blob_id.as_ref()?, 40),
+        };
+        let hash = hash.to_ascii_lowercase();
+        let is_hash = hash.len() == digits && hash.chars().all(|c| c.is_ascii_hexdigit());
+        match (is_hash, digits) {
+            (true, 64) => Some(Hash::Sha256(hash)),
+            (true, _) => Some(Hash::GitBlob(hash)),
+            // A sha256 that is none matches nothing; another name of a small file has no meaning here.
+            (false, 64) => Some(Hash::Sha256(hash)),
+            (false, _) => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -53,7 +78,7 @@ struct Blob {
 /// * [`HubError::Malformed`] if the answer is not a listing.
 pub(super) fn list(agent: &Agent, options: &PullOptions, name: &str) -> Result<Repository, HubError> {
     let url = format!("{}/api/models/{name}?blobs=true", options.endpoint);
-    let mut request = agent.get(&url);
+    let mut request = agent.get(&url).config().timeout_recv_body(Some(LISTING_TIMEOUT)).build();
     if let Some(token) = &options.token {
         request = request.header("Authorization", format!("Bearer {token}"));
     }
@@ -71,9 +96,9 @@ pub(super) fn list(agent: &Agent, options: &PullOptions, name: &str) -> Result<R
         return Err(malformed("the commit is not a hexadecimal number".to_owned()));
     }
     let files = listing.siblings.into_iter().map(|sibling| RepositoryFile {
-        name: sibling.rfilename,
         bytes: sibling.lfs.as_ref().map(|blob| blob.size).or(sibling.size),
-        sha256: sibling.lfs.map(|blob| blob.sha256),
+        hash: sibling.hash(),
+        name: sibling.rfilename,
     });
     // A name that leaves its directory cannot come from the hub; such a file is left out.
     let files = files.filter(|file| is_safe_path(&file.name)).collect();
@@ -115,7 +140,7 @@ mod tests {
     use super::*;
 
     fn repository(names: &[&str]) -> Repository {
-        let file = |name: &&str| RepositoryFile { name: (*name).to_owned(), bytes: None, sha256: None };
+        let file = |name: &&str| RepositoryFile { name: (*name).to_owned(), bytes: None, hash: None };
         Repository {
             name: "o/r".to_owned(),
             revision: "0".to_owned(),

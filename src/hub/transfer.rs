@@ -1,36 +1,57 @@
 //! Fetching one file over HTTP: resumed, hashed, and renamed into place when complete.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 use super::HubError;
-use crate::file::AtFile;
-use crate::file::hex;
+use super::part::Part;
 
 /// Timeout of name lookup and connection: a machine without internet must fall back within seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout of a connected server that sends nothing.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// A transfer ends if it is slower than [`SLOWEST_BYTES`] in this time, twice in a row.
+const SLOW_TIME: Duration = Duration::from_secs(7);
+/// A thousand bytes a second: a file of 100 MB would take more than a day.
+const SLOWEST_BYTES: u64 = 7000;
 /// Consecutive attempts without a new byte after which a started transfer fails.
 const MAX_BARREN_ATTEMPTS: u32 = 3;
+/// Maximum size of a file of which neither the hub nor the server gives the size. Weights always have one.
+const MAX_UNSIZED_BYTES: u64 = 64 << 20;
 const CHUNK_BYTES: usize = 256 * 1024;
+
+/// The published hash of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Hash {
+    /// Of the contents, in hex.
+    Sha256(String),
+    /// Git's name of the contents: the SHA-1 of `blob`, the size and the contents, in hex.
+    GitBlob(String),
+}
 
 /// A file on a server, with its known properties.
 pub(super) struct Remote<'a> {
     pub url: &'a str,
     /// Sent as a bearer token.
     pub token: Option<&'a str>,
-    /// Lower-case hex. A file without a hash is not resumed, because a mixture could not be detected.
-    pub sha256: Option<&'a str>,
+    /// A file without a hash is not resumed, because a mixture could not be detected.
+    pub hash: Option<&'a Hash>,
+    /// The published size.
     pub bytes: Option<u64>,
+}
+
+/// A step of a transfer.
+pub(super) enum Progress {
+    /// Another process fetches the same file; this one waits for it.
+    Waiting,
+    /// Bytes so far, and in total if known.
+    Bytes(u64, Option<u64>),
 }
 
 /// An HTTP client with this module's timeouts.
@@ -47,45 +68,61 @@ pub(super) fn agent() -> Agent {
         .into()
 }
 
-/// Fetches `remote` to `target`; `progress` receives `(bytes so far, total bytes)`.
+/// Fetches `remote` to `target`. If another process is fetching it, waits, and takes the file of that process.
 ///
 /// # Errors
 ///
 /// * [`HubError::Unreachable`], [`HubError::Refused`]: the `.part` file is kept for the next attempt.
 /// * [`HubError::WrongHash`], [`HubError::Malformed`]: nothing is kept.
+/// * [`HubError::NoSpace`] if the disk has no room for the missing bytes.
 /// * [`HubError::Io`] if the cache cannot be written.
 pub(super) fn fetch(
     agent: &Agent,
     remote: &Remote,
     target: &Path,
-    progress: &mut dyn FnMut(u64, Option<u64>),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<(), HubError> {
-    let part = Part::open(part_path(target), remote.sha256.is_some())?;
+    let (mut part, waited) = Part::claim(part_path(target), &mut || progress(Progress::Waiting))?;
+    // The process before may have finished the file, or an earlier pull of several files.
+    let known = waited || remote.hash.is_some();
+    if known && target.is_file() && part.is_target_sound(remote, target)? {
+        return part.remove();
+    }
+    part.begin(remote.hash.is_some())?;
     let resumed = part.len > 0;
-    match complete(agent, remote, part, target, progress) {
+    let fetched = match complete(agent, remote, &mut part, progress) {
         // The bytes of an earlier attempt may be from an older file, or truncated by a power failure.
-        Err(HubError::WrongHash { .. }) if resumed => {
-            let part = Part::open(part_path(target), false)?;
-            complete(agent, remote, part, target, progress)
+        Err(HubError::WrongHash { .. } | HubError::Malformed { .. }) if resumed => {
+            part.clear()?;
+            complete(agent, remote, &mut part, progress)
         }
         result => result,
+    };
+    match fetched {
+        Ok(()) => part.finish(target),
+        Err(error) => {
+            if part.len == 0 {
+                // An empty file that remains is harmless, and `error` matters more.
+                let _ = part.remove();
+            }
+            Err(error)
+        }
     }
 }
 
-/// Fetches the missing bytes of `part`, reconnecting if needed, and gives the file its name.
+/// Fetches the missing bytes of `part`, reconnecting if needed, and checks them.
 fn complete(
     agent: &Agent,
     remote: &Remote,
-    mut part: Part,
-    target: &Path,
-    progress: &mut dyn FnMut(u64, Option<u64>),
+    part: &mut Part,
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<(), HubError> {
     let mut barren = 0;
     loop {
         let before = part.len;
-        match append(agent, remote, &mut part, progress) {
+        match append(agent, remote, part, progress) {
             Ok(()) => break,
-            Err(error @ HubError::Unreachable { .. }) => {
+            Err(Fault::Broken(error)) => {
                 barren = if part.len > before { 0 } else { barren + 1 };
                 // Nothing was received: the caller has other sources to try.
                 if part.len == 0 || barren == MAX_BARREN_ATTEMPTS {
@@ -93,10 +130,10 @@ fn complete(
                 }
                 thread::sleep(Duration::from_secs(1 << barren));
             }
-            Err(error) => return Err(part.give_up(error)),
+            Err(Fault::Final(error)) => return Err(part.give_up(error)),
         }
     }
-    part.finish(remote, target)
+    part.check(remote)
 }
 
 /// The path of the unfinished download of `target`.
@@ -106,13 +143,26 @@ pub(super) fn part_path(target: &Path) -> PathBuf {
     name.into()
 }
 
+/// Why bytes could not be appended.
+enum Fault {
+    /// Another attempt may help at once.
+    Broken(HubError),
+    Final(HubError),
+}
+
+impl From<HubError> for Fault {
+    fn from(error: HubError) -> Fault {
+        Fault::Final(error)
+    }
+}
+
 /// Requests the missing bytes and appends them, until the end of the file.
 fn append(
     agent: &Agent,
     remote: &Remote,
     part: &mut Part,
-    progress: &mut dyn FnMut(u64, Option<u64>),
-) -> Result<(), HubError> {
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), Fault> {
     if remote.bytes.is_some_and(|bytes| part.len >= bytes) {
         return Ok(());
     }
@@ -124,36 +174,91 @@ fn append(
         request = request.header("Range", format!("bytes={}-", part.len));
     }
     let unreachable = |reason: String| HubError::Unreachable { url: remote.url.to_owned(), reason };
-    let response = request.call().map_err(|error| unreachable(error.to_string()))?;
+    let malformed = |rule: String| HubError::Malformed { url: remote.url.to_owned(), rule };
+    let response = request.call().map_err(|error| Fault::Broken(unreachable(error.to_string())))?;
     match response.status() {
         StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(part.len) => {}
         StatusCode::PARTIAL_CONTENT => {
             let rule = format!("requested the bytes from {} and received others", part.len);
-            return Err(HubError::Malformed { url: remote.url.to_owned(), rule });
+            return Err(malformed(rule).into());
         }
         StatusCode::OK => part.clear()?,
         // The part is as long as the file, or longer: its hash decides.
         StatusCode::RANGE_NOT_SATISFIABLE if part.len > 0 => return Ok(()),
-        status => return Err(refused(remote.url, status)),
+        status => return Err(refused(remote.url, status).into()),
     }
-    let total = response.body().content_length().map(|left| part.len + left).or(remote.bytes);
+    let announced = response.body().content_length().map(|left| left.saturating_add(part.len));
+    if let (Some(published), Some(announced)) = (remote.bytes, announced)
+        && announced != published
+    {
+        let rule = format!("the file has {published} bytes on the hub, but the server sends {announced}");
+        return Err(malformed(rule).into());
+    }
+    let total = remote.bytes.or(announced);
+    let most = total.unwrap_or(MAX_UNSIZED_BYTES);
+    part.check_space(total)?;
     let mut body = response.into_body().into_reader();
     let mut chunk = vec![0; CHUNK_BYTES];
-    progress(part.len, total);
+    let mut rate = Rate::new();
+    progress(Progress::Bytes(part.len, total));
     loop {
         match body.read(&mut chunk) {
             Ok(0) => break,
-            Ok(read) => part.write(&chunk[..read])?,
+            Ok(read) if part.len + read as u64 > most => {
+                let rule = match total {
+                    Some(total) => format!("it sends more than the {total} bytes that the file has"),
+                    None => format!("it sends more than {most} bytes without saying how many there are"),
+                };
+                return Err(malformed(rule).into());
+            }
+            Ok(read) => {
+                part.write(&chunk[..read])?;
+                if rate.is_too_slow(read as u64) {
+                    let reason = format!(
+                        "it sends fewer than {} bytes a second; pull again to resume, later or from another \
+                         network",
+                        SLOWEST_BYTES / SLOW_TIME.as_secs()
+                    );
+                    return Err(unreachable(reason).into());
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreachable(error.to_string())),
+            Err(error) => return Err(Fault::Broken(unreachable(error.to_string()))),
         }
-        progress(part.len, total);
+        progress(Progress::Bytes(part.len, total));
     }
     match total {
-        Some(total) if part.len < total => {
-            Err(unreachable(format!("the connection ended with {} bytes missing", total - part.len)))
-        }
+        Some(total) if part.len < total => Err(Fault::Broken(unreachable(format!(
+            "the connection ended with {} bytes missing",
+            total - part.len
+        )))),
         _ => Ok(()),
+    }
+}
+
+/// Watches the speed of a transfer.
+struct Rate {
+    since: Instant,
+    bytes: u64,
+    was_slow: bool,
+}
+
+impl Rate {
+    fn new() -> Rate {
+        Rate { since: Instant::now(), bytes: 0, was_slow: false }
+    }
+
+    /// Counts bytes that just came, and returns whether the transfer has been too slow for long.
+    fn is_too_slow(&mut self, bytes: u64) -> bool {
+        self.bytes += bytes;
+        if self.since.elapsed() < SLOW_TIME {
+            return false;
+        }
+        let slow = self.bytes < SLOWEST_BYTES;
+        // Once may be a pause, after which the first bytes have just come.
+        let too_slow = slow && self.was_slow;
+        *self = Rate { was_slow: slow, ..Rate::new() };
+        too_slow
     }
 }
 
@@ -175,89 +280,4 @@ pub(super) fn refused(url: &str, status: StatusCode) -> HubError {
 fn range_start(response: &Response<Body>) -> Option<u64> {
     let range = response.headers().get("Content-Range")?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
-}
-
-/// The received bytes, on disk and in the hash.
-struct Part {
-    path: PathBuf,
-    file: File,
-    hash: Sha256,
-    len: u64,
-}
-
-impl Part {
-    /// Continues the file of an earlier attempt, or starts a new one if `resume` is false.
-    fn open(path: PathBuf, resume: bool) -> Result<Part, HubError> {
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).map_err(HubError::io("create", dir))?;
-        }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(!resume).open(&path);
-        let mut file = file.map_err(HubError::io("write", &path))?;
-        let mut hash = Sha256::new();
-        let len = copy(&mut file, &mut hash).map_err(HubError::io("read", &path))?;
-        Ok(Part { path, file, hash, len })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
-        self.file.write_all(bytes).map_err(HubError::io("write", &self.path))?;
-        self.hash.update(bytes);
-        self.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn clear(&mut self) -> Result<(), HubError> {
-        let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
-        emptied.map_err(HubError::io("write", &self.path))?;
-        self.hash = Sha256::new();
-        self.len = 0;
-        Ok(())
-    }
-
-    /// Keeps the bytes for the next attempt, if there are any, and returns `error`.
-    fn give_up(self, error: HubError) -> HubError {
-        if self.len == 0 {
-            // An empty file that remains is harmless, and `error` matters more.
-            let _ = fs::remove_file(&self.path);
-        }
-        error
-    }
-
-    /// Checks the hash, makes the bytes durable and gives them their name.
-    fn finish(self, remote: &Remote, target: &Path) -> Result<(), HubError> {
-        let found = hex(self.hash.finalize());
-        if let Some(expected) = remote.sha256.filter(|expected| *expected != found) {
-            fs::remove_file(&self.path).map_err(HubError::io("remove", &self.path))?;
-            return Err(HubError::WrongHash {
-                from: remote.url.to_owned(),
-                expected: expected.to_owned(),
-                found,
-            });
-        }
-        self.file.sync_all().map_err(HubError::io("write", &self.path))?;
-        drop(self.file);
-        fs::rename(&self.path, target).map_err(HubError::io("write", target))
-    }
-}
-
-/// The sha256 of a file, in lower-case hex.
-pub(super) fn sha256_of(path: &Path) -> Result<String, HubError> {
-    let mut file = File::open(path).map_err(HubError::io("read", path))?;
-    let mut hash = Sha256::new();
-    copy(&mut file, &mut hash).map_err(HubError::io("read", path))?;
-    Ok(hex(hash.finalize()))
-}
-
-/// Feeds the rest of `file` to `hash` and returns its length.
-fn copy(file: &mut File, hash: &mut Sha256) -> io::Result<u64> {
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let mut len = 0;
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(len),
-            read => {
-                hash.update(&chunk[..read]);
-                len += read as u64;
-            }
-        }
-    }
 }

