@@ -1,7 +1,7 @@
 //! The error of reading and writing files, and hashes as text.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::ErrorKind;
 
@@ -34,6 +34,44 @@ pub(crate) trait AtFile: From<FileError> {
 }
 
 impl<E: From<FileError>> AtFile for E {}
+
+/// Bytes that are not UTF-8, by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: byte {byte} is not UTF-8; save the file as UTF-8")]
+pub struct NotUtf8 {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The byte in that line, counted from 1.
+    pub byte: usize,
+}
+
+/// The text of a file, without the byte order mark that some editors write at its start.
+///
+/// ```
+/// use parr::file::{NotUtf8, text};
+///
+/// assert_eq!(text(b"\xEF\xBB\xBFone\n"), Ok("one\n"));
+/// assert_eq!(text(b"one\ncaf\xE9\n"), Err(NotUtf8 { line: 2, byte: 4 }));
+/// ```
+///
+/// # Errors
+///
+/// [`NotUtf8`] with the first byte that is not UTF-8.
+pub fn text(bytes: &[u8]) -> Result<&str, NotUtf8> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        NotUtf8 { line, byte: before.len() - start + 1 }
+    })
+}
+
+/// Reads a file of text, as [`text`] takes it.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = std::fs::read(path)?;
+    text(&bytes).map(str::to_owned).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
+}
 
 /// Bytes as lower-case hexadecimal digits.
 ///

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::generator::{MAX_POSITIONS, MAX_SLOTS};
 use crate::error::ErrorKind;
 use crate::gpu::DeviceError;
 use crate::model::Part;
@@ -65,7 +66,8 @@ pub enum GenerateError {
     },
     /// A generator without slots or without positions.
     #[error(
-        "a generator needs at least 1 slot and a context of 2 tokens, but it was given {slots} and {context}"
+        "a generator has 1 to {MAX_SLOTS} slots with a context of at least 2 tokens, and at most {MAX_POSITIONS} \
+         tokens in all, but it was given {slots} slots and a context of {context}"
     )]
     NoRoom {
         /// Requested number of slots.

@@ -30,6 +30,11 @@ pub struct GeneratorOptions {
     pub repetition_window: usize,
 }
 
+/// Maximum number of sequences at a time.
+pub(super) const MAX_SLOTS: usize = 4096;
+/// Maximum number of positions of all sequences: kernels count them in 32 bits.
+pub(super) const MAX_POSITIONS: usize = (1 << 31) - 1;
+
 /// Positions per sequence, prompt and reply together, where no context is set. Longer contexts cost device memory
 /// from the start.
 pub const DEFAULT_CONTEXT: usize = 4096;
@@ -63,7 +68,7 @@ impl Generator {
     ///
     /// # Errors
     ///
-    /// * [`GenerateError::NoRoom`] without slots or positions;
+    /// * [`GenerateError::NoRoom`] without slots or positions, or with more than there can be;
     /// * [`GenerateError::Device`] if the device cannot hold the cache.
     pub fn new(model: &Model, options: GeneratorOptions) -> Result<Self, GenerateError> {
         Self::build(model, options, None)
@@ -88,7 +93,9 @@ impl Generator {
         bank: Option<AdapterBank>,
     ) -> Result<Self, GenerateError> {
         let GeneratorOptions { slots, context, kv, repetition_window } = options;
-        if slots == 0 || context < 2 {
+        let positions = slots.checked_mul(context);
+        let fits = (1..=MAX_SLOTS).contains(&slots) && context >= 2;
+        if !fits || positions.is_none_or(|positions| positions > MAX_POSITIONS) {
             return Err(GenerateError::NoRoom { slots, context });
         }
         let device = model.device();
@@ -96,7 +103,7 @@ impl Generator {
         let cache = KvCache::new(device, model.config(), slots, context, kv)?;
         let (rows, logit_rows) = memory::rows(tuning, &options);
         let work = Workspace::new(model, &cache, bank.as_ref(), rows, logit_rows)?;
-        let draws = Draws::new(device, logit_rows, repetition_window.max(1))?;
+        let draws = Draws::new(device, logit_rows, repetition_window.clamp(1, context))?;
         let generator = Generator {
             model: model.clone(),
             cache,

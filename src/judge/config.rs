@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::generate::Sampling;
-use crate::settings::{Faults, Settings};
+use crate::settings::{Faults, MOST_ITEMS, Settings};
 
 /// Settings of a run that collects preferences.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -182,7 +182,12 @@ impl Settings for PreferenceConfig {
         faults.need((2..=64).contains(&count), "replies.count", count, "a number from 2 to 64");
         faults.need(within(pairs, 1024), "replies.pairs", pairs, "a number from 1 to 1024");
         faults.need((0.0..=1.0).contains(&decoys), "replies.decoys", decoys, "a number from 0 to 1");
-        faults.need(within(max_tokens, 1 << 20), "replies.max_tokens", max_tokens, "a number above 0");
+        faults.need(
+            within(max_tokens, 1 << 20),
+            "replies.max_tokens",
+            max_tokens,
+            "a number from 1 to 1048576",
+        );
         let temperature_fits = (0.0..=100.0).contains(&temperature);
         faults.need(temperature_fits, "replies.temperature", temperature, "a number from 0 to 100");
         faults.need(top_p > 0.0 && top_p <= 1.0, "replies.top_p", top_p, "above 0 and at most 1");
@@ -190,6 +195,7 @@ impl Settings for PreferenceConfig {
         // Settings files have no larger integers.
         let seed_fits = self.seed <= i64::MAX as u64;
         faults.need(seed_fits, "seed", self.seed, "a number below 2^63");
+        faults.at_most("prompts.limit", self.prompts.limit, MOST_ITEMS);
         let slots = self.batch.slots;
         faults.need(within(slots, 1024), "batch.slots", slots, "a number from 1 to 1024");
     }

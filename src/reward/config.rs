@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::LimitSettings;
 use crate::preferences::AggregateOptions;
 use crate::quant::Quant;
-use crate::settings::{Auto, Faults, Settings, Share};
+use crate::settings::{Auto, Faults, MOST_TOKENS, Settings, Share};
 use crate::train::config::{
     BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
     RunSettings, ScheduleConfig,
@@ -152,6 +152,7 @@ impl Settings for RewardConfig {
             [("limits.tokens", tokens), ("limits.request", request), ("limits.reply", reply)]
         {
             faults.need(value > 0, setting, value, "a number above 0");
+            faults.at_most(setting, value, MOST_TOKENS);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::judge::{JudgeKind, PreferenceConfig, ReplyPlan, Verdicts};
 use crate::preferences::Missing;
 use crate::reward::{LimitSettings, RewardConfig};
 use crate::self_align::{SelfAlignConfig, Unfinished};
-use crate::settings::{Auto, Faults, Settings, settings_hash};
+use crate::settings::{Auto, Faults, MOST_ITEMS, MOST_SEED, MOST_TOKENS, Settings, settings_hash};
 
 /// Settings of all stages of SALMON.
 ///
@@ -152,6 +152,10 @@ impl ComparisonConfig {
         let sound = temperature.is_finite() && temperature >= 0.0;
         faults.need(sound, "temperature", temperature, "0 or more");
         faults.need(max_tokens > 0, "max_tokens", max_tokens, "1 or more");
+        faults.at_most("max_tokens", max_tokens, MOST_TOKENS);
+        faults.at_most("block", self.block, MOST_TOKENS);
+        faults.at_most("limit", self.limit, MOST_ITEMS);
+        faults.at_most("seed", self.seed, MOST_SEED);
         faults.need((1..=256).contains(&batch), "batch", batch, "a number from 1 to 256");
     }
 }
@@ -236,6 +240,7 @@ impl Settings for PipelineConfig {
         faults.need(!self.model.is_empty(), "model", "empty", "the name or the path of a model");
         let batch = self.evaluation.batch;
         faults.need((1..=256).contains(&batch), "evaluation.batch", batch, "a number from 1 to 256");
+        faults.at_most("evaluation.limit", self.evaluation.limit, MOST_ITEMS);
         let for_nothing = self.stages.reward_model.is_some() && !self.stages.align && !self.stages.comparison;
         let expected = "true, because stages.reward_model leaves no other stage to run";
         faults.need(!for_nothing, "stages.align", false, expected);

@@ -8,7 +8,9 @@ use super::filter::FilterOptions;
 use super::prompt::Wanted;
 use crate::generate::Sampling;
 use crate::principles::{Exemplars, PrincipleSet, PrinciplesError};
-use crate::settings::{Auto, Faults, Settings, settings_hash};
+use crate::settings::{
+    Auto, Faults, MOST_ITEMS, MOST_SEED, MOST_SEQUENCES, MOST_TOKENS, Settings, settings_hash,
+};
 use crate::train::config::SftConfig;
 
 /// Settings of the self-alignment of a base model.
@@ -125,6 +127,16 @@ impl Settings for SelfAlignConfig {
             ("sampling.max_tokens", self.sampling.max_tokens),
         ] {
             faults.need(value > 0, setting, value, "a number above 0");
+        }
+        faults.at_most("seed", self.seed, MOST_SEED);
+        faults.at_most("prompt_tokens", self.prompt_tokens, MOST_TOKENS);
+        faults.at_most("sampling.max_tokens", self.sampling.max_tokens, MOST_TOKENS);
+        faults.at_most("batch", self.batch, 1024);
+        faults.at_most("chunk", self.chunk, MOST_SEQUENCES);
+        for (setting, value) in [("n_rules", self.n_rules), ("n_exemplars", self.n_exemplars)] {
+            if let Auto::Fixed(count) = value {
+                faults.at_most(setting, count, MOST_ITEMS);
+            }
         }
         let exemplars = self.n_exemplars;
         faults.need(exemplars != Auto::Fixed(0), "n_exemplars", exemplars, "\"auto\" or a number above 0");

@@ -57,12 +57,28 @@ pub(crate) fn positive(value: f64) -> bool {
     value > 0.0 && value.is_finite()
 }
 
+/// Maximum number of tokens of a text.
+pub(crate) const MOST_TOKENS: u64 = 1 << 20;
+/// Maximum number of sequences, replies or prompts of one step.
+pub(crate) const MOST_SEQUENCES: u64 = 1 << 16;
+/// Maximum number of steps, rows or prompts.
+pub(crate) const MOST_ITEMS: u64 = 1_000_000_000;
+/// Largest random seed: settings files have no larger integers.
+pub(crate) const MOST_SEED: u64 = i64::MAX as u64;
+
 impl Faults {
     /// Adds a fault unless `sound`.
     pub fn need(&mut self, sound: bool, setting: &str, value: impl Display, expected: &str) {
         if !sound {
             self.found.push(format!("{}{setting} is {value}, expected {expected}", self.table));
         }
+    }
+
+    /// Adds a fault if a count is above `most`. A count decides how much is allocated, so none is without a
+    /// bound.
+    pub fn at_most(&mut self, setting: &str, value: impl TryInto<u64> + Display + Copy, most: u64) {
+        let sound = value.try_into().is_ok_and(|value| value <= most);
+        self.need(sound, setting, value, &format!("at most {most}"));
     }
 
     /// Runs `check` on the settings of the table `name`, whose faults are reported under that name.

@@ -15,11 +15,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-pub(crate) use error::positive;
 pub use error::{Faults, SettingsError};
+pub(crate) use error::{MOST_ITEMS, MOST_SEED, MOST_SEQUENCES, MOST_TOKENS, positive};
 pub use knob::{Auto, Share};
 
-use crate::file::{AtFile, sha256};
+use crate::file::{AtFile, NotUtf8, sha256, text};
 
 /// Maximum number of bytes of a settings file. The samples with all their comments have five thousand.
 const MAX_BYTES: u64 = 1 << 20;
@@ -90,7 +90,12 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
             let reason = format!("it has {length} bytes, a settings file may have {MAX_BYTES}");
             return Err(SettingsError::Syntax { path: path.to_owned(), line: 1, column: 1, reason });
         }
-        Self::parse(&std::fs::read_to_string(path).map_err(SettingsError::io("read", path))?, path)
+        let bytes = std::fs::read(path).map_err(SettingsError::io("read", path))?;
+        let text = text(&bytes).map_err(|NotUtf8 { line, byte }| {
+            let reason = "this byte is not UTF-8; save the file as UTF-8".to_owned();
+            SettingsError::Syntax { path: path.to_owned(), line, column: byte, reason }
+        })?;
+        Self::parse(text, path)
     }
 
     /// Parses the text of a settings file. `path` is for messages.
@@ -102,6 +107,7 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
         // Parsing finds every mistake with its position in the file. It fills an incomplete table with the
         // defaults of the table's type, not with the preset. So the values of the file are set on the preset
         // next.
+        let text = text.trim_start_matches('\u{FEFF}');
         let parsed: Self = parse_toml(text, path)?;
         let mut settings = Table::try_from(parsed.preset_of()).expect("settings are plain values");
         lay_over(&mut settings, parse_toml(text, path)?);

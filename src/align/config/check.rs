@@ -3,10 +3,11 @@
 use super::{AlignConfig, RewardTermsConfig, RolloutConfig, UpdateConfig};
 use crate::align::Algorithm;
 use crate::align::estimate::{CollapseConfig, KlConfig, ValueClip};
-use crate::settings::{Faults, positive};
+use crate::settings::{Faults, MOST_ITEMS, MOST_SEED, MOST_SEQUENCES, MOST_TOKENS, positive};
 
 /// Adds every setting of `config` that is outside its range, or contradicts another, to `faults`.
 pub(super) fn check(config: &AlignConfig, faults: &mut Faults) {
+    faults.at_most("seed", config.seed, MOST_SEED);
     faults.length(config.epochs, config.steps);
     faults.lora(&config.lora);
     faults.optimizer(&config.optimizer);
@@ -14,6 +15,7 @@ pub(super) fn check(config: &AlignConfig, faults: &mut Faults) {
     faults.rollout(&config.rollout, config.algorithm);
     faults.update(&config.update);
     let samples = config.rollout.prompts.saturating_mul(config.rollout.replies);
+    faults.at_most("rollout.prompts times rollout.replies", samples, MOST_SEQUENCES);
     let fits = config.update.mini_batches <= samples.max(1);
     let expected = "at most rollout.prompts times rollout.replies";
     faults.need(fits, "update.mini_batches", config.update.mini_batches, expected);
@@ -43,6 +45,10 @@ impl Faults {
 
     fn rollout(&mut self, rollout: &RolloutConfig, algorithm: Algorithm) {
         self.at_least_one("rollout.prompts", rollout.prompts);
+        self.at_most("rollout.prompts", rollout.prompts, MOST_SEQUENCES);
+        self.at_most("rollout.replies", rollout.replies, MOST_SEQUENCES);
+        self.at_most("rollout.max_prompt_tokens", rollout.max_prompt_tokens, MOST_TOKENS);
+        self.at_most("rollout.max_reply_tokens", rollout.max_reply_tokens, MOST_TOKENS);
         if algorithm.spec().needs_groups {
             let expected = format!("at least 2: {algorithm} compares replies to one prompt");
             self.need(rollout.replies > 1, "rollout.replies", rollout.replies, &expected);
@@ -57,6 +63,7 @@ impl Faults {
 
     fn update(&mut self, update: &UpdateConfig) {
         self.at_least_one("update.epochs", update.epochs);
+        self.at_most("update.epochs", update.epochs, 1000);
         self.at_least_one("update.mini_batches", update.mini_batches);
         let (low, high) = (update.clip_low, update.clip_high);
         self.need(low > 0.0 && low <= 1.0, "update.clip_low", low, "a number above 0 and up to 1");
@@ -105,5 +112,7 @@ impl Faults {
         let window = collapse.window;
         self.need(window > 1, "collapse.window", window, "a number above 1");
         self.at_least_one("collapse.patience", collapse.patience);
+        self.at_most("collapse.window", collapse.window, 1 << 20);
+        self.at_most("collapse.patience", collapse.patience, MOST_ITEMS);
     }
 }

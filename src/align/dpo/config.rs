@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::preferences::{AggregateOptions, Mirror};
 use crate::reward::{PairBatch, PairEvaluation};
-use crate::settings::{Auto, Faults, Settings, Share};
+use crate::settings::{Auto, Faults, MOST_TOKENS, Settings, Share};
 use crate::train::config::{
     BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
     RunSettings, ScheduleConfig,
@@ -112,6 +112,7 @@ impl Settings for DpoConfig {
         faults.need(beta > 0.0 && beta.is_finite(), "beta", beta, "a number above 0");
         faults.need((0.0..0.5).contains(&wrong), "label_smoothing", wrong, "a number from 0 to below 0.5");
         faults.need(self.max_tokens > 1, "max_tokens", self.max_tokens, "a number above 1");
+        faults.at_most("max_tokens", self.max_tokens, MOST_TOKENS);
         let negation = self.aggregate.negation;
         let expected = "0: a policy does not read that a principle is negated";
         faults.need(negation == 0.0, "aggregate.negation", negation, expected);

@@ -80,7 +80,7 @@ pub(super) struct BenchArgs {
     decode: Vec<usize>,
 
     /// Tokens decoded per sequence
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=MOST_TOKENS as i64))]
     steps: u32,
 
     /// Runs per measurement; the median is reported
@@ -112,11 +112,19 @@ pub(super) struct BenchArgs {
     json: bool,
 }
 
+/// Maximum number of tokens of a sequence.
+const MOST_TOKENS: usize = 1 << 20;
+/// Maximum number of sequences at the same time.
+const MOST_SEQUENCES: usize = 4096;
+
 /// Parses `4x256`: 4 sequences of 256 tokens.
 fn batch(text: &str) -> Result<(usize, usize), String> {
     let wrong = || format!("`{text}` is not sequences x tokens, such as 4x256");
     let (sequences, tokens) = text.split_once('x').ok_or_else(wrong)?;
     match (sequences.parse(), tokens.parse()) {
+        (Ok(sequences), Ok(tokens)) if sequences > MOST_SEQUENCES || tokens > MOST_TOKENS => {
+            Err(format!("`{text}` is more than {MOST_SEQUENCES}x{MOST_TOKENS}"))
+        }
         (Ok(sequences), Ok(tokens)) if sequences > 0 && tokens > 1 => Ok((sequences, tokens)),
         _ => Err(wrong()),
     }
@@ -159,6 +167,12 @@ impl BenchArgs {
         }
         if self.prefill.contains(&0) || self.decode.contains(&0) {
             return Err(CliError::Usage("--prefill and --decode need numbers of at least 1".to_owned()));
+        }
+        let most = |counts: &[usize], most| counts.iter().all(|count| *count <= most);
+        if !most(&self.prefill, MOST_TOKENS) || !most(&self.decode, MOST_SEQUENCES) {
+            return Err(CliError::Usage(format!(
+                "--prefill takes at most {MOST_TOKENS} tokens, --decode at most {MOST_SEQUENCES} sequences"
+            )));
         }
         let source = match self.random.take() {
             Some(shape) => Source::Random(shape),
@@ -204,7 +218,10 @@ impl BenchArgs {
         let trained = if self.train {
             let (sequences, tokens) = self.train_batch;
             global.note(format!("training on {sequences} x {tokens} tokens"));
-            let budget = self.memory.map(|megabytes| megabytes * 1_000_000).or(capabilities.memory_bytes);
+            let budget = self
+                .memory
+                .map(|megabytes| megabytes.saturating_mul(1_000_000))
+                .or(capabilities.memory_bytes);
             let budget = budget.unwrap_or(u64::MAX);
             let shape = TrainShape { sequences, tokens, rank: self.rank.into(), budget };
             Some(train(&device, &model, shape, self.repeats.into())?)

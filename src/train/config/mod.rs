@@ -16,7 +16,7 @@ pub use run::RunSettings;
 
 use crate::model::ModelConfig;
 use crate::model::lora::{AdapterError, LoraConfig, LoraWeights, Projections};
-use crate::settings::{Auto, Faults, Settings, Share};
+use crate::settings::{Auto, Faults, MOST_TOKENS, Settings, Share};
 
 /// Supervised fine-tuning of an adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -273,6 +273,7 @@ impl Settings for SftConfig {
         self.run_settings().check(faults);
         let most = self.data.max_tokens;
         faults.need(most > 1, "data.max_tokens", most, "a number above 1");
+        faults.at_most("data.max_tokens", most, MOST_TOKENS);
     }
 
     /// Intervals of evaluation and saving, and memory settings, may change when a run resumes.

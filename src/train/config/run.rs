@@ -4,7 +4,7 @@ use super::{
     BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
     ScheduleConfig,
 };
-use crate::settings::{Auto, Faults};
+use crate::settings::{Auto, Faults, MOST_SEED, SettingsError};
 
 /// Settings of a run that all kinds of training share, copied from the settings of its kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,8 +41,24 @@ impl RunSettings {
         }
     }
 
+    /// `Ok` if a step does not take more units than the run has, or not many more. A step can take each several
+    /// times, but with a large number that is a mistake.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Faults`] with both numbers.
+    pub(crate) fn check_batch(&self, units: usize, what: &str) -> Result<(), SettingsError> {
+        const FEW: usize = 256;
+        let mut faults = Faults::default();
+        let sequences = self.batch.sequences;
+        let expected = format!("at most {}, as there are {units} {what} to train on", units.max(FEW));
+        faults.need(sequences <= units.max(FEW), "batch.sequences", sequences, &expected);
+        faults.finish()
+    }
+
     /// Adds every setting that is outside its range to `faults`.
     pub fn check(&self, faults: &mut Faults) {
+        faults.at_most("seed", self.seed, MOST_SEED);
         faults.length(self.epochs, self.steps);
         faults.lora(&self.lora);
         faults.optimizer(&self.optimizer);
