@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::GlobalArgs;
 use super::error::CliError;
+use super::input::text_of;
 use super::interrupt::interruptible;
 use super::open::{ModelArgs, tokenizer};
 use super::output::write_row;
@@ -100,10 +101,11 @@ impl Score {
 
 impl PerplexityArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
-        let text = fs::read_to_string(&self.file)
-            .map_err(|source| CliError::Input { path: self.file.clone(), source })?;
+        let bytes =
+            fs::read(&self.file).map_err(|source| CliError::Input { path: self.file.clone(), source })?;
+        let text = text_of(&self.file, &bytes)?;
         let (_, model) = self.model.open(global)?;
-        let ids = tokenizer(&model)?.encode(&text, Specials::AsText)?;
+        let ids = tokenizer(&model)?.encode(text, Specials::AsText)?;
         let ctx = self.ctx as usize;
         let shortest = match self.method {
             Method::SecondHalf => ctx,

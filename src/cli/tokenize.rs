@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::GlobalArgs;
 use super::error::CliError;
+use super::input::text_of;
 use super::open::{double_bos, no_tokenizer};
 use super::output::write_row;
 use super::terminal;
@@ -70,10 +71,10 @@ impl TokenizeArgs {
         let text = match &self.text {
             Some(text) => text.clone(),
             None => {
-                let mut text = String::new();
-                let read = io::stdin().lock().read_to_string(&mut text);
+                let mut bytes = Vec::new();
+                let read = io::stdin().lock().read_to_end(&mut bytes);
                 read.map_err(|source| CliError::Input { path: "standard input".to_owned(), source })?;
-                text
+                text_of("-", &bytes)?.to_owned()
             }
         };
         let mut out = terminal::stdout();

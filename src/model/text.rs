@@ -176,7 +176,7 @@ fn from_directory(checkpoint: &Checkpoint) -> Result<Option<Parts>, TextError> {
     let add_bos = settings["add_bos_token"].as_bool().unwrap_or(tokenizer.add_bos());
 
     let template = match checkpoint.file_beside("chat_template.jinja") {
-        Some(path) => std::fs::read_to_string(&path).map(Some).map_err(TextError::io("read", path)),
+        Some(path) => crate::file::read_text(&path).map(Some).map_err(TextError::io("read", path)),
         None => Ok(template_of(&settings["chat_template"])),
     };
     let tokenizer = tokenizer.with_bos(bos, add_bos).with_eos(eos);

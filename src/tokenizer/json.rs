@@ -80,6 +80,8 @@ enum Merge<'a> {
 }
 
 pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
+    // Some editors put a byte order mark first.
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     guarded_reading(origin, || check_and_build(bytes, origin))
 }
 

@@ -3,8 +3,9 @@
 mod line;
 mod steer;
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -13,6 +14,7 @@ use rustyline::error::ReadlineError;
 
 use super::GlobalArgs;
 use super::error::CliError;
+use super::input::Lines;
 use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs};
 use super::sampling::SamplingArgs;
@@ -118,6 +120,9 @@ impl ChatArgs {
     }
 }
 
+/// Nobody types a line in this time.
+const PASTED: Duration = Duration::from_millis(20);
+
 /// Whether there is another line to read.
 #[derive(PartialEq)]
 enum Next {
@@ -134,8 +139,15 @@ struct Chat<'a> {
 impl Chat<'_> {
     fn run_terminal(&mut self) -> Result<(), CliError> {
         let mut editor = DefaultEditor::new().map_err(io::Error::other)?;
+        let mut broken: Option<Instant> = None;
         loop {
-            match editor.readline("> ") {
+            let line = editor.readline("> ");
+            // The rest of a broken line that was pasted is already there.
+            let rest = broken.take().is_some_and(|since| since.elapsed() < PASTED);
+            match line {
+                Ok(text) if rest => {
+                    terminal::say(format_args!("the rest of that line was not sent: {text}"));
+                }
                 Ok(text) => {
                     // The history ends with the chat: private messages are not written to disk.
                     let _ = editor.add_history_entry(&text);
@@ -151,17 +163,25 @@ impl Chat<'_> {
                 }
                 Err(ReadlineError::Interrupted) => self.global.note("use ctrl-D or /quit to leave"),
                 Err(ReadlineError::Eof) => return Ok(()),
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    terminal::say("that was not UTF-8, so it was not sent");
+                    broken = Some(Instant::now());
+                }
                 Err(error) => return Err(io::Error::other(error).into()),
             }
         }
     }
 
     fn run_pipe(&mut self) -> Result<(), CliError> {
-        for text in io::stdin().lock().lines() {
-            let text =
-                text.map_err(|source| CliError::Input { path: "standard input".to_owned(), source })?;
-            if self.take(Line::parse(&text))? == Next::End {
-                break;
+        let mut lines = Lines::new(io::stdin().lock());
+        let unreadable = |source| CliError::Input { path: "standard input".to_owned(), source };
+        while let Some((line, text)) = lines.next().map_err(unreadable)? {
+            match text {
+                Ok(text) if self.take(Line::parse(text))? == Next::End => break,
+                Ok(_) => {}
+                Err(reason) => {
+                    terminal::say(format_args!("line {line} of standard input was not sent: {reason}"));
+                }
             }
         }
         Ok(())
