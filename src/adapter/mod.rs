@@ -116,6 +116,15 @@ impl Adapter {
         Ok(adapter)
     }
 
+    /// `Ok` if a model with this adapter gives replies: it is no reward model, whose scalar head gives scores.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::Scores`] for a reward model.
+    pub fn check_speaks(&self) -> Result<(), AdapterError> {
+        if self.head.is_some() { Err(AdapterError::Scores) } else { Ok(()) }
+    }
+
     /// Reads the headers of the adapter at `path`; no model is needed.
     ///
     /// # Errors

@@ -33,6 +33,7 @@ impl<'a> InitialAdapters<'a> {
         reward: Option<&'a RewardRole<'_>>,
         config: &AlignConfig,
     ) -> Result<InitialAdapters<'a>, AlignError> {
+        init.map_or(Ok(()), Adapter::check_speaks)?;
         let fresh = || config.lora.fresh(model.config(), config.seed);
         let policy = init.map_or_else(fresh, |adapter| Ok(adapter.weights.clone()))?;
         let reward = match reward {

@@ -43,9 +43,12 @@ impl ChatAdapter {
     ///
     /// # Errors
     ///
-    /// [`ChatError::AdapterFile`] if it cannot be read, or does not fit the model.
+    /// [`ChatError::AdapterFile`] if it cannot be read, or does not fit the model; [`ChatError::Adapter`] if it is a
+    /// reward model.
     pub fn open(model: &Model, path: &Path, any_base: bool) -> Result<ChatAdapter, ChatError> {
-        Ok(ChatAdapter::new(Adapter::open_on(model, path, any_base)?))
+        let adapter = Adapter::open_on(model, path, any_base)?;
+        adapter.check_speaks()?;
+        Ok(ChatAdapter::new(adapter))
     }
 
     /// An adapter that is in memory already.
@@ -69,6 +72,7 @@ impl ChatAdapter {
         if let Some(Placed { bank, id, .. }) = placed.as_ref().filter(|placed| placed.is_on(model)) {
             return Ok((bank.clone(), *id));
         }
+        self.inner.adapter.check_speaks()?;
         let generation = model.device().generation();
         let (bank, ids) = AdapterBank::holding(model, &[&self.inner.adapter.weights])?;
         *placed = Some(Placed { model: model.clone(), bank: bank.clone(), id: ids[0], generation });

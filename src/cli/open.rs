@@ -81,7 +81,9 @@ impl AdapterArgs {
     /// Reads the adapter and checks that it fits the model; `None` without one.
     pub(super) fn read(&self, model: &Model) -> Result<Option<Adapter>, CliError> {
         let Some(path) = &self.adapter else { return Ok(None) };
-        Ok(Some(Adapter::open_on(model, path, self.any_base)?))
+        let adapter = Adapter::open_on(model, path, self.any_base)?;
+        adapter.check_speaks()?;
+        Ok(Some(adapter))
     }
 
     /// Loads the adapter onto the device, into a bank of its own; `None` without one.

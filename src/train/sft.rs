@@ -130,7 +130,10 @@ impl<'a> Sft<'a> {
             resume,
         };
         let weights = match self.init {
-            Some(adapter) => adapter.weights.clone(),
+            Some(adapter) => {
+                adapter.check_speaks()?;
+                adapter.weights.clone()
+            }
             None => config.lora.fresh(model.config(), config.seed)?,
         };
         let longest = examples.iter().chain(&held_out).map(|example| example.ids.len()).max().unwrap_or(2);

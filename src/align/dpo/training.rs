@@ -123,7 +123,10 @@ impl<'a> DpoTraining<'a> {
             resume,
         };
         let weights = match self.init {
-            Some(adapter) => adapter.weights.clone(),
+            Some(adapter) => {
+                adapter.check_speaks()?;
+                adapter.weights.clone()
+            }
             None => config.lora.fresh(model.config(), config.seed)?,
         };
         let reference = self.init.map(|adapter| adapter.weights.clone());

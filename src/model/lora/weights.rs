@@ -109,6 +109,12 @@ pub enum AdapterError {
     /// The adapter has no scalar head: use one that was trained as a reward model.
     #[error("the adapter has no scalar head, so it is not a reward model")]
     NoHead,
+    /// The adapter is a reward model, which gives scores: use one that was trained to reply.
+    #[error(
+        "the adapter is a reward model: it gives scores, not replies; name it as the reward model instead, or use \
+         another adapter"
+    )]
+    Scores,
     /// The bank was made for smaller adapters: make it for this rank.
     #[error("the adapter has rank {found}, the bank allows {allowed} at most")]
     Rank {
