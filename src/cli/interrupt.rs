@@ -54,6 +54,14 @@ pub(super) fn interruptible<T>(run: impl FnOnce(&CancelToken) -> T) -> T {
     result
 }
 
+/// Reports why the program ends when a file that is mapped into memory cannot be read any more. The system sends a
+/// signal then, which ends the program without a word.
+pub(super) fn report_bus_errors() {
+    // Without the message the program ends as well.
+    #[cfg(unix)]
+    drop(system::report_bus_errors());
+}
+
 #[cfg(unix)]
 mod system {
     use std::io;
@@ -62,7 +70,7 @@ mod system {
     use std::thread;
     use std::time::Duration;
 
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGBUS, SIGHUP, SIGINT, SIGTERM};
     use signal_hook::flag::register_conditional_shutdown;
     use signal_hook::iterator::Signals;
     use signal_hook::low_level::exit;
@@ -95,6 +103,20 @@ mod system {
         let mut signals = Signals::new(watched)?;
         let watch = move || signals.forever().for_each(on_signal);
         thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop)
+    }
+
+    pub(super) fn report_bus_errors() -> io::Result<()> {
+        const SAID: &[u8] =
+            b"error: a model file could not be read: another program made it shorter meanwhile, or the \
+            disk failed; run the command again\n";
+        // SAFETY: in a signal handler only `write` and `_exit` are called, both of which may be called there.
+        let registered = unsafe {
+            signal_hook::low_level::register(SIGBUS, || {
+                libc::write(libc::STDERR_FILENO, SAID.as_ptr().cast(), SAID.len());
+                exit(1)
+            })
+        };
+        registered.map(drop)
     }
 
     fn on_signal(signal: i32) {

@@ -60,6 +60,9 @@ Exit codes: 0 success; 1 error or failed check; 2 wrong usage; 128 + the signal'
 number after a signal: 130 for ctrl-C, 143 for SIGTERM, 129 for SIGHUP. All three
 save what can be resumed; a second ctrl-C or SIGTERM ends the program at once.
 
+Outputs: a command writes to a new path, or replaces a file or folder that parr
+wrote. It refuses anything else, and its own inputs.
+
 Environment variables:
   PARR_CACHE               folder of models, their hashes, compiled pipelines
   PARR_GPU, PARR_KERNELS, PARR_GPU_TIMEOUT
@@ -172,6 +175,7 @@ enum Command {
 /// Runs the program on the process's arguments and returns its exit code.
 pub fn main() -> ExitCode {
     quiet_mesa();
+    interrupt::report_bus_errors();
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Pull(args) => args.run(&cli.global),

@@ -25,7 +25,7 @@ impl MappedFile {
         }
         // SAFETY: the map is only read. If another program truncates the file while it is mapped,
         // this process ends with a bus error, as does every program that maps its models. No check
-        // can prevent that, and copying gigabytes to the heap would be worse.
+        // can prevent that, and copying gigabytes to the heap would be worse. `parr` ends with a message.
         let map = unsafe { Mmap::map(&file) }.map_err(LoadError::io("read", path))?;
         Ok(MappedFile { path: path.to_owned(), map })
     }
