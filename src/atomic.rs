@@ -1,5 +1,6 @@
 //! Atomic writes of files and directories: readers see the old one or the new one, never half of each.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Writes `path` through a temporary sibling that is synced to disk and then renamed over it.
 ///
 /// Readers see the whole old file or the whole new one, even if this process is killed. On any
-/// error the temporary file is removed and `path` is unchanged.
+/// error the temporary file is removed and `path` is unchanged. A process that is killed leaves it; the next
+/// write to `path` removes it then.
 ///
 /// # Errors
 ///
@@ -149,10 +151,74 @@ impl Temporary {
             io::Error::new(ErrorKind::InvalidInput, format!("{} names no file", path.display()))
         })?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut temporary = std::ffi::OsString::from(".");
-        temporary.push(name);
-        temporary.push(format!(".{}-{number}.tmp", std::process::id()));
-        Ok(Temporary { path: path.with_file_name(temporary) })
+        let mut start = OsString::from(".");
+        start.push(name);
+        start.push(".");
+        remove_abandoned(path, &start);
+        start.push(format!("{}-{number}.tmp", std::process::id()));
+        Ok(Temporary { path: path.with_file_name(start) })
+    }
+}
+
+/// Removes the temporary files and directories of `path` whose process was killed. Their names begin with
+/// `start`.
+fn remove_abandoned(path: &Path, start: &OsString) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.as_encoded_bytes().strip_prefix(start.as_encoded_bytes()).and_then(process_of);
+        if process.is_some_and(is_gone) {
+            // One that stays is harmless, and the output matters more.
+            drop(Temporary { path: entry.path() });
+        }
+    }
+}
+
+/// The process in the rest of a temporary name, such as `4711-0.tmp`.
+fn process_of(rest: &[u8]) -> Option<u32> {
+    let (process, number) = std::str::from_utf8(rest).ok()?.strip_suffix(".tmp")?.split_once('-')?;
+    number.parse::<u64>().ok()?;
+    process.parse().ok()
+}
+
+/// Whether there is no such process on this machine; false where that cannot be known.
+fn is_gone(process: u32) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        use rustix::process::{Pid, test_kill_process};
+        let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+        process.is_some_and(|process| test_kill_process(process) == Err(Errno::SRCH))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = process;
+        false
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_goes_with_the_next_write() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let mut child = std::process::Command::new("true").spawn().expect("it starts");
+        let gone = child.id();
+        child.wait().expect("it ends");
+        let (mine, theirs) = (format!(".a.{gone}-0.tmp"), format!(".a.{}-7.tmp", std::process::id()));
+        let kept = [theirs, format!(".b.{gone}-0.tmp"), format!(".a.{gone}.tmp"), ".a.tmp".to_owned()];
+        for name in kept.iter().chain([&mine]) {
+            fs::write(at(name), "half").expect("written");
+        }
+        let folder_of = format!(".a.{gone}-1.tmp");
+        fs::create_dir(at(&folder_of)).expect("made");
+        fs::write(at(&folder_of).join("half"), "").expect("written");
+        write(&at("a"), |file| file.write_all(b"whole")).expect("written");
+        assert!(!at(&mine).exists() && !at(&folder_of).exists());
+        assert!(kept.iter().all(|name| at(name).exists()), "only those of dead processes for the same file");
     }
 }
 

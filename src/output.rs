@@ -105,13 +105,21 @@ fn is_marked_header(header: impl Read) -> io::Result<bool> {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::AlreadyExists`] with a message that says what to do if `path` is an input, or exists without
+/// [`ErrorKind::AlreadyExists`] with a message that states what to do if `path` is an input, or exists without
 /// the mark; errors of reading it.
 pub fn check(path: &Path, mark: Mark, inputs: &[&Path]) -> io::Result<()> {
     not_an_input(path, inputs)?;
     let Some(found) = present(path)? else { return Ok(()) };
     if !found.is_file() {
         return Err(refused("it exists and is not a file; choose another path"));
+    }
+    // A page is never read, so it may be in the folder of an input.
+    let whole = |input: &&&Path| mark != Mark::Page && input.is_dir();
+    for input in inputs.iter().filter(whole) {
+        if fs::canonicalize(path)?.starts_with(fs::canonicalize(input)?) {
+            let input = input.display();
+            return Err(refused(format!("this command reads it in {input}; choose another path")));
+        }
     }
     if mark.is_on(File::open(path)?)? {
         return Ok(());
@@ -143,7 +151,7 @@ pub fn write(
 ///
 /// # Errors
 ///
-/// [`ErrorKind::AlreadyExists`] with a message that says what to do for any other folder; errors of reading
+/// [`ErrorKind::AlreadyExists`] with a message that states what to do for any other folder; errors of reading
 /// it.
 pub fn check_folder(folder: &Path) -> io::Result<()> {
     let Some(found) = present(folder)? else { return Ok(()) };
@@ -318,7 +326,9 @@ mod tests {
             let error = page(name, &[&path]).expect_err("the input").to_string();
             assert!(error.contains("this command reads"), "{error}");
         }
-        page(&soft, &[]).expect("our own, by a link");
+        let logits = check(&path, Mark::Safetensors, &[folder.path()]).expect_err("in a folder that is read");
+        assert!(logits.to_string().contains("this command reads it in"), "{logits}");
+        page(&soft, &[folder.path()]).expect("our own, by a link, in a folder that is read");
         assert!(fs::symlink_metadata(&soft).expect("there").is_symlink(), "the link stays");
         fs::remove_file(&path).expect("removed");
         assert!(page(&soft, &[]).is_err(), "a link to nothing");

@@ -13,8 +13,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cache", &[]),
     ("file", &[]),
     ("lock", &[]),
+    ("output", &["atomic"]),
     ("random", &[]),
-    ("report", &[]),
+    ("report", &["output"]),
     ("settings", &["file"]),
     ("tensor", &[]),
     // Layer 1: how weights and text are coded.
@@ -31,12 +32,12 @@ const TABLE: &[(&str, &[&str])] = &[
     // Layer 5.
     ("model", &["file", "random", "quant", "tokenizer", "format", "gpu", "ops"]),
     // Layer 6.
-    ("adapter", &["atomic", "file", "quant", "format", "model"]),
+    ("adapter", &["atomic", "file", "output", "quant", "format", "model"]),
     ("generate", &["tokenizer", "gpu", "ops", "model"]),
     // Layer 7.
     ("conformance", &["random", "quant", "reference", "gpu", "ops"]),
     ("hub", &["cache", "file"]),
-    ("preferences", &["file", "lock", "random", "tokenizer", "principles"]),
+    ("preferences", &["file", "lock", "output", "random", "tokenizer", "principles"]),
     // Layer 8.
     (
         "train",
@@ -44,6 +45,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "atomic",
             "file",
             "lock",
+            "output",
             "random",
             "settings",
             "tensor",
@@ -64,6 +66,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "atomic",
             "file",
+            "output",
             "random",
             "settings",
             "tokenizer",
@@ -100,6 +103,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "atomic",
             "file",
+            "output",
             "random",
             "settings",
             "tokenizer",
@@ -136,6 +140,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "atomic",
             "file",
+            "output",
             "quant",
             "tokenizer",
             "principles",

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use super::stored::{Factors, Half, Origin, Pairing, Stored, encoded, module, place};
 use super::{Adapter, AdapterFileError, Card};
-use crate::atomic;
 use crate::format::gguf::{Gguf, GgufWriter, Value, gguf_name, half_split_row};
 use crate::format::{Checkpoint, LoadError};
 use crate::model::ModelConfig;
 use crate::model::config::Architecture;
 use crate::model::lora::Projection;
+use crate::output::{self, Mark};
 use crate::quant::Quant;
 
 const ALPHA: &str = "adapter.lora.alpha";
@@ -149,7 +149,9 @@ pub(super) fn write(
             "change alpha",
         );
     }
+    output::check(path, Mark::Gguf, &[]).map_err(|error| AdapterFileError::write(path, error))?;
     let mut writer = GgufWriter::new();
+    writer.set(output::GGUF_KEY, Value::String(output::PARR.to_owned()));
     let text = |text: &str| Value::String(text.to_owned());
     writer.set(ARCHITECTURE, text(model.architecture.name()));
     writer.set("general.type", text("adapter"));
@@ -171,7 +173,7 @@ pub(super) fn write(
             writer.declare(&format!("{name}{}", suffix(Half::A)), &[rank, inputs], quant)?;
             writer.declare(&format!("{name}{}", suffix(Half::B)), &[outputs, rank], quant)?;
         }
-        atomic::write(path, |file| {
+        output::write(path, Mark::Gguf, &[], |file| {
             let mut body = writer.start(file)?;
             for (layer, projection, pair) in factors() {
                 let name = factor_name(layer, projection);

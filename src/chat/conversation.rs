@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::ChatError;
-use crate::atomic;
 use crate::file::AtFile;
+use crate::output::{self, Mark};
 use crate::tokenizer::{Conversation, Message};
 
 /// Maximum number of bytes of a saved conversation.
@@ -27,6 +27,8 @@ pub struct ConversationHandle {
 #[serde(deny_unknown_fields)]
 struct Saved {
     messages: Vec<Message>,
+    /// The mark of an output: only a file with it is replaced.
+    written_by: Option<String>,
 }
 
 impl ConversationHandle {
@@ -69,15 +71,16 @@ impl ConversationHandle {
     /// # Errors
     ///
     /// * [`ChatError::NotAConversation`] if the file exists and is something else: it stays as it is;
-    /// * [`ChatError::Io`] if it cannot be written.
+    /// * [`ChatError::Io`] if it cannot be written, or is a conversation that Parr did not write.
     pub fn save(&self, path: &Path) -> Result<(), ChatError> {
         if path.exists() {
             read(path)?;
         }
-        let saved = Saved { messages: self.messages() };
+        let saved = Saved { messages: self.messages(), written_by: Some(output::PARR.to_owned()) };
         let mut text = serde_json::to_vec(&saved).expect("messages are plain values");
         text.push(b'\n');
-        atomic::write(path, |file| file.write_all(&text)).map_err(ChatError::io("write", path))
+        output::write(path, Mark::Json, &[], |file| file.write_all(&text))
+            .map_err(ChatError::io("write", path))
     }
 
     /// Replaces the messages by those of a saved conversation.

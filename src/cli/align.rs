@@ -158,7 +158,7 @@ impl AlignArgs {
         if self.run.printed(AlignConfig::SAMPLE)? {
             return Ok(());
         }
-        self.run.check_init(self.init_adapter.is_some())?;
+        self.run.check_init(self.init_adapter.as_deref())?;
         let config = self.settings()?;
         config.validate()?;
         let out = self.run.out()?;

@@ -86,8 +86,9 @@ impl DpoArgs {
         if self.run.printed(DpoConfig::SAMPLE)? {
             return Ok(());
         }
-        self.run.check_init(self.init_adapter.is_some())?;
+        self.run.check_init(self.init_adapter.as_deref())?;
         let config = self.settings()?;
+        config.validate()?;
         let out = self.run.out()?;
         let data = self.data.read()?;
         let (_device, model) = self.model.open(global)?;

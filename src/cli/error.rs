@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{interrupt, terminal};
@@ -29,9 +30,13 @@ pub(super) enum CliError {
     #[error("{path} line {line}: {reason}")]
     Line { path: String, line: usize, reason: String },
 
-    /// Standard output or a file could not be written.
+    /// Standard output could not be written.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
+
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    File { path: PathBuf, source: io::Error },
 
     /// A check did not pass; the message names it.
     #[error("{0}")]
@@ -80,6 +85,12 @@ from_the_library! {
 }
 
 impl CliError {
+    /// A closure for `map_err`: the error of writing a file.
+    pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> CliError {
+        let path = path.to_owned();
+        move |source| CliError::File { path, source }
+    }
+
     /// Returns the error for a mistake in a line of an input file.
     pub(super) fn line(path: &str, line: usize, reason: impl ToString) -> CliError {
         let path = if path == "-" { "standard input" } else { path };

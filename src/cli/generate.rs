@@ -117,6 +117,9 @@ struct Input {
     messages: Option<Vec<InputMessage>>,
     seed: Option<u64>,
     max_tokens: Option<usize>,
+    /// In conversations that a chat saved.
+    #[serde(rename = "written_by")]
+    _written_by: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]

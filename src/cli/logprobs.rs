@@ -12,12 +12,13 @@ use super::error::CliError;
 use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs, note_double_bos, tokenizer};
-use super::output::write_row;
-use parr::atomic;
+use super::output::{OutputFile, write_row};
 use parr::format::safetensors::{Dtype, SafetensorsWriter};
 use parr::generate::Generator;
+use parr::hub;
 use parr::model::Model;
 use parr::model::lora::AdapterId;
+use parr::output::{KEY, Mark, PARR};
 use parr::tokenizer::{Specials, TokenId};
 
 const LONG_ABOUT: &str = "\
@@ -89,6 +90,10 @@ struct Output<'a> {
 
 impl LogprobsArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        let model = hub::resolve(&self.model.model)?;
+        let mut inputs = vec![Path::new(&self.rows), &model];
+        inputs.extend(self.adapter.path());
+        let logits = OutputFile::of(self.logits.as_deref(), Mark::Safetensors, &inputs)?;
         let rows: Vec<Row<Input>> = read_rows(&self.rows)?;
         let (_, model) = self.model.open(global)?;
         note_double_bos(&model, rows.iter().filter_map(|row| row.value.text.as_deref()), global);
@@ -113,9 +118,9 @@ impl LogprobsArgs {
                 })?;
             }
         }
-        match &self.logits {
-            Some(path) => {
-                write_logits(path, &mut generator, adapter, model.config().vocab, &rows, &sequences)
+        match &logits {
+            Some(file) => {
+                write_logits(file, &mut generator, adapter, model.config().vocab, &rows, &sequences)
             }
             None => Ok(()),
         }
@@ -124,7 +129,7 @@ impl LogprobsArgs {
 
 /// Writes ids and logits of every row as safetensors, row by row, since all logits may not fit in memory.
 fn write_logits(
-    path: &Path,
+    file: &OutputFile<'_>,
     generator: &mut Generator,
     adapter: Option<AdapterId>,
     vocab: usize,
@@ -132,12 +137,13 @@ fn write_logits(
     sequences: &[Vec<TokenId>],
 ) -> Result<(), CliError> {
     let mut writer = SafetensorsWriter::new();
+    writer.set(KEY, PARR);
     for (row, ids) in rows.iter().zip(sequences) {
         writer.declare(&format!("{}.ids", row.line), Dtype::I64, &[ids.len()])?;
         writer.declare(&format!("{}.logits", row.line), Dtype::F32, &[ids.len(), vocab])?;
     }
     let mut failed = None;
-    let written = atomic::write(path, |file| {
+    let written = file.write(|file| {
         let mut body = writer.start(file)?;
         for ids in sequences {
             for &id in ids {
@@ -163,7 +169,7 @@ fn write_logits(
     });
     match failed {
         Some(error) => Err(error),
-        None => Ok(written?),
+        None => written,
     }
 }
 

@@ -118,6 +118,7 @@ impl SelfAlignArgs {
             return print_sample(SelfAlignConfig::SAMPLE);
         }
         let config = self.settings()?;
+        config.validate()?;
         let needed = |flag: &str| CliError::Usage(format!("{flag} is needed"));
         let prompts = self.prompts.as_ref().ok_or_else(|| needed("--prompts"))?;
         let out = self.out.as_ref().ok_or_else(|| needed("--out"))?;

@@ -88,8 +88,9 @@ impl SftArgs {
         if self.run.printed(SftConfig::SAMPLE)? {
             return Ok(());
         }
-        self.run.check_init(self.init_adapter.is_some())?;
+        self.run.check_init(self.init_adapter.as_deref())?;
         let config = self.settings()?;
+        config.validate()?;
         let out = self.run.out()?;
         let data = self.data.as_ref().ok_or_else(|| CliError::Usage("--data is needed".to_owned()))?;
         let (_device, model) = self.model.open(global)?;

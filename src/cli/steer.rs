@@ -1,22 +1,22 @@
 //! `parr steer`: measures the methods of steering.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::GlobalArgs;
 use super::error::CliError;
 use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs, chat_format};
-use super::output::write_page;
+use super::output::OutputFile;
 use super::sampling::SamplingArgs;
 use super::steering::tell;
 use super::table::Table;
 use super::terminal;
-use parr::atomic;
+use parr::output::{Mark, PARR};
 use parr::principles::{PrincipleSet, Selection};
 use parr::reward::RewardOptions;
 use parr::steer::compare::{CompareOptions, ComparisonReport, Mean, compare};
@@ -150,6 +150,12 @@ struct Prompt {
 
 impl CompareArgs {
     fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        let inputs = [Path::new(&self.prompts)];
+        let page = OutputFile::of(self.html.as_deref(), Mark::Page, &inputs)?;
+        let json = OutputFile::of(self.json.as_deref(), Mark::Json, &inputs)?;
+        if self.html.is_some() && self.html == self.json {
+            return Err(CliError::Usage("--html and --json need different files".to_owned()));
+        }
         let principles = Selection::open(&self.principles)?.into_set();
         let interventions = self.interventions.as_deref().map(PrincipleSet::open).transpose()?;
         let rows: Vec<Row<Prompt>> = read_rows(&self.prompts)?;
@@ -190,19 +196,27 @@ impl CompareArgs {
             SteerError::Ask { ask, source } => CliError::line(&self.prompts, rows[ask].line, source),
             other => other.into(),
         })?;
-        if let Some(path) = &self.html {
-            write_page(path, &report.to_html())?;
-            global.note(format!("wrote {}", path.display()));
+        if let Some(page) = &page {
+            page.write(|file| file.write_all(report.to_html().as_bytes()))?;
+            global.note(format!("wrote {}", page.path().display()));
         }
-        if let Some(path) = &self.json {
-            atomic::write(path, |file| {
-                serde_json::to_writer(&mut *file, &report)?;
+        if let Some(json) = &json {
+            json.write(|file| {
+                serde_json::to_writer(&mut *file, &Written { written_by: PARR, report: &report })?;
                 file.write_all(b"\n")
             })?;
-            global.note(format!("wrote {}", path.display()));
+            global.note(format!("wrote {}", json.path().display()));
         }
         Ok(write!(terminal::stdout(), "{}", text(&report))?)
     }
+}
+
+/// The report in a file, with the mark of an output.
+#[derive(Serialize)]
+struct Written<'a> {
+    written_by: &'static str,
+    #[serde(flatten)]
+    report: &'a ComparisonReport,
 }
 
 /// The report for a terminal.

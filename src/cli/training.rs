@@ -9,6 +9,7 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::terminal;
 use parr::model::lora::Projections;
+use parr::output;
 use parr::settings::Auto;
 use parr::train::config::{CheckpointConfig, LoraSettings, MemoryConfig, OptimizerConfig};
 
@@ -111,8 +112,15 @@ impl RunArgs {
         self.out.as_ref().ok_or_else(|| CliError::Usage("--out is needed".to_owned()))
     }
 
-    /// Returns an error for flags that shape a fresh adapter if there is one to start from.
-    pub fn check_init(&self, init: bool) -> Result<(), CliError> {
+    /// Returns an error for flags that shape a fresh adapter if there is one to start from, and for one that the
+    /// run would replace.
+    pub fn check_init(&self, init: Option<&Path>) -> Result<(), CliError> {
+        if let (Some(init), Some(out)) = (init, &self.out) {
+            let trained = out.join("adapter");
+            output::not_an_input(&trained, &[init, &init.join("adapter")])
+                .map_err(CliError::file(&trained))?;
+        }
+        let init = init.is_some();
         let shaped = self.rank.is_some() || self.alpha.is_some() || self.targets.is_some();
         if init && shaped {
             let reason =

@@ -9,10 +9,12 @@ use super::config::{JudgeKind, PreferenceConfig, ReplyPlan, ReplySettings, TooLo
 use super::origin::Origin;
 use super::plan::{PlannedEdit, PlannedPair, Planner, PromptPlan};
 use super::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge, Question};
+use crate::file::AtFile;
 use crate::generate::{
     CancelToken, Finish, GenerateError, Generator, GeneratorOptions, Reply as Generated, Request,
 };
 use crate::ops::KvFormat;
+use crate::output;
 use crate::preferences::{Comparison, Prompt, Prompts, RecordLog, SampledReply, Under, Verdict};
 use crate::principles::{Principle, PrincipleSet};
 use crate::settings::Settings;
@@ -133,6 +135,7 @@ impl<'a> PreferenceRun<'a> {
     ///   [`JudgeError::Template`], [`JudgeError::TooLong`] or [`JudgeError::Nothing`] before anything runs
     ///   or is written;
     /// * [`JudgeError::OtherRun`] if the file comes from a run with other settings;
+    /// * those of [`PreferenceRun::check_out`];
     /// * [`JudgeError::Preferences`] or [`JudgeError::Io`] if it cannot be read or written;
     /// * [`JudgeError::Generate`] if the device fails, or with [`GenerateError::Cancelled`] after a cancel.
     ///   The file keeps its records, and the next run resumes there.
@@ -142,6 +145,7 @@ impl<'a> PreferenceRun<'a> {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<PreferenceReport, JudgeError> {
         self.config.validate()?;
+        self.check_out()?;
         recovering(self.model.model, on_event, |_, on_event| self.attempt(control, on_event))
     }
 
@@ -158,8 +162,8 @@ impl<'a> PreferenceRun<'a> {
         let generator = self.model.generator(options)?;
         let judge = self.judge(load.judge_context)?;
         let name = self.name.clone().map_or_else(|| self.model.name(), Ok)?;
-        let (log, earlier) = RecordLog::open(&self.out)?;
-        Origin::new(&name, self.principles, &self.config).agree(&self.out, earlier.len())?;
+        let origin = Origin::new(&name, self.principles, &self.config);
+        let (log, earlier) = RecordLog::open_if(&self.out, |bytes| origin.agree(&self.out, bytes))?;
         // Chunks always hold the same prompts, so the records do not depend on where a run began.
         let chunk = (ROUND * slots / planner.replies_per_prompt()).max(1);
         let start = first_chunk(&load.work, chunk, &earlier, &self.out)?;
@@ -189,6 +193,19 @@ impl<'a> PreferenceRun<'a> {
         report.comparisons = log.len();
         report.seconds = begun.elapsed().as_secs_f64();
         Ok(report)
+    }
+
+    /// `Ok` if the run may write to its file: it is new, or has the settings of a run beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`JudgeError::Io`] if it is an input, or no run wrote it.
+    pub fn check_out(&self) -> Result<(), JudgeError> {
+        let prompts = self.prompts.path();
+        for path in [self.out.clone(), output::beside(&self.out)] {
+            output::not_an_input(&path, &[prompts]).map_err(JudgeError::io("write to", &path))?;
+        }
+        Origin::check(&self.out)
     }
 
     /// Plans and encodes all prompts, so that one that does not fit is found before anything runs.

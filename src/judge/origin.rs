@@ -2,8 +2,8 @@
 //! mix.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,6 +13,7 @@ use super::{JudgeError, PreferenceConfig};
 use crate::atomic;
 use crate::file::AtFile;
 use crate::file::hex;
+use crate::output;
 use crate::principles::PrincipleSet;
 
 /// Settings that may differ between runs into one file. A larger limit adds prompts, and a file of principles
@@ -37,20 +38,48 @@ impl Origin {
         Origin { model: model.to_owned(), principles, settings: config.clone() }
     }
 
-    /// `Ok` if the `records` comparisons in `file` have this origin. The first run writes it.
-    pub fn agree(&self, file: &Path, records: usize) -> Result<(), JudgeError> {
-        let path = beside(file);
+    /// `Ok` if a run wrote `file`, or may write it: it is missing or empty, or has an origin beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`JudgeError::Io`] for any other file, and for a file at the origin's path that is none.
+    pub fn check(file: &Path) -> Result<(), JudgeError> {
+        let path = output::beside(file);
+        let refused =
+            |path: &Path, reason: String| Err(JudgeError::io("write to", path)(output::refused(reason)));
+        let empty = match fs::metadata(file) {
+            Ok(found) if !found.is_file() => {
+                return refused(file, "it exists and is not a file; choose another path".to_owned());
+            }
+            Ok(found) => found.len() == 0,
+            Err(_) => true,
+        };
+        if path.exists() {
+            return match Origin::read(&path)? {
+                Some(_) => Ok(()),
+                None => refused(&path, "it exists and no run wrote it; choose another file".to_owned()),
+            };
+        }
+        if empty {
+            return Ok(());
+        }
+        let reason = format!(
+            "it exists, and {}, which records the settings of a run, is missing, so no run wrote it; choose \
+             another path, or delete it",
+            path.display()
+        );
+        refused(file, reason)
+    }
+
+    /// `Ok` if the `bytes` bytes of comparisons in `file` have this origin. The first run writes it.
+    pub fn agree(&self, file: &Path, bytes: u64) -> Result<(), JudgeError> {
+        let path = output::beside(file);
+        Origin::check(file)?;
         let other = |reason| Err(JudgeError::OtherRun { path: file.to_owned(), reason });
-        if records == 0 {
+        if bytes == 0 {
             return self.write(&path, file);
         }
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return other(format!("{}, which records its settings, is missing", path.display()));
-            }
-            text => text.map_err(JudgeError::io("read", &path))?,
-        };
-        let Ok(found) = toml::from_str::<Origin>(&text) else {
+        let Some(found) = Origin::read(&path)? else {
             return other(format!("{} is damaged", path.display()));
         };
         let (there, here) = (found.flat(), self.flat());
@@ -63,6 +92,12 @@ impl Origin {
                 other(format!("{name} was {there} in that run and is {here} now"))
             }
         }
+    }
+
+    /// The origin in the file at `path`; `None` if it is something else.
+    fn read(path: &Path) -> Result<Option<Origin>, JudgeError> {
+        let text = fs::read(path).map_err(JudgeError::io("read", path))?;
+        Ok(std::str::from_utf8(&text).ok().and_then(|text| toml::from_str(text).ok()))
     }
 
     fn write(&self, path: &Path, file: &Path) -> Result<(), JudgeError> {
@@ -89,10 +124,4 @@ impl Origin {
         add("", &Table::try_from(self).expect("settings are plain values"), &mut flat);
         flat
     }
-}
-
-fn beside(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".toml");
-    PathBuf::from(name)
 }

@@ -12,7 +12,10 @@ use serde::de::DeserializeOwned;
 use super::PreferencesError;
 use crate::file::AtFile;
 use crate::lock;
+use crate::output;
 
+/// How every record begins that [`RecordLog`] writes.
+const START: &[u8] = b"{\"id\":";
 /// Maximum number of bytes of a line. Two long replies need a hundredth of it.
 const MAX_LINE: usize = 16 << 20;
 
@@ -65,7 +68,7 @@ pub(crate) fn parse_numbered<T: Record>(
 
 fn numbered<T: Record>(found: Found<T>) -> Result<Vec<(usize, T)>, PreferencesError> {
     match found.half {
-        Some(fault) => Err(fault),
+        Some((_, fault)) => Err(fault),
         None => {
             let line = |record: T| (found.lines[record.id()], record);
             Ok(found.records.into_iter().map(line).collect())
@@ -93,8 +96,8 @@ pub fn check_records<T: Record>(records: &[T]) -> Result<(), PreferencesError> {
 /// A file of records that grows by one whole record at a time.
 ///
 /// Opening it again returns its records and appends after them. A process that is killed leaves at most one
-/// incomplete line, at the end and without a line break, which opening cuts off. A broken line anywhere else
-/// is an error, because this program does not write one. Then nothing is changed.
+/// incomplete line, at the end and without a line break, which opening cuts off if it begins as a record. Any
+/// other broken line is an error, because this program does not write one. Then nothing is changed.
 #[derive(Debug)]
 pub struct RecordLog<T> {
     path: PathBuf,
@@ -116,12 +119,36 @@ impl<T: Record> RecordLog<T> {
     /// * [`PreferencesError::Busy`] if another process has opened it this way, on systems that can detect it.
     /// * [`PreferencesError::Row`] as [`read_records`], except for an incomplete line at the end.
     pub fn open(path: &Path) -> Result<(RecordLog<T>, Vec<T>), PreferencesError> {
+        RecordLog::open_if(path, |_| Ok(()))
+    }
+
+    /// The same if `check` accepts the file, before anything in it is changed. It gets the length of the file in
+    /// bytes. Meanwhile no other run can open the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RecordLog::open`] and of `check`.
+    pub(crate) fn open_if<E: From<PreferencesError>>(
+        path: &Path,
+        check: impl FnOnce(u64) -> Result<(), E>,
+    ) -> Result<(RecordLog<T>, Vec<T>), E> {
         let mut options = OpenOptions::new();
         // Not opened for appending only, because Windows cannot shorten such a file.
         let file = lock::open_for_one(options.read(true).write(true).create(true).truncate(false), path);
         let file = file.map_err(PreferencesError::io("open", path))?;
         let mut file = file.ok_or_else(|| PreferencesError::Busy { path: path.to_owned() })?;
-        let found = scan::<T>(path, &file)?;
+        let found = file.metadata().map_err(PreferencesError::io("read", path))?;
+        if !found.is_file() {
+            let reason = output::refused("it is not a file; choose another path");
+            return Err(PreferencesError::io("write to", path)(reason).into());
+        }
+        check(found.len())?;
+        let mut found = scan::<T>(path, &file)?;
+        if let Some((start, fault)) = found.half.take()
+            && !(start.starts_with(START) || START.starts_with(&start))
+        {
+            return Err(fault.into());
+        }
         cut(&mut file, found.length).map_err(PreferencesError::io("cut", path))?;
         let mut log = RecordLog {
             path: path.to_owned(),
@@ -201,8 +228,8 @@ struct Found<T> {
     length: u64,
     /// Whether the last record lacks its line break.
     open_end: bool,
-    /// The fault of the text after the last line break, if it is no record.
-    half: Option<PreferencesError>,
+    /// The text after the last line break with its fault, if it is no record.
+    half: Option<(Vec<u8>, PreferencesError)>,
 }
 
 fn scan<T: Record>(path: &Path, input: impl Read) -> Result<Found<T>, PreferencesError> {
@@ -244,7 +271,7 @@ fn scan<T: Record>(path: &Path, input: impl Read) -> Result<Found<T>, Preference
             Ok(record) => record,
             Err(reason) if whole => return Err(PreferencesError::row(path, line, reason)),
             Err(reason) => {
-                found.half = Some(PreferencesError::row(path, line, reason));
+                found.half = Some((buffer, PreferencesError::row(path, line, reason)));
                 return Ok(found);
             }
         };

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Rate, escaped};
+use crate::output::PAGE_TAG;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--paper:#fff;--ink:#1c2430;--soft:#5b6675;--line:#dfe4ea;--one:#2f6fde;\
@@ -37,7 +38,7 @@ pub(crate) fn page_of(title: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style></head>\n<body>\n"
+         {PAGE_TAG}\n<title>{title}</title>\n<style>{STYLE}</style></head>\n<body>\n"
     )
 }
 

@@ -16,12 +16,13 @@ use crate::file::AtFile;
 use crate::file::hex;
 use crate::generate::{CancelToken, Finish, GenerateError, Generator, GeneratorOptions, Request};
 use crate::model::Model;
+use crate::output;
 use crate::preferences::{Prompt, Prompts, RecordLog, name_words};
 use crate::principles::{Exemplars, PrincipleSet};
 use crate::random::{Philox, Purpose};
 use crate::settings::Settings;
 use crate::tokenizer::{TokenId, Tokenizer};
-use crate::train::{Control, Count, Event, Items, RunPlan, Sft, base_sha256, recovering};
+use crate::train::{Control, Count, Event, Items, RunPlan, Sft, base_sha256, recovering, settings_file};
 
 /// A run of self-alignment. A base model answers prompts with rules and exemplars in its context, and is
 /// trained on these answers without rules and exemplars.
@@ -149,9 +150,15 @@ impl<'a> SelfAlign<'a> {
             stop_ids: model.chat_format().map_or_else(end_of_text, |chat| chat.end_of_turn().to_vec()),
             run: short_hash(&made_of.join("\n")),
         };
+        output::check_folder(&self.out).map_err(SelfAlignError::io("write to", &self.out))?;
         std::fs::create_dir_all(&self.out).map_err(SelfAlignError::io("create", &self.out))?;
+        // First, because it marks the folder. A later start finds the records of other settings by their hash.
+        let settings = self.out.join("self-align.toml");
+        if !settings.exists() {
+            self.write("self-align.toml", settings_file(&config.to_toml()).as_bytes())?;
+        }
         let (mut log, mut samples) = self.records(&prompts, &asking.run)?;
-        self.write("self-align.toml", config.to_toml().as_bytes())?;
+        self.write("self-align.toml", settings_file(&config.to_toml()).as_bytes())?;
 
         on_event(Event::Planned(&RunPlan::untrained(prompts.len(), prompt.summary(samples.len()))));
         let kept =

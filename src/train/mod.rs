@@ -49,7 +49,7 @@ pub(crate) use pass::bank_bytes;
 pub use pass::{Pass, PassShape, Reading, Sequence};
 pub use plan::{Demand, Plan};
 pub(crate) use recover::recovering;
-pub(crate) use run::{Lengths, Run, Start, adamw, base_sha256, file_name, shape_entries};
+pub(crate) use run::{Lengths, Run, Start, adamw, base_sha256, file_name, settings_file, shape_entries};
 pub use schedule::Schedule;
 pub use sft::Sft;
 pub use state::TrainState;

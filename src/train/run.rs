@@ -21,6 +21,7 @@ use crate::file::AtFile;
 use crate::lock::FolderLock;
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraWeights, ScalarHead};
+use crate::output::{self, TOML_LINE};
 use crate::settings::Auto;
 
 /// A training run, before its device memory is planned.
@@ -88,6 +89,8 @@ impl Run<'_> {
     ///
     /// # Errors
     ///
+    /// * [`TrainError::Settings`] if a step would take many more units than there are;
+    /// * [`TrainError::Io`] if `out` holds something that is no run;
     /// * [`TrainError::Occupied`] if `out` contains a run and `resume` is not set;
     /// * [`TrainError::OtherRun`] if the state to resume from belongs to other settings, other data or
     ///   another base;
@@ -98,10 +101,16 @@ impl Run<'_> {
         lengths: &Lengths,
         beside_bytes: u64,
     ) -> Result<Prepared<'_>, TrainError> {
+        self.settings.check_batch(lengths.units.len(), "rows or pairs")?;
         let meta = self.meta()?;
         let (state, damaged) = self.state(&meta)?;
         let plan = self.plan(&start.weights, start.adapters(), lengths, beside_bytes, state.as_ref())?;
         Ok(Prepared { run: self, start, meta, state, plan, damaged })
+    }
+
+    /// `Ok` if the folder is new, empty, or the folder of a run.
+    pub fn check_folder(&self) -> Result<(), TrainError> {
+        output::check_folder(self.out).map_err(TrainError::io("write to", self.out))
     }
 
     /// Metadata of the run before its first step: its kind, its seed, and hashes of its inputs.
@@ -118,6 +127,7 @@ impl Run<'_> {
 
     /// The state to resume from, if there is one, and a message for each damaged state that was skipped.
     pub fn state(&self, meta: &StateMeta) -> Result<(Option<TrainState>, Vec<String>), TrainError> {
+        self.check_folder()?;
         let folder = trainer::states(self.out);
         let latest = TrainState::latest(&folder)?;
         let damaged = latest.damaged.iter().map(ToString::to_string).collect();
@@ -201,11 +211,18 @@ impl Run<'_> {
     /// * [`TrainError::Busy`] if another run uses the folder: two runs would mix their files;
     /// * [`TrainError::Io`] if the folder cannot be created or written to.
     pub fn begin(&self) -> Result<FolderLock, TrainError> {
+        self.check_folder()?;
         let lock = FolderLock::take(self.out).map_err(TrainError::io("lock", self.out))?;
         let lock = lock.ok_or_else(|| TrainError::Busy { folder: self.out.to_owned() })?;
         let path = self.out.join(format!("{}.toml", self.kind));
-        let write = |file: &mut _| std::io::Write::write_all(file, self.toml.as_bytes());
-        atomic::write(&path, write).map_err(TrainError::io("write", &path))?;
+        // The same settings may be the settings file that the run was started with, with its comments.
+        let values = |text: &str| text.parse::<toml::Table>().ok();
+        if std::fs::read_to_string(&path).is_ok_and(|found| values(&found) == values(&self.toml)) {
+            return Ok(lock);
+        }
+        let text = settings_file(&self.toml);
+        atomic::write(&path, |file| std::io::Write::write_all(file, text.as_bytes()))
+            .map_err(TrainError::io("write", &path))?;
         Ok(lock)
     }
 }
@@ -294,6 +311,11 @@ impl Prepared<'_> {
         };
         Ok(Adapter { weights, head, card })
     }
+}
+
+/// The text of a settings file in the folder of a run, with the mark of that folder.
+pub(crate) fn settings_file(toml: &str) -> String {
+    format!("{TOML_LINE}: the settings of the run in this folder.\n{toml}")
 }
 
 /// Name in the card of a figure of the last step; none if the card does not contain it.

@@ -217,11 +217,17 @@ fn a_gguf_file_becomes_a_gguf_file_in_every_format() {
         let adapter = adapter(&model, 2, 256.0, "q,k,down");
         assert_eq!(merged(&base, &adapter, &out, None).unwrap(), 6);
         assert_eq!(check(&base, &out, &adapter, None, step(quant)), 6);
-        // The header has not changed by a byte: metadata, names, shapes, types and offsets.
-        let (before, after) = (fs::read(&base).unwrap(), fs::read(&out).unwrap());
-        let bytes: usize = Checkpoint::open(&base).unwrap().tensors().map(|tensor| tensor.byte_len()).sum();
-        let header = before.len() - bytes;
-        assert!(before.len() == after.len() && before[..header] == after[..header], "{quant}");
+        // The header has one key more, the mark of an output: metadata, names, shapes and types are the same.
+        let header = |path: &Path| {
+            let file = Checkpoint::open(path).unwrap();
+            let metadata = file.gguf().unwrap().metadata();
+            let metadata = metadata.filter(|(key, _)| *key != parr::output::GGUF_KEY);
+            let metadata: Vec<String> = metadata.map(|(key, value)| format!("{key} {value:?}")).collect();
+            let tensor =
+                |one: &parr::format::TensorInfo| format!("{} {:?} {}", one.source_name, one.shape, one.quant);
+            (metadata, file.tensors().map(tensor).collect::<Vec<_>>())
+        };
+        assert_eq!(header(&base), header(&out), "{quant}");
     }
 }
 
@@ -272,8 +278,17 @@ fn what_stands_in_the_way_stays() {
     refused("not empty", &tiny, &small, folder.path(), &["will not be replaced", "not empty"]);
     refused("a file", &tiny, &small, &base, &["it is a file"]);
     refused("nowhere", &tiny, &small, &folder.path().join("a/b"), &["cannot write"]);
-    // An older file is replaced.
+    // A file of somebody else stays; an older merged model is replaced.
     fs::write(&link, "older").unwrap();
+    refused(
+        "a file of others",
+        &base,
+        &plain,
+        &link,
+        &["will not be replaced", "no GGUF file that parr wrote"],
+    );
+    fs::remove_file(&link).unwrap();
+    merged(&base, &plain, &link, None).unwrap();
     merged(&base, &plain, &link, None).unwrap();
     assert_eq!(names(folder.path()), ["base.gguf", "link.gguf"]);
 }

@@ -254,6 +254,11 @@ fn a_conversation_is_saved_and_loaded() {
     let error = other.save(&theirs).expect_err("it is not ours");
     assert!(matches!(&error, ChatError::NotAConversation { path, .. } if *path == theirs), "{error}");
     assert_eq!(fs::read_to_string(&theirs).expect("it is there"), "not yours");
+    let written = "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}\n";
+    fs::write(&theirs, written).expect("a scratch directory is writable");
+    other.save(&theirs).expect_err("a conversation that somebody else wrote");
+    assert_eq!(fs::read_to_string(&theirs).expect("it is there"), written);
+    fs::write(&theirs, "not yours").expect("a scratch directory is writable");
     let error = other.load(&theirs).expect_err("it is no conversation");
     assert_eq!(error.kind(), ErrorKind::Format);
     assert!(error.to_string().contains("line 1 column"), "{error}");

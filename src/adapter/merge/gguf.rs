@@ -1,11 +1,9 @@
 //! Merging a GGUF file into a new GGUF file.
 
-use std::fs;
-
 use super::{Merger, Tensor};
 use crate::adapter::AdapterFileError;
-use crate::atomic;
-use crate::format::gguf::{Gguf, GgufWriter};
+use crate::format::gguf::{Gguf, GgufWriter, Value};
+use crate::output::{self, Mark};
 
 pub(super) fn write(merger: &mut Merger, gguf: &Gguf, tensors: &[Tensor]) -> Result<(), AdapterFileError> {
     let (base, out) = (merger.base, merger.out);
@@ -13,12 +11,12 @@ pub(super) fn write(merger: &mut Merger, gguf: &Gguf, tensors: &[Tensor]) -> Res
     if out.is_dir() {
         return Err(occupied("it is a directory, but the merged model is one file"));
     }
-    if let (Ok(out), Ok(base)) = (fs::canonicalize(out), fs::canonicalize(base.path()))
-        && out == base
-    {
+    if output::not_an_input(out, &[base.path()]).is_err() {
         return Err(occupied("it is the base itself"));
     }
+    output::check(out, Mark::Gguf, &[]).map_err(|error| occupied(&error.to_string()))?;
     let mut writer = GgufWriter::new();
+    writer.set(output::GGUF_KEY, Value::String(output::PARR.to_owned()));
     for (key, value) in gguf.metadata() {
         writer.set(key, value.clone());
     }
@@ -26,7 +24,7 @@ pub(super) fn write(merger: &mut Merger, gguf: &Gguf, tensors: &[Tensor]) -> Res
         for Tensor { info, quant, .. } in tensors {
             writer.declare(&info.source_name, &info.shape, *quant)?;
         }
-        atomic::write(out, |file| {
+        output::write(out, Mark::Gguf, &[base.path()], |file| {
             let mut body = writer.start(file)?;
             for tensor in tensors {
                 merger.bytes(tensor, |bytes| body.tensor(bytes))?;

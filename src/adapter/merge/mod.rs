@@ -32,9 +32,9 @@ pub struct MergeProgress {
 /// Writes the model `base` with `adapter` merged into it to `out`, and returns the number of merged
 /// matrices.
 ///
-/// A GGUF base gives a GGUF file, which replaces an older file at `out`. A Hugging Face directory gives a
+/// A GGUF base gives a GGUF file. At `out` it replaces only a GGUF file that Parr wrote. A Hugging Face directory gives a
 /// new directory with one safetensors file, the configuration and the tokenizer. Matrices that the adapter
-/// does not change are copied byte for byte, as is the metadata. Merged matrices are encoded in their own
+/// does not change are copied byte for byte, as is the metadata; a GGUF file gets one key more, the mark of an output. Merged matrices are encoded in their own
 /// format, or in [`MergeOptions::quant`]. A coarse format loses most of a small change by rounding, so
 /// `f16` or `q8_0` are closer to the unmerged adapter than `q4_0`.
 ///
@@ -44,7 +44,8 @@ pub struct MergeProgress {
 ///
 /// * [`AdapterFileError::Load`] if the base is damaged or an unsupported model.
 /// * [`AdapterFileError::Fit`] if the adapter was made for another model.
-/// * [`AdapterFileError::Occupied`] if `out` is the base itself, or a directory that is not empty.
+/// * [`AdapterFileError::Occupied`] if `out` is the base itself, a file that Parr did not write, or a directory that is
+///   not empty.
 /// * [`AdapterFileError::Unwritable`] for a scalar head, a format that safetensors does not support, and
 ///   a merged value that the format cannot hold.
 /// * [`AdapterFileError::Io`] if writing fails.

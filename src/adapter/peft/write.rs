@@ -13,6 +13,7 @@ use crate::adapter::{Adapter, AdapterFileError, Card, head};
 use crate::atomic;
 use crate::format::safetensors::{Dtype, SafetensorsWriter};
 use crate::model::lora::{LoraWeights, Projections};
+use crate::output::{self, Mark};
 use crate::quant::Quant;
 
 /// Every file that an adapter written here can have.
@@ -48,8 +49,8 @@ pub(in crate::adapter) fn write(
     atomic::write_directory(folder, replace, fill).map_err(|error| AdapterFileError::write(folder, error))
 }
 
-/// Whether `folder` holds an adapter, which may be replaced. Anything else is an error, except an empty or
-/// missing directory: files that were not written here may be the only copy.
+/// Whether `folder` holds an adapter that was written here, which may be replaced. Anything else is an error,
+/// except an empty or missing directory: files that were not written here may be the only copy.
 fn replaceable(folder: &Path) -> Result<bool, AdapterFileError> {
     let occupied = |rule: String| AdapterFileError::Occupied { path: folder.to_owned(), rule };
     let entries = match fs::read_dir(folder) {
@@ -71,6 +72,11 @@ fn replaceable(folder: &Path) -> Result<bool, AdapterFileError> {
     if !names.is_empty() && !names.contains(CONFIG) {
         return Err(occupied(format!("it has files but no {CONFIG}, so it is not an adapter")));
     }
+    // Cards were written before weights had a mark.
+    if !names.is_empty() && !names.contains(CARD) {
+        output::check(&folder.join(WEIGHTS), Mark::Safetensors, &[])
+            .map_err(|_| occupied("parr did not write the adapter in it".to_owned()))?;
+    }
     Ok(!names.is_empty())
 }
 
@@ -84,6 +90,7 @@ fn write_weights(path: &Path, weights: &LoraWeights, dtype: Dtype, quant: Quant)
     };
     let mut writer = SafetensorsWriter::new();
     writer.set("format", "pt");
+    writer.set(output::KEY, output::PARR);
     for (module, pair) in pairs() {
         writer.declare(&tensor_name(&module, "A"), dtype, &[rank, pair.a.len() / rank])?;
         writer.declare(&tensor_name(&module, "B"), dtype, &[pair.b.len() / rank, rank])?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::BaseArgs;
+use super::{BaseArgs, check_out};
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::open::quant;
@@ -56,6 +56,7 @@ enum Target {
 
 impl ExportArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        check_out(&self.out, &self.adapter)?;
         let (_, config, adapter) = self.base.open(&self.adapter)?;
         match self.to {
             Target::Peft => adapter.write_peft_as(&self.out, self.quant)?,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::BaseArgs;
+use super::{BaseArgs, check_out};
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::open::quant;
@@ -50,6 +50,7 @@ pub(super) struct MergeArgs {
 
 impl MergeArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        check_out(&self.out, &self.adapter)?;
         let (checkpoint, _, adapter) = self.base.open(&self.adapter)?;
         let bar = global.bar(None, "merging {bar:30} {decimal_bytes}/{decimal_total_bytes} {eta} left");
         let options = MergeOptions { quant: self.quant };

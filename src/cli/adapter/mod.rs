@@ -14,6 +14,7 @@ use parr::adapter::{Adapter, AdapterFileError, check_base};
 use parr::format::Checkpoint;
 use parr::hub::{self, CATALOG};
 use parr::model::ModelConfig;
+use parr::output;
 
 const LONG_ABOUT: &str = "\
 Shows, merges and converts LoRA adapters. An adapter is a PEFT directory
@@ -61,6 +62,11 @@ struct BaseArgs {
     /// Accept an adapter that was trained on other weights than --model, such as a quantized copy
     #[arg(long)]
     any_base: bool,
+}
+
+/// `Ok` if a new adapter or model at `out` would not change the adapter that it is made of.
+fn check_out(out: &Path, adapter: &Path) -> Result<(), CliError> {
+    output::not_an_input(out, &[adapter, &adapter.join("adapter")]).map_err(CliError::file(out))
 }
 
 impl BaseArgs {

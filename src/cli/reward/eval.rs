@@ -10,9 +10,10 @@ use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
-use crate::cli::output::{write_page, write_row};
+use crate::cli::output::{OutputFile, write_row};
 use crate::cli::table::Table;
 use crate::cli::terminal;
+use parr::output::Mark;
 use parr::reward::{EvaluateOptions, Rate, RewardModel, RewardOptions, RewardReport, Sensitivity, evaluate};
 use parr::train::Event;
 
@@ -79,6 +80,7 @@ pub(super) struct EvalArgs {
 
 impl EvalArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        let page = OutputFile::of(self.html.as_deref(), Mark::Page, &[&self.reward])?;
         let data = self.data.read()?;
         let (_device, model) = self.model.open(global)?;
         let options = RewardOptions { slots: self.batch.into(), any_base: self.any_base };
@@ -104,9 +106,9 @@ impl EvalArgs {
         });
         bar.finish_and_clear();
         let report = report?;
-        if let Some(path) = &self.html {
-            write_page(path, &report.to_html())?;
-            global.note(format!("wrote {}", path.display()));
+        if let Some(page) = &page {
+            page.write(|file| file.write_all(report.to_html().as_bytes()))?;
+            global.note(format!("wrote {}", page.path().display()));
         }
         if self.json {
             return write_row(&report);

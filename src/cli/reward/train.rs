@@ -96,8 +96,9 @@ impl TrainArgs {
         if self.run.printed(RewardConfig::SAMPLE)? {
             return Ok(());
         }
-        self.run.check_init(self.init.is_some())?;
+        self.run.check_init(self.init.as_deref())?;
         let config = self.settings()?;
+        config.validate()?;
         let out = self.run.out()?;
         let data = self.data.read()?;
         let (_device, model) = self.model.open(global)?;

@@ -1,6 +1,7 @@
 //! `parr salmon report`: one page on all stages.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,7 +9,8 @@ use clap::Args;
 use super::{FolderArgs, shown};
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
-use crate::cli::output::write_page;
+use crate::cli::output::OutputFile;
+use parr::output::Mark;
 use parr::salmon::PipelineReport;
 
 const LONG_ABOUT: &str = "\
@@ -39,10 +41,11 @@ pub(super) struct ReportArgs {
 
 impl ReportArgs {
     pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
-        let report = PipelineReport::gather(&self.folder.folder, &self.folder.settings()?)?;
         let path = self.html.unwrap_or_else(|| self.folder.folder.join(PAGE));
+        check(&path)?;
+        let report = PipelineReport::gather(&self.folder.folder, &self.folder.settings()?)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        parent.map_or(Ok(()), fs::create_dir_all)?;
+        parent.map_or(Ok(()), fs::create_dir_all).map_err(CliError::file(&path))?;
         write(&report, &path)?;
         global.note(format!("wrote {}", shown(&path)));
         Ok(())
@@ -52,7 +55,13 @@ impl ReportArgs {
 /// Name of the page in the folder of a pipeline.
 pub(super) const PAGE: &str = "report.html";
 
+/// `Ok` if the page can be written to `path`.
+pub(super) fn check(path: &Path) -> Result<(), CliError> {
+    OutputFile::of(Some(path), Mark::Page, &[]).map(drop)
+}
+
 /// Writes the page, whole or not at all.
 pub(super) fn write(report: &PipelineReport, path: &Path) -> Result<(), CliError> {
-    write_page(path, &report.to_html())
+    let Some(page) = OutputFile::of(Some(path), Mark::Page, &[])? else { return Ok(()) };
+    page.write(|file| file.write_all(report.to_html().as_bytes()))
 }

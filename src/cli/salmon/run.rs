@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 
 use super::init::FreshArgs;
-use super::report::{PAGE, write};
+use super::report::{PAGE, check, write};
 use super::screen::Screen;
 use super::{FolderArgs, shown};
 use crate::cli::GlobalArgs;
@@ -13,6 +13,7 @@ use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
 use crate::cli::terminal;
+use parr::Settings;
 use parr::salmon::{Pipeline, PipelineConfig, PipelineReport, Stage, StageStatus};
 use parr::train::Control;
 
@@ -49,6 +50,8 @@ impl RunArgs {
             self.fresh.init(&self.folder.folder, global)?;
         }
         let config = self.folder.settings()?;
+        config.validate()?;
+        check(&self.folder.folder.join(PAGE))?;
         let (_device, model) = ModelArgs { model: config.model.clone(), quant: None }.open(global)?;
         let pipeline = Pipeline::new(&model, &self.folder.folder, &config);
         let mut screen = Screen::new(global);

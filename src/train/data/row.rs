@@ -60,6 +60,9 @@ struct Keys {
     completion: Option<String>,
     ids: Option<Vec<TokenId>>,
     loss_mask: Option<Vec<Mark>>,
+    /// In conversations that a chat saved.
+    #[serde(rename = "written_by")]
+    _written_by: Option<serde::de::IgnoredAny>,
 }
 
 /// A message. An unknown key is an error: to leave out tool calls, for instance, would change what a model
@@ -154,7 +157,7 @@ impl Row {
 
 impl Keys {
     fn row(self) -> Result<Row, String> {
-        let Keys { messages, prompt, response, completion, ids, loss_mask } = self;
+        let Keys { messages, prompt, response, completion, ids, loss_mask, _written_by: _ } = self;
         let answer = match (response, completion) {
             (Some(_), Some(_)) => {
                 return Err("it has response and completion, which mean the same; keep one".to_owned());
