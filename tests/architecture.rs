@@ -36,7 +36,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("generate", &["tokenizer", "gpu", "ops", "model"]),
     // Layer 7.
     ("conformance", &["random", "quant", "reference", "gpu", "ops"]),
-    ("hub", &["cache", "file"]),
+    ("hub", &["cache", "file", "lock"]),
     ("preferences", &["file", "lock", "output", "random", "tokenizer", "principles"]),
     // Layer 8.
     (
