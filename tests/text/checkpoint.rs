@@ -261,29 +261,6 @@ fn a_directory_with_only_numbers_for_its_tokens_is_enough() {
 }
 
 #[test]
-fn a_bos_token_that_is_null_is_none() {
-    let tokenizer = byte_level().to_json().expect("it has a json form");
-    let rendered = |bos: serde_json::Value| {
-        let template = "{{ bos_token }}{{ messages[0].content }}";
-        let settings = json!({"bos_token": bos, "eos_token": "<|endoftext|>", "chat_template": template});
-        let config = json!({"eos_token_id": 4, "bos_token_id": 7}).to_string();
-        let files = [
-            ("config.json", config),
-            ("tokenizer.json", tokenizer.clone()),
-            ("tokenizer_config.json", settings.to_string()),
-        ];
-        let text = load(directory(&files).path()).expect("sound");
-        let chat = text.chat.expect("it has a template");
-        (
-            chat.tokenizer().bos(),
-            chat.template().render(&[Message::new("user", "hi")], false).expect("renders"),
-        )
-    };
-    assert_eq!(rendered(json!(null)), (None, "hi".to_owned()));
-    assert_eq!(rendered(json!("<|im_start|>")), (Some(1), "<|im_start|>hi".to_owned()));
-}
-
-#[test]
 fn a_directory_without_a_tokenizer_is_no_error() {
     let text = load(directory(&[("config.json", "{}".into())]).path());
     assert!(text.tokenizer().is_none() && text.chat().is_none());
