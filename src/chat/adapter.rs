@@ -25,7 +25,7 @@ struct Placed {
     model: Model,
     bank: AdapterBank,
     id: AdapterId,
-    /// The opening of the device that holds the bank.
+    /// Generation of the device that holds the bank.
     generation: u32,
 }
 

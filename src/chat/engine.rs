@@ -54,14 +54,14 @@ impl Engine {
     ) -> Result<Engine, ChatError> {
         if let Some(engine) = kept
             && engine.key.same(&key)
-            && !model.is_lost()
+            && !engine.steered.is_lost()
         {
             return Ok(engine);
         }
         if model.is_lost() {
             reload(model)?;
         }
-        match Engine::new(key.clone(), model, budget) {
+        match model.opening(|| Engine::new(key.clone(), model, budget)) {
             Err(_) if model.is_lost() => {
                 reload(model)?;
                 Engine::new(key, model, budget)

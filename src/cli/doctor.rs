@@ -68,6 +68,9 @@ impl DoctorArgs {
                     "The driver refused {kernel} of the family {family} ({variant}); the other family is used."
                 )?;
             }
+            if let Some(file) = device.refused_kernels_file().filter(|file| file.exists()) {
+                writeln!(terminal::stdout(), "To try refused kernels again, delete {}.", file.display())?;
+            }
         }
         let reports = check(&device, global);
         let failed = reports.iter().filter(|report| !report.passed).count();

@@ -61,6 +61,8 @@ pub struct Generator {
     pub(super) logit_rows: usize,
     draws: Draws,
     pace: Pace,
+    /// Generation of the device that holds the cache.
+    generation: u32,
 }
 
 impl Generator {
@@ -71,7 +73,7 @@ impl Generator {
     /// * [`GenerateError::NoRoom`] without slots or positions, or with more than there can be;
     /// * [`GenerateError::Device`] if the device cannot hold the cache.
     pub fn new(model: &Model, options: GeneratorOptions) -> Result<Self, GenerateError> {
-        Self::build(model, options, None)
+        model.opening(|| Self::build(model, options, None))
     }
 
     /// The same with adapters: every request may use one of `bank`, and all share one forward pass.
@@ -105,6 +107,7 @@ impl Generator {
         let work = Workspace::new(model, &cache, bank.as_ref(), rows, logit_rows)?;
         let draws = Draws::new(device, logit_rows, repetition_window.clamp(1, context))?;
         let generator = Generator {
+            generation: device.generation(),
             model: model.clone(),
             cache,
             work,
@@ -139,6 +142,13 @@ impl Generator {
             self.draws.record(&mut rec, &self.work, 0, ends)?;
         }
         Ok(())
+    }
+
+    /// Whether the generator was lost with its device, which may be open again, and may be made again: the app
+    /// did not release the device.
+    pub(crate) fn is_lost(&self) -> bool {
+        let device = self.model.device();
+        self.model.is_lost() || (self.generation != device.generation() && !device.is_released())
     }
 
     /// The generator's model.

@@ -106,6 +106,39 @@ pub(super) fn noop() -> Result<wgpu::Adapter, DeviceError> {
         .map_err(|error| DeviceError::Refused { adapter: "noop".to_owned(), reason: error.to_string() })
 }
 
+/// What tells an adapter from others of the machine. Its index may change when another one is unplugged.
+#[derive(Debug, PartialEq)]
+pub(super) struct Identity {
+    name: String,
+    backend: wgpu::Backend,
+    vendor: u32,
+    device: u32,
+    bus: String,
+}
+
+impl Identity {
+    pub fn of(adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        Identity {
+            name: info.name,
+            backend: info.backend,
+            vendor: info.vendor,
+            device: info.device,
+            bus: info.device_pci_bus_id,
+        }
+    }
+
+    /// The adapter with this identity.
+    pub fn find(&self) -> Result<wgpu::Adapter, DeviceError> {
+        let mut adapters = enumerate();
+        let Some(place) = adapters.iter().position(|adapter| Identity::of(adapter) == *self) else {
+            let found: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+            return Err(DeviceError::AdapterNotFound { wanted: self.name.clone(), found: found.join(", ") });
+        };
+        Ok(adapters.swap_remove(place))
+    }
+}
+
 /// All adapters, in the order of their indices.
 pub(super) fn summaries() -> Vec<AdapterSummary> {
     let summary = |(index, adapter): (usize, &wgpu::Adapter)| {

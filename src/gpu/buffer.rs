@@ -48,7 +48,7 @@ impl MemoryMeter {
 #[derive(Debug)]
 pub(super) struct Allocation {
     pub(super) raw: wgpu::Buffer,
-    /// The opening of the device that it belongs to.
+    /// Generation of the device that it belongs to.
     pub(super) generation: u32,
     meter: Arc<MemoryMeter>,
 }

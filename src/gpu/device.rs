@@ -1,5 +1,6 @@
 //! A device: opening it, what it can do, and opening it again after a loss.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::boundary::guarded;
 use super::buffer::{MemoryMeter, MemoryUse};
 use super::error::DeviceError;
 use super::limits::lacking;
-use super::opened::{Opened, WaitLimit, lock};
+use super::opened::{OUT_OF_MEMORY, Opened, WaitLimit, lock};
 use super::profile::{KernelTime, Profile};
 use super::refused::{RefusedKernel, RefusedKernels};
 use super::tuning::{KernelFamily, Lane8Tile, Tuning};
@@ -47,7 +48,7 @@ struct Inner {
     source: Source,
     capabilities: Capabilities,
     tuning: Tuning,
-    wait_limit: WaitLimit,
+    identity: adapter::Identity,
     refused: Mutex<RefusedKernels>,
     profile: Profile,
     profiling: AtomicBool,
@@ -131,10 +132,11 @@ impl Device {
                 has: format!("subgroups of {:?} lanes", capabilities.subgroup_sizes),
             });
         }
-        let opened = open(adapter, limits, 0)?;
+        let limit = WaitLimit::new(capabilities.software, options.timeout);
+        let opened = open(adapter, limits, limit, 0)?;
         let inner = Inner {
             source,
-            wait_limit: WaitLimit::new(capabilities.software, options.timeout),
+            identity: adapter::Identity::of(adapter),
             capabilities,
             tuning,
             refused: Mutex::new(refused),
@@ -162,15 +164,15 @@ impl Device {
         }
         let (chosen, limits) = match &self.inner.source {
             Source::Driver(options) => {
-                // By its name: indices may change when an adapter is unplugged.
-                let chosen = adapter::choose(Some(&self.inner.capabilities.adapter))
-                    .or_else(|_| adapter::choose(options.adapter.as_deref()))?;
+                let chosen = self.inner.identity.find()?;
                 let limits = limits(&chosen, options);
                 (chosen, limits)
             }
             Source::Noop => (adapter::noop()?, wgpu::Limits::default()),
         };
-        let opened = Arc::new(open(&chosen, limits, lost.generation + 1)?);
+        // The new one needs the memory of the old one.
+        lost.free();
+        let opened = Arc::new(open(&chosen, limits, lost.limit(), lost.generation + 1)?);
         *self.inner.opened.write().unwrap_or_else(PoisonError::into_inner) = opened;
         Ok(())
     }
@@ -209,6 +211,11 @@ impl Device {
         };
         let runs = other == KernelFamily::Tiled || !self.inner.capabilities.is_narrow();
         if refused.any(kernels, family) && !refused.any(kernels, other) && runs { other } else { family }
+    }
+
+    /// The file that remembers refused kernels. Delete it to try them again.
+    pub fn refused_kernels_file(&self) -> Option<PathBuf> {
+        lock(&self.inner.refused).file().map(Path::to_owned)
     }
 
     /// The kernels that the driver refused, on this or an earlier run. Others are used instead of them.
@@ -258,10 +265,6 @@ impl Device {
         Arc::clone(&self.inner.meter)
     }
 
-    pub(super) fn wait_limit(&self) -> &WaitLimit {
-        &self.inner.wait_limit
-    }
-
     /// Whether the device is lost: it cannot be used until [`Device::reopen`], and its contents are lost.
     pub fn is_lost(&self) -> bool {
         self.opened().is_lost()
@@ -289,7 +292,12 @@ fn limits(adapter: &wgpu::Adapter, options: &DeviceOptions) -> wgpu::Limits {
     limits
 }
 
-fn open(adapter: &wgpu::Adapter, limits: wgpu::Limits, generation: u32) -> Result<Opened, DeviceError> {
+fn open(
+    adapter: &wgpu::Adapter,
+    limits: wgpu::Limits,
+    limit: WaitLimit,
+    generation: u32,
+) -> Result<Opened, DeviceError> {
     let wanted = wgpu::Features::SUBGROUP
         | wgpu::Features::TIMESTAMP_QUERY
         | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
@@ -302,9 +310,14 @@ fn open(adapter: &wgpu::Adapter, limits: wgpu::Limits, generation: u32) -> Resul
         memory_hints: wgpu::MemoryHints::Performance,
         trace: wgpu::Trace::Off,
     };
-    let refused = |reason| DeviceError::Refused { adapter: adapter.get_info().name, reason };
+    let refused = |reason: String| {
+        if OUT_OF_MEMORY.iter().any(|text| reason.contains(text)) {
+            return DeviceError::OutOfMemory { what: "a new device".to_owned(), reason };
+        }
+        DeviceError::Refused { adapter: adapter.get_info().name, reason }
+    };
     let (raw, queue) = guarded(|| pollster::block_on(adapter.request_device(&descriptor)))
         .map_err(refused)?
         .map_err(|error| refused(error.to_string()))?;
-    Opened::new(raw, queue, adapter, generation)
+    Opened::new(raw, queue, adapter, limit, generation)
 }

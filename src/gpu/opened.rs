@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::boundary::guarded;
 use super::error::DeviceError;
@@ -25,7 +25,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Opened {
     /// `None` only while it is dropped.
     handles: Option<(wgpu::Device, wgpu::Queue)>,
-    /// How often the device was opened before.
+    /// How often the device was opened before. Buffers, pipelines and recordings hold this number, too.
     pub(super) generation: u32,
     pub(super) pipelines: Mutex<HashMap<(&'static str, Specialization), Arc<ComputePipeline>>>,
     pub(super) store: Option<PipelineStore>,
@@ -35,8 +35,19 @@ pub(super) struct Opened {
     faults: Arc<Faults>,
     /// Writes since the last submit.
     staged: AtomicU32,
-    /// Submissions that no wait has seen the end of, oldest first.
-    pending: Mutex<VecDeque<(wgpu::SubmissionIndex, Work)>>,
+    limit: WaitLimit,
+    pending: Mutex<Pending>,
+    /// Held while a pipeline is compiled, so that a refusal belongs to one kernel.
+    pub(super) compiling: Mutex<()>,
+}
+
+/// Submissions that no wait has seen the end of.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Each with the time by which it should be done, oldest first.
+    list: VecDeque<(wgpu::SubmissionIndex, Instant)>,
+    /// The time by which all submissions so far should be done.
+    last: Option<Instant>,
 }
 
 /// The work of a submission, which determines how long it may take.
@@ -73,12 +84,16 @@ impl WaitLimit {
     }
 
     pub fn of(&self, work: Work) -> Duration {
-        self.base
-            + self.per_gigaflop.mul_f64(work.flops as f64 / 1e9)
-            + self.per_command * work.commands
-            + self.per_first_run * work.first_runs
+        let flops = self.per_gigaflop.as_secs_f64() * (work.flops as f64 / 1e9);
+        let flops = Duration::try_from_secs_f64(flops).unwrap_or(LONGEST);
+        let commands = self.per_command.saturating_mul(work.commands);
+        let first_runs = self.per_first_run.saturating_mul(work.first_runs);
+        self.base.saturating_add(flops).saturating_add(commands).saturating_add(first_runs).min(LONGEST)
     }
 }
+
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Errors that the driver reported outside a call.
 #[derive(Debug, Default)]
@@ -106,8 +121,8 @@ impl Faults {
     }
 }
 
-/// wgpu's text for a driver that is out of memory, where that costs the device.
-const OUT_OF_MEMORY: &str = "Out of memory";
+/// wgpu's texts for a driver that is out of memory, where that costs the device.
+pub(super) const OUT_OF_MEMORY: [&str; 2] = ["Out of memory", "OutOfMemory"];
 
 impl Opened {
     /// # Errors
@@ -117,6 +132,7 @@ impl Opened {
         raw: wgpu::Device,
         queue: wgpu::Queue,
         adapter: &wgpu::Adapter,
+        limit: WaitLimit,
         generation: u32,
     ) -> Result<Self, DeviceError> {
         let faults = Arc::new(Faults::default());
@@ -151,7 +167,9 @@ impl Opened {
             unused,
             faults,
             staged: AtomicU32::new(0),
+            limit,
             pending: Mutex::default(),
+            compiling: Mutex::default(),
         };
         opened.check("a new device")?;
         Ok(opened)
@@ -181,7 +199,7 @@ impl Opened {
     /// The error of a device that is lost.
     fn lost_error(&self, what: &str) -> DeviceError {
         let reason = lock(&self.faults.lost_reason).clone();
-        if reason.contains(OUT_OF_MEMORY) {
+        if OUT_OF_MEMORY.iter().any(|text| reason.contains(text)) {
             return DeviceError::OutOfMemory { what: what.to_owned(), reason };
         }
         DeviceError::Lost { reason }
@@ -199,6 +217,10 @@ impl Opened {
             Some(Report::Rejected(reason)) => Err(DeviceError::Rejected { what: what.to_owned(), reason }),
             None => Ok(()),
         }
+    }
+
+    pub fn limit(&self) -> WaitLimit {
+        self.limit
     }
 
     pub fn is_lost(&self) -> bool {
@@ -250,22 +272,46 @@ impl Opened {
         encode: impl FnOnce(&wgpu::Device) -> (Option<wgpu::CommandBuffer>, Work),
     ) -> Result<(), DeviceError> {
         self.staged.store(0, Ordering::Relaxed);
-        let submission = self.call(what, |raw, queue| {
+        // Another thread's submission comes before or after this one in the list as in the queue.
+        let mut pending = lock(&self.pending);
+        let (index, work) = self.call(what, |raw, queue| {
             let (commands, work) = encode(raw);
             (queue.submit(commands), work)
         })?;
-        lock(&self.pending).push_back(submission);
+        // The device runs submissions one after the other.
+        let now = Instant::now();
+        let start = pending.last.map_or(now, |last| last.max(now));
+        let done = start.checked_add(self.limit.of(work)).unwrap_or(start);
+        pending.last = Some(done);
+        pending.list.push_back((index, done));
         Ok(())
     }
 
-    /// Waits for all submissions, one after the other, each for as long as its work may take.
-    pub fn wait(&self, limit: &WaitLimit) -> Result<(), DeviceError> {
+    /// Frees the memory of a lost device at once, although buffers of it exist.
+    pub fn free(&self) {
+        if self.is_lost() && !self.faults.hung.load(Ordering::Acquire) {
+            let (raw, _) = self.handles();
+            let _ = guarded(|| {
+                raw.destroy();
+                raw.poll(wgpu::PollType::Poll)
+            });
+        }
+    }
+
+    /// Waits for all submissions, one after the other, each until the time by which it should be done.
+    pub fn wait(&self) -> Result<(), DeviceError> {
         const WHAT: &str = "a submission";
         loop {
-            // Another thread may wait as well; each waits for its own part of the list.
-            let next = lock(&self.pending).pop_front();
-            let (index, work) = next.unzip();
-            let timeout = limit.of(work.unwrap_or_default());
+            let (index, done) = {
+                let mut pending = lock(&self.pending);
+                // Another thread may wait as well: then the rest of the list is waited for there, too.
+                match pending.list.pop_front() {
+                    Some((index, done)) => (Some(index), Some(done)),
+                    None => (None, pending.last),
+                }
+            };
+            let rest = done.map(|done| done.saturating_duration_since(Instant::now()));
+            let timeout = rest.unwrap_or_default().max(self.limit.base).min(LONGEST);
             let more = index.is_some();
             let poll = wgpu::PollType::Wait { submission_index: index, timeout: Some(timeout) };
             match self.call(WHAT, |raw, _| raw.poll(poll))? {
@@ -273,7 +319,7 @@ impl Opened {
                 Ok(_) => return Ok(()),
                 Err(wgpu::PollError::Timeout) => {
                     self.faults.hung.store(true, Ordering::Release);
-                    self.lose(format!("it did not answer for {:.0} s", timeout.as_secs_f64()));
+                    self.lose(format!("it did not answer for {:.1} s", timeout.as_secs_f64()));
                     return self.check(WHAT);
                 }
                 Err(error) => {
@@ -313,5 +359,7 @@ mod tests {
         assert_eq!(limit.of(work), Duration::from_secs(20 + 32 + 1 + 15));
         let hardware = WaitLimit::new(false, Some(Duration::from_secs(1)));
         assert_eq!(hardware.of(work), Duration::from_millis(1000 + 1600 + 1000 + 6000));
+        let endless = WaitLimit::new(false, Some(Duration::MAX));
+        assert_eq!(endless.of(Work { flops: u64::MAX, commands: u32::MAX, first_runs: u32::MAX }), LONGEST);
     }
 }

@@ -20,7 +20,7 @@ pub struct ComputePipeline {
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) params_bytes: usize,
     pub(super) bindings: &'static [Access],
-    /// The opening of the device that it belongs to.
+    /// Generation of the device that it belongs to.
     pub(super) generation: u32,
     /// Whether it was submitted: some drivers compile it only then.
     pub(super) ran: AtomicBool,
@@ -44,6 +44,11 @@ impl Device {
         if let Some(pipeline) = lock(&opened.pipelines).get(&key) {
             return Ok(Arc::clone(pipeline));
         }
+        let _turn = lock(&opened.compiling);
+        if let Some(pipeline) = lock(&opened.pipelines).get(&key) {
+            return Ok(Arc::clone(pipeline));
+        }
+        opened.check(spec.name)?;
         let compiled = compile(&opened, spec, variant);
         if compiled.is_err() && opened.is_refused() {
             opened.explain(format!("its driver refused the kernel `{}` ({})", spec.name, variant.describe()));

@@ -14,7 +14,7 @@ use super::pipeline::ComputePipeline;
 #[derive(Clone, Debug)]
 pub struct Binding {
     pub(super) buffer: wgpu::Buffer,
-    /// The opening of the device that the buffer belongs to.
+    /// Generation of the device that the buffer belongs to.
     pub(super) generation: u32,
 }
 
@@ -49,9 +49,9 @@ pub struct Recording {
     commands: Vec<Command>,
     params: Vec<u8>,
     bound: Option<Vec<Option<wgpu::BindGroup>>>,
-    /// The opening of the device that it belongs to.
+    /// Generation of the device that it belongs to.
     generation: u32,
-    /// Whether a buffer or a pipeline belongs to another opening of the device.
+    /// Whether a buffer or a pipeline belongs to another generation of the device.
     stale: bool,
 }
 
@@ -118,8 +118,8 @@ impl Recording {
         let params_at = self.params.len().next_multiple_of(alignment);
         self.params.resize(params_at, 0);
         self.params.extend_from_slice(bytemuck::bytes_of(params));
-        let openings = bindings.iter().map(|binding| binding.generation);
-        self.expect(openings.chain([pipeline.generation]));
+        let generations = bindings.iter().map(|binding| binding.generation);
+        self.expect(generations.chain([pipeline.generation]));
         self.commands.push(Command::Dispatch {
             pipeline: Arc::clone(pipeline),
             bindings: bindings.to_vec(),
@@ -176,9 +176,9 @@ impl Recording {
         self.bound = None;
     }
 
-    /// Notes the openings of the device that the buffers and the pipeline of a command belong to.
-    fn expect(&mut self, openings: impl IntoIterator<Item = u32>) {
-        self.stale |= openings.into_iter().any(|generation| generation != self.generation);
+    /// Notes the generations of the device that the buffers and the pipeline of a command belong to.
+    fn expect(&mut self, generations: impl IntoIterator<Item = u32>) {
+        self.stale |= generations.into_iter().any(|generation| generation != self.generation);
     }
 
     /// Builds the uniform buffer and the bind groups, once.

@@ -67,6 +67,10 @@ impl RefusedKernels {
         RefusedKernels { file, driver, list: list.unwrap_or_default() }
     }
 
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     pub fn list(&self) -> &[RefusedKernel] {
         &self.list
     }

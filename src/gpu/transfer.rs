@@ -84,7 +84,7 @@ impl Device {
             offset += window.len() as u64;
             if window.len() as u64 == UPLOAD_WINDOW_BYTES {
                 opened.submit("an upload", |_| (None, Work::default()))?;
-                opened.wait(self.wait_limit())?;
+                opened.wait()?;
             }
         }
         Ok(())
@@ -146,7 +146,7 @@ impl Device {
         take: impl FnOnce(&[u8]),
     ) -> Result<(), DeviceError> {
         opened.call(what, |_, _| buffer.map_async(wgpu::MapMode::Read, 0..bytes, |_| {}))?;
-        opened.wait(self.wait_limit())?;
+        opened.wait()?;
         opened
             .call(what, |_, _| {
                 let mapped = buffer.get_mapped_range(0..bytes)?;
@@ -170,7 +170,7 @@ impl Device {
     /// * [`DeviceError::OutOfMemory`] if the device had no memory left for a command;
     /// * [`DeviceError::Rejected`] if the driver refused a command since the last check.
     pub fn wait(&self) -> Result<(), DeviceError> {
-        self.opened().wait(self.wait_limit())
+        self.opened().wait()
     }
 
     /// The opened device, if `buffer` belongs to it.

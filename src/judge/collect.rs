@@ -13,6 +13,7 @@ use crate::file::AtFile;
 use crate::generate::{
     CancelToken, Finish, GenerateError, Generator, GeneratorOptions, Reply as Generated, Request,
 };
+use crate::model::lora::AdapterBank;
 use crate::ops::KvFormat;
 use crate::output;
 use crate::preferences::{Comparison, Prompt, Prompts, RecordLog, SampledReply, Under, Verdict};
@@ -146,7 +147,18 @@ impl<'a> PreferenceRun<'a> {
     ) -> Result<PreferenceReport, JudgeError> {
         self.config.validate()?;
         self.check_out()?;
-        recovering(self.model.model, on_event, |_, on_event| self.attempt(control, on_event))
+        let base = self.model.model;
+        // The adapter's bank is lost with the device, so another attempt needs the values.
+        let values = self.model.adapter.map(|(bank, id)| bank.read(id)).transpose()?;
+        recovering(base, on_event, |again, on_event| {
+            let Some((weights, head)) = values.as_ref().filter(|_| again) else {
+                return self.attempt(control, on_event);
+            };
+            let bank = AdapterBank::new(base, weights.config.rank, weights.config.targets, 1)?;
+            let id = bank.attach(weights, head.as_ref())?;
+            let model = AdaptedModel { model: base, adapter: Some((&bank, id)) };
+            PreferenceRun { model, ..self.clone() }.attempt(control, on_event)
+        })
     }
 
     fn attempt(

@@ -176,6 +176,22 @@ impl Model {
         Ok(())
     }
 
+    /// Runs `open`, which puts something on the device beside the weights. If the driver refuses a kernel
+    /// meanwhile, which costs the device, loads the weights again and runs `open` again: another kernel is used
+    /// then. A table on disk holds the refused ones, so this happens once per driver.
+    pub(crate) fn opening<T, E>(&self, mut open: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+        loop {
+            let refused = self.device().refused_kernels().len();
+            let error = match open() {
+                Err(error) if self.is_lost() => error,
+                result => return result,
+            };
+            if self.device().refused_kernels().len() == refused || self.reload().is_err() {
+                return Err(error);
+            }
+        }
+    }
+
     /// Whether the device was lost, and [`Model::reload`] may bring it back: the app did not release it.
     pub(crate) fn is_lost(&self) -> bool {
         let device = self.device();

@@ -41,7 +41,7 @@ pub(crate) struct Weights {
     /// `(vocabulary, hidden)`, unless tied.
     pub head: Option<Weight>,
     pub bytes: u64,
-    /// The opening of the device that holds them.
+    /// Generation of the device that holds them.
     pub generation: u32,
 }
 

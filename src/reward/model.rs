@@ -149,9 +149,11 @@ impl RewardModel {
         options: &RewardOptions,
     ) -> Result<RewardModel, RewardError> {
         let LoraWeights { config, .. } = &adapter.weights;
-        let bank = AdapterBank::new(model, config.rank, config.targets, 1)?;
-        let id = bank.attach(&adapter.weights, adapter.head.as_ref())?;
-        let mut reward = RewardModel::in_bank(model, &bank, id, card, options)?;
+        let mut reward = model.opening(|| {
+            let bank = AdapterBank::new(model, config.rank, config.targets, 1)?;
+            let id = bank.attach(&adapter.weights, adapter.head.as_ref())?;
+            RewardModel::in_bank(model, &bank, id, card.clone(), options)
+        })?;
         reward.card = adapter.card.clone();
         reward.own = Some((adapter.clone(), *options));
         Ok(reward)
@@ -261,7 +263,7 @@ impl RewardModel {
         for inputs in inputs.chunks(self.generator.slots()) {
             let ids: Vec<Vec<TokenId>> = inputs.iter().map(|input| input.ids.clone()).collect();
             let values = match self.score_ids(&ids, cancel) {
-                Err(error) if !reloaded && self.model().is_lost() => {
+                Err(error) if !reloaded && self.generator.is_lost() => {
                     reloaded = true;
                     if !self.reload() {
                         return Err(error);

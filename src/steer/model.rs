@@ -1,6 +1,7 @@
 //! A base that answers and a reward model that scores, on one copy of the weights.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::guided;
 use super::recover::Recipe;
@@ -60,7 +61,7 @@ pub struct SteeredModel {
     pub(super) former: Vec<AdapterId>,
     pub(super) reward: Option<RewardModel>,
     /// `None` in a bank of somebody else.
-    pub(super) recipe: Option<Recipe>,
+    pub(super) recipe: Option<Arc<Recipe>>,
 }
 
 impl SteeredModel {
@@ -81,11 +82,21 @@ impl SteeredModel {
         reading: &RewardOptions,
     ) -> Result<SteeredModel, SteerError> {
         let recipe = Recipe {
+            model: model.clone(),
             policy: policy.cloned(),
             reward: reward.map(Path::to_owned),
             generator,
             reading: *reading,
         };
+        let recipe = Arc::new(recipe);
+        model.opening(|| recipe.open())
+    }
+
+    /// Puts on the device what `recipe` names.
+    pub(super) fn made(recipe: &Arc<Recipe>) -> Result<SteeredModel, SteerError> {
+        let Recipe { model, generator, reading, .. } = &**recipe;
+        let (policy, reward, generator) = (recipe.policy.as_ref(), recipe.reward.as_deref(), *generator);
+        let recipe = Arc::clone(recipe);
         let reward = reward.map(|folder| RewardModel::read(model, folder, reading.any_base)).transpose()?;
         let scorer = reward.as_ref().map(|(adapter, _)| &adapter.weights);
         let all: Vec<&LoraWeights> = policy.into_iter().chain(scorer).collect();
@@ -173,7 +184,7 @@ impl SteeredModel {
         on_progress: &mut dyn FnMut(SteerEvent<'_>),
     ) -> Result<Vec<Answer>, SteerError> {
         let recipe = self.recipe.clone();
-        let rebuild = |model: &Model| recipe?.open(model).ok();
+        let rebuild = |_: &Model| recipe?.open().ok();
         self.answer_rebuilding(steering, asks, cancel, on_progress, rebuild)
     }
 

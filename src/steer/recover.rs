@@ -1,6 +1,7 @@
 //! Answers that survive the loss of the GPU.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{Answer, Ask, SteerError, SteerEvent, SteeredModel, Steering};
 use crate::generate::{CancelToken, GeneratorOptions};
@@ -11,6 +12,7 @@ use crate::reward::RewardOptions;
 /// What a model was opened with, for opening it again.
 #[derive(Clone, Debug)]
 pub(super) struct Recipe {
+    pub model: Model,
     pub policy: Option<LoraWeights>,
     pub reward: Option<PathBuf>,
     pub generator: GeneratorOptions,
@@ -18,13 +20,17 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
-    pub fn open(&self, model: &Model) -> Result<SteeredModel, SteerError> {
-        let (policy, reward) = (self.policy.as_ref(), self.reward.as_deref());
-        SteeredModel::open(model, policy, reward, self.generator, &self.reading)
+    pub fn open(self: &Arc<Self>) -> Result<SteeredModel, SteerError> {
+        SteeredModel::made(self)
     }
 }
 
 impl SteeredModel {
+    /// Whether it was lost with its device, and may be made again.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.generator.is_lost()
+    }
+
     /// Answers as [`SteeredModel::answer`]. If the GPU is lost meanwhile, opens it again, loads the model
     /// again, replaces `self` by what `rebuild` makes, and answers again, once.
     ///
@@ -53,7 +59,7 @@ impl SteeredModel {
             on_progress(event);
         });
         let model = self.model().clone();
-        if answers.is_ok() || !model.is_lost() || model.reload().is_err() {
+        if answers.is_ok() || !self.is_lost() || model.reload().is_err() {
             return answers;
         }
         let Some(rebuilt) = rebuild(&model) else { return answers };
@@ -75,6 +81,8 @@ impl SteeredModel {
             }
             event => on_progress(event),
         });
+        // Another kernel family may give another text.
+        same &= cancel.is_cancelled() || known.iter().all(|rest| rest.is_empty());
         if same { again } else { answers }
     }
 }

@@ -17,8 +17,10 @@ pub(crate) fn recovering<T, E: std::fmt::Display>(
     let mut again = false;
     // Steps and items done, so that a loss at the same place every time ends the run.
     let mut most = (0, 0);
+    let device = model.device();
     loop {
         let mut progress = !again;
+        let generation = device.generation();
         let result = attempt(again, &mut |event| {
             match event {
                 Event::Step(step) if step.number() > most.0 => {
@@ -32,9 +34,14 @@ pub(crate) fn recovering<T, E: std::fmt::Display>(
             on_event(event);
         });
         let error = match result {
-            Err(error) if progress && model.is_lost() => error,
+            Err(error) if progress => error,
             result => return result,
         };
+        // Another user of the device may have opened it again already.
+        let reopened = device.generation() != generation && !device.is_released();
+        if !model.is_lost() && !reopened {
+            return Err(error);
+        }
         if model.reload().is_err() {
             return Err(error);
         }

@@ -219,7 +219,7 @@ fn factors_that_make_no_pair_are_named() {
         &["lora_A.weight` has shape [4, 1, 64]"],
     );
     tensors("nothing", Vec::clear, &["is not an adapter", "no factor"]);
-    tensors("integers", |tensors| tensors[0].dtype = Dtype::I64, &["type I64"]);
+    tensors("integers", |tensors| tensors[0].dtype = Dtype::I64, &["format I64"]);
 }
 
 #[test]

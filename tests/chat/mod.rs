@@ -285,7 +285,7 @@ fn settings_out_of_range_are_refused_before_the_first_question() {
     let _turn = gpu::turn();
     let bench = Bench::open();
     for (builder, wanted) in [
-        (bench.model.chat().context(1), "a context of 2 tokens"),
+        (bench.model.chat().context(1), "a context of at least 2 tokens"),
         (bench.model.chat().temperature(-1.0), "temperature is -1, expected 0 to 100"),
         (bench.model.chat().context(usize::MAX), "ask for a shorter one"),
     ] {
@@ -293,4 +293,28 @@ fn settings_out_of_range_are_refused_before_the_first_question() {
         assert_eq!(error.kind(), ErrorKind::Argument, "{error}");
         assert!(error.to_string().contains(wanted), "{error}");
     }
+}
+
+#[test]
+fn sessions_go_on_after_a_loss_that_another_one_repaired() {
+    let _turn = gpu::turn();
+    let bench = Bench::open();
+    let adapter = ChatAdapter::new(adapter(bench.model.config(), 4, 64.0, "all"));
+    let (mut undisturbed, mut first, mut second) = (bench.chat(), bench.chat(), bench.chat());
+    second.set_adapter(Some(&adapter));
+    let mut with_adapter = bench.chat();
+    with_adapter.set_adapter(Some(&adapter));
+    for session in [&mut undisturbed, &mut first, &mut second, &mut with_adapter] {
+        session.ask("Tea?").expect("a reply");
+    }
+    let expected = undisturbed.ask("And milk?").expect("a reply");
+    let expected_with = with_adapter.ask("And milk?").expect("a reply");
+
+    bench.model.device().release();
+    let error = first.ask("And milk?").expect_err("the app released the device");
+    assert_eq!(error.kind(), ErrorKind::DeviceLost);
+    bench.model.reload().expect("the driver opens it again");
+    // Their caches are those of the device before, although it is sound now.
+    assert_eq!(first.ask("And milk?").expect("a reply").text(), expected.text());
+    assert_eq!(second.ask("And milk?").expect("a reply").text(), expected_with.text());
 }
