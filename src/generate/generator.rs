@@ -144,8 +144,8 @@ impl Generator {
         Ok(())
     }
 
-    /// Whether the generator was lost with its device, which may be open again, and may be made again: the app
-    /// did not release the device.
+    /// Whether the generator was lost with its device, and the app did not release that device. The device may
+    /// be open again.
     pub(crate) fn is_lost(&self) -> bool {
         let device = self.model.device();
         self.model.is_lost() || (self.generation != device.generation() && !device.is_released())

@@ -182,7 +182,7 @@ impl Device {
         Arc::clone(&self.inner.opened.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How often the device was opened again. What was made before the last time is gone.
+    /// How often the device was opened again. Buffers of earlier generations are gone.
     pub(crate) fn generation(&self) -> u32 {
         self.opened().generation
     }

@@ -101,7 +101,7 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// The error for what was made before the device was opened again.
+    /// The error for buffers and recordings of an earlier generation of the device.
     pub(super) fn stale() -> Self {
         let reason = "it was lost earlier and is open again, without what it held".to_owned();
         DeviceError::Lost { reason }

@@ -243,7 +243,7 @@ impl Opened {
         self.faults.lose(reason.into());
     }
 
-    /// Replaces the reason why the device was lost by one that tells more.
+    /// Replaces the reason why the device was lost by a more detailed one.
     pub fn explain(&self, reason: String) {
         *lock(&self.faults.lost_reason) = reason;
     }
@@ -287,7 +287,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Frees the memory of a lost device at once, although buffers of it exist.
+    /// Frees the memory of a lost device at once, although its buffers exist.
     pub fn free(&self) {
         if self.is_lost() && !self.faults.hung.load(Ordering::Acquire) {
             let (raw, _) = self.handles();

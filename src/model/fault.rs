@@ -59,7 +59,7 @@ impl fmt::Display for Part {
 }
 
 /// Runs the batch that `work` describes part by part, reading each result back. Returns the first part with
-/// a value that is not finite, and the row of the batch. `logits` says whether the output matrix counts.
+/// a value that is not finite, and the row of the batch. `logits` states whether the output matrix counts.
 ///
 /// `rows_at` is what `work.rows_at` holds. Keys and values go to `cache`.
 pub(crate) fn first_fault(

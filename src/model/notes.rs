@@ -29,7 +29,7 @@ pub(super) fn notes(checkpoint: &Checkpoint, config: &ModelConfig, unused: &[Str
     if let Some(json) = checkpoint.config_json() {
         if !config.tied && json["tie_word_embeddings"] == true {
             notes.push(format!(
-                "config.json says tie_word_embeddings, but `{OUTPUT}` differs from the embedding: it is used"
+                "config.json has tie_word_embeddings = true, but `{OUTPUT}` differs from the embedding: it is used"
             ));
         }
         for (key, parts) in [("attention_bias", &BIASED[..4]), ("mlp_bias", &BIASED[4..])] {
@@ -37,12 +37,12 @@ pub(super) fn notes(checkpoint: &Checkpoint, config: &ModelConfig, unused: &[Str
             let (with, without) = (parts.iter().find(has), parts.iter().find(|part| !has(part)));
             match (json[key].as_bool(), with, without) {
                 (Some(false), Some(part), _) => notes.push(format!(
-                    "config.json says {key} is false, but the weights have `{part}.bias`: biases are used"
+                    "config.json has {key} = false, but the weights have `{part}.bias`: biases are used"
                 )),
                 // Qwen2 has no bias on its output.
                 (Some(true), _, Some(part)) if config.architecture != Architecture::Qwen2 => {
                     notes.push(format!(
-                        "config.json says {key} is true, but the weights have no `{part}.bias`: it counts as 0"
+                        "config.json has {key} = true, but the weights have no `{part}.bias`: it counts as 0"
                     ));
                 }
                 _ => {}

@@ -235,8 +235,8 @@ impl RewardModel {
     /// Scores replies, each to its own prompt and under its own principles. Consecutive questions with the
     /// same prompt and reply share their computation. `on_done` receives the number of finished questions.
     ///
-    /// If the GPU is lost meanwhile, it is opened again, base and adapter are loaded again, and scoring goes
-    /// on: once. This is not done for a reward model in a bank of other adapters.
+    /// If the GPU is lost meanwhile, it is opened again, base and adapter are loaded again, and scoring
+    /// continues: once. This is not done for a reward model in a bank of other adapters.
     ///
     /// # Errors
     ///

@@ -26,7 +26,7 @@ impl Recipe {
 }
 
 impl SteeredModel {
-    /// Whether it was lost with its device, and may be made again.
+    /// Whether it was lost with its device, and can be loaded again.
     pub(crate) fn is_lost(&self) -> bool {
         self.generator.is_lost()
     }

@@ -5,9 +5,9 @@ use crate::model::Model;
 
 /// Runs `attempt`. If the GPU is lost meanwhile, opens it again, loads the model again, and runs `attempt`
 /// again, which resumes from the last saved state. The result is the same, bit for bit. The first argument of
-/// `attempt` says whether this is another attempt.
+/// `attempt` is true for every attempt after the first.
 ///
-/// A run gives up with the error of the device if the GPU is lost again before another step is done, if it
+/// A run ends with the error of the device if the GPU is lost again before another step is done, if it
 /// cannot be opened again, or if the app released it.
 pub(crate) fn recovering<T, E: std::fmt::Display>(
     model: &Model,

@@ -106,8 +106,8 @@ fn refuse_variants(config: &Object) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Whether there is an output matrix that is not a copy of the embedding. It is used whatever `config.json`
-/// says, as in transformers 5.
+/// Whether there is an output matrix that is not a copy of the embedding. It is used even if `config.json`
+/// denies it, as in transformers 5.
 fn has_own_head(checkpoint: &Checkpoint) -> bool {
     match (checkpoint.tensor(EMBEDDING), checkpoint.tensor(OUTPUT)) {
         (Some(embedding), Some(head)) => {
