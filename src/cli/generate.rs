@@ -229,7 +229,7 @@ impl GenerateArgs {
 
     fn answer_prompt(&self, voice: &mut Voice<'_>, prompt: &str) -> Result<(), CliError> {
         let input = Input { prompt: Some(prompt.to_owned()), ..Input::default() };
-        let ask = self.ask(voice, &input).map_err(CliError::Usage)?;
+        let ask = self.ask(voice, &input).map_err(CliError::Model)?;
         let mut written = Ok(());
         let Voice { steered, steering, .. } = voice;
         let answers = interruptible(|token| {

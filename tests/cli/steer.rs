@@ -189,8 +189,16 @@ fn the_methods_are_compared() {
     let mut command = bench.rewarded(&["steer", "compare", "--prompts", path, "--best-of", "2"]);
     command.args(["--guided", "3", "--max-tokens", "6", "--seed", "1"]);
     command.arg("--html").arg(bench.path("comparison.html")).arg("--json").arg(bench.path("comparison.json"));
-    // The scorer serves as a policy as well: an adapter that is not the base.
-    command.arg("--adapter").arg(&bench.reward);
+    // Without its head the scorer serves as a policy as well: an adapter that is not the base.
+    let policy = bench.path("policy");
+    fs::create_dir(&policy).expect("a scratch directory is writable");
+    for entry in fs::read_dir(&bench.reward).expect("it is there") {
+        let entry = entry.expect("it can be listed");
+        if entry.file_name() != "reward_head.safetensors" {
+            fs::copy(entry.path(), policy.join(entry.file_name())).expect("a scratch directory is writable");
+        }
+    }
+    command.arg("--adapter").arg(&policy);
     let run = command.output().expect("the program starts");
     assert!(run.status.success(), "{}", stderr(&run));
     let report = fs::read(bench.path("comparison.json")).expect("a report");
