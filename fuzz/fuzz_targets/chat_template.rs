@@ -27,7 +27,7 @@ static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
         tokens,
         scores: None,
         token_types: Some(token_types),
-        merges: Vec::new(),
+        merges: Some(Vec::new()),
         bos: None,
         eos: None,
         unk: None,
