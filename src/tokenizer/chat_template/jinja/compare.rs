@@ -133,14 +133,17 @@ pub(super) fn contains(container: &Value, value: &Value, fuel: &Fuel) -> Result<
         }
         (Value::Dict(dict), key) => Ok(dict.get(&key.key(fuel)?).is_some()),
         (Value::List(items) | Value::Tuple(items), value) => any_equal(&items.values, value, fuel),
-        (Value::Range(range), value) => Ok(match value.as_float() {
-            Some(number) if number.fract() == 0.0 && range.len() > 0 => {
-                let offset = (number as i64).saturating_sub(range.start);
-                let steps = offset / range.step;
-                offset % range.step == 0 && steps >= 0 && (steps as usize) < range.len()
-            }
-            _ => false,
-        }),
+        (Value::Range(range), value) => {
+            let whole = match value {
+                // Far outside of every range, so that the difference below is small enough.
+                Value::Float(number) if number.abs() < 1e20 && number.fract() == 0.0 => Some(*number as i128),
+                value => value.as_int().map(i128::from),
+            };
+            Ok(whole.is_some_and(|number| {
+                let (offset, step) = (number - i128::from(range.start), i128::from(range.step));
+                offset % step == 0 && usize::try_from(offset / step).is_ok_and(|at| at < range.len())
+            }))
+        }
         (container, value) => match container.items(fuel) {
             Ok(values) => any_equal(&values, value, fuel),
             Err(fault) if matches!(fault.cause, super::fault::Cause::Fuel) => Err(fault),

@@ -83,10 +83,14 @@ fn parse_int(text: &str, base: i64) -> Option<i64> {
         (base == 0 || base == radix).then_some((rest, radix))
     });
     let (digits, base) = prefixed.unwrap_or((digits.to_owned(), if base == 0 { 10 } else { base }));
+    // Rust's parser takes a second sign.
     let sound = digits.starts_with(|digit: char| digit.is_alphanumeric()) && !digits.contains("__");
+    if !sound || digits.ends_with('_') {
+        return None;
+    }
     let radix = u32::try_from(base).ok().filter(|radix| (2..=36).contains(radix))?;
-    let number = i64::from_str_radix(&digits.replace('_', ""), radix).ok()?;
-    (sound && !digits.ends_with('_')).then_some(if negative { -number } else { number })
+    let sign = if negative { "-" } else { "" };
+    i64::from_str_radix(&format!("{sign}{}", digits.replace('_', "")), radix).ok()
 }
 
 fn parse_float(text: &str) -> Option<f64> {
