@@ -243,6 +243,9 @@ impl<'a> Lexer<'a> {
                 let len = rest[2..].find(|letter: char| !(letter.is_digit(radix) || letter == '_'));
                 let text = &rest[..len.map_or(rest.len(), |len| len + 2)];
                 let digits = text[2..].replace('_', "");
+                if digits.is_empty() {
+                    return Err(Fault::new(format!("the number {text} has no digits")));
+                }
                 let number = i64::from_str_radix(&digits, radix).map_err(|_| too_large(text))?;
                 self.push(TokenKind::Int(number));
                 self.advance(text.len());
@@ -334,7 +337,9 @@ fn push_escape(letter: char, rest: &str, text: &mut String) -> Result<usize> {
                 'u' => 4,
                 _ => 8,
             };
-            let code = rest.get(..width).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+            let digits =
+                rest.get(..width).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+            let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
             let Some(character) = code.and_then(char::from_u32) else {
                 return Err(Fault::new(format!("`\\{letter}` needs {width} digits that name a character")));
             };

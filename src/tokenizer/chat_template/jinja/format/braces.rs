@@ -116,7 +116,7 @@ impl Heap {
                 *automatic = Some(next + 1);
                 Some(next)
             }
-            _ => name.parse().ok(),
+            _ => number(name),
         };
         let mut value = match position {
             Some(position) => {
@@ -136,7 +136,7 @@ impl Heap {
                 value = self.attribute(&value, &after[..end])?;
                 rest = &after[end..];
             } else if let Some((key, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-                let key = key.parse().map_or_else(|_| Value::text(key), Value::Int);
+                let key = number(key).map_or_else(|| Value::text(key), Value::Int);
                 value = self.item(&value, &key)?;
                 rest = after;
             } else {
@@ -145,6 +145,11 @@ impl Heap {
         }
         Ok(value)
     }
+}
+
+/// The number that `text` is if it has only digits; a text with a sign is a name, as in Python.
+fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|_| text.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// Writes `format(value, spec)`.
