@@ -138,7 +138,7 @@ impl Normalizer {
 
 fn grows(limit: usize) -> TextError {
     let reason = format!(
-        "the tokenizer's normalizers write more than {limit} bytes for it, which no sound one does; use another \
+        "the tokenizer's normalizers write more than {limit} bytes for it; real ones write far less, so use another \
          tokenizer"
     );
     TextError::Encode { reason }
