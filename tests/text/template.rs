@@ -272,3 +272,100 @@ fn what_has_no_meaning_in_a_chat_is_refused_by_name() {
         assert!(error.contains(name), "{source}: {error}");
     }
 }
+
+/// What `source` writes for one message.
+fn rendered(source: &str, content: &str) -> Result<String, TextError> {
+    ChatTemplate::compile(source, "", "").and_then(|compiled| compiled.render(&user(content), true))
+}
+
+#[test]
+fn the_largest_numbers_are_no_reason_to_panic() {
+    let least = "(-9223372036854775807 - 1)";
+    for (source, expected) in [
+        ("{{ -1e30 in range(0, -5, -1) }}", "False"),
+        ("{{ 1e300 in range(-5, 5) }}", "False"),
+        (
+            "{{ -4.0 in range(0, -5, -1) }} {{ -5 in range(0, -5, -1) }} {{ true in range(2) }}",
+            "True False True",
+        ),
+        ("{{ 9007199254740993 in range(9007199254740992, 9007199254740993) }}", "False"),
+        (&format!("{{{{ 9223372036854775807 in range({least}, {least} + 9, 3) }}}}"), "False"),
+        (&format!("{{{{ {least} in range({least}, {least} + 9, 3) }}}}"), "True"),
+        (&format!("{{{{ -1e30 in range({least}, {least} + 9, 3) }}}}"), "False"),
+        ("{{ '--9223372036854775808' | int }} {{ '+-5' | int(7) }} {{ '--5' | int(7) }}", "0 7 7"),
+        ("{{ '-9223372036854775808' | int }} {{ '-0x10' | int(base=16) }}", "-9223372036854775808 -16"),
+    ] {
+        assert_eq!(rendered(source, "x").expect(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn a_recursive_loop_can_be_kept_and_called_later() {
+    let source = "{% set ns = namespace() %}{% for a in [1] %}{% for b in [1] %}{% for x in [1] recursive %}\
+        {% set ns.l = loop %}{{ a + b + x }}{% endfor %}{% endfor %}{% endfor %}{{ ns.l([2]) }}";
+    assert_eq!(rendered(source, "x").expect("a loop that was kept"), "34");
+}
+
+#[test]
+fn filters_that_call_filters_stop_at_the_recursion_limit() {
+    // A long message pays for the arguments, which every filter passes on.
+    let long = "x".repeat(1 << 22);
+    let source = |count: usize| format!("{{{{ 'a' | map(*(['map'] * {count})) | list | length }}}}");
+    let error = rendered(&source(1500), &long).expect_err("too deep").to_string();
+    assert!(error.contains("nested more than 1000 deep"), "{error}");
+    let error = rendered("{{ ['a'] | map('map', 'map', 'upper') | list | length }}", "x");
+    assert_eq!(error.expect("not deep"), "1");
+}
+
+#[test]
+fn break_and_continue_end_the_loop_that_they_end_in_jinja2() {
+    for (source, expected) in [
+        ("{% for a in [1,2] %}{% for b in [] %}{% else %}{% break %}{% endfor %}{{ a }}{% endfor %}.", "."),
+        (
+            "{% for a in [1,2] %}{% for b in [] %}{% else %}{% continue %}{% endfor %}{{ a }}{% endfor %}.",
+            ".",
+        ),
+        (
+            "{% for a in [1,2] %}{% for b in [3] %}{{ b }}{% else %}{% break %}{% endfor %}{{ a }}{% endfor %}",
+            "3132",
+        ),
+        ("{% for a in [1,2] %}{{ a }}{% set x %}y{% break %}{% endset %}{{ x }}{% endfor %}.", "1."),
+        ("{% for a in [1,2] %}{{ a }}{% set x %}y{% continue %}{% endset %}{{ x }}{% endfor %}.", "12."),
+        ("{% for a in [1,2] %}{{ a }}{% filter upper %}y{% break %}{% endfilter %}z{% endfor %}.", "1."),
+        ("{% for a in [1,2] %}{{ a }}{% with x = 3 %}{% break %}{% endwith %}{{ a }}{% endfor %}.", "1."),
+        (
+            "{% for a in [1,2] %}{% for b in [3,4] recursive %}{{ b }}{% break %}{% endfor %}{{ a }}{% endfor %}",
+            "3132",
+        ),
+    ] {
+        assert_eq!(rendered(source, "x").expect(source), expected, "{source}");
+    }
+    for inside in [
+        "{% macro m() %}{% break %}{% endmacro %}",
+        "{% call m() %}{% break %}{% endcall %}",
+        "{% block b %}{% break %}{% endblock %}",
+        "{% generation %}{% continue %}{% endgeneration %}",
+        "{% for b in [] recursive %}{% else %}{% break %}{% endfor %}",
+    ] {
+        let source = format!("{{% for a in [1,2] %}}{inside}{{% endfor %}}");
+        let error = ChatTemplate::compile(&source, "", "").expect_err(inside).to_string();
+        assert!(error.contains("outside of a loop"), "{source}: {error}");
+    }
+}
+
+#[test]
+fn escapes_and_numbers_have_digits() {
+    for (source, told) in [
+        (r"{{ '\x+1' }}", r"`\x` needs 2 digits"),
+        (r"{{ '\u+041' }}", r"`\u` needs 4 digits"),
+        (r"{{ '\U+0000041' }}", r"`\U` needs 8 digits"),
+        ("{{ 0x }}", "the number 0x has no digits"),
+        ("{{ 0b_ }}", "the number 0b_ has no digits"),
+        ("{{ 0xfffffffffffffffff }}", "too large"),
+        ("{{ '{+0}'.format('x') }}", "no argument `+0`"),
+    ] {
+        let error = rendered(source, "x").expect_err(source).to_string();
+        assert!(error.contains(told), "{source}: {error}");
+    }
+    assert_eq!(rendered(r"{{ '\x41\u0042\U00000043' }}", "x").expect("digits"), "ABC");
+}

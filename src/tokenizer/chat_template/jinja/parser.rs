@@ -165,6 +165,14 @@ impl Parser {
         }
     }
 
+    /// Parses what is a function of its own in Jinja2: `break` and `continue` reach no loop around it.
+    fn outside_loops<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let loops = std::mem::take(&mut self.loops);
+        let result = parse(self);
+        self.loops = loops;
+        result
+    }
+
     /// Passes `%}`, a body, and the word of the tag that ends it.
     fn body_to(&mut self, end: &str) -> Result<Vec<Stmt>> {
         self.block_end()?;
@@ -191,7 +199,7 @@ impl Parser {
                 Ok(StmtKind::FilterBlock(filter, self.body_to("endfilter")?))
             }
             // It marks the assistant's words for training masks, and writes nothing itself.
-            "generation" => Ok(StmtKind::Body(self.body_to("endgeneration")?)),
+            "generation" => Ok(StmtKind::Body(self.outside_loops(|parser| parser.body_to("endgeneration"))?)),
             "break" | "continue" if self.loops == 0 => {
                 Err(Fault::new(format!("`{word}` stands outside of a loop")).at(line))
             }
@@ -201,7 +209,7 @@ impl Parser {
                 self.expect_name()?;
                 self.take_word("scoped");
                 self.take_word("required");
-                let body = self.body_to("endblock")?;
+                let body = self.outside_loops(|parser| parser.body_to("endblock"))?;
                 if matches!(self.peek(), TokenKind::Name(_)) {
                     self.at += 1;
                 }
@@ -251,7 +259,12 @@ impl Parser {
         self.loops -= 1;
         let body = body?;
         let otherwise = if self.take_word("else") {
-            self.body_to("endfor")?
+            // In Jinja2 a recursive loop is a function, so its `else` belongs to no loop around it.
+            if recursive {
+                self.outside_loops(|parser| parser.body_to("endfor"))?
+            } else {
+                self.body_to("endfor")?
+            }
         } else {
             self.at += 1;
             Vec::new()
@@ -295,9 +308,7 @@ impl Parser {
     fn macro_of(&mut self, name: Arc<str>, end: &str, with_parameters: bool) -> Result<Macro> {
         let parameters = if with_parameters { self.parameters()? } else { Vec::new() };
         self.uses.push([false; 3]);
-        let loops = std::mem::take(&mut self.loops);
-        let body = self.body_to(end);
-        self.loops = loops;
+        let body = self.outside_loops(|parser| parser.body_to(end));
         let [varargs, kwargs, caller] = self.uses.pop().unwrap_or_default();
         Ok(Macro { name, parameters, body: body?, varargs, kwargs, caller })
     }

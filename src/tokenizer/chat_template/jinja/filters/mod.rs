@@ -13,6 +13,11 @@ use super::value::Value;
 impl Heap {
     /// `value | name(args)`.
     pub(super) fn filter(&self, name: &str, value: Value, args: Args) -> Result<Value> {
+        // `map` calls filters again, and so `map` itself.
+        self.deeper(|| self.filter_here(name, value, args))
+    }
+
+    fn filter_here(&self, name: &str, value: Value, args: Args) -> Result<Value> {
         self.fuel.step()?;
         match name {
             "default" | "d" => {

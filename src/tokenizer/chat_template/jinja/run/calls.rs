@@ -37,7 +37,7 @@ impl Machine<'_> {
                     machine.captured(|machine| machine.for_loop(each, &over, state.depth + 1))
                 });
                 self.scope = outer;
-                Ok(Value::Text(text?))
+                Ok(Value::Text(text?.0))
             }
             Value::Joiner(joiner) => {
                 let [] = args.bind("joiner", [], 0)?;
@@ -101,7 +101,7 @@ impl Machine<'_> {
                 };
                 machine.set_name(parameter, value)?;
             }
-            machine.captured(|machine| machine.statements(&declared.body))
+            machine.captured(|machine| machine.statements(&declared.body)).map(|(text, _)| text)
         })
     }
 

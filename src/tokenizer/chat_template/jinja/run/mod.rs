@@ -24,6 +24,32 @@ const DEPTH: usize = 1000;
 pub(in super::super) struct Heap {
     pub(super) fuel: Fuel,
     pub(super) namespaces: RefCell<Vec<Dict>>,
+    /// How many statements, expressions, calls and filters run within each other now.
+    depth: Cell<usize>,
+}
+
+impl Heap {
+    /// Goes one level deeper; [`Heap::leave`] comes back.
+    fn enter(&self) -> Result<()> {
+        let depth = self.depth.get();
+        if depth == DEPTH {
+            return fail(format!("macros, loops, filters and expressions are nested more than {DEPTH} deep"));
+        }
+        self.depth.set(depth + 1);
+        Ok(())
+    }
+
+    fn leave(&self) {
+        self.depth.set(self.depth.get() - 1);
+    }
+
+    /// Runs `work` one level deeper.
+    pub(super) fn deeper<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.enter()?;
+        let result = work();
+        self.leave();
+        result
+    }
 }
 
 /// The arguments of a call.
@@ -101,7 +127,6 @@ pub(super) struct Machine<'a> {
     scope: usize,
     /// The text that is being written: the output first, then what is captured.
     output: Vec<Builder>,
-    depth: usize,
     bounds: &'a Bounds,
     day: Day,
 }
@@ -117,14 +142,13 @@ pub(super) fn run(
     let names = names(&fuel)?;
     let names = names.into_iter().map(|(name, value)| (Arc::from(name), value)).collect();
     let mut machine = Machine {
-        heap: Heap { fuel, namespaces: RefCell::default() },
+        heap: Heap { fuel, namespaces: RefCell::default(), depth: Cell::default() },
         scopes: vec![
             Scope { names, parent: None, captured: true },
             Scope { parent: Some(0), ..Scope::default() },
         ],
         scope: 1,
         output: vec![Builder::default()],
-        depth: 0,
         bounds,
         day,
     };
@@ -135,12 +159,9 @@ pub(super) fn run(
 impl Machine<'_> {
     /// Runs `work` one level deeper.
     fn deeper<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if self.depth == DEPTH {
-            return fail(format!("macros, loops and expressions are nested more than {DEPTH} deep"));
-        }
-        self.depth += 1;
+        self.heap.enter()?;
         let result = work(self);
-        self.depth -= 1;
+        self.heap.leave();
         result
     }
 
@@ -193,14 +214,14 @@ impl Machine<'_> {
         })
     }
 
-    /// Runs `work` and returns what it writes.
-    fn captured<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<Text> {
+    /// Runs `work` and returns what it writes, and its value.
+    fn captured<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<(Text, T)> {
         self.output.push(Builder::default());
         let result = work(self);
         let text = self.output.pop().unwrap_or_default();
-        result?;
+        let value = result?;
         self.heap.fuel.bytes(text.len())?;
-        Ok(text.finish())
+        Ok((text.finish(), value))
     }
 
     fn write(&mut self, value: &Value) -> Result<()> {

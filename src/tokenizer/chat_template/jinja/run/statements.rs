@@ -43,7 +43,7 @@ impl Machine<'_> {
             }
             StmtKind::For(each) => {
                 let over = self.eval(&each.over)?;
-                self.for_loop(each, &over, 0)?;
+                return self.for_loop(each, &over, 0);
             }
             StmtKind::Break => return Ok(Flow::Break),
             StmtKind::Continue => return Ok(Flow::Continue),
@@ -52,7 +52,10 @@ impl Machine<'_> {
                 self.assign(target, value)?;
             }
             StmtKind::SetBlock(target, filter, body) => {
-                let text = self.block(body)?;
+                let (text, flow) = self.block(body)?;
+                if flow != Flow::Next {
+                    return Ok(flow);
+                }
                 let value = match filter {
                     Some(filter) => self.filter_block(filter, text)?,
                     None => Value::Text(text),
@@ -77,7 +80,10 @@ impl Machine<'_> {
             }
             StmtKind::CallBlock(body, call) => self.call_block(body, call)?,
             StmtKind::FilterBlock(filter, body) => {
-                let text = self.block(body)?;
+                let (text, flow) = self.block(body)?;
+                if flow != Flow::Next {
+                    return Ok(flow);
+                }
                 let value = self.filter_block(filter, text)?;
                 self.write(&value)?;
             }
@@ -89,8 +95,9 @@ impl Machine<'_> {
         Ok(Flow::Next)
     }
 
-    /// What `body` writes, in a scope of its own.
-    fn block(&mut self, body: &[Stmt]) -> Result<Text> {
+    /// What `body` writes, in a scope of its own, and what follows it. As in Jinja2, a `break` or `continue` inside
+    /// ends the loop around the block, and what the block wrote is lost.
+    fn block(&mut self, body: &[Stmt]) -> Result<(Text, Flow)> {
         self.scoped(self.scope, |machine| machine.captured(|machine| machine.statements(body)))
     }
 
@@ -117,10 +124,12 @@ impl Machine<'_> {
         self.heap.filter(name, value, args)
     }
 
-    /// Runs a loop over `over`; `depth` is the number of its runs around this one.
-    pub(super) fn for_loop(&mut self, each: &Arc<For>, over: &Value, depth: usize) -> Result<()> {
+    /// Runs a loop over `over`; `depth` is the number of its runs around this one. Returns what follows the loop: a
+    /// `break` in its `else` ends the loop around it.
+    pub(super) fn for_loop(&mut self, each: &Arc<For>, over: &Value, depth: usize) -> Result<Flow> {
         let mut items = over.items(&self.heap.fuel)?;
-        let around = self.scope;
+        // The template may keep a recursive loop and call it after the scope around it has ended.
+        let around = if each.recursive { self.capture_scope() } else { self.scope };
         if let Some(only) = &each.only {
             let mut kept = Vec::new();
             for item in items {
@@ -135,7 +144,7 @@ impl Machine<'_> {
             items = kept;
         }
         if items.is_empty() {
-            return self.scoped(around, |machine| machine.statements(&each.otherwise)).map(drop);
+            return self.scoped(around, |machine| machine.statements(&each.otherwise));
         }
         let again = each.recursive.then(|| (Arc::clone(each), around));
         let state = self.loop_over(items, depth, again)?;
@@ -152,7 +161,7 @@ impl Machine<'_> {
                 break;
             }
         }
-        Ok(())
+        Ok(Flow::Next)
     }
 
     /// Assigns `value` to `target`.
