@@ -16,6 +16,7 @@ pub mod cache;
 mod cache;
 pub mod error;
 pub mod file;
+mod guarded;
 mod lock;
 #[cfg(feature = "internals")]
 pub mod output;

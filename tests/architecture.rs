@@ -12,6 +12,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("atomic", &[]),
     ("cache", &[]),
     ("file", &[]),
+    ("guarded", &[]),
     ("lock", &[]),
     ("output", &["atomic"]),
     ("random", &[]),
@@ -20,13 +21,13 @@ const TABLE: &[(&str, &[&str])] = &[
     ("tensor", &[]),
     // Layer 1: how weights and text are coded.
     ("quant", &[]),
-    ("tokenizer", &["file"]),
+    ("tokenizer", &["file", "guarded"]),
     // Layer 2: files; and the oracle, which must share nothing with the kernels that it checks.
     ("format", &["atomic", "cache", "file", "quant"]),
     ("principles", &["file", "random"]),
     ("reference", &["random"]),
     // Layer 3: knows kernels by name and nothing of models.
-    ("gpu", &["atomic", "cache"]),
+    ("gpu", &["atomic", "cache", "guarded"]),
     // Layer 4.
     ("ops", &["quant", "gpu"]),
     // Layer 5.

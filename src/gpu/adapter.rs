@@ -1,8 +1,8 @@
 //! The adapters of this machine and their capabilities.
 
-use super::boundary::guarded;
 use super::error::DeviceError;
 use super::limits::lacking;
+use crate::guarded::guarded;
 
 /// One adapter of this machine, for lists.
 #[derive(Clone, Debug)]

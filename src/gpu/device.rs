@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::adapter::{self, AdapterSummary, Capabilities};
-use super::boundary::guarded;
 use super::buffer::{MemoryMeter, MemoryUse};
 use super::error::DeviceError;
 use super::limits::lacking;
@@ -14,6 +13,7 @@ use super::opened::{OUT_OF_MEMORY, Opened, WaitLimit, lock};
 use super::profile::{KernelTime, Profile};
 use super::refused::{RefusedKernel, RefusedKernels};
 use super::tuning::{KernelFamily, Lane8Tile, Tuning};
+use crate::guarded::guarded;
 
 /// How to open a device. The default is the best adapter, with the kernels that suit it.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,6 @@
 //! place.
 
 mod adapter;
-mod boundary;
 mod buffer;
 mod compose;
 mod device;

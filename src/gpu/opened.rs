@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::boundary::guarded;
 use super::error::DeviceError;
 use super::kernel::Specialization;
 use super::pipeline::ComputePipeline;
 use super::pipeline_store::PipelineStore;
+use crate::guarded::guarded;
 
 /// Writes after which a submit is forced. wgpu holds written data, and its target buffer even if that is
 /// dropped, until the next submit. An app that cancels all its sessions before they begin would never

@@ -1,4 +1,4 @@
-//! The boundary around wgpu: a panic inside it becomes a value.
+//! The boundary around code that may panic, such as wgpu: a panic inside it becomes a value.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -14,9 +14,12 @@ static HOOK: Once = Once::new();
 
 /// Runs `call` and returns its value, or the message of its panic.
 ///
-/// wgpu panics where a driver fails in a place for which it has no error, such as a wait. Nothing is printed:
-/// the caller reports the failure. Panics outside `call` are printed as before.
-pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+/// wgpu panics where a driver fails in a place for which it has no error, such as a wait. The tokenizers library and
+/// the template engine check their input, and this is their last defence. Nothing is printed: the caller reports the
+/// failure. Panics outside `call`, and on threads that `call` starts, are printed as before.
+///
+/// The caller must not use the state that a panic leaves behind.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     HOOK.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
@@ -26,10 +29,15 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
         }));
     });
     let outer = INSIDE.replace(true);
-    // The state that a panic leaves behind is never used again: the device counts as lost.
     let result = panic::catch_unwind(AssertUnwindSafe(call));
     INSIDE.set(outer);
     result.map_err(|payload| message(payload.as_ref()))
+}
+
+/// Whether this thread is inside [`guarded`], where no panic is printed.
+#[cfg(test)]
+pub(crate) fn is_silent() -> bool {
+    INSIDE.get()
 }
 
 /// The message of a panic, in one line.
@@ -37,7 +45,7 @@ fn message(payload: &(dyn Any + Send)) -> String {
     let text = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => text,
         (_, Some(text)) => text.as_str(),
-        _ => "wgpu failed without a message",
+        _ => "it failed without a message",
     };
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -52,7 +60,7 @@ mod tests {
         assert_eq!(guarded::<()>(|| panic!("Error in\n  Device::poll")), Err("Error in Device::poll".into()));
         let number = 3;
         assert_eq!(guarded::<()>(|| panic!("call {number}")), Err("call 3".into()));
-        assert_eq!(guarded::<()>(|| panic::panic_any(3)), Err("wgpu failed without a message".into()));
+        assert_eq!(guarded::<()>(|| panic::panic_any(3)), Err("it failed without a message".into()));
     }
 
     #[test]
