@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use super::{Specials, TextError, TokenId};
+use super::{TextError, TokenId};
 
 /// The spellings of all added tokens together may have this many bytes: the automaton that finds them takes some
 /// fifty times as much memory.
@@ -88,22 +88,25 @@ impl Added {
         &self.tokens
     }
 
-    /// Cuts `text` at the added tokens.
+    /// Cuts `text` at those added tokens that are `wanted`.
     ///
     /// # Errors
     ///
     /// [`TextError::Encode`] if far more tokens overlap than in any real text.
-    pub(super) fn split<'a>(&self, text: &'a str, specials: Specials) -> Result<Vec<Part<'a>>, TextError> {
+    pub(super) fn split<'a>(
+        &self,
+        text: &'a str,
+        wanted: impl Fn(&AddedToken) -> bool,
+    ) -> Result<Vec<Part<'a>>, TextError> {
         let Some(finder) = &self.finder else {
             return Ok((!text.is_empty()).then_some(Part::Text(text)).into_iter().collect());
         };
-        let parse = specials == Specials::Parse;
         let found = match self.order {
             Order::Leftmost => {
                 let all = finder.find_iter(text).map(|found| (found.range(), found.pattern().as_usize()));
-                all.filter(|&(_, token)| parse || !self.tokens[token].special).collect()
+                all.filter(|&(_, token)| wanted(&self.tokens[token])).collect()
             }
-            Order::Longest => self.longest(finder, text, parse)?,
+            Order::Longest => self.longest(finder, text, wanted)?,
         };
         let mut parts = Vec::with_capacity(2 * found.len() + 1);
         let mut done = 0;
@@ -134,12 +137,12 @@ impl Added {
         &self,
         finder: &AhoCorasick,
         text: &str,
-        parse: bool,
+        wanted: impl Fn(&AddedToken) -> bool,
     ) -> Result<Vec<(Range<usize>, usize)>, TextError> {
         let mut matches = Vec::new();
         for found in finder.find_overlapping_iter(text) {
             let token = found.pattern().as_usize();
-            if self.tokens[token].special && !parse {
+            if !wanted(&self.tokens[token]) {
                 continue;
             }
             if matches.len() == MAX_MATCHES {
@@ -188,7 +191,7 @@ mod tests {
     #[test]
     fn overlaps_end_as_each_library_ends_them() {
         let tokens = [("ab", false), ("bcd", false)];
-        let split = |order| added(&tokens, order).split("xabcdx", Specials::Parse).expect("few matches");
+        let split = |order| added(&tokens, order).split("xabcdx", |_| true).expect("few matches");
         assert_eq!(split(Order::Leftmost), [Part::Text("x"), Part::Token(0), Part::Text("cdx")]);
         assert_eq!(split(Order::Longest), [Part::Text("xa"), Part::Token(1), Part::Text("x")]);
     }
@@ -197,9 +200,9 @@ mod tests {
     fn special_tokens_are_text_unless_they_are_parsed() {
         for order in [Order::Leftmost, Order::Longest] {
             let added = added(&[("<s>", true), ("ab", false), ("", false)], order);
-            let split = |specials| added.split("<s>ab", specials).expect("few matches");
-            assert_eq!(split(Specials::Parse), [Part::Token(0), Part::Token(1)]);
-            assert_eq!(split(Specials::AsText), [Part::Text("<s>"), Part::Token(1)]);
+            let split = |parse| added.split("<s>ab", |token| parse || !token.special).expect("few matches");
+            assert_eq!(split(true), [Part::Token(0), Part::Token(1)]);
+            assert_eq!(split(false), [Part::Text("<s>"), Part::Token(1)]);
         }
     }
 
@@ -208,11 +211,11 @@ mod tests {
         let mut token = AddedToken { text: "m".to_owned(), takes_left: true, ..AddedToken::default() };
         token.takes_right = true;
         let added = Added::new(vec![token.clone()], Order::Leftmost).expect("short");
-        let split = added.split("a  m  b m", Specials::Parse).expect("few matches");
+        let split = added.split("a  m  b m", |_| true).expect("few matches");
         assert_eq!(split, [Part::Text("a"), Part::Token(0), Part::Text("b"), Part::Token(0)]);
         let words =
             Added::new(vec![AddedToken { single_word: true, ..token }], Order::Leftmost).expect("short");
-        assert_eq!(words.split("am", Specials::Parse).expect("few matches"), [Part::Text("am")]);
+        assert_eq!(words.split("am", |_| true).expect("few matches"), [Part::Text("am")]);
     }
 
     #[test]
@@ -220,7 +223,7 @@ mod tests {
         let spaces: Vec<String> = (2..6).map(|count| " ".repeat(count)).collect();
         let tokens: Vec<(&str, bool)> = spaces.iter().map(|text| (text.as_str(), false)).collect();
         let added = added(&tokens, Order::Longest);
-        let split = added.split("a        b", Specials::AsText).expect("few matches");
+        let split = added.split("a        b", |_| true).expect("few matches");
         assert_eq!(split, [Part::Text("a"), Part::Token(3), Part::Token(1), Part::Text("b")]);
     }
 

@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use tokenizers::models::bpe::{BPE, Vocab as Ids};
 
 use super::added::{Added, AddedToken, Order};
-use super::library::{Library, ListedToken, guarded_reading};
+use super::library::{Library, ListedToken, caught_reading};
 use super::normalizer::Normalizer;
 use super::pieces::{ByteLevel, Pieces};
 use super::vocab::{TokenType, Vocab, malformed};
 use super::{Engine, TextError, Tokenizer, pre_tokenizer};
 
 pub(super) fn build(vocab: Vocab) -> Result<Tokenizer, TextError> {
-    guarded_reading("tokenizer.ggml", || check_and_build(vocab))
+    caught_reading("tokenizer.ggml", || check_and_build(vocab))
 }
 
 fn check_and_build(vocab: Vocab) -> Result<Tokenizer, TextError> {
@@ -62,6 +62,7 @@ fn check_and_build(vocab: Vocab) -> Result<Tokenizer, TextError> {
         model,
         added: Added::new(tokens.collect(), Order::Longest).map_err(broken)?,
         added_normalized: Added::new(Vec::new(), Order::Longest).map_err(broken)?,
+        added_spelled: Added::new(Vec::new(), Order::Longest).map_err(broken)?,
         normalizer: if recipe.compose { Normalizer::composing() } else { Normalizer::default() },
         cuts: recipe.build().map_err(broken)?,
         listed,

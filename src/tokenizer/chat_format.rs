@@ -1,9 +1,10 @@
 //! Conversations as token ids, in which the text of messages never becomes a special token.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::chat_template::{Origin, Text};
+use super::library::Guard;
 use super::{ChatTemplate, Message, Specials, TextError, TokenId, Tokenizer};
 
 /// A tokenizer together with its model's chat template.
@@ -13,6 +14,8 @@ pub struct ChatFormat {
     template: ChatTemplate,
     /// Spellings that must not become a token inside a message, the longest first.
     guarded: Vec<String>,
+    /// Their tokens.
+    guarded_ids: Arc<HashSet<TokenId>>,
     end_of_turn: Vec<TokenId>,
 }
 
@@ -38,10 +41,18 @@ impl ChatFormat {
         let mut guarded: Vec<String> = added.into_iter().map(|(text, _)| text).collect();
         guarded.sort_by_key(|text| std::cmp::Reverse(text.len()));
 
+        let guarded_ids = guarded.iter().filter_map(|text| tokenizer.token_id(text)).collect();
+
         let closing = closing_token(&tokenizer, &template);
         let known = tokenizer.eos().into_iter().chain(end_ids.iter().copied());
         let end_of_turn: BTreeSet<TokenId> = known.chain(closing).collect();
-        Self { tokenizer, template, guarded, end_of_turn: end_of_turn.into_iter().collect() }
+        Self {
+            tokenizer,
+            template,
+            guarded,
+            guarded_ids: Arc::new(guarded_ids),
+            end_of_turn: end_of_turn.into_iter().collect(),
+        }
     }
 
     /// The same format with another day for templates that write today's date into the prompt: see
@@ -85,8 +96,8 @@ impl ChatFormat {
     /// next turn begins.
     ///
     /// Special tokens come from the template only. A special token that is written out in a message
-    /// of any role is encoded as ordinary characters. This holds whatever the template does with the message, and
-    /// the template sees the message's plain text. A token that template and message spell together is
+    /// of any role is encoded as ordinary characters. This holds whatever the template and the tokenizer's normalizer
+    /// do with the message, and the template sees the message's plain text. A token that template and message spell together is
     /// ordinary characters too, except where the template writes a role between its own signs, as in `<|user|>`.
     ///
     /// # Errors
@@ -100,11 +111,13 @@ impl ChatFormat {
     ) -> Result<Vec<TokenId>, TextError> {
         let text = self.template.render_text(messages, add_generation_prompt)?;
         let breaks = breaks(&text, &self.guarded);
+        let ids = &*self.guarded_ids;
         if breaks.is_empty() {
-            return self.tokenizer.encode(text.as_str(), Specials::Parse);
+            return self.tokenizer.encode_chat(text.as_str(), &Guard { ids, mark: None });
         }
         let mark = unused_character(text.as_str())?;
-        self.tokenizer.encode_marked(&with_marks(text.as_str(), &breaks, mark), mark)
+        let marked = with_marks(text.as_str(), &breaks, mark);
+        self.tokenizer.encode_chat(&marked, &Guard { ids, mark: Some(mark) })
     }
 }
 

@@ -11,7 +11,7 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use super::added::{Added, AddedToken, Order};
 use super::cuts::Cuts;
 use super::decoder::Decoding;
-use super::library::{COMPONENTS, Library, ListedToken, guarded_reading};
+use super::library::{COMPONENTS, Library, ListedToken, caught_reading};
 use super::normalizer::Normalizer;
 use super::pattern::Meter;
 use super::pieces::{MAX_TOKENS, Pieces};
@@ -82,7 +82,7 @@ enum Merge<'a> {
 pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
     // Some editors put a byte order mark first.
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    guarded_reading(origin, || check_and_build(bytes, origin))
+    caught_reading(origin, || check_and_build(bytes, origin))
 }
 
 fn check_and_build(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
@@ -118,7 +118,7 @@ fn check_and_build(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
     let bos = first_token(&outline.post_processor);
     let added = |text: &str| outline.added_tokens.iter().find(|token| token.content == text);
     let bos = bos.and_then(|text| added(text).map(|token| token.id));
-    let (added, added_normalized) = added_tokens(&outline, &normalizer, origin)?;
+    let [added, added_normalized, added_spelled] = added_tokens(&outline, &normalizer, origin)?;
 
     let parts = [&outline.normalizer, &outline.pre_tokenizer, &outline.post_processor, &outline.decoder];
     let mut components = json!({});
@@ -129,6 +129,7 @@ fn check_and_build(bytes: &[u8], origin: &str) -> Result<Tokenizer, TextError> {
         model: model_of(outline.model, merges).map_err(malformed)?,
         added,
         added_normalized,
+        added_spelled,
         normalizer,
         cuts,
         listed: outline.added_tokens,
@@ -247,36 +248,34 @@ fn check_added(outline: &Outline) -> Result<(), String> {
     Ok(())
 }
 
-/// The added tokens that are matched in the text as it is, and those that are matched in the normalized text.
-fn added_tokens(
-    outline: &Outline,
-    normalizer: &Normalizer,
-    origin: &str,
-) -> Result<(Added, Added), TextError> {
+/// The added tokens that are matched in the text as it is, those that are matched in the normalized text, and the
+/// latter once more as the file spells them.
+fn added_tokens(outline: &Outline, normalizer: &Normalizer, origin: &str) -> Result<[Added; 3], TextError> {
     let mut raw = Vec::new();
-    let mut normalized = Vec::new();
+    let (mut normalized, mut spelled) = (Vec::new(), Vec::new());
     for token in &outline.added_tokens {
         let in_normalized = token.normalized.unwrap_or(!token.special);
-        let text = if in_normalized {
-            normalizer.run(&token.content, &Meter::start(token.content.len()))?
-        } else {
-            token.content.clone()
-        };
-        let (list, id) = (if in_normalized { &mut normalized } else { &mut raw }, token.id);
-        list.push(AddedToken {
-            text,
-            id,
+        let added = AddedToken {
+            text: token.content.clone(),
+            id: token.id,
             special: token.special,
             single_word: token.single_word,
             takes_left: token.lstrip,
             takes_right: token.rstrip,
-        });
+        };
+        if !in_normalized {
+            raw.push(added);
+            continue;
+        }
+        let text = normalizer.run(&token.content, &Meter::start(token.content.len()))?;
+        normalized.push(AddedToken { text, ..added.clone() });
+        spelled.push(added);
     }
     let built = |tokens| {
         let malformed = |rule| TextError::Malformed { origin: origin.to_owned(), rule };
         Added::new(tokens, Order::Leftmost).map_err(malformed)
     };
-    Ok((built(raw)?, built(normalized)?))
+    Ok([built(raw)?, built(normalized)?, built(spelled)?])
 }
 
 /// The bytes of every id, in order of ids.

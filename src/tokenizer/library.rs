@@ -3,17 +3,18 @@
 //! Merging is the library's. The steps before it are this crate's own, because those of the library have no
 //! bounds on time and memory, and files come from outside.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::HashSet;
 
 use serde_json::{Value, json};
 use tokenizers::Model as _;
 use tokenizers::models::bpe::BPE;
 
-use super::added::{Added, Part};
+use super::added::{Added, AddedToken, Part};
 use super::cuts::Cuts;
 use super::normalizer::Normalizer;
 use super::pattern::Meter;
 use super::{Specials, TextError, TokenId};
+use crate::guarded::guarded;
 
 /// The steps of an encoding.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Library {
     pub(super) added: Added,
     /// Those that are matched in the normalized text.
     pub(super) added_normalized: Added,
+    /// The tokens of `added_normalized`, as the file spells them: chat templates write them so.
+    pub(super) added_spelled: Added,
     pub(super) normalizer: Normalizer,
     pub(super) cuts: Cuts,
     /// All added tokens, by id.
@@ -51,52 +54,42 @@ pub(super) struct ListedToken {
 
 impl Library {
     /// Finds the added tokens, then applies normalizer, pre-tokenizer and model to the text between them.
-    /// `mark` prevents matches in the first step and is removed before the pre-tokenizer.
-    pub(super) fn encode(
-        &self,
-        text: &str,
-        specials: Specials,
-        mark: Option<char>,
-    ) -> Result<Vec<TokenId>, TextError> {
-        guarded(|| self.run(text, specials, mark))
-    }
-
-    fn run(&self, text: &str, specials: Specials, mark: Option<char>) -> Result<Vec<TokenId>, TextError> {
-        let meter = Meter::start(text.len());
-        let mut ids = Vec::new();
-        let mut first = true;
-        for part in self.added.split(text, specials)? {
-            let text = match part {
-                Part::Token(id) => {
-                    ids.push(id);
-                    first = false;
-                    continue;
-                }
-                Part::Text(text) => self.normalizer.run(text, &meter)?,
-            };
-            for part in self.added_normalized.split(&text, specials)? {
-                match part {
-                    Part::Token(id) => ids.push(id),
-                    Part::Text(text) => {
-                        let unmarked = mark.map(|mark| text.replace(mark, ""));
-                        let text = unmarked.as_deref().unwrap_or(text);
-                        self.cuts.run(text, first, &meter, &mut |word| self.merge(word, &mut ids))?;
-                    }
-                }
-                first = false;
+    pub(super) fn encode(&self, text: &str, specials: Specials) -> Result<Vec<TokenId>, TextError> {
+        caught(|| {
+            let mut work = Encoding::start(self, text, None);
+            let wanted = |token: &AddedToken| specials == Specials::Parse || !token.special;
+            for part in self.added.split(text, wanted)? {
+                work.part(part, wanted)?;
             }
-        }
-        Ok(ids)
+            Ok(work.ids)
+        })
     }
 
-    fn merge(&self, word: &str, ids: &mut Vec<TokenId>) -> Result<(), TextError> {
-        if word.is_empty() {
-            return Ok(());
-        }
-        let tokens =
-            self.model.tokenize(word).map_err(|error| TextError::Encode { reason: error.to_string() })?;
-        ids.extend(tokens.iter().map(|token| token.id));
-        Ok(())
+    /// As [`Library::encode`] with special tokens parsed, for a rendered conversation.
+    ///
+    /// A guarded token is found only in the text as it is, where the mark breaks those that the template did not
+    /// write. The mark is removed before the normalizer, which could delete or change it. What the normalizer or the
+    /// model makes out of other text is never a guarded token.
+    pub(super) fn encode_chat(&self, text: &str, guard: &Guard) -> Result<Vec<TokenId>, TextError> {
+        let is_guarded = |token: &AddedToken| guard.ids.contains(&token.id);
+        caught(|| {
+            let mut work = Encoding::start(self, text, Some(guard));
+            for part in self.added.split(text, |_| true)? {
+                let Part::Text(text) = part else {
+                    work.part(part, |_| true)?;
+                    continue;
+                };
+                for part in self.added_spelled.split(text, is_guarded)? {
+                    let unmarked = match (part, guard.mark) {
+                        (Part::Text(text), Some(mark)) => Some(text.replace(mark, "")),
+                        _ => None,
+                    };
+                    let part = unmarked.as_deref().map_or(part, Part::Text);
+                    work.part(part, |token| !is_guarded(token))?;
+                }
+            }
+            Ok(work.ids)
+        })
     }
 
     pub(super) fn token_text(&self, id: TokenId) -> Option<String> {
@@ -133,6 +126,82 @@ impl Library {
     }
 }
 
+/// An encoding at work.
+struct Encoding<'a> {
+    library: &'a Library,
+    guard: Option<&'a Guard<'a>>,
+    meter: Meter,
+    ids: Vec<TokenId>,
+    /// Whether nothing of the text is encoded yet.
+    first: bool,
+}
+
+impl<'a> Encoding<'a> {
+    fn start(library: &'a Library, text: &str, guard: Option<&'a Guard<'a>>) -> Self {
+        Self { library, guard, meter: Meter::start(text.len()), ids: Vec::new(), first: true }
+    }
+
+    /// Encodes an added token, or text in which the normalizer may make those added tokens that are `wanted`.
+    fn part(&mut self, part: Part<'_>, wanted: impl Fn(&AddedToken) -> bool) -> Result<(), TextError> {
+        let library = self.library;
+        let text = match part {
+            Part::Token(id) => {
+                self.ids.push(id);
+                self.first = false;
+                return Ok(());
+            }
+            Part::Text(text) => library.normalizer.run(text, &self.meter)?,
+        };
+        for part in library.added_normalized.split(&text, wanted)? {
+            match part {
+                Part::Token(id) => self.ids.push(id),
+                Part::Text(text) => {
+                    let (ids, guard) = (&mut self.ids, self.guard);
+                    let mut merge = |word: &str| library.merge(word, guard, ids);
+                    library.cuts.run(text, self.first, &self.meter, &mut merge)?;
+                }
+            }
+            self.first = false;
+        }
+        Ok(())
+    }
+}
+
+impl Library {
+    /// The model's tokens of `word`. One that is guarded is cut after its first character, and its parts are merged
+    /// on their own: the model must not give a word the id of a special token that has the same spelling.
+    fn merge(&self, word: &str, guard: Option<&Guard<'_>>, ids: &mut Vec<TokenId>) -> Result<(), TextError> {
+        if word.is_empty() {
+            return Ok(());
+        }
+        let tokens =
+            self.model.tokenize(word).map_err(|error| TextError::Encode { reason: error.to_string() })?;
+        for token in tokens {
+            let spelled =
+                word.get(token.offsets.0..token.offsets.1).filter(|spelled| *spelled == token.value);
+            let is_guarded = guard.is_some_and(|guard| guard.ids.contains(&token.id));
+            let first = spelled.and_then(|spelled| spelled.chars().next()).map_or(0, char::len_utf8);
+            match spelled.filter(|spelled| is_guarded && first < spelled.len()) {
+                Some(spelled) => {
+                    self.merge(&spelled[..first], guard, ids)?;
+                    self.merge(&spelled[first..], guard, ids)?;
+                }
+                None => ids.push(token.id),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What keeps the text of messages from becoming special tokens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guard<'a> {
+    /// The tokens that only the template may write.
+    pub(super) ids: &'a HashSet<TokenId>,
+    /// The character that breaks their spellings where the template did not write them, if any had to be broken.
+    pub(super) mark: Option<char>,
+}
+
 /// The parts of a `tokenizer.json` that say how a text is taken apart and put together.
 pub(super) const COMPONENTS: &[&str] = &["normalizer", "pre_tokenizer", "post_processor", "decoder"];
 
@@ -142,17 +211,34 @@ const UNFORESEEN: &str =
 
 /// Runs `work`, in which the library may meet a text that it cannot handle. Everything is checked before, so this
 /// is the last defence: a panic becomes an error.
-fn guarded<T>(work: impl FnOnce() -> Result<T, TextError>) -> Result<T, TextError> {
-    let caught = catch_unwind(AssertUnwindSafe(work));
-    caught.unwrap_or_else(|_| Err(TextError::Encode { reason: UNFORESEEN.to_owned() }))
+fn caught<T>(work: impl FnOnce() -> Result<T, TextError>) -> Result<T, TextError> {
+    let unforeseen = |message| Err(TextError::Encode { reason: format!("{UNFORESEEN} ({message})") });
+    guarded(work).unwrap_or_else(unforeseen)
 }
 
-/// As [`guarded`], for the reading of the file `origin`.
-pub(super) fn guarded_reading<T>(
+/// As [`caught`], for the reading of the file `origin`.
+pub(super) fn caught_reading<T>(
     origin: &str,
     work: impl FnOnce() -> Result<T, TextError>,
 ) -> Result<T, TextError> {
-    let caught = catch_unwind(AssertUnwindSafe(work));
-    let unforeseen = || TextError::Malformed { origin: origin.to_owned(), rule: UNFORESEEN.to_owned() };
-    caught.unwrap_or_else(|_| Err(unforeseen()))
+    guarded(work).unwrap_or_else(|message| {
+        let rule = format!("{UNFORESEEN} ({message})");
+        Err(TextError::Malformed { origin: origin.to_owned(), rule })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guarded::is_silent;
+
+    #[test]
+    fn a_panic_of_the_library_is_an_error_and_is_not_printed() {
+        assert!(caught(|| Ok(is_silent())).expect("no panic"));
+        assert!(caught_reading("x", || Ok(is_silent())).expect("no panic"));
+        let error = caught::<()>(|| panic!("index 3")).expect_err("a panic").to_string();
+        assert!(error.contains("(index 3)"), "{error}");
+        let error = caught_reading::<()>("x.json", || panic!("index 3")).expect_err("a panic").to_string();
+        assert!(error.contains("x.json") && error.contains("(index 3)"), "{error}");
+    }
 }

@@ -35,7 +35,7 @@ pub use error::TextError;
 pub use stream::DecodeStream;
 pub use vocab::Vocab;
 
-use library::Library;
+use library::{Guard, Library};
 use pieces::Pieces;
 use sentence_piece::SentencePiece;
 
@@ -148,17 +148,18 @@ impl Tokenizer {
     /// [`TextError::Encode`] if the tokenizer's own rules fail on this text, take too long or write too much.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<TokenId>, TextError> {
         match &self.engine {
-            Engine::Library(library) => library.encode(text, specials, None),
+            Engine::Library(library) => library.encode(text, specials),
             Engine::SentencePiece(model) => model.encode(text, specials, None),
         }
     }
 
-    /// The ids of `text` with special tokens parsed; the character `mark` is removed from all other
-    /// text.
-    fn encode_marked(&self, text: &str, mark: char) -> Result<Vec<TokenId>, TextError> {
+    /// The ids of a rendered conversation: special tokens are parsed, but the `guard`'s only where the template wrote
+    /// them.
+    fn encode_chat(&self, text: &str, guard: &Guard) -> Result<Vec<TokenId>, TextError> {
         match &self.engine {
-            Engine::Library(library) => library.encode(text, Specials::Parse, Some(mark)),
-            Engine::SentencePiece(model) => model.encode(text, Specials::Parse, Some(mark)),
+            Engine::Library(library) => library.encode_chat(text, guard),
+            // It has no normalizer, and its merging makes no special token.
+            Engine::SentencePiece(model) => model.encode(text, Specials::Parse, guard.mark),
         }
     }
 

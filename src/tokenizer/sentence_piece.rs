@@ -100,7 +100,8 @@ impl SentencePiece {
         mark: Option<char>,
     ) -> Result<Vec<TokenId>, TextError> {
         let mut ids = Vec::new();
-        for part in self.added.split(text, specials)? {
+        let wanted = |token: &AddedToken| specials == Specials::Parse || !token.special;
+        for part in self.added.split(text, wanted)? {
             let text = match part {
                 Part::Token(id) => {
                     ids.push(id);
