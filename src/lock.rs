@@ -7,17 +7,31 @@ use std::path::Path;
 /// Claims `file` until it is closed, however this process ends. Returns false if another process has claimed
 /// it, and always true where the system or the file system has no such locks.
 ///
-/// On Windows no other process can read a claimed file either. So a claimed file should hold no data.
-fn claim(file: &File) -> bool {
+/// On Windows no other process can read a claimed file either. So a claimed file should hold no data that
+/// others read meanwhile.
+pub(crate) fn claim(file: &File) -> bool {
+    // Other errors come from systems and file systems without locks.
+    !matches!(lock(file), Err(fs::TryLockError::WouldBlock))
+}
+
+/// Claims `file` as [`claim`] does, but returns false where there are no locks: then a process that uses the file
+/// cannot be noticed.
+pub(crate) fn is_unclaimed(file: &File) -> bool {
+    lock(file).is_ok()
+}
+
+fn lock(file: &File) -> Result<(), fs::TryLockError> {
     // The standard library has no locks for Android before Rust 1.98.
     #[cfg(target_os = "android")]
     {
         use rustix::fs::{FlockOperation, flock};
-        flock(file, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK)
+        flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            rustix::io::Errno::WOULDBLOCK => fs::TryLockError::WouldBlock,
+            other => fs::TryLockError::Error(other.into()),
+        })
     }
-    // Other errors come from systems and file systems without locks.
     #[cfg(not(target_os = "android"))]
-    !matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
+    file.try_lock()
 }
 
 /// Opens the file at `path` with `options` as its only writer until it is closed. Other processes can read

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 /// it may name those types and nothing else, which the test checks by name.
 const TABLE: &[(&str, &[&str])] = &[
     // Layer 0: data on the CPU.
-    ("atomic", &[]),
+    ("lock", &[]),
+    ("atomic", &["lock"]),
     ("cache", &[]),
     ("file", &[]),
     ("guarded", &[]),
-    ("lock", &[]),
     ("output", &["atomic"]),
     ("random", &[]),
     ("report", &["output"]),
