@@ -138,9 +138,13 @@ impl Part {
         fs::rename(&self.path, target).map_err(HubError::io("write", target))
     }
 
-    /// Removes the file, which is not needed any more.
-    pub fn remove(self) -> Result<(), HubError> {
-        fs::remove_file(&self.path).map_err(HubError::io("remove", &self.path))
+    /// Removes the file, which is not needed any more. One that stays is harmless: the next download of the same
+    /// file checks its bytes.
+    pub fn remove(self) {
+        // Elsewhere the file is claimed until it is gone. Windows removes no file that is open without sharing.
+        #[cfg(windows)]
+        drop(self.file);
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -57,7 +57,7 @@ impl Sibling {
         match (is_hash, digits) {
             (true, 64) => Some(Hash::Sha256(hash)),
             (true, _) => Some(Hash::GitBlob(hash)),
-            // A sha256 that is none matches nothing; another name of a small file has no meaning here.
+            // A malformed sha256 matches no file, so nothing is accepted. Small files may be without a known hash.
             (false, 64) => Some(Hash::Sha256(hash)),
             (false, _) => None,
         }

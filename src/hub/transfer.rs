@@ -86,7 +86,8 @@ pub(super) fn fetch(
     // The process before may have finished the file, or an earlier pull of several files.
     let known = waited || remote.hash.is_some();
     if known && target.is_file() && part.is_target_sound(remote, target)? {
-        return part.remove();
+        part.remove();
+        return Ok(());
     }
     part.begin(remote.hash.is_some())?;
     let resumed = part.len > 0;
@@ -102,8 +103,7 @@ pub(super) fn fetch(
         Ok(()) => part.finish(target),
         Err(error) => {
             if part.len == 0 {
-                // An empty file that remains is harmless, and `error` matters more.
-                let _ = part.remove();
+                part.remove();
             }
             Err(error)
         }
@@ -117,13 +117,16 @@ fn complete(
     part: &mut Part,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), HubError> {
-    let mut barren = 0;
+    let (mut barren, mut most) = (0, part.len);
+    // One for all connections, so that pauses and single bytes of many connections count too.
+    let mut rate = Rate::new();
     loop {
-        let before = part.len;
-        match append(agent, remote, part, progress) {
+        match append(agent, remote, part, &mut rate, progress) {
             Ok(()) => break,
             Err(Fault::Broken(error)) => {
-                barren = if part.len > before { 0 } else { barren + 1 };
+                // A server that ignores ranges starts again and again.
+                barren = if part.len > most { 0 } else { barren + 1 };
+                most = most.max(part.len);
                 // Nothing was received: the caller has other sources to try.
                 if part.len == 0 || barren == MAX_BARREN_ATTEMPTS {
                     return Err(part.give_up(error));
@@ -161,6 +164,7 @@ fn append(
     agent: &Agent,
     remote: &Remote,
     part: &mut Part,
+    rate: &mut Rate,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), Fault> {
     if remote.bytes.is_some_and(|bytes| part.len >= bytes) {
@@ -199,7 +203,6 @@ fn append(
     part.check_space(total)?;
     let mut body = response.into_body().into_reader();
     let mut chunk = vec![0; CHUNK_BYTES];
-    let mut rate = Rate::new();
     progress(Progress::Bytes(part.len, total));
     loop {
         match body.read(&mut chunk) {
@@ -236,7 +239,7 @@ fn append(
     }
 }
 
-/// Watches the speed of a transfer.
+/// Watches the speed of a transfer, with the pauses between its connections.
 struct Rate {
     since: Instant,
     bytes: u64,

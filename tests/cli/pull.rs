@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -240,6 +241,35 @@ fn a_byte_a_second_is_no_download() {
         stderr(&run)
     );
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_byte_per_connection_is_no_download_either() {
+    let cache = tempfile::tempdir().expect("a temporary directory");
+    let sent = AtomicUsize::new(0);
+    let one = move |stream: &mut TcpStream| {
+        let from = sent.fetch_add(1, Ordering::Relaxed);
+        let status = if from == 0 { "200 OK" } else { "206 Partial Content" };
+        let left = 5000 - from;
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {left}\r\nConnection: close\r\n")?;
+        write!(stream, "Content-Range: bytes {from}-4999/5000\r\n\r\nx")
+    };
+    let file = format!(r#","size":5000,"lfs":{{"sha256":"{}","size":5000}}"#, "0".repeat(64));
+    let begun = Instant::now();
+    let mut child = pull_from(&odd_hub(&file, one), cache.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    while child.try_wait().expect("it can be asked").is_none() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            child.kill().expect("it can be killed");
+            panic!("it goes on, byte by byte");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let run = child.wait_with_output().expect("it has ended");
+    assert!(stderr(&run).contains("fewer than 1000 bytes a second"), "{}", stderr(&run));
 }
 
 #[test]
