@@ -45,6 +45,18 @@ pub struct NotUtf8 {
     pub byte: usize,
 }
 
+/// A line without its end, which is `\n` or `\r\n`, or missing at the end of a file.
+pub fn without_line_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Number of bytes to read for a line of up to `line` bytes with its end. What is read of a longer line is still
+/// too long without its end.
+pub fn most_bytes(line: usize) -> u64 {
+    line as u64 + 2
+}
+
 /// The text of a file, without the byte order mark that some editors write at its start.
 ///
 /// ```

@@ -84,20 +84,19 @@ impl<R: BufRead> Lines<R> {
     /// The system's error of reading.
     pub fn next(&mut self) -> io::Result<Option<(usize, Result<&str, String>)>> {
         self.buffer.clear();
-        let most = MAX_LINE as u64 + 1;
+        let most = file::most_bytes(MAX_LINE);
         (&mut self.reader).take(most).read_until(b'\n', &mut self.buffer)?;
         if self.buffer.is_empty() {
             return Ok(None);
         }
         self.number += 1;
-        if self.buffer.len() > MAX_LINE {
+        let line = file::without_line_end(&self.buffer);
+        if line.len() > MAX_LINE {
             if !self.buffer.ends_with(b"\n") {
                 self.reader.skip_until(b'\n')?;
             }
             return Ok(Some((self.number, Err(format!("it is longer than {} MiB", MAX_LINE >> 20)))));
         }
-        let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let line = if self.number == 1 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line) } else { line };
         let text = std::str::from_utf8(line).map_err(|error| not_utf8(error.valid_up_to() + 1));
         Ok(Some((self.number, text)))
@@ -137,6 +136,14 @@ mod tests {
         let long = [vec![b'a'; MAX_LINE + 9], b"\nnext\n".to_vec()].concat();
         let found = lines(&long);
         assert_eq!(found, [Err("it is longer than 16 MiB".to_owned()), Ok("next".to_owned())]);
+        for end in ["", "\n", "\r\n"] {
+            let longest = [&[b'a'; MAX_LINE], end.as_bytes(), b"next\n"].concat();
+            let found = lines(if end.is_empty() { &longest[..MAX_LINE] } else { &longest });
+            assert!(matches!(&found[0], Ok(line) if line.len() == MAX_LINE), "{end:?}");
+            assert!(end.is_empty() || found[1..] == [Ok("next".to_owned())], "{end:?}");
+            let longer = [b"a", &longest[..]].concat();
+            assert_eq!(lines(&longer)[0], Err("it is longer than 16 MiB".to_owned()), "{end:?}");
+        }
         assert_eq!(read("\u{FEFF}[1]\n").expect("valid").len(), 1);
     }
 

@@ -2,7 +2,7 @@
 //! mix.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ use crate::principles::PrincipleSet;
 /// Settings that may differ between runs into one file. A larger limit adds prompts, and a file of principles
 /// may be renamed.
 const FREE: [&str; 2] = ["settings.prompts.limit", "settings.principles"];
+
+/// An origin is much smaller than this. A file of this size or more is something else.
+const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,7 +99,11 @@ impl Origin {
 
     /// The origin in the file at `path`; `None` if it is something else.
     fn read(path: &Path) -> Result<Option<Origin>, JudgeError> {
-        let text = fs::read(path).map_err(JudgeError::io("read", path))?;
+        let mut text = Vec::new();
+        let read = fs::File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text));
+        if read.map_err(JudgeError::io("read", path))? as u64 == MAX_BYTES {
+            return Ok(None);
+        }
         Ok(std::str::from_utf8(&text).ok().and_then(|text| toml::from_str(text).ok()))
     }
 
@@ -123,5 +130,23 @@ impl Origin {
         let mut flat = Vec::new();
         add("", &Table::try_from(self).expect("settings are plain values"), &mut flat);
         flat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_huge_file_is_no_origin() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("judged.jsonl");
+        let beside = fs::File::create(output::beside(&file)).expect("created");
+        // It takes no room on the disk, but more memory than there is.
+        if beside.set_len(1 << 40).is_err() {
+            beside.set_len(2 * MAX_BYTES).expect("that fits");
+        }
+        let error = crate::Error::from(Origin::check(&file).expect_err("not ours"));
+        assert!(format!("{error:?}").contains("no run wrote it"), "{error:?}");
     }
 }

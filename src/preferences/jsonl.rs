@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::PreferencesError;
-use crate::file::AtFile;
+use crate::file::{self, AtFile};
 use crate::lock;
 use crate::output;
 
@@ -245,7 +245,7 @@ fn scan<T: Record>(path: &Path, input: impl Read) -> Result<Found<T>, Preference
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
-        let read = (&mut reader).take(MAX_LINE as u64 + 1).read_until(b'\n', &mut buffer);
+        let read = (&mut reader).take(file::most_bytes(MAX_LINE)).read_until(b'\n', &mut buffer);
         let read = match read {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             read => read.map_err(PreferencesError::io("read", path))?,
@@ -254,7 +254,7 @@ fn scan<T: Record>(path: &Path, input: impl Read) -> Result<Found<T>, Preference
             return Ok(found);
         }
         let line = found.last_line + 1;
-        if buffer.len() > MAX_LINE {
+        if file::without_line_end(&buffer).len() > MAX_LINE {
             return Err(PreferencesError::row(
                 path,
                 line,

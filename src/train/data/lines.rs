@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::file::AtFile;
-use crate::file::hex;
+use crate::file::{self, AtFile, hex};
 use crate::train::TrainError;
 
 /// Maximum number of bytes of a line. A row of 100 000 token ids has a tenth of that.
@@ -33,14 +32,14 @@ impl Lines {
     pub(super) fn next(&mut self) -> Result<Option<(usize, &str)>, TrainError> {
         loop {
             self.buffer.clear();
-            let mut bounded = (&mut self.reader).take(MAX_LINE as u64 + 1);
+            let mut bounded = (&mut self.reader).take(file::most_bytes(MAX_LINE));
             let read = bounded.read_until(b'\n', &mut self.buffer);
             if read.map_err(TrainError::io("read", &self.path))? == 0 {
                 return Ok(None);
             }
             self.line += 1;
             self.hash.update(&self.buffer);
-            if self.buffer.len() > MAX_LINE {
+            if file::without_line_end(&self.buffer).len() > MAX_LINE {
                 let reason =
                     format!("the line is longer than {} MiB; cut the row into several", MAX_LINE >> 20);
                 return Err(TrainError::row(&self.path, self.line, reason));

@@ -1,15 +1,18 @@
 //! Metrics as JSON Lines: one record per line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::{Metrics, MetricsLog};
 use crate::atomic;
-use crate::file::AtFile;
+use crate::file::{self, AtFile};
 use crate::train::TrainError;
+
+/// No record of a step has so many bytes.
+const MAX_RECORD: u64 = 1 << 20;
 
 /// An append-only file of records `{"step": 12, "train/loss": 2.31, ...}`.
 ///
@@ -66,11 +69,24 @@ impl JsonlLog {
 pub(crate) fn last_record(
     path: &Path,
 ) -> Result<Option<serde_json::Map<String, serde_json::Value>>, TrainError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text.lines().next_back().and_then(|line| serde_json::from_str(line).ok())),
+    match end_of(path) {
+        Ok(end) => {
+            let last = file::without_line_end(&end).rsplit(|byte| *byte == b'\n').next();
+            Ok(last.and_then(|line| serde_json::from_slice(line).ok()))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(TrainError::io("read", path)(source)),
     }
+}
+
+/// The last bytes of a file, up to [`MAX_RECORD`].
+fn end_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_RECORD)))?;
+    let mut end = Vec::new();
+    file.take(MAX_RECORD).read_to_end(&mut end)?;
+    Ok(end)
 }
 
 impl MetricsLog for JsonlLog {
@@ -123,5 +139,27 @@ fn kept_bytes(path: &Path, mut reader: impl BufRead, step: u64) -> Result<u64, T
             }
             Some(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_record_needs_only_the_end_of_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("metrics.jsonl");
+        assert_eq!(last_record(&path).expect("no log"), None);
+        let step = |text: &[u8]| {
+            std::fs::write(&path, text).expect("written");
+            last_record(&path).expect("readable").map(|record| record["step"].clone())
+        };
+        assert_eq!(step(b"{\"step\": 1}\n{\"step\": 2}\n"), Some(2.into()));
+        assert_eq!(step(b"{\"step\": 3}"), Some(3.into()));
+        assert_eq!(step(b"{\"step\": 1}\nhalf a rec"), None);
+        // What was read of it would be no text.
+        let long = [vec![0xFF; 3 * MAX_RECORD as usize], b"\n{\"step\": 4}\n".to_vec()].concat();
+        assert_eq!(step(&long), Some(4.into()));
     }
 }
