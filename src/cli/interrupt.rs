@@ -83,15 +83,17 @@ mod system {
     /// Whether the next ctrl-C or SIGTERM ends the process, inside of the signal handler: a driver that hangs
     /// cannot stop it.
     static ENDS: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    /// Whether a thread cancels the work at a signal. Without it every signal ends the process.
+    static WATCHED: AtomicBool = AtomicBool::new(false);
 
     pub(super) fn end_on_signal(ends: bool) {
         if let Some(flag) = ENDS.get() {
-            flag.store(ends, Ordering::SeqCst);
+            flag.store(ends || !WATCHED.load(Ordering::SeqCst), Ordering::SeqCst);
         }
     }
 
     pub(super) fn install() -> io::Result<()> {
-        let ends = ENDS.get_or_init(Arc::default);
+        let ends = ENDS.get_or_init(|| Arc::new(AtomicBool::new(true)));
         // Not SIGHUP: when a terminal closes, the system and the shell both send one.
         for signal in [SIGINT, SIGTERM] {
             register_conditional_shutdown(signal, 128 + signal, Arc::clone(ends))?;
@@ -102,7 +104,9 @@ mod system {
         }
         let mut signals = Signals::new(watched)?;
         let watch = move || signals.forever().for_each(on_signal);
-        thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop)
+        thread::Builder::new().name("signals".to_owned()).spawn(watch)?;
+        WATCHED.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     pub(super) fn report_bus_errors() -> io::Result<()> {
@@ -145,6 +149,23 @@ mod system {
             let mut action: libc::sigaction = std::mem::zeroed();
             libc::sigaction(signal, std::ptr::null(), &mut action) == 0
                 && action.sa_sigaction == libc::SIG_IGN
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_signal_that_nobody_watches_for_ends_the_program() {
+            // As after a failed start of the thread. No other test of this crate installs the handlers.
+            let ends = ENDS.get_or_init(Arc::default);
+            end_on_signal(false);
+            assert!(ends.load(Ordering::SeqCst));
+            WATCHED.store(true, Ordering::SeqCst);
+            end_on_signal(false);
+            assert!(!ends.load(Ordering::SeqCst));
+            WATCHED.store(false, Ordering::SeqCst);
         }
     }
 }
