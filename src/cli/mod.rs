@@ -105,10 +105,13 @@ struct GlobalArgs {
     quiet: bool,
 }
 
+/// Maximum number of seconds of --gpu-timeout: a day.
+const MAX_TIMEOUT: f64 = 86_400.0;
+
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|&seconds| seconds > 0.0);
+    let seconds = text.parse().ok().filter(|&seconds| seconds > 0.0 && seconds <= MAX_TIMEOUT);
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.ok_or_else(|| "expected a number of seconds above 0".to_owned())
+    duration.ok_or_else(|| format!("expected a number of seconds above 0 and up to {MAX_TIMEOUT} (a day)"))
 }
 
 fn kernel_family(name: &str) -> Result<KernelFamily, String> {
@@ -221,6 +224,15 @@ mod tests {
     #[test]
     fn flags_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_timeout_is_up_to_a_day() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds("86400"), Ok(Duration::from_secs(86_400)));
+        for wrong in ["86401", "1e300", "inf", "NaN", "0", "-1", "ten"] {
+            assert!(seconds(wrong).is_err_and(|reason| reason.contains("up to 86400 (a day)")), "{wrong}");
+        }
     }
 
     #[test]
