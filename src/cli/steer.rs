@@ -153,7 +153,9 @@ impl CompareArgs {
         let inputs = [Path::new(&self.prompts)];
         let page = OutputFile::of(self.html.as_deref(), Mark::Page, &inputs)?;
         let json = OutputFile::of(self.json.as_deref(), Mark::Json, &inputs)?;
-        if self.html.is_some() && self.html == self.json {
+        if let (Some(page), Some(json)) = (&page, &json)
+            && page.is_same(json)
+        {
             return Err(CliError::Usage("--html and --json need different files".to_owned()));
         }
         let principles = Selection::open(&self.principles)?.into_set();
@@ -196,18 +198,23 @@ impl CompareArgs {
             SteerError::Ask { ask, source } => CliError::line(&self.prompts, rows[ask].line, source),
             other => other.into(),
         })?;
-        if let Some(page) = &page {
-            page.write(|file| file.write_all(report.to_html().as_bytes()))?;
-            global.note(format!("wrote {}", page.path().display()));
-        }
-        if let Some(json) = &json {
+        // First, because the files may not be writable any more after hours of work. One that fails does not keep
+        // the next from being written.
+        let printed = write!(terminal::stdout(), "{}", text(&report)).map_err(CliError::from);
+        let json = json.map_or(Ok(()), |json| {
             json.write(|file| {
                 serde_json::to_writer(&mut *file, &Written { written_by: PARR, report: &report })?;
                 file.write_all(b"\n")
             })?;
             global.note(format!("wrote {}", json.path().display()));
-        }
-        Ok(write!(terminal::stdout(), "{}", text(&report))?)
+            Ok(())
+        });
+        let page = page.map_or(Ok(()), |page| {
+            page.write(|file| file.write_all(report.to_html().as_bytes()))?;
+            global.note(format!("wrote {}", page.path().display()));
+            Ok(())
+        });
+        json.and(page).and(printed)
     }
 }
 

@@ -93,13 +93,20 @@ fn judged_replies_become_scores_and_a_report() {
         assert_eq!(card[hash].as_str().map(str::len), Some(64), "{hash}");
     }
 
-    let mut eval = bench.command(&["reward", "eval", "--json", "--limit", "6"]);
-    eval.arg("--reward").arg(&out).arg("--comparisons").arg(bench.path("judged.jsonl"));
-    eval.arg("--principles").arg(bench.path("rules.toml"));
-    let report = rows(&eval.arg("--html").arg(bench.path("report.html")).output().expect("it starts"));
+    let eval = |page: &str| {
+        let mut eval = bench.command(&["reward", "eval", "--json", "--limit", "6"]);
+        eval.arg("--reward").arg(&out).arg("--comparisons").arg(bench.path("judged.jsonl"));
+        eval.arg("--principles").arg(bench.path("rules.toml")).arg("--html").arg(bench.path(page));
+        eval.output().expect("it starts")
+    };
+    let report = rows(&eval("report.html"));
     assert_eq!(report[0]["lists"]["all"]["pairs"], 6);
     assert_eq!(report[0]["alone"].as_array().map(Vec::len), Some(2));
     let page = fs::read_to_string(bench.path("report.html")).expect("a page");
+    // A page that cannot be written costs nothing but itself. No room is left for the end of a temporary name.
+    let again = eval(&"h".repeat(250));
+    let printed: Value = serde_json::from_str(&stdout(&again)).expect("the report");
+    assert!(!again.status.success() && printed["lists"] == report[0]["lists"], "{}", stderr(&again));
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<svg"));
 
     let replies = "{\"prompt\": \"Is it?\", \"response\": \"yes!\"}\n\n{\"prompt\": \"Is it?\", \"response\": \"no.\"}\n";

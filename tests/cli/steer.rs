@@ -201,6 +201,18 @@ fn the_methods_are_compared() {
     command.arg("--adapter").arg(&policy);
     let run = command.output().expect("the program starts");
     assert!(run.status.success(), "{}", stderr(&run));
+    // A page that cannot be written costs nothing but itself. No room is left for the end of a temporary name.
+    let longest = "h".repeat(250);
+    let mut again = bench.rewarded(&["steer", "compare", "--prompts", path, "--best-of", "2"]);
+    again.args(["--guided", "0", "--max-tokens", "2"]).arg("--html").arg(bench.path(&longest));
+    let again = again.arg("--json").arg(bench.path("again.json")).output().expect("the program starts");
+    assert!(!again.status.success() && stdout(&again).contains("best of 2"), "{}", stderr(&again));
+    assert!(stderr(&again).contains(&longest) && bench.path("again.json").is_file(), "{}", stderr(&again));
+    let mut same = bench.rewarded(&["steer", "compare", "--prompts", path]);
+    same.current_dir(bench.folder.path()).args(["--html", "one", "--json", "./one"]);
+    let same = same.output().expect("the program starts");
+    assert_eq!(same.status.code(), Some(2), "{}", stderr(&same));
+
     let report = fs::read(bench.path("comparison.json")).expect("a report");
     let report: Value = serde_json::from_slice(&report).expect("JSON");
     let methods = report["methods"].as_array().expect("methods");

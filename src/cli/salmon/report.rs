@@ -10,7 +10,7 @@ use super::{FolderArgs, shown};
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::OutputFile;
-use parr::output::Mark;
+use parr::output::{self, Mark};
 use parr::salmon::PipelineReport;
 
 const LONG_ABOUT: &str = "\
@@ -57,7 +57,7 @@ pub(super) const PAGE: &str = "report.html";
 
 /// `Ok` if the page can be written to `path`.
 pub(super) fn check(path: &Path) -> Result<(), CliError> {
-    OutputFile::of(Some(path), Mark::Page, &[]).map(drop)
+    output::check(path, Mark::Page, &[]).map_err(CliError::file(path))
 }
 
 /// Writes the page, whole or not at all.
