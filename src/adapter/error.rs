@@ -103,6 +103,10 @@ pub enum AdapterFileError {
         hint: String,
     },
 
+    /// The caller cancelled. Nothing was written.
+    #[error("cancelled; nothing was written")]
+    Cancelled,
+
     /// The output could not be written: check the disk and the permissions; a retry may help.
     #[error(transparent)]
     Io(#[from] FileError),
@@ -117,6 +121,7 @@ impl AdapterFileError {
             AdapterFileError::Fit { .. }
             | AdapterFileError::Shape { .. }
             | AdapterFileError::OtherBase { .. } => ErrorKind::Mismatch,
+            AdapterFileError::Cancelled => ErrorKind::Cancelled,
             AdapterFileError::Unwritable { .. } => ErrorKind::Argument,
             AdapterFileError::Occupied { .. } => ErrorKind::Storage,
             AdapterFileError::NotAnAdapter { .. } | AdapterFileError::Value { .. } => ErrorKind::Format,

@@ -1,6 +1,7 @@
 //! Merging: `W + scale B A` by plain loops, everything else byte for byte, and what is refused.
 
 use std::fs;
+use std::ops::ControlFlow;
 
 use parr::adapter::{Adapter, MergeOptions, merge};
 use parr::format::TensorInfo;
@@ -24,6 +25,7 @@ fn merged(
     let result = merge(&base, adapter, out, &MergeOptions { quant }, &mut |progress| {
         assert!(progress.done_bytes > last && progress.total_bytes == total);
         last = progress.done_bytes;
+        ControlFlow::Continue(())
     });
     assert!(result.is_err() || last == total);
     result
@@ -259,7 +261,9 @@ fn what_stands_in_the_way_stays() {
     let plain = adapter(&model, 2, 2.0, "q");
     let before = fs::read(&base).unwrap();
     let refused = |name: &str, base: &Path, adapter: &Adapter, out: &Path, says: &[&str]| {
-        let error = merge(&Checkpoint::open(base).unwrap(), adapter, out, &KEEP, &mut |_| {}).unwrap_err();
+        let error =
+            merge(&Checkpoint::open(base).unwrap(), adapter, out, &KEEP, &mut |_| ControlFlow::Continue(()))
+                .unwrap_err();
         check_message(name, &error, says);
     };
     refused("itself", &base, &plain, &base, &["will not be replaced", "the base itself"]);
@@ -285,7 +289,7 @@ fn what_stands_in_the_way_stays() {
         &base,
         &plain,
         &link,
-        &["will not be replaced", "no GGUF file that parr wrote"],
+        &["will not be replaced", "parr did not write it as a GGUF file"],
     );
     fs::remove_file(&link).unwrap();
     merged(&base, &plain, &link, None).unwrap();
@@ -315,4 +319,23 @@ fn what_cannot_be_merged_is_refused_and_leaves_nothing() {
     large.weights.layers[2].get_mut(&Projection::Q).unwrap().b[6] = 1e7;
     let says = ["row 3 of the merged `model.layers.2.self_attn.q_proj.weight`", "inf in f16", "wider format"];
     refused("overflow", &large, Some(Quant::F16), &says);
+}
+
+#[test]
+fn a_cancelled_merge_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let gguf = folder.path().join("base.gguf");
+    gguf_model(&gguf, "llama", Quant::Q4_0);
+    for base in [&gguf, &golden("tiny/llama3-rope-gqa")] {
+        let base = Checkpoint::open(base).unwrap();
+        let adapter = adapter(&ModelConfig::from_checkpoint(&base).unwrap(), 2, 2.0, "q");
+        let mut tensors = 0;
+        let cancelled = merge(&base, &adapter, &folder.path().join("out"), &KEEP, &mut |_| {
+            tensors += 1;
+            if tensors == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let error = parr::Error::from(cancelled.unwrap_err());
+        assert!(error.is_cancelled() && tensors == 3, "{error}");
+        assert_eq!(names(folder.path()), ["base.gguf"]);
+    }
 }

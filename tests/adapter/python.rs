@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
@@ -73,7 +74,7 @@ impl Bench {
     fn ours(&self, adapter: &Adapter, name: &str) -> Vec<f32> {
         let out = self.folder.path().join(format!("merged {name}"));
         let base = Checkpoint::open(&golden(self.name)).unwrap();
-        merge(&base, adapter, &out, &MergeOptions::default(), &mut |_| {}).unwrap();
+        merge(&base, adapter, &out, &MergeOptions::default(), &mut |_| ControlFlow::Continue(())).unwrap();
         crate::reference::load(&out).logits(&self.ids)
     }
 
@@ -215,8 +216,8 @@ fn llama_cpp_computes_the_same_with_our_adapters() {
     let [base, merged, lora, half] =
         ["base.gguf", "merged.gguf", "lora.gguf", "half.gguf"].map(|name| folder.path().join(name));
     let options = MergeOptions { quant: Some(Quant::F32) };
-    merge(&checkpoint, &nothing, &base, &options, &mut |_| {}).unwrap();
-    merge(&checkpoint, &ours, &merged, &options, &mut |_| {}).unwrap();
+    merge(&checkpoint, &nothing, &base, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+    merge(&checkpoint, &ours, &merged, &options, &mut |_| ControlFlow::Continue(())).unwrap();
     ours.write_gguf(&lora, &config, Quant::F32).unwrap();
     ours.write_gguf(&half, &config, Quant::F16).unwrap();
 

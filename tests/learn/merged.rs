@@ -1,5 +1,7 @@
 //! A merged adapter is the unmerged one.
 
+use std::ops::ControlFlow;
+
 use parr::adapter::{Adapter, Card, MergeOptions, merge};
 use parr::format::Checkpoint;
 use parr::generate::{CancelToken, Generator, GeneratorOptions};
@@ -22,7 +24,8 @@ fn a_merged_adapter_gives_the_logits_of_the_unmerged_one(family: KernelFamily) {
         let adapter = Adapter { weights, head: None, card: Card::default() };
         let merged = folder.path().join(format!("{name}-{}", family.name()));
         let base = Checkpoint::open(&path).expect("a sound checkpoint opens");
-        merge(&base, &adapter, &merged, &MergeOptions::default(), &mut |_| {}).expect("f32 holds every sum");
+        merge(&base, &adapter, &merged, &MergeOptions::default(), &mut |_| ControlFlow::Continue(()))
+            .expect("f32 holds every sum");
 
         let ids: Vec<u32> = (0..40).map(|at| (at * at * 31 + at * 7 + 3) % 512).collect();
         let options =

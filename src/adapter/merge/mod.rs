@@ -3,6 +3,7 @@
 mod directory;
 mod gguf;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::stored::{module, place};
@@ -38,10 +39,12 @@ pub struct MergeProgress {
 /// format, or in [`MergeOptions::quant`]. A coarse format loses most of a small change by rounding, so
 /// `f16` or `q8_0` are closer to the unmerged adapter than `q4_0`.
 ///
-/// Only one tensor at a time is in memory. The output appears complete or not at all.
+/// Only one tensor at a time is in memory. The output appears complete or not at all. `progress` is called after
+/// each tensor, and cancels the merge by [`ControlFlow::Break`].
 ///
 /// # Errors
 ///
+/// * [`AdapterFileError::Cancelled`] if `progress` cancels. Nothing is left at `out` or beside it.
 /// * [`AdapterFileError::Load`] if the base is damaged or an unsupported model.
 /// * [`AdapterFileError::Fit`] if the adapter was made for another model.
 /// * [`AdapterFileError::Occupied`] if `out` is the base itself, a file that Parr did not write, or a directory that is
@@ -54,7 +57,7 @@ pub fn merge(
     adapter: &Adapter,
     out: &Path,
     options: &MergeOptions,
-    progress: &mut dyn FnMut(MergeProgress),
+    progress: &mut dyn FnMut(MergeProgress) -> ControlFlow<()>,
 ) -> Result<usize, AdapterFileError> {
     let config = ModelConfig::from_checkpoint(base)?;
     // The result holds every tensor of the base, used or not.
@@ -123,7 +126,7 @@ struct Merger<'a> {
     scale: f32,
     rank: usize,
     head_dim: usize,
-    progress: &'a mut dyn FnMut(MergeProgress),
+    progress: &'a mut dyn FnMut(MergeProgress) -> ControlFlow<()>,
     done_bytes: u64,
     total_bytes: u64,
 }
@@ -140,8 +143,11 @@ impl Merger<'_> {
             None => write(self.base.bytes(tensor.info))?,
         }
         self.done_bytes += tensor.info.byte_len() as u64;
-        (self.progress)(MergeProgress { done_bytes: self.done_bytes, total_bytes: self.total_bytes });
-        Ok(())
+        let done = MergeProgress { done_bytes: self.done_bytes, total_bytes: self.total_bytes };
+        match (self.progress)(done) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(AdapterFileError::Cancelled.into()),
+        }
     }
 
     /// `W + scale B A`, row by row, encoded.

@@ -1,5 +1,6 @@
 //! `parr adapter merge`: merges an adapter into its base.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use clap::Args;
 use super::{BaseArgs, check_out};
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
+use crate::cli::interrupt::interruptible;
 use crate::cli::open::quant;
 use parr::adapter::{MergeOptions, merge};
 use parr::quant::Quant;
@@ -54,9 +56,12 @@ impl MergeArgs {
         let (checkpoint, _, adapter) = self.base.open(&self.adapter)?;
         let bar = global.bar(None, "merging {bar:30} {decimal_bytes}/{decimal_total_bytes} {eta} left");
         let options = MergeOptions { quant: self.quant };
-        let merged = merge(&checkpoint, &adapter, &self.out, &options, &mut |progress| {
-            bar.set_length(progress.total_bytes);
-            bar.set_position(progress.done_bytes);
+        let merged = interruptible(|token| {
+            merge(&checkpoint, &adapter, &self.out, &options, &mut |progress| {
+                bar.set_length(progress.total_bytes);
+                bar.set_position(progress.done_bytes);
+                if token.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
         });
         bar.finish_and_clear();
         global.note(format!("merged {} matrices into {}", merged?, self.out.display()));
