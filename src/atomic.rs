@@ -141,7 +141,8 @@ fn restore(path: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     let moment = |path: &PathBuf| fs::metadata(path).and_then(|found| found.modified()).ok();
-    let Some(aside) = siblings(path, "old").into_iter().filter(|aside| aside.is_dir()).max_by_key(moment) else {
+    let Some(aside) = siblings(path, "old").into_iter().filter(|aside| aside.is_dir()).max_by_key(moment)
+    else {
         return Ok(false);
     };
     fs::rename(aside, path).map(|()| true)
@@ -191,11 +192,7 @@ impl Drop for Temporary {
 /// Calls `make` with the path of a sibling of `path`, `.NAME.PID-NUMBER.ENDING`, and returns both. If it exists
 /// already, `make` is called again with the next number: a killed process of the same number may have left it,
 /// since the first process in a container is always number 1.
-fn beside<T>(
-    path: &Path,
-    ending: &str,
-    make: impl Fn(&Path) -> io::Result<T>,
-) -> io::Result<(PathBuf, T)> {
+fn beside<T>(path: &Path, ending: &str, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(PathBuf, T)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let start = start_of(path)?;
     let mut tries = 0;
@@ -284,9 +281,8 @@ fn is_old(path: &Path, found: &fs::Metadata) -> bool {
         return true;
     }
     let Ok(mut entries) = fs::read_dir(path) else { return false };
-    entries.all(|entry| {
-        entry.and_then(|entry| Ok(is_old(&entry.path(), &entry.metadata()?))).unwrap_or(false)
-    })
+    entries
+        .all(|entry| entry.and_then(|entry| Ok(is_old(&entry.path(), &entry.metadata()?))).unwrap_or(false))
 }
 
 // The systems on which the tests run have locks.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -19,8 +19,14 @@ pub const KEY: &str = "written_by";
 pub const PARR: &str = "parr";
 /// Key of the mark in GGUF files. It is the first key of the file.
 pub const GGUF_KEY: &str = "parr.written_by";
-/// First line of a settings file that Parr writes into the folder of a run.
-pub const TOML_LINE: &str = "# Written by parr";
+/// Name of the file that marks the folder of a run. Nobody copies it by hand, unlike a settings file.
+pub const RUN_FILE: &str = ".parr-run";
+/// The only line of [`RUN_FILE`].
+pub const RUN_LINE: &str = "Parr writes to this folder.";
+/// Folder of the saved states in the folder of a run.
+pub const STATES: &str = "checkpoints";
+/// Key of a saved state's position in its metadata.
+pub const STATE_KEY: &str = "parr_train_state";
 /// The mark of an HTML page.
 pub const PAGE_TAG: &str = "<meta name=\"generator\" content=\"parr\">";
 
@@ -60,13 +66,7 @@ impl Mark {
             }
             Mark::Json => is_marked_json(file),
             Mark::Safetensors => {
-                let mut file = file;
-                let mut length = [0; 8];
-                match file.read_exact(&mut length) {
-                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
-                    read => read?,
-                }
-                is_marked_header(file.take(u64::from_le_bytes(length).min(MAX_JSON_BYTES)))
+                Ok(metadata(file)?.is_some_and(|found| found.get(KEY).is_some_and(|value| value == PARR)))
             }
             Mark::Gguf => {
                 // Magic, version and two counts; then the length of the first key, and the key.
@@ -89,16 +89,20 @@ fn is_marked_json(file: File) -> io::Result<bool> {
     Ok(marked.is_some_and(|marked| marked.written_by.as_deref() == Some(PARR)))
 }
 
-fn is_marked_header(header: impl Read) -> io::Result<bool> {
+/// The metadata of a safetensors file; none if it is something else.
+fn metadata(mut file: File) -> io::Result<Option<HashMap<String, String>>> {
     #[derive(Deserialize)]
     struct Header {
         __metadata__: Option<HashMap<String, String>>,
     }
+    let mut length = [0; 8];
+    match file.read_exact(&mut length) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
     let mut text = Vec::new();
-    let mut header = header;
-    header.read_to_end(&mut text)?;
-    let metadata = serde_json::from_slice::<Header>(&text).ok().and_then(|header| header.__metadata__);
-    Ok(metadata.is_some_and(|metadata| metadata.get(KEY).is_some_and(|value| value == PARR)))
+    file.take(u64::from_le_bytes(length).min(MAX_JSON_BYTES)).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice::<Header>(&text).ok().and_then(|header| header.__metadata__))
 }
 
 /// `Ok` if a file with this mark can be written to `path`, by a command that reads `inputs`.
@@ -125,7 +129,9 @@ pub fn check(path: &Path, mark: Mark, inputs: &[&Path]) -> io::Result<()> {
         return Ok(());
     }
     let kind = mark.kind();
-    Err(refused(format!("it exists and is no {kind} that parr wrote; choose another path, or delete it")))
+    Err(refused(format!(
+        "it exists, but parr did not write it as a {kind}; choose another path, or delete it"
+    )))
 }
 
 /// Writes a file as [`atomic::write`] does, to a path that passes [`check`]. What `fill` writes must have the
@@ -146,8 +152,9 @@ pub fn write(
     atomic::write(&path, fill)
 }
 
-/// `Ok` if a run can write into `folder`: it is missing or empty, or the folder of a run, by a settings file
-/// with [`TOML_LINE`]. Files whose names begin with a dot are not counted.
+/// `Ok` if a run can write into `folder`: it is missing or empty, or the folder of a run. That has
+/// [`RUN_FILE`], or saved states if an earlier version of Parr began it. Files whose names begin with a dot are
+/// not counted.
 ///
 /// # Errors
 ///
@@ -158,38 +165,64 @@ pub fn check_folder(folder: &Path) -> io::Result<()> {
     if !found.is_dir() {
         return Err(refused("it exists and is not a folder; choose another path"));
     }
-    let mut other = None;
+    if is_marked_folder(folder)? || has_states(&folder.join(STATES))? {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") {
+            let name = name.to_string_lossy();
+            return Err(refused(format!(
+                "it holds `{name}`, but parr did not write this folder; choose a new folder, or an empty one"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Creates `folder` if it is missing, and marks it as the folder of a run.
+///
+/// # Errors
+///
+/// Those of [`check_folder`]; errors of creating and writing.
+pub fn claim_folder(folder: &Path) -> io::Result<()> {
+    check_folder(folder)?;
+    fs::create_dir_all(folder)?;
+    if is_marked_folder(folder)? {
+        return Ok(());
+    }
+    atomic::write(&folder.join(RUN_FILE), |file| writeln!(file, "{RUN_LINE}"))
+}
+
+/// Whether the folder has [`RUN_FILE`] with its line.
+fn is_marked_folder(folder: &Path) -> io::Result<bool> {
+    let path = folder.join(RUN_FILE);
+    if !present(&path)?.is_some_and(|found| found.is_file()) {
+        return Ok(false);
+    }
+    let mut line = String::new();
+    let read = BufReader::new(File::open(path)?.take(RUN_LINE.len() as u64 + 2)).read_line(&mut line);
+    Ok(read.is_ok() && line.trim_end_matches(['\r', '\n']) == RUN_LINE)
+}
+
+/// Whether the folder holds a saved state, sound or damaged behind its header.
+fn has_states(folder: &Path) -> io::Result<bool> {
+    if !folder.is_dir() {
+        return Ok(false);
+    }
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "toml") && is_marked_toml(&path)? {
-            return Ok(());
-        }
-        other.get_or_insert(name);
-    }
-    match other {
-        None => Ok(()),
-        Some(name) => {
-            let name = name.to_string_lossy();
-            Err(refused(format!(
-                "it holds `{name}` and is no folder of a run; choose a new folder, or an empty one"
-            )))
+        let name = name.to_string_lossy();
+        if name.starts_with("step-")
+            && name.ends_with(".safetensors")
+            && entry.file_type()?.is_file()
+            && metadata(File::open(entry.path())?)?.is_some_and(|found| found.contains_key(STATE_KEY))
+        {
+            return Ok(true);
         }
     }
-}
-
-/// Whether the file begins with [`TOML_LINE`].
-pub fn is_marked_toml(path: &Path) -> io::Result<bool> {
-    if !fs::metadata(path)?.is_file() {
-        return Ok(false);
-    }
-    let mut head = Vec::new();
-    File::open(path)?.take(TOML_LINE.len() as u64).read_to_end(&mut head)?;
-    Ok(head == TOML_LINE.as_bytes())
+    Ok(false)
 }
 
 /// `Ok` if writing `path` changes none of `inputs`: it is none of them, by another name or link neither, and
@@ -255,7 +288,6 @@ pub fn beside(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     fn page(path: &Path, inputs: &[&Path]) -> io::Result<()> {
         write(path, Mark::Page, inputs, |file| write!(file, "<!DOCTYPE html>\n{PAGE_TAG}"))
@@ -308,9 +340,23 @@ mod tests {
         fs::write(run.join("sft.toml"), "seed = 1\n").expect("written");
         let error = check_folder(&run).expect_err("somebody's settings").to_string();
         assert!(error.contains("`sft.toml`") && error.contains("choose a new folder"), "{error}");
-        fs::write(run.join("reward.toml"), format!("{TOML_LINE}.\nseed = 1\n")).expect("written");
-        check_folder(&run).expect("the folder of a run");
+        assert!(claim_folder(&run).is_err());
+        // What a run writes there may be copied from it.
+        fs::write(run.join("reward.toml"), "# Written by parr\n").expect("written");
+        fs::write(run.join(RUN_FILE), format!("{RUN_LINE}.\n")).expect("written");
+        fs::create_dir(run.join(STATES)).expect("made");
+        let state = run.join(STATES).join("step-00000001.safetensors");
+        let header = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+        fs::write(&state, header(r#"{"__metadata__":{"format":"pt"}}"#)).expect("written");
+        assert!(check_folder(&run).is_err(), "no mark, and no state of ours");
+        fs::write(&state, header(r#"{"__metadata__":{"parr_train_state":"{}"}}"#)).expect("written");
+        check_folder(&run).expect("a run of an earlier version");
         assert!(check_folder(&run.join("sft.toml")).is_err(), "a file");
+
+        let new = folder.path().join("runs/new");
+        claim_folder(&new).expect("a new one");
+        fs::write(new.join("rows.jsonl"), "").expect("written");
+        claim_folder(&new).expect("the folder of a run");
     }
 
     #[cfg(unix)]

@@ -150,13 +150,7 @@ impl<'a> SelfAlign<'a> {
             stop_ids: model.chat_format().map_or_else(end_of_text, |chat| chat.end_of_turn().to_vec()),
             run: short_hash(&made_of.join("\n")),
         };
-        output::check_folder(&self.out).map_err(SelfAlignError::io("write to", &self.out))?;
-        std::fs::create_dir_all(&self.out).map_err(SelfAlignError::io("create", &self.out))?;
-        // First, because it marks the folder. A later start finds the records of other settings by their hash.
-        let settings = self.out.join("self-align.toml");
-        if !settings.exists() {
-            self.write("self-align.toml", settings_file(&config.to_toml()).as_bytes())?;
-        }
+        output::claim_folder(&self.out).map_err(SelfAlignError::io("write to", &self.out))?;
         let (mut log, mut samples) = self.records(&prompts, &asking.run)?;
         self.write("self-align.toml", settings_file(&config.to_toml()).as_bytes())?;
 

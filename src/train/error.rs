@@ -92,6 +92,20 @@ pub enum TrainError {
         step: u64,
     },
 
+    /// All saved states of the run in the folder are damaged: delete the folder, or name another.
+    #[error(
+        "{} holds a run, but all its saved states are damaged: delete the folder to start anew, or name \
+         another folder ({})",
+        folder.display(),
+        states.join("; ")
+    )]
+    Damaged {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with each state.
+        states: Vec<String>,
+    },
+
     /// Another run writes to the folder: wait for it, or name another folder.
     #[error("another run writes to {}: wait for it, or name another folder", folder.display())]
     Busy {
@@ -214,6 +228,7 @@ impl TrainError {
             TrainError::OtherRun { .. }
             | TrainError::Resume { .. }
             | TrainError::Occupied { .. }
+            | TrainError::Damaged { .. }
             | TrainError::Busy { .. } => ErrorKind::Run,
             TrainError::NotFinite { .. } => ErrorKind::Diverged,
             TrainError::Memory { .. } => ErrorKind::Memory,

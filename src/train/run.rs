@@ -21,7 +21,7 @@ use crate::file::AtFile;
 use crate::lock::FolderLock;
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraWeights, ScalarHead};
-use crate::output::{self, TOML_LINE};
+use crate::output;
 use crate::settings::Auto;
 
 /// A training run, before its device memory is planned.
@@ -92,6 +92,7 @@ impl Run<'_> {
     /// * [`TrainError::Settings`] if a step would take many more units than there are;
     /// * [`TrainError::Io`] if `out` holds something that is no run;
     /// * [`TrainError::Occupied`] if `out` contains a run and `resume` is not set;
+    /// * [`TrainError::Damaged`] if all saved states of the run in `out` are damaged;
     /// * [`TrainError::OtherRun`] if the state to resume from belongs to other settings, other data or
     ///   another base;
     /// * [`TrainError::Memory`] if no plan fits the device.
@@ -130,8 +131,12 @@ impl Run<'_> {
         self.check_folder()?;
         let folder = trainer::states(self.out);
         let latest = TrainState::latest(&folder)?;
-        let damaged = latest.damaged.iter().map(ToString::to_string).collect();
+        let damaged: Vec<String> = latest.damaged.iter().map(ToString::to_string).collect();
         let Some((path, state)) = latest.found else {
+            // A run from step 0 would remove what is left of this one.
+            if !damaged.is_empty() {
+                return Err(TrainError::Damaged { folder: self.out.to_owned(), states: damaged });
+            }
             return Ok((None, damaged));
         };
         if !self.resume {
@@ -214,6 +219,7 @@ impl Run<'_> {
         self.check_folder()?;
         let lock = FolderLock::take(self.out).map_err(TrainError::io("lock", self.out))?;
         let lock = lock.ok_or_else(|| TrainError::Busy { folder: self.out.to_owned() })?;
+        output::claim_folder(self.out).map_err(TrainError::io("write to", self.out))?;
         let path = self.out.join(format!("{}.toml", self.kind));
         // The same settings may be the settings file that the run was started with, with its comments.
         let values = |text: &str| text.parse::<toml::Table>().ok();
@@ -313,9 +319,9 @@ impl Prepared<'_> {
     }
 }
 
-/// The text of a settings file in the folder of a run, with the mark of that folder.
+/// The text of a settings file in the folder of a run.
 pub(crate) fn settings_file(toml: &str) -> String {
-    format!("{TOML_LINE}: the settings of the run in this folder.\n{toml}")
+    format!("# Written by parr: the settings of the run in this folder.\n{toml}")
 }
 
 /// Name in the card of a figure of the last step; none if the card does not contain it.

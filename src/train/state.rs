@@ -13,6 +13,7 @@ use super::TrainError;
 use crate::atomic;
 use crate::file::AtFile;
 use crate::file::hex;
+use crate::output;
 use crate::tensor::HostTensor;
 
 /// The version of the file's content that this code writes and reads.
@@ -20,7 +21,7 @@ const VERSION: u32 = 2;
 /// Keys that only version 1 has; nothing ever read them.
 const RETIRED: [&str; 2] = ["position", "best_loss"];
 /// Keys of the file's `__metadata__`.
-const META: &str = "parr_train_state";
+const META: &str = output::STATE_KEY;
 const SHA256: &str = "sha256";
 
 /// Position of a run when its state was saved, and what identifies the run.

@@ -15,6 +15,7 @@ use super::schedule::Schedule;
 use super::state::{StateMeta, TrainState};
 use crate::file::AtFile;
 use crate::generate::CancelToken;
+use crate::output;
 
 /// Name of the metrics file in a run's folder.
 pub(super) const METRICS_FILE: &str = "metrics.jsonl";
@@ -262,7 +263,7 @@ pub(crate) fn save(
 
 /// Folder of the states of the run in `folder`.
 pub(super) fn states(folder: &Path) -> PathBuf {
-    folder.join("checkpoints")
+    folder.join(output::STATES)
 }
 
 /// All logs of a run.

@@ -95,7 +95,7 @@ fn logits_replace_only_logits() {
     for name in names(&at("rows.jsonl")) {
         refuses(&mut logprobs(&name), &at("rows.jsonl"), "this command reads it");
     }
-    refuses(&mut logprobs(&at("mine.html")), &at("mine.html"), "no safetensors file that parr wrote");
+    refuses(&mut logprobs(&at("mine.html")), &at("mine.html"), "parr did not write it as a safetensors file");
     let model = Path::new(&tiny()).join("model.safetensors");
     refuses(&mut logprobs(&model), &model, "this command reads it in");
     let out = at("logits.safetensors");
@@ -128,13 +128,36 @@ fn a_run_takes_a_folder_of_its_own() {
         command.arg("--data").arg(at("rows.jsonl")).arg("--out").arg(out);
         command
     };
-    refuses(sft(&out).arg("--config").arg(&settings), &settings, "is no folder of a run");
+    refuses(sft(&out).arg("--config").arg(&settings), &settings, "parr did not write this folder");
     assert_eq!(fs::read_dir(&out).expect("there").count(), 1, "nothing was added");
     refuses(&mut sft(&at("rows.jsonl")), &at("rows.jsonl"), "is not a folder");
     let run = sft(&at("run")).output().expect("the program starts");
     assert!(run.status.success(), "{}", stderr(&run));
     let run = sft(&at("run")).arg("--resume").output().expect("the program starts");
     assert!(run.status.success(), "its own folder: {}", stderr(&run));
+    // A settings file that was copied from a run makes no folder the folder of a run.
+    fs::write(out.join("metrics.jsonl"), "my figures\n").expect("written");
+    fs::copy(at("run/sft.toml"), &settings).expect("copied");
+    refuses(&mut sft(&out), &out.join("metrics.jsonl"), "parr did not write this folder");
+    // Nor does a run start anew where only damaged states are left.
+    let states = fs::read_dir(at("run/checkpoints")).expect("listed");
+    let states: Vec<PathBuf> = states.map(|entry| entry.expect("listed").path()).collect();
+    let sound: Vec<Vec<u8>> = states.iter().map(|path| fs::read(path).expect("there")).collect();
+    for (path, bytes) in states.iter().zip(&sound) {
+        fs::write(path, &bytes[..bytes.len() - 1]).expect("written");
+    }
+    for more in [&[][..], &["--resume"]] {
+        let metrics = fs::read(at("run/metrics.jsonl")).expect("there");
+        let run = sft(&at("run")).args(more).output().expect("the program starts");
+        let said = stderr(&run);
+        assert!(!run.status.success() && said.contains("delete the folder to start anew"), "{said}");
+        let name = states[0].file_name().and_then(|name| name.to_str()).expect("UTF-8");
+        assert!(said.contains(name), "{said}");
+        assert_eq!(fs::read(at("run/metrics.jsonl")).expect("there"), metrics);
+    }
+    for (path, bytes) in states.iter().zip(&sound) {
+        fs::write(path, bytes).expect("written");
+    }
     // The adapter that a run starts from is not the one that it writes.
     let adapter = at("run/adapter/adapter_model.safetensors");
     let mut again = sft(&at("run"));
@@ -173,7 +196,11 @@ fn adapters_and_merged_models_replace_only_their_kind() {
     assert_eq!(fs::read(&weights).expect("there"), before);
 
     fs::write(at("theirs.gguf"), "GGUF, but another").expect("written");
-    refuses(&mut export("gguf", &at("theirs.gguf")), &at("theirs.gguf"), "no GGUF file that parr wrote");
+    refuses(
+        &mut export("gguf", &at("theirs.gguf")),
+        &at("theirs.gguf"),
+        "parr did not write it as a GGUF file",
+    );
     for to in ["peft", "gguf"] {
         for _ in 0..2 {
             let run = export(to, &at(to)).output().expect("the program starts");
