@@ -107,9 +107,10 @@ impl EvalArgs {
         bar.finish_and_clear();
         let report = report?;
         // First, because the page may not be writable any more after hours of work.
-        let printed = match self.json {
-            true => write_row(&report),
-            false => write!(terminal::stdout(), "{}", text(&report)).map_err(CliError::from),
+        let printed = if self.json {
+            write_row(&report)
+        } else {
+            write!(terminal::stdout(), "{}", text(&report)).map_err(CliError::from)
         };
         if let Some(page) = &page {
             page.write(|file| file.write_all(report.to_html().as_bytes()))?;
