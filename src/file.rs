@@ -51,8 +51,8 @@ pub fn without_line_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Number of bytes to read for a line of up to `line` bytes with its end. What is read of a longer line is still
-/// too long without its end.
+/// Number of bytes to read for a line of up to `line` bytes with its end. The first bytes of a longer line are
+/// too long, too, without its end.
 pub fn most_bytes(line: usize) -> u64 {
     line as u64 + 2
 }

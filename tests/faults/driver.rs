@@ -121,7 +121,7 @@ fn undisturbed(bench: &Bench, kind: Kind) -> Clean {
     Clean { counts: counts(&counted), result }
 }
 
-/// All trials, or a part of them that has every call with every code, and every moment of every command.
+/// All trials, or a part of them that has every call with every code, and every moment.
 fn trials(clean: &BTreeMap<Kind, Clean>, all: bool) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (pair, (call, code)) in
@@ -133,11 +133,17 @@ fn trials(clean: &BTreeMap<Kind, Clean>, all: bool) -> Vec<Trial> {
                 MOMENTS.iter().map(|part| 1 + ((calls - 1) as f64 * part) as u64).collect();
             moments.dedup();
             if !all {
-                // One moment, another one for every call and command; two for the shortest command.
-                let at = pair + place;
-                let second = (kind == Kind::Generate).then(|| moments[(at + 2) % moments.len()]);
-                moments = [moments[at % moments.len()]].into_iter().chain(second).collect();
-                moments.dedup();
+                // Other moments for every call and command, and more of the short commands.
+                let share = match kind {
+                    Kind::Generate => 3,
+                    Kind::Chat => 2,
+                    Kind::Score => 1,
+                    Kind::Sft => usize::from(pair % 2 == 0),
+                    Kind::Align => usize::from(pair % 3 == 0),
+                };
+                let by = (pair + place) % moments.len();
+                moments.rotate_left(by);
+                moments.truncate(share);
             }
             trials.extend(moments.into_iter().map(|at| Trial { kind, call, code, at }));
         }

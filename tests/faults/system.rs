@@ -12,7 +12,7 @@ use crate::support::kill::kill_after;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Parts of a run at which it fails.
-const MOMENTS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
+const MOMENTS: [f64; 3] = [0.0, 0.5, 1.0];
 
 /// A run without faults, and its result.
 fn clean(bench: &Bench, kind: Kind) -> Vec<u8> {
@@ -114,7 +114,7 @@ fn too_few_descriptors_lose_nothing() {
     let bench = Bench::new();
     for kind in Kind::ALL {
         let result = clean(&bench, kind);
-        for descriptors in [4, 8, 10, 12, 16, 24] {
+        for descriptors in [8, 12, 20] {
             let out = bench.path(&format!("descriptors-{}-{descriptors}", kind.name()));
             let command = bench.command(kind, &out);
             let ended = bench.run(kind, &mut limited(&command, &format!("-n {descriptors}")), LIMIT);

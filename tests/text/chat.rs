@@ -117,6 +117,7 @@ fn letters(normalizer: &Value, normalized: bool, special: bool, source: Option<&
         "added_tokens": added.collect::<Vec<_>>(),
         "normalizer": normalizer,
         "model": {"type": "BPE", "vocab": vocab, "merges": [], "ignore_merges": true},
+        "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
     });
     let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).expect("a whole file");
     let written = source.map(|source| ChatTemplate::compile(source, "", "").expect("valid"));

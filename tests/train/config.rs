@@ -89,7 +89,8 @@ fn files_that_are_no_settings_are_refused() {
     let path = folder.path().join("run.toml");
     assert!(matches!(SftConfig::read(&path), Err(SettingsError::Io(FileError { action: "read", .. }))));
     std::fs::write(&path, b"seed = 3 # \xFF").expect("written");
-    assert!(matches!(SftConfig::read(&path), Err(SettingsError::Io(_))), "not UTF-8");
+    let error = SftConfig::read(&path).expect_err("not UTF-8").to_string();
+    assert!(error.contains("line 1") && error.contains("UTF-8"), "{error}");
     std::fs::write(&path, format!("# {}\nseed = 3", "x".repeat(2 << 20))).expect("written");
     let error = SftConfig::read(&path).expect_err("two MiB").to_string();
     assert!(error.contains("bytes, a settings file may have 1048576"), "{error}");

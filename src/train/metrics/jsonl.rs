@@ -11,7 +11,7 @@ use crate::atomic;
 use crate::file::{self, AtFile};
 use crate::train::TrainError;
 
-/// No record of a step has so many bytes.
+/// Bytes of the longest record of a step.
 const MAX_RECORD: u64 = 1 << 20;
 
 /// An append-only file of records `{"step": 12, "train/loss": 2.31, ...}`.
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(step(b"{\"step\": 1}\n{\"step\": 2}\n"), Some(2.into()));
         assert_eq!(step(b"{\"step\": 3}"), Some(3.into()));
         assert_eq!(step(b"{\"step\": 1}\nhalf a rec"), None);
-        // What was read of it would be no text.
+        // Its last bytes would be no text.
         let long = [vec![0xFF; 3 * MAX_RECORD as usize], b"\n{\"step\": 4}\n".to_vec()].concat();
         assert_eq!(step(&long), Some(4.into()));
     }
