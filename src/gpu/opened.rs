@@ -44,10 +44,19 @@ pub(super) struct Opened {
 /// Submissions that no wait has seen the end of.
 #[derive(Debug, Default)]
 struct Pending {
-    /// Each with the time by which it should be done, oldest first.
-    list: VecDeque<(wgpu::SubmissionIndex, Instant)>,
-    /// The time by which all submissions so far should be done.
-    last: Option<Instant>,
+    /// Oldest first: the device runs one after the other.
+    list: VecDeque<Submission>,
+    /// When the oldest began at the latest.
+    since: Option<Instant>,
+    /// Number of submissions so far.
+    count: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Submission {
+    number: u64,
+    index: wgpu::SubmissionIndex,
+    limit: Duration,
 }
 
 /// The work of a submission, which determines how long it may take.
@@ -278,12 +287,12 @@ impl Opened {
             let (commands, work) = encode(raw);
             (queue.submit(commands), work)
         })?;
-        // The device runs submissions one after the other.
-        let now = Instant::now();
-        let start = pending.last.map_or(now, |last| last.max(now));
-        let done = start.checked_add(self.limit.of(work)).unwrap_or(start);
-        pending.last = Some(done);
-        pending.list.push_back((index, done));
+        if pending.list.is_empty() {
+            pending.since = Some(Instant::now());
+        }
+        pending.count += 1;
+        let submission = Submission { number: pending.count, index, limit: self.limit.of(work) };
+        pending.list.push_back(submission);
         Ok(())
     }
 
@@ -298,31 +307,35 @@ impl Opened {
         }
     }
 
-    /// Waits for all submissions, one after the other, each until the time by which it should be done.
+    /// Waits for all submissions, one after the other, each for as long as its work may take. Several threads
+    /// may wait for the same one.
     pub fn wait(&self) -> Result<(), DeviceError> {
         const WHAT: &str = "a submission";
         loop {
-            let (index, done) = {
-                let mut pending = lock(&self.pending);
-                // Another thread may wait as well: then the rest of the list is waited for there, too.
-                match pending.list.pop_front() {
-                    Some((index, done)) => (Some(index), Some(done)),
-                    None => (None, pending.last),
-                }
+            let (first, since) = {
+                let pending = lock(&self.pending);
+                (pending.list.front().cloned(), pending.since)
             };
-            let rest = done.map(|done| done.saturating_duration_since(Instant::now()));
-            let timeout = rest.unwrap_or_default().max(self.limit.base).min(LONGEST);
-            let more = index.is_some();
+            let passed = since.map_or(Duration::ZERO, |since| since.elapsed());
+            let rest = first.as_ref().map_or(Duration::ZERO, |first| first.limit.saturating_sub(passed));
+            let timeout = rest.max(self.limit.base).min(LONGEST);
+            let index = first.as_ref().map(|first| first.index.clone());
             let poll = wgpu::PollType::Wait { submission_index: index, timeout: Some(timeout) };
-            match self.call(WHAT, |raw, _| raw.poll(poll))? {
-                Ok(_) if more => {}
-                Ok(_) => return Ok(()),
-                Err(wgpu::PollError::Timeout) => {
+            match (self.call(WHAT, |raw, _| raw.poll(poll))?, first) {
+                (Ok(_), None) => return Ok(()),
+                (Ok(_), Some(first)) => {
+                    let mut pending = lock(&self.pending);
+                    if pending.list.front().is_some_and(|front| front.number == first.number) {
+                        pending.list.pop_front();
+                        pending.since = Some(Instant::now());
+                    }
+                }
+                (Err(wgpu::PollError::Timeout), _) => {
                     self.faults.hung.store(true, Ordering::Release);
                     self.lose(format!("it did not answer for {:.1} s", timeout.as_secs_f64()));
                     return self.check(WHAT);
                 }
-                Err(error) => {
+                (Err(error), _) => {
                     return Err(DeviceError::Rejected { what: WHAT.to_owned(), reason: error.to_string() });
                 }
             }
