@@ -137,7 +137,7 @@ fn trials(clean: &BTreeMap<Kind, Clean>, all: bool) -> Vec<Trial> {
                 let share = match kind {
                     Kind::Generate => 3,
                     Kind::Chat => 2,
-                    Kind::Score => 1,
+                    Kind::Score => 2,
                     Kind::Sft => usize::from(pair % 2 == 0),
                     Kind::Align => usize::from(pair % 3 == 0),
                 };
