@@ -41,7 +41,7 @@ const MOMENTS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 /// Time in which a tiny command ends, also on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Faults that are known to end wrongly, to be mended. The table shows them as wrong. After the first, the driver
+/// Faults that are known to end wrongly, and are to be fixed. The table shows them as wrong. After the first, the driver
 /// frees a semaphore twice, for wgpu; the second gives other scores.
 const KNOWN: [&str; 2] = ["of CreateSemaphore: oom", "score with call 15 of CreateComputePipelines: lost"];
 
