@@ -41,9 +41,9 @@ const MOMENTS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 /// Time in which a tiny command ends, also on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Faults that are known to end wrongly, and are to be fixed. The table shows them as wrong. After the first, the driver
-/// frees a semaphore twice, for wgpu; the second gives other scores.
-const KNOWN: [&str; 2] = ["of CreateSemaphore: oom", "score with call 15 of CreateComputePipelines: lost"];
+/// A fault that is known to end wrongly, and is to be fixed. The table shows it as wrong. After it, a semaphore is
+/// freed twice below wgpu, while the device is opened.
+const KNOWN: &str = "of CreateSemaphore: oom";
 
 /// One fault in one command.
 struct Trial {
@@ -109,7 +109,7 @@ fn faults_of_the_driver_lose_nothing() {
     }
     print_table(&table);
     println!("{} trials, {} wrong", trials.len(), wrong.len());
-    wrong.retain(|text: &String| !KNOWN.iter().any(|known| text.contains(known)));
+    wrong.retain(|text: &String| !text.contains(KNOWN));
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), trials.len(), wrong.join("\n"));
 }
 
@@ -175,8 +175,10 @@ fn tried(bench: &Bench, trial: &Trial, clean: &Clean, out: &Path) -> Result<bool
         }
         (last, result) = (true, bench.result(kind, &again, out));
     }
-    // A refused kernel is replaced by one of the other family, which sums in another order.
-    if last && result != clean.result && (call, code) != ("CreateComputePipelines", "init") {
+    // A refused kernel is replaced by one of the other family, which sums in another order. wgpu reports a device
+    // that is lost while a pipeline is created as a refusal, too. Without such a record the bits are the same.
+    let replaced = out.with_extension("cache").join("refused-kernels.json").exists();
+    if last && result != clean.result && !replaced {
         return Err("the result is another one".to_owned());
     }
     Ok(ended.succeeded())
