@@ -101,7 +101,8 @@ impl Engine {
         on_event: &mut dyn FnMut(SteerEvent<'_>),
     ) -> Result<Vec<Answer>, SteerError> {
         let (key, budget) = (self.key.clone(), self.budget);
-        let rebuild = |model: &Model| Some(Engine::new(key, model, budget).ok()?.steered);
+        let model = self.steered.model().clone();
+        let rebuild = || Some(Engine::new(key, &model, budget).ok()?.steered);
         self.steered.answer_rebuilding(steering, std::slice::from_ref(ask), cancel, on_event, rebuild)
     }
 }

@@ -147,8 +147,7 @@ impl Generator {
     /// Whether the generator was lost with its device, and the app did not release that device. The device may
     /// be open again.
     pub(crate) fn is_lost(&self) -> bool {
-        let device = self.model.device();
-        self.model.is_lost() || (self.generation != device.generation() && !device.is_released())
+        self.model.is_lost_since(self.generation)
     }
 
     /// The generator's model.

@@ -192,6 +192,13 @@ impl Model {
         }
     }
 
+    /// Whether things of this `generation` of the device were lost, and may be made again: the app did not release
+    /// the device. Another user of the device may have opened it again already.
+    pub(crate) fn is_lost_since(&self, generation: u32) -> bool {
+        let device = self.device();
+        self.is_lost() || (device.generation() != generation && !device.is_released())
+    }
+
     /// Whether the device was lost, and [`Model::reload`] may bring it back: the app did not release it.
     pub(crate) fn is_lost(&self) -> bool {
         let device = self.device();

@@ -89,11 +89,11 @@ impl SteeredModel {
             reading: *reading,
         };
         let recipe = Arc::new(recipe);
-        model.opening(|| recipe.open())
+        model.opening(|| SteeredModel::from_recipe(&recipe))
     }
 
     /// Puts on the device what `recipe` names.
-    pub(super) fn made(recipe: &Arc<Recipe>) -> Result<SteeredModel, SteerError> {
+    pub(super) fn from_recipe(recipe: &Arc<Recipe>) -> Result<SteeredModel, SteerError> {
         let Recipe { model, generator, reading, .. } = &**recipe;
         let (policy, reward, generator) = (recipe.policy.as_ref(), recipe.reward.as_deref(), *generator);
         let recipe = Arc::clone(recipe);
@@ -184,7 +184,7 @@ impl SteeredModel {
         on_progress: &mut dyn FnMut(SteerEvent<'_>),
     ) -> Result<Vec<Answer>, SteerError> {
         let recipe = self.recipe.clone();
-        let rebuild = |_: &Model| recipe?.open().ok();
+        let rebuild = || SteeredModel::from_recipe(&recipe?).ok();
         self.answer_rebuilding(steering, asks, cancel, on_progress, rebuild)
     }
 

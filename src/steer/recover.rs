@@ -1,7 +1,6 @@
 //! Answers that survive the loss of the GPU.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::{Answer, Ask, SteerError, SteerEvent, SteeredModel, Steering};
 use crate::generate::{CancelToken, GeneratorOptions};
@@ -17,12 +16,6 @@ pub(super) struct Recipe {
     pub reward: Option<PathBuf>,
     pub generator: GeneratorOptions,
     pub reading: RewardOptions,
-}
-
-impl Recipe {
-    pub fn open(self: &Arc<Self>) -> Result<SteeredModel, SteerError> {
-        SteeredModel::made(self)
-    }
 }
 
 impl SteeredModel {
@@ -42,7 +35,7 @@ impl SteeredModel {
         asks: &[Ask],
         cancel: &CancelToken,
         on_progress: &mut dyn FnMut(SteerEvent<'_>),
-        rebuild: impl FnOnce(&Model) -> Option<SteeredModel>,
+        rebuild: impl FnOnce() -> Option<SteeredModel>,
     ) -> Result<Vec<Answer>, SteerError> {
         // Requests may name an adapter by its place before a loss.
         let mut asks = asks.to_vec();
@@ -58,11 +51,10 @@ impl SteeredModel {
             }
             on_progress(event);
         });
-        let model = self.model().clone();
-        if answers.is_ok() || !self.is_lost() || model.reload().is_err() {
+        if answers.is_ok() || !self.is_lost() || self.model().reload().is_err() {
             return answers;
         }
-        let Some(rebuilt) = rebuild(&model) else { return answers };
+        let Some(rebuilt) = rebuild() else { return answers };
         let policy = self.policy();
         let former = self.former.iter().copied().chain(policy).collect();
         *self = SteeredModel { former, ..rebuilt };

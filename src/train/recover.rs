@@ -17,10 +17,9 @@ pub(crate) fn recovering<T, E: std::fmt::Display>(
     let mut again = false;
     // Steps and items done, so that a loss at the same place every time ends the run.
     let mut most = (0, 0);
-    let device = model.device();
     loop {
         let mut progress = !again;
-        let generation = device.generation();
+        let generation = model.device().generation();
         let result = attempt(again, &mut |event| {
             match event {
                 Event::Step(step) if step.number() > most.0 => {
@@ -37,12 +36,7 @@ pub(crate) fn recovering<T, E: std::fmt::Display>(
             Err(error) if progress => error,
             result => return result,
         };
-        // Another user of the device may have opened it again already.
-        let reopened = device.generation() != generation && !device.is_released();
-        if !model.is_lost() && !reopened {
-            return Err(error);
-        }
-        if model.reload().is_err() {
+        if !model.is_lost_since(generation) || model.reload().is_err() {
             return Err(error);
         }
         on_event(Event::Reopened { reason: &error.to_string() });
