@@ -53,7 +53,7 @@ mod signals {
     }
 
     #[test]
-    fn a_run_saves_its_state_whoever_asks_it_to_stop() {
+    fn a_run_saves_its_state_after_every_signal_that_stops_it() {
         let _turn = support::gpu::turn();
         needs_gpu();
         let folder = tempfile::tempdir().expect("a scratch directory");
@@ -86,7 +86,7 @@ mod signals {
         wait_for_steps(&mut child, &out);
         send(&child, Signal::HUP);
         std::thread::sleep(Duration::from_millis(500));
-        assert!(child.try_wait().expect("the child is ours").is_none(), "it goes on");
+        assert!(child.try_wait().expect("the child is ours").is_none(), "the run continues");
         send(&child, Signal::TERM);
         assert_eq!(child.wait().expect("it ends").code(), Some(143));
     }
@@ -234,7 +234,7 @@ fn a_chat_goes_on_after_a_byte_that_is_no_text_and_a_mark_at_the_start_is_skippe
     assert!(run.status.success(), "{said}");
     assert!(said.starts_with("no reply so far\n"), "the command after the mark: {said}");
     assert!(said.contains("line 2 of standard input was not sent: byte 4 is not UTF-8"), "{said}");
-    assert!(said.contains("unknown command /fly"), "it goes on: {said}");
+    assert!(said.contains("unknown command /fly"), "the chat continues: {said}");
 
     let rows_file = folder.path().join("rows.jsonl");
     fs::write(&rows_file, b"\xEF\xBB\xBF{\"ids\": [1, 2]}\n").expect("written");

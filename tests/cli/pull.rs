@@ -264,7 +264,7 @@ fn a_byte_per_connection_is_no_download_either() {
     while child.try_wait().expect("it can be asked").is_none() {
         if begun.elapsed() > Duration::from_secs(60) {
             child.kill().expect("it can be killed");
-            panic!("it goes on, byte by byte");
+            panic!("the client reconnects for every byte");
         }
         std::thread::sleep(Duration::from_millis(100));
     }
