@@ -12,7 +12,7 @@ use super::request::{CancelToken, Reply, Request, TokenEvent};
 use super::sequence::Sequence;
 use super::slots::{Admission, Origin, Slot, admit};
 use crate::gpu::Recording;
-use crate::model::lora::{AdapterBank, AdapterError, AdapterId};
+use crate::model::lora::{AdapterBank, AdapterId};
 use crate::model::{BatchShape, KvCache, Model, Workspace, record_layers, record_logits};
 use crate::ops::{KvFormat, QueryTile};
 use crate::tokenizer::TokenId;
@@ -38,6 +38,13 @@ pub(super) const MAX_POSITIONS: usize = (1 << 31) - 1;
 /// Positions per sequence, prompt and reply together, where no context is set. Longer contexts cost device memory
 /// from the start.
 pub const DEFAULT_CONTEXT: usize = 4096;
+
+impl GeneratorOptions {
+    /// Entries per sequence in the buffer of last tokens: no more than there can be.
+    pub(super) fn window(&self) -> usize {
+        self.repetition_window.min(self.context).max(1)
+    }
+}
 
 impl Default for GeneratorOptions {
     /// One sequence of [`DEFAULT_CONTEXT`] positions, an f16 cache, a window of 64 tokens.
@@ -94,7 +101,7 @@ impl Generator {
         options: GeneratorOptions,
         bank: Option<AdapterBank>,
     ) -> Result<Self, GenerateError> {
-        let GeneratorOptions { slots, context, kv, repetition_window } = options;
+        let GeneratorOptions { slots, context, kv, .. } = options;
         let positions = slots.checked_mul(context);
         let fits = (1..=MAX_SLOTS).contains(&slots) && context >= 2;
         if !fits || positions.is_none_or(|positions| positions > MAX_POSITIONS) {
@@ -105,7 +112,7 @@ impl Generator {
         let cache = KvCache::new(device, model.config(), slots, context, kv)?;
         let (rows, logit_rows) = memory::rows(tuning, &options);
         let work = Workspace::new(model, &cache, bank.as_ref(), rows, logit_rows)?;
-        let draws = Draws::new(device, logit_rows, repetition_window.clamp(1, context))?;
+        let draws = Draws::new(device, logit_rows, options.window())?;
         let generator = Generator {
             generation: device.generation(),
             model: model.clone(),
@@ -221,51 +228,6 @@ impl Generator {
             self.clear();
         }
         replies
-    }
-
-    /// `Ok` if `prompt` and `more` further tokens fit, and every id is known.
-    pub(super) fn check_prompt(
-        &self,
-        request: usize,
-        prompt: &[TokenId],
-        more: usize,
-    ) -> Result<(), GenerateError> {
-        let vocab = self.model.config().vocab;
-        let capacity = self.context();
-        if prompt.is_empty() {
-            return Err(GenerateError::EmptyPrompt { request });
-        }
-        if prompt.len() + more > capacity {
-            return Err(GenerateError::ContextOverflow { request, needed: prompt.len() + more, capacity });
-        }
-        match prompt.iter().position(|&id| id as usize >= vocab) {
-            Some(place) => Err(GenerateError::UnknownToken { request, place, id: prompt[place], vocab }),
-            None => Ok(()),
-        }
-    }
-
-    /// `Ok` if the adapter is in the bank.
-    pub(super) fn check_adapter(
-        &self,
-        request: usize,
-        adapter: Option<AdapterId>,
-    ) -> Result<(), GenerateError> {
-        let Some(id) = adapter else { return Ok(()) };
-        let bank = self.bank.as_ref().ok_or(AdapterError::Detached);
-        match bank.and_then(|bank| bank.config(id)) {
-            Ok(_) => Ok(()),
-            Err(source) => Err(GenerateError::Adapter { request, source }),
-        }
-    }
-
-    /// `Ok` if the adapter is in the bank and has a scalar head.
-    pub(super) fn check_head(&self, request: usize, adapter: AdapterId) -> Result<(), GenerateError> {
-        self.check_adapter(request, Some(adapter))?;
-        let has_head = self.bank.as_ref().map(|bank| bank.has_head(adapter));
-        match has_head {
-            Some(Ok(true)) => Ok(()),
-            _ => Err(GenerateError::Adapter { request, source: AdapterError::NoHead }),
-        }
     }
 
     /// Uploads the adapter of each run of `rows` consecutive rows, and counts the tiles in `shape`.

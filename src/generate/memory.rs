@@ -26,7 +26,7 @@ pub(crate) fn generator_bytes(
     let (rows, logit_rows) = rows(tuning, options);
     let cache = 2 * config.layers as u64 * buffer_bytes::<u32>(shape.cache_len());
     let draws = buffer_bytes::<SampleRow>(logit_rows)
-        + buffer_bytes::<u32>(logit_rows * options.repetition_window.max(1))
+        + buffer_bytes::<u32>(logit_rows * options.window())
         + buffer_bytes::<u32>(logit_rows)
         + buffer_bytes::<[f32; 2]>(logit_rows)
         + buffer_bytes::<Drawn>(tuning.decode_steps * logit_rows);

@@ -6,6 +6,7 @@
 //! position and its logits, never on other sequences.
 
 mod batch;
+mod check;
 mod continuations;
 mod distinct;
 mod draws;
