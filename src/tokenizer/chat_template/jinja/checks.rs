@@ -54,27 +54,8 @@ impl Heap {
             "number" => matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_)),
             "string" => matches!(value, Value::Text(_)),
             "mapping" => matches!(value, Value::Dict(_)),
-            // What has a length and items.
-            "sequence" => matches!(
-                value,
-                Value::Undefined(_)
-                    | Value::Text(_)
-                    | Value::List(_)
-                    | Value::Tuple(_)
-                    | Value::Dict(_)
-                    | Value::Range(_)
-            ),
-            "iterable" => matches!(
-                value,
-                Value::Undefined(_)
-                    | Value::Text(_)
-                    | Value::List(_)
-                    | Value::Tuple(_)
-                    | Value::Dict(_)
-                    | Value::Range(_)
-                    | Value::Iter(_)
-                    | Value::Loop(_)
-            ),
+            "sequence" => is_sequence(value),
+            "iterable" => is_sequence(value) || matches!(value, Value::Iter(_) | Value::Loop(_)),
             "callable" => {
                 matches!(
                     value,
@@ -116,4 +97,17 @@ fn named(what: &str, value: &Value, fuel: &Fuel) -> Result<bool> {
         "filter" => filters::known(name.as_str()),
         _ => TESTS.split_ascii_whitespace().any(|known| known == name.as_str()),
     })
+}
+
+/// Whether a value has a length and items.
+fn is_sequence(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::Undefined(_)
+            | Value::Text(_)
+            | Value::List(_)
+            | Value::Tuple(_)
+            | Value::Dict(_)
+            | Value::Range(_)
+    )
 }
