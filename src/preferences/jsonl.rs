@@ -14,14 +14,15 @@ use crate::file::{self, AtFile};
 use crate::lock;
 use crate::output;
 
-/// How every record begins that [`RecordLog`] writes.
-const START: &[u8] = b"{\"id\":";
 /// Maximum number of bytes of a line. Two long replies need a hundredth of it.
 const MAX_LINE: usize = 16 << 20;
 
 /// A value that is written on one line. It holds everything that is needed to read it, so the order of the
 /// lines has no meaning and no other file is needed.
 pub trait Record: Serialize + DeserializeOwned {
+    /// How the line of every such record begins. By it, half a line at the end of a file is known as ours.
+    const START: &str = "{\"id\":";
+
     /// Name of the record, unique in its file.
     fn id(&self) -> &str;
 
@@ -145,7 +146,7 @@ impl<T: Record> RecordLog<T> {
         check(found.len())?;
         let mut found = scan::<T>(path, &file)?;
         if let Some((start, fault)) = found.half.take()
-            && !(start.starts_with(START) || START.starts_with(&start))
+            && !(start.starts_with(T::START.as_bytes()) || T::START.as_bytes().starts_with(&start))
         {
             return Err(fault.into());
         }

@@ -37,6 +37,8 @@ pub struct SelfAlignSample {
 }
 
 impl Record for SelfAlignSample {
+    const START: &str = "{\"prompt\":{\"id\":";
+
     fn id(&self) -> &str {
         &self.prompt.id
     }
