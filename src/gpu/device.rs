@@ -113,7 +113,8 @@ impl Device {
         refused: RefusedKernels,
     ) -> Result<Device, DeviceError> {
         let capabilities = Capabilities::of(adapter, &limits);
-        if let Some(reason) = lacking(&limits) {
+        // The adapter's own limits: `max_binding_bytes` is the app's choice.
+        if let Some(reason) = lacking(&adapter.limits()) {
             return Err(DeviceError::Unsupported { adapter: capabilities.adapter, reason });
         }
         let noop = matches!(source, Source::Noop);
