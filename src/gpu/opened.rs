@@ -109,8 +109,9 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 struct Faults {
     lost: AtomicBool,
     released: AtomicBool,
-    /// A submission did not end: the driver may still use all memory, and waiting for it would never end.
-    hung: AtomicBool,
+    /// The handles are never dropped. A submission did not end, so the driver may still use all memory, and
+    /// waiting for it would never end; or the first submission failed.
+    kept: AtomicBool,
     lost_reason: Mutex<String>,
     reported: Mutex<Option<Report>>,
 }
@@ -181,6 +182,11 @@ impl Opened {
             compiling: Mutex::default(),
         };
         opened.check("a new device")?;
+        // Where the first submission finds no memory for a semaphore, wgpu-hal 30 notes the one that it has twice,
+        // and frees it twice (`RelaySemaphores::advance`). It is made here, where nothing else depends on it.
+        opened.submit("a new device", |_| (None, Work::default())).inspect_err(|_| {
+            opened.faults.kept.store(true, Ordering::Release);
+        })?;
         Ok(opened)
     }
 
@@ -298,7 +304,7 @@ impl Opened {
 
     /// Frees the memory of a lost device at once, although its buffers exist.
     pub fn free(&self) {
-        if self.is_lost() && !self.faults.hung.load(Ordering::Acquire) {
+        if self.is_lost() && !self.faults.kept.load(Ordering::Acquire) {
             let (raw, _) = self.handles();
             let _ = guarded(|| {
                 raw.destroy();
@@ -331,7 +337,7 @@ impl Opened {
                     }
                 }
                 (Err(wgpu::PollError::Timeout), _) => {
-                    self.faults.hung.store(true, Ordering::Release);
+                    self.faults.kept.store(true, Ordering::Release);
                     self.lose(format!("it did not answer for {:.1} s", timeout.as_secs_f64()));
                     return self.check(WHAT);
                 }
@@ -350,8 +356,8 @@ impl Drop for Opened {
             let _ = guarded(|| store.save());
         }
         let Some((raw, queue)) = self.handles.take() else { return };
-        if self.faults.hung.load(Ordering::Acquire) {
-            // wgpu waits for the queue when it is dropped, and this one never ends.
+        if self.faults.kept.load(Ordering::Acquire) {
+            // wgpu waits for the queue when it is dropped, or frees a semaphore twice.
             std::mem::forget((raw, queue));
             return;
         }

@@ -192,8 +192,8 @@ impl Model {
         }
     }
 
-    /// Whether things of this `generation` of the device were lost, and may be made again: the app did not release
-    /// the device. Another user of the device may have opened it again already.
+    /// Whether buffers of this `generation` of the device are lost, and the app did not release the device. Another
+    /// user of the device may have opened it again already.
     pub(crate) fn is_lost_since(&self, generation: u32) -> bool {
         let device = self.device();
         self.is_lost() || (device.generation() != generation && !device.is_released())
