@@ -1,15 +1,18 @@
 //! The harness of these tests: what is ignored, what fails, which tests run.
 
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread::sleep;
+use std::time::Duration;
 
 use libtest_mimic::{Completion, Failed};
 use parr::gpu::KernelFamily;
 
 use crate::support::gpu;
-use crate::support::harness::{Output, Reasons, ignore, run, selects, split};
+use crate::support::harness::{Closing, Output, ignore, run, selects, split, waiting};
 
 fn ends(test: fn()) -> Result<Completion, Failed> {
-    run("a::test", test, Output::Captured, &Reasons::default())
+    run("a::test", test, Output::Captured, &Mutex::default())
 }
 
 #[test]
@@ -31,13 +34,27 @@ fn a_test_passes_fails_or_is_ignored() {
 
 #[test]
 fn reasons_are_counted() {
-    let reasons = Reasons::default();
+    let closing = Mutex::<Closing>::default();
     let tests: [fn(); 4] = [|| ignore("one"), || ignore("two"), || ignore("one"), || {}];
     for test in tests {
-        run("a::test", test, Output::Captured, &reasons).expect("none fails");
+        run("a::test", test, Output::Captured, &closing).expect("none fails");
     }
-    let counted: Vec<_> = reasons.lock().expect("nobody panics").clone().into_iter().collect();
-    assert_eq!(counted, [("one".to_owned(), 2), ("two".to_owned(), 1)]);
+    let text = closing.into_inner().expect("nobody panics").to_string();
+    assert_eq!(text, "ignored tests by reason:\n     2  one\n     1  two\n\n", "and no test is slow");
+}
+
+#[test]
+fn the_slowest_tests_are_named_with_their_own_time() {
+    let closing = Mutex::<Closing>::default();
+    run("waits", || waiting(|| sleep(Duration::from_millis(400))), Output::Captured, &closing)
+        .expect("passes");
+    run("works", || sleep(Duration::from_millis(300)), Output::Captured, &closing).expect("passes");
+    let mut closing = closing.into_inner().expect("nobody panics");
+    assert!(closing.times[0].0 < closing.times[1].0, "{:?}", closing.times);
+    closing.times = (1..20).map(|number| (Duration::from_secs(number), format!("test {number}"))).collect();
+    let text = closing.to_string();
+    assert!(text.starts_with("slowest tests:\n   19s  test 19\n   18s  test 18\n"), "{text}");
+    assert_eq!(text.trim_end().lines().count(), 13, "{text}");
 }
 
 #[test]

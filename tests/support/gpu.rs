@@ -4,13 +4,13 @@ use std::sync::{Mutex, MutexGuard};
 
 use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
 
-use super::harness::ignore;
+use super::harness::{ignore, waiting};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Waits until no other test uses the adapter: a software one takes every core by itself.
 pub fn turn() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    waiting(|| ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
 }
 
 /// Whether `GPU_TESTS` is `require`. With `skip` the running test ends as ignored; the default is `auto`.

@@ -1,18 +1,20 @@
 //! The `main` of the test binary: as Rust's own harness, and a running test may end as ignored with a reason.
 //!
 //! `libtest-mimic` parses the options, runs the tests and prints. Added here: tests come from the attribute in
-//! `tests/attribute`, output is captured, several filters work, and the reasons are counted at the end.
+//! `tests/attribute`, output is captured, several filters work, and at the end the reasons are counted and the
+//! slowest tests named.
 //!
 //! `cargo-nextest` runs one process per test and knows only exit codes, so it counts an ignored test as passed.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, FormatSetting, Trial};
 
@@ -54,6 +56,16 @@ type Captured = Option<Arc<Mutex<String>>>;
 
 thread_local! {
     static OUTPUT: RefCell<Captured> = const { RefCell::new(None) };
+    /// How long the running test has waited for other tests.
+    static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Runs `wait`, in which this test waits for another one. Its own time is counted without that.
+pub fn waiting<T>(wait: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = wait();
+    WAITED.set(WAITED.get() + begun.elapsed());
+    done
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,35 +121,49 @@ pub enum Output {
     Direct,
 }
 
-/// Number of ignored tests by reason.
-pub type Reasons = Arc<Mutex<BTreeMap<String, usize>>>;
+/// What is printed after the tests.
+#[derive(Default)]
+pub struct Closing {
+    /// Number of ignored tests by reason.
+    pub reasons: BTreeMap<String, usize>,
+    /// The tests that passed, with their own time.
+    pub times: Vec<(Duration, String)>,
+}
+
+/// Tests that take less are not among the slowest.
+const SLOW: Duration = Duration::from_secs(5);
+/// How many of the slowest are named.
+const SLOWEST: usize = 12;
 
 /// Runs one test in a thread of its own.
 ///
 /// # Errors
 ///
 /// What the test printed, with the message of the panic that ended it.
-pub fn run(path: &str, test: fn(), output: Output, reasons: &Reasons) -> Result<Completion, Failed> {
+pub fn run(path: &str, test: fn(), output: Output, closing: &Mutex<Closing>) -> Result<Completion, Failed> {
     let captured: Captured = (output != Output::Direct).then(Arc::default);
     let of_thread = captured.clone();
     let thread = thread::Builder::new().name(path.to_owned()).spawn(move || {
         OUTPUT.set(of_thread);
+        let begun = Instant::now();
         test();
+        begun.elapsed().saturating_sub(WAITED.get())
     })?;
     let ended = thread.join();
     let text = captured.map(|output| lock(&output).clone()).unwrap_or_default();
     match ended.map_err(|panic| panic.downcast::<Ignored>()) {
-        Ok(()) => {
+        Ok(took) => {
             if output == Output::Shown && !text.is_empty() {
                 print(format_args!("---- {path} stdout ----\n{text}\n"));
             }
+            lock(closing).times.push((took, path.to_owned()));
             Ok(Completion::Completed)
         }
         Err(Ok(ignored)) => {
             let Ignored(reason) = *ignored;
             // A report is one line.
             let reason = reason.lines().collect::<Vec<_>>().join(" ");
-            *lock(reasons).entry(reason.clone()).or_default() += 1;
+            *lock(closing).reasons.entry(reason.clone()).or_default() += 1;
             Ok(Completion::ignored_with(reason))
         }
         Err(Err(_)) if text.is_empty() => Err(Failed::without_message()),
@@ -206,23 +232,40 @@ pub fn main() -> ExitCode {
     };
     capture_panics();
 
-    let reasons = Reasons::default();
+    let closing = Arc::<Mutex<Closing>>::default();
     let trials = tests.into_iter().map(|test| {
-        let (path, run_it, reasons) = (test.path(), test.run, Arc::clone(&reasons));
-        Trial::ignorable_test(path.clone(), move || run(&path, run_it, output, &reasons))
+        let (path, run_it, closing) = (test.path(), test.run, Arc::clone(&closing));
+        Trial::ignorable_test(path.clone(), move || run(&path, run_it, output, &closing))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     let for_people = arguments.format.unwrap_or_default() == FormatSetting::Pretty;
     if for_people && arguments.list && !arguments.ignored {
         print(format_args!("\n{} tests, 0 benchmarks\n", selected.len()));
     }
-    let reasons = lock(&reasons);
-    if arguments.format != Some(FormatSetting::Json) && !reasons.is_empty() {
-        print(format_args!("ignored tests by reason:\n"));
-        for (reason, count) in reasons.iter() {
-            print(format_args!("{count:6}  {reason}\n"));
-        }
-        print(format_args!("\n"));
+    if arguments.format != Some(FormatSetting::Json) {
+        print(format_args!("{}", lock(&closing)));
     }
     conclusion.exit_code()
+}
+
+impl fmt::Display for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.reasons.is_empty() {
+            writeln!(f, "ignored tests by reason:")?;
+            for (reason, count) in &self.reasons {
+                writeln!(f, "{count:6}  {reason}")?;
+            }
+            writeln!(f)?;
+        }
+        let mut slowest: Vec<_> = self.times.iter().filter(|(took, _)| *took >= SLOW).collect();
+        slowest.sort_by(|left, right| right.cmp(left));
+        if !slowest.is_empty() {
+            writeln!(f, "slowest tests:")?;
+            for (took, path) in slowest.iter().take(SLOWEST) {
+                writeln!(f, "{:5.0}s  {path}", took.as_secs_f64())?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
 }
