@@ -265,7 +265,13 @@ fn runs_of_other_settings_are_not_mixed() {
     asked[1].text.push_str(" And why?");
     refused(asked, &set, &config, "prompt `p1` has changed");
     fs::remove_file(bench.folder.path().join("out.toml")).expect("written beside the records");
-    refused(prompts(2), &set, &config, "out.toml, which records its settings, is missing");
+    let error = bench.collect(prompts(2), &set, &config, "out").expect_err("perhaps somebody else's file");
+    let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(
+        reason.contains("out.toml, which records the settings of a run, is missing"),
+        "{error}: {reason}"
+    );
+    assert!(bench.bytes("out") == bytes, "it wrote something");
 }
 
 #[test]
