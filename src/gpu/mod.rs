@@ -18,6 +18,7 @@ mod profile;
 mod recording;
 mod refused;
 mod source;
+mod submitter;
 mod transfer;
 mod tuning;
 

@@ -9,6 +9,7 @@ use super::error::DeviceError;
 use super::kernel::Specialization;
 use super::pipeline::ComputePipeline;
 use super::pipeline_store::PipelineStore;
+use super::submitter::{NotSubmitted, Submitter};
 use crate::guarded::guarded;
 
 /// Writes after which a submit is forced. wgpu holds written data, and its target buffer even if that is
@@ -25,6 +26,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Opened {
     /// `None` only while it is dropped.
     handles: Option<(wgpu::Device, wgpu::Queue)>,
+    /// `None` only while it is dropped.
+    submitter: Option<Submitter>,
     /// How often the device was opened before. Buffers, pipelines and recordings hold this number, too.
     pub(super) generation: u32,
     pub(super) pipelines: Mutex<HashMap<(&'static str, Specialization), Arc<ComputePipeline>>>,
@@ -167,7 +170,9 @@ impl Opened {
             })
         })
         .map_err(lost)?;
+        let submitter = Submitter::new(queue.clone()).map_err(lost)?;
         let opened = Opened {
+            submitter: Some(submitter),
             timestamp_period: queue.get_timestamp_period(),
             handles: Some((raw, queue)),
             generation,
@@ -258,6 +263,12 @@ impl Opened {
         self.faults.lose(reason.into());
     }
 
+    /// Marks the device as lost, because it did not answer for `waited`.
+    fn hang(&self, waited: Duration) {
+        self.faults.kept.store(true, Ordering::Release);
+        self.lose(format!("it did not answer for {:.1} s", waited.as_secs_f64()));
+    }
+
     /// Replaces the reason why the device was lost by a more detailed one.
     pub fn explain(&self, reason: String) {
         *lock(&self.faults.lost_reason) = reason;
@@ -289,10 +300,20 @@ impl Opened {
         self.staged.store(0, Ordering::Relaxed);
         // Another thread's submission comes before or after this one in the list as in the queue.
         let mut pending = lock(&self.pending);
-        let (index, work) = self.call(what, |raw, queue| {
-            let (commands, work) = encode(raw);
-            (queue.submit(commands), work)
-        })?;
+        let (commands, work) = self.call(what, |raw, _| encode(raw))?;
+        // Some drivers first wait for earlier work here.
+        let earlier = pending.list.iter().map(|submission| submission.limit);
+        let limit = earlier.fold(self.limit.of(work), Duration::saturating_add).min(LONGEST);
+        let submitter = self.submitter.as_ref().expect("only `drop` takes it");
+        let index = submitter.submit(commands, limit).map_err(|error| {
+            match error {
+                NotSubmitted::Failed(message) => self.faults.lose(message),
+                NotSubmitted::Hung => self.hang(limit),
+            }
+            self.lost_error(what)
+        });
+        self.check(what)?;
+        let index = index?;
         if pending.list.is_empty() {
             pending.since = Some(Instant::now());
         }
@@ -337,8 +358,7 @@ impl Opened {
                     }
                 }
                 (Err(wgpu::PollError::Timeout), _) => {
-                    self.faults.kept.store(true, Ordering::Release);
-                    self.lose(format!("it did not answer for {:.1} s", timeout.as_secs_f64()));
+                    self.hang(timeout);
                     return self.check(WHAT);
                 }
                 (Err(error), _) => {
@@ -356,10 +376,14 @@ impl Drop for Opened {
             let _ = guarded(|| store.save());
         }
         let Some((raw, queue)) = self.handles.take() else { return };
+        let submitter = self.submitter.take();
         if self.faults.kept.load(Ordering::Acquire) {
             // wgpu waits for the queue when it is dropped, or frees a semaphore twice.
             std::mem::forget((raw, queue));
             return;
+        }
+        if let Some(submitter) = submitter {
+            submitter.end();
         }
         let _ = guarded(|| drop(queue));
         let _ = guarded(|| drop(raw));
