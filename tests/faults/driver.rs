@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, Ended, Kind};
 use super::built::{counts, under_layer};
-use crate::support::gpu::turn;
+use crate::support::gpu::alone;
 
 /// Calls, and the codes that they may return.
 const CALLS: [(&str, &[&str]); 20] = [
@@ -65,7 +65,7 @@ struct Clean {
 
 #[test]
 fn faults_of_the_driver_lose_nothing() {
-    let _turn = turn();
+    let _turn = alone();
     let bench = Bench::new();
     let all = std::env::var_os("PARR_PROOF_FAULTS").is_some();
     let clean: BTreeMap<Kind, Clean> = Kind::ALL.map(|kind| (kind, undisturbed(&bench, kind))).into();
@@ -203,7 +203,7 @@ fn print_table(table: &BTreeMap<(&str, &str), BTreeMap<Kind, Tally>>) {
 
 #[test]
 fn a_gpu_that_never_answers_counts_as_lost() {
-    let _turn = turn();
+    let _turn = alone();
     let bench = Bench::new();
     for kind in Kind::ALL {
         // Late, when all kernels ran before: those that run for the first time are given more time.
@@ -220,7 +220,7 @@ fn a_gpu_that_never_answers_counts_as_lost() {
 
 #[test]
 fn a_kernel_that_the_driver_refuses_is_replaced_and_remembered() {
-    let _turn = turn();
+    let _turn = alone();
     let bench = Bench::new();
     let out = bench.path("refused");
     let refused = out.with_extension("cache").join("refused-kernels.json");
@@ -241,7 +241,7 @@ fn a_kernel_that_the_driver_refuses_is_replaced_and_remembered() {
 
 #[test]
 fn limits_that_are_too_small_are_told_before_anything_is_loaded() {
-    let _turn = turn();
+    let _turn = alone();
     let bench = Bench::new();
     let cases = [
         ("lanes=128", "it allows 128 lanes (invocations) per workgroup, and 256 are needed"),

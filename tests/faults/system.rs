@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Ended, Kind};
 use super::built::{counts, under_files};
-use crate::support::gpu::turn;
+use crate::support::gpu::alone;
 use crate::support::kill::kill_after;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -37,7 +37,7 @@ fn resumes(bench: &Bench, kind: Kind, out: &Path, result: &[u8]) -> Result<(), S
 
 #[test]
 fn a_full_disk_loses_nothing() {
-    let _turn = turn();
+    let _turn = alone();
     let bench = Bench::new();
     let mut wrong = Vec::new();
     let mut trials = 0;
@@ -76,7 +76,7 @@ fn a_full_disk_loses_nothing() {
 
 #[test]
 fn a_killed_run_loses_nothing() {
-    let _turn = turn();
+    let _turn = alone();
     let bench = Bench::new();
     for kind in [Kind::Sft, Kind::Align] {
         let begun = Instant::now();
@@ -110,7 +110,7 @@ fn limited(command: &Command, limit: &str) -> Command {
 #[cfg(unix)]
 #[test]
 fn too_few_descriptors_lose_nothing() {
-    let _turn = turn();
+    let _turn = alone();
     let bench = Bench::new();
     for kind in Kind::ALL {
         let result = clean(&bench, kind);

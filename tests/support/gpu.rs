@@ -1,16 +1,62 @@
-//! Devices for tests: one at a time, optional or required by `GPU_TESTS`.
+//! Devices for tests: two at a time, optional or required by `GPU_TESTS`.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
 
 use super::harness::{ignore, waiting};
 
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Tests that use the adapter now, and tests that wait to be alone with it.
+struct Users {
+    now: usize,
+    waiting_alone: usize,
+}
 
-/// Waits until no other test uses the adapter: a software one takes every core by itself.
-pub fn turn() -> MutexGuard<'static, ()> {
-    waiting(|| ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+static USERS: Mutex<Users> = Mutex::new(Users { now: 0, waiting_alone: 0 });
+static ENDED: Condvar = Condvar::new();
+
+/// A software adapter computes on every core, but compiles on one, so two tests keep two cores busy.
+const MOST: usize = 2;
+
+/// A test's right to use the adapter; it ends when it is dropped.
+pub struct Turn {
+    places: usize,
+}
+
+/// Waits until at most one other test uses the adapter.
+pub fn turn() -> Turn {
+    take(1)
+}
+
+/// Waits until no other test uses the adapter: for tests that measure time.
+pub fn alone() -> Turn {
+    take(MOST)
+}
+
+fn users() -> MutexGuard<'static, Users> {
+    USERS.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn take(places: usize) -> Turn {
+    waiting(|| {
+        let mut users = users();
+        users.waiting_alone += usize::from(places == MOST);
+        // Who wants to be alone comes before others.
+        let room =
+            |users: &mut Users| users.now + places <= MOST && (places == MOST || users.waiting_alone == 0);
+        let mut users =
+            ENDED.wait_while(users, |users| !room(users)).unwrap_or_else(|poisoned| poisoned.into_inner());
+        users.waiting_alone -= usize::from(places == MOST);
+        users.now += places;
+        Turn { places }
+    })
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        users().now -= self.places;
+        ENDED.notify_all();
+    }
 }
 
 /// Whether `GPU_TESTS` is `require`. With `skip` the running test ends as ignored; the default is `auto`.
