@@ -6,8 +6,9 @@
 // prefill agree bit for bit. Scores: lane = key, q passed by shuffle. Values: lane = dimensions,
 // probabilities passed by shuffle.
 //
-// Shapes    tiles (n): first row and number of rows of one sequence, at consecutive positions;
-//           rows_at (rows): base and position, a row's key is key base + position of the cache;
+// Shapes    tiles (n): first row and number of rows of one sequence, at consecutive positions, then where its
+//           shared positions are and their number;
+//           rows_at (rows): base and position, a row's own key is at base + position of the cache;
 //           q (rows, heads, 8 BLOCKS vec4); caches as rope/rope wrote them; out (rows, out_stride);
 //           lse (rows, heads): log of the sum of exp of a row's scaled scores, if LSE
 // Types     q, out, lse, sums f32; the cache as the `kv_read` slot decodes it
@@ -31,7 +32,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> tiles: array<vec2<u32>>;            // (tiles)
+@group(0) @binding(1) var<storage, read> tiles: array<vec4<u32>>;            // (tiles)
 @group(0) @binding(2) var<storage, read> rows_at: array<vec2<u32>>;          // (rows)
 @group(0) @binding(3) var<storage, read> q: array<vec4f>;                    // (rows, heads, 8 BLOCKS)
 @group(0) @binding(4) var<storage, read> k_cache: array<vec4<u32>>;
@@ -50,7 +51,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         return;
     }
     let kv_head = workgroup.y;
-    let base = rows_at[tile.x].x;
+    let span = Span(rows_at[tile.x].x, tile.z, tile.w);
     let first_position = rows_at[tile.x].y;
 
     var position: array<u32, MT>;
@@ -75,8 +76,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         var k_at: array<u32, KT>;
         //# unroll
         for (var t = 0u; t < KT; t++) {
-            let key = min(key0 + 8u * t + lane, params.positions - 1u - base);
-            k_at[t] = cached(base, key, kv_head);
+            k_at[t] = cached(min(place(span, key0 + 8u * t + lane), params.positions - 1u), kv_head);
         }
         for (var block = 0u; block < BLOCKS; block++) {
             var qb: array<vec4f, MT>;
@@ -143,7 +143,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let reach = min(8u, last_key + 1u - min(last_key + 1u, key0 + 8u * t));
             for (var l = 0u; l < reach; l++) {
                 let key = key0 + 8u * t + l;
-                let v_at = cached(base, key, kv_head);
+                let v_at = cached(place(span, key), kv_head);
                 var v: array<Chunk, OWN>;
                 //# unroll
                 for (var i = 0u; i < OWN; i++) {

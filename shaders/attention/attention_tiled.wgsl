@@ -28,7 +28,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> tiles: array<vec2<u32>>;            // (tiles)
+@group(0) @binding(1) var<storage, read> tiles: array<vec4<u32>>;            // (tiles)
 @group(0) @binding(2) var<storage, read> rows_at: array<vec2<u32>>;          // (rows)
 @group(0) @binding(3) var<storage, read> q: array<vec4f>;                    // (rows, heads, 8 BLOCKS)
 @group(0) @binding(4) var<storage, read> k_cache: array<vec4<u32>>;
@@ -80,7 +80,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let n_virtual = tile.y * GROUP;
     // A workgroup beyond the tile's last row redoes that row and stores nothing: barriers stay uniform.
     let kv_head = workgroup.y;
-    let base = rows_at[tile.x].x;
+    let span = Span(rows_at[tile.x].x, tile.z, tile.w);
     let first_position = rows_at[tile.x].y;
 
     var position: array<u32, MT>;
@@ -106,7 +106,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     for (var key0 = first_key; key0 <= last_key; key0 += 64u) {
         let key = key0 + lane;
-        let k_at = cached(base, min(key, params.positions - 1u - base), kv_head);
+        let k_at = cached(min(place(span, key), params.positions - 1u), kv_head);
         var score: array<f32, MT>;
         for (var c = 0u; c < CHUNKS; c++) {
             let k = k_read(k_at + c);
@@ -131,7 +131,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if my_split < SPLIT {
             let reach = min(64u, last_key + 1u - key0);
             for (var l = my_split; l < reach; l += SPLIT) {
-                let v = v_read(cached(base, key0 + l, kv_head) + my_chunk);
+                let v = v_read(cached(place(span, key0 + l), kv_head) + my_chunk);
                 for (var m = 0u; m < MT; m++) {
                     let p = scores[m * 64u + l];
                     o_lo[m] += p * v.lo;

@@ -15,7 +15,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> tiles: array<vec2<u32>>;            // (tiles)
+@group(0) @binding(1) var<storage, read> tiles: array<vec4<u32>>;            // (tiles)
 @group(0) @binding(2) var<storage, read> out: array<f32>;                    // (rows, out_stride)
 @group(0) @binding(3) var<storage, read> lse: array<f32>;                    // (rows, heads)
 @group(0) @binding(4) var<storage, read> d_out: array<f32>;                  // (rows, d_out_stride)

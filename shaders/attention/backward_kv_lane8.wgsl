@@ -7,7 +7,8 @@
 // passed by shuffle. Sums: lane = dimensions, p and d_s passed by shuffle. Rows come in order, so a sum
 // does not depend on how the work is split.
 //
-// Shapes    tiles (n): first row, number of rows and end of its sequence's rows; a row's key is that row's;
+// Shapes    tiles (n): first row, number of rows, end of the rows that may see them, and whether these are of
+//           several branches; a row's key is that row's;
 //           the rest as attention/backward_q_lane8
 // Types     q, d_out, d_qkv, sums f32; the cache as the `kv_read` slot decodes it
 // Grid      (n tiles * k_tiles, kv_heads), k_tiles = ceil(largest tile / MT)
@@ -63,7 +64,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     var d_v: array<Chunk, MT * OWN>;
     //# unroll
     for (var m = 0u; m < MT; m++) {
-        let at = cached(base, position + min(m, n_keys - 1u), kv_head);
+        let at = cached(base + position + min(m, n_keys - 1u), kv_head);
         //# unroll
         for (var i = 0u; i < OWN; i++) {
             let chunk = min(lane + 8u * i, CHUNKS - 1u);
@@ -73,7 +74,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         }
     }
     var end_row = tile.z;
-    if params.window != 0u {
+    if params.window != 0u && tile.w == 0u {
         end_row = min(end_row, first_row + min(MT, n_keys) - 1u + params.window);
     }
     let n_virtual = (end_row - first_row) * group;
@@ -108,7 +109,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         }
         //# unroll
         for (var m = 0u; m < MT; m++) {
-            let seen = sees(row, first_row + m);
+            let seen = sees(rows_at[row].y, position + m);
             score[m] = weight(score[m], known.x, seen);
             d_p[m] = d_score(score[m], d_p[m], known.y, seen);
         }

@@ -63,7 +63,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var d_k: array<Chunk, MT>;
     var d_v: array<Chunk, MT>;
     for (var m = 0u; m < MT; m++) {
-        let at = cached(base, position + min(m, n_keys - 1u), kv_head);
+        let at = cached(base + position + min(m, n_keys - 1u), kv_head);
         for (var c = lane; c < CHUNKS; c += 64u) {
             let k = k_read(at + c);
             k_tile[m * CHUNKS + c] = Chunk(params.scale * k.lo, params.scale * k.hi);
@@ -72,7 +72,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     workgroupBarrier();
     var end_row = tile.z;
-    if params.window != 0u {
+    if params.window != 0u && tile.w == 0u {
         end_row = min(end_row, first_row + min(MT, n_keys) - 1u + params.window);
     }
     let n_virtual = (end_row - first_row) * group;
@@ -99,7 +99,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
         }
         for (var m = 0u; m < MT; m++) {
-            let seen = sees(row, first_row + m);
+            let seen = sees(rows_at[row].y, position + m);
             let p = weight(score[m], known.x, seen);
             weights[m * 64u + lane] = p;
             d_scores[m * 64u + lane] = d_score(p, d_p[m], known.y, seen);

@@ -6,7 +6,8 @@
 // every eighth chunk of 8 dimensions of the tile's q and d_out. Scores: lane = key, q and d_out passed
 // by shuffle. Sums: lane = dimensions, d_s passed by shuffle.
 //
-// Shapes    tiles (n): first row and number of rows of one sequence, at consecutive positions;
+// Shapes    tiles (n): first row and number of rows of one sequence, at consecutive positions, then where its
+//           shared positions are and their number;
 //           rows_at (rows): base and position; q (rows, heads, 8 BLOCKS vec4), rotated; caches as
 //           rope/rope wrote them; d_out (rows, d_out_stride); softmax (rows, heads): log-sum-exp, delta;
 //           d_qkv (rows, d_stride): heads of d_q, then d_k, then d_v, HEAD_DIM each
@@ -35,7 +36,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> tiles: array<vec2<u32>>;            // (tiles)
+@group(0) @binding(1) var<storage, read> tiles: array<vec4<u32>>;            // (tiles)
 @group(0) @binding(2) var<storage, read> rows_at: array<vec2<u32>>;          // (rows)
 @group(0) @binding(3) var<storage, read> q: array<vec4f>;                    // (rows, heads, 8 BLOCKS)
 @group(0) @binding(4) var<storage, read> k_cache: array<vec4<u32>>;
@@ -57,7 +58,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         return;
     }
     let kv_head = workgroup.y;
-    let base = rows_at[tile.x].x;
+    let span = Span(rows_at[tile.x].x, tile.z, tile.w);
     let first_position = rows_at[tile.x].y;
 
     var position: array<u32, MT>;
@@ -88,7 +89,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     for (var key0 = first_tile(position[0], 8u); key0 <= last_key; key0 += 8u) {
         var score: array<f32, MT>;
         var d_p: array<f32, MT>;
-        let at = cached(base, min(key0 + lane, params.positions - 1u - base), kv_head);
+        let at = cached(min(place(span, key0 + lane), params.positions - 1u), kv_head);
         //# unroll
         for (var i = 0u; i < OWN; i++) {
             for (var c = 0u; c < min(8u, CHUNKS - 8u * i); c++) {
@@ -115,7 +116,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             score[m] = d_score(p, d_p[m], delta[m], seen);
         }
         for (var l = 0u; l < min(8u, last_key + 1u - key0); l++) {
-            let key_at = cached(base, key0 + l, kv_head);
+            let key_at = cached(place(span, key0 + l), kv_head);
             //# unroll
             for (var i = 0u; i < OWN; i++) {
                 let k = k_read(key_at + min(lane + 8u * i, CHUNKS - 1u));

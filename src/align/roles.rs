@@ -180,5 +180,6 @@ fn reader(ids: &[TokenId], n: usize, adapter: Option<AdapterId>, target: bool, h
         ids: ids[..ids.len() - 1].to_vec(),
         adapter,
         readings: (first..ids.len()).map(reading).collect(),
+        ..Sequence::default()
     }
 }

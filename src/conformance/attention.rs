@@ -1,10 +1,10 @@
 //! `attention`: every head width, grouping and cache format, decode, ragged prefill and sequences that
-//! are packed without padding, windows.
+//! are packed without padding, branches of a shared prefix, windows.
 
 use super::Case;
 use super::check::{Check, GUARD};
 use super::rope::{HEAD_DIMS, pack, unpack};
-use crate::ops::{AttentionShape, KvFormat, QueryTile, ShapeError, attention};
+use crate::ops::{AttentionShape, KvFormat, QueryTile, ShapeError, SharedPrefix, attention};
 use crate::reference;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -18,14 +18,21 @@ const CONTEXT: usize = 100;
 /// Rows of one sequence, at consecutive positions.
 #[derive(Clone, Copy, Debug)]
 struct Run {
-    /// Cache position of the sequence's first token.
+    /// The sequence's base: a row's key is at base + position of the cache.
     base: usize,
     first: usize,
     rows: usize,
+    /// Index of an earlier run whose positions up to `first` the sequence shares.
+    behind: Option<usize>,
 }
 
 const fn run(slot: usize, first: usize, rows: usize) -> Run {
-    Run { base: slot * CONTEXT, first, rows }
+    Run { base: slot * CONTEXT, first, rows, behind: None }
+}
+
+/// A branch of the first run, whose rows are at `place` of the cache.
+const fn branch(place: usize, first: usize, rows: usize) -> Run {
+    Run { base: place - first, first, rows, behind: Some(0) }
 }
 
 fn case(kv: KvFormat, head_dim: usize) -> Case {
@@ -36,7 +43,14 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
         // Whole and partial tiles of 16 rows, from the start and after a shared prefix.
         let prefill = [run(1, 0, 17), run(3, 30, 5), run(0, 63, 1), run(2, 50, 20)];
         // Whole sequences, one after another: the last key of each is followed by another's first.
-        let packed = [(0, 17), (17, 1), (18, 40), (58, 33)].map(|(base, rows)| Run { base, first: 0, rows });
+        let packed = [(0, 17), (17, 1), (18, 40), (58, 33)].map(|(base, rows)| Run {
+            base,
+            first: 0,
+            rows,
+            behind: None,
+        });
+        // Behind 37 shared rows, branches around a tile of 16 rows, and one behind a part of them.
+        let branches = [run(0, 0, 37), branch(37, 37, 1), branch(38, 37, 19), branch(57, 30, 5)];
         for (heads, kv_heads, window) in [
             (1, 1, None),
             (2, 2, Some(33)),
@@ -49,9 +63,12 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
             let slotted =
                 AttentionShape { heads, kv_heads, head_dim, slots: 4, context: CONTEXT, window, kv };
             let rowwise = AttentionShape { slots: 91, context: 1, ..slotted };
-            for (name, shape, runs) in
-                [("decode", slotted, decode), ("prefill", slotted, prefill), ("packed", rowwise, packed)]
-            {
+            for (name, shape, runs) in [
+                ("decode", slotted, decode),
+                ("prefill", slotted, prefill),
+                ("packed", rowwise, packed),
+                ("branches", rowwise, branches),
+            ] {
                 check.shape(format!("{name}, {heads} heads, {kv_heads} kv heads, window {window:?}"));
                 // Training needs the log-sum-exp too; one grouping is enough to check it.
                 let lse = name == "packed" && heads == 3 * kv_heads;
@@ -116,18 +133,23 @@ fn one_shape(
     let mut v_words = k_words.clone();
     let (mut q_padded, mut rows_at) = (Vec::new(), Vec::new());
     let (mut expected, mut expected_lse) = (Vec::new(), Vec::new());
+    let mut known: Vec<[Vec<f32>; 2]> = Vec::new();
     for run in runs {
         let end = run.first + run.rows;
+        let shared = run.behind.map_or(0, |_| run.first);
         // Sharper scores than real ones, so that a wrong key would show.
         let q: Vec<f32> = check.values(run.rows * width).iter().map(|v| 4.0 * v).collect();
-        let mut cached = Vec::new();
-        for words in [&mut k_words, &mut v_words] {
-            let packed = pack(shape, &check.values(end * row_values));
-            let at = run.base * step;
+        let mut cached = [Vec::new(), Vec::new()];
+        for (which, words) in [&mut k_words, &mut v_words].into_iter().enumerate() {
+            let packed = pack(shape, &check.values((end - shared) * row_values));
+            let at = (run.base + shared) * step;
             words[at..at + packed.len()].copy_from_slice(&packed);
             let rounded = unpack(shape.kv, &packed);
             let heads = rounded.chunks_exact(padded_dim).flat_map(|head| &head[..head_dim]);
-            cached.push(heads.copied().collect::<Vec<f32>>());
+            if let Some(earlier) = run.behind {
+                cached[which].extend_from_slice(&known[earlier][which][..shared * row_values]);
+            }
+            cached[which].extend(heads);
         }
         let positions: Vec<u32> = (run.first..end).map(|p| p as u32).collect();
         let like = reference::AttentionShape {
@@ -138,14 +160,18 @@ fn one_shape(
         };
         expected.extend(reference::attention(like, &q, &positions, &cached[0], &cached[1]));
         expected_lse.extend(reference::attention::log_sum_exp(like, &q, &positions, &cached[0]));
+        known.push(cached);
         rows_at.extend(positions.iter().map(|&p| [run.base as u32, p]));
         for head in q.chunks_exact(head_dim) {
             q_padded.extend_from_slice(head);
             q_padded.resize(q_padded.len().next_multiple_of(32), 0.0);
         }
     }
-    let lengths: Vec<usize> = runs.iter().map(|run| run.rows).collect();
-    let tiles = QueryTile::cut(&lengths);
+    let tiles = QueryTile::cut_branches(runs.iter().map(|run| {
+        let prefix =
+            |earlier: usize| SharedPrefix { base: runs[earlier].base as u32, positions: run.first as u32 };
+        (run.rows, run.behind.map(prefix).unwrap_or_default())
+    }));
     let tile_rows = if decode { 1 } else { QueryTile::MAX_ROWS };
     let rows = rows_at.len();
     let tiles_device = device.upload("conformance", &tiles)?;

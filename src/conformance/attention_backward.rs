@@ -1,11 +1,12 @@
 //! `attention_backward`: every head width, grouping and cache format; packed sequences of unequal
-//! length, one of them a single token; sequences in slots; windows.
+//! length, one of them a single token; sequences in slots; branches of a shared prefix; windows.
 
 use super::Case;
 use super::check::{Check, GUARD};
 use super::rope::{HEAD_DIMS, pack, unpack};
 use crate::ops::{
-    AttentionSaved, AttentionShape, KeyTile, KvFormat, QueryTile, ShapeError, attention_backward,
+    AttentionSaved, AttentionShape, KeyTile, KvFormat, QueryTile, ShapeError, SharedPrefix,
+    attention_backward,
 };
 use crate::reference;
 
@@ -37,6 +38,14 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
             check.shape(format!("packed, {heads} heads, {kv_heads} kv heads, window {window:?}"));
             let sequences = sequences(check, &shape, &lengths);
             gradients(check, &shape, &sequences, &[0, 17, 18, 58])?;
+            // Three branches of the first sequence, and a sequence of its own.
+            let lengths = [37, 1, 18, 5, 20];
+            let rows = lengths.iter().sum();
+            let shape = AttentionShape { slots: rows, ..shape };
+            check.shape(format!("branches, {heads} heads, {kv_heads} kv heads, window {window:?}"));
+            let mut sequences = self::sequences(check, &shape, &lengths);
+            sequences[1..4].iter_mut().for_each(|branch| branch.behind = Some(0));
+            gradients(check, &shape, &sequences, &[0, 0, 1, 19, 61])?;
         }
         let shape =
             AttentionShape { heads: 6, kv_heads: 2, head_dim, slots: 3, context: CONTEXT, window: None, kv };
@@ -61,6 +70,8 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
 /// heads, head_dim)`.
 struct Sequence {
     rows: usize,
+    /// Index of the sequence before it whose branch it is.
+    behind: Option<usize>,
     q: Vec<f32>,
     k_words: Vec<u32>,
     v_words: Vec<u32>,
@@ -82,12 +93,13 @@ fn sequences(check: &mut Check<'_>, shape: &AttentionShape, lengths: &[usize]) -
         let k_words = pack(shape, &check.values(rows * kv_width));
         let v_words = pack(shape, &check.values(rows * kv_width));
         let d_out = check.values(rows * width);
-        Sequence { rows, q, k: rounded(&k_words), v: rounded(&v_words), k_words, v_words, d_out }
+        let (k, v) = (rounded(&k_words), rounded(&v_words));
+        Sequence { rows, behind: None, q, k, v, k_words, v_words, d_out }
     };
     lengths.iter().map(sequence).collect()
 }
 
-/// Runs the op on `sequences`, which begin at `bases` in the cache, and compares; returns the rows of
+/// Runs the op on `sequences`, whose position 0 is at `bases` in the cache, and compares; returns the rows of
 /// `d_qkv`.
 fn gradients(
     check: &mut Check<'_>,
@@ -101,9 +113,11 @@ fn gradients(
     let mut k_words = vec![GUARD; shape.cache_len()];
     let mut v_words = k_words.clone();
     let (mut q, mut rows_at, mut d_out) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut out, mut lse, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut out, mut lse) = (Vec::new(), Vec::new());
+    let mut gradients: Vec<reference::AttentionGradients> = Vec::new();
     for (sequence, &base) in sequences.iter().zip(bases) {
-        let at = base * shape.position_words();
+        let shared = sequence.behind.map_or(0, |at| sequences[at].rows);
+        let at = (base + shared) * shape.position_words();
         k_words[at..][..sequence.k_words.len()].copy_from_slice(&sequence.k_words);
         v_words[at..][..sequence.v_words.len()].copy_from_slice(&sequence.v_words);
         let like = reference::AttentionShape {
@@ -112,16 +126,23 @@ fn gradients(
             head_dim,
             window: shape.window,
         };
-        let positions: Vec<u32> = (0..sequence.rows as u32).collect();
-        let Sequence { q: q_rows, k, v, d_out: d_rows, .. } = sequence;
-        out.extend(reference::attention(like, q_rows, &positions, k, v));
-        lse.extend(reference::attention::log_sum_exp(like, q_rows, &positions, k));
-        let gradients = reference::attention_backward(like, q_rows, &positions, k, v, d_rows);
-        for row in 0..sequence.rows {
-            expected.extend_from_slice(&gradients.d_q[row * width..][..width]);
-            expected.extend_from_slice(&gradients.d_k[row * kv_width..][..kv_width]);
-            expected.extend_from_slice(&gradients.d_v[row * kv_width..][..kv_width]);
+        let positions: Vec<u32> = (shared as u32..(shared + sequence.rows) as u32).collect();
+        let Sequence { q: q_rows, d_out: d_rows, .. } = sequence;
+        let whole = |own: &[f32], of: fn(&Sequence) -> &Vec<f32>| -> Vec<f32> {
+            [sequence.behind.map_or(&[][..], |at| of(&sequences[at])), own].concat()
+        };
+        let (k, v) = (whole(&sequence.k, |one| &one.k), whole(&sequence.v, |one| &one.v));
+        out.extend(reference::attention(like, q_rows, &positions, &k, &v));
+        lse.extend(reference::attention::log_sum_exp(like, q_rows, &positions, &k));
+        let mut found = reference::attention_backward(like, q_rows, &positions, &k, &v, d_rows);
+        if let Some(at) = sequence.behind {
+            let first = &mut gradients[at];
+            for (sums, more) in [(&mut first.d_k, &mut found.d_k), (&mut first.d_v, &mut found.d_v)] {
+                let own = more.split_off(shared * kv_width);
+                sums.iter_mut().zip(std::mem::replace(more, own)).for_each(|(sum, more)| *sum += more);
+            }
         }
+        gradients.push(found);
         for head in q_rows.chunks_exact(head_dim) {
             q.extend_from_slice(head);
             q.resize(q.len().next_multiple_of(32), 0.0);
@@ -129,9 +150,24 @@ fn gradients(
         d_out.extend_from_slice(d_rows);
         rows_at.extend(positions.iter().map(|&position| [base as u32, position]));
     }
+    let mut expected = Vec::new();
+    for (sequence, gradients) in sequences.iter().zip(&gradients) {
+        for row in 0..sequence.rows {
+            expected.extend_from_slice(&gradients.d_q[row * width..][..width]);
+            expected.extend_from_slice(&gradients.d_k[row * kv_width..][..kv_width]);
+            expected.extend_from_slice(&gradients.d_v[row * kv_width..][..kv_width]);
+        }
+    }
     let device = check.device();
-    let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.rows).collect();
-    let (query_tiles, key_tiles) = (QueryTile::cut(&lengths), KeyTile::cut(&lengths));
+    let query_tiles = QueryTile::cut_branches(sequences.iter().map(|sequence| {
+        let prefix =
+            |at: usize| SharedPrefix { base: bases[at] as u32, positions: sequences[at].rows as u32 };
+        (sequence.rows, sequence.behind.map(prefix).unwrap_or_default())
+    }));
+    let key_tiles = KeyTile::cut_branches(sequences.iter().enumerate().map(|(at, sequence)| {
+        let behind = sequences.iter().filter(|other| other.behind == Some(at));
+        (sequence.rows, behind.map(|branch| branch.rows).sum())
+    }));
     let query_tiles_device = device.upload("conformance", &query_tiles)?;
     let key_tiles_device = device.upload("conformance", &key_tiles)?;
     let rows_at = device.upload("conformance", &rows_at)?;

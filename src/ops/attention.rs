@@ -96,6 +96,16 @@ impl AttentionShape {
     }
 }
 
+/// First positions of a sequence that other sequences have too: their keys and values are in the cache once.
+/// Without any, `positions` is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SharedPrefix {
+    /// Place of position 0 in the cache.
+    pub base: u32,
+    /// Number of positions.
+    pub positions: u32,
+}
+
 /// Rows of one sequence at consecutive positions; they share loads of keys and values.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -104,6 +114,10 @@ pub struct QueryTile {
     pub first_row: u32,
     /// Number of rows.
     pub rows: u32,
+    /// Place in the cache of the sequence's shared prefix.
+    pub prefix: u32,
+    /// Number of positions of that prefix. Later positions are at the rows' own base.
+    pub shared: u32,
 }
 
 impl QueryTile {
@@ -112,12 +126,18 @@ impl QueryTile {
 
     /// The tiles of sequences that are one after another in the batch, `lengths` rows each.
     pub fn cut(lengths: &[usize]) -> Vec<QueryTile> {
+        Self::cut_branches(lengths.iter().map(|&length| (length, SharedPrefix::default())))
+    }
+
+    /// The same for sequences that continue shared prefixes: number of rows, and what comes before them.
+    pub fn cut_branches(runs: impl IntoIterator<Item = (usize, SharedPrefix)>) -> Vec<QueryTile> {
         let mut tiles = Vec::new();
         let mut first_row = 0;
-        for &length in lengths {
+        for (length, SharedPrefix { base, positions }) in runs {
             for start in (0..length).step_by(Self::MAX_ROWS) {
-                let rows = Self::MAX_ROWS.min(length - start);
-                tiles.push(QueryTile { first_row: (first_row + start) as u32, rows: rows as u32 });
+                let rows = Self::MAX_ROWS.min(length - start) as u32;
+                let first_row = (first_row + start) as u32;
+                tiles.push(QueryTile { first_row, rows, prefix: base, shared: positions });
             }
             first_row += length;
         }
@@ -204,7 +224,7 @@ fn tiled(kv: KvFormat, head_dim: usize, group: usize, mt: u32, lse: bool) -> Spe
 /// | argument | shape | access |
 /// |---|---|---|
 /// | `tiles` | `(n_tiles)`, of at most `tile_rows` rows each | read |
-/// | `rows_at` | `(rows)`: the cache position at which its sequence begins, and its position there | read |
+/// | `rows_at` | `(rows)`: the base of its sequence, and its position: its key is at their sum in the cache | read |
 /// | `q` | as [`rope`](super::rope) wrote it | read |
 /// | `k`, `v` | [`AttentionShape::cache_len`] words each | read |
 /// | `out` | `(rows, heads * head_dim)` | the tiles' rows written |

@@ -16,10 +16,11 @@ pub struct KeyTile {
     pub first_row: u32,
     /// Number of keys.
     pub rows: u32,
-    /// Row at which the keys' sequence ends.
+    /// End of the rows that may see the keys: all from the keys' own rows on.
     pub end_row: u32,
-    /// Unused.
-    pub pad: u32,
+    /// 1 if these rows are of several branches, so that one row further is not always one position further;
+    /// otherwise 0.
+    pub branched: u32,
 }
 
 impl KeyTile {
@@ -28,14 +29,19 @@ impl KeyTile {
 
     /// The tiles of whole sequences that are one after another in the batch, `lengths` rows each.
     pub fn cut(lengths: &[usize]) -> Vec<KeyTile> {
+        Self::cut_branches(lengths.iter().map(|&length| (length, 0)))
+    }
+
+    /// The same for sequences with branches: number of rows, and number of rows of branches that follow them and
+    /// see them too. These are runs of their own.
+    pub fn cut_branches(runs: impl IntoIterator<Item = (usize, usize)>) -> Vec<KeyTile> {
         let mut tiles = Vec::new();
         let mut first_row = 0;
-        for &length in lengths {
-            let end_row = (first_row + length) as u32;
+        for (length, behind) in runs {
+            let (end_row, branched) = ((first_row + length + behind) as u32, u32::from(behind > 0));
             for start in (0..length).step_by(Self::MAX_ROWS) {
-                let rows = Self::MAX_ROWS.min(length - start);
-                let first_row = (first_row + start) as u32;
-                tiles.push(KeyTile { first_row, rows: rows as u32, end_row, pad: 0 });
+                let rows = Self::MAX_ROWS.min(length - start) as u32;
+                tiles.push(KeyTile { first_row: (first_row + start) as u32, rows, end_row, branched });
             }
             first_row += length;
         }
@@ -182,13 +188,13 @@ fn variant(kv: KvFormat, head_dim: usize, mt: usize) -> Specialization {
 }
 
 /// Records the gradient of [`attention`](super::attention) for whole sequences: all rows of each, from
-/// position 0 on, one after another.
+/// position 0 on, one after another. The branches of a sequence come behind its shared rows.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
 /// | `query_tiles` | `(n_query_tiles)`, of at most `tile_rows` rows each | read |
 /// | `key_tiles` | `(n_key_tiles)`, of the same rows | read |
-/// | `rows_at` | `(rows)`: the cache position at which its sequence begins, and its position there | read |
+/// | `rows_at` | `(rows)`: the base of its sequence, and its position: its key is at their sum in the cache | read |
 /// | `saved` | see [`AttentionSaved`] | read |
 /// | `d_out` | `(rows, heads * head_dim)` | read |
 /// | `delta` | `(rows, heads, 2)`: log-sum-exp, and `sum(d_out * out)` | written |
@@ -320,7 +326,10 @@ mod tests {
         let expected = [[0, 16, 17], [16, 1, 17], [17, 1, 18], [18, 16, 34]];
         assert_eq!(tiles.len(), expected.len());
         for (tile, [first_row, rows, end_row]) in tiles.iter().zip(expected) {
-            assert_eq!(*tile, KeyTile { first_row, rows, end_row, pad: 0 });
+            assert_eq!(*tile, KeyTile { first_row, rows, end_row, branched: 0 });
         }
+        let tiles = KeyTile::cut_branches([(18, 5), (2, 0), (3, 0), (1, 0)]);
+        let ends: Vec<_> = tiles.iter().map(|tile| (tile.first_row, tile.end_row, tile.branched)).collect();
+        assert_eq!(ends, [(0, 23, 1), (16, 23, 1), (18, 20, 0), (20, 23, 0), (23, 24, 0)]);
     }
 }

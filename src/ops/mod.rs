@@ -32,7 +32,7 @@ pub use activation::Activation;
 pub(crate) use activation::buffer_bytes;
 pub use adamw::{AdamWStep, adamw};
 pub use advance::{Drawn, advance};
-pub use attention::{AttentionShape, KvFormat, QueryTile, attention};
+pub use attention::{AttentionShape, KvFormat, QueryTile, SharedPrefix, attention};
 pub use attention_backward::{AttentionSaved, KeyTile, attention_backward};
 pub use embed::embed;
 pub use error::ShapeError;

@@ -37,6 +37,10 @@ pub struct Reading {
 pub struct Sequence {
     /// Token ids, from position 0.
     pub ids: Vec<TokenId>,
+    /// Indices in `ids` at which branches begin, ascending. Every branch continues the tokens before the first
+    /// one, and sees these and itself, as if it were the only one. So the tokens before are computed once for all.
+    /// Empty for a plain sequence.
+    pub branches: Vec<usize>,
     /// The adapter; none runs the base alone.
     pub adapter: Option<AdapterId>,
     /// Readings, at most one per position.
@@ -49,7 +53,8 @@ impl Sequence {
     pub fn with_targets(ids: &[TokenId], mask: &[bool], adapter: Option<AdapterId>) -> Sequence {
         let wanted = (1..ids.len()).filter(|&place| mask[place]);
         let reading = |place: usize| Reading { position: place - 1, target: Some(ids[place]), head: false };
-        Sequence { ids: ids.to_vec(), adapter, readings: wanted.map(reading).collect() }
+        let readings = wanted.map(reading).collect();
+        Sequence { ids: ids.to_vec(), adapter, readings, ..Sequence::default() }
     }
 
     /// A sequence that reads the head of `adapter` at the last token of `ids`: a reward model's score. If
@@ -57,7 +62,33 @@ impl Sequence {
     pub fn with_head(ids: Vec<TokenId>, adapter: AdapterId) -> Sequence {
         let last = ids.len().checked_sub(1);
         let reading = last.map(|position| Reading { position, target: None, head: true });
-        Sequence { ids, adapter: Some(adapter), readings: reading.into_iter().collect() }
+        let readings = reading.into_iter().collect();
+        Sequence { ids, adapter: Some(adapter), readings, ..Sequence::default() }
+    }
+
+    /// A sequence that reads the head of `adapter` at the last token of each of `branches`, which all continue
+    /// `shared`: a reward model's scores of one reply under several principles. A pass rejects empty branches.
+    pub fn with_branches(shared: &[TokenId], branches: &[Vec<TokenId>], adapter: AdapterId) -> Sequence {
+        let mut sequence = Sequence { ids: shared.to_vec(), adapter: Some(adapter), ..Sequence::default() };
+        for branch in branches {
+            sequence.branches.push(sequence.ids.len());
+            sequence.ids.extend_from_slice(branch);
+            let position = sequence.ids.len().saturating_sub(1);
+            sequence.readings.push(Reading { position, target: None, head: true });
+        }
+        sequence
+    }
+
+    /// The parts of `ids` that are computed one after another: the shared part, then each branch.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        let starts = std::iter::once(0).chain(self.branches.iter().copied());
+        let ends = self.branches.iter().copied().chain([self.ids.len()]);
+        starts.zip(ends).map(|(start, end)| start..end)
+    }
+
+    /// Number of tokens that all branches continue; 0 without branches.
+    pub(super) fn shared(&self) -> usize {
+        self.branches.first().copied().unwrap_or(0)
     }
 }
 
@@ -117,8 +148,8 @@ impl Pass {
     ///
     /// # Errors
     ///
-    /// * [`TrainError::Sequence`] if a sequence is empty, has an unknown token, reads a position twice
-    ///   or one that it does not have;
+    /// * [`TrainError::Sequence`] if a sequence or one of its branches is empty, has an unknown token, reads a
+    ///   position twice or one that it does not have;
     /// * [`TrainError::PassFull`] if the sequences are too many or too long for the pass's shape;
     /// * [`TrainError::Adapter`] if an adapter is not in the bank;
     /// * [`TrainError::Device`] if the device fails.

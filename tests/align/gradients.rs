@@ -38,6 +38,7 @@ fn units(vocab: usize, policy: AdapterId, value: AdapterId) -> Vec<Unit> {
             readings: (prompt..n)
                 .map(|place| Reading { position: place - 1, target: target.then(|| ids[place]), head })
                 .collect(),
+            ..Sequence::default()
         };
         let mut unit = vec![sequence(policy, true, shared)];
         unit.extend((!shared).then(|| sequence(value, false, true)));

@@ -147,7 +147,7 @@ fn a_reward_head_scores_and_learns_as_in_pytorch() {
         .map(|name| {
             let ids = ids(&golden[name]);
             let last = Reading { position: ids.len() - 1, target: None, head: true };
-            Sequence { ids, adapter: Some(id), readings: vec![last] }
+            Sequence { ids, adapter: Some(id), readings: vec![last], ..Sequence::default() }
         })
         .into();
     let pair = PreferenceBatch { pairs: vec![Pair { chosen: 0, rejected: 1 }], normalizer: 1.0 };

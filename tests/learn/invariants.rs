@@ -3,9 +3,9 @@
 use parr::generate::{CancelToken, Generator, GeneratorOptions, Request};
 use parr::gpu::{Device, KernelFamily};
 use parr::model::Model;
-use parr::model::lora::{AdapterBank, AdapterId, LoraWeights, Projection, Projections};
+use parr::model::lora::{AdapterBank, AdapterId, LoraWeights, Projection, Projections, ScalarHead};
 use parr::ops::KvFormat;
-use parr::train::{Learner, Pass, PassShape, Reading, Sequence, TokenStats};
+use parr::train::{Evaluated, Learner, Pass, PassShape, Reading, Sequence, TokenStats};
 
 use super::{golden_path, load, lora, mean_loss, random_adapter, relative_distance, shape, targets};
 use crate::support::gpu;
@@ -245,8 +245,12 @@ fn heads_are_read_where_they_are_asked_for(family: KernelFamily) {
         let valued = bank.attach(&weights, Some(&head)).expect("it fits");
         let reading =
             |position| Reading { position, target: (position % 2 == 0).then_some(7), head: position > 2 };
-        let sequence =
-            Sequence { ids: ids(12, 1), adapter: Some(valued), readings: (0..12).map(reading).collect() };
+        let sequence = Sequence {
+            ids: ids(12, 1),
+            adapter: Some(valued),
+            readings: (0..12).map(reading).collect(),
+            ..Sequence::default()
+        };
         let mut pass = Pass::new(&model, &bank, 0, &shape(&model, 40, 0)).expect("a small pass fits");
         let stats = pass.forward(&[sequence.clone(), sequence.clone()]).expect("a sound sequence");
         assert_eq!(stats.value[..12], stats.value[12..]);
@@ -262,6 +266,82 @@ fn heads_are_read_where_they_are_asked_for(family: KernelFamily) {
         }
         assert!((alone[0] - stats.value[11]).abs() <= 1e-4, "{} and {}", alone[0], stats.value[11]);
     });
+}
+
+/// Scores and gradients of three branches of one prefix, and of a sequence of its own, are those of four plain
+/// sequences.
+#[test]
+fn branches_are_sequences_that_share_their_prefix(family: KernelFamily) {
+    on(family, |device| {
+        for name in [TINY, "tiny/qwen2-bias"] {
+            let model = load(device, &golden_path(name));
+            let bank = AdapterBank::new(&model, 8, Projections::ALL, 1).expect("a small bank fits");
+            let head = ScalarHead {
+                weight: (0..model.config().hidden).map(|k| (k as f32 * 0.7).sin()).collect(),
+                bias: 0.25,
+            };
+            let weights = random_adapter(lora(8, Projections::ALL), model.config(), 1);
+            let adapter = bank.attach(&weights, Some(&head)).expect("the adapter fits");
+            let prefix = ids(37, 1);
+            let branches = [ids(1, 2), ids(18, 3), ids(5, 4)];
+            let other = Sequence::with_head(ids(20, 5), adapter);
+            let plain: Vec<Sequence> = branches
+                .iter()
+                .map(|branch| Sequence::with_head([&prefix[..], branch].concat(), adapter))
+                .chain([other.clone()])
+                .collect();
+            let shared = vec![Sequence::with_branches(&prefix, &branches, adapter), other];
+            assert_eq!(shared[0].ids.len(), 37 + 24);
+            let found = [plain, shared].map(|sequences| {
+                let mut learner =
+                    Learner::new(&model, &bank, &[adapter], &shape(&model, 200, 1), super::ADAMW)
+                        .expect("a small pass fits");
+                learner.clear().expect("gradients can be cleared");
+                let mut values = Vec::new();
+                learner
+                    .accumulate(&[sequences], &mut |_, stats| {
+                        values.clone_from(&stats.value);
+                        // Unlike gradients, so that none can stand in for another.
+                        let d_value: Vec<f32> = (0..4).map(|at| 0.5 - 0.3 * at as f32).collect();
+                        let none = vec![0.0; 4];
+                        Evaluated {
+                            d_value,
+                            d_logprob: none.clone(),
+                            d_entropy: none,
+                            ..Evaluated::default()
+                        }
+                    })
+                    .expect("a sound pass");
+                (values, learner.read_gradients(0).expect("gradients can be read"))
+            });
+            let [(plain, (plain_layers, plain_head)), (shared, (layers, head))] = found;
+            if device.tuning().family == KernelFamily::Lane8 {
+                assert_eq!(shared, plain, "{name}: bit for bit");
+            }
+            let apart = shared.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart <= 1e-4, "{name}: values {apart:.1e} apart");
+            let distance = relative_distance(&layers, &plain_layers);
+            assert!(distance <= 2e-6, "{name}: gradients {distance:.1e} apart");
+            let apart = head.weight.iter().zip(&plain_head.weight).map(|(a, b)| (a - b).abs());
+            assert!(apart.fold(0.0, f32::max) <= 1e-4, "{name}: the head's gradient");
+        }
+    });
+}
+
+#[test]
+fn a_branch_without_tokens_is_refused() {
+    let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
+    let Setup { model, bank, adapter } = setup(&device, 1);
+    let mut pass = Pass::new(&model, &bank, 0, &shape(&model, 100, 0)).expect("a small pass fits");
+    for branches in [vec![vec![]], vec![ids(2, 1), vec![], ids(1, 2)]] {
+        let sequence = Sequence::with_branches(&ids(5, 1), &branches, adapter);
+        let error = pass.forward(&[sequence]).expect_err("an empty branch").to_string();
+        assert!(error.contains("a branch is empty"), "{error}");
+    }
+    let sequence = Sequence { branches: vec![7, 4], ids: ids(9, 1), ..Sequence::default() };
+    assert!(pass.forward(&[sequence]).is_err(), "they do not ascend");
+    let sequence = Sequence { branches: vec![10], ids: ids(9, 1), ..Sequence::default() };
+    assert!(pass.forward(&[sequence]).is_err(), "it begins behind the end");
 }
 
 #[test]

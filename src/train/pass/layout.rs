@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{PassShape, Sequence};
 use crate::model::Learning;
 use crate::model::lora::AdapterBank;
-use crate::ops::{KeyTile, LoraTile, NO_HEAD, QueryTile};
+use crate::ops::{KeyTile, LoraTile, NO_HEAD, QueryTile, SharedPrefix};
 use crate::train::error::TrainError;
 
 /// Target of a reading that reads only a head.
@@ -27,12 +27,12 @@ pub(super) struct Placed {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layout {
     pub ids: Vec<u32>,
-    /// For each row, the first row of its sequence, where its keys are, and its position.
+    /// For each row, the base of its sequence, and its position; their sum is the row, where its key is.
     pub rows_at: Vec<[u32; 2]>,
     pub tiles: Vec<QueryTile>,
     pub key_tiles: Vec<KeyTile>,
     pub lora_tiles: Vec<LoraTile>,
-    /// Length of the longest sequence.
+    /// Largest number of positions that a row attends to.
     pub longest: usize,
     /// Readings with a target first, then the others, each in the order of rows.
     pub readings: Vec<Placed>,
@@ -63,13 +63,27 @@ impl Layout {
         }
 
         let mut layout = Layout::default();
+        let (mut query_runs, mut key_runs) = (Vec::new(), Vec::new());
         for &index in &order {
             let sequence = sequences[index];
             let base = layout.ids.len();
             layout.ids.extend_from_slice(&sequence.ids);
-            let positions = 0..sequence.ids.len() as u32;
-            layout.rows_at.extend(positions.map(|position| [base as u32, position]));
-            layout.longest = layout.longest.max(sequence.ids.len());
+            let shared = sequence.shared();
+            for part in sequence.parts() {
+                // A branch's first row has the position behind the shared ones.
+                let skipped = part.start - shared.min(part.start);
+                let rows = part.clone().map(|place| [(base + skipped) as u32, (place - skipped) as u32]);
+                layout.rows_at.extend(rows);
+                layout.longest = layout.longest.max(part.end - skipped);
+                let prefix = if part.start == 0 {
+                    SharedPrefix::default()
+                } else {
+                    SharedPrefix { base: base as u32, positions: shared as u32 }
+                };
+                query_runs.push((part.len(), prefix));
+                let behind = if part.start == 0 { sequence.ids.len() - part.end } else { 0 };
+                key_runs.push((part.len(), behind));
+            }
             for (nth, reading) in sequence.readings.iter().enumerate() {
                 layout.readings.push(Placed {
                     index: first_index[index] + nth,
@@ -86,8 +100,8 @@ impl Layout {
         layout.n_targets = layout.readings.iter().filter(|reading| reading.target != NO_TARGET).count();
         layout.has_heads = layout.readings.iter().any(|reading| reading.head != NO_HEAD);
         let lengths: Vec<usize> = order.iter().map(|&index| sequences[index].ids.len()).collect();
-        layout.tiles = QueryTile::cut(&lengths);
-        layout.key_tiles = KeyTile::cut(&lengths);
+        layout.tiles = QueryTile::cut_branches(query_runs);
+        layout.key_tiles = KeyTile::cut_branches(key_runs);
         let runs =
             bank.runs(order.iter().zip(&lengths).map(|(&index, &rows)| (sequences[index].adapter, rows)))?;
         layout.learning = runs
@@ -139,6 +153,9 @@ fn check(sequences: &[&Sequence], vocab: usize, shape: &PassShape) -> Result<(),
         if let Some(place) = sequence.ids.iter().position(|&id| id as usize >= vocab) {
             let id = sequence.ids[place];
             return Err(wrong(format!("token {id} at place {place} is outside the vocabulary of {vocab}")));
+        }
+        if sequence.parts().any(|part| part.is_empty()) {
+            return Err(wrong(format!("a branch is empty, or they do not ascend: {:?}", sequence.branches)));
         }
         let mut read = vec![false; sequence.ids.len()];
         for reading in &sequence.readings {
