@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::adapter::AdapterFileError;
 use crate::align::AlignError;
+use crate::attributes::AttributesError;
 use crate::chat::ChatError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
@@ -88,6 +89,9 @@ pub enum Error {
     /// A file of principles has mistakes, or there is no such set or principle.
     #[error(transparent)]
     Principles(#[from] PrinciplesError),
+    /// Attributes of replies cannot be read or used.
+    #[error(transparent)]
+    Attributes(#[from] AttributesError),
     /// The device failed, or was asked for too much.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -140,6 +144,7 @@ impl Error {
             Error::Load(inner) => inner.kind(),
             Error::Text(inner) => inner.kind(),
             Error::Principles(inner) => inner.kind(),
+            Error::Attributes(inner) => inner.kind(),
             Error::Device(inner) => inner.kind(),
             Error::AdapterFile(inner) => inner.kind(),
             Error::Adapter(inner) => inner.kind(),

@@ -66,6 +66,8 @@ pub mod generate;
 pub mod conformance;
 pub mod hub;
 pub mod preferences;
+
+pub mod attributes;
 // Layer 8: training.
 pub mod train;
 // Layer 9: replies sampled and judged; reward models, from judged replies to scores; training on a model's

@@ -46,6 +46,8 @@ pub enum Purpose {
     SelfAlign = 14,
     /// The seeds of prompts on which steering methods are compared: index = the prompt.
     Compare = 16,
+    /// How a plain reply is edited and labelled: step = the labelled reply, index = the decision.
+    Attributes = 17,
 }
 
 /// The generator of one run; its seed is its only state.

@@ -40,6 +40,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("hub", &["cache", "file", "lock"]),
     ("preferences", &["file", "lock", "output", "random", "tokenizer", "principles"]),
     // Layer 8.
+    ("attributes", &["file", "preferences", "random"]),
     (
         "train",
         &[
@@ -96,6 +97,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "adapter",
             "generate",
             "preferences",
+            "attributes",
             "train",
         ],
     ),

@@ -66,6 +66,7 @@ macro_rules! from_the_library {
 from_the_library! {
     parr::adapter::AdapterFileError
     parr::align::AlignError
+    parr::attributes::AttributesError
     parr::chat::ChatError
     parr::format::LoadError
     parr::generate::GenerateError

@@ -72,23 +72,43 @@ impl InputParts<'_> {
     ///
     /// [`PreferencesError::NoRoom`] if the other parts leave fewer than four tokens for the two.
     pub fn assemble(&self, limits: &InputLimits) -> Result<RewardInput, PreferencesError> {
-        const LEAST: usize = 4;
         let InputParts { opening, reply, between, request, guidelines, stem } = *self;
         let needed = opening.len() + between.len() + guidelines.len() + stem.len();
-        let capacity = limits.tokens;
-        let room = capacity.checked_sub(needed).filter(|room| *room >= LEAST);
-        let room = room.ok_or(PreferencesError::NoRoom { needed, capacity })?;
-
-        let mut kept_reply = reply.len().min(limits.reply);
-        let mut kept_request = request.len().min(limits.request);
-        if kept_reply + kept_request > room {
-            kept_request = kept_request.min(room.saturating_sub(kept_reply).max(room / 4));
-            kept_reply = kept_reply.min(room - kept_request);
-        }
-        let (cut_reply, cut_request) = (reply.len() - kept_reply, request.len() - kept_request);
-        let parts = [opening, &reply[..kept_reply], between, &request[cut_request..], guidelines, stem];
+        let kept = cut(limits, needed, request.len(), reply.len())?;
+        let (cut_reply, cut_request) = (reply.len() - kept.reply, request.len() - kept.request);
+        let parts = [opening, &reply[..kept.reply], between, &request[cut_request..], guidelines, stem];
         Ok(RewardInput { ids: parts.concat(), cut_request, cut_reply })
     }
+}
+
+/// Numbers of tokens that are kept of a request and a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub request: usize,
+    pub reply: usize,
+}
+
+/// How much of a request and a reply fits beside `needed` other tokens: see [`InputParts::assemble`].
+///
+/// # Errors
+///
+/// [`PreferencesError::NoRoom`] if the other tokens leave fewer than four for the two.
+pub(super) fn cut(
+    limits: &InputLimits,
+    needed: usize,
+    request: usize,
+    reply: usize,
+) -> Result<Kept, PreferencesError> {
+    const LEAST: usize = 4;
+    let capacity = limits.tokens;
+    let room = capacity.checked_sub(needed).filter(|room| *room >= LEAST);
+    let room = room.ok_or(PreferencesError::NoRoom { needed, capacity })?;
+    let mut kept = Kept { request: request.min(limits.request), reply: reply.min(limits.reply) };
+    if kept.reply + kept.request > room {
+        kept.request = kept.request.min(room.saturating_sub(kept.reply).max(room / 4));
+        kept.reply = kept.reply.min(room - kept.request);
+    }
+    Ok(kept)
 }
 
 /// Turns replies, requests and principles into inputs of one model.

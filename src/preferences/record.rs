@@ -156,6 +156,53 @@ impl Comparison {
     }
 }
 
+/// A reply, and whether it keeps each of some principles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelledReply {
+    /// Unique in its file.
+    pub id: String,
+    /// The request.
+    pub prompt: String,
+    /// The reply.
+    pub reply: String,
+    /// The principles with their labels, at least one.
+    pub labels: Vec<Label>,
+}
+
+/// A principle, and whether a reply keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Label {
+    /// A sentence as a person writes it.
+    pub principle: String,
+    /// Whether the reply keeps it.
+    pub keeps: bool,
+    /// What it is about, for figures by attribute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
+}
+
+impl Record for LabelledReply {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let texts = [("id", &self.id), ("prompt", &self.prompt), ("reply", &self.reply)];
+        if let Some((key, _)) = texts.iter().find(|(_, text)| text.trim().is_empty()) {
+            return Err(format!("`{key}` is empty"));
+        }
+        if self.labels.is_empty() {
+            return Err("it has no labels".to_owned());
+        }
+        match self.labels.iter().position(|label| label.principle.trim().is_empty()) {
+            Some(at) => Err(format!("the principle of label {} is empty", at + 1)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Record for Prompt {
     fn id(&self) -> &str {
         &self.id

@@ -1,0 +1,137 @@
+//! The attributes that ship with Parr, and what the factory makes of them.
+
+use std::collections::{BTreeSet, HashSet};
+
+use parr::attributes::{AttributeSet, Factory, FactoryConfig, Parameter, PlainReply, Seen};
+use parr::reward::everyday;
+
+const REPLIES: [&str; 5] = [
+    "Bread rises because yeast makes gas. The dough needs warmth and time, and a covered bowl helps. Bake it until the \
+     crust is golden.",
+    "A library card is free in most towns. Bring something with your address. The staff will print it at once.",
+    "Start with the largest task. Write it down, and give it an hour before lunch.",
+    "Plants turn towards the light, since their stems grow faster on the dark side.",
+    "Old maps show towns that no longer exist. Some were drowned by lakes, others were only a mistake of the printer.",
+];
+
+fn plain() -> Vec<PlainReply> {
+    let prompts = ["Why does bread rise?", "How do I join a library?", "How do I plan a day?", "Why do plants bend?",
+        "Are old maps wrong?"];
+    let pair = |(prompt, reply): (&str, &str)| PlainReply { prompt: prompt.to_owned(), reply: reply.to_owned() };
+    prompts.into_iter().zip(REPLIES).map(pair).collect()
+}
+
+#[test]
+fn there_are_many_from_many_domains() {
+    let set = AttributeSet::shipped();
+    let domains: BTreeSet<&str> = set.trained().map(|one| &one.domain[..]).collect();
+    assert!(set.trained().count() >= 150, "{} attributes", set.trained().count());
+    assert!(domains.len() >= 10, "{domains:?}");
+    assert!(set.held_out().count() >= 30, "{} held out", set.held_out().count());
+    assert_eq!(set.held_out_domains().len(), 2, "{:?}", set.held_out_domains());
+    let written: usize = set.trained().flat_map(|one| [true, false].map(|wants| one.sentences(wants).len())).sum();
+    assert!(written >= 2000, "{written} sentences");
+}
+
+#[test]
+fn no_sentence_of_an_evaluation_is_in_the_training() {
+    let set = AttributeSet::shipped();
+    let plain = |text: &str| -> String {
+        text.chars().filter(|c| c.is_alphanumeric() || *c == ' ').collect::<String>().to_lowercase()
+    };
+    let sentences = |one: &parr::attributes::Attribute| -> Vec<String> {
+        [true, false].iter().flat_map(|&wants| one.sentences(wants)).map(|text| plain(text)).collect()
+    };
+    let taught: HashSet<String> = set.trained().flat_map(sentences).collect();
+    for one in set.held_out() {
+        let seen: Vec<String> = sentences(one).into_iter().filter(|text| taught.contains(text)).collect();
+        assert!(seen.is_empty(), "{}: {seen:?}", one.id);
+    }
+    let written = everyday();
+    assert!(written.len() >= 300, "{} sentences", written.len());
+    let mut once = HashSet::new();
+    for sentence in &written {
+        let attribute = set.get(&sentence.attribute).unwrap_or_else(|| panic!("`{}` is unknown", sentence.attribute));
+        assert!(!attribute.held_out, "{}", attribute.id);
+        assert!(!taught.contains(&plain(&sentence.text)), "{:?} is taught", sentence.text);
+        assert!(once.insert(plain(&sentence.text)), "{:?} comes twice", sentence.text);
+    }
+}
+
+/// How many of the tries give the attribute: most of them, for every attribute that has an edit.
+#[test]
+fn every_edit_gives_what_its_program_sees() {
+    let set = AttributeSet::shipped();
+    let mut weak = Vec::new();
+    for attribute in set.iter() {
+        let (mut tried, mut given) = (0, 0);
+        for (at, reply) in plain().iter().enumerate() {
+            let seen = Seen { prompt: &reply.prompt, reply: &reply.reply };
+            for (nth, parameter) in attribute.parameters().iter().take(3).enumerate() {
+                if attribute.holds(seen, parameter) != Some(false) {
+                    continue;
+                }
+                for pick in 0..4u64 {
+                    tried += 1;
+                    let pick = pick * 7919 + 31 * at as u64 + nth as u64;
+                    let Some(text) = attribute.give(seen, parameter, pick) else { continue };
+                    given += 1;
+                    assert_eq!(attribute.give(seen, parameter, pick), Some(text), "the same every time");
+                }
+            }
+        }
+        if attribute.can_give() && given * 2 < tried {
+            weak.push(format!("{}: {given} of {tried}", attribute.id));
+        }
+    }
+    assert!(weak.len() <= 12, "{} edits seldom work: {weak:#?}", weak.len());
+}
+
+#[test]
+fn a_labelled_reply_depends_on_its_number_alone() {
+    let (set, replies) = (AttributeSet::shipped(), plain());
+    let factory = || Factory::new(set.trained(), &replies, FactoryConfig::default()).expect("sound settings");
+    let first: Vec<_> = (0..40).map(|number| factory().make(number)).collect();
+    let whole = factory();
+    assert!((0..40).rev().all(|number| whole.make(number) == first[number as usize]));
+    let made: Vec<_> = first.into_iter().flatten().collect();
+    assert_eq!(made.len(), 40);
+    let labels: Vec<_> = made.iter().flat_map(|reply| &reply.labels).collect();
+    let kept = labels.iter().filter(|label| label.keeps).count() as f64 / labels.len() as f64;
+    assert!((0.4..0.6).contains(&kept), "{kept} of the labels are yes");
+    assert!(labels.len() > 40 * 14, "{}", labels.len());
+    // Neither the polarity of a sentence nor its attribute gives the label away.
+    let held: HashSet<&str> = set.held_out().map(|one| &one.id[..]).collect();
+    for label in labels {
+        let attributes = label.attribute.as_deref().expect("the factory names attributes");
+        assert!(attributes.split('+').all(|id| set.get(id).is_some() && !held.contains(id)), "{attributes}");
+        assert!(!label.principle.contains(['{', '}']), "{:?} has an open place", label.principle);
+    }
+    let texts: BTreeSet<&str> = made.iter().map(|reply| &reply.reply[..]).collect();
+    assert!(texts.len() > 35, "{} different replies", texts.len());
+}
+
+#[test]
+fn a_word_that_is_asked_for_is_the_one_that_counts() {
+    let set = AttributeSet::shipped();
+    let keyword = set.get("keyword").expect("it ships");
+    let parameters = keyword.parameters();
+    assert!(parameters.len() >= 12);
+    let [Parameter::Word(first), Parameter::Word(second), ..] = &parameters[..] else { panic!("words") };
+    let text = format!("It was the {first}.");
+    let seen = Seen { prompt: "What was it?", reply: &text };
+    assert_eq!(keyword.holds(seen, &parameters[0]), Some(true));
+    assert_eq!(keyword.holds(seen, &parameters[1]), Some(false), "{second}");
+}
+
+#[test]
+fn what_cannot_be_made_is_refused() {
+    let (set, replies) = (AttributeSet::shipped(), plain());
+    let fault = |attributes: usize, replies: &[PlainReply], config| {
+        Factory::new(set.trained().take(attributes), replies, config).expect_err("nothing to make").to_string()
+    };
+    assert!(fault(0, &replies, FactoryConfig::default()).contains("no attribute"));
+    assert!(fault(5, &[], FactoryConfig::default()).contains("no plain reply"));
+    let config = FactoryConfig { written: 1.5, ..FactoryConfig::default() };
+    assert!(fault(5, &replies, config).contains("shares between 0 and 1"));
+}
