@@ -175,7 +175,7 @@ impl<'a> Output<'a> {
             OutputCandidate {
                 seed: one.seed,
                 text: &one.text,
-                score: one.score.map(|score| score.value),
+                score: one.score.as_ref().map(|score| score.value),
                 by_principle: scores.map(|(principle, score)| (principle.id.clone(), json!(score))).collect(),
             }
         };

@@ -168,6 +168,9 @@ fn data_text(plan: &RunPlan) -> Option<String> {
             let long = if *left_out > 0 { format!(", {left_out} too long") } else { String::new() };
             Some(format!("first pass: {report}; {held_out} held-out pairs{long}"))
         }
+        DataSummary::Labelled { replies, labels } => {
+            Some(format!("{replies} replies with {labels} labels; {held_out} replies held out"))
+        }
         DataSummary::Prompts { replies } => {
             let long =
                 if *left_out > 0 { format!(" ({left_out} too long, left out)") } else { String::new() };
@@ -192,11 +195,11 @@ fn data_text(plan: &RunPlan) -> Option<String> {
     }
 }
 
-/// Accuracy on held-out pairs, if the objective has pairs.
+/// Accuracy on held-out pairs or labels, if the objective has any.
 fn figures(held_out: &[(String, f64)]) -> String {
     let accuracy =
         held_out.iter().find(|(name, _)| name == "eval/accuracy" || name == "eval/rewards/accuracies");
-    accuracy.map(|(_, part)| format!(", {:.1}% of pairs right", 100.0 * part)).unwrap_or_default()
+    accuracy.map(|(_, part)| format!(", {:.1}% right", 100.0 * part)).unwrap_or_default()
 }
 
 /// A step of reinforcement learning in a line: its figures, and the duration of its parts.

@@ -116,7 +116,7 @@ impl SteeringArgs {
 pub(super) fn scores(steering: &Steering, answer: &Answer) -> String {
     let Some(choice) = answer.last() else { return "no reply was finished, so none was scored".to_owned() };
     let shown = |score: Option<f32>| score.map_or("-".to_owned(), |score| format!("{score:.2}"));
-    let value = |place: usize| choice.candidates[place].score.map(|score| score.value);
+    let value = |place: usize| choice.candidates[place].score.as_ref().map(|score| score.value);
     let mut text = format!("score {}", shown(value(choice.chosen)));
     if choice.candidates.len() > 1 {
         let all: Vec<String> = (0..choice.candidates.len()).map(|place| shown(value(place))).collect();

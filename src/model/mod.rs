@@ -8,6 +8,7 @@ mod kv_cache;
 pub mod lora;
 mod notes;
 mod random;
+mod rows;
 pub mod text;
 mod weights;
 

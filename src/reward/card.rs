@@ -16,6 +16,9 @@ const KEY: &str = "reward";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RewardCard {
+    /// What a score is.
+    #[serde(skip_serializing_if = "Form::is_pairwise")]
+    pub form: Form,
     /// Maximum numbers of tokens of an input and its parts, the same as in training.
     pub limits: LimitSettings,
     /// Names of the sets of principles. Empty for preferences without principles.
@@ -25,12 +28,32 @@ pub struct RewardCard {
     pub principles_sha256: Option<String>,
     /// Ids of the principles that it was trained on.
     pub principles: Vec<String>,
+    /// Ids of the attributes that a pointwise model was trained on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<String>,
     /// How training pairs were made. An evaluation holds out the same prompts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<AggregateOptions>,
     /// The adapter that training started from. `None` for a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
+}
+
+/// What the score of a reward model is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// One score under a list of principles. The difference of two is the log-odds that the first reply is preferred.
+    #[default]
+    Pairwise,
+    /// One score for each principle: the log-odds that the reply keeps it.
+    Pointwise,
+}
+
+impl Form {
+    fn is_pairwise(&self) -> bool {
+        *self == Form::Pairwise
+    }
 }
 
 /// [`InputLimits`] in files.
@@ -89,7 +112,7 @@ impl RewardCard {
     }
 
     /// Writes it into an adapter's card.
-    pub(super) fn write(&self, card: &mut Card) {
+    pub(in crate::reward) fn write(&self, card: &mut Card) {
         let value = serde_json::to_value(self).expect("a card is plain values");
         card.other.insert(KEY.to_owned(), value);
     }

@@ -312,13 +312,13 @@ fn preference(row: RewardPair, number: usize) -> Result<PreferencePair, String> 
 
 /// Adds a file to a hash of several files. Its length comes first, so that different lists of files have
 /// different hashes.
-fn add_file(hash: &mut Sha256, bytes: &[u8]) {
+pub(super) fn add_file(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_le_bytes());
     hash.update(bytes);
 }
 
 /// Rows as a JSON Lines file.
-fn json_lines(rows: &[impl Serialize]) -> Vec<u8> {
+pub(super) fn json_lines(rows: &[impl Serialize]) -> Vec<u8> {
     let mut lines = Vec::new();
     for row in rows {
         serde_json::to_writer(&mut lines, row).expect("rows are plain values");

@@ -8,8 +8,10 @@
 //! | part | holds |
 //! |---|---|
 //! | [`RewardModel`] | a reward model on the device: replies in, scores out |
-//! | [`RewardTraining`], [`RewardConfig`], [`RewardData`] | from judged replies to such a model |
+//! | [`RewardTraining`], [`RewardConfig`], [`RewardData`] | from judged replies to a pairwise model |
+//! | [`PointwiseTraining`], [`PointwiseConfig`], [`LabelledData`] | from labelled replies to a pointwise model |
 //! | [`RewardCard`] | its card: limits of the input, principles, held-out prompts |
+//! | [`read_sentences`], [`ReadingReport`] | how well it reads sentences that it was not trained on |
 //! | [`evaluate`](evaluate()), [`RewardReport`] | how well it follows principles, as numbers and as a page |
 
 mod card;
@@ -18,11 +20,13 @@ mod data;
 mod error;
 mod eval;
 mod model;
+mod pointwise;
+mod reading;
 mod stream;
 mod tally;
 mod training;
 
-pub use card::{LimitSettings, RewardCard};
+pub use card::{Form, LimitSettings, RewardCard};
 pub use config::{Factors, PairBatch, PairEvaluation, RewardConfig};
 pub use data::{RewardData, RewardPair};
 pub use error::RewardError;
@@ -30,6 +34,11 @@ pub use eval::{
     Alone, Bin, Calibration, EvaluateOptions, LengthBias, Rate, RewardReport, Sensitivity, evaluate,
 };
 pub use model::{RewardModel, RewardOptions, Score, ScoreRequest};
+pub use pointwise::{LabelledData, PointwiseConfig, PointwiseTraining, ReplyBatch};
+pub use reading::{
+    Accuracy, AttributeReading, EverydaySentence, ReadingOptions, ReadingReport, Split, SplitReading,
+    everyday, read_sentences,
+};
 pub(crate) use stream::Stream;
 pub use tally::{Tallies, Tally};
 pub use training::RewardTraining;

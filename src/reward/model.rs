@@ -1,16 +1,17 @@
 //! A trained reward model on its base: replies in, scores out.
 
+use std::ops::Range;
 use std::path::Path;
 
-use super::{RewardCard, RewardError};
+use super::{Form, RewardCard, RewardError};
 use crate::adapter::{Adapter, Card};
 use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes};
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterError, AdapterId, LoraLayout, LoraWeights};
 use crate::ops::KvFormat;
-use crate::preferences::{InputLimits, RewardFormat};
+use crate::preferences::{GENERAL_PRINCIPLE, InputLimits, PointwiseFormat, RewardFormat};
 use crate::principles::PrincipleSet;
-use crate::tokenizer::TokenId;
+use crate::tokenizer::{TokenId, Tokenizer};
 use crate::train::bank_bytes;
 
 /// Options for opening a reward model.
@@ -43,11 +44,17 @@ pub struct ScoreRequest<'a> {
 }
 
 /// A reward model's score of a reply.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Score {
-    /// The score. Larger is better. The difference of two scores under the same principles is the log-odds
-    /// that the first reply is preferred. A single score has no meaning without another to compare it with.
+    /// The score. Larger is better.
+    ///
+    /// Of a pairwise model, the difference of two scores under the same principles is the log-odds that the first
+    /// reply is preferred, and a single score has no meaning without another to compare it with. Of a pointwise model,
+    /// it is the sum of [`Score::parts`].
     pub value: f32,
+    /// Of a pointwise model, the log-odds that the reply keeps each principle, in their order: above 0 if it rather
+    /// does. Empty of a pairwise model.
+    pub parts: Vec<f32>,
     /// Number of tokens that were read.
     pub tokens: usize,
     /// Number of tokens that were cut from the start of the prompt.
@@ -178,7 +185,10 @@ impl RewardModel {
         let limits = limits_on(model, &card)?;
         model.check_tokenizer()?;
         let tokenizer = model.tokenizer().ok_or(RewardError::NoTokenizer)?;
-        RewardFormat::new(tokenizer, limits)?;
+        match card.form {
+            Form::Pairwise => RewardFormat::new(tokenizer, limits).map(drop)?,
+            Form::Pointwise => PointwiseFormat::new(tokenizer, limits).map(drop)?,
+        }
         let generator = Generator::with_adapters(model, generator_options(limits, options), bank)?;
         let reward_card = card;
         Ok(RewardModel { generator, adapter: id, limits, card: Card::default(), reward_card, own: None })
@@ -233,7 +243,8 @@ impl RewardModel {
     }
 
     /// Scores replies, each to its own prompt and under its own principles. Consecutive questions with the
-    /// same prompt and reply share their computation. `on_done` receives the number of finished questions.
+    /// same prompt and reply share their computation, and so do the principles of a pointwise model. `on_done`
+    /// receives the number of finished questions.
     ///
     /// If the GPU is lost meanwhile, it is opened again, base and adapter are loaded again, and scoring
     /// continues: once. This is not done for a reward model in a bank of other adapters.
@@ -249,38 +260,30 @@ impl RewardModel {
         cancel: &CancelToken,
         on_done: &mut dyn FnMut(usize),
     ) -> Result<Vec<Score>, RewardError> {
-        let inputs = {
-            let format = self.format()?;
-            let encode = |(item, question): (usize, &ScoreRequest<'_>)| {
-                let ScoreRequest { prompt, reply, principles } = question;
-                let input = format.encode(prompt, reply, principles);
-                input.map_err(|source| RewardError::Item { item, source })
-            };
-            questions.iter().enumerate().map(encode).collect::<Result<Vec<_>, _>>()?
-        };
-        let mut scores = Vec::with_capacity(inputs.len());
+        let inputs = Inputs::of(self, questions)?;
+        let mut values: Vec<f32> = Vec::with_capacity(inputs.rows.len());
+        let mut done = 0;
         let mut reloaded = false;
-        for inputs in inputs.chunks(self.generator.slots()) {
-            let ids: Vec<Vec<TokenId>> = inputs.iter().map(|input| input.ids.clone()).collect();
-            let values = match self.score_ids(&ids, cancel) {
+        for ids in inputs.rows.chunks(self.generator.slots()) {
+            let found = match self.score_ids(ids, cancel) {
                 Err(error) if !reloaded && self.generator.is_lost() => {
                     reloaded = true;
                     if !self.reload() {
                         return Err(error);
                     }
-                    self.score_ids(&ids, cancel)?
+                    self.score_ids(ids, cancel)?
                 }
-                values => values?,
+                found => found?,
             };
-            scores.extend(inputs.iter().zip(values).map(|(input, value)| Score {
-                value,
-                tokens: input.ids.len(),
-                cut_prompt: input.cut_request,
-                cut_reply: input.cut_reply,
-            }));
-            on_done(scores.len());
+            values.extend(found);
+            let finished = inputs.questions.iter().take_while(|question| question.rows.end <= values.len());
+            let finished = finished.count();
+            if finished > done {
+                done = finished;
+                on_done(done);
+            }
         }
-        Ok(scores)
+        Ok(inputs.questions.iter().map(|question| question.score(&values)).collect())
     }
 
     /// Loads base and adapter again; false if that is not possible.
@@ -312,10 +315,75 @@ impl RewardModel {
         Ok(self.generator.head_values(inputs, self.adapter, cancel)?)
     }
 
-    /// The format that turns texts into its inputs.
-    pub(super) fn format(&self) -> Result<RewardFormat<'_>, RewardError> {
-        let tokenizer = self.generator.model().tokenizer().ok_or(RewardError::NoTokenizer)?;
-        Ok(RewardFormat::new(tokenizer, self.limits)?)
+    fn tokenizer(&self) -> Result<&Tokenizer, RewardError> {
+        self.generator.model().tokenizer().ok_or(RewardError::NoTokenizer)
+    }
+}
+
+/// The inputs of several questions.
+struct Inputs {
+    /// One row for each score that is read (T).
+    rows: Vec<Vec<TokenId>>,
+    questions: Vec<Question>,
+}
+
+/// The rows of a question, and what was cut from its texts.
+struct Question {
+    rows: Range<usize>,
+    form: Form,
+    tokens: usize,
+    cut_prompt: usize,
+    cut_reply: usize,
+}
+
+enum Format<'a> {
+    Pairwise(RewardFormat<'a>),
+    Pointwise(PointwiseFormat<'a>),
+}
+
+impl Inputs {
+    fn of(model: &RewardModel, questions: &[ScoreRequest<'_>]) -> Result<Inputs, RewardError> {
+        let form = model.reward_card.form;
+        let tokenizer = model.tokenizer()?;
+        let mut inputs = Inputs { rows: Vec::new(), questions: Vec::with_capacity(questions.len()) };
+        let format = match form {
+            Form::Pairwise => Format::Pairwise(RewardFormat::new(tokenizer, model.limits)?),
+            Form::Pointwise => Format::Pointwise(PointwiseFormat::new(tokenizer, model.limits)?),
+        };
+        for (item, ScoreRequest { prompt, reply, principles }) in questions.iter().enumerate() {
+            let fault = |source| RewardError::Item { item, source };
+            let first = inputs.rows.len();
+            let (tokens, cut_prompt, cut_reply) = match &format {
+                Format::Pairwise(format) => {
+                    let input = format.encode(prompt, reply, principles).map_err(fault)?;
+                    let cut = (input.ids.len(), input.cut_request, input.cut_reply);
+                    inputs.rows.push(input.ids);
+                    cut
+                }
+                Format::Pointwise(format) => {
+                    let general = [GENERAL_PRINCIPLE];
+                    let principles = if principles.is_empty() { &general } else { &principles[..] };
+                    let input = format.encode(prompt, reply, principles).map_err(fault)?;
+                    let own: usize = input.branches.iter().map(Vec::len).sum();
+                    let rows = input.branches.iter().map(|branch| [&input.shared[..], branch].concat());
+                    inputs.rows.extend(rows);
+                    (input.shared.len() + own, input.cut_request, input.cut_reply)
+                }
+            };
+            let rows = first..inputs.rows.len();
+            inputs.questions.push(Question { rows, form, tokens, cut_prompt, cut_reply });
+        }
+        Ok(inputs)
+    }
+}
+
+impl Question {
+    /// The score, from the values of all rows.
+    fn score(&self, values: &[f32]) -> Score {
+        let values = &values[self.rows.clone()];
+        let parts = if self.form == Form::Pointwise { values.to_vec() } else { Vec::new() };
+        let Question { tokens, cut_prompt, cut_reply, .. } = *self;
+        Score { value: values.iter().sum(), parts, tokens, cut_prompt, cut_reply }
     }
 }
 

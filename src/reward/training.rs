@@ -299,7 +299,7 @@ impl<'a> Pairs<'a> {
 
 /// A batch with its number of pairs as normalizer.
 fn batch(units: Vec<Unit>) -> Batch {
-    Batch { normalizer: units.len() as f64, units }
+    Batch { normalizer: units.len() as f64, units, ..Batch::default() }
 }
 
 impl Task for Pairs<'_> {

@@ -66,7 +66,7 @@ impl Answer {
 
     /// The reply's score under the whole list, if it was asked for.
     pub fn score(&self) -> Option<f32> {
-        Some(self.last()?.kept()?.score?.value)
+        Some(self.last()?.kept()?.score.as_ref()?.value)
     }
 }
 

@@ -311,7 +311,7 @@ impl SteeredModel {
             let (whole, alone) = scores.split_at(usize::from(lists.whole));
             for candidate in choices[*place].candidates.iter_mut().filter(|one| one.text == *text) {
                 if let Some(score) = whole.first() {
-                    candidate.score = Some(*score);
+                    candidate.score = Some(score.clone());
                 }
                 if lists.alone {
                     candidate.by_principle = alone.iter().map(|score| score.value).collect();
@@ -354,7 +354,7 @@ pub(super) struct Lists {
 pub(super) fn best(choice: &Choice) -> usize {
     let mut best: Option<(usize, f32)> = None;
     for (place, candidate) in choice.candidates.iter().enumerate() {
-        if let Some(score) = candidate.score
+        if let Some(score) = &candidate.score
             && best.is_none_or(|(_, most)| score.value > most)
         {
             best = Some((place, score.value));

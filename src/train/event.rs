@@ -119,6 +119,13 @@ pub enum DataSummary {
     Rows(DataReport),
     /// Pairs of replies, for reward models and DPO: the first pass over the comparisons or preferences.
     Pairs(AggregateReport),
+    /// Replies with labels, for pointwise reward models.
+    Labelled {
+        /// Replies to train on.
+        replies: usize,
+        /// Their labels.
+        labels: usize,
+    },
     /// Prompts that a policy replies to, for reinforcement learning.
     Prompts {
         /// Replies in each step.

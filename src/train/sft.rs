@@ -206,7 +206,7 @@ impl<'a> Examples<'a> {
 fn batch(sequences: impl Iterator<Item = Sequence>) -> Batch {
     let units: Vec<Unit> = sequences.map(|sequence| vec![sequence]).collect();
     let targets: usize = units.iter().flatten().map(|sequence| sequence.readings.len()).sum();
-    Batch { units, normalizer: targets as f64 }
+    Batch { units, normalizer: targets as f64, ..Batch::default() }
 }
 
 impl Task for Examples<'_> {

@@ -25,6 +25,8 @@ pub(super) const METRICS_FILE: &str = "metrics.jsonl";
 pub struct Batch {
     /// Sequences, in groups that a loss compares.
     pub units: Vec<Unit>,
+    /// The labels of each unit's readings, if the loss compares readings with labels; otherwise empty.
+    pub labels: Vec<Vec<bool>>,
     /// Divisor of the summed losses: the number of targets, or of pairs, in the whole batch.
     pub normalizer: f64,
 }

@@ -116,7 +116,7 @@ fn the_best_of_several_is_chosen_scored_and_void_after_a_cancel() {
     let best = choice
         .candidates
         .iter()
-        .filter_map(|one| one.score)
+        .filter_map(|one| one.score.as_ref())
         .map(|score| score.value)
         .fold(f32::MIN, f32::max);
     assert_eq!(reply.answer.score(), Some(best));

@@ -89,7 +89,7 @@ fn the_best_of_n_is_the_one_of_the_largest_score() {
         let mut scores = Vec::new();
         for candidate in &choice.candidates {
             let value = score(&ask.question, &candidate.text, vec!["Say yes.", "Be loud!"]);
-            let found = candidate.score.expect("it says something").value;
+            let found = candidate.score.as_ref().expect("it says something").value;
             assert!((found - value).abs() <= 1e-4, "{found} in company, {value} alone");
             let alone = ["Say yes.", "Be loud!"].map(|one| score(&ask.question, &candidate.text, vec![one]));
             assert_eq!(candidate.by_principle.len(), 2);
@@ -133,7 +133,7 @@ fn every_block_of_a_guided_reply_is_the_best_of_its_candidates() {
                 assert!(candidate.text.starts_with(&kept), "all go on from what was kept");
             }
             let scores: Vec<f32> =
-                choice.candidates.iter().map(|one| one.score.expect("text").value).collect();
+                choice.candidates.iter().map(|one| one.score.as_ref().expect("text").value).collect();
             assert!(scores.iter().all(|score| *score <= scores[choice.chosen]), "{scores:?}");
             kept = choice.candidates[choice.chosen].text.clone();
         }

@@ -243,7 +243,7 @@ struct Pairs<'a> {
 }
 
 fn batch(units: Vec<Unit>) -> Batch {
-    Batch { normalizer: units.len() as f64, units }
+    Batch { normalizer: units.len() as f64, units, ..Batch::default() }
 }
 
 impl Pairs<'_> {

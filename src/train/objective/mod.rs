@@ -9,11 +9,13 @@
 //! |---|---|---|
 //! | [`Supervised`] | targets | |
 //! | [`Preference`] | pairs of scores | arXiv 2203.02155 |
+//! | [`Binary`] | replies, each with yes or no | |
 //! | [`Dpo`] | pairs of replies, without a reward model | arXiv 2305.18290 |
 //! | [`Ppo`] | replies with a reward, and a critic | arXiv 1707.06347 |
 //! | [`Grpo`] | groups of replies with rewards | arXiv 2402.03300 |
 //! | [`Rloo`] | groups of replies with rewards | arXiv 2402.14740 |
 
+mod binary;
 mod clip;
 mod dpo;
 mod group;
@@ -24,6 +26,7 @@ mod preference;
 mod rloo;
 mod supervised;
 
+pub use binary::{Binary, BinaryBatch};
 pub use clip::{Clip, Surrogate, ValueError, value_error};
 pub use dpo::{Dpo, DpoBatch, DpoPair};
 pub use group::{GroupBatch, GroupScale, ReplyTokens, group_advantages, leave_one_out};
