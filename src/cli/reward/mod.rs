@@ -1,6 +1,10 @@
 //! `parr reward`: trains and measures reward models.
 
 mod eval;
+mod factory;
+mod plain;
+mod pointwise;
+mod sentences;
 mod train;
 
 use std::path::PathBuf;
@@ -19,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   parr reward train --comparisons judged.jsonl --out runs/reward
   parr reward eval --reward runs/reward --comparisons judged.jsonl --html a.html
+  parr reward factory --prompts prompts.jsonl --replies replies.jsonl > labelled.jsonl
   parr score replies.jsonl --reward runs/reward --principles policy";
 
 /// Train and measure reward models that read principles
@@ -33,6 +38,8 @@ pub(super) struct RewardArgs {
 enum Command {
     Train(Box<train::TrainArgs>),
     Eval(eval::EvalArgs),
+    Factory(factory::FactoryArgs),
+    Sentences(sentences::SentencesArgs),
 }
 
 impl RewardArgs {
@@ -40,6 +47,8 @@ impl RewardArgs {
         match self.command {
             Command::Train(args) => args.run(global),
             Command::Eval(args) => args.run(global),
+            Command::Factory(args) => args.run(global),
+            Command::Sentences(args) => args.run(global),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `parr reward train`: trains a reward model on judged replies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -11,7 +11,7 @@ use crate::cli::open::ModelArgs;
 use crate::cli::screen::{Screen, watched};
 use crate::cli::training::{Knobs, RunArgs, set};
 use parr::adapter::Adapter;
-use parr::reward::{Factors, RewardConfig, RewardTraining};
+use parr::reward::{Factors, PointwiseConfig, RewardConfig, RewardTraining};
 use parr::settings::Settings;
 
 const LONG_ABOUT: &str = "\
@@ -25,6 +25,9 @@ reply should score higher. So the model has to read the list (SALMON, arXiv
 
 With --preferences, it learns plain preferences without principles instead. The
 result is a start for --init.
+
+With --labels, it learns a pointwise model: the score of a reply is the log-odds
+that it keeps a principle. All principles of a reply are learnt in one pass.
 
 Files in DIR:
   reward.toml     the settings
@@ -47,6 +50,7 @@ Examples:
   parr reward train --preferences hh.jsonl --out runs/start --steps 500
   parr reward train --comparisons judged.jsonl --out runs/reward \\
       --init runs/start --f16
+  parr reward train --labels labelled.jsonl --out runs/pointwise
   parr reward train --print-config > reward.toml        every setting, explained
   parr reward eval --reward runs/reward --comparisons judged.jsonl
 
@@ -58,29 +62,33 @@ Preferences, one JSON object per line:
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct TrainArgs {
     #[command(flatten)]
-    model: ModelArgs,
+    pub model: ModelArgs,
 
     #[command(flatten)]
     data: DataArgs,
 
+    /// Labelled replies, as `parr reward factory` prints them; trains a pointwise model
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["comparisons", "preferences", "use_rest"])]
+    labels: Vec<PathBuf>,
+
     #[command(flatten)]
-    run: RunArgs,
+    pub run: RunArgs,
 
     /// Adapter to start from, with its head if it has one, instead of a fresh one
     #[arg(long, value_name = "DIR")]
-    init: Option<PathBuf>,
+    pub init: Option<PathBuf>,
 
-    /// Pairs per step [default: 16]
+    /// Pairs per step [default: 16], or replies with --labels [default: 4]
     #[arg(long, value_name = "N")]
-    batch: Option<usize>,
+    pub batch: Option<usize>,
 
-    /// Most tokens of an input; the reply is cut first, the principles never [default: 1280]
+    /// Most tokens of an input; the reply is cut first, the principles never [default: 1280, or 512 with --labels]
     #[arg(long, value_name = "N")]
-    max_tokens: Option<usize>,
+    pub max_tokens: Option<usize>,
 
-    /// Fraction of prompts that is held out for evaluation [default: 0.1]
+    /// Fraction of prompts that is held out for evaluation [default: 0.1, or 0.02 with --labels]
     #[arg(long, value_name = "PART")]
-    held_out: Option<f64>,
+    pub held_out: Option<f64>,
 
     /// Keep comparisons without a verdict for some principle, and use their other principles
     #[arg(long)]
@@ -88,13 +96,17 @@ pub(super) struct TrainArgs {
 
     /// Write the adapter's factors as f16, half the size of f32
     #[arg(long)]
-    f16: bool,
+    pub f16: bool,
 }
 
 impl TrainArgs {
     pub(super) fn run(self, global: &GlobalArgs) -> Result<(), CliError> {
-        if self.run.printed(RewardConfig::SAMPLE)? {
+        let pointwise = !self.labels.is_empty();
+        if self.run.printed(if pointwise { PointwiseConfig::SAMPLE } else { RewardConfig::SAMPLE })? {
             return Ok(());
+        }
+        if pointwise {
+            return self.run_pointwise(&self.labels, global);
         }
         self.run.check_init(self.init.as_deref())?;
         let config = self.settings()?;
@@ -108,10 +120,15 @@ impl TrainArgs {
             training = training.init(adapter, path.display().to_string());
         }
         let adapter = watched(Screen::new(global), |control, on_event| training.run(control, on_event))?;
+        self.note_result(&adapter, out, global);
+        Ok(())
+    }
+
+    /// Tells where the reward model is, and how to use it.
+    pub(super) fn note_result(&self, adapter: &Path, out: &Path, global: &GlobalArgs) {
         let (model, out) = (&self.model.model, out.display());
         global.note(format!("the reward model is in {}; try it:", adapter.display()));
         global.note(format!("  parr score replies.jsonl --model {model} --reward {out}"));
-        Ok(())
     }
 
     /// The settings of the file, overridden by the flags.

@@ -1,0 +1,113 @@
+//! `parr reward sentences`: measures how well a reward model reads sentences.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::plain::PlainArgs;
+use crate::cli::GlobalArgs;
+use crate::cli::error::CliError;
+use crate::cli::interrupt::interruptible;
+use crate::cli::open::ModelArgs;
+use crate::cli::output::write_row;
+use crate::cli::terminal;
+use parr::reward::{ReadingOptions, RewardModel, RewardOptions, everyday, read_sentences};
+
+const LONG_ABOUT: &str = "\
+Measures how well a reward model reads sentences that it was not trained on.
+
+Programs make pairs of replies: one has an attribute, such as an emoji, the
+other has another one instead. The model scores both under sentences that ask
+for the attribute, and under sentences that forbid it. Programs decide which
+reply is right.
+
+The table has four parts: sentences of the training, everyday sentences about
+attributes of the training, attributes that were held out, and domains that were
+held out whole. Use prompts that the model was not trained on.
+
+  principle   the right reply scores higher under a sentence that asks
+  negative    the right reply scores higher under a sentence that forbids
+  turned      both
+  single      the sign of one score is right (pointwise models)
+
+Behind each figure stands its 95% interval.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parr generate --jsonl prompts.jsonl --max-tokens 64 > replies.jsonl
+  parr reward sentences --reward runs/reward --prompts prompts.jsonl \\
+      --replies replies.jsonl
+  parr reward sentences --reward runs/reward --prompts prompts.jsonl \\
+      --replies replies.jsonl --json > sentences.json";
+
+/// Measure how well a reward model reads new sentences
+#[derive(Args)]
+#[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(super) struct SentencesArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Reward model: a folder of `parr reward train`, or its adapter
+    #[arg(long, value_name = "DIR")]
+    reward: PathBuf,
+
+    #[command(flatten)]
+    plain: PlainArgs,
+
+    /// Pairs of replies for each attribute
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pairs: usize,
+
+    /// Sentences of each kind for each attribute
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    sentences: usize,
+
+    /// Most attributes of each part [default: all]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+
+    /// Seed of the pairs
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+
+    /// Number of inputs computed at the same time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    batch: u16,
+
+    /// Accept a reward model that was trained on other weights, such as an unquantized copy
+    #[arg(long)]
+    any_base: bool,
+
+    /// Print the report as one JSON object, with every attribute
+    #[arg(long)]
+    json: bool,
+}
+
+impl SentencesArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        let (replies, set) = (self.plain.replies()?, self.plain.attributes()?);
+        let (_device, model) = self.model.open(global)?;
+        let options = RewardOptions { slots: self.batch.into(), any_base: self.any_base };
+        let mut reward = RewardModel::open(&model, &self.reward, &options)?;
+        let options = ReadingOptions {
+            seed: self.seed,
+            pairs: self.pairs,
+            sentences: self.sentences,
+            attributes: self.limit.unwrap_or(usize::MAX),
+        };
+        let bar = global.bar(None, "{bar:30} pair {pos}/{len}, {eta} left");
+        let report = interruptible(|token| {
+            read_sentences(&mut reward, &set, &everyday(), &replies, &options, token, &mut |done, of| {
+                bar.set_length(of as u64);
+                bar.set_position(done as u64);
+            })
+        });
+        bar.finish_and_clear();
+        let report = report?;
+        if self.json {
+            return write_row(&report);
+        }
+        Ok(write!(terminal::stdout(), "{report}")?)
+    }
+}

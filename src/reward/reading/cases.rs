@@ -1,0 +1,189 @@
+//! Pairs of replies that differ in an attribute, and sentences about it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ReadingOptions, Split};
+use crate::attributes::{Attribute, AttributeSet, Draws, Parameter, PlainReply, Seen};
+
+/// A sentence about a trained attribute that no training has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EverydaySentence {
+    /// The id of the attribute.
+    pub attribute: String,
+    /// Whether it asks for the attribute. Otherwise it forbids it, or asks for its opposite.
+    pub wants: bool,
+    /// The sentence.
+    pub text: String,
+}
+
+/// The everyday sentences that ship with Parr. Somebody wrote them who knew the attributes by one line each, and had
+/// not seen the sentences of training.
+pub fn everyday() -> Vec<EverydaySentence> {
+    let text = include_str!("../../../attributes/everyday.jsonl");
+    text.lines().map(|line| serde_json::from_str(line).expect("a test reads the shipped sentences")).collect()
+}
+
+/// Two replies to one request, and sentences about what tells them apart.
+#[derive(Clone, Debug)]
+pub(super) struct Case<'a> {
+    pub split: Split,
+    pub attribute: &'a Attribute,
+    pub prompt: String,
+    /// The reply with the attribute, and the one without.
+    pub replies: [String; 2],
+    /// Sentences that ask for the attribute.
+    pub want: Vec<String>,
+    /// As many sentences that forbid it.
+    pub avoid: Vec<String>,
+}
+
+/// How often another pair of replies is tried for an attribute.
+const TRIES: usize = 40;
+/// Sentences kept of a plain reply.
+const MOST_SENTENCES: usize = 3;
+/// Longest reply in characters.
+const LONGEST: usize = 480;
+
+/// All cases, split by split.
+pub(super) fn make<'a>(
+    set: &'a AttributeSet,
+    written: &[EverydaySentence],
+    replies: &[PlainReply],
+    options: &ReadingOptions,
+) -> Vec<Case<'a>> {
+    let mut cases = Vec::new();
+    if replies.is_empty() {
+        return cases;
+    }
+    let whole = set.held_out_domains();
+    let held_out = |whole_domain: bool| -> Vec<&Attribute> {
+        set.held_out().filter(|one| whole.contains(&one.domain[..]) == whole_domain).collect()
+    };
+    let trained: Vec<&Attribute> = set.trained().collect();
+    let splits = [
+        (Split::SeenSentence, trained.clone()),
+        (Split::NewSentence, trained),
+        (Split::NewAttribute, held_out(false)),
+        (Split::NewDomain, held_out(true)),
+    ];
+    for (split, attributes) in splits {
+        let mut draws = Draws::new(options.seed, u32::MAX - split as u32);
+        let mut chosen = attributes.clone();
+        draws.shuffle(&mut chosen);
+        let mut made = 0;
+        for attribute in chosen {
+            if made == options.attributes {
+                break;
+            }
+            let before = cases.len();
+            for _ in 0..options.pairs {
+                cases.extend(case(split, attribute, &attributes, written, replies, options, &mut draws));
+            }
+            made += usize::from(cases.len() > before);
+        }
+    }
+    cases
+}
+
+fn case<'a>(
+    split: Split,
+    attribute: &'a Attribute,
+    rivals: &[&'a Attribute],
+    written: &[EverydaySentence],
+    replies: &[PlainReply],
+    options: &ReadingOptions,
+    draws: &mut Draws,
+) -> Option<Case<'a>> {
+    let mut texts = |wants: bool| -> Vec<String> {
+        let mut texts: Vec<String> = if split == Split::NewSentence {
+            let about = written.iter().filter(|one| one.attribute == attribute.id && one.wants == wants);
+            about.map(|one| one.text.clone()).collect()
+        } else {
+            attribute.sentences(wants).to_vec()
+        };
+        draws.shuffle(&mut texts);
+        texts
+    };
+    let (mut want, mut avoid) = (texts(true), texts(false));
+    let n = want.len().min(avoid.len()).min(options.sentences);
+    if n == 0 {
+        return None;
+    }
+    want.truncate(n);
+    avoid.truncate(n);
+    for _ in 0..TRIES {
+        let parameters = attribute.parameters();
+        let parameter = &parameters[draws.below(parameters.len())];
+        let plain = &replies[draws.below(replies.len())];
+        let other = &replies[draws.below(replies.len())];
+        let prompt = plain.prompt.as_str();
+        let first = with(
+            attribute,
+            parameter,
+            Seen { prompt, reply: &draws.cut(&plain.reply, MOST_SENTENCES) },
+            draws,
+        );
+        let rival = rivals[draws.below(rivals.len())];
+        // Where no edit can take the attribute away, such as a length, another reply may not have it.
+        let source = if draws.chance(0.5) { &plain.reply } else { &other.reply };
+        let second = without(
+            attribute,
+            parameter,
+            rival,
+            Seen { prompt, reply: &draws.cut(source, MOST_SENTENCES) },
+            draws,
+        );
+        if let (Some(first), Some(second)) = (first, second)
+            && first != second
+        {
+            let fill = |texts: &[String]| texts.iter().map(|text| parameter.fill(text)).collect();
+            return Some(Case {
+                split,
+                attribute,
+                prompt: prompt.to_owned(),
+                replies: [first, second],
+                want: fill(&want),
+                avoid: fill(&avoid),
+            });
+        }
+    }
+    None
+}
+
+/// A version of the reply with the attribute.
+fn with(attribute: &Attribute, parameter: &Parameter, seen: Seen<'_>, draws: &mut Draws) -> Option<String> {
+    let text = if attribute.holds(seen, parameter)? {
+        seen.reply.to_owned()
+    } else {
+        attribute.give(seen, parameter, draws.bits())?
+    };
+    fits(text)
+}
+
+/// A version of the reply without the attribute, and with another one.
+fn without(
+    attribute: &Attribute,
+    parameter: &Parameter,
+    rival: &Attribute,
+    seen: Seen<'_>,
+    draws: &mut Draws,
+) -> Option<String> {
+    let parameters = rival.parameters();
+    let rivals = &parameters[draws.below(parameters.len())];
+    let text = match rival.holds(seen, rivals) {
+        Some(true) => seen.reply.to_owned(),
+        _ => rival.give(seen, rivals, draws.bits())?,
+    };
+    let changed = Seen { reply: &text, ..seen };
+    let text = if attribute.holds(changed, parameter)? {
+        attribute.take(changed, parameter, draws.bits())?
+    } else {
+        text
+    };
+    fits(text)
+}
+
+fn fits(text: String) -> Option<String> {
+    (!text.trim().is_empty() && text.chars().count() <= LONGEST).then_some(text)
+}

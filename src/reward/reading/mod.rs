@@ -1,0 +1,94 @@
+//! How well a reward model reads sentences: seen and new ones, about seen and new attributes.
+//!
+//! For each attribute, programs make pairs of replies to one request: one reply has the attribute, the other has
+//! another attribute instead. Then the model scores both under sentences that ask for the attribute, and under
+//! sentences that forbid it. Programs decide which reply is right, so no figure depends on a judge.
+
+mod cases;
+mod report;
+
+pub use cases::{EverydaySentence, everyday};
+pub use report::{Accuracy, AttributeReading, ReadingReport, Split, SplitReading};
+
+use cases::Case;
+
+use super::{Form, RewardError, RewardModel, ScoreRequest};
+use crate::attributes::{AttributeSet, PlainReply};
+use crate::generate::CancelToken;
+
+/// Options of [`read_sentences`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadingOptions {
+    /// Seed of all draws: the replies, the edits, the rivals.
+    pub seed: u64,
+    /// Pairs of replies for each attribute.
+    pub pairs: usize,
+    /// Sentences for each attribute that ask for it, and as many that forbid it.
+    pub sentences: usize,
+    /// Attributes of each split; those of a split are drawn by the seed.
+    pub attributes: usize,
+}
+
+impl Default for ReadingOptions {
+    /// One pair for each attribute, under two sentences of each kind, of all attributes.
+    fn default() -> Self {
+        ReadingOptions { seed: 0, pairs: 1, sentences: 2, attributes: usize::MAX }
+    }
+}
+
+/// Measures how well `model` reads sentences about the attributes of `set`, on edited `replies`. Those should be
+/// replies to prompts that the model was not trained on. `written` are sentences about trained attributes that no
+/// training has seen. `on_done` receives the numbers of pairs done, and of all.
+///
+/// # Errors
+///
+/// * [`RewardError::Nothing`] if no pair can be made;
+/// * those of [`RewardModel::score`].
+pub fn read_sentences(
+    model: &mut RewardModel,
+    set: &AttributeSet,
+    written: &[EverydaySentence],
+    replies: &[PlainReply],
+    options: &ReadingOptions,
+    cancel: &CancelToken,
+    on_done: &mut dyn FnMut(usize, usize),
+) -> Result<ReadingReport, RewardError> {
+    let cases = cases::make(set, written, replies, options);
+    if cases.is_empty() {
+        let reason = "no pair of replies could be made: there are too few replies or attributes".to_owned();
+        return Err(RewardError::Nothing { reason });
+    }
+    let single = model.reward_card().form == Form::Pointwise;
+    let mut report = ReadingReport::new(options, single);
+    for (done, case) in cases.iter().enumerate() {
+        let scores = scores(model, case, cancel)?;
+        report.add(case, &scores);
+        on_done(done + 1, cases.len());
+    }
+    report.finish();
+    Ok(report)
+}
+
+/// For each of the two replies, its score under every sentence of the case: those that ask, then those that forbid.
+fn scores(
+    model: &mut RewardModel,
+    case: &Case<'_>,
+    cancel: &CancelToken,
+) -> Result<[Vec<f32>; 2], RewardError> {
+    let sentences = || case.want.iter().chain(&case.avoid);
+    let questions: Vec<ScoreRequest<'_>> = case
+        .replies
+        .iter()
+        .flat_map(|reply| {
+            sentences().map(move |sentence| ScoreRequest {
+                prompt: &case.prompt,
+                reply,
+                principles: vec![sentence.as_str()],
+            })
+        })
+        .collect();
+    let scores = model.score(&questions, cancel, &mut |_| {})?;
+    let values: Vec<f32> = scores.iter().map(|score| score.value).collect();
+    let (first, second) = values.split_at(values.len() / 2);
+    Ok([first.to_vec(), second.to_vec()])
+}

@@ -1,0 +1,240 @@
+//! The figures of how well a reward model reads sentences.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::ReadingOptions;
+use super::cases::Case;
+
+/// What of a sentence was in the training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// The sentence itself.
+    SeenSentence,
+    /// Its attribute, in other sentences.
+    NewSentence,
+    /// Only other attributes of its domain.
+    NewAttribute,
+    /// Only other domains.
+    NewDomain,
+}
+
+impl Split {
+    /// All splits, from the easiest on.
+    pub const ALL: [Split; 4] =
+        [Split::SeenSentence, Split::NewSentence, Split::NewAttribute, Split::NewDomain];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::SeenSentence => "seen sentence",
+            Split::NewSentence => "new sentence of a seen attribute",
+            Split::NewAttribute => "new attribute",
+            Split::NewDomain => "new domain",
+        }
+    }
+}
+
+/// How many of some decisions are right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Accuracy {
+    /// Number of right ones.
+    pub right: usize,
+    /// Number of all.
+    pub of: usize,
+}
+
+impl Accuracy {
+    fn add(&mut self, right: bool) {
+        self.right += usize::from(right);
+        self.of += 1;
+    }
+
+    fn join(&mut self, other: Accuracy) {
+        self.right += other.right;
+        self.of += other.of;
+    }
+
+    /// The part that is right. 0 of none.
+    pub fn part(&self) -> f64 {
+        if self.of == 0 { 0.0 } else { self.right as f64 / self.of as f64 }
+    }
+
+    /// The 95% interval of the part (Wilson, 1927).
+    pub fn interval(&self) -> [f64; 2] {
+        if self.of == 0 {
+            return [0.0, 1.0];
+        }
+        let (n, p, z) = (self.of as f64, self.part(), 1.959_964);
+        let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
+        let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+        [(middle - half).max(0.0), (middle + half).min(1.0)]
+    }
+}
+
+impl fmt::Display for Accuracy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.of == 0 {
+            return f.pad("-");
+        }
+        let [low, high] = self.interval();
+        f.pad(&format!("{:.0}% ({:.0}-{:.0})", 100.0 * self.part(), 100.0 * low, 100.0 * high))
+    }
+}
+
+/// The figures of one attribute in one split.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct AttributeReading {
+    /// Its domain.
+    pub domain: String,
+    /// Under a sentence that asks for the attribute, the reply that has it scores higher.
+    pub principle: Accuracy,
+    /// Under a sentence that forbids it, the other reply scores higher.
+    pub negative: Accuracy,
+    /// Both, for a sentence of each kind.
+    pub turned: Accuracy,
+    /// Of a pointwise model: the sign of a score is right, under sentences of both kinds and for both replies.
+    pub single: Accuracy,
+}
+
+impl AttributeReading {
+    fn join(&mut self, other: &AttributeReading) {
+        self.principle.join(other.principle);
+        self.negative.join(other.negative);
+        self.turned.join(other.turned);
+        self.single.join(other.single);
+    }
+}
+
+/// The figures of a split.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SplitReading {
+    /// The sums of all attributes.
+    pub all: AttributeReading,
+    /// The sums by domain.
+    pub domains: BTreeMap<String, AttributeReading>,
+    /// The attributes by id.
+    pub attributes: BTreeMap<String, AttributeReading>,
+}
+
+/// How well a reward model reads sentences. `Display` prints a table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReadingReport {
+    /// The seed of the pairs.
+    pub seed: u64,
+    /// Whether scores have a sign that means something: those of a pointwise model.
+    pub pointwise: bool,
+    /// The splits.
+    pub splits: BTreeMap<Split, SplitReading>,
+    /// Correlation between the length of a reply in characters and its score, under sentences about anything but
+    /// length. Near 0 if the model does not simply like long replies. `None` without any.
+    pub length_bias: Option<f64>,
+    #[serde(skip)]
+    lengths: Vec<(f64, f64)>,
+}
+
+impl ReadingReport {
+    pub(super) fn new(options: &ReadingOptions, pointwise: bool) -> ReadingReport {
+        ReadingReport {
+            seed: options.seed,
+            pointwise,
+            splits: BTreeMap::new(),
+            length_bias: None,
+            lengths: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, case: &Case<'_>, scores: &[Vec<f32>; 2]) {
+        let [has, has_not] = scores;
+        let n = case.want.len();
+        let split = self.splits.entry(case.split).or_default();
+        let figures = split.attributes.entry(case.attribute.id.clone()).or_default();
+        figures.domain.clone_from(&case.attribute.domain);
+        for at in 0..n {
+            let principle = has[at] > has_not[at];
+            let negative = has[n + at] < has_not[n + at];
+            figures.principle.add(principle);
+            figures.negative.add(negative);
+            figures.turned.add(principle && negative);
+            if self.pointwise {
+                figures.single.add(has[at] > 0.0);
+                figures.single.add(has_not[at] <= 0.0);
+                figures.single.add(has[n + at] <= 0.0);
+                figures.single.add(has_not[n + at] > 0.0);
+            }
+        }
+        if case.attribute.domain != "length" {
+            for (reply, scores) in case.replies.iter().zip(scores) {
+                let mean = scores.iter().map(|&score| f64::from(score)).sum::<f64>() / scores.len() as f64;
+                self.lengths.push((reply.chars().count() as f64, mean));
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        for split in self.splits.values_mut() {
+            for figures in split.attributes.values() {
+                split.all.join(figures);
+                split.domains.entry(figures.domain.clone()).or_default().join(figures);
+            }
+        }
+        self.length_bias = correlation(&self.lengths);
+    }
+}
+
+/// Pearson's correlation; `None` where one side does not vary.
+fn correlation(points: &[(f64, f64)]) -> Option<f64> {
+    let n = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let sum =
+        |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|point| of(point.0 - x, point.1 - y)).sum::<f64>();
+    let (xx, yy, xy) = (sum(&|x, _| x * x), sum(&|_, y| y * y), sum(&|x, y| x * y));
+    (xx > 0.0 && yy > 0.0).then(|| xy / (xx * yy).sqrt())
+}
+
+impl fmt::Display for ReadingReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:34}{:>17}{:>17}{:>17}{:>17}", "", "principle", "negative", "turned", "single")?;
+        let mut row = |name: &str, figures: &AttributeReading| {
+            let AttributeReading { principle, negative, turned, single, .. } = figures;
+            writeln!(f, "{name:34}{principle:>17}{negative:>17}{turned:>17}{single:>17}")
+        };
+        for (split, figures) in &self.splits {
+            row(split.name(), &figures.all)?;
+            for (domain, figures) in &figures.domains {
+                row(&format!("  {domain}"), figures)?;
+            }
+        }
+        match self.length_bias {
+            Some(bias) => writeln!(f, "correlation of score and length: {bias:+.2}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_those_of_wilson() {
+        let share = Accuracy { right: 81, of: 263 };
+        let [low, high] = share.interval();
+        // The example of Newcombe (1998), method 3.
+        assert!((low - 0.2553).abs() < 5e-5 && (high - 0.3662).abs() < 5e-5, "{low} {high}");
+        assert_eq!(Accuracy { right: 9, of: 9 }.interval()[1], 1.0);
+        assert_eq!(Accuracy::default().to_string(), "-");
+        assert_eq!(Accuracy { right: 3, of: 4 }.to_string(), "75% (30-95)");
+    }
+
+    #[test]
+    fn correlation_is_pearsons() {
+        assert_eq!(correlation(&[(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)]), Some(1.0));
+        assert_eq!(correlation(&[(1.0, 2.0), (2.0, 2.0)]), None);
+        assert_eq!(correlation(&[]), None);
+    }
+}
