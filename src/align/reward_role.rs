@@ -84,7 +84,7 @@ impl<R: BorrowMut<RewardModel>> ModelReward<R> {
 
 fn request<'a>(reply: &FinishedReply<'a>) -> ScoreRequest<'a> {
     let FinishedReply { prompt, principles, reply, .. } = *reply;
-    ScoreRequest { prompt, reply, principles: principles.to_vec() }
+    ScoreRequest::new(prompt, reply, principles.to_vec())
 }
 
 impl<R: BorrowMut<RewardModel>> RewardSource for ModelReward<R> {

@@ -1,9 +1,9 @@
 //! Attributes of replies, and sentences that ask for them: training data for reward models that read any sentence.
 //!
-//! An [`Attribute`] is something that a reply has or has not: an emoji, a warning, a word of French. Its file says
-//! how people name it, which program sees it, how a reply can be given it, and how people ask for it or forbid it.
-//! The [`Factory`] edits plain replies, and labels each of them under many sentences. A label always comes from the
-//! program, never from the edit, so it is right also where a reply has an attribute by itself.
+//! An [`Attribute`] is something that a reply has or has not: an emoji, a warning, a word of French. Its file contains
+//! names for it, the program that sees it, a way to give it to a reply, and sentences in which people ask for it or
+//! forbid it. The [`Factory`] edits plain replies, and labels each of them under many sentences. A label always comes
+//! from the program, never from the edit, so it is right also where a plain reply has the attribute.
 //!
 //! What a small model learns to read depends on the number of different attributes, from many domains, more than on
 //! the number of wordings (arXiv 2410.04717).

@@ -7,7 +7,7 @@ use fancy_regex::{Regex, RegexBuilder};
 
 use super::{Parameter, Seen};
 
-/// Steps that a match may go back before it is given up: patterns come from files.
+/// Steps that a match may go back before it is stopped: patterns come from files.
 const MOST_BACKTRACKS: usize = 100_000;
 
 /// A program that decides whether a reply has an attribute.
@@ -139,7 +139,7 @@ impl Pattern {
         Ok(built)
     }
 
-    /// `None` if the match is given up.
+    /// `None` if the match is stopped.
     fn is_in(&self, text: &str, parameter: &Parameter) -> Option<bool> {
         let word = if let Parameter::Word(word) = parameter { word } else { "" };
         self.regex(word).ok()?.is_match(text).ok()
@@ -155,7 +155,7 @@ impl Pattern {
         Some(count)
     }
 
-    /// All matches replaced; `None` if the match is given up.
+    /// All matches replaced; `None` if the match is stopped.
     pub fn replace(&self, text: &str, with: &str) -> Option<String> {
         self.regex("").ok()?.try_replacen(text, 0, with).ok().map(std::borrow::Cow::into_owned)
     }

@@ -175,7 +175,7 @@ impl ScoreArgs {
         let mut questions = Vec::new();
         for (row, drawn) in rows.iter().zip(&drawn) {
             let Reply { prompt, response } = &row.value;
-            let ask = |principles| ScoreRequest { prompt, reply: response, principles };
+            let ask = |principles| ScoreRequest::new(prompt, response, principles);
             match guidelines {
                 [] => questions.push(ask(Vec::new())),
                 _ => questions.extend(guidelines.iter().zip(drawn).map(|(one, list)| ask(one.texts(list)))),

@@ -112,6 +112,34 @@ impl SteeringArgs {
     }
 }
 
+/// The candidates of an answer as text, the chosen one first, each with its score under every principle.
+pub(super) fn why(steering: &Steering, answer: &Answer) -> String {
+    let Some(choice) = answer.last() else { return "no reply was finished, so none was scored".to_owned() };
+    if choice.candidates.iter().all(|one| one.score.is_none() && one.by_principle.is_empty()) {
+        return "the reply was not scored: start with --reward DIR, and use /best-of N".to_owned();
+    }
+    let chosen = choice.chosen;
+    let order = std::iter::once(chosen).chain((0..choice.candidates.len()).filter(|place| *place != chosen));
+    let mut text = String::new();
+    for place in order {
+        let Some(one) = choice.candidates.get(place) else { continue };
+        let score = one.score.as_ref().map_or("-".to_owned(), |score| format!("{:.2}", score.value));
+        let kept = if place == chosen { "kept" } else { "not kept" };
+        let shown = one.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let end = shown.char_indices().nth(LONGEST_SHOWN).map(|(at, _)| at);
+        let (shown, more) = end.map_or((&shown[..], ""), |at| (&shown[..at], "..."));
+        text.push_str(&format!("{kept}, score {score}: {shown}{more}\n"));
+        for (principle, score) in steering.used().iter().zip(&one.by_principle) {
+            text.push_str(&format!("{score:>8.2}  {}\n", principle.definition));
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// Characters of a candidate that are shown.
+const LONGEST_SHOWN: usize = 160;
+
 /// The scores of an answer as text: of all candidates, then of the chosen one under each principle.
 pub(super) fn scores(steering: &Steering, answer: &Answer) -> String {
     let Some(choice) = answer.last() else { return "no reply was finished, so none was scored".to_owned() };

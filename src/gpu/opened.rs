@@ -219,7 +219,7 @@ impl Opened {
     /// The error of a device that is lost.
     fn lost_error(&self, what: &str) -> DeviceError {
         let reason = lock(&self.faults.lost_reason).clone();
-        // Of a panic in wgpu, only the value tells a user something.
+        // Of a panic in wgpu, only the value means something to a user.
         let reason = match reason.split_once("on an `Err` value: ") {
             Some((_, value)) => value.to_owned(),
             None => reason,

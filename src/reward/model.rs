@@ -32,7 +32,7 @@ impl Default for RewardOptions {
 }
 
 /// A reply to score.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ScoreRequest<'a> {
     /// The request.
     pub prompt: &'a str,
@@ -41,6 +41,15 @@ pub struct ScoreRequest<'a> {
     /// The principles to score the reply under: definitions or negatives, in their order. Without any, the
     /// model scores how good the reply is in general.
     pub principles: Vec<&'a str>,
+    /// Of a pointwise model, the weight of each principle in the sum. Missing ones are 1.
+    pub weights: Vec<f32>,
+}
+
+impl<'a> ScoreRequest<'a> {
+    /// A reply to score under principles of equal weight.
+    pub fn new(prompt: &'a str, reply: &'a str, principles: Vec<&'a str>) -> ScoreRequest<'a> {
+        ScoreRequest { prompt, reply, principles, weights: Vec::new() }
+    }
 }
 
 /// A reward model's score of a reply.
@@ -50,7 +59,7 @@ pub struct Score {
     ///
     /// Of a pairwise model, the difference of two scores under the same principles is the log-odds that the first
     /// reply is preferred, and a single score has no meaning without another to compare it with. Of a pointwise model,
-    /// it is the sum of [`Score::parts`].
+    /// it is the sum of [`Score::parts`], each times its weight.
     pub value: f32,
     /// Of a pointwise model, the log-odds that the reply keeps each principle, in their order: above 0 if it rather
     /// does. Empty of a pairwise model.
@@ -124,7 +133,8 @@ impl RewardModel {
     /// As [`RewardModel::score`].
     pub fn rate(&mut self, prompt: &str, reply: &str, set: &PrincipleSet) -> Result<Score, RewardError> {
         let principles = set.principles.iter().map(|principle| principle.definition.as_str()).collect();
-        let request = ScoreRequest { prompt, reply, principles };
+        let weights = set.principles.iter().map(|principle| principle.weight as f32).collect();
+        let request = ScoreRequest { prompt, reply, principles, weights };
         Ok(self.score(&[request], &CancelToken::new(), &mut |_| {})?.remove(0))
     }
 
@@ -331,6 +341,7 @@ struct Inputs {
 struct Question {
     rows: Range<usize>,
     form: Form,
+    weights: Vec<f32>,
     tokens: usize,
     cut_prompt: usize,
     cut_reply: usize,
@@ -350,7 +361,7 @@ impl Inputs {
             Form::Pairwise => Format::Pairwise(RewardFormat::new(tokenizer, model.limits)?),
             Form::Pointwise => Format::Pointwise(PointwiseFormat::new(tokenizer, model.limits)?),
         };
-        for (item, ScoreRequest { prompt, reply, principles }) in questions.iter().enumerate() {
+        for (item, ScoreRequest { prompt, reply, principles, weights }) in questions.iter().enumerate() {
             let fault = |source| RewardError::Item { item, source };
             let first = inputs.rows.len();
             let (tokens, cut_prompt, cut_reply) = match &format {
@@ -371,7 +382,8 @@ impl Inputs {
                 }
             };
             let rows = first..inputs.rows.len();
-            inputs.questions.push(Question { rows, form, tokens, cut_prompt, cut_reply });
+            let weights = weights.clone();
+            inputs.questions.push(Question { rows, form, weights, tokens, cut_prompt, cut_reply });
         }
         Ok(inputs)
     }
@@ -381,9 +393,15 @@ impl Question {
     /// The score, from the values of all rows.
     fn score(&self, values: &[f32]) -> Score {
         let values = &values[self.rows.clone()];
-        let parts = if self.form == Form::Pointwise { values.to_vec() } else { Vec::new() };
-        let Question { tokens, cut_prompt, cut_reply, .. } = *self;
-        Score { value: values.iter().sum(), parts, tokens, cut_prompt, cut_reply }
+        let &Question { tokens, cut_prompt, cut_reply, .. } = self;
+        let (value, parts) = match self.form {
+            Form::Pairwise => (values.iter().sum(), Vec::new()),
+            Form::Pointwise => {
+                let weights = self.weights.iter().copied().chain(std::iter::repeat(1.0));
+                (values.iter().zip(weights).map(|(value, weight)| value * weight).sum(), values.to_vec())
+            }
+        };
+        Score { value, parts, tokens, cut_prompt, cut_reply }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::generate::{CancelToken, Finish, GenerateError, Generator, GeneratorOp
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraWeights};
 use crate::random::{Philox, Purpose};
-use crate::reward::{RewardError, RewardModel, RewardOptions, ScoreRequest};
+use crate::reward::{Form, RewardError, RewardModel, RewardOptions, ScoreRequest};
 use crate::tokenizer::{ChatFormat, Message, TextError, TokenId};
 
 /// A question to answer.
@@ -272,12 +272,15 @@ impl SteeredModel {
     ) -> Result<Vec<usize>, SteerError> {
         let mut tokens = vec![0; choices.len()];
         let Some(reward) = &mut self.reward else { return Ok(tokens) };
-        let mut guidelines: Vec<Vec<&str>> = Vec::new();
-        if lists.whole {
-            guidelines.push(steering.guidelines());
+        // A pointwise model gives the scores of single principles anyway.
+        let pointwise = reward.reward_card().form == Form::Pointwise;
+        let mut guidelines: Vec<(Vec<&str>, Vec<f32>)> = Vec::new();
+        if lists.whole || pointwise {
+            guidelines.push((steering.guidelines(), steering.weights()));
         }
-        if lists.alone {
-            guidelines.extend(steering.used().iter().map(|principle| vec![principle.definition.as_str()]));
+        if lists.alone && !pointwise {
+            let alone = steering.used().into_iter().map(|principle| principle.definition.as_str());
+            guidelines.extend(alone.map(|definition| (vec![definition], Vec::new())));
         }
         // Pairs of choice and text without repeats, in the order of the candidates.
         let mut texts: Vec<(usize, String)> = Vec::new();
@@ -292,8 +295,12 @@ impl SteeredModel {
         let mut questions = Vec::with_capacity(texts.len() * guidelines.len());
         for (place, text) in &texts {
             let prompt = asks[places[*place]].question.as_str();
-            let all = guidelines.iter().cloned();
-            questions.extend(all.map(|principles| ScoreRequest { prompt, reply: text, principles }));
+            questions.extend(guidelines.iter().map(|(principles, weights)| ScoreRequest {
+                prompt,
+                reply: text,
+                principles: principles.clone(),
+                weights: weights.clone(),
+            }));
         }
         let of = questions.len();
         let scores = match reward.score(&questions, cancel, &mut |done| {
@@ -308,12 +315,17 @@ impl SteeredModel {
         };
         for ((place, text), scores) in texts.iter().zip(scores.chunks(guidelines.len().max(1))) {
             tokens[*place] += scores.iter().map(|score| score.tokens).sum::<usize>();
-            let (whole, alone) = scores.split_at(usize::from(lists.whole));
+            let (whole, alone) = scores.split_at(usize::from(lists.whole || pointwise));
             for candidate in choices[*place].candidates.iter_mut().filter(|one| one.text == *text) {
                 if let Some(score) = whole.first() {
                     candidate.score = Some(score.clone());
                 }
-                if lists.alone {
+                if pointwise {
+                    // Behind the interventions, in the same order.
+                    let parts = &scores[0].parts;
+                    let first = parts.len().saturating_sub(steering.used().len());
+                    candidate.by_principle = parts[first..].to_vec();
+                } else if lists.alone {
                     candidate.by_principle = alone.iter().map(|score| score.value).collect();
                 }
             }

@@ -147,6 +147,12 @@ impl Steering {
         fixed.chain(self.used()).map(|principle| principle.definition.as_str()).collect()
     }
 
+    /// The weight of each of [`Steering::guidelines`] in the score of a pointwise reward model.
+    pub fn weights(&self) -> Vec<f32> {
+        let fixed = self.interventions.iter().flat_map(|set| &set.principles);
+        fixed.chain(self.used()).map(|principle| principle.weight as f32).collect()
+    }
+
     /// Returns `messages` with the principles in them. A system message is added in front if one is needed
     /// and there is none. [`Tell::Question`] changes nothing in a conversation without a message of the user.
     pub fn messages(&self, messages: &[Message]) -> Vec<Message> {

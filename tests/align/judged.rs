@@ -117,8 +117,7 @@ fn a_reward_model_shares_the_bank_or_stands_apart(family: KernelFamily) {
     let mut reward = RewardModel::open(&model, &path, &RewardOptions::default()).expect("it was written");
     for sample in shown.iter().filter(|sample| !sample.reply.trim().is_empty()) {
         let principles = vec!["Say yes.", "Be loud!"];
-        let question =
-            parr::reward::ScoreRequest { prompt: &sample.prompt, reply: &sample.reply, principles };
+        let question = parr::reward::ScoreRequest::new(&sample.prompt, &sample.reply, principles);
         let score = reward.score(&[question], &Default::default(), &mut |_| {}).expect("a sound question");
         let apart = (2.0 * f64::from(score[0].value) - sample.shares["reward_model"]).abs();
         assert!(apart <= 1e-5, "{apart:e} for {sample:?}");

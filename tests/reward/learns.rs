@@ -163,9 +163,7 @@ fn scores_are_those_of_training_and_depend_on_nothing_beside_them() {
     let lists: [Vec<&str>; 4] = [vec![], vec!["Say yes."], vec!["Say no.", "Be calm."], vec!["Be loud!"]];
     let questions: Vec<ScoreRequest<'_>> = ["yes!", "no, and that is all that can be said of it."]
         .iter()
-        .flat_map(|reply| {
-            lists.iter().map(|list| ScoreRequest { prompt: "Is it?", reply, principles: list.clone() })
-        })
+        .flat_map(|reply| lists.iter().map(|list| ScoreRequest::new("Is it?", reply, list.clone())))
         .collect();
     let together = score(8, &questions);
     let few = score(3, &questions);

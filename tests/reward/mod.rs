@@ -3,6 +3,7 @@
 mod data;
 mod golden;
 mod learns;
+mod pointwise;
 mod refused;
 mod shipped;
 

@@ -96,7 +96,7 @@ fn questions_that_cannot_be_asked_are_named_by_number() {
     let card = RewardCard { limits: LIMITS, ..RewardCard::default() };
     let mut reward =
         RewardModel::new(&model, &adapter, card, &RewardOptions::default()).expect("nothing is wrong");
-    let sound = ScoreRequest { prompt: "Is it?", reply: "yes", principles: vec!["Say yes."] };
+    let sound = ScoreRequest::new("Is it?", "yes", vec!["Say yes."]);
     let endless = "Say yes, and again, and again. ".repeat(20);
     let mut ask = |question: ScoreRequest<'_>| {
         let error = reward

@@ -74,7 +74,7 @@ fn what_ships_ranks_replies_and_turns_round_when_principles_are_negated() {
     let mut questions = Vec::new();
     for (quality, with, without) in &PAIRS {
         for reply in [with, without] {
-            let question = |negated| ScoreRequest { prompt, reply, principles: vec![text(quality, negated)] };
+            let question = |negated| ScoreRequest::new(prompt, reply, vec![text(quality, negated)]);
             questions.extend([false, true].map(question));
         }
     }

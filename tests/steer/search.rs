@@ -80,7 +80,7 @@ fn the_best_of_n_is_the_one_of_the_largest_score() {
     let mut by_itself =
         RewardModel::open(&model, &reward, &RewardOptions::default()).expect("it was written");
     let mut score = |prompt: &str, reply: &str, principles: Vec<&str>| {
-        let question = ScoreRequest { prompt, reply, principles };
+        let question = ScoreRequest::new(prompt, reply, principles);
         by_itself.score(&[question], &CancelToken::new(), &mut |_| {}).expect("a sound question")[0].value
     };
     for ((one, ask), told) in answers.iter().zip(&asks).zip(&told) {

@@ -129,7 +129,7 @@ impl RewardModel {
             None => self.open(&loaded)?,
         };
         let principles: Vec<&str> = principles.iter().map(String::as_str).collect();
-        let question = |&reply| ScoreRequest { prompt, reply, principles: principles.clone() };
+        let question = |&reply| ScoreRequest::new(prompt, reply, principles.clone());
         let questions: Vec<ScoreRequest<'_>> = replies.iter().map(question).collect();
         let scores = reward.score(&questions, token, &mut |_| {});
         *slot = Some((opened, reward));

@@ -20,6 +20,8 @@ pub(super) enum Line {
     Save(PathBuf),
     Regenerate,
     Stats,
+    /// Shows the scores of all candidates of the last reply.
+    Why,
     /// Shows the principles in use, or changes to others.
     Principles(Option<String>),
     /// Whether scores are shown.
@@ -46,6 +48,8 @@ pub(super) const HELP: &str = "\
                    those in use
 /best-of N         sample N replies and keep the one with the highest score
 /scores on|off     show or hide the scores of replies
+/why               show the candidates of the last reply, each with its score under
+                   every principle
 /quit              leave, like ctrl-D; ctrl-C stops a reply
 To send a message that starts with /, start it with //.";
 
@@ -76,6 +80,7 @@ impl Line {
             "save" => Line::Save(rest.into()),
             "regen" => Line::Regenerate,
             "stats" => Line::Stats,
+            "why" => Line::Why,
             "principles" => Line::Principles(Some(rest.to_owned()).filter(|name| !name.is_empty())),
             "scores" => match rest {
                 "on" => Line::Scores(true),
@@ -113,6 +118,7 @@ mod tests {
         assert_eq!(Line::parse("/principles"), Line::Principles(None));
         assert_eq!(Line::parse("/principles my set.toml"), Line::Principles(Some("my set.toml".to_owned())));
         assert_eq!(Line::parse("/scores off"), Line::Scores(false));
+        assert_eq!(Line::parse("/why"), Line::Why);
         assert_eq!(Line::parse("/best-of 4"), Line::BestOf(4));
         for wrong in ["/set temperature", "/save", "/fly", "/scores", "/best-of 0", "/best-of many"] {
             assert!(matches!(Line::parse(wrong), Line::Wrong(_)), "{wrong}");

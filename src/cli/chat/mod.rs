@@ -18,7 +18,7 @@ use super::input::Lines;
 use super::interrupt::interruptible;
 use super::open::{AdapterArgs, CacheArgs, ModelArgs};
 use super::sampling::SamplingArgs;
-use super::steering::{SteeringArgs, scores};
+use super::steering::{SteeringArgs, scores, why};
 use super::terminal;
 use line::{HELP, Line};
 use parr::chat::{ChatError, ChatReply, ChatSession};
@@ -208,6 +208,10 @@ impl Chat<'_> {
                 done => done?,
             },
             Line::Stats => self.show_stats(),
+            Line::Why => match self.session.last_reply() {
+                Some(reply) => terminal::say(why(self.session.steering(), &reply.answer)),
+                None => terminal::say("no reply so far"),
+            },
             Line::Principles(name) => self.take_principles(name.as_deref()),
             Line::Scores(on) => self.search(|steering| steering.scores = on),
             Line::BestOf(n) => {

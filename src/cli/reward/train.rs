@@ -124,7 +124,7 @@ impl TrainArgs {
         Ok(())
     }
 
-    /// Tells where the reward model is, and how to use it.
+    /// Shows where the reward model is, and how to use it.
     pub(super) fn note_result(&self, adapter: &Path, out: &Path, global: &GlobalArgs) {
         let (model, out) = (&self.model.model, out.display());
         global.note(format!("the reward model is in {}; try it:", adapter.display()));

@@ -70,7 +70,7 @@ impl<'a> Asked<'a> {
             let mut lists: Vec<(List<'a>, usize)> = lists.into_iter().collect();
             lists.sort_unstable_by_key(|(_, ticket)| *ticket);
             for (principles, ticket) in lists {
-                questions.push(ScoreRequest { prompt, reply, principles });
+                questions.push(ScoreRequest::new(prompt, reply, principles));
                 tickets.push(ticket);
             }
         }

@@ -80,11 +80,7 @@ fn scores(
         .replies
         .iter()
         .flat_map(|reply| {
-            sentences().map(move |sentence| ScoreRequest {
-                prompt: &case.prompt,
-                reply,
-                principles: vec![sentence.as_str()],
-            })
+            sentences().map(move |sentence| ScoreRequest::new(&case.prompt, reply, vec![sentence.as_str()]))
         })
         .collect();
     let scores = model.score(&questions, cancel, &mut |_| {})?;

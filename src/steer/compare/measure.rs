@@ -70,6 +70,7 @@ fn scores(
         prompt: &answered.asks[place].question,
         reply: &answered.answers[place].reply.text,
         principles: principles.clone(),
+        weights: steering.weights(),
     };
     let questions: Vec<ScoreRequest<'_>> = places.iter().map(question).collect();
     let read = reward.score(&questions, cancel, &mut |_| {}).map_err(|error| match error {

@@ -1,0 +1,202 @@
+//! Pointwise reward models: a tiny one learns to read principles one by one, and its scores add up.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use parr::ErrorKind;
+use parr::generate::CancelToken;
+use parr::gpu::DeviceOptions;
+use parr::model::Model;
+use parr::preferences::{Label, LabelledReply};
+use parr::reward::{
+    Form, LabelledData, LimitSettings, PointwiseConfig, PointwiseTraining, RewardError, RewardModel,
+    RewardOptions, ScoreRequest,
+};
+use parr::settings::Auto;
+use parr::train::{Control, DataSummary, Event};
+use serde_json::Value;
+
+use super::{load, tiny_that_reads};
+use crate::support::gpu;
+
+/// Replies that say yes or no, loudly or calmly, each under all four rules.
+fn data(n: usize) -> LabelledData {
+    let replies = (0..n).map(|at| {
+        let (yes, loud) = (at % 2 == 0, at / 2 % 2 == 0);
+        let reply = format!("{}{}", if yes { "yes" } else { "no" }, if loud { "!" } else { "." });
+        let label = |principle: &str, keeps: bool| Label {
+            principle: principle.to_owned(),
+            keeps,
+            attribute: Some(principle.to_owned()),
+        };
+        let labels = vec![
+            label("Say yes.", yes),
+            label("Say no.", !yes),
+            label("Be loud!", loud),
+            label("Be calm.", !loud),
+        ];
+        LabelledReply { id: format!("r{at}"), prompt: format!("Is it {at}?"), reply, labels }
+    });
+    LabelledData::of_replies(replies.collect()).expect("sound replies")
+}
+
+fn settings() -> PointwiseConfig {
+    let mut config = PointwiseConfig::default();
+    config.lora.rank = 8;
+    config.optimizer.learning_rate = 4e-3;
+    config.limits = LimitSettings { tokens: 120, request: 16, reply: 24 };
+    config.batch.replies = 8;
+    config.held_out = 0.2;
+    config.evaluation.every = 0;
+    config
+}
+
+fn train(
+    model: &Model,
+    data: &LabelledData,
+    config: &PointwiseConfig,
+    out: &Path,
+    most: Option<u64>,
+) -> Result<PathBuf, RewardError> {
+    let control = Control::default();
+    PointwiseTraining::new(model, data, out).config(config).resume(out.exists()).run(&control, &mut |event| {
+        if let Event::Step(step) = event
+            && Some(step.number()) == most
+        {
+            control.cancel.cancel();
+        }
+    })
+}
+
+/// The last record of a run's metrics.
+fn last(out: &Path) -> Value {
+    let text = fs::read_to_string(out.join("metrics.jsonl")).expect("a run keeps its metrics");
+    serde_json::from_str(text.lines().last().expect("a record")).expect("JSON")
+}
+
+#[test]
+fn a_tiny_model_learns_rules_one_by_one_and_their_scores_add_up() {
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = load(&device, &tiny_that_reads(folder.path()));
+    let (data, mut config) = (data(160), settings());
+    config.steps = Auto::Fixed(60);
+    let out = folder.path().join("run");
+    let mut planned = None;
+    let trained = PointwiseTraining::new(&model, &data, &out)
+        .config(&config)
+        .run(&Control::default(), &mut |event| {
+            if let Event::Planned(plan) = event {
+                planned = Some((plan.count, plan.held_out, plan.data.clone()));
+            }
+        })
+        .expect("nobody cancels");
+    let (count, held_out, summary) = planned.expect("a run begins with its plan");
+    assert!(count + held_out == 160 && held_out > 10, "{count} and {held_out}");
+    assert_eq!(summary, DataSummary::Labelled { replies: count, labels: 4 * count });
+    let accuracy = last(&out)["eval/accuracy"].as_f64().expect("it is measured at the end");
+    println!("held-out accuracy {accuracy}");
+    assert!(accuracy >= 0.9, "{accuracy}");
+
+    let mut reward = RewardModel::open(&model, &trained, &RewardOptions::default()).expect("it was written");
+    let card = reward.reward_card();
+    assert_eq!(card.form, Form::Pointwise);
+    assert_eq!(card.attributes, ["Be calm.", "Be loud!", "Say no.", "Say yes."]);
+    let mut score = |reply: &str, principles: &[&str]| {
+        let question = ScoreRequest::new("Is it 9?", reply, principles.to_vec());
+        reward.score(&[question], &CancelToken::new(), &mut |_| {}).expect("sound").remove(0)
+    };
+    // A list that no training saw, with its parts.
+    let list = ["Say yes.", "Be calm.", "Say no."];
+    let whole = score("yes.", &list);
+    assert!(whole.parts[0] > 0.0 && whole.parts[1] > 0.0 && whole.parts[2] < 0.0, "{whole:?}");
+    assert_eq!(whole.value, whole.parts.iter().sum::<f32>());
+    for (principle, part) in list.iter().zip(&whole.parts) {
+        let alone = score("yes.", &[principle]);
+        assert!(
+            (alone.value - part).abs() <= 1e-4 * part.abs().max(1.0),
+            "{principle}: {alone:?} and {part}"
+        );
+        assert_eq!(alone.parts, [alone.value]);
+    }
+    assert_eq!(score("yes.", &[]).parts.len(), 1, "without principles, one about replies in general");
+}
+
+#[test]
+fn the_first_scores_are_the_models_own_odds_of_yes_and_no() {
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = load(&device, &tiny_that_reads(folder.path()));
+    let (data, mut config) = (data(16), settings());
+    config.steps = Auto::Fixed(1);
+    config.optimizer.learning_rate = 1e-12;
+    let out = folder.path().join("run");
+    let trained = train(&model, &data, &config, &out, None).expect("nobody cancels");
+    let mut reward = RewardModel::open(&model, &trained, &RewardOptions::default()).expect("it was written");
+    let question = ScoreRequest::new("Is it?", "yes!", vec!["Say yes."]);
+    let found = reward.score(&[question], &CancelToken::new(), &mut |_| {}).expect("sound")[0].value;
+
+    use parr::generate::{Generator, GeneratorOptions};
+    use parr::ops::KvFormat;
+    use parr::preferences::PointwiseFormat;
+    let tokenizer = model.tokenizer().expect("it reads");
+    let format = PointwiseFormat::new(tokenizer, config.limits.limits()).expect("room");
+    let Some([yes, no]) = format.answers().expect("sound texts") else {
+        // A tokenizer that splits the answers starts from nothing.
+        assert!(found.abs() < 1e-6, "{found}");
+        return;
+    };
+    let input = format.encode("Is it?", "yes!", &["Say yes."]).expect("sound texts");
+    let ids = [&input.shared[..], &input.branches[0]].concat();
+    let options = GeneratorOptions { slots: 1, context: 128, kv: KvFormat::F32, repetition_window: 1 };
+    let mut generator = Generator::new(&model, options).expect("a small cache fits");
+    let mut logits = Vec::new();
+    generator
+        .logits(&ids, None, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
+        .expect("known ids");
+    let row = &logits[logits.len() - model.config().vocab..];
+    let odds = row[yes as usize] - row[no as usize];
+    assert!((odds - found).abs() <= 1e-4 * odds.abs().max(1.0), "{odds} and {found}");
+}
+
+#[test]
+fn a_resumed_pointwise_run_is_a_run_without_a_pause() {
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = load(&device, &tiny_that_reads(folder.path()));
+    let (data, mut config) = (data(24), settings());
+    config.steps = Auto::Fixed(6);
+    let (whole, paused) = (folder.path().join("whole"), folder.path().join("paused"));
+    train(&model, &data, &config, &whole, None).expect("nobody cancels");
+    for most in [2, 5] {
+        let error = train(&model, &data, &config, &paused, Some(most)).expect_err("cancelled");
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+    }
+    train(&model, &data, &config, &paused, None).expect("nobody cancels");
+    for file in ["adapter/adapter_model.safetensors", "adapter/reward_head.safetensors", "adapter/parr.json"]
+    {
+        let read = |out: &Path| fs::read(out.join(file)).expect("a reward model");
+        assert!(read(&paused) == read(&whole), "{file} differs");
+    }
+}
+
+#[test]
+fn data_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let path = folder.path().join("labelled.jsonl");
+    let fault = |text: &str| {
+        fs::write(&path, text).expect("a scratch directory is writable");
+        LabelledData::read(std::slice::from_ref(&path)).expect_err("not to be used").to_string()
+    };
+    let row = r#"{"id":"a","prompt":"p","reply":"r","labels":[{"principle":"x","keeps":true}]}"#;
+    assert!(fault("").contains("contains no labelled replies"));
+    assert!(fault(&format!("{row}\n{row}\n")).contains("line 2: the id `a` is already used on line 1"));
+    assert!(fault(&row.replace("true", "1")).contains("line 1: invalid type"));
+    assert!(fault(&row.replace("\"r\"", "\" \"")).contains("line 1: `reply` is empty"));
+    assert!(fault(&row.replace("\"x\"", "\"\"")).contains("the principle of label 1 is empty"));
+    let none = row.replace(r#"[{"principle":"x","keeps":true}]"#, "[]");
+    assert!(fault(&none).contains("it has no labels"));
+}
