@@ -21,9 +21,11 @@ Scores replies under principles with a reward model from `parr reward train`.
 The model reads the principles as text, so sets that were written after its
 training work too.
 
-A higher score means that a reply follows the principles better. Only
-differences have a meaning. For two replies to the same prompt under the same
-principles, the difference is the log-odds that the first one is preferred.
+A higher score means that a reply follows the principles better. Of a pairwise
+reward model only differences have a meaning: for two replies to the same prompt
+under the same principles, the log-odds that the first one is preferred. Of a
+pointwise one, the score is a sum over the principles of the log-odds that the
+reply keeps each.
 
 From a set with use = \"sample\", such as `policy`, each row draws some
 principles. The draw depends on --seed and the line number.";
@@ -44,8 +46,10 @@ Rows, one JSON object per line:
 
 Output, one JSON object per row:
   {\"scores\": {\"honest\": 1.25}, \"tokens\": 143}
-It also has \"cut_prompt\" and \"cut_response\" if tokens were cut to fit, and
-\"principles\" if they were drawn. Without --principles it has \"score\".";
+With a pointwise reward model it has \"by_principle\" too, the log-odds that the
+reply keeps each principle. It has \"cut_prompt\" and \"cut_response\" if tokens
+were cut to fit, and \"principles\" if they were drawn. Without --principles it
+has \"score\".";
 
 /// Score replies under principles with a reward model
 #[derive(Args)]
@@ -115,6 +119,12 @@ impl Guidelines {
 
     fn ids(&self, principles: &[(usize, bool)]) -> Vec<&str> {
         principles.iter().map(|&(place, _)| self.selection.set.principles[place].id.as_str()).collect()
+    }
+
+    /// A principle's id, with an exclamation mark if it is negated.
+    fn id(&self, place: usize, negated: bool) -> String {
+        let id = &self.selection.set.principles[place].id;
+        if negated { format!("!{id}") } else { id.clone() }
     }
 
     fn draws(&self) -> bool {
@@ -208,6 +218,17 @@ fn row(guidelines: &[Guidelines], drawn: &[Vec<(usize, bool)>], scores: &[Score]
             row.insert("scores".to_owned(), named.into())
         }
     };
+    let parts = guidelines.iter().zip(drawn).zip(scores).filter(|(_, score)| !score.parts.is_empty());
+    let by_principle: Map<String, Value> = parts
+        .map(|((one, list), score)| {
+            let ids = list.iter().map(|&(place, negated)| one.id(place, negated));
+            let parts: Map<String, Value> = ids.zip(score.parts.iter().map(|part| json!(part))).collect();
+            (one.name.clone(), parts.into())
+        })
+        .collect();
+    if !by_principle.is_empty() {
+        row.insert("by_principle".to_owned(), by_principle.into());
+    }
     let drawn: Map<String, Value> = guidelines
         .iter()
         .zip(drawn)
