@@ -12,6 +12,7 @@
 #
 # These need a GPU, or hours:
 #
+#   make principles-model  train a reward model that reads any sentence, and measure it on sentences it has not seen
 #   make reward-model  judge replies, train a reward model that reads principles, and evaluate it
 #   make policies      train policies whose principles differ in one sentence, with the shipped reward model
 #
@@ -29,7 +30,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and prints errors if there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat lint test proofs bindings reward-model policies picture
+.PHONY: chat lint test proofs bindings principles-model reward-model policies picture
 
 chat:
 	.ci/setup tools
@@ -134,6 +135,34 @@ reward-model:
 	        --principles $$wording --by-check --limit 12 --html $(REWARD)/$${wording%%:*}.html \
 	        --json > $(REWARD)/$${wording%%:*}.json || exit 1; \
 	done
+
+# A reward model that reads any sentence. SmolLM2 replies to prompts; programs edit and label the replies; the model
+# learns to tell which sentences a reply keeps; then it is measured on replies to other prompts. Every step is
+# resumed where it stopped.
+PRINCIPLES ?= runs/principles-model
+# Number of optimizer steps, with four replies each.
+STEPS ?= 500
+plain = $(PRINCIPLES)/$(1)-prompts.jsonl --replies $(PRINCIPLES)/$(1)-replies.jsonl
+
+principles-model:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup gpu $(BUILT)/release/parr
+	.ci/setup model $(BUILT)/release/parr
+	mkdir -p $(PRINCIPLES)
+	head -n 270 examples/prompts.jsonl > $(PRINCIPLES)/train-prompts.jsonl
+	tail -n +271 examples/prompts.jsonl > $(PRINCIPLES)/held-out-prompts.jsonl
+	for part in train held-out; do \
+	    to=$(PRINCIPLES)/$$part-replies.jsonl; [ -e $$to ] && continue; \
+	    $(BUILT)/release/parr generate --jsonl $(PRINCIPLES)/$$part-prompts.jsonl --batch 16 --max-tokens 64 \
+	        --temperature 0.8 --seed 5 > $$to.part && mv $$to.part $$to || exit 1; \
+	done
+	$(BUILT)/release/parr reward factory --prompts $(call plain,train) --count $$((4 * $(STEPS) + 100)) --seed 1 \
+	    > $(PRINCIPLES)/labelled.jsonl
+	$(BUILT)/release/parr reward train --config examples/principles-model/train.toml --steps $(STEPS) \
+	    --labels $(PRINCIPLES)/labelled.jsonl --out $(PRINCIPLES)/run --resume
+	$(BUILT)/release/parr reward sentences --reward $(PRINCIPLES)/run --prompts $(call plain,held-out) \
+	    --json > $(PRINCIPLES)/sentences.json
 
 # Stage 3 with the shipped reward model: two pairs of policies. Both policies of a pair have the same settings and
 # seed, and each has its own principle. Each policy is compared with the base on held-out prompts. The second

@@ -221,7 +221,9 @@ impl<'a> Factory<'a> {
         } else {
             let frames = if wants { frames::WANT } else { frames::AVOID };
             let name = &attribute.names[draws.below(attribute.names.len())];
-            let text = frames[draws.below(frames.len())].replace("{}", name);
+            let frame = frames[draws.below(frames.len())];
+            let text =
+                frame.replace("{}", if frame.starts_with("No ") { without_article(name) } else { name });
             if draws.chance(CARELESS) { careless(&text) } else { capitalised(&text) }
         };
         Label {
@@ -244,6 +246,14 @@ fn both(first: Label, second: Label) -> Label {
         keeps: first.keeps && second.keeps,
         attribute,
     }
+}
+
+/// "No warning", and not "No a warning".
+fn without_article(name: &str) -> &str {
+    ["a ", "an ", "the ", "any ", "some "]
+        .iter()
+        .find_map(|article| name.strip_prefix(article))
+        .unwrap_or(name)
 }
 
 fn capitalised(text: &str) -> String {

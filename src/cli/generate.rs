@@ -45,7 +45,7 @@ Input rows, one JSON object per line:
   {\"prompt\": \"Name three rivers.\"}
   {\"messages\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, {\"role\": \"user\", \"content\": \"Hi\"}]}
 A row may also have \"id\" (any value, copied to the output), \"seed\" and
-\"max_tokens\".
+\"max_tokens\". \"type\" and \"language\", as in files of prompts, are not used.
 
 Output rows, in input order: line, id, text, finish (end_of_turn, end_of_text
 with --raw, stop, length or context_full), prompt_tokens, tokens (ids) and
@@ -120,6 +120,12 @@ struct Input {
     /// In conversations that a chat saved.
     #[serde(rename = "written_by")]
     _written_by: Option<serde::de::IgnoredAny>,
+    /// In files of prompts.
+    #[serde(rename = "type")]
+    _kind: Option<serde::de::IgnoredAny>,
+    /// In files of prompts.
+    #[serde(rename = "language")]
+    _language: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]

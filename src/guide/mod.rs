@@ -15,6 +15,9 @@ pub mod steering {}
 #[doc = include_str!("salmon.md")]
 pub mod salmon {}
 
+#[doc = include_str!("reading.md")]
+pub mod reading {}
+
 #[doc = include_str!("bindings.md")]
 pub mod bindings {}
 

@@ -77,7 +77,7 @@ fn judged_replies_become_scores_and_a_report() {
     let out = bench.path("run");
     let run = bench.train(&out).arg("--f16").output().expect("the program starts");
     assert!(run.status.success(), "{}", stderr(&run));
-    assert!(stderr(&run).contains("% of pairs right"), "{}", stderr(&run));
+    assert!(stderr(&run).contains("% right"), "{}", stderr(&run));
     for file in ["reward.toml", "metrics.jsonl", "adapter/reward_head.safetensors", "adapter/parr.json"] {
         assert!(out.join(file).is_file(), "{file}");
     }
