@@ -71,6 +71,8 @@ struct Fact<'a> {
     attribute: &'a Attribute,
     parameter: Parameter,
     holds: bool,
+    /// Whether an edit was about it.
+    edited: bool,
 }
 
 impl<'a> Factory<'a> {
@@ -161,7 +163,7 @@ impl<'a> Factory<'a> {
         let mut facts: Vec<Fact<'a>> = Vec::with_capacity(self.attributes.len());
         for (attribute, parameter) in edited {
             if let Some(holds) = attribute.holds(seen, parameter) {
-                facts.push(Fact { attribute, parameter: parameter.clone(), holds });
+                facts.push(Fact { attribute, parameter: parameter.clone(), holds, edited: true });
             }
         }
         for &attribute in &self.attributes {
@@ -170,7 +172,7 @@ impl<'a> Factory<'a> {
             }
             let fact = |parameter: Parameter| {
                 let holds = attribute.holds(seen, &parameter)?;
-                Some(Fact { attribute, parameter, holds })
+                Some(Fact { attribute, parameter, holds, edited: false })
             };
             let known: Vec<Fact<'a>> = attribute.parameters().into_iter().filter_map(fact).collect();
             // Of an attribute with a parameter, as often one that holds as one that does not.
@@ -185,7 +187,7 @@ impl<'a> Factory<'a> {
         facts
     }
 
-    /// The facts to ask about: half of them of attributes that the reply has, if there are as many.
+    /// The facts to ask about: up to half of them of attributes that the reply has.
     fn asked<'f>(&self, facts: &'f [Fact<'a>], draws: &mut Draws) -> Vec<&'f Fact<'a>> {
         let (mut has, mut has_not): (Vec<&Fact<'a>>, Vec<&Fact<'a>>) =
             facts.iter().partition(|fact| fact.holds);
@@ -193,10 +195,14 @@ impl<'a> Factory<'a> {
         draws.shuffle(&mut has_not);
         let wanted = self.config.labels;
         let mut asked: Vec<&Fact<'a>> = Vec::with_capacity(wanted);
+        // Plain replies have the same few attributes again and again, such as commas, so those of edits come more often.
+        let (given, plain): (Vec<&Fact<'a>>, Vec<&Fact<'a>>) =
+            has.iter().copied().partition(|fact| fact.edited);
         for _ in 0..MOST_ALIKE {
-            let room = (wanted / 2).saturating_sub(asked.len());
-            asked.extend(has.iter().take(room));
+            asked.extend(given.iter().take((wanted / 2).saturating_sub(asked.len())));
         }
+        let room = (wanted / 2).saturating_sub(asked.len()).min(wanted / 4);
+        asked.extend(plain.iter().take(room));
         // Half of the others are of the domains of those: they are harder to tell apart.
         let near = |fact: &&Fact<'a>| has.iter().any(|known| known.attribute.domain == fact.attribute.domain);
         let (close, far): (Vec<&Fact<'a>>, Vec<&Fact<'a>>) = has_not.into_iter().partition(near);
@@ -212,7 +218,7 @@ impl<'a> Factory<'a> {
 
     /// A sentence about the fact's attribute, and whether the reply keeps it.
     fn label(&self, fact: &Fact<'a>, draws: &mut Draws) -> Label {
-        let Fact { attribute, parameter, holds } = fact;
+        let Fact { attribute, parameter, holds, .. } = fact;
         let wants = draws.chance(0.5);
         let written = draws.chance(self.config.written);
         let text = if written {
