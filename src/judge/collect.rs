@@ -140,8 +140,9 @@ impl<'a> PreferenceRun<'a> {
     /// * [`JudgeError::OtherRun`] if the file comes from a run with other settings;
     /// * those of [`PreferenceRun::check_out`];
     /// * [`JudgeError::Preferences`] or [`JudgeError::Io`] if it cannot be read or written;
-    /// * [`JudgeError::Generate`] if the device fails, or with [`Cancelled`](crate::generate::GenerateError::Cancelled) after a cancel.
-    ///   The file keeps its records, and the next run resumes there.
+    /// * [`JudgeError::Generate`] if the device fails, or with
+    ///   [`Cancelled`](crate::generate::GenerateError::Cancelled) after a cancel. The file keeps its records, and the
+    ///   next run resumes there.
     pub fn run(
         &self,
         control: &Control,

@@ -23,7 +23,7 @@ fn resident() -> u64 {
 
 #[test]
 fn a_reloaded_model_gives_the_same_tokens_in_the_same_memory() {
-    let _turn = gpu::turn();
+    let _turn = gpu::alone();
     for family in [KernelFamily::Lane8, KernelFamily::Tiled] {
         let device = gpu::device(family);
         let model = tiny(&device, "qwen2-bias");

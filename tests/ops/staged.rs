@@ -20,7 +20,7 @@ fn resident() -> usize {
 fn what_is_written_and_dropped_is_given_back_without_a_submit() {
     let name = "ops::staged::what_is_written_and_dropped_is_given_back_without_a_submit";
     if std::env::var_os(ALONE).is_none() {
-        let _turn = gpu::turn();
+        let _turn = gpu::alone();
         // What the other run lacks this one lacks too.
         drop(gpu::device(KernelFamily::Tiled));
         let tests = std::env::current_exe().expect("the path of this program");

@@ -28,7 +28,7 @@ pub fn turn() -> Turn {
     take(1)
 }
 
-/// Waits until no other test uses the adapter: for tests that measure time.
+/// Waits until no other test uses the adapter: for tests that measure time, or the memory of this process.
 pub fn alone() -> Turn {
     take(MOST)
 }
