@@ -78,6 +78,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "model",
             "generate",
             "preferences",
+            "attributes",
             "train",
         ],
     ),

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use parr::attributes::{AttributeSet, Factory, FactoryConfig, Parameter, PlainReply, Seen};
-use parr::reward::everyday;
+use parr::attributes::{AttributeSet, Factory, FactoryConfig, Parameter, PlainReply, Seen, everyday};
 
 const REPLIES: [&str; 5] = [
     "Bread rises because yeast makes gas. The dough needs warmth and time, and a covered bowl helps. Bake it until the \

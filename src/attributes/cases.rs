@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ReadingOptions, Split};
-use crate::attributes::{Attribute, AttributeSet, Draws, Parameter, PlainReply, Seen};
+use super::{Attribute, AttributeSet, Draws, Parameter, PlainReply, Seen};
 
 /// A sentence about a trained attribute that no training has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,13 +19,63 @@ pub struct EverydaySentence {
 /// The everyday sentences that ship with Parr. Somebody wrote them who knew the attributes by one line each, and had
 /// not seen the sentences of training.
 pub fn everyday() -> Vec<EverydaySentence> {
-    let text = include_str!("../../../attributes/everyday.jsonl");
+    let text = include_str!("../../attributes/everyday.jsonl");
     text.lines().map(|line| serde_json::from_str(line).expect("a test reads the shipped sentences")).collect()
+}
+
+/// What of a sentence was in the training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// The sentence itself.
+    SeenSentence,
+    /// Its attribute, in other sentences.
+    NewSentence,
+    /// Only other attributes of its domain.
+    NewAttribute,
+    /// Only other domains.
+    NewDomain,
+}
+
+impl Split {
+    /// All splits, from the easiest on.
+    pub const ALL: [Split; 4] =
+        [Split::SeenSentence, Split::NewSentence, Split::NewAttribute, Split::NewDomain];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::SeenSentence => "seen sentence",
+            Split::NewSentence => "new sentence of a seen attribute",
+            Split::NewAttribute => "new attribute",
+            Split::NewDomain => "new domain",
+        }
+    }
+}
+
+/// Options of an evaluation on attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaseOptions {
+    /// Seed of all draws: the replies, the edits, the rivals.
+    pub seed: u64,
+    /// Pairs of replies for each attribute.
+    pub pairs: usize,
+    /// Sentences for each attribute that ask for it, and as many that forbid it.
+    pub sentences: usize,
+    /// Attributes of each split; those of a split are drawn by the seed.
+    pub attributes: usize,
+}
+
+impl Default for CaseOptions {
+    /// One pair for each attribute, under two sentences of each kind, of all attributes.
+    fn default() -> Self {
+        CaseOptions { seed: 0, pairs: 1, sentences: 2, attributes: usize::MAX }
+    }
 }
 
 /// Two replies to one request, and sentences about what tells them apart.
 #[derive(Clone, Debug)]
-pub(super) struct Case<'a> {
+pub(crate) struct Case<'a> {
     pub split: Split,
     pub attribute: &'a Attribute,
     pub prompt: String,
@@ -46,11 +95,11 @@ const MOST_SENTENCES: usize = 3;
 const LONGEST: usize = 480;
 
 /// All cases, split by split.
-pub(super) fn make<'a>(
+pub(crate) fn cases<'a>(
     set: &'a AttributeSet,
     written: &[EverydaySentence],
     replies: &[PlainReply],
-    options: &ReadingOptions,
+    options: &CaseOptions,
 ) -> Vec<Case<'a>> {
     let mut cases = Vec::new();
     if replies.is_empty() {
@@ -92,7 +141,7 @@ fn case<'a>(
     rivals: &[&'a Attribute],
     written: &[EverydaySentence],
     replies: &[PlainReply],
-    options: &ReadingOptions,
+    options: &CaseOptions,
     draws: &mut Draws,
 ) -> Option<Case<'a>> {
     let mut texts = |wants: bool| -> Vec<String> {

@@ -13,7 +13,10 @@
 //! | [`AttributeSet`] | attributes from files, shipped or one's own, and which of them are held out |
 //! | [`Attribute`] | one attribute: [`Attribute::holds`], [`Attribute::give`] |
 //! | [`Factory`] | labelled replies from plain ones |
+//! | [`CaseOptions`], [`Split`], [`EverydaySentence`] | evaluation on sentences and attributes that were not trained |
 
+mod accuracy;
+mod cases;
 mod change;
 mod document;
 mod draws;
@@ -25,6 +28,9 @@ mod shipped;
 
 use std::path::PathBuf;
 
+pub use accuracy::Accuracy;
+pub(crate) use cases::{Case, cases};
+pub use cases::{CaseOptions, EverydaySentence, Split, everyday};
 pub(crate) use draws::Draws;
 pub use factory::{Factory, FactoryConfig, PlainReply};
 pub use set::AttributeSet;

@@ -13,10 +13,12 @@ mod error;
 mod generate;
 mod input;
 mod interrupt;
+mod judge;
 mod logprobs;
 mod open;
 mod output;
 mod perplexity;
+mod plain;
 mod preferences;
 mod principles;
 mod pull;
@@ -165,6 +167,7 @@ enum Command {
     SelfAlign(self_align::SelfAlignArgs),
     Salmon(salmon::SalmonArgs),
     Reward(reward::RewardArgs),
+    Judge(judge::JudgeArgs),
     Score(score::ScoreArgs),
     Steer(steer::SteerArgs),
     Align(Box<align::AlignArgs>),
@@ -192,6 +195,7 @@ pub fn main() -> ExitCode {
         Command::SelfAlign(args) => args.run(&cli.global),
         Command::Salmon(args) => args.run(&cli.global),
         Command::Reward(args) => args.run(&cli.global),
+        Command::Judge(args) => args.run(&cli.global),
         Command::Score(args) => args.run(&cli.global),
         Command::Steer(args) => args.run(&cli.global),
         Command::Align(args) => args.run(&cli.global),

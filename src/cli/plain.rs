@@ -1,4 +1,4 @@
-//! Plain replies with their prompts, as the factory and the measurements of reading take them.
+//! Plain replies with their prompts, as the factory and evaluations on attributes take them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cli::error::CliError;
-use crate::cli::input::{Row, read_rows};
+use super::error::CliError;
+use super::input::{Row, read_rows};
 use parr::attributes::{AttributeSet, PlainReply};
 
 /// Replies to edit, and attributes to give them.

@@ -1,9 +1,9 @@
 //! A judge that compares how likely a reply is under a principle and under its negative.
 
 use super::chat::{AdaptedModel, encode};
-use super::{Judge, JudgeError, Question};
+use super::{Judge, JudgeError, Question, mean_logprob};
 use crate::generate::{CancelToken, Continuation, Generator, GeneratorOptions};
-use crate::ops::{KvFormat, TokenStat};
+use crate::ops::KvFormat;
 use crate::preferences::Scores;
 use crate::principles::Principle;
 use crate::tokenizer::{ChatFormat, Specials, TokenId};
@@ -124,9 +124,4 @@ impl Judge for ContrastJudge<'_> {
         };
         Ok(questions.iter().map(|question| question.principles.iter().map(&mut scores).collect()).collect())
     }
-}
-
-/// Mean log-probability of a token, in nats. 0 for a reply without tokens.
-fn mean_logprob(stats: &[TokenStat]) -> f64 {
-    stats.iter().map(|stat| f64::from(stat.logprob)).sum::<f64>() / stats.len().max(1) as f64
 }

@@ -7,12 +7,14 @@
 //! | [`LabelJudge`] | the label of the better reply, as the model names it: SALMON's judge |
 //! | [`ContrastJudge`] | how much more likely a reply is under a principle than under its negative |
 //! | [`CheckJudge`] | the programs that check principles |
+//! | [`bench`](bench()), [`JudgeBench`] | judges that need no training, compared on pairs whose right order is known |
 //! | [`PreferenceRun`], [`PreferenceConfig`] | from prompts to a file of [`Comparison`](crate::preferences::Comparison)s |
 //! | [`written_report`] | how often verdicts match the principle that a reply was written under |
 //!
 //! A run appends whole records to its file. A run that was killed resumes there, and its file is
 //! bit-identical to that of an uninterrupted run.
 
+mod bench;
 mod chat;
 mod check;
 mod collect;
@@ -25,6 +27,7 @@ mod plan;
 mod prompts;
 mod report;
 
+pub use bench::{JudgeBench, UntrainedJudge, bench};
 pub use chat::{AdaptedModel, system_message};
 pub use check::CheckJudge;
 pub use collect::{PreferenceReport, PreferenceRun};
@@ -37,6 +40,7 @@ pub use labels::LabelJudge;
 pub use report::{WrittenReport, written_report};
 
 use crate::generate::CancelToken;
+use crate::ops::TokenStat;
 use crate::preferences::Scores;
 use crate::principles::Principle;
 
@@ -84,4 +88,9 @@ pub trait Judge {
         questions: &[Question<'_>],
         cancel: &CancelToken,
     ) -> Result<Vec<Vec<Option<Scores>>>, JudgeError>;
+}
+
+/// Mean log-probability of a token, in nats. 0 for a reply without tokens.
+fn mean_logprob(stats: &[TokenStat]) -> f64 {
+    stats.iter().map(|stat| f64::from(stat.logprob)).sum::<f64>() / stats.len().max(1) as f64
 }

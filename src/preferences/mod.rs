@@ -32,6 +32,7 @@ pub use error::PreferencesError;
 pub use input::{InputLimits, InputParts, RewardFormat, RewardInput};
 pub(crate) use jsonl::parse_numbered;
 pub use jsonl::{Record, RecordLog, check_records, read_numbered, read_records};
+pub(crate) use pointwise::ANSWERS;
 pub use pointwise::{BranchedInput, GENERAL_PRINCIPLE, PointwiseFormat};
 pub use prompts::Prompts;
 pub use record::{Comparison, Label, LabelledReply, Prompt, SampledReply, Scores, Under, Verdict};

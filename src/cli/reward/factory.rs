@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::plain::PlainArgs;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::write_row;
+use crate::cli::plain::PlainArgs;
 use parr::attributes::{Factory, FactoryConfig};
 
 const LONG_ABOUT: &str = "\

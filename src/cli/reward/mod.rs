@@ -2,7 +2,6 @@
 
 mod eval;
 mod factory;
-mod plain;
 mod pointwise;
 mod sentences;
 mod train;

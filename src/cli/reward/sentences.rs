@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::plain::PlainArgs;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::interrupt::interruptible;
 use crate::cli::open::ModelArgs;
 use crate::cli::output::write_row;
+use crate::cli::plain::PlainArgs;
 use crate::cli::terminal;
-use parr::reward::{ReadingOptions, RewardModel, RewardOptions, everyday, read_sentences};
+use parr::attributes::{CaseOptions, everyday};
+use parr::reward::{RewardModel, RewardOptions, read_sentences};
 
 const LONG_ABOUT: &str = "\
 Measures how well a reward model reads sentences that it was not trained on.
@@ -90,7 +91,7 @@ impl SentencesArgs {
         let (_device, model) = self.model.open(global)?;
         let options = RewardOptions { slots: self.batch.into(), any_base: self.any_base };
         let mut reward = RewardModel::open(&model, &self.reward, &options)?;
-        let options = ReadingOptions {
+        let options = CaseOptions {
             seed: self.seed,
             pairs: self.pairs,
             sentences: self.sentences,

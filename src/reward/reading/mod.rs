@@ -4,37 +4,13 @@
 //! another attribute instead. Then the model scores both under sentences that ask for the attribute, and under
 //! sentences that forbid it. Programs decide which reply is right, so no figure depends on a judge.
 
-mod cases;
 mod report;
 
-pub use cases::{EverydaySentence, everyday};
-pub use report::{Accuracy, AttributeReading, ReadingReport, Split, SplitReading};
-
-use cases::Case;
+pub use report::{AttributeReading, ReadingReport, SplitReading};
 
 use super::{Form, RewardError, RewardModel, ScoreRequest};
-use crate::attributes::{AttributeSet, PlainReply};
+use crate::attributes::{AttributeSet, Case, CaseOptions, EverydaySentence, PlainReply, cases};
 use crate::generate::CancelToken;
-
-/// Options of [`read_sentences`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadingOptions {
-    /// Seed of all draws: the replies, the edits, the rivals.
-    pub seed: u64,
-    /// Pairs of replies for each attribute.
-    pub pairs: usize,
-    /// Sentences for each attribute that ask for it, and as many that forbid it.
-    pub sentences: usize,
-    /// Attributes of each split; those of a split are drawn by the seed.
-    pub attributes: usize,
-}
-
-impl Default for ReadingOptions {
-    /// One pair for each attribute, under two sentences of each kind, of all attributes.
-    fn default() -> Self {
-        ReadingOptions { seed: 0, pairs: 1, sentences: 2, attributes: usize::MAX }
-    }
-}
 
 /// Measures how well `model` reads sentences about the attributes of `set`, on edited `replies`. Those should be
 /// replies to prompts that the model was not trained on. `written` are sentences about trained attributes that no
@@ -49,11 +25,11 @@ pub fn read_sentences(
     set: &AttributeSet,
     written: &[EverydaySentence],
     replies: &[PlainReply],
-    options: &ReadingOptions,
+    options: &CaseOptions,
     cancel: &CancelToken,
     on_done: &mut dyn FnMut(usize, usize),
 ) -> Result<ReadingReport, RewardError> {
-    let cases = cases::make(set, written, replies, options);
+    let cases = cases(set, written, replies, options);
     if cases.is_empty() {
         let reason = "no pair of replies could be made: there are too few replies or attributes".to_owned();
         return Err(RewardError::Nothing { reason });

@@ -5,85 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::ReadingOptions;
-use super::cases::Case;
-
-/// What of a sentence was in the training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Split {
-    /// The sentence itself.
-    SeenSentence,
-    /// Its attribute, in other sentences.
-    NewSentence,
-    /// Only other attributes of its domain.
-    NewAttribute,
-    /// Only other domains.
-    NewDomain,
-}
-
-impl Split {
-    /// All splits, from the easiest on.
-    pub const ALL: [Split; 4] =
-        [Split::SeenSentence, Split::NewSentence, Split::NewAttribute, Split::NewDomain];
-
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::SeenSentence => "seen sentence",
-            Split::NewSentence => "new sentence of a seen attribute",
-            Split::NewAttribute => "new attribute",
-            Split::NewDomain => "new domain",
-        }
-    }
-}
-
-/// How many of some decisions are right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Accuracy {
-    /// Number of right ones.
-    pub right: usize,
-    /// Number of all.
-    pub of: usize,
-}
-
-impl Accuracy {
-    fn add(&mut self, right: bool) {
-        self.right += usize::from(right);
-        self.of += 1;
-    }
-
-    fn join(&mut self, other: Accuracy) {
-        self.right += other.right;
-        self.of += other.of;
-    }
-
-    /// The part that is right. 0 of none.
-    pub fn part(&self) -> f64 {
-        if self.of == 0 { 0.0 } else { self.right as f64 / self.of as f64 }
-    }
-
-    /// The 95% interval of the part (Wilson, 1927).
-    pub fn interval(&self) -> [f64; 2] {
-        if self.of == 0 {
-            return [0.0, 1.0];
-        }
-        let (n, p, z) = (self.of as f64, self.part(), 1.959_964);
-        let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
-        let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-        [(middle - half).max(0.0), (middle + half).min(1.0)]
-    }
-}
-
-impl fmt::Display for Accuracy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.of == 0 {
-            return f.pad("-");
-        }
-        let [low, high] = self.interval();
-        f.pad(&format!("{:.0}% ({:.0}-{:.0})", 100.0 * self.part(), 100.0 * low, 100.0 * high))
-    }
-}
+use crate::attributes::{Accuracy, Case, CaseOptions, Split};
 
 /// The figures of one attribute in one split.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -137,7 +59,7 @@ pub struct ReadingReport {
 }
 
 impl ReadingReport {
-    pub(super) fn new(options: &ReadingOptions, pointwise: bool) -> ReadingReport {
+    pub(super) fn new(options: &CaseOptions, pointwise: bool) -> ReadingReport {
         ReadingReport {
             seed: options.seed,
             pointwise,
@@ -219,17 +141,6 @@ impl fmt::Display for ReadingReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn intervals_are_those_of_wilson() {
-        let share = Accuracy { right: 81, of: 263 };
-        let [low, high] = share.interval();
-        // The example of Newcombe (1998), method 3.
-        assert!((low - 0.2553).abs() < 5e-5 && (high - 0.3662).abs() < 5e-5, "{low} {high}");
-        assert_eq!(Accuracy { right: 9, of: 9 }.interval()[1], 1.0);
-        assert_eq!(Accuracy::default().to_string(), "-");
-        assert_eq!(Accuracy { right: 3, of: 4 }.to_string(), "75% (30-95)");
-    }
 
     #[test]
     fn correlation_is_pearsons() {
