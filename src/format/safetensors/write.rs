@@ -50,8 +50,8 @@ impl Dtype {
 /// body.data(bytemuck::cast_slice(&[1.0f32, 2.0]))?;
 /// let file = body.finish()?;
 ///
-/// let tensors = safetensors::parse("example.safetensors".as_ref(), &file, 0)?;
-/// assert_eq!(tensors[0].shape, [2]);
+/// let parsed = safetensors::parse("example.safetensors".as_ref(), &file, 0)?;
+/// assert_eq!(parsed.tensors[0].shape, [2]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
