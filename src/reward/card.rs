@@ -8,6 +8,7 @@ use super::RewardError;
 use crate::adapter::Card;
 use crate::preferences::{AggregateOptions, InputLimits};
 use crate::principles::PrincipleSet;
+use crate::settings::{Faults, MOST_TOKENS};
 
 /// Key of the card, in `parr.json`, that holds a [`RewardCard`].
 const KEY: &str = "reward";
@@ -77,6 +78,17 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
+    /// Finds limits that are out of range.
+    pub(super) fn check(self, faults: &mut Faults) {
+        let LimitSettings { tokens, request, reply } = self;
+        for (setting, value) in
+            [("limits.tokens", tokens), ("limits.request", request), ("limits.reply", reply)]
+        {
+            faults.need(value > 0, setting, value, "a number above 0");
+            faults.at_most(setting, value, MOST_TOKENS);
+        }
+    }
+
     /// The same limits for the input format.
     pub fn limits(self) -> InputLimits {
         let LimitSettings { tokens, request, reply } = self;

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::reward::{Factors, LimitSettings, PairEvaluation};
-use crate::settings::{Auto, Faults, MOST_TOKENS, Settings, Share};
+use crate::settings::{Auto, Faults, Settings, Share};
 use crate::train::config::{
     BatchConfig, CheckpointConfig, EvaluationConfig, LoraSettings, MemoryConfig, OptimizerConfig,
     RunSettings, ScheduleConfig,
@@ -107,13 +107,7 @@ impl Settings for PointwiseConfig {
 
     fn check(&self, faults: &mut Faults) {
         self.run_settings().check(faults);
-        let LimitSettings { tokens, request, reply } = self.limits;
-        for (setting, value) in
-            [("limits.tokens", tokens), ("limits.request", request), ("limits.reply", reply)]
-        {
-            faults.need(value > 0, setting, value, "a number above 0");
-            faults.at_most(setting, value, MOST_TOKENS);
-        }
+        self.limits.check(faults);
     }
 
     fn without_side_settings(&self) -> Self {
