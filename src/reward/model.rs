@@ -9,7 +9,7 @@ use crate::generate::{CancelToken, Generator, GeneratorOptions, generator_bytes}
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterError, AdapterId, LoraLayout, LoraWeights};
 use crate::ops::KvFormat;
-use crate::preferences::{GENERAL_PRINCIPLE, InputLimits, PointwiseFormat, RewardFormat};
+use crate::preferences::{GENERAL_PRINCIPLE, InputLimits, PointwiseFormat, PreferencesError, RewardFormat};
 use crate::principles::PrincipleSet;
 use crate::tokenizer::{TokenId, Tokenizer};
 use crate::train::bank_bytes;
@@ -195,10 +195,7 @@ impl RewardModel {
         let limits = limits_on(model, &card)?;
         model.check_tokenizer()?;
         let tokenizer = model.tokenizer().ok_or(RewardError::NoTokenizer)?;
-        match card.form {
-            Form::Pairwise => RewardFormat::new(tokenizer, limits).map(drop)?,
-            Form::Pointwise => PointwiseFormat::new(tokenizer, limits).map(drop)?,
-        }
+        Format::new(card.form, tokenizer, limits)?;
         let generator = Generator::with_adapters(model, generator_options(limits, options), bank)?;
         let reward_card = card;
         Ok(RewardModel { generator, adapter: id, limits, card: Card::default(), reward_card, own: None })
@@ -352,15 +349,21 @@ enum Format<'a> {
     Pointwise(PointwiseFormat<'a>),
 }
 
+impl<'a> Format<'a> {
+    fn new(form: Form, tokenizer: &'a Tokenizer, limits: InputLimits) -> Result<Self, PreferencesError> {
+        Ok(match form {
+            Form::Pairwise => Format::Pairwise(RewardFormat::new(tokenizer, limits)?),
+            Form::Pointwise => Format::Pointwise(PointwiseFormat::new(tokenizer, limits)?),
+        })
+    }
+}
+
 impl Inputs {
     fn of(model: &RewardModel, questions: &[ScoreRequest<'_>]) -> Result<Inputs, RewardError> {
         let form = model.reward_card.form;
         let tokenizer = model.tokenizer()?;
         let mut inputs = Inputs { rows: Vec::new(), questions: Vec::with_capacity(questions.len()) };
-        let format = match form {
-            Form::Pairwise => Format::Pairwise(RewardFormat::new(tokenizer, model.limits)?),
-            Form::Pointwise => Format::Pointwise(PointwiseFormat::new(tokenizer, model.limits)?),
-        };
+        let format = Format::new(form, tokenizer, model.limits)?;
         for (item, ScoreRequest { prompt, reply, principles, weights }) in questions.iter().enumerate() {
             let fault = |source| RewardError::Item { item, source };
             let first = inputs.rows.len();
