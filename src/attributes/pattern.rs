@@ -11,7 +11,7 @@ use super::{Parameter, Seen};
 const MOST_BACKTRACKS: usize = 100_000;
 
 /// A program that decides whether a reply has an attribute.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Test {
     /// The pattern is found.
     Found(Pattern),
@@ -88,16 +88,6 @@ impl Test {
                 Some(if *most { count <= *bound } else { count >= *bound })
             }
             Test::Program(program) => program.holds(seen),
-        }
-    }
-}
-
-impl Clone for Test {
-    fn clone(&self) -> Self {
-        match self {
-            Test::Found(pattern) => Test::Found(pattern.clone()),
-            Test::Counted { pattern, most } => Test::Counted { pattern: pattern.clone(), most: *most },
-            Test::Program(program) => Test::Program(*program),
         }
     }
 }

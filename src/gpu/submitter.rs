@@ -1,10 +1,11 @@
 //! The thread that hands work to the driver. A driver that never returns from that call must not stop the caller.
 
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::opened::lock;
 use crate::guarded::guarded;
 
 /// Commands, and where the result goes.
@@ -60,7 +61,7 @@ impl Submitter {
         limit: Duration,
     ) -> Result<wgpu::SubmissionIndex, NotSubmitted> {
         let (done, result) = mpsc::channel();
-        let sent = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).send((commands, done));
+        let sent = lock(&self.jobs).send((commands, done));
         let ended = || NotSubmitted::Failed("the thread of submissions has ended".to_owned());
         sent.map_err(|_| ended())?;
         match result.recv_timeout(limit) {

@@ -165,15 +165,15 @@ impl Reader<'_> {
                 rows.push(continued(against, reply));
             }
         }
-        for reply in replies {
-            let input = self.format.encode(prompt, reply, &[want])?;
+        let input = |reply: &str| self.format.encode(prompt, reply, &[want]);
+        let inputs = [input(replies[0])?, input(replies[1])?];
+        for input in &inputs {
             let asked = [&input.shared[..], &input.branches[0]].concat();
             for answer in ANSWERS {
                 rows.push(continued(&asked, &tokens(answer)?));
             }
         }
-        for reply in replies {
-            let input = self.format.encode(prompt, reply, &[want])?;
+        for input in &inputs {
             for sentence in [want, avoid] {
                 rows.push(continued(&input.shared, &tokens(sentence)?));
             }
