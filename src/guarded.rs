@@ -47,6 +47,8 @@ fn message(payload: &(dyn Any + Send)) -> String {
         (_, Some(text)) => text.as_str(),
         _ => "it failed without a message",
     };
+    // Of `unwrap` on an error, only the error means something to a user.
+    let text = text.split_once("on an `Err` value: ").map_or(text, |(_, error)| error);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -60,6 +62,8 @@ mod tests {
         assert_eq!(guarded::<()>(|| panic!("Error in\n  Device::poll")), Err("Error in Device::poll".into()));
         let number = 3;
         assert_eq!(guarded::<()>(|| panic!("call {number}")), Err("call 3".into()));
+        let unwrapped = "called `Result::unwrap()` on an `Err` value: OutOfMemory";
+        assert_eq!(guarded::<()>(|| panic!("{unwrapped}")), Err("OutOfMemory".into()));
         assert_eq!(guarded::<()>(|| panic::panic_any(3)), Err("it failed without a message".into()));
     }
 

@@ -219,11 +219,6 @@ impl Opened {
     /// The error of a device that is lost.
     fn lost_error(&self, what: &str) -> DeviceError {
         let reason = lock(&self.faults.lost_reason).clone();
-        // Of a panic in wgpu, only the value means something to a user.
-        let reason = match reason.split_once("on an `Err` value: ") {
-            Some((_, value)) => value.to_owned(),
-            None => reason,
-        };
         if OUT_OF_MEMORY.iter().any(|text| reason.contains(text)) {
             return DeviceError::OutOfMemory { what: what.to_owned(), reason };
         }
