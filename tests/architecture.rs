@@ -279,6 +279,36 @@ fn each_layer_imports_only_what_stands_above_it() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// A file that `tests.rs` does not name is not compiled, so its tests would not run.
+#[test]
+fn every_file_of_tests_is_a_module() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    // The macro is a crate of its own.
+    files.retain(|file| !file.starts_with(root.join("attribute")) && !file.ends_with("tests.rs"));
+    assert!(files.len() > 50, "{} files", files.len());
+    for file in files {
+        let folder = file.parent().expect("inside the folder");
+        let (name, parent) = match file.file_stem().and_then(|stem| stem.to_str()) {
+            Some("mod") => (folder.file_name().and_then(|name| name.to_str()), folder.parent()),
+            name => (name, Some(folder)),
+        };
+        let (name, parent) = (name.expect("names are UTF-8"), parent.expect("inside the folder"));
+        let beside = parent.with_extension("rs");
+        let places = [parent.join("tests.rs"), parent.join("mod.rs"), beside];
+        let named = places.iter().filter_map(|place| std::fs::read_to_string(place).ok()).any(|text| {
+            let declares = |line: &str| {
+                line.strip_suffix(';')
+                    .and_then(|line| line.split_once("mod "))
+                    .is_some_and(|(_, module)| module == name)
+            };
+            text.lines().any(declares)
+        });
+        assert!(named, "no `mod {name};` for {}", file.display());
+    }
+}
+
 #[test]
 fn imports_are_found_in_every_form() {
     let text = "use crate::gpu::Device;\nuse crate::{model::{a, b}, ops};\nlet x = crate::quant::Quant::F32;\n\

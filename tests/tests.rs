@@ -19,6 +19,8 @@ mod adapter;
 mod align;
 /// The order of the modules: who may import whom.
 mod architecture;
+/// The attributes that ship, and what the factory makes of them.
+mod attributes;
 /// Sessions: streaming, cancelling, principles, saved conversations.
 mod chat;
 /// The program from outside: arguments, output, exit codes.

@@ -1,6 +1,6 @@
 //! Pairs of replies that differ in an attribute, and sentences about it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Attribute, AttributeSet, Draws, Parameter, PlainReply, Seen};
 
@@ -64,20 +64,26 @@ pub struct CaseOptions {
     pub sentences: usize,
     /// Attributes of each split; those of a split are drawn by the seed.
     pub attributes: usize,
+    /// Lists of principles of each length.
+    pub lists: usize,
 }
 
 impl Default for CaseOptions {
-    /// One pair for each attribute, under two sentences of each kind, of all attributes.
+    /// One pair for each attribute, under two sentences of each kind, of all attributes; ten lists of each length.
     fn default() -> Self {
-        CaseOptions { seed: 0, pairs: 1, sentences: 2, attributes: usize::MAX }
+        CaseOptions { seed: 0, pairs: 1, sentences: 2, attributes: usize::MAX, lists: 10 }
     }
 }
 
 /// Two replies to one request, and sentences about what tells them apart.
-#[derive(Clone, Debug)]
-pub(crate) struct Case<'a> {
+#[derive(Clone, Debug, Serialize)]
+pub struct Case<'a> {
+    /// What of the sentences was in the training.
     pub split: Split,
+    /// What tells the replies apart: its id, in JSON.
+    #[serde(serialize_with = "id")]
     pub attribute: &'a Attribute,
+    /// The request.
     pub prompt: String,
     /// The reply with the attribute, and the one without.
     pub replies: [String; 2],
@@ -87,15 +93,20 @@ pub(crate) struct Case<'a> {
     pub avoid: Vec<String>,
 }
 
-/// How often another pair of replies is tried for an attribute.
-const TRIES: usize = 40;
-/// Sentences kept of a plain reply.
-const MOST_SENTENCES: usize = 3;
-/// Longest reply in characters.
-const LONGEST: usize = 480;
+fn id<S: Serializer>(attribute: &&Attribute, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&attribute.id)
+}
 
-/// All cases, split by split.
-pub(crate) fn cases<'a>(
+/// How often another pair of replies is tried for an attribute.
+pub(super) const TRIES: usize = 40;
+/// Sentences kept of a plain reply.
+pub(super) const MOST_SENTENCES: usize = 3;
+/// Longest reply in characters.
+pub(super) const LONGEST: usize = 480;
+
+/// Pairs of replies with sentences, split by split. Programs edit `replies`. `written` are sentences about trained
+/// attributes that no training has seen. Empty if no pair can be made.
+pub fn cases<'a>(
     set: &'a AttributeSet,
     written: &[EverydaySentence],
     replies: &[PlainReply],
@@ -107,9 +118,10 @@ pub(crate) fn cases<'a>(
     }
     let whole = set.held_out_domains();
     let held_out = |whole_domain: bool| -> Vec<&Attribute> {
-        set.held_out().filter(|one| whole.contains(&one.domain[..]) == whole_domain).collect()
+        let closed = set.held_out().filter(|one| !one.is_open());
+        closed.filter(|one| whole.contains(&one.domain[..]) == whole_domain).collect()
     };
-    let trained: Vec<&Attribute> = set.trained().collect();
+    let trained: Vec<&Attribute> = set.trained().filter(|one| !one.is_open()).collect();
     let splits = [
         (Split::SeenSentence, trained.clone()),
         (Split::NewSentence, trained),

@@ -29,6 +29,7 @@ struct Entry {
     values: Vec<usize>,
     most: bool,
     choices: Vec<String>,
+    open: bool,
     insert: Vec<String>,
     at: Option<String>,
     sentence: Option<String>,
@@ -105,11 +106,12 @@ fn attribute_of(entry: Entry, domain: &str) -> Result<Attribute, String> {
 }
 
 fn parameters(entry: &Entry) -> Result<Parameters, String> {
-    match (entry.choices.is_empty(), entry.values.is_empty()) {
-        (true, true) => Ok(Parameters::None),
-        (false, true) => Ok(Parameters::Words(entry.choices.clone())),
-        (true, false) => Ok(Parameters::Numbers(entry.values.clone())),
-        (false, false) => Err("`choices` and `values` cannot be together".to_owned()),
+    match (entry.choices.is_empty(), entry.values.is_empty(), entry.open) {
+        (true, true, false) => Ok(Parameters::None),
+        (false, true, false) => Ok(Parameters::Words(entry.choices.clone())),
+        (true, false, false) => Ok(Parameters::Numbers(entry.values.clone())),
+        (true, true, true) => Ok(Parameters::Open),
+        _ => Err("only one of `choices`, `values` and `open` can be there".to_owned()),
     }
 }
 
@@ -207,6 +209,7 @@ avoid = ["stay serious"]
             ("names = [\"smileys\"]", "names = []", "`names` has no text"),
             ("insert = [\"Yes :-)\"]", "insert = [\"Yes :-)\"]\nword = \"*{}*\"", "more than one edit"),
             ("insert = [\"Yes :-)\"]", "word = \"*\"", "has no {}"),
+            ("at = \"end\"", "open = true\nchoices = [\"a\"]", "only one of `choices`, `values` and `open`"),
             ("insert = [\"Yes :-)\"]", "program = \"dance\"", "no program `dance`"),
         ] {
             let found = with(from, to);

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::draws::Draws;
 use super::frames;
-use super::{Attribute, AttributesError, Parameter, Seen};
+use super::pattern::words;
+use super::{Attribute, AttributesError, Parameter, Reserved, Seen};
 use crate::preferences::{Label, LabelledReply};
 
 /// Settings of a [`Factory`].
@@ -15,12 +16,19 @@ pub struct FactoryConfig {
     pub seed: u64,
     /// Number of sentences that each reply is labelled under.
     pub labels: usize,
-    /// Maximum number of edits of a reply.
+    /// Share of the sentences on which the two replies of a pair differ.
+    pub differing: f64,
+    /// Maximum number of attributes that one reply of a pair gets, and the other loses.
     pub edits: usize,
     /// Share of the sentences that people wrote. The others are composed of a frame and a name.
     pub written: f64,
     /// Share of the labels that are given for two sentences together, which the reply must both keep.
-    pub pairs: f64,
+    pub both: f64,
+    /// Share of the sentences about single words of the replies, in equal parts for each [`Attribute::is_open`].
+    pub words: f64,
+    /// The first pairs are mostly about single words, so that a model learns to compare before it reads anything else.
+    /// Without them, a small model stays at chance for hundreds of steps.
+    pub warm_up: u32,
     /// Maximum number of sentences that are kept of a plain reply.
     pub sentences: usize,
     /// Maximum number of characters of an edited reply.
@@ -32,9 +40,12 @@ impl Default for FactoryConfig {
         FactoryConfig {
             seed: 0,
             labels: 16,
-            edits: 4,
+            differing: 0.75,
+            edits: 6,
             written: 0.6,
-            pairs: 0.06,
+            both: 0.06,
+            words: 0.15,
+            warm_up: 120,
             sentences: 4,
             characters: 480,
         }
@@ -50,29 +61,66 @@ pub struct PlainReply {
     pub reply: String,
 }
 
-/// Makes labelled replies from plain ones. Every one depends only on the inputs, the settings and its number.
+/// Makes pairs of labelled replies from plain ones. Every pair depends only on the inputs, the settings and its number.
+///
+/// Both replies of a pair are labelled under the same sentences, and differ on most of them. So neither the sentence
+/// nor the reply alone gives a label away: only reading both does.
 #[derive(Debug)]
 pub struct Factory<'a> {
     attributes: Vec<&'a Attribute>,
+    /// Those whose parameter is any word.
+    open: Vec<&'a Attribute>,
     replies: &'a [PlainReply],
     config: FactoryConfig,
 }
 
-/// How often one attribute is asked about at most, if the reply has it.
+/// Sentences about one attribute in a pair, at most.
 const MOST_ALIKE: usize = 3;
 /// How often a reply is the reply to another request.
 const SWAPPED: f64 = 0.1;
+/// Share of the sentences about single words in the warm-up.
+const WARM_UP_WORDS: f64 = 0.9;
+/// How often a sentence about a word is about the first open attribute, after the warm-up.
+const FIRST_OPEN: f64 = 0.5;
+/// A shorter word is too usual to ask about.
+const SHORTEST_WORD: usize = 4;
+/// How often the word comes from another reply.
+const OTHER_WORD: f64 = 0.15;
+/// How often another word is tried.
+const TRIES: usize = 40;
 /// How often a composed sentence is written carelessly.
 const CARELESS: f64 = 0.15;
 
-/// An attribute that a reply has or has not.
+/// An attribute that each of two replies has or has not.
 #[derive(Clone, Debug)]
 struct Fact<'a> {
     attribute: &'a Attribute,
     parameter: Parameter,
-    holds: bool,
-    /// Whether an edit was about it.
-    edited: bool,
+    holds: [bool; 2],
+}
+
+impl Fact<'_> {
+    fn differs(&self) -> bool {
+        self.holds[0] != self.holds[1]
+    }
+}
+
+/// What changes from pair to pair.
+struct Shares {
+    /// Of sentences about single words.
+    words: f64,
+    /// Of sentences that people wrote.
+    written: f64,
+    /// Of the first open attribute, whether a word is there at all: it is the one to learn comparing from.
+    any: f64,
+}
+
+/// A sentence, and whether each of two replies keeps it.
+struct Question {
+    principle: String,
+    keeps: [bool; 2],
+    attribute: String,
+    wants: bool,
 }
 
 impl<'a> Factory<'a> {
@@ -86,7 +134,8 @@ impl<'a> Factory<'a> {
         replies: &'a [PlainReply],
         config: FactoryConfig,
     ) -> Result<Factory<'a>, AttributesError> {
-        let attributes: Vec<&Attribute> = attributes.into_iter().collect();
+        let (open, attributes): (Vec<&Attribute>, Vec<&Attribute>) =
+            attributes.into_iter().partition(|attribute| attribute.is_open());
         let nothing = |reason: &str| Err(AttributesError::Nothing { reason: reason.to_owned() });
         if attributes.is_empty() {
             return nothing("there is no attribute to ask about");
@@ -94,92 +143,127 @@ impl<'a> Factory<'a> {
         if replies.is_empty() {
             return nothing("there is no plain reply to edit");
         }
-        let share = |value: f64| (0.0..=1.0).contains(&value);
-        if config.labels == 0 || config.sentences == 0 || !share(config.written) || !share(config.pairs) {
+        let FactoryConfig { labels, sentences, written, both, differing, words, .. } = config;
+        if labels == 0
+            || sentences == 0
+            || [written, both, differing, words].iter().any(|one| !(0.0..=1.0).contains(one))
+        {
             return nothing("labels and sentences must be above 0, and shares between 0 and 1");
         }
-        Ok(Factory { attributes, replies, config })
+        Ok(Factory { attributes, open, replies, config })
     }
 
-    /// The labelled reply with this number. `None` if its plain reply has no text.
-    pub fn make(&self, number: u32) -> Option<LabelledReply> {
+    /// The pair of labelled replies with this number. `None` if its plain reply has no text.
+    pub fn make(&self, number: u32) -> Option<[LabelledReply; 2]> {
         let mut draws = Draws::new(self.config.seed, number);
         let PlainReply { prompt, reply } = &self.replies[draws.below(self.replies.len())];
-        let source =
-            if draws.chance(SWAPPED) { &self.replies[draws.below(self.replies.len())].reply } else { reply };
-        let mut text = draws.cut(source, self.config.sentences);
-        if text.is_empty() {
-            return None;
-        }
-        let edited = self.edit(prompt, &mut text, &mut draws);
-        let facts = self.facts(Seen { prompt, reply: &text }, &edited, &mut draws);
-        let mut labels: Vec<Label> = Vec::new();
-        for fact in self.asked(&facts, &mut draws) {
-            let label = if draws.chance(self.config.pairs) {
-                let other = &facts[draws.below(facts.len())];
-                both(self.label(fact, &mut draws), self.label(other, &mut draws))
-            } else {
-                self.label(fact, &mut draws)
-            };
-            if labels.iter().all(|known| known.principle != label.principle) {
-                labels.push(label);
+        let mut texts = [String::new(), String::new()];
+        for text in &mut texts {
+            let swapped = draws.chance(SWAPPED);
+            let source = if swapped { &self.replies[draws.below(self.replies.len())].reply } else { reply };
+            *text = draws.cut(source, self.config.sentences);
+            if text.is_empty() {
+                return None;
             }
         }
-        let id = format!("f{number:06}");
-        Some(LabelledReply { id, prompt: prompt.clone(), reply: text, labels })
+        let edited = self.edit(prompt, &mut texts, &mut draws);
+        let facts = self.facts(prompt, &texts, &edited, &mut draws);
+        let Shares { words: share, written, any } = self.shares(number);
+        let n_words =
+            if self.open.is_empty() { 0 } else { (share * self.config.labels as f64).round() as usize };
+        let mut questions = self.questions(self.config.labels - n_words, &facts, written, &mut draws);
+        self.ask_about_words((n_words, any), prompt, &texts, &mut questions, &mut draws);
+        draws.shuffle(&mut questions);
+        let [first, second] = texts;
+        Some([(0, 'a', first), (1, 'b', second)].map(|(at, letter, reply)| LabelledReply {
+            id: format!("f{number:06}{letter}"),
+            prompt: prompt.clone(),
+            reply,
+            labels: questions.iter().map(|question| question.label(at)).collect(),
+        }))
     }
 
-    /// Gives or takes attributes, and returns those that were changed.
-    fn edit(&self, prompt: &str, text: &mut String, draws: &mut Draws) -> Vec<(&'a Attribute, Parameter)> {
+    /// The shares for the pair with this number. After the warm-up, they change over twice its length.
+    fn shares(&self, number: u32) -> Shares {
+        let FactoryConfig { warm_up, words, written, .. } = self.config;
+        let after = f64::from(number.saturating_sub(warm_up));
+        let done = if warm_up == 0 { 1.0 } else { (after / (2.0 * f64::from(warm_up))).min(1.0) };
+        Shares {
+            words: WARM_UP_WORDS + done * (words - WARM_UP_WORDS),
+            written: done * written,
+            any: 1.0 + done * (FIRST_OPEN - 1.0),
+        }
+    }
+
+    /// Gives attributes to one of the replies, and takes them from the other. Returns those that were tried.
+    fn edit(
+        &self,
+        prompt: &str,
+        texts: &mut [String; 2],
+        draws: &mut Draws,
+    ) -> Vec<(&'a Attribute, Parameter)> {
         let mut edited: Vec<(&Attribute, Parameter)> = Vec::new();
-        for _ in 0..draws.below(self.config.edits + 1) {
+        let turn = draws.below(2);
+        for edit in 0..2 + draws.below(self.config.edits.saturating_sub(1)) {
             let attribute = self.attributes[draws.below(self.attributes.len())];
             let parameters = attribute.parameters();
             let parameter = parameters[draws.below(parameters.len())].clone();
             if edited.iter().any(|(known, _)| known.id == attribute.id) {
                 continue;
             }
-            let seen = Seen { prompt, reply: text };
-            let pick = draws.bits();
-            let changed = match attribute.holds(seen, &parameter) {
-                Some(true) => attribute.take(seen, &parameter, pick),
-                _ => attribute.give(seen, &parameter, pick),
-            };
-            if let Some(changed) = changed.filter(|text| text.chars().count() <= self.config.characters) {
-                *text = changed;
-                edited.push((attribute, parameter));
+            let gets = (turn + edit) % 2;
+            for (at, wanted) in [(gets, true), (1 - gets, false)] {
+                let seen = Seen { prompt, reply: &texts[at] };
+                let pick = draws.bits();
+                let changed = match attribute.holds(seen, &parameter) {
+                    Some(holds) if holds == wanted => None,
+                    _ if wanted => attribute.give(seen, &parameter, pick),
+                    _ => attribute.take(seen, &parameter, pick),
+                };
+                if let Some(changed) = changed.filter(|text| text.chars().count() <= self.config.characters) {
+                    texts[at] = changed;
+                }
             }
+            edited.push((attribute, parameter));
         }
         edited
     }
 
-    /// What is true of the reply: one fact for each attribute whose program decides. Those of `edited` come first.
+    /// What is true of the replies: one fact for each attribute whose program decides. Those of `edited` come first,
+    /// the others in random order.
     fn facts(
         &self,
-        seen: Seen<'_>,
+        prompt: &str,
+        texts: &[String; 2],
         edited: &[(&'a Attribute, Parameter)],
         draws: &mut Draws,
     ) -> Vec<Fact<'a>> {
+        let fact = |attribute: &'a Attribute, parameter: Parameter| {
+            let holds = |at: usize| attribute.holds(Seen { prompt, reply: &texts[at] }, &parameter);
+            let holds = [holds(0)?, holds(1)?];
+            Some(Fact { attribute, parameter, holds })
+        };
         let mut facts: Vec<Fact<'a>> = Vec::with_capacity(self.attributes.len());
-        for (attribute, parameter) in edited {
-            if let Some(holds) = attribute.holds(seen, parameter) {
-                facts.push(Fact { attribute, parameter: parameter.clone(), holds, edited: true });
-            }
-        }
-        for &attribute in &self.attributes {
+        facts.extend(edited.iter().filter_map(|(attribute, parameter)| fact(attribute, parameter.clone())));
+        let mut others = self.attributes.clone();
+        draws.shuffle(&mut others);
+        for attribute in others {
             if edited.iter().any(|(known, _)| known.id == attribute.id) {
                 continue;
             }
-            let fact = |parameter: Parameter| {
-                let holds = attribute.holds(seen, &parameter)?;
-                Some(Fact { attribute, parameter, holds, edited: false })
+            let known: Vec<Fact<'a>> = attribute
+                .parameters()
+                .into_iter()
+                .filter_map(|parameter| fact(attribute, parameter))
+                .collect();
+            // Of an attribute with a parameter, as often one on which the replies differ as another.
+            let (differing, others): (Vec<Fact<'a>>, Vec<Fact<'a>>) =
+                known.into_iter().partition(Fact::differs);
+            let wanted = if draws.chance(0.5) && !differing.is_empty() || others.is_empty() {
+                differing
+            } else {
+                others
             };
-            let known: Vec<Fact<'a>> = attribute.parameters().into_iter().filter_map(fact).collect();
-            // Of an attribute with a parameter, as often one that holds as one that does not.
-            let (holding, others): (Vec<Fact<'a>>, Vec<Fact<'a>>) =
-                known.into_iter().partition(|fact| fact.holds);
-            let wanted =
-                if draws.chance(0.5) && !holding.is_empty() || others.is_empty() { holding } else { others };
             if !wanted.is_empty() {
                 facts.push(wanted[draws.below(wanted.len())].clone());
             }
@@ -187,70 +271,156 @@ impl<'a> Factory<'a> {
         facts
     }
 
-    /// The facts to ask about: up to half of them of attributes that the reply has.
-    fn asked<'f>(&self, facts: &'f [Fact<'a>], draws: &mut Draws) -> Vec<&'f Fact<'a>> {
-        let (mut has, mut has_not): (Vec<&Fact<'a>>, Vec<&Fact<'a>>) =
-            facts.iter().partition(|fact| fact.holds);
-        draws.shuffle(&mut has);
-        draws.shuffle(&mut has_not);
-        let wanted = self.config.labels;
-        let mut asked: Vec<&Fact<'a>> = Vec::with_capacity(wanted);
-        // Plain replies have the same few attributes again and again, such as commas, so those of edits come more often.
-        let (given, plain): (Vec<&Fact<'a>>, Vec<&Fact<'a>>) =
-            has.iter().copied().partition(|fact| fact.edited);
-        for _ in 0..MOST_ALIKE {
-            asked.extend(given.iter().take((wanted / 2).saturating_sub(asked.len())));
+    /// Sentences about the facts: most about those on which the replies differ, in equal parts asking and forbidding.
+    fn questions(&self, wanted: usize, facts: &[Fact<'a>], written: f64, draws: &mut Draws) -> Vec<Question> {
+        let (mut differing, same): (Vec<&Fact<'a>>, Vec<&Fact<'a>>) =
+            facts.iter().partition(|fact| fact.differs());
+        // Plain replies differ in the same few attributes again and again, such as commas. So those of edits, which
+        // come first, are asked about before others.
+        let about = ((wanted as f64 * self.config.differing) as usize).min(differing.len() * MOST_ALIKE);
+        differing.truncate(about.div_ceil(2).max(1));
+        let mut questions: Vec<Question> = Vec::with_capacity(wanted);
+        for round in 0..MOST_ALIKE {
+            for fact in &differing {
+                if questions.len() < about {
+                    // The first two sentences about an attribute are of both kinds.
+                    let known = asked(&questions, fact).filter(|_| round == 1);
+                    let wants = known.map_or_else(|| draws.chance(0.5), |wants| !wants);
+                    self.add(&mut questions, (fact, wants), facts, written, draws);
+                }
+            }
         }
-        let room = (wanted / 2).saturating_sub(asked.len()).min(wanted / 4);
-        asked.extend(plain.iter().take(room));
-        // Half of the others are of the domains of those: they are harder to tell apart.
-        let near = |fact: &&Fact<'a>| has.iter().any(|known| known.attribute.domain == fact.attribute.domain);
-        let (close, far): (Vec<&Fact<'a>>, Vec<&Fact<'a>>) = has_not.into_iter().partition(near);
-        let room = wanted - asked.len();
-        let n_close = close.len().min(room / 2);
-        asked.extend(close.iter().take(n_close));
-        asked.extend(far.iter().take(room - n_close));
-        let room = wanted - asked.len();
-        asked.extend(close.iter().skip(n_close).take(room));
-        draws.shuffle(&mut asked);
-        asked
+        // The others are about what both replies have, or neither has.
+        let (mut have, mut have_not): (Vec<&Fact<'a>>, Vec<&Fact<'a>>) =
+            same.into_iter().partition(|fact| fact.holds[0]);
+        draws.shuffle(&mut have);
+        draws.shuffle(&mut have_not);
+        for (have, have_not) in have.iter().map(Some).chain(std::iter::repeat(None)).zip(&have_not) {
+            for fact in have.into_iter().chain([have_not]) {
+                if questions.len() < wanted {
+                    let wants = draws.chance(0.5);
+                    self.add(&mut questions, (fact, wants), facts, written, draws);
+                }
+            }
+            if questions.len() >= wanted {
+                break;
+            }
+        }
+        questions
     }
 
-    /// A sentence about the fact's attribute, and whether the reply keeps it.
-    fn label(&self, fact: &Fact<'a>, draws: &mut Draws) -> Label {
-        let Fact { attribute, parameter, holds, .. } = fact;
-        let wants = draws.chance(0.5);
-        let written = draws.chance(self.config.written);
-        let text = if written {
-            let texts = attribute.sentences(wants);
-            texts[draws.below(texts.len())].clone()
-        } else {
-            let frames = if wants { frames::WANT } else { frames::AVOID };
-            let name = &attribute.names[draws.below(attribute.names.len())];
-            let frame = frames[draws.below(frames.len())];
-            let text =
-                frame.replace("{}", if frame.starts_with("No ") { without_article(name) } else { name });
-            if draws.chance(CARELESS) { careless(&text) } else { capitalised(&text) }
+    /// Adds sentences about single words: two thirds about words that only one of the replies has.
+    fn ask_about_words(
+        &self,
+        (n, any): (usize, f64),
+        prompt: &str,
+        texts: &[String; 2],
+        questions: &mut Vec<Question>,
+        draws: &mut Draws,
+    ) {
+        let long = |text: &str| -> Vec<String> {
+            words(text).into_iter().filter(|word| word.chars().count() >= SHORTEST_WORD).collect()
         };
-        Label {
-            principle: parameter.fill(&text),
-            keeps: *holds == wants,
-            attribute: Some(attribute.id.clone()),
+        let own = [long(&texts[0]), long(&texts[1])];
+        let most = questions.len() + n;
+        for at in 0..2 * n {
+            if questions.len() == most {
+                break;
+            }
+            let first = draws.chance(any);
+            let attribute = self.open[if first { 0 } else { draws.below(self.open.len()) }];
+            let mut fact = None;
+            for _ in 0..TRIES {
+                let other = &self.replies[draws.below(self.replies.len())].reply;
+                let pool = if draws.chance(OTHER_WORD) { &long(other) } else { &own[draws.below(2)] };
+                if pool.is_empty() {
+                    continue;
+                }
+                let parameter = Parameter::Word(pool[draws.below(pool.len())].clone());
+                let holds = |at: usize| attribute.holds(Seen { prompt, reply: &texts[at] }, &parameter);
+                if let (Some(first), Some(second)) = (holds(0), holds(1)) {
+                    let found = Fact { attribute, parameter, holds: [first, second] };
+                    if found.differs() == (at % 3 != 2) {
+                        fact = Some(found);
+                        break;
+                    }
+                }
+            }
+            if let Some(fact) = fact {
+                let wants = draws.chance(0.5);
+                let question = question_about(&fact, wants, self.config.written, draws);
+                if questions.iter().all(|known| known.principle != question.principle) {
+                    questions.push(question);
+                }
+            }
+        }
+    }
+
+    /// Adds a sentence about a fact, unless it is known or reserved.
+    fn add(
+        &self,
+        questions: &mut Vec<Question>,
+        (fact, wants): (&Fact<'a>, bool),
+        facts: &[Fact<'a>],
+        written: f64,
+        draws: &mut Draws,
+    ) {
+        let mut question = question_about(fact, wants, written, draws);
+        if draws.chance(self.config.both) {
+            let other = &facts[draws.below(facts.len())];
+            let wants = draws.chance(0.5);
+            question = both(question, question_about(other, wants, written, draws));
+        }
+        // A frame with a name may be, word for word, a sentence of the evaluation.
+        let reserved = Reserved::shipped().has_sentence(&question.principle);
+        if !reserved && questions.iter().all(|known| known.principle != question.principle) {
+            questions.push(question);
         }
     }
 }
 
-/// Both sentences together.
-fn both(first: Label, second: Label) -> Label {
-    let attribute = match (first.attribute, second.attribute) {
-        (Some(first), Some(second)) => Some(format!("{first}+{second}")),
-        _ => None,
+/// A sentence about the fact's attribute. `written` is the probability of one that people wrote.
+fn question_about(fact: &Fact<'_>, wants: bool, written: f64, draws: &mut Draws) -> Question {
+    let Fact { attribute, parameter, holds } = fact;
+    let text = if draws.chance(written) {
+        let texts = attribute.sentences(wants);
+        texts[draws.below(texts.len())].clone()
+    } else {
+        let frames = if wants { frames::WANT } else { frames::AVOID };
+        let name = &attribute.names[draws.below(attribute.names.len())];
+        let frame = frames[draws.below(frames.len())];
+        let text = frame.replace("{}", if frame.starts_with("No ") { without_article(name) } else { name });
+        if draws.chance(CARELESS) { careless(&text) } else { capitalised(&text) }
     };
+    Question {
+        principle: parameter.fill(&text),
+        keeps: holds.map(|holds| holds == wants),
+        attribute: attribute.id.clone(),
+        wants,
+    }
+}
+
+impl Question {
+    /// The label of the first or the second reply.
+    fn label(&self, at: usize) -> Label {
+        let Question { principle, keeps, attribute, .. } = self;
+        Label { principle: principle.clone(), keeps: keeps[at], attribute: Some(attribute.clone()) }
+    }
+}
+
+/// Whether the first sentence about the fact's attribute asks for it.
+fn asked(questions: &[Question], fact: &Fact<'_>) -> Option<bool> {
+    questions.iter().find(|question| question.attribute == fact.attribute.id).map(|question| question.wants)
+}
+
+/// Both sentences together.
+fn both(first: Question, second: Question) -> Question {
     let end = if first.principle.ends_with(['.', '!', '?']) { " " } else { ". " };
-    Label {
+    Question {
         principle: format!("{}{end}{}", first.principle, second.principle),
-        keeps: first.keeps && second.keeps,
-        attribute,
+        keeps: [0, 1].map(|at| first.keeps[at] && second.keeps[at]),
+        attribute: format!("{}+{}", first.attribute, second.attribute),
+        wants: first.wants,
     }
 }
 

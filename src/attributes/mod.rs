@@ -13,7 +13,8 @@
 //! | [`AttributeSet`] | attributes from files, shipped or one's own, and which of them are held out |
 //! | [`Attribute`] | one attribute: [`Attribute::holds`], [`Attribute::give`] |
 //! | [`Factory`] | labelled replies from plain ones |
-//! | [`CaseOptions`], [`Split`], [`EverydaySentence`] | evaluation on sentences and attributes that were not trained |
+//! | [`Reserved`] | what is kept for evaluation, so that no training may use it |
+//! | [`cases`], [`lists`], [`Split`], [`EverydaySentence`] | evaluation on sentences and attributes that were not trained |
 
 mod accuracy;
 mod cases;
@@ -22,17 +23,20 @@ mod document;
 mod draws;
 mod factory;
 mod frames;
+mod lists;
 mod pattern;
+mod reserved;
 mod set;
 mod shipped;
 
 use std::path::PathBuf;
 
 pub use accuracy::Accuracy;
-pub(crate) use cases::{Case, cases};
-pub use cases::{CaseOptions, EverydaySentence, Split, everyday};
+pub use cases::{Case, CaseOptions, EverydaySentence, Split, cases, everyday};
 pub(crate) use draws::Draws;
 pub use factory::{Factory, FactoryConfig, PlainReply};
+pub use lists::{ListCase, lists};
+pub use reserved::Reserved;
 pub use set::AttributeSet;
 
 use crate::error::ErrorKind;
@@ -67,6 +71,8 @@ enum Parameters {
     None,
     Words(Vec<String>),
     Numbers(Vec<usize>),
+    /// Any word.
+    Open,
 }
 
 /// One value of the parameters.
@@ -107,10 +113,16 @@ impl Attribute {
         self.test.holds(seen, parameter)
     }
 
-    /// All values of its parameter; one without meaning if it has none.
+    /// Whether its parameter may be any word.
+    pub fn is_open(&self) -> bool {
+        self.parameters == Parameters::Open
+    }
+
+    /// All values of its parameter; one without meaning if it has none. Empty if it is open.
     pub fn parameters(&self) -> Vec<Parameter> {
         match &self.parameters {
             Parameters::None => vec![Parameter::None],
+            Parameters::Open => Vec::new(),
             Parameters::Words(words) => words.iter().cloned().map(Parameter::Word).collect(),
             Parameters::Numbers(numbers) => numbers.iter().copied().map(Parameter::Number).collect(),
         }

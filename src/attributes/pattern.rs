@@ -10,6 +10,9 @@ use super::{Parameter, Seen};
 /// Steps that a match may go back before it is stopped: patterns come from files.
 const MOST_BACKTRACKS: usize = 100_000;
 
+/// Words of one pattern that stay compiled.
+const MOST_COMPILED: usize = 256;
+
 /// A program that decides whether a reply has an attribute.
 #[derive(Clone, Debug)]
 pub(super) enum Test {
@@ -121,6 +124,9 @@ impl Pattern {
         let key = if self.text.contains("{w}") { word } else { "" };
         if let Some(found) = compiled.get(key) {
             return Ok(found.clone());
+        }
+        if compiled.len() == MOST_COMPILED {
+            compiled.clear();
         }
         let text = self.text.replace("{w}", &fancy_regex::escape(key));
         let built = RegexBuilder::new(&text).backtrack_limit(MOST_BACKTRACKS).build();

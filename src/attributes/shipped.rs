@@ -2,6 +2,7 @@
 
 /// Name and text of every file in `attributes/`.
 pub(super) const SHIPPED: &[(&str, &str)] = &[
+    ("word", include_str!("../../attributes/word.toml")),
     ("layout", include_str!("../../attributes/layout.toml")),
     ("punctuation", include_str!("../../attributes/punctuation.toml")),
     ("length", include_str!("../../attributes/length.toml")),

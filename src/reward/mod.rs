@@ -35,7 +35,7 @@ pub use eval::{
 };
 pub use model::{RewardModel, RewardOptions, Score, ScoreRequest};
 pub use pointwise::{LabelledData, PointwiseConfig, PointwiseTraining, ReplyBatch};
-pub use reading::{AttributeReading, ReadingReport, SplitReading, read_sentences};
+pub use reading::{AttributeReading, ListReading, ReadingReport, SplitReading, read_sentences};
 pub(crate) use stream::Stream;
 pub use tally::{Tallies, Tally};
 pub use training::RewardTraining;

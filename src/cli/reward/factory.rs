@@ -61,11 +61,13 @@ impl FactoryArgs {
         let factory = Factory::new(attributes, &replies, config)?;
         let mut rows = 0;
         // A plain reply without text gives no row, so a few numbers may be skipped.
-        for reply in (0..self.count.saturating_mul(2)).filter_map(|number| factory.make(number)) {
-            write_row(&reply)?;
-            rows += 1;
-            if rows == self.count {
-                return Ok(());
+        for pair in (0..self.count).filter_map(|number| factory.make(number)) {
+            for reply in &pair {
+                write_row(reply)?;
+                rows += 1;
+                if rows == self.count {
+                    return Ok(());
+                }
             }
         }
         Err(CliError::Check(format!("only {rows} of {} replies have a text to edit", self.count)))

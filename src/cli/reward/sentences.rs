@@ -12,7 +12,7 @@ use crate::cli::open::ModelArgs;
 use crate::cli::output::write_row;
 use crate::cli::plain::PlainArgs;
 use crate::cli::terminal;
-use parr::attributes::{CaseOptions, everyday};
+use parr::attributes::{CaseOptions, cases, everyday, lists};
 use parr::reward::{RewardModel, RewardOptions, read_sentences};
 
 const LONG_ABOUT: &str = "\
@@ -32,7 +32,14 @@ held out whole. Use prompts that the model was not trained on.
   turned      both
   single      the sign of one score is right (pointwise models)
 
-Behind each figure stands its 95% interval.";
+Behind each figure stands its 95% interval.
+
+A second table is about lists of 2 to 8 principles. Of four replies, some keep
+more of the list than others.
+
+  pairs       of two replies, the one that keeps more scores higher
+  best        no reply keeps more than the one with the highest score
+  tau         Kendall's tau-b of the scores and the numbers kept";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,7 +47,8 @@ Examples:
   parr reward sentences --reward runs/reward --prompts prompts.jsonl \\
       --replies replies.jsonl
   parr reward sentences --reward runs/reward --prompts prompts.jsonl \\
-      --replies replies.jsonl --json > sentences.json";
+      --replies replies.jsonl --json > sentences.json
+  parr reward sentences --print-cases --prompts prompts.jsonl --replies replies.jsonl";
 
 /// Measure how well a reward model reads new sentences
 #[derive(Args)]
@@ -50,8 +58,8 @@ pub(super) struct SentencesArgs {
     model: ModelArgs,
 
     /// Reward model: a folder of `parr reward train`, or its adapter
-    #[arg(long, value_name = "DIR")]
-    reward: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "print_cases")]
+    reward: Option<PathBuf>,
 
     #[command(flatten)]
     plain: PlainArgs,
@@ -68,6 +76,10 @@ pub(super) struct SentencesArgs {
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 
+    /// Lists of principles of each length, from 2 to 8
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    lists: usize,
+
     /// Seed of the pairs
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
@@ -83,21 +95,30 @@ pub(super) struct SentencesArgs {
     /// Print the report as one JSON object, with every attribute
     #[arg(long)]
     json: bool,
+
+    /// Print the pairs and lists in JSON Lines, for other judges, and score nothing
+    #[arg(long, conflicts_with_all = ["reward", "json"])]
+    print_cases: bool,
 }
 
 impl SentencesArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         let (replies, set) = (self.plain.replies()?, self.plain.attributes()?);
-        let (_device, model) = self.model.open(global)?;
-        let options = RewardOptions { slots: self.batch.into(), any_base: self.any_base };
-        let mut reward = RewardModel::open(&model, &self.reward, &options)?;
         let options = CaseOptions {
             seed: self.seed,
             pairs: self.pairs,
             sentences: self.sentences,
             attributes: self.limit.unwrap_or(usize::MAX),
+            lists: self.lists,
         };
-        let bar = global.bar(None, "{bar:30} pair {pos}/{len}, {eta} left");
+        let Some(reward) = &self.reward else {
+            cases(&set, &everyday(), &replies, &options).iter().try_for_each(write_row)?;
+            return lists(&set, &everyday(), &replies, &options).iter().try_for_each(write_row);
+        };
+        let (_device, model) = self.model.open(global)?;
+        let opened = RewardOptions { slots: self.batch.into(), any_base: self.any_base };
+        let mut reward = RewardModel::open(&model, reward, &opened)?;
+        let bar = global.bar(None, "{bar:30} case {pos}/{len}, {eta} left");
         let report = interruptible(|token| {
             read_sentences(&mut reward, &set, &everyday(), &replies, &options, token, &mut |done, of| {
                 bar.set_length(of as u64);

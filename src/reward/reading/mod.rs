@@ -2,19 +2,21 @@
 //!
 //! For each attribute, programs make pairs of replies to one request: one reply has the attribute, the other has
 //! another attribute instead. Then the model scores both under sentences that ask for the attribute, and under
-//! sentences that forbid it. Programs decide which reply is right, so no figure depends on a judge.
+//! sentences that forbid it. And it ranks several replies under lists of sentences. Programs decide which reply is right, so no figure depends on a judge.
 
+mod lists;
 mod report;
 
+pub use lists::ListReading;
 pub use report::{AttributeReading, ReadingReport, SplitReading};
 
 use super::{Form, RewardError, RewardModel, ScoreRequest};
-use crate::attributes::{AttributeSet, Case, CaseOptions, EverydaySentence, PlainReply, cases};
+use crate::attributes::{AttributeSet, Case, CaseOptions, EverydaySentence, PlainReply, cases, lists};
 use crate::generate::CancelToken;
 
 /// Measures how well `model` reads sentences about the attributes of `set`, on edited `replies`. Those should be
 /// replies to prompts that the model was not trained on. `written` are sentences about trained attributes that no
-/// training has seen. `on_done` receives the numbers of pairs done, and of all.
+/// training has seen. `on_done` receives the numbers of cases done, and of all.
 ///
 /// # Errors
 ///
@@ -34,12 +36,25 @@ pub fn read_sentences(
         let reason = "no pair of replies could be made: there are too few replies or attributes".to_owned();
         return Err(RewardError::Nothing { reason });
     }
+    let lists = lists(set, written, replies, options);
+    let all = cases.len() + lists.len();
     let single = model.reward_card().form == Form::Pointwise;
     let mut report = ReadingReport::new(options, single);
     for (done, case) in cases.iter().enumerate() {
         let scores = scores(model, case, cancel)?;
         report.add(case, &scores);
-        on_done(done + 1, cases.len());
+        on_done(done + 1, all);
+    }
+    for (done, case) in lists.iter().enumerate() {
+        let principles: Vec<&str> = case.principles.iter().map(String::as_str).collect();
+        let requests: Vec<ScoreRequest<'_>> = case
+            .replies
+            .iter()
+            .map(|reply| ScoreRequest::new(&case.prompt, reply, principles.clone()))
+            .collect();
+        let scores = model.score(&requests, cancel, &mut |_| {})?;
+        report.add_list(case, &scores.iter().map(|score| score.value).collect::<Vec<f32>>());
+        on_done(cases.len() + done + 1, all);
     }
     report.finish();
     Ok(report)

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::attributes::{Accuracy, Case, CaseOptions, Split};
+use super::ListReading;
+use crate::attributes::{Accuracy, Case, CaseOptions, ListCase, Split};
 
 /// The figures of one attribute in one split.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -51,6 +52,8 @@ pub struct ReadingReport {
     pub pointwise: bool,
     /// The splits.
     pub splits: BTreeMap<Split, SplitReading>,
+    /// Several replies under lists of principles, by split and length of the list.
+    pub lists: BTreeMap<Split, BTreeMap<usize, ListReading>>,
     /// Correlation between the length of a reply in characters and its score, under sentences about anything but
     /// length. Near 0 if the model does not simply like long replies. `None` without any.
     pub length_bias: Option<f64>,
@@ -64,6 +67,7 @@ impl ReadingReport {
             seed: options.seed,
             pointwise,
             splits: BTreeMap::new(),
+            lists: BTreeMap::new(),
             length_bias: None,
             lengths: Vec::new(),
         }
@@ -94,6 +98,11 @@ impl ReadingReport {
                 self.lengths.push((reply.chars().count() as f64, mean));
             }
         }
+    }
+
+    pub(super) fn add_list(&mut self, case: &ListCase<'_>, scores: &[f32]) {
+        let split = self.lists.entry(case.split).or_default();
+        split.entry(case.principles.len()).or_default().add(case, scores);
     }
 
     pub(super) fn finish(&mut self) {
@@ -129,6 +138,18 @@ impl fmt::Display for ReadingReport {
             row(split.name(), &figures.all)?;
             for (domain, figures) in &figures.domains {
                 row(&format!("  {domain}"), figures)?;
+            }
+        }
+        if !self.lists.is_empty() {
+            writeln!(f, "\n{:34}{:>17}{:>17}{:>17}", "lists of principles", "pairs", "best", "tau")?;
+        }
+        for (split, lengths) in &self.lists {
+            let mut all = ListReading::default();
+            lengths.values().for_each(|figures| all.join(figures));
+            let rows = lengths.iter().map(|(length, figures)| (format!("  {length} principles"), figures));
+            for (name, figures) in std::iter::once((split.name().to_owned(), &all)).chain(rows) {
+                let ListReading { pairs, best, .. } = figures;
+                writeln!(f, "{name:34}{pairs:>17}{best:>17}{:>17.2}", figures.tau())?;
             }
         }
         match self.length_bias {
