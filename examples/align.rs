@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let questions = ["Why is the sky blue?", "How do I make tea?", "What is a river?", "Why do cats purr?"];
     let prompts = AlignPrompts::of(questions, chat, 64)?;
     let principles = Guidelines::new(vec![Selection::open("style:style-concise")?.into_set()]);
-    let reward = RewardRole::open(&model, "reward-models/smollm2-style")?;
+    let reward = RewardRole::open(&model, "reward-models/smollm2-style", false)?;
 
     let mut config = AlignConfig { steps: Auto::Fixed(steps), ..AlignConfig::default() };
     config.rollout.prompts = 4;

@@ -20,7 +20,8 @@ pub enum RewardRole<'a> {
         /// Format of its input.
         card: RewardCard,
     },
-    /// On another base, which may have another tokenizer. It reads prompts and replies as text.
+    /// On another base, which may have another tokenizer, or on the first layers of the policy's base. It reads prompts
+    /// and replies as text.
     Apart(Box<RewardModel>),
 }
 
@@ -35,10 +36,16 @@ impl<'a> RewardRole<'a> {
             return Err(RewardError::NoHead { path: path.to_owned() }.into());
         }
         let card = RewardCard::read(&adapter.card, path)?;
+        if card.layers.is_some() {
+            let reason =
+                "has `layers`, so it shares no bank with the policy: use RewardRole::open".to_owned();
+            return Err(RewardError::Card { path: path.to_owned(), reason }.into());
+        }
         Ok(RewardRole::Shared { adapter: Cow::Borrowed(adapter), card })
     }
 
-    /// Opens the reward model in `folder`, on the base of `model`.
+    /// Opens the reward model in `folder`, on the base of `model`. `any_base` accepts one that was trained on other
+    /// weights.
     ///
     /// # Errors
     ///
@@ -46,8 +53,13 @@ impl<'a> RewardRole<'a> {
     pub fn open(
         model: &Model,
         folder: impl AsRef<std::path::Path>,
+        any_base: bool,
     ) -> Result<RewardRole<'static>, AlignError> {
-        let (adapter, card) = RewardModel::read(model, folder.as_ref(), false)?;
+        let (adapter, card) = RewardModel::read(model, folder.as_ref(), any_base)?;
+        if card.layers.is_some() {
+            let options = RewardOptions { any_base, ..options(model) };
+            return Ok(RewardRole::Apart(Box::new(RewardModel::new(model, &adapter, card, &options)?)));
+        }
         Ok(RewardRole::Shared { adapter: Cow::Owned(adapter), card })
     }
 }

@@ -171,21 +171,18 @@ impl AlignArgs {
         let init = self.init_adapter.as_deref().map(open).transpose()?;
         // A reward model on another base has its own weights on the device.
         let reward = match (&self.reward, &self.reward_base) {
-            (Some(path), None) => Some((open(path)?, path)),
-            _ => None,
-        };
-        let reward_role = match (&self.reward, &self.reward_base) {
             (Some(path), Some(base)) => {
                 let base = self.model.load(&hub::resolve(base)?, &device, global)?;
                 let options = RewardOptions { any_base: self.any_base, ..RewardOptions::default() };
                 Some(RewardRole::Apart(Box::new(RewardModel::open(&base, path, &options)?)))
             }
-            _ => reward.as_ref().map(|(adapter, path)| RewardRole::shared(adapter, path)).transpose()?,
+            (Some(path), None) => Some(RewardRole::open(&model, path, self.any_base)?),
+            (None, _) => None,
         };
         let align = Align::new(&model, &prompts, &guidelines, out)
             .config(&config)
             .init(init.as_ref())
-            .reward(reward_role)
+            .reward(reward)
             .budget(self.budget)
             .resume(self.run.resume);
         let screen = Screen::new(global).show_every(self.show_every);

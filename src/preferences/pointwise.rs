@@ -12,7 +12,7 @@ use crate::tokenizer::{Specials, TokenId, Tokenizer};
 const OPENING: &str = "# Request\n";
 const BEFORE_REPLY: &str = "\n\n# Reply\n";
 const BEFORE_PRINCIPLE: &str = "\n\n# Rule\n";
-const STEM: &str = "\nKept:";
+const STEM: &str = "\n";
 /// What follows the stem if the reply keeps the principle, and if it does not: the scalar head starts from the
 /// language model's difference between the two.
 pub(crate) const ANSWERS: [&str; 2] = [" yes", " no"];

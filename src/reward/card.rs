@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RewardError;
 use crate::adapter::Card;
+use crate::model::Model;
 use crate::preferences::{AggregateOptions, InputLimits};
 use crate::principles::PrincipleSet;
 use crate::settings::{Faults, MOST_TOKENS};
@@ -20,6 +21,9 @@ pub struct RewardCard {
     /// What a score is.
     #[serde(skip_serializing_if = "Form::is_pairwise")]
     pub form: Form,
+    /// Number of the base's layers that it reads, from the first on. `None` for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<usize>,
     /// Maximum numbers of tokens of an input and its parts, the same as in training.
     pub limits: LimitSettings,
     /// Names of the sets of principles. Empty for preferences without principles.
@@ -123,9 +127,29 @@ impl RewardCard {
         })
     }
 
+    /// The layers of `model` that the reward model reads.
+    ///
+    /// # Errors
+    ///
+    /// [`RewardError::Layers`] if `model` has fewer.
+    pub fn base(&self, model: &Model) -> Result<Model, RewardError> {
+        base(model, self.layers)
+    }
+
     /// Writes it into an adapter's card.
     pub(in crate::reward) fn write(&self, card: &mut Card) {
         let value = serde_json::to_value(self).expect("a card is plain values");
         card.other.insert(KEY.to_owned(), value);
     }
+}
+
+/// The first `layers` of `model`, or all.
+///
+/// # Errors
+///
+/// [`RewardError::Layers`] if it has fewer.
+pub(super) fn base(model: &Model, layers: Option<usize>) -> Result<Model, RewardError> {
+    let Some(layers) = layers else { return Ok(model.clone()) };
+    let found = model.config().layers;
+    model.first_layers(layers).ok_or(RewardError::Layers { layers, found })
 }

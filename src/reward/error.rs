@@ -65,6 +65,16 @@ pub enum RewardError {
         context: usize,
     },
 
+    /// A reward model reads the first layers of its base, and the base has not that many: use the right base, or correct
+    /// the setting `layers`.
+    #[error("the reward model reads {layers} layers of its base, but the model has {found}")]
+    Layers {
+        /// The number of layers that it reads.
+        layers: usize,
+        /// The number of layers of the model.
+        found: usize,
+    },
+
     /// One of the replies cannot be scored: correct it or leave it out.
     #[error("item {item}: {source}")]
     Item {
@@ -79,6 +89,19 @@ pub enum RewardError {
     Nothing {
         /// What is missing.
         reason: String,
+    },
+
+    /// A label is reserved for evaluation, so training on it would make the figures worthless: leave it out.
+    #[error("{}: reply `{reply}`: the principle \"{principle}\" {}; leave it out", path.display(), reserved_for(attribute.as_deref()))]
+    Reserved {
+        /// The file.
+        path: PathBuf,
+        /// The id of the reply.
+        reply: String,
+        /// The principle of the label.
+        principle: String,
+        /// The attribute, if that is what is reserved. Otherwise it is the sentence.
+        attribute: Option<String>,
     },
 
     /// Settings cannot be parsed, or a value is outside its range.
@@ -123,8 +146,12 @@ impl RewardError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             RewardError::Io(file) => file.kind(),
-            RewardError::Row { .. } | RewardError::Nothing { .. } => ErrorKind::Data,
-            RewardError::NoHead { .. } | RewardError::NoTokenizer => ErrorKind::Mismatch,
+            RewardError::Row { .. } | RewardError::Nothing { .. } | RewardError::Reserved { .. } => {
+                ErrorKind::Data
+            }
+            RewardError::NoHead { .. } | RewardError::NoTokenizer | RewardError::Layers { .. } => {
+                ErrorKind::Mismatch
+            }
             RewardError::Card { .. } => ErrorKind::Format,
             RewardError::Context { .. } => ErrorKind::Context,
             RewardError::Item { source, .. } => source.kind(),
@@ -138,5 +165,13 @@ impl RewardError {
             RewardError::Generate(inner) => inner.kind(),
             RewardError::Text(inner) => inner.kind(),
         }
+    }
+}
+
+/// The predicate of a [`RewardError::Reserved`].
+fn reserved_for(attribute: Option<&str>) -> String {
+    match attribute {
+        Some(id) => format!("is about `{id}`, an attribute that is held out for evaluation"),
+        None => "is a sentence that is held out for evaluation".to_owned(),
     }
 }

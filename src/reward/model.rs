@@ -138,18 +138,18 @@ impl RewardModel {
         Ok(self.score(&[request], &CancelToken::new(), &mut |_| {})?.remove(0))
     }
 
-    /// Reads the adapter and the card of the reward model in `folder`, for a bank that is shared with other
-    /// adapters. `any_base` accepts one that was trained on other weights than the model's.
+    /// Reads the adapter and the card of the reward model in `folder`. The adapter has the layers that the reward model
+    /// reads, so only one that reads all of them ([`RewardCard::layers`]) fits a bank of other adapters. `any_base` accepts one that was trained on other weights than the model's.
     ///
     /// # Errors
     ///
     /// Those of [`RewardModel::open`] that need no device.
     pub fn read(model: &Model, folder: &Path, any_base: bool) -> Result<(Adapter, RewardCard), RewardError> {
-        let adapter = Adapter::open_on(model, folder, any_base)?;
+        let card = RewardCard::read(&Adapter::inspect(folder)?.card, folder)?;
+        let adapter = Adapter::open_on(&card.base(model)?, folder, any_base)?;
         if adapter.head.is_none() {
             return Err(RewardError::NoHead { path: folder.to_owned() });
         }
-        let card = RewardCard::read(&adapter.card, folder)?;
         Ok((adapter, card))
     }
 
@@ -166,10 +166,11 @@ impl RewardModel {
         options: &RewardOptions,
     ) -> Result<RewardModel, RewardError> {
         let LoraWeights { config, .. } = &adapter.weights;
+        let base = card.base(model)?;
         let mut reward = model.opening(|| {
-            let bank = AdapterBank::new(model, config.rank, config.targets, 1)?;
+            let bank = AdapterBank::new(&base, config.rank, config.targets, 1)?;
             let id = bank.attach(&adapter.weights, adapter.head.as_ref())?;
-            RewardModel::in_bank(model, &bank, id, card.clone(), options)
+            RewardModel::in_bank(&base, &bank, id, card.clone(), options)
         })?;
         reward.card = adapter.card.clone();
         reward.own = Some((adapter.clone(), *options));
@@ -177,7 +178,7 @@ impl RewardModel {
     }
 
     /// Creates a reward model from the adapter `id` of `bank`, for a bank that is shared with other adapters,
-    /// such as a policy in training.
+    /// such as a policy in training. `model` has the layers of the bank.
     ///
     /// # Errors
     ///
@@ -209,12 +210,13 @@ impl RewardModel {
     /// As [`RewardModel::open`], except the errors of the device.
     pub fn plan_bytes(model: &Model, folder: &Path, options: &RewardOptions) -> Result<u64, RewardError> {
         let summary = Adapter::inspect(folder)?;
-        let limits = limits_on(model, &RewardCard::read(&summary.card, folder)?)?;
-        let layout = LoraLayout::new(model.config(), summary.config.rank, summary.config.targets);
+        let card = RewardCard::read(&summary.card, folder)?;
+        let (limits, base) = (limits_on(model, &card)?, card.base(model)?);
+        let layout = LoraLayout::new(base.config(), summary.config.rank, summary.config.targets);
         let tuning = model.device().tuning();
         let generator = generator_options(limits, options);
-        Ok(bank_bytes(model.config(), &layout, 1)
-            + generator_bytes(model.config(), Some(&layout), tuning, &generator))
+        Ok(bank_bytes(base.config(), &layout, 1)
+            + generator_bytes(base.config(), Some(&layout), tuning, &generator))
     }
 
     /// Device memory, in bytes, that a reward model with this card needs in a bank of `layout`, in addition
@@ -229,7 +231,7 @@ impl RewardModel {
         Ok(generator_bytes(model.config(), Some(layout), model.device().tuning(), &generator))
     }
 
-    /// The base.
+    /// The base, or its layers that the reward model reads.
     pub fn model(&self) -> &Model {
         self.generator.model()
     }

@@ -152,7 +152,6 @@ impl Work<'_> {
         let chat = self.model.chat_format().ok_or(JudgeError::NoChat)?;
         let aligned = self.aligned()?;
         let (path, own) = self.reward_model();
-        let (reward, _) = RewardModel::read(self.model, &path, own)?;
         self.sources.check_reward_model()?;
         let longest = config.align.rollout.max_prompt_tokens;
         let prompts = AlignPrompts::new(&self.sources.prompts, chat, longest)?;
@@ -160,7 +159,7 @@ impl Work<'_> {
         let run = Align::new(self.model, &prompts, &guidelines, self.out)
             .config(&config.align)
             .init(aligned.as_ref())
-            .reward(RewardRole::shared(&reward, &path)?)
+            .reward(RewardRole::open(self.model, &path, own)?)
             .resume(true);
         match run.run(control, &mut |event| on_event(Event::Run(event)))? {
             Outcome::Done(_) => Ok(()),

@@ -97,7 +97,12 @@ impl SteeredModel {
         let Recipe { model, generator, reading, .. } = &**recipe;
         let (policy, reward, generator) = (recipe.policy.as_ref(), recipe.reward.as_deref(), *generator);
         let recipe = Arc::clone(recipe);
-        let reward = reward.map(|folder| RewardModel::read(model, folder, reading.any_base)).transpose()?;
+        let mut reward =
+            reward.map(|folder| RewardModel::read(model, folder, reading.any_base)).transpose()?;
+        // One that reads the first layers alone shares no bank with an adapter of all layers.
+        let apart = reward.take_if(|(_, card)| card.layers.is_some());
+        let apart =
+            apart.map(|(adapter, card)| RewardModel::new(model, &adapter, card, reading)).transpose()?;
         let scorer = reward.as_ref().map(|(adapter, _)| &adapter.weights);
         let all: Vec<&LoraWeights> = policy.into_iter().chain(scorer).collect();
         let Some(first) = all.first() else {
@@ -105,7 +110,7 @@ impl SteeredModel {
                 generator: Generator::new(model, generator)?,
                 policy: None,
                 former: Vec::new(),
-                reward: None,
+                reward: apart,
                 recipe: Some(recipe),
             });
         };
@@ -118,7 +123,7 @@ impl SteeredModel {
                 let id = bank.attach(&adapter.weights, adapter.head.as_ref())?;
                 Some(RewardModel::in_bank(model, &bank, id, card, reading)?)
             }
-            None => None,
+            None => apart,
         };
         let generator = Generator::with_adapters(model, generator, &bank)?;
         Ok(SteeredModel { generator, policy, former: Vec::new(), reward, recipe: Some(recipe) })

@@ -5,8 +5,8 @@ use parr::generate::{CancelToken, Request, Sampling, StopTokens};
 use parr::gpu::{DeviceOptions, KernelFamily};
 use parr::ops::KvFormat;
 
-use super::{furthest, generate, generator, logprobs, tiny};
-use crate::support::gpu;
+use super::{furthest, generate, generator, load, logprobs, tiny};
+use crate::support::{gpu, synthetic};
 
 fn prompt(seed: u32, len: usize) -> Vec<u32> {
     (0..len as u32).map(|at| (at * at * 7 + at * 13 + seed * 97 + 5) % 512).collect()
@@ -172,4 +172,28 @@ fn entropy_and_log_probability_agree_with_the_logits() {
             }
         }
     }
+}
+
+/// The first layers of a model are a model: that of a checkpoint without the others.
+#[test]
+fn the_first_layers_are_a_model_of_their_own() {
+    let _turn = gpu::turn();
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let path = folder.path().join("model");
+    std::fs::create_dir(&path).expect("a scratch directory is writable");
+    synthetic::write_directory(&synthetic::ODD, &synthetic::weights(&synthetic::ODD), &path);
+    let device = gpu::open(&DeviceOptions::default());
+    let model = load(&device, &path);
+    let first = model.first_layers(1).expect("it has two");
+    let config = path.join("config.json");
+    let text = std::fs::read_to_string(&config).expect("just written");
+    let fewer = text.replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":1");
+    assert_ne!(fewer, text);
+    std::fs::write(&config, fewer).expect("a scratch directory is writable");
+    let expected = load(&device, &path);
+    let ids = [3, 1, 4, 1, 5, 9, 2, 6];
+    let found = logprobs(&mut generator(&first, 1, 32, KvFormat::F32), &ids);
+    assert_eq!(found, logprobs(&mut generator(&expected, 1, 32, KvFormat::F32), &ids));
+    assert_ne!(found, logprobs(&mut generator(&model, 1, 32, KvFormat::F32), &ids));
+    assert_eq!(first.weight_bytes(), model.weight_bytes(), "the weights are shared");
 }

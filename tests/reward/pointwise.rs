@@ -4,15 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use parr::ErrorKind;
-use parr::generate::CancelToken;
+use parr::adapter::Adapter;
+use parr::align::RewardRole;
+use parr::generate::{CancelToken, GeneratorOptions};
 use parr::gpu::DeviceOptions;
 use parr::model::Model;
+use parr::model::lora::{LoraConfig, LoraWeights, Projections};
 use parr::preferences::{Label, LabelledReply};
 use parr::reward::{
     Form, LabelledData, LimitSettings, PointwiseConfig, PointwiseTraining, RewardError, RewardModel,
     RewardOptions, ScoreRequest,
 };
 use parr::settings::Auto;
+use parr::steer::SteeredModel;
 use parr::train::{Control, DataSummary, Event};
 use serde_json::Value;
 
@@ -124,7 +128,7 @@ fn a_tiny_model_learns_rules_one_by_one_and_their_scores_add_up() {
 }
 
 #[test]
-fn the_first_scores_are_the_models_own_odds_of_yes_and_no() {
+fn the_first_scores_are_a_part_of_the_models_own_odds_of_yes_and_no() {
     let _turn = gpu::turn();
     let device = gpu::open(&DeviceOptions::default());
     let folder = tempfile::tempdir().expect("a scratch directory");
@@ -157,7 +161,8 @@ fn the_first_scores_are_the_models_own_odds_of_yes_and_no() {
         .logits(&ids, None, &CancelToken::new(), &mut |rows| logits.extend_from_slice(rows))
         .expect("known ids");
     let row = &logits[logits.len() - model.config().vocab..];
-    let odds = row[yes as usize] - row[no as usize];
+    // The head starts at 0.3 of the difference between the rows of the two answers.
+    let odds = 0.3 * (row[yes as usize] - row[no as usize]);
     assert!((odds - found).abs() <= 1e-4 * odds.abs().max(1.0), "{odds} and {found}");
 }
 
@@ -199,4 +204,130 @@ fn data_that_cannot_be_used_is_named() {
     assert!(fault(&row.replace("\"x\"", "\"\"")).contains("the principle of label 1 is empty"));
     let none = row.replace(r#"[{"principle":"x","keeps":true}]"#, "[]");
     assert!(fault(&none).contains("it has no labels"));
+}
+
+#[test]
+fn labels_that_are_reserved_for_evaluation_are_refused() {
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = load(&device, &tiny_that_reads(folder.path()));
+    let out = folder.path().join("run");
+    let refused = |principle: &str, attribute: Option<&str>| {
+        let mut replies = data(4).replies().to_vec();
+        replies[2].labels[1].principle = principle.to_owned();
+        replies[2].labels[1].attribute = attribute.map(str::to_owned);
+        let data = LabelledData::of_replies(replies).expect("sound replies");
+        train(&model, &data, &settings(), &out, Some(0)).expect_err("reserved")
+    };
+    let attribute = refused("Mind the joints.", Some("emoji+semicolons"));
+    assert_eq!(attribute.kind(), ErrorKind::Data);
+    let text = attribute.to_string();
+    assert!(text.contains("reply `r2`") && text.contains("Mind the joints."), "{text}");
+    assert!(text.contains("`semicolons`, an attribute that is held out"), "{text}");
+    // The sentence is known, however it is written, and whatever is named as its attribute.
+    let text = refused("i hate lists with dashes; JUST talk to me normally", Some("emoji")).to_string();
+    assert!(text.contains("is a sentence that is held out for evaluation; leave it out"), "{text}");
+    assert!(!out.exists(), "nothing is written before the data is checked");
+}
+
+/// Replies that follow each other with the same principles are compared, and stay in one step.
+#[test]
+fn groups_stay_together_and_their_replies_are_compared() {
+    let rows = data(8);
+    assert_eq!(rows.groups().count(), 8, "their prompts differ");
+    let mut replies = rows.replies().to_vec();
+    for reply in &mut replies {
+        reply.prompt = "Is it?".to_owned();
+    }
+    replies[5].labels.swap(0, 1);
+    let rows = LabelledData::of_replies(replies).expect("sound replies");
+    assert_eq!(rows.groups().map(<[_]>::len).collect::<Vec<_>>(), [5, 1, 2]);
+
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = load(&device, &tiny_that_reads(folder.path()));
+    let mut replies = data(12).replies().to_vec();
+    for reply in &mut replies[..8] {
+        reply.prompt = "Is it?".to_owned();
+    }
+    let rows = LabelledData::of_replies(replies).expect("sound replies");
+    let mut config = settings();
+    (config.held_out, config.shuffle, config.steps) = (0.0, false, Auto::Fixed(2));
+    let out = folder.path().join("run");
+    train(&model, &rows, &config, &out, None).expect("nobody cancels");
+    let text = fs::read_to_string(out.join("metrics.jsonl")).expect("a run keeps its metrics");
+    let compared: Vec<bool> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|record| record.get("train/accuracy").is_some())
+        .map(|record| record.get("train/compared").is_some_and(Value::is_number))
+        .collect();
+    // In the order of the file: a step of eight replies to one prompt, then one of a reply alone.
+    assert_eq!(compared, [true, false], "{text}");
+}
+
+/// A reward model of the first layers: smaller, saved with their number, the same on every base with these layers.
+#[test]
+fn a_reward_model_may_read_the_first_layers_alone() {
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = load(&device, &tiny_that_reads(folder.path()));
+    let all = model.config().layers;
+    assert!(all > 1, "{all} layers");
+    let (data, mut config) = (data(24), settings());
+    (config.layers, config.steps) = (Auto::Fixed(all - 1), Auto::Fixed(3));
+    let out = folder.path().join("run");
+    let trained = train(&model, &data, &config, &out, None).expect("nobody cancels");
+    let mut reward = RewardModel::open(&model, &trained, &RewardOptions::default()).expect("it was written");
+    assert_eq!(reward.reward_card().layers, Some(all - 1));
+    assert_eq!(reward.model().config().layers, all - 1);
+    let question = || [ScoreRequest::new("Is it?", "yes!", vec!["Say yes.", "Be calm."])];
+    let found = reward.score(&question(), &CancelToken::new(), &mut |_| {}).expect("sound").remove(0);
+    let first = model.first_layers(all - 1).expect("it has them");
+    let mut there = RewardModel::open(&first, &trained, &RewardOptions::default()).expect("it fits");
+    assert_eq!(there.score(&question(), &CancelToken::new(), &mut |_| {}).expect("sound").remove(0), found);
+    let planned = RewardModel::plan_bytes(&model, &trained, &RewardOptions::default()).expect("it fits");
+    assert_eq!(
+        planned,
+        RewardModel::plan_bytes(&first, &trained, &RewardOptions::default()).expect("it fits")
+    );
+
+    // In a chat it has a bank of its own, beside the adapter that answers.
+    let lora = LoraConfig { rank: 4, alpha: 8.0, rs_lora: false, targets: Projections::ALL };
+    let policy = LoraWeights::fresh(lora, model.config(), 1).expect("sound settings");
+    for policy in [None, Some(&policy)] {
+        let generation = GeneratorOptions { slots: 2, context: 64, ..GeneratorOptions::default() };
+        let options = RewardOptions::default();
+        let mut steered = SteeredModel::open(&model, policy, Some(&trained), generation, &options)
+            .expect("small models fit");
+        assert_eq!(steered.policy().is_some(), policy.is_some());
+        let reward = steered.reward().expect("it was named");
+        let scored = reward.score(&question(), &CancelToken::new(), &mut |_| {}).expect("sound").remove(0);
+        assert_eq!(scored, found);
+    }
+    let role = RewardRole::open(&model, &trained, false).expect("it is a reward model");
+    assert!(matches!(role, RewardRole::Apart(_)), "{role:?}");
+    let whole = Adapter::open(&trained, first.config()).expect("it was written");
+    let error = RewardRole::shared(&whole, &trained).expect_err("its layers are not those of a policy");
+    assert!(error.to_string().contains("use RewardRole::open"), "{error}");
+
+    let card = trained.join("parr.json");
+    let text = fs::read_to_string(&card).expect("it was written");
+    let more = text.replace(&format!("\"layers\": {}", all - 1), &format!("\"layers\": {}", all + 3));
+    assert_ne!(more, text, "{text}");
+    fs::write(&card, more).expect("a scratch directory is writable");
+    let error =
+        RewardModel::open(&model, &trained, &RewardOptions::default()).map(|_| ()).expect_err("too few");
+    assert_eq!(error.kind(), ErrorKind::Mismatch);
+    assert!(
+        error.to_string().contains(&format!("reads {} layers of its base, but the model has {all}", all + 3))
+    );
+    assert!(model.first_layers(0).is_none() && model.first_layers(all + 1).is_none());
+    config.layers = Auto::Fixed(all + 1);
+    let error =
+        train(&model, &data, &config, &folder.path().join("other"), None).expect_err("too many layers");
+    assert!(error.to_string().contains(&format!("reads {} layers", all + 1)), "{error}");
 }

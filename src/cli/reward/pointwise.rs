@@ -20,7 +20,8 @@ impl TrainArgs {
         let out = self.run.out()?;
         let data = LabelledData::read(files)?;
         let (_device, model) = self.model.open(global)?;
-        let init = self.init.as_deref().map(|path| Adapter::open(path, model.config())).transpose()?;
+        let base = config.base(&model)?;
+        let init = self.init.as_deref().map(|path| Adapter::open(path, base.config())).transpose()?;
         let mut training = PointwiseTraining::new(&model, &data, out).config(&config).resume(self.run.resume);
         if let (Some(adapter), Some(path)) = (&init, &self.init) {
             training = training.init(adapter, path.display().to_string());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::attributes::Reserved;
 use crate::file::{AtFile, hex};
 use crate::preferences::{LabelledReply, PreferencesError, check_records, held_out, parse_numbered};
 use crate::reward::RewardError;
@@ -51,6 +52,30 @@ impl LabelledData {
         LabelledData::of(replies, PathBuf::from("labelled replies"), hex(hash.finalize()))
     }
 
+    /// Refuses labels that are reserved for evaluation.
+    ///
+    /// # Errors
+    ///
+    /// [`RewardError::Reserved`] for the first one.
+    pub(super) fn check_reserved(&self) -> Result<(), RewardError> {
+        let reserved = Reserved::shipped();
+        for reply in &self.replies {
+            for label in &reply.labels {
+                let ids = label.attribute.as_deref().unwrap_or_default();
+                let attribute = ids.split('+').find(|id| reserved.has_attribute(id));
+                if attribute.is_some() || reserved.has_sentence(&label.principle) {
+                    return Err(RewardError::Reserved {
+                        path: self.path.clone(),
+                        reply: reply.id.clone(),
+                        principle: label.principle.clone(),
+                        attribute: attribute.map(str::to_owned),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn of(replies: Vec<LabelledReply>, path: PathBuf, sha256: String) -> Result<LabelledData, RewardError> {
         if replies.is_empty() {
             let reason = format!("{} contains no labelled replies", path.display());
@@ -81,8 +106,18 @@ impl LabelledData {
         &self.path
     }
 
-    /// The replies to train on, and those to prompts that are held out.
-    pub fn split(&self, seed: u64, share: f64) -> (Vec<&LabelledReply>, Vec<&LabelledReply>) {
-        self.replies.iter().partition(|reply| !held_out(seed, &reply.prompt, share))
+    /// Groups of consecutive replies with the same prompt and the same principles in the same order.
+    pub fn groups(&self) -> impl Iterator<Item = &[LabelledReply]> {
+        self.replies.chunk_by(|one, next| {
+            let mut principles = one.labels.iter().zip(&next.labels);
+            one.prompt == next.prompt
+                && one.labels.len() == next.labels.len()
+                && principles.all(|(one, next)| one.principle == next.principle)
+        })
+    }
+
+    /// The groups to train on, and those of prompts that are held out.
+    pub fn split(&self, seed: u64, share: f64) -> (Vec<&[LabelledReply]>, Vec<&[LabelledReply]>) {
+        self.groups().partition(|group| !held_out(seed, &group[0].prompt, share))
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use parr::adapter::Adapter;
 use parr::align::{Align, AlignConfig, AlignPrompts, Guidelines, Outcome, RewardRole};
 use parr::model::Model;
-use parr::reward::{RewardConfig, RewardData, RewardTraining};
+use parr::reward::{RewardConfig, RewardData, RewardModel, RewardTraining};
 use parr::settings::{Auto, Settings};
 use parr::train::{Control, Event, Rows, Sft, SftConfig};
 
@@ -28,7 +28,7 @@ pub(super) enum Work {
     Align {
         prompts: AlignPrompts,
         guidelines: Guidelines,
-        reward: Option<(Adapter, PathBuf)>,
+        reward: Option<PathBuf>,
         config: Box<AlignConfig>,
     },
 }
@@ -65,9 +65,11 @@ impl Work {
                 let guidelines = Guidelines::new(sets.collect::<Result<_, _>>()?);
                 let longest = config.rollout.max_prompt_tokens;
                 let prompts = AlignPrompts::read(Path::new(file), loaded.chat()?, longest)?;
-                let open = |folder: &String| Adapter::open_on(&loaded.model, Path::new(folder), false);
-                let adapter = reward.as_ref().map(open).transpose()?;
-                let reward = adapter.zip(reward.as_ref().map(PathBuf::from));
+                let reward = reward.as_ref().map(PathBuf::from);
+                // A folder that is no reward model is an error before anything runs.
+                if let Some(folder) = &reward {
+                    RewardModel::read(&loaded.model, folder, false)?;
+                }
                 Ok(Work::Align { prompts, guidelines, reward, config: Box::new(config) })
             }
         }
@@ -99,7 +101,7 @@ impl Work {
                 Ok(training.run(control, on_event)?)
             }
             Work::Align { prompts, guidelines, reward, config } => {
-                let reward = reward.as_ref().map(|(adapter, folder)| RewardRole::shared(adapter, folder));
+                let reward = reward.as_ref().map(|folder| RewardRole::open(model, folder, false));
                 let align = Align::new(model, prompts, guidelines, out)
                     .config(config)
                     .init(start)
