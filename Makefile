@@ -140,8 +140,8 @@ reward-model:
 # learns to tell which sentences a reply keeps; then it is measured on replies to other prompts. Every step is
 # resumed where it stopped.
 PRINCIPLES ?= runs/principles-model
-# Number of optimizer steps, with four replies each.
-STEPS ?= 500
+# Number of optimizer steps, with two replies each.
+STEPS ?= 4000
 plain = $(PRINCIPLES)/$(1)-prompts.jsonl --replies $(PRINCIPLES)/$(1)-replies.jsonl
 
 principles-model:
@@ -154,10 +154,12 @@ principles-model:
 	tail -n +271 examples/prompts.jsonl > $(PRINCIPLES)/held-out-prompts.jsonl
 	for part in train held-out; do \
 	    to=$(PRINCIPLES)/$$part-replies.jsonl; [ -e $$to ] && continue; \
-	    $(BUILT)/release/parr generate --jsonl $(PRINCIPLES)/$$part-prompts.jsonl --batch 16 --max-tokens 64 \
-	        --temperature 0.8 --seed 5 > $$to.part && mv $$to.part $$to || exit 1; \
+	    for seed in 5 6; do \
+	        $(BUILT)/release/parr generate --jsonl $(PRINCIPLES)/$$part-prompts.jsonl --batch 16 --max-tokens 64 \
+	            --temperature 0.8 --seed $$seed || exit 1; \
+	    done > $$to.part && mv $$to.part $$to || exit 1; \
 	done
-	$(BUILT)/release/parr reward factory --prompts $(call plain,train) --count $$((4 * $(STEPS) + 100)) --seed 1 \
+	$(BUILT)/release/parr reward factory --prompts $(call plain,train) --count $$((2 * $(STEPS) * 26 / 25)) --seed 1 \
 	    > $(PRINCIPLES)/labelled.jsonl
 	$(BUILT)/release/parr reward train --config examples/principles-model/train.toml --steps $(STEPS) \
 	    --labels $(PRINCIPLES)/labelled.jsonl --out $(PRINCIPLES)/run --resume

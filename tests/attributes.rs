@@ -105,6 +105,8 @@ fn a_pair_depends_on_its_number_alone() {
     let first: Vec<_> = (0..12).map(|number| factory().make(number)).collect();
     let whole = factory();
     assert!((0..12).rev().all(|number| whole.make(number) == first[number as usize]));
+    let all: Vec<_> = first.iter().flatten().cloned().collect();
+    assert!(whole.make_all(0..12) == all && whole.make_all(3..3).is_empty(), "on several cores");
     let config = FactoryConfig { seed: 1, ..FactoryConfig::default() };
     assert_ne!(Factory::new(set.trained(), &replies, config).expect("sound settings").make(0), first[0]);
 }

@@ -1,5 +1,9 @@
 //! Plain replies edited by programs, and labelled by programs under many sentences.
 
+use std::num::NonZero;
+use std::ops::Range;
+use std::panic::resume_unwind;
+
 use serde::{Deserialize, Serialize};
 
 use super::draws::Draws;
@@ -181,6 +185,35 @@ impl<'a> Factory<'a> {
             reply,
             labels: questions.iter().map(|question| question.label(at)).collect(),
         }))
+    }
+
+    /// The pairs with these numbers, in their order, made on all cores. Those of plain replies without text are left out.
+    ///
+    /// ```
+    /// use parr::attributes::{AttributeSet, Factory, FactoryConfig, PlainReply};
+    ///
+    /// let (prompt, reply) = ("Why do cats purr?".to_owned(), "Nobody knows. They seem to like it.".to_owned());
+    /// let replies = [PlainReply { prompt, reply }];
+    /// let set = AttributeSet::shipped();
+    /// let factory = Factory::new(set.trained(), &replies, FactoryConfig::default())?;
+    /// assert_eq!(factory.make_all(0..3).len(), 3);
+    /// # Ok::<(), parr::attributes::AttributesError>(())
+    /// ```
+    pub fn make_all(&self, numbers: Range<u32>) -> Vec<[LabelledReply; 2]> {
+        let workers = std::thread::available_parallelism().map_or(1, NonZero::get) as u32;
+        let each = (numbers.end.saturating_sub(numbers.start)).div_ceil(workers).max(1);
+        let parts = numbers.clone().step_by(each as usize);
+        std::thread::scope(|scope| {
+            let parts: Vec<_> = parts
+                .map(|first| first..first.saturating_add(each).min(numbers.end))
+                .map(|part| {
+                    scope.spawn(move || part.filter_map(|number| self.make(number)).collect::<Vec<_>>())
+                })
+                .collect();
+            let joined =
+                parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            joined.flatten().collect()
+        })
     }
 
     /// The shares for the pair with this number. After the warm-up, they change over twice its length.

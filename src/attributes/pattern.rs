@@ -1,7 +1,7 @@
 //! The programs that decide whether a reply has an attribute.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use fancy_regex::{Regex, RegexBuilder};
 
@@ -95,18 +95,12 @@ impl Test {
     }
 }
 
-/// A regular expression in which `{w}` may stand for a word.
-#[derive(Debug)]
+/// A regular expression in which `{w}` may stand for a word. Clones share what is compiled.
+#[derive(Clone, Debug)]
 pub(super) struct Pattern {
     text: String,
     /// The expression by word; only one without a parameter.
-    compiled: Mutex<HashMap<String, Regex>>,
-}
-
-impl Clone for Pattern {
-    fn clone(&self) -> Self {
-        Pattern { text: self.text.clone(), compiled: Mutex::default() }
-    }
+    compiled: Arc<Mutex<HashMap<String, Regex>>>,
 }
 
 impl Pattern {
@@ -114,7 +108,7 @@ impl Pattern {
     ///
     /// What is wrong with the expression.
     pub fn new(text: &str) -> Result<Pattern, String> {
-        let pattern = Pattern { text: text.to_owned(), compiled: Mutex::default() };
+        let pattern = Pattern { text: text.to_owned(), compiled: Arc::default() };
         pattern.regex("word")?;
         Ok(pattern)
     }

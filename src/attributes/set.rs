@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
@@ -29,8 +30,13 @@ impl AttributeSet {
     /// assert!(set.get("emoji").is_some_and(|emoji| emoji.domain == "punctuation"));
     /// ```
     pub fn shipped() -> AttributeSet {
-        let files = SHIPPED.iter().map(|(name, text)| (PathBuf::from(format!("{name}.toml")), *text));
-        AttributeSet::of(files).expect("a test reads the shipped attributes")
+        // Hundreds of expressions are compiled once.
+        static READ: OnceLock<AttributeSet> = OnceLock::new();
+        let read = || {
+            let files = SHIPPED.iter().map(|(name, text)| (PathBuf::from(format!("{name}.toml")), *text));
+            AttributeSet::of(files).expect("a test reads the shipped attributes")
+        };
+        READ.get_or_init(read).clone()
     }
 
     /// The attributes of these files.

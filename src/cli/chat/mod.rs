@@ -113,6 +113,7 @@ impl ChatArgs {
                 self.model.model,
                 device.capabilities().adapter
             ));
+            chat.introduce_principles();
             chat.run_terminal()
         } else {
             chat.run_pipe()

@@ -7,6 +7,18 @@ use parr::chat::ChatError;
 use parr::steer::{Search, SteerError, Steering};
 
 impl Chat<'_> {
+    /// Names the principles and how to change them, at the start.
+    pub(super) fn introduce_principles(&self) {
+        let Some(name) = self.session.principles_source() else { return };
+        let used = self.session.steering().used().len();
+        let file = std::path::Path::new(name.split(':').next().unwrap_or(name)).is_file();
+        let edit = if file { "; edit the file, and the next reply follows it" } else { "" };
+        self.global.note(format!("principles in use: {used}, from {name}{edit}"));
+        if self.session.steering().search != Search::Sample {
+            self.global.note("/why shows the replies to choose from, with their scores");
+        }
+    }
+
     /// Reads the file of principles again if it has changed. A mistake in it is reported once, and changes
     /// nothing.
     pub(super) fn reload_principles(&mut self) {

@@ -29,6 +29,9 @@ Examples:
 Output rows: id, prompt, reply and labels, a list with principle, keeps (true or
 false) and attribute.";
 
+/// Pairs that are made before they are printed.
+const AT_ONCE: u32 = 64;
+
 /// Make labelled replies for training from plain ones
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
@@ -59,16 +62,18 @@ impl FactoryArgs {
         let attributes = set.some(self.only.unwrap_or(usize::MAX), self.seed);
         let config = FactoryConfig { seed: self.seed, labels: self.labels, ..FactoryConfig::default() };
         let factory = Factory::new(attributes, &replies, config)?;
-        let mut rows = 0;
+        let (mut rows, mut next) = (0, 0);
         // A plain reply without text gives no row, so a few numbers may be skipped.
-        for pair in (0..self.count).filter_map(|number| factory.make(number)) {
-            for reply in &pair {
-                write_row(reply)?;
+        while next < self.count {
+            let last = next.saturating_add(AT_ONCE).min(self.count);
+            for row in factory.make_all(next..last).iter().flatten() {
+                write_row(row)?;
                 rows += 1;
                 if rows == self.count {
                     return Ok(());
                 }
             }
+            next = last;
         }
         Err(CliError::Check(format!("only {rows} of {} replies have a text to edit", self.count)))
     }

@@ -174,7 +174,7 @@ impl<'a> PointwiseTraining<'a> {
 
 /// Scale of the head's initial weights. The log-odds of a small language model are mostly noise in the beginning, and
 /// training would first have to remove it.
-const HEAD_SCALE: f32 = 0.3;
+const HEAD_SCALE: f32 = 0.1;
 
 /// The language model's row for " yes" minus its row for " no", times [`HEAD_SCALE`].
 /// A head of zeros if the tokenizer splits one of them.
