@@ -141,7 +141,7 @@ reward-model:
 # resumed where it stopped.
 PRINCIPLES ?= runs/principles-model
 # Number of optimizer steps, with two replies each.
-STEPS ?= 4000
+STEPS ?= 3000
 plain = $(PRINCIPLES)/$(1)-prompts.jsonl --replies $(PRINCIPLES)/$(1)-replies.jsonl
 
 principles-model:
@@ -155,7 +155,7 @@ principles-model:
 	for part in train held-out; do \
 	    to=$(PRINCIPLES)/$$part-replies.jsonl; [ -e $$to ] && continue; \
 	    for seed in 5 6; do \
-	        $(BUILT)/release/parr generate --jsonl $(PRINCIPLES)/$$part-prompts.jsonl --batch 16 --max-tokens 64 \
+	        $(BUILT)/release/parr generate --jsonl $(PRINCIPLES)/$$part-prompts.jsonl --batch 16 --max-tokens 48 \
 	            --temperature 0.8 --seed $$seed || exit 1; \
 	    done > $$to.part && mv $$to.part $$to || exit 1; \
 	done
@@ -165,6 +165,8 @@ principles-model:
 	    --labels $(PRINCIPLES)/labelled.jsonl --out $(PRINCIPLES)/run --resume
 	$(BUILT)/release/parr reward sentences --reward $(PRINCIPLES)/run --prompts $(call plain,held-out) \
 	    --json > $(PRINCIPLES)/sentences.json
+	$(BUILT)/release/parr reward sentences --reward $(PRINCIPLES)/run --prompts $(call plain,held-out) \
+	    --attributes attributes/ifbench.toml --json > $(PRINCIPLES)/ifbench.json
 
 # Stage 3 with the shipped reward model: two pairs of policies. Both policies of a pair have the same settings and
 # seed, and each has its own principle. Each policy is compared with the base on held-out prompts. The second

@@ -53,7 +53,10 @@ fn no_sentence_of_an_evaluation_is_in_the_training() {
         [true, false].iter().flat_map(|&wants| one.sentences(wants)).map(|text| plain(text)).collect()
     };
     let taught: HashSet<String> = set.trained().flat_map(sentences).collect();
-    for one in set.held_out() {
+    let ifbench = AttributeSet::ifbench();
+    assert!(ifbench.iter().count() >= 25 && ifbench.trained().count() == 0);
+    for one in set.held_out().chain(ifbench.held_out()) {
+        assert!(Reserved::shipped().has_attribute(&one.id), "{}", one.id);
         let seen: Vec<String> = sentences(one).into_iter().filter(|text| taught.contains(text)).collect();
         assert!(seen.is_empty(), "{}: {seen:?}", one.id);
     }
@@ -74,7 +77,9 @@ fn no_sentence_of_an_evaluation_is_in_the_training() {
 fn every_edit_gives_what_its_program_sees() {
     let set = AttributeSet::shipped();
     let mut weak = Vec::new();
-    for attribute in set.iter() {
+    let ifbench = AttributeSet::ifbench();
+    for attribute in set.iter().chain(ifbench.iter()) {
+        assert!(set.get(&attribute.id).is_none() || ifbench.get(&attribute.id).is_none(), "{}", attribute.id);
         let (mut tried, mut given) = (0, 0);
         for (at, reply) in plain().iter().enumerate() {
             let seen = Seen { prompt: &reply.prompt, reply: &reply.reply };

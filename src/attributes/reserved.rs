@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use super::pattern::words;
-use super::{AttributeSet, everyday};
+use super::{Attribute, AttributeSet, everyday};
 
-/// Attributes and sentences that are reserved for evaluation: the held-out attributes that ship with Parr with all
-/// their sentences, and the [`everyday`] sentences.
+/// Attributes and sentences that are reserved for evaluation: the held-out attributes that ship with Parr and those of
+/// [`AttributeSet::ifbench`], with all their sentences, and the [`everyday`] sentences.
 #[derive(Debug)]
 pub struct Reserved {
     attributes: HashSet<String>,
@@ -28,15 +28,16 @@ impl Reserved {
     pub fn shipped() -> &'static Reserved {
         static SHIPPED: OnceLock<Reserved> = OnceLock::new();
         SHIPPED.get_or_init(|| {
-            let set = AttributeSet::shipped();
+            let (set, ifbench) = (AttributeSet::shipped(), AttributeSet::ifbench());
+            let held_out: Vec<&Attribute> = set.held_out().chain(ifbench.held_out()).collect();
             let mut sentences: HashSet<String> = everyday().iter().map(|one| key(&one.text)).collect();
-            for attribute in set.held_out() {
+            for attribute in &held_out {
                 for parameter in attribute.parameters() {
                     let texts = [true, false].into_iter().flat_map(|wants| attribute.sentences(wants));
                     sentences.extend(texts.map(|text| key(&parameter.fill(text))));
                 }
             }
-            Reserved { attributes: set.held_out().map(|one| one.id.clone()).collect(), sentences }
+            Reserved { attributes: held_out.iter().map(|one| one.id.clone()).collect(), sentences }
         })
     }
 

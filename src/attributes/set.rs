@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use super::document;
-use super::shipped::SHIPPED;
+use super::shipped::{IFBENCH, SHIPPED};
 use super::{Attribute, AttributesError};
 use crate::file::{self, AtFile, hex};
 use crate::random::{Philox, Purpose};
@@ -35,6 +35,17 @@ impl AttributeSet {
         let read = || {
             let files = SHIPPED.iter().map(|(name, text)| (PathBuf::from(format!("{name}.toml")), *text));
             AttributeSet::of(files).expect("a test reads the shipped attributes")
+        };
+        READ.get_or_init(read).clone()
+    }
+
+    /// The test constraints of IFBench (arXiv 2507.02833) that a program can decide on a short reply, as attributes with
+    /// sentences of our own. All are held out: no training may use them.
+    pub fn ifbench() -> AttributeSet {
+        static READ: OnceLock<AttributeSet> = OnceLock::new();
+        let read = || {
+            let file = (PathBuf::from(format!("{}.toml", IFBENCH.0)), IFBENCH.1);
+            AttributeSet::of([file]).expect("a test reads the shipped attributes")
         };
         READ.get_or_init(read).clone()
     }

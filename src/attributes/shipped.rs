@@ -21,3 +21,6 @@ pub(super) const SHIPPED: &[(&str, &str)] = &[
     ("explanation", include_str!("../../attributes/explanation.toml")),
     ("time-place", include_str!("../../attributes/time-place.toml")),
 ];
+
+/// Name and text of the constraints of IFBench, which are for evaluation only.
+pub(super) const IFBENCH: (&str, &str) = ("ifbench", include_str!("../../attributes/ifbench.toml"));
