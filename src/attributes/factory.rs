@@ -248,11 +248,7 @@ impl<'a> Factory<'a> {
             for (at, wanted) in [(gets, true), (1 - gets, false)] {
                 let seen = Seen { prompt, reply: &texts[at] };
                 let pick = draws.bits();
-                let changed = match attribute.holds(seen, &parameter) {
-                    Some(holds) if holds == wanted => None,
-                    _ if wanted => attribute.give(seen, &parameter, pick),
-                    _ => attribute.take(seen, &parameter, pick),
-                };
+                let changed = attribute.changed(seen, &parameter, wanted, pick);
                 if let Some(changed) = changed.filter(|text| text.chars().count() <= self.config.characters) {
                     texts[at] = changed;
                 }

@@ -126,11 +126,7 @@ fn case<'a>(
             let seen = Seen { prompt, reply: &text };
             let wanted = draws.chance(0.5);
             let pick = draws.bits();
-            let changed = match demand.attribute.holds(seen, &demand.parameter)? {
-                holds if holds == wanted => None,
-                _ if wanted => demand.attribute.give(seen, &demand.parameter, pick),
-                _ => demand.attribute.take(seen, &demand.parameter, pick),
-            };
+            let changed = demand.attribute.changed(seen, &demand.parameter, wanted, pick);
             if let Some(changed) = changed.filter(|text| text.chars().count() <= LONGEST) {
                 text = changed;
             }

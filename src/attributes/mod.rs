@@ -146,6 +146,16 @@ impl Attribute {
         self.decided(seen, version, parameter, false)
     }
 
+    /// A version of the reply that has the attribute if `wanted`, or has not. `None` if it is so already, or there is no
+    /// way.
+    fn changed(&self, seen: Seen<'_>, parameter: &Parameter, wanted: bool, pick: u64) -> Option<String> {
+        match self.holds(seen, parameter) {
+            Some(holds) if holds == wanted => None,
+            _ if wanted => self.give(seen, parameter, pick),
+            _ => self.take(seen, parameter, pick),
+        }
+    }
+
     /// `version` if its label is `wanted`.
     fn decided(
         &self,

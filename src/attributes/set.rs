@@ -30,24 +30,21 @@ impl AttributeSet {
     /// assert!(set.get("emoji").is_some_and(|emoji| emoji.domain == "punctuation"));
     /// ```
     pub fn shipped() -> AttributeSet {
-        // Hundreds of expressions are compiled once.
         static READ: OnceLock<AttributeSet> = OnceLock::new();
-        let read = || {
-            let files = SHIPPED.iter().map(|(name, text)| (PathBuf::from(format!("{name}.toml")), *text));
-            AttributeSet::of(files).expect("a test reads the shipped attributes")
-        };
-        READ.get_or_init(read).clone()
+        READ.get_or_init(|| AttributeSet::embedded(SHIPPED)).clone()
     }
 
     /// The test constraints of IFBench (arXiv 2507.02833) that a program can decide on a short reply, as attributes with
     /// sentences of our own. All are held out: no training may use them.
     pub fn ifbench() -> AttributeSet {
         static READ: OnceLock<AttributeSet> = OnceLock::new();
-        let read = || {
-            let file = (PathBuf::from(format!("{}.toml", IFBENCH.0)), IFBENCH.1);
-            AttributeSet::of([file]).expect("a test reads the shipped attributes")
-        };
-        READ.get_or_init(read).clone()
+        READ.get_or_init(|| AttributeSet::embedded(&[IFBENCH])).clone()
+    }
+
+    /// Files in the program, by name. Their hundreds of expressions take a moment, so the caller keeps the set.
+    fn embedded(files: &[(&str, &str)]) -> AttributeSet {
+        let files = files.iter().map(|(name, text)| (PathBuf::from(format!("{name}.toml")), *text));
+        AttributeSet::of(files).expect("a test reads the shipped attributes")
     }
 
     /// The attributes of these files.
