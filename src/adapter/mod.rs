@@ -179,6 +179,17 @@ impl Adapter {
         peft::write(self, folder, quant)
     }
 
+    /// Writes `card` to the adapter at `folder`, a PEFT directory or the folder of a training run, in place of the card
+    /// that is there.
+    ///
+    /// # Errors
+    ///
+    /// * [`AdapterFileError::NotAnAdapter`] if there is no PEFT directory with a card.
+    /// * [`AdapterFileError::Io`] if writing fails.
+    pub fn write_card(folder: &Path, card: &Card) -> Result<(), AdapterFileError> {
+        peft::write_card(&peft_folder(folder), card)
+    }
+
     /// Writes the adapter, made for a model of shape `model`, as a GGUF file for llama.cpp, with factors
     /// in `quant`: f32 or f16. An older file at `path` is replaced.
     ///

@@ -38,6 +38,12 @@ impl Guidelines {
         drawn.flat_map(|(set, places)| places.into_iter().map(|place| &set.principles[place])).collect()
     }
 
+    /// The definitions of all principles, in their order.
+    pub fn definitions(&self) -> Vec<&str> {
+        let all = self.sets.iter().flat_map(|set| &set.principles);
+        all.map(|principle| principle.definition.as_str()).collect()
+    }
+
     /// Ids of the sets.
     pub fn ids(&self) -> Vec<&str> {
         self.sets.iter().map(|set| set.id.as_str()).collect()

@@ -232,6 +232,10 @@ impl<'a> Align<'a> {
         };
         let watch = Watch::restored(&config.collapse, |name| state.as_ref().and_then(|one| entry(one, name)));
         let generator = Generator::with_adapters(model, generation, &roles.bank)?;
+        let unclear = self.unclear(&control.cancel)?;
+        if !unclear.is_empty() {
+            on_event(Event::Unclear { principles: &unclear });
+        }
         let rewards = self.rewards(&roles, &control.cancel)?;
         let _lock = run.begin()?;
         let mut steps = Steps {
@@ -316,6 +320,15 @@ impl<'a> Align<'a> {
             (reward.weights.contains_key(&language) && !names.contains(&language)).then_some(language),
         );
         names
+    }
+
+    /// Principles of the guidelines that the reward model hardly reads. Only asked of one with a bank of its own: the
+    /// others are pairwise, or read all layers, and have no bound in their card.
+    fn unclear(&mut self, cancel: &CancelToken) -> Result<Vec<String>, AlignError> {
+        let Some(RewardRole::Apart(model)) = &mut self.reward else { return Ok(Vec::new()) };
+        let principles = self.guidelines.definitions();
+        let unclear = model.unclear(&principles, cancel).map_err(AlignError::from)?;
+        Ok(unclear.into_iter().map(str::to_owned).collect())
     }
 
     /// The sum of all sources.

@@ -92,6 +92,11 @@ impl Engine {
         &self.steered
     }
 
+    /// The reward model, if there is one.
+    pub fn reward(&mut self) -> Option<&mut RewardModel> {
+        self.steered.reward()
+    }
+
     /// Answers one question, as [`SteeredModel::answer`].
     pub fn answer(
         &mut self,

@@ -194,12 +194,7 @@ impl ChatSession {
         }
         let steering = self.steering.clone();
         steering.check(self.reward.is_some())?;
-        let key = EngineKey {
-            adapter: self.adapter.clone(),
-            reward: self.reward.clone(),
-            generator: GeneratorOptions { slots: steering.search.n().max(1), ..self.generator },
-        };
-        let engine = Engine::get(self.engine.take(), key, &self.model, self.budget)?;
+        let engine = self.engine()?;
         let ReplyOptions { sampling, max_tokens, stop } = self.options.clone();
         // Room for a reply: a quarter of the context if the longest reply is longer.
         let context = self.generator.context;
@@ -281,6 +276,40 @@ impl ChatSession {
     pub fn set_principle_set(&mut self, set: PrincipleSet) {
         self.steering.principles = set;
         self.watched = None;
+    }
+
+    /// The principles in use that the reward model hardly reads ([`RewardModel::unclear`]), as text. Empty without a
+    /// reward model. This scores a few short replies.
+    ///
+    /// # Errors
+    ///
+    /// Those of the next reply that do not concern its text.
+    ///
+    /// [`RewardModel::unclear`]: crate::reward::RewardModel::unclear
+    pub fn unclear_principles(&mut self, cancel: &CancelToken) -> Result<Vec<String>, ChatError> {
+        if self.reward.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut engine = self.engine()?;
+        let used = self.steering.used();
+        let principles: Vec<&str> = used.iter().map(|one| one.definition.as_str()).collect();
+        let unclear = match engine.reward() {
+            Some(reward) => reward.unclear(&principles, cancel),
+            None => Ok(Vec::new()),
+        };
+        let unclear = unclear.map(|some| some.into_iter().map(str::to_owned).collect());
+        self.engine = Some(engine);
+        unclear.map_err(|error| ChatError::Steer(error.into()))
+    }
+
+    /// The engine for the next reply. It must be put back.
+    fn engine(&mut self) -> Result<Engine, ChatError> {
+        let key = EngineKey {
+            adapter: self.adapter.clone(),
+            reward: self.reward.clone(),
+            generator: GeneratorOptions { slots: self.steering.search.n().max(1), ..self.generator },
+        };
+        Engine::get(self.engine.take(), key, &self.model, self.budget)
     }
 
     /// How replies are steered.

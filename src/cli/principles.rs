@@ -8,10 +8,14 @@ use serde_json::json;
 
 use super::GlobalArgs;
 use super::error::CliError;
+use super::interrupt::interruptible;
+use super::open::ModelArgs;
 use super::output::write_row;
+use super::screen::unclear;
 use super::table::Table;
 use super::terminal;
 use parr::principles::{Collection, PrincipleSet, SHIPPED, Use};
+use parr::reward::{RewardModel, RewardOptions};
 
 const LONG_ABOUT: &str = "\
 Shows principles, and checks files of principles. A principle describes in a
@@ -31,13 +35,17 @@ texts, missing negatives, and references to unknown names. It also finds ids and
 texts that occur twice, in one file or in several.
 
 A folder means all .toml and .json files in it and below it. SALMON's JSON lists
-are accepted too.";
+are accepted too.
+
+With --reward, also names the principles that the reward model hardly reads: its
+scores under them are near 0 for replies of all kinds.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
   parr principles check my-principles.toml
   parr principles check principles
   parr principles check reward.toml policy.toml && echo valid
+  parr principles check my-principles.toml --reward smollm2-principles
 
 A valid file gets one line with a summary. Otherwise each mistake gets one line:
 FILE line L column C: REASON
@@ -79,6 +87,13 @@ struct CheckArgs {
     /// Files or folders of principles
     #[arg(value_name = "FILE|DIR", required = true)]
     paths: Vec<PathBuf>,
+
+    /// Reward model that the principles are for: a folder, or smollm2-principles, which comes with Parr
+    #[arg(long, value_name = "DIR")]
+    reward: Option<PathBuf>,
+
+    #[command(flatten)]
+    model: ModelArgs,
 }
 
 /// List the sets of principles, or show their principles
@@ -95,16 +110,16 @@ struct ListArgs {
 }
 
 impl PrinciplesArgs {
-    pub(super) fn run(&self, _global: &GlobalArgs) -> Result<(), CliError> {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         match &self.command {
-            PrinciplesCommand::Check(args) => args.run(),
+            PrinciplesCommand::Check(args) => args.run(global),
             PrinciplesCommand::List(args) => args.run(),
         }
     }
 }
 
 impl CheckArgs {
-    fn run(&self) -> Result<(), CliError> {
+    fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
         let reports = Collection::check(&self.paths)?;
         let mut out = terminal::stdout();
         for report in &reports {
@@ -121,13 +136,31 @@ impl CheckArgs {
         let plural =
             |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
         match mistakes {
-            0 => Ok(()),
+            0 => self.read_by_reward(global),
             _ => Err(CliError::Check(format!(
                 "{} in {faulty} of {}",
                 plural(mistakes, "mistake"),
                 plural(reports.len(), "file")
             ))),
         }
+    }
+}
+
+impl CheckArgs {
+    /// Names the principles that the reward model hardly reads.
+    fn read_by_reward(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        let Some(folder) = &self.reward else { return Ok(()) };
+        let sets = Collection::read(&self.paths)?.sets;
+        let all = sets.iter().flat_map(|set| &set.principles);
+        let texts: Vec<&str> = all.map(|principle| principle.definition.as_str()).collect();
+        let (_device, model) = self.model.open(global)?;
+        let mut reward = RewardModel::open(&model, folder, &RewardOptions::default())?;
+        let found = interruptible(|token| reward.unclear(&texts, token))?;
+        let mut out = terminal::stdout();
+        for principle in found {
+            writeln!(out, "{}", unclear(principle))?;
+        }
+        Ok(out.flush()?)
     }
 }
 

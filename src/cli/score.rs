@@ -12,6 +12,8 @@ use super::input::{Row, read_rows};
 use super::interrupt::interruptible;
 use super::open::ModelArgs;
 use super::output::write_row;
+use super::screen::unclear;
+use parr::generate::CancelToken;
 use parr::principles::{PromptType, Selection, Use};
 use parr::random::Philox;
 use parr::reward::{RewardError, RewardModel, RewardOptions, Score, ScoreRequest};
@@ -154,6 +156,7 @@ impl ScoreArgs {
         let (_device, model) = self.model.open(global)?;
         let options = RewardOptions { slots: self.batch.into(), any_base: self.any_base };
         let mut reward = RewardModel::open(&model, &self.reward, &options)?;
+        self.warn(&mut reward, &guidelines, global)?;
 
         let bar = global.bar(Some(rows.len() as u64), "{bar:30} row {pos}/{len}, {eta} left");
         // Whole batches, so that finished rows are printed before the next batch.
@@ -168,6 +171,22 @@ impl ScoreArgs {
             bar.inc(rows.len() as u64);
         }
         bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Names the principles that the reward model hardly reads. Large sets, of which a few are drawn for each row, are
+    /// left out: they would take longer than many rows.
+    fn warn(
+        &self,
+        reward: &mut RewardModel,
+        guidelines: &[Guidelines],
+        global: &GlobalArgs,
+    ) -> Result<(), CliError> {
+        let texts = guidelines.iter().filter(|one| !one.draws()).flat_map(|one| one.texts(&one.of_row(0, 0)));
+        let texts: Vec<&str> = texts.collect();
+        for principle in reward.unclear(&texts, &CancelToken::new())? {
+            global.note(unclear(principle));
+        }
         Ok(())
     }
 

@@ -68,6 +68,11 @@ impl<'a> Screen<'a> {
             Event::Reopened { reason } => {
                 self.say(format!("{reason} (done: the run resumes from its last saved state)"));
             }
+            Event::Unclear { principles } => {
+                for principle in principles {
+                    self.say(unclear(principle));
+                }
+            }
             Event::Measured(metrics) => {
                 let figures = figures(&metrics.objective);
                 self.say(format!("before the first step: held-out loss {:.4}{figures}", metrics.loss));
@@ -210,6 +215,14 @@ fn aligned_text(metrics: &AlignMetrics) -> String {
         "reward {:.3}, KL {:.2}, entropy {entropy:.2}, {:.0} tokens a reply; sampled in {sample_seconds:.1} s, \
          scored in {reward_seconds:.1} s, read in {read_seconds:.1} s, updated in {update_seconds:.1} s",
         rollout.scores, rollout.kl, rollout.mean_length
+    )
+}
+
+/// The warning that the reward model hardly reads a principle.
+pub(super) fn unclear(principle: &str) -> String {
+    format!(
+        "warning: the reward model hardly reads \"{principle}\": its scores are near 0 for replies of all kinds; \
+         try other words"
     )
 }
 

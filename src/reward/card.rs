@@ -36,6 +36,12 @@ pub struct RewardCard {
     /// Ids of the attributes that a pointwise model was trained on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<String>,
+    /// Of a pointwise model: it reads sentences below this certainty ([`RewardModel::certainty`]) little better than by
+    /// chance. Measured on sentences of held-out attributes. `None` if that was not measured.
+    ///
+    /// [`RewardModel::certainty`]: super::RewardModel::certainty
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unclear_below: Option<f32>,
     /// How training pairs were made. An evaluation holds out the same prompts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<AggregateOptions>,

@@ -13,9 +13,11 @@
 //! | [`RewardCard`] | its card: limits of the input, principles, held-out prompts |
 //! | [`read_sentences`], [`ReadingReport`] | how well it reads sentences that it was not trained on |
 //! | [`evaluate`](evaluate()), [`RewardReport`] | how well it follows principles, as numbers and as a page |
+//! | [`measure_certainty`], [`CertaintyReport`] | which sentences it hardly reads |
 
 mod card;
 mod config;
+mod certainty;
 mod data;
 mod error;
 mod eval;
@@ -35,7 +37,10 @@ pub use eval::{
 };
 pub use model::{RewardModel, RewardOptions, Score, ScoreRequest};
 pub use pointwise::{LabelledData, PointwiseConfig, PointwiseTraining, ReplyBatch};
-pub use reading::{AttributeReading, ListReading, ReadingReport, SplitReading, read_sentences};
+pub use reading::{
+    AttributeReading, CertaintyReport, ListReading, ReadingReport, SplitReading, measure_certainty,
+    read_sentences,
+};
 pub(crate) use stream::Stream;
 pub use tally::{Tallies, Tally};
 pub use training::RewardTraining;

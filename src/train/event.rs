@@ -39,6 +39,12 @@ pub enum Event<'a> {
         /// The error that ended the attempt before.
         reason: &'a str,
     },
+    /// The reward model hardly reads these principles, so the policy may learn nothing, or something else
+    /// ([`RewardModel::unclear`](crate::reward::RewardModel::unclear)).
+    Unclear {
+        /// The principles, as text.
+        principles: &'a [String],
+    },
     /// The adapter was evaluated on held-out data before the first step.
     Measured(&'a EvalMetrics),
     /// The first step is done, and the number of steps that fit the time budget is known.

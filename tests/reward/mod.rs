@@ -4,6 +4,7 @@ mod data;
 mod golden;
 mod learns;
 mod pointwise;
+mod reading;
 mod refused;
 mod shipped;
 

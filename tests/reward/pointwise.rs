@@ -24,7 +24,7 @@ use super::{load, tiny_that_reads};
 use crate::support::gpu;
 
 /// Replies that say yes or no, loudly or calmly, each under all four rules.
-fn data(n: usize) -> LabelledData {
+pub fn data(n: usize) -> LabelledData {
     let replies = (0..n).map(|at| {
         let (yes, loud) = (at % 2 == 0, at / 2 % 2 == 0);
         let reply = format!("{}{}", if yes { "yes" } else { "no" }, if loud { "!" } else { "." });
@@ -44,7 +44,7 @@ fn data(n: usize) -> LabelledData {
     LabelledData::of_replies(replies.collect()).expect("sound replies")
 }
 
-fn settings() -> PointwiseConfig {
+pub fn settings() -> PointwiseConfig {
     let mut config = PointwiseConfig::default();
     config.lora.rank = 8;
     config.optimizer.learning_rate = 4e-3;
@@ -55,7 +55,7 @@ fn settings() -> PointwiseConfig {
     config
 }
 
-fn train(
+pub fn train(
     model: &Model,
     data: &LabelledData,
     config: &PointwiseConfig,

@@ -6,7 +6,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 pub(super) use config::PeftConfig;
-pub(super) use write::write;
+pub(super) use write::{write, write_card};
 
 use super::stored::{Half, Origin, Pairing, Stored, module, place};
 use super::{AdapterFileError, Card, head};

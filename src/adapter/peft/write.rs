@@ -80,6 +80,17 @@ fn replaceable(folder: &Path) -> Result<bool, AdapterFileError> {
     Ok(!names.is_empty())
 }
 
+/// Writes `card` to the adapter in `folder`, in place of the card that is there.
+pub(in crate::adapter) fn write_card(folder: &Path, card: &Card) -> Result<(), AdapterFileError> {
+    let path = folder.join(CARD);
+    if !path.is_file() {
+        let rule = format!("the directory holds no {CARD}, so Parr did not write the adapter");
+        return Err(AdapterFileError::NotAnAdapter { path: folder.to_owned(), rule });
+    }
+    let json = serde_json::to_value(card).map_err(|error| AdapterFileError::write(&path, error.into()))?;
+    write_json(&path, &json).map_err(|error| AdapterFileError::write(&path, error))
+}
+
 fn write_weights(path: &Path, weights: &LoraWeights, dtype: Dtype, quant: Quant) -> io::Result<()> {
     let rank = weights.config.rank;
     let pairs = || {

@@ -2,13 +2,15 @@
 
 use super::Chat;
 use crate::cli::error::CliError;
+use crate::cli::screen::unclear;
 use crate::cli::terminal;
 use parr::chat::ChatError;
+use parr::generate::CancelToken;
 use parr::steer::{Search, SteerError, Steering};
 
 impl Chat<'_> {
     /// Names the principles and how to change them, at the start.
-    pub(super) fn introduce_principles(&self) {
+    pub(super) fn introduce_principles(&mut self) {
         let Some(name) = self.session.principles_source() else { return };
         let used = self.session.steering().used().len();
         let file = std::path::Path::new(name.split(':').next().unwrap_or(name)).is_file();
@@ -16,6 +18,15 @@ impl Chat<'_> {
         self.global.note(format!("principles in use: {used}, from {name}{edit}"));
         if self.session.steering().search != Search::Sample {
             self.global.note("/why shows the replies to choose from, with their scores");
+        }
+        self.warn_unclear();
+    }
+
+    /// Names the principles that the reward model hardly reads.
+    fn warn_unclear(&mut self) {
+        // An error shows at the next reply, too.
+        for principle in self.session.unclear_principles(&CancelToken::new()).unwrap_or_default() {
+            self.global.note(unclear(&principle));
         }
     }
 
@@ -27,6 +38,7 @@ impl Chat<'_> {
                 let used = self.session.steering().used().len();
                 let name = self.session.principles_source().unwrap_or_default();
                 self.global.note(format!("{name} has changed; principles in use: {used}"));
+                self.warn_unclear();
             }
             Ok(false) => {}
             Err(error) => {
@@ -43,7 +55,7 @@ impl Chat<'_> {
                 CliError::from(error).report();
                 return;
             }
-            Some(Ok(())) => {}
+            Some(Ok(())) => self.warn_unclear(),
             None => self.reload_principles(),
         }
         terminal::say(shown(self.session.steering()));

@@ -1,5 +1,6 @@
 //! `parr reward`: trains and measures reward models.
 
+mod certainty;
 mod eval;
 mod factory;
 mod pointwise;
@@ -39,6 +40,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Factory(factory::FactoryArgs),
     Sentences(sentences::SentencesArgs),
+    Certainty(certainty::CertaintyArgs),
 }
 
 impl RewardArgs {
@@ -48,6 +50,7 @@ impl RewardArgs {
             Command::Eval(args) => args.run(global),
             Command::Factory(args) => args.run(global),
             Command::Sentences(args) => args.run(global),
+            Command::Certainty(args) => args.run(global),
         }
     }
 }

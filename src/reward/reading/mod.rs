@@ -4,9 +4,11 @@
 //! another attribute instead. Then the model scores both under sentences that ask for the attribute, and under
 //! sentences that forbid it. And it ranks several replies under lists of sentences. Programs decide which reply is right, so no figure depends on a judge.
 
+mod certainty;
 mod lists;
 mod report;
 
+pub use certainty::{CertaintyReport, measure_certainty};
 pub use lists::ListReading;
 pub use report::{AttributeReading, ReadingReport, SplitReading};
 
@@ -67,6 +69,15 @@ fn scores(
     cancel: &CancelToken,
 ) -> Result<[Vec<f32>; 2], RewardError> {
     let sentences = || case.want.iter().chain(&case.avoid);
+    if model.reward_card().form == Form::Pointwise {
+        // One pass over a reply gives its score under every sentence.
+        let principles: Vec<&str> = sentences().map(String::as_str).collect();
+        let question = |reply| ScoreRequest::new(&case.prompt, reply, principles.clone());
+        let questions = case.replies.each_ref().map(|reply| question(reply));
+        let mut scores = model.score(&questions, cancel, &mut |_| {})?.into_iter();
+        let mut parts = || scores.next().expect("one score per reply").parts;
+        return Ok([parts(), parts()]);
+    }
     let questions: Vec<ScoreRequest<'_>> = case
         .replies
         .iter()

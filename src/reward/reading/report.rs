@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::ListReading;
 use crate::attributes::{Accuracy, Case, CaseOptions, ListCase, Split};
+use crate::report::{Calibration, correlation};
 
 /// The figures of one attribute in one split.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -54,11 +55,15 @@ pub struct ReadingReport {
     pub splits: BTreeMap<Split, SplitReading>,
     /// Several replies under lists of principles, by split and length of the list.
     pub lists: BTreeMap<Split, BTreeMap<usize, ListReading>>,
+    /// Of a pointwise model: whether the log-odds of single verdicts match how often replies keep a sentence.
+    pub calibration: Option<Calibration>,
     /// Correlation between the length of a reply in characters and its score, under sentences about anything but
     /// length. Near 0 if the model does not simply like long replies. `None` without any.
     pub length_bias: Option<f64>,
     #[serde(skip)]
-    lengths: Vec<(f64, f64)>,
+    lengths: Vec<[f64; 2]>,
+    #[serde(skip)]
+    verdicts: Vec<(f64, bool)>,
 }
 
 impl ReadingReport {
@@ -68,8 +73,10 @@ impl ReadingReport {
             pointwise,
             splits: BTreeMap::new(),
             lists: BTreeMap::new(),
+            calibration: None,
             length_bias: None,
             lengths: Vec::new(),
+            verdicts: Vec::new(),
         }
     }
 
@@ -86,16 +93,18 @@ impl ReadingReport {
             figures.negative.add(negative);
             figures.turned.add(principle && negative);
             if self.pointwise {
-                figures.single.add(has[at] > 0.0);
-                figures.single.add(has_not[at] <= 0.0);
-                figures.single.add(has[n + at] <= 0.0);
-                figures.single.add(has_not[n + at] > 0.0);
+                let verdicts =
+                    [(has[at], true), (has_not[at], false), (has[n + at], false), (has_not[n + at], true)];
+                for (odds, keeps) in verdicts {
+                    figures.single.add((odds > 0.0) == keeps);
+                    self.verdicts.push((f64::from(odds), keeps));
+                }
             }
         }
         if case.attribute.domain != "length" {
             for (reply, scores) in case.replies.iter().zip(scores) {
                 let mean = scores.iter().map(|&score| f64::from(score)).sum::<f64>() / scores.len() as f64;
-                self.lengths.push((reply.chars().count() as f64, mean));
+                self.lengths.push([reply.chars().count() as f64, mean]);
             }
         }
     }
@@ -113,18 +122,8 @@ impl ReadingReport {
             }
         }
         self.length_bias = correlation(&self.lengths);
+        self.calibration = self.pointwise.then(|| Calibration::of(&self.verdicts));
     }
-}
-
-/// Pearson's correlation; `None` where one side does not vary.
-fn correlation(points: &[(f64, f64)]) -> Option<f64> {
-    let n = points.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
-    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
-    let sum =
-        |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|point| of(point.0 - x, point.1 - y)).sum::<f64>();
-    let (xx, yy, xy) = (sum(&|x, _| x * x), sum(&|_, y| y * y), sum(&|x, y| x * y));
-    (xx > 0.0 && yy > 0.0).then(|| xy / (xx * yy).sqrt())
 }
 
 impl fmt::Display for ReadingReport {
@@ -152,21 +151,12 @@ impl fmt::Display for ReadingReport {
                 writeln!(f, "{name:34}{pairs:>17}{best:>17}{:>17.2}", figures.tau())?;
             }
         }
+        if let Some(Calibration { expected_error, brier, .. }) = &self.calibration {
+            writeln!(f, "calibration of single verdicts: error {expected_error:.3}, Brier score {brier:.3}")?;
+        }
         match self.length_bias {
             Some(bias) => writeln!(f, "correlation of score and length: {bias:+.2}"),
             None => Ok(()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn correlation_is_pearsons() {
-        assert_eq!(correlation(&[(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)]), Some(1.0));
-        assert_eq!(correlation(&[(1.0, 2.0), (2.0, 2.0)]), None);
-        assert_eq!(correlation(&[]), None);
     }
 }

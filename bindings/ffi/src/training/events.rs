@@ -67,6 +67,11 @@ pub enum TrainingEvent {
     },
     /// The model was evaluated on held-out data before the first step.
     Measured {
+    /// The reward model hardly reads these principles, so the policy may learn nothing, or something else.
+    Unclear {
+        /// The principles, as text.
+        principles: Vec<String>,
+    },
         /// Mean loss.
         loss: f64,
         /// Other figures that the objective reports.
@@ -232,6 +237,7 @@ impl TrainingEvent {
             Event::Measured(metrics) => {
                 TrainingEvent::Measured { loss: metrics.loss, figures: figures(&metrics.objective) }
             }
+            Event::Unclear { principles } => TrainingEvent::Unclear { principles: principles.to_vec() },
             Event::Rollout { step, samples } => {
                 TrainingEvent::Rollout { step, samples: samples.iter().map(sampled).collect() }
             }

@@ -1,0 +1,63 @@
+//! The measurement of how well a reward model reads sentences.
+
+use parr::attributes::{AttributeSet, CaseOptions, PlainReply, everyday};
+use parr::generate::CancelToken;
+use parr::gpu::DeviceOptions;
+use parr::reward::{RewardModel, RewardOptions, read_sentences};
+use parr::settings::Auto;
+
+use super::pointwise::{data, settings, train};
+use super::{load, tiny_that_reads};
+use crate::support::gpu;
+
+#[test]
+fn every_verdict_is_counted_once_and_twice_measured_is_the_same() {
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = load(&device, &tiny_that_reads(folder.path()));
+    let mut config = settings();
+    config.steps = Auto::Fixed(1);
+    let trained =
+        train(&model, &data(16), &config, &folder.path().join("run"), None).expect("nobody cancels");
+    let mut reward = RewardModel::open(&model, &trained, &RewardOptions::default()).expect("it was written");
+
+    let plain =
+        |(prompt, reply): (&str, &str)| PlainReply { prompt: prompt.to_owned(), reply: reply.to_owned() };
+    let replies =
+        [("Is it far?", "It is a short walk. Take the bridge."), ("Why rest?", "Muscles grow then.")];
+    let replies = replies.map(plain);
+    let set = AttributeSet::shipped();
+    let options = CaseOptions { attributes: 3, lists: 1, ..CaseOptions::default() };
+    let mut measure = || {
+        let mut seen = (0, 0);
+        let report = read_sentences(
+            &mut reward,
+            &set,
+            &everyday(),
+            &replies,
+            &options,
+            &CancelToken::new(),
+            &mut |done, of| seen = (done, of),
+        );
+        assert!(seen.0 == seen.1 && seen.1 > 0, "{seen:?}");
+        report.expect("sound cases")
+    };
+    let report = measure();
+    assert!(report.pointwise && report.splits.len() >= 3, "{report}");
+    let mut verdicts = 0;
+    for split in report.splits.values() {
+        let all = &split.all;
+        assert!(split.attributes.len() <= 3 && all.principle.of > 0);
+        assert_eq!(
+            (all.negative.of, all.turned.of, all.single.of),
+            (all.principle.of, all.principle.of, 4 * all.principle.of)
+        );
+        assert!(all.turned.right <= all.principle.right.min(all.negative.right));
+        verdicts += all.single.of;
+    }
+    let calibration = report.calibration.as_ref().expect("scores of a pointwise model have a sign");
+    assert_eq!(calibration.bins.iter().map(|bin| bin.observed.of).sum::<usize>(), verdicts);
+    assert!(report.to_string().contains("calibration of single verdicts"));
+    assert_eq!(measure(), report);
+}
