@@ -80,6 +80,7 @@ pub(super) fn options(model: &Model) -> RewardOptions {
 pub struct ModelReward<R = RewardModel> {
     reward: R,
     cancel: CancelToken,
+    parts: Vec<Vec<f32>>,
 }
 
 impl ModelReward {
@@ -90,7 +91,7 @@ impl ModelReward {
 impl<R: BorrowMut<RewardModel>> ModelReward<R> {
     /// Creates a source that `cancel` interrupts.
     pub fn new(reward: R, cancel: &CancelToken) -> ModelReward<R> {
-        ModelReward { reward, cancel: cancel.clone() }
+        ModelReward { reward, cancel: cancel.clone(), parts: Vec::new() }
     }
 }
 
@@ -111,8 +112,18 @@ impl<R: BorrowMut<RewardModel>> RewardSource for ModelReward<R> {
         let scores = self.reward.borrow_mut().score(&requests, &self.cancel, &mut |_| {})?;
         let lowest = scores.iter().map(|score| score.value).fold(f32::INFINITY, f32::min);
         let lowest = if lowest.is_finite() { f64::from(lowest) } else { 0.0 };
-        let mut scores = scores.into_iter().map(|score| f64::from(score.value));
-        let score = |reply| if readable(reply) { scores.next().unwrap_or(lowest) } else { lowest };
-        Ok(replies.iter().map(score).collect())
+        self.parts.clear();
+        let mut scores = scores.into_iter();
+        let mut values = Vec::with_capacity(replies.len());
+        for reply in replies {
+            let score = if readable(reply) { scores.next() } else { None };
+            values.push(score.as_ref().map_or(lowest, |score| f64::from(score.value)));
+            self.parts.push(score.map_or_else(Vec::new, |score| score.parts));
+        }
+        Ok(values)
+    }
+
+    fn parts(&mut self) -> Vec<Vec<f32>> {
+        std::mem::take(&mut self.parts)
     }
 }

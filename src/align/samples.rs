@@ -1,5 +1,6 @@
 //! Replies of a rollout for people to read.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ pub(super) fn samples(
         kind: reply.prompt.prompt.kind,
         prompt: reply.prompt.prompt.text.clone(),
         principles: reply.principles.iter().map(|principle| principle.id.clone()).collect(),
+        parts: rewards.parts.get(at).cloned().unwrap_or_default(),
         reply: reply.text.clone(),
         tokens: reply.tokens.len(),
         ended: reply.ended,
@@ -30,6 +32,19 @@ pub(super) fn samples(
         kl: trace.kl(KlEstimator::K1),
     };
     replies.iter().zip(traces).enumerate().map(sample).collect()
+}
+
+/// The mean log-odds of each principle over the replies that were scored under it, as names and values of a log.
+pub(super) fn by_principle(samples: &[RolloutSample]) -> Vec<(String, f64)> {
+    let mut sums: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
+    for (id, part) in samples.iter().flat_map(|sample| sample.principles.iter().zip(&sample.parts)) {
+        let (sum, count) = sums.entry(id).or_default();
+        *sum += f64::from(*part);
+        *count += 1;
+    }
+    let mean =
+        |(id, (sum, count)): (&str, (f64, usize))| (format!("objective/principle/{id}"), sum / count as f64);
+    sums.into_iter().map(mean).collect()
 }
 
 /// Writes the samples of `step` to the run's folder, atomically. Returns the path.

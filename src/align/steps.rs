@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::roles::Roles;
 use super::rollout::{Sampler, read, reward};
-use super::samples::{samples, write};
+use super::samples::{by_principle, samples, write};
 use super::update::{UpdateInput, UpdateResult, update};
 use super::{AlignConfig, AlignError, AlignMetrics};
 use crate::align::estimate::{Collapse, Health, KlController, RewardSum, RolloutFigures, Trace, Watch};
@@ -129,11 +129,13 @@ impl Steps<'_> {
 
         let coefficient = self.controller.coefficient;
         let ended: Vec<bool> = drawn.iter().map(|drawn| drawn.ended).collect();
-        let figures = RolloutFigures::new(&read.traces, &rewards, &ended, config.kl.estimator, coefficient);
+        let mut figures =
+            RolloutFigures::new(&read.traces, &rewards, &ended, config.kl.estimator, coefficient);
         let replies = drawn.iter().map(|drawn| drawn.tokens.as_slice());
         let distinct_2 = distinct(replies, 2, config.collapse.window);
         let collapse = self.watch.observe(Health { kl: figures.kl, entropy: read.entropy, distinct_2 });
         let shown = samples(&drawn, &rewards, &read.traces);
+        figures.principles = by_principle(&shown);
         write(self.out, step + 1, &shown)?;
         on_event(Event::Rollout { step: step + 1, samples: &shown });
 

@@ -228,8 +228,13 @@ pub(super) fn unclear(principle: &str) -> String {
 
 /// A sampled reply as text.
 fn reply_text(step: u64, sample: &RolloutSample) -> String {
-    let RolloutSample { prompt, principles, reply, reward, shares, .. } = sample;
+    let RolloutSample { prompt, principles, reply, reward, shares, parts: odds, .. } = sample;
     let parts: Vec<String> = shares.iter().map(|(name, share)| format!("{name} {share:.3}")).collect();
+    let principle = |(at, id): (usize, &String)| match odds.get(at) {
+        Some(odds) => format!("{id} {odds:+.1}"),
+        None => id.clone(),
+    };
+    let principles: Vec<String> = principles.iter().enumerate().map(principle).collect();
     let principles = if principles.is_empty() { "none".to_owned() } else { principles.join(", ") };
     format!(
         "--- a reply of step {step}, reward {reward:.3} ({})\n  prompt: {}\n  principles: {principles}\n  reply: {}\n---",

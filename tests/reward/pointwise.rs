@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use parr::ErrorKind;
 use parr::adapter::Adapter;
-use parr::align::RewardRole;
+use parr::align::estimate::{FinishedReply, RewardSource};
+use parr::align::{ModelReward, RewardRole};
 use parr::generate::{CancelToken, GeneratorOptions};
 use parr::gpu::DeviceOptions;
 use parr::model::Model;
 use parr::model::lora::{LoraConfig, LoraWeights, Projections};
 use parr::preferences::{Label, LabelledReply};
+use parr::principles::PromptType;
 use parr::reward::{
     Form, LabelledData, LimitSettings, PointwiseConfig, PointwiseTraining, RewardError, RewardModel,
     RewardOptions, ScoreRequest,
@@ -125,6 +127,20 @@ fn a_tiny_model_learns_rules_one_by_one_and_their_scores_add_up() {
         assert_eq!(alone.parts, [alone.value]);
     }
     assert_eq!(score("yes.", &[]).parts.len(), 1, "without principles, one about replies in general");
+
+    // As a source of rewards, with the parts of each reply. A blank reply cannot be read and has none.
+    let mut source = ModelReward::new(&mut reward, &CancelToken::new());
+    let finished = |reply| FinishedReply {
+        prompt: "Is it 9?",
+        kind: PromptType::General,
+        principles: &list,
+        reply,
+        tokens: &[],
+        ended: true,
+    };
+    let values = source.score(&[finished("yes."), finished(" ")]).expect("sound");
+    assert_eq!(values, [f64::from(whole.value); 2]);
+    assert_eq!(source.parts(), [whole.parts, Vec::new()]);
 }
 
 #[test]

@@ -21,12 +21,18 @@ pub struct RewardModel {
     engine: Mutex<Option<(u64, parr::reward::RewardModel)>>,
 }
 
-/// A reward model's score of a reply. The difference between two scores, for the same prompt and the same
-/// principles, is the log-odds that the first reply is preferred. A single score has no meaning.
-#[derive(Clone, Copy, Debug, PartialEq, uniffi::Record)]
+/// A reward model's score of a reply.
+///
+/// Of a pairwise reward model, the difference between two scores, for the same prompt and the same principles, is
+/// the log-odds that the first reply is preferred, and a single score has no meaning. Of a pointwise one, it is the
+/// sum of `parts`.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Score {
     /// The score. Higher is better.
     pub value: f32,
+    /// Of a pointwise reward model, the log-odds that the reply keeps each principle, in their order: above 0 if it
+    /// rather does. Empty of a pairwise one.
+    pub parts: Vec<f32>,
     /// Number of tokens read.
     pub tokens: u32,
     /// Number of tokens cut from the start of the prompt to fit.
@@ -96,6 +102,7 @@ impl From<parr::reward::Score> for Score {
     fn from(score: parr::reward::Score) -> Self {
         Score {
             value: score.value,
+            parts: score.parts,
             tokens: score.tokens as u32,
             cut_prompt: score.cut_prompt as u32,
             cut_reply: score.cut_reply as u32,

@@ -6,7 +6,7 @@ use crate::train::objective::KlEstimator;
 
 impl RolloutFigures {
     /// The figures of replies with `rewards`, under a KL penalty of `coefficient` by `estimator`. `ended`
-    /// marks the replies that end with an end-of-turn token (B).
+    /// marks the replies that end with an end-of-turn token (B). [`RolloutFigures::principles`] is empty.
     ///
     /// # Panics
     ///
@@ -36,6 +36,7 @@ impl RolloutFigures {
             mean_length: mean(&|trace| trace.n_real() as f64),
             n_ended: ended.iter().filter(|&&ended| ended).count(),
             shares: rewards.shares.iter().map(share).collect(),
+            principles: Vec::new(),
         }
     }
 }
@@ -54,7 +55,7 @@ mod tests {
         };
         let traces = [trace(&[-1.0, -2.0], &[-1.5, -1.75]), trace(&[-0.5], &[-1.25])];
         let shares = vec![("rm".to_owned(), vec![2.0, 4.0]), ("length".to_owned(), vec![-1.0, 0.0])];
-        let rewards = Rewards { total: vec![1.0, 4.0], shares };
+        let rewards = Rewards { total: vec![1.0, 4.0], shares, parts: Vec::new() };
         let found = RolloutFigures::new(&traces, &rewards, &[true, false], KlEstimator::K1, 0.5);
         let expected = [
             ("objective/kl", 0.5),

@@ -37,6 +37,12 @@ pub trait RewardSource {
     ///
     /// [`AlignError`] if it cannot score them.
     fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError>;
+
+    /// The parts of the last scores, for reports: of each reply, one number for each of its principles. Empty if the
+    /// source has none.
+    fn parts(&mut self) -> Vec<Vec<f32>> {
+        Vec::new()
+    }
 }
 
 /// A boxed source is a source too.
@@ -48,6 +54,10 @@ impl<S: RewardSource + ?Sized> RewardSource for Box<S> {
     fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
         (**self).score(replies)
     }
+
+    fn parts(&mut self) -> Vec<Vec<f32>> {
+        (**self).parts()
+    }
 }
 
 /// A borrowed source is a source too.
@@ -58,6 +68,10 @@ impl<S: RewardSource + ?Sized> RewardSource for &mut S {
 
     fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
         (**self).score(replies)
+    }
+
+    fn parts(&mut self) -> Vec<Vec<f32>> {
+        (**self).parts()
     }
 }
 
@@ -117,6 +131,9 @@ pub struct Rewards {
     pub total: Vec<f64>,
     /// The share of each source by name, with its weight (B). The share of the penalty is last.
     pub shares: Vec<(String, Vec<f64>)>,
+    /// The parts of the scores of the first source that has some: for each reply, one number for each of its
+    /// principles. Empty without such a source.
+    pub parts: Vec<Vec<f32>>,
 }
 
 /// Name of the penalty's share.
@@ -159,7 +176,7 @@ impl<'a> RewardSum<'a> {
     /// * the error of a source that fails;
     /// * [`AlignError::Source`] if a source returns a wrong number of scores, or a score that is not finite.
     pub fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Rewards, AlignError> {
-        let mut rewards = Rewards { total: vec![0.0; replies.len()], shares: Vec::new() };
+        let mut rewards = Rewards { total: vec![0.0; replies.len()], ..Rewards::default() };
         for (source, weight) in &mut self.sources {
             let mut share = source.score(replies)?;
             let name = source.name().to_owned();
@@ -176,6 +193,9 @@ impl<'a> RewardSum<'a> {
                 *total += *score;
             }
             rewards.shares.push((name, share));
+            if rewards.parts.is_empty() {
+                rewards.parts = source.parts();
+            }
         }
         let UnfinishedConfig { penalty, replace } = self.unfinished;
         let penalty = |(reply, total): (&FinishedReply<'_>, &mut f64)| {

@@ -124,6 +124,9 @@ pub struct RolloutFigures {
     pub n_ended: usize,
     /// `objective/reward/NAME`: the share of each source, by this full name.
     pub shares: Vec<(String, f64)>,
+    /// `objective/principle/ID`: the mean log-odds that a reply keeps each principle that was drawn for it, by this
+    /// full name. Empty without a pointwise reward model.
+    pub principles: Vec<(String, f64)>,
 }
 
 impl RolloutFigures {
@@ -139,7 +142,8 @@ impl RolloutFigures {
             ("completions/mean_length", self.mean_length),
             ("val/num_eos_tokens", self.n_ended as f64),
         ];
-        tags.extend(self.shares.iter().map(|(name, share)| (name.as_str(), *share)));
+        let by_name = self.shares.iter().chain(&self.principles);
+        tags.extend(by_name.map(|(name, value)| (name.as_str(), *value)));
         tags
     }
 }
@@ -156,6 +160,10 @@ pub struct RolloutSample {
     pub prompt: String,
     /// Ids of the principles drawn for the prompt.
     pub principles: Vec<String>,
+    /// Of a pointwise reward model, the log-odds that the reply keeps each of these principles: above 0 if it rather
+    /// does. Empty otherwise, and for an empty reply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<f32>,
     /// The reply.
     pub reply: String,
     /// Number of tokens of the reply, the end of turn included.

@@ -44,6 +44,8 @@ pub struct Sampled {
     pub reply: String,
     /// Ids of the principles drawn for the reply.
     pub principles: Vec<String>,
+    /// Of a pointwise reward model, the log-odds that the reply keeps each of these principles. Empty otherwise.
+    pub parts: Vec<f32>,
     /// The reward.
     pub reward: f64,
 }
@@ -65,13 +67,13 @@ pub enum TrainingEvent {
         /// Number of steps done before.
         step: u64,
     },
-    /// The model was evaluated on held-out data before the first step.
-    Measured {
     /// The reward model hardly reads these principles, so the policy may learn nothing, or something else.
     Unclear {
         /// The principles, as text.
         principles: Vec<String>,
     },
+    /// The model was evaluated on held-out data before the first step.
+    Measured {
         /// Mean loss.
         loss: f64,
         /// Other figures that the objective reports.
@@ -224,6 +226,7 @@ impl TrainingEvent {
             prompt: sample.prompt.clone(),
             reply: sample.reply.clone(),
             principles: sample.principles.clone(),
+            parts: sample.parts.clone(),
             reward: sample.reward,
         };
         Some(match event {
@@ -234,10 +237,10 @@ impl TrainingEvent {
                 peak_bytes: plan.peak_bytes(),
             },
             Event::Resumed { step } => TrainingEvent::Resumed { step },
+            Event::Unclear { principles } => TrainingEvent::Unclear { principles: principles.to_vec() },
             Event::Measured(metrics) => {
                 TrainingEvent::Measured { loss: metrics.loss, figures: figures(&metrics.objective) }
             }
-            Event::Unclear { principles } => TrainingEvent::Unclear { principles: principles.to_vec() },
             Event::Rollout { step, samples } => {
                 TrainingEvent::Rollout { step, samples: samples.iter().map(sampled).collect() }
             }

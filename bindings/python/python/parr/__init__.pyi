@@ -121,10 +121,11 @@ class Boost:
 
 class Score:
     value: float
+    parts: typing.List[float]
     tokens: int
     cut_prompt: int
     cut_reply: int
-    def __init__(self, *, value: float, tokens: int, cut_prompt: int, cut_reply: int) -> None: ...
+    def __init__(self, *, value: float, parts: typing.List[float], tokens: int, cut_prompt: int, cut_reply: int) -> None: ...
 
 class Candidate:
     text: str
@@ -277,8 +278,9 @@ class Sampled:
     prompt: str
     reply: str
     principles: typing.List[str]
+    parts: typing.List[float]
     reward: float
-    def __init__(self, *, prompt: str, reply: str, principles: typing.List[str], reward: float) -> None: ...
+    def __init__(self, *, prompt: str, reply: str, principles: typing.List[str], parts: typing.List[float], reward: float) -> None: ...
 
 class SteeredReply:
     reply: Reply
@@ -414,16 +416,16 @@ class _StepDecision_STOP(StepDecision):
 class TrainingEvent:
     STARTED: typing.Type[_TrainingEvent_STARTED]
     RESUMED: typing.Type[_TrainingEvent_RESUMED]
+    UNCLEAR: typing.Type[_TrainingEvent_UNCLEAR]
     MEASURED: typing.Type[_TrainingEvent_MEASURED]
     ROLLOUT: typing.Type[_TrainingEvent_ROLLOUT]
-    UNCLEAR: typing.Type[_TrainingEvent_UNCLEAR]
     STEP: typing.Type[_TrainingEvent_STEP]
     SAVED: typing.Type[_TrainingEvent_SAVED]
     def is_started(self) -> bool: ...
     def is_resumed(self) -> bool: ...
+    def is_unclear(self) -> bool: ...
     def is_measured(self) -> bool: ...
     def is_rollout(self) -> bool: ...
-    def is_unclear(self) -> bool: ...
     def is_step(self) -> bool: ...
     def is_saved(self) -> bool: ...
 
@@ -437,12 +439,12 @@ class _TrainingEvent_RESUMED(TrainingEvent):
     step: int
     def __init__(self, step: int) -> None: ...
 
-class _TrainingEvent_MEASURED(TrainingEvent):
-    loss: float
 class _TrainingEvent_UNCLEAR(TrainingEvent):
     principles: typing.List[str]
     def __init__(self, principles: typing.List[str]) -> None: ...
 
+class _TrainingEvent_MEASURED(TrainingEvent):
+    loss: float
     figures: typing.List[Figure]
     def __init__(self, loss: float, figures: typing.List[Figure]) -> None: ...
 
