@@ -12,7 +12,7 @@ pub struct UnreadTensor {
     pub name: String,
     /// The name in the file.
     pub source_name: String,
-    /// Why it cannot be read: `has format IQ2_XS, which Parr does not read`.
+    /// Why it cannot be read: `has format IQ1_S, which Parr does not read`.
     pub why: String,
 }
 

@@ -5,8 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use super::table::{BlockFormat, PackRows, QuantFormat, pack_blocks};
 use super::{DeviceWords, Packed, Quant, fit, quads};
 
-/// ggml's levels, closer together near 0. `shaders/weight/iq4_nl.wgsl` holds the same ones.
-const LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+/// ggml's levels, closer together near 0. The shaders `weight/iq4_nl` and `weight/iq4_xs` hold the same ones.
+pub(super) const LEVELS: [i8; 16] =
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 #[repr(C)]
 #[derive(Copy, Clone, Pod, Zeroable)]

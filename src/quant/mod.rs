@@ -1,4 +1,4 @@
-//! How weights are stored: one file per format, one line per format in `FORMATS`.
+//! How weights are stored: one file per format or family of formats, one line per format in `FORMATS`.
 //!
 //! A format has two layouts. The **file** layout is ggml's, byte for byte, and
 //! [`Quant::decode`] and [`Quant::encode`] turn it into f32 and back. The **device** layout, made by
@@ -23,7 +23,12 @@ mod bf16;
 mod f16;
 mod f32;
 mod fit;
+mod grid;
+mod grids;
+mod iq2;
+mod iq3;
 mod iq4_nl;
+mod iq4_xs;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -78,6 +83,18 @@ pub enum Quant {
     Q5K,
     /// 6 bits, two-level scales; 6.6 bits a weight.
     Q6K,
+    /// 4 bits that choose one of 16 fixed levels, two-level scales; 4.25 bits a weight.
+    Iq4Xs,
+    /// Points of a grid for 4 weights, signs, two-level scales; 3.1 bits a weight, 4.25 on the device.
+    Iq3Xxs,
+    /// Points of a larger grid for 4 weights, signs, two-level scales; 3.4 bits a weight, 4.25 on the device.
+    Iq3S,
+    /// Points of a grid for 8 weights, signs, two-level scales; 2.1 bits a weight, 3.4 on the device.
+    Iq2Xxs,
+    /// Points of a larger grid for 8 weights, signs, two-level scales; 2.3 bits a weight, 3.4 on the device.
+    Iq2Xs,
+    /// Points of the largest grid for 8 weights, signs, two-level scales; 2.6 bits a weight, 3.4 on the device.
+    Iq2S,
 }
 
 /// Words of the device layout, per [`weights`](DeviceWords::weights) weights.
@@ -125,7 +142,7 @@ pub struct PackedLen {
 }
 
 impl Quant {
-    /// Every format, unquantized ones first, then by bits.
+    /// Every format: unquantized ones first, then by bits, then those with grids.
     pub const ALL: &'static [Quant] = &[
         Quant::F32,
         Quant::F16,
@@ -141,6 +158,12 @@ impl Quant {
         Quant::Q4K,
         Quant::Q5K,
         Quant::Q6K,
+        Quant::Iq4Xs,
+        Quant::Iq3Xxs,
+        Quant::Iq3S,
+        Quant::Iq2Xxs,
+        Quant::Iq2Xs,
+        Quant::Iq2S,
     ];
 
     fn format(self) -> &'static Format {

@@ -75,6 +75,12 @@ pub(super) const FORMATS: &[Format] = &[
     entry::<super::q4_k::Q4K>(),
     entry::<super::q5_k::Q5K>(),
     entry::<super::q6_k::Q6K>(),
+    entry::<super::iq4_xs::Iq4Xs>(),
+    entry::<super::iq3::Iq3Xxs>(),
+    entry::<super::iq3::Iq3S>(),
+    entry::<super::iq2::Iq2Xxs>(),
+    entry::<super::iq2::Iq2Xs>(),
+    entry::<super::iq2::Iq2S>(),
 ];
 
 const _: () = {

@@ -97,6 +97,12 @@ fn errors_of_normal_weights_stay_below_the_step_size() {
         (Quant::Q4K, 0.08),
         (Quant::Q5K, 0.04),
         (Quant::Q6K, 0.02),
+        (Quant::Iq4Xs, 0.084),
+        (Quant::Iq3Xxs, 0.195),
+        (Quant::Iq3S, 0.149),
+        (Quant::Iq2Xxs, 0.371),
+        (Quant::Iq2Xs, 0.315),
+        (Quant::Iq2S, 0.272),
     ];
     let weights = &golden_f32("weights.f32")[..512];
     assert_eq!(bounds.len(), Quant::ALL.len());
@@ -128,7 +134,9 @@ fn names_and_numbers_are_unique_and_reversible() {
         assert_eq!(Quant::from_name(quant.name()), Some(*quant));
         assert_eq!(Quant::from_name(&quant.name().to_uppercase()), Some(*quant));
         assert_eq!(Quant::from_ggml(quant.ggml_type()), Some(*quant));
-        assert_eq!(quant.fragment(), format!("weight/{quant}"));
+        // Three formats have one device layout.
+        let layout = if quant.name().starts_with("iq2_") { "iq2" } else { quant.name() };
+        assert_eq!(quant.fragment(), format!("weight/{layout}"));
     }
     assert_eq!(Quant::from_name("q7_k"), None);
     // 9 is ggml's Q8_1, which files do not hold.

@@ -18,13 +18,7 @@ pub(super) enum Storage {
 const OTHER: &[(u32, &str, usize, usize)] = &[
     (9, "Q8_1", 32, 40),
     (15, "Q8_K", 256, 292),
-    (16, "IQ2_XXS", 256, 66),
-    (17, "IQ2_XS", 256, 74),
-    (18, "IQ3_XXS", 256, 98),
     (19, "IQ1_S", 256, 50),
-    (21, "IQ3_S", 256, 110),
-    (22, "IQ2_S", 256, 82),
-    (23, "IQ4_XS", 256, 136),
     (24, "I8", 1, 1),
     (25, "I16", 1, 2),
     (26, "I32", 1, 4),
@@ -71,7 +65,7 @@ impl Storage {
         }
     }
 
-    /// The format for messages: `q4_k`, `IQ2_XS`, `ggml type 77`.
+    /// The format for messages: `q4_k`, `IQ1_S`, `ggml type 77`.
     pub(super) fn name(&self) -> String {
         match self {
             Storage::Read(quant) => quant.name().to_owned(),

@@ -30,6 +30,12 @@ FORMATS = {
     "q6_k": (T.Q6_K, 210, 256, [208]),
     # Last, so that the random bits of the others stay the same.
     "iq4_nl": (T.IQ4_NL, 18, 32, [0]),
+    "iq4_xs": (T.IQ4_XS, 136, 256, [0]),
+    "iq3_xxs": (T.IQ3_XXS, 98, 256, [0]),
+    "iq3_s": (T.IQ3_S, 110, 256, [0]),
+    "iq2_xxs": (T.IQ2_XXS, 66, 256, [0]),
+    "iq2_xs": (T.IQ2_XS, 74, 256, [0]),
+    "iq2_s": (T.IQ2_S, 82, 256, [0]),
 }
 
 weights = (rng.standard_normal(544) * 0.05).astype(np.float32)

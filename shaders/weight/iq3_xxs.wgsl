@@ -1,0 +1,34 @@
+// weight/iq3_xxs: reads weights of a level (3 bits) and a sign, with two-level scales: weight = d * (2 s + 1) / 4 * ±level.
+// The levels are 4, 12, 20, 28, 36, 44, 52 and 62.
+//
+// Layout    w_quants: 1 vec4 a block (nibble quads: the level, and 8 for a minus sign)
+//           w_scales: 2 words for 8 blocks: f16 d, then 4 bits of s for each block
+// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Error     exact
+//
+//# provides weight
+
+const WEIGHT_GROUP: u32 = 32u;
+
+struct WeightBlock {
+    q: vec4u,
+    scale: f32,
+}
+
+fn weight_open(block: u32) -> WeightBlock {
+    let first = (block >> 3u) * 2u;
+    let s = f32((w_scales[first + 1u] >> (4u * (block & 7u))) & 15u);
+    return WeightBlock(w_quants[block], unpack2x16float(w_scales[first]).x * (0.5 * s + 0.25));
+}
+
+fn weight_quad(w: WeightBlock, j: u32) -> vec4f {
+    let q = (w.q[j & 3u] >> (j & 4u)) & 0x0F0F0F0Fu;
+    let index = unpack4xU8(q & 0x07070707u);
+    // The levels are 8 apart, but the last is 2 higher.
+    let level = vec4f(index * 8u + 4u + select(vec4u(0u), vec4u(2u), index == vec4u(7u)));
+    return select(level, -level, unpack4xU8(q & 0x08080808u) != vec4u(0u));
+}
+
+fn weight_scale(w: WeightBlock, group: u32) -> vec2f {
+    return vec2f(w.scale, 0.0);
+}
