@@ -45,6 +45,38 @@ pub struct NotUtf8 {
     pub byte: usize,
 }
 
+/// The names of all parts of a file in their order, given the name of one: `model-00002-of-00003.gguf`. `None` if it is
+/// no such name.
+///
+/// ```
+/// use parr::file::part_names;
+///
+/// let names = part_names("tiny-00002-of-00002.gguf").expect("a part");
+/// assert_eq!(names, ["tiny-00001-of-00002.gguf", "tiny-00002-of-00002.gguf"]);
+/// assert_eq!(part_names("tiny.gguf"), None);
+/// ```
+pub fn part_names(name: &str) -> Option<Vec<String>> {
+    let (stem, count) = part(name)?;
+    Some((1..=count).map(|number| format!("{stem}-{number:05}-of-{count:05}.gguf")).collect())
+}
+
+/// The name of the first part of a file, given the name of one.
+pub(crate) fn first_part(name: &str) -> Option<String> {
+    part(name).map(|(stem, count)| format!("{stem}-00001-of-{count:05}.gguf"))
+}
+
+/// What the names of all parts begin with, and their number.
+fn part(name: &str) -> Option<(&str, usize)> {
+    let five_digits = |text: &str| {
+        let digits = text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().ok()).flatten()
+    };
+    let (stem, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (stem, number) = stem.rsplit_once('-')?;
+    let (number, count): (usize, usize) = (five_digits(number)?, five_digits(count)?);
+    (1..=count).contains(&number).then_some((stem, count))
+}
+
 /// A line without its end, which is `\n` or `\r\n`, or missing at the end of a file.
 pub fn without_line_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);

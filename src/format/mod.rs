@@ -102,7 +102,7 @@ enum Header {
 }
 
 impl Checkpoint {
-    /// Opens a GGUF file (version 2 or 3), or a Hugging Face directory with `config.json` and
+    /// Opens a GGUF file (version 2 or 3; of a split one any part, with the others beside it), or a Hugging Face directory with `config.json` and
     /// `model.safetensors` or its shards. Reads headers only.
     ///
     /// # Errors
@@ -122,11 +122,8 @@ impl Checkpoint {
             let rule = "a safetensors file has no configuration; name the directory that holds it";
             return Err(LoadError::NotACheckpoint { path: path.to_owned(), rule: rule.into() });
         }
-        let file = MappedFile::open(path)?;
-        let gguf = Gguf::parse(path, file.bytes())?;
-        let tensors = gguf.tensors().to_vec();
-        let unread = gguf.unread().iter().map(|tensor| Unread { tensor: tensor.clone(), file: 0 }).collect();
-        Ok(Checkpoint::new(path, Header::Gguf(gguf), vec![file], tensors, unread))
+        let parts = gguf::parts::open(path)?;
+        Ok(Checkpoint::new(path, Header::Gguf(parts.header), parts.files, parts.tensors, parts.unread))
     }
 
     /// Opens one safetensors file alone: tensors without a configuration, not a model.
@@ -161,7 +158,7 @@ impl Checkpoint {
         &self.path
     }
 
-    /// The header of a GGUF file; `None` for others.
+    /// The header of a GGUF file, or of the first of its parts; `None` for others.
     pub fn gguf(&self) -> Option<&Gguf> {
         match &self.header {
             Header::Gguf(gguf) => Some(gguf),
@@ -269,8 +266,8 @@ impl Checkpoint {
         &self.files[tensor.file]
     }
 
-    /// SHA-256 of the checkpoint in hexadecimal: of the single file, or of a directory's `config.json`
-    /// followed by its safetensors files in the order of their names.
+    /// SHA-256 of the checkpoint in hexadecimal: of the single file, of the parts of a file in their order, or of a
+    /// directory's `config.json` followed by its safetensors files in the order of their names.
     ///
     /// The hash of files of 8 MiB and more is stored in [`cache::directory`](crate::cache::directory), so
     /// that a file is read once and not in each process. It is computed again if the path, size, modification

@@ -138,7 +138,10 @@ pub fn pull(
                 fetch_file(&agent, options, &url, file, &dir.join(&file.name), progress)?;
             }
             match chosen[..] {
-                [one] => Ok(Pulled { path: dir.join(&one.name), cached: false }),
+                // A GGUF, or the first of its parts.
+                [first, ..] if first.name.ends_with(".gguf") => {
+                    Ok(Pulled { path: dir.join(&first.name), cached: false })
+                }
                 _ => Ok(Pulled { path: dir, cached: false }),
             }
         }

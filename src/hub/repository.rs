@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use ureq::Agent;
 
-use super::spec::{choose_gguf, is_safe_path};
+use super::spec::{choose_gguf, is_safe_path, parts_of};
 use super::transfer::{Hash, refused};
 use super::{HubError, PullOptions};
 
@@ -107,7 +107,7 @@ pub(super) fn list(agent: &Agent, options: &PullOptions, name: &str) -> Result<R
 
 impl Repository {
     /// The files to fetch: the file that `wanted` names; otherwise a whole safetensors model with
-    /// `config.json` last; otherwise the only GGUF.
+    /// `config.json` last; otherwise the only GGUF. Of a split GGUF, all parts in their order.
     ///
     /// # Errors
     ///
@@ -121,8 +121,14 @@ impl Repository {
             return Ok(chosen);
         }
         let names: Vec<String> = self.files.iter().map(|file| file.name.clone()).collect();
-        let chosen = choose_gguf(&self.name, &names, wanted)?;
-        Ok(self.files.iter().filter(|file| file.name == chosen).collect())
+        let parts = parts_of(choose_gguf(&self.name, &names, wanted)?);
+        let found = |part: &String| self.files.iter().find(|file| file.name == *part);
+        let missing = |part: &String| HubError::NoSuchFile {
+            repository: self.name.clone(),
+            wanted: part.clone(),
+            files: names.clone(),
+        };
+        parts.iter().map(|part| found(part).ok_or_else(|| missing(part))).collect()
     }
 }
 
@@ -169,6 +175,17 @@ mod tests {
             "config.json",
         ];
         assert_eq!(chosen, expected);
+    }
+
+    #[test]
+    fn a_split_file_is_taken_whole() {
+        let repository = repository(&["m-00002-of-00002.gguf", "README.md", "m-00001-of-00002.gguf"]);
+        let chosen = repository.choose(None).expect("chosen");
+        let names: Vec<&str> = chosen.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
+        let damaged = Repository { files: repository.files[1..].to_vec(), ..repository };
+        let error = damaged.choose(None).map(|_| ()).expect_err("a part is missing");
+        assert!(error.to_string().contains("m-00002-of-00002.gguf"), "{error}");
     }
 
     #[test]

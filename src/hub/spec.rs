@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::{CATALOG, CatalogEntry, HubError};
+use crate::file::{first_part, part_names};
 
 /// A parsed model name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +112,10 @@ impl ModelSpec {
             ModelSpec::Repository { repository, file } => {
                 let here = gguf_files(&dir);
                 match choose_gguf(repository, &here, file.as_deref()) {
-                    Ok(chosen) => Ok(dir.join(chosen)),
+                    Ok(chosen) if parts_of(chosen).iter().all(|part| here.contains(part)) => {
+                        Ok(dir.join(chosen))
+                    }
+                    Ok(_) => Err(not_pulled()),
                     Err(HubError::NoSuchFile { .. }) => Err(not_pulled()),
                     Err(other) => Err(other),
                 }
@@ -121,7 +125,8 @@ impl ModelSpec {
 }
 
 /// The GGUF file of `files` that `wanted` selects: the exact name, or the only name that contains
-/// `wanted` in any case. If `wanted` is `None`, the only GGUF file.
+/// `wanted` in any case. If `wanted` is `None`, the only GGUF file. The parts of a split file count as one file: its
+/// first part.
 ///
 /// # Errors
 ///
@@ -131,12 +136,17 @@ pub(super) fn choose_gguf<'a>(
     files: &'a [String],
     wanted: Option<&str>,
 ) -> Result<&'a str, HubError> {
+    let first = |file: &'a str| {
+        let first = first_part(file);
+        files.iter().find(|other| Some(*other) == first.as_ref()).map_or(file, String::as_str)
+    };
     if let Some(exact) = files.iter().find(|file| Some(file.as_str()) == wanted) {
-        return Ok(exact);
+        return Ok(first(exact));
     }
     let part = wanted.unwrap_or_default().to_lowercase();
-    let fitting: Vec<&String> =
-        files.iter().filter(|file| file.ends_with(".gguf") && file.to_lowercase().contains(&part)).collect();
+    let fits = |file: &&String| file.ends_with(".gguf") && file.to_lowercase().contains(&part);
+    let mut fitting: Vec<&str> = files.iter().filter(fits).map(|file| first(file)).collect();
+    fitting.dedup();
     match fitting[..] {
         [one] => Ok(one),
         [] => Err(HubError::NoSuchFile {
@@ -146,9 +156,14 @@ pub(super) fn choose_gguf<'a>(
         }),
         _ => Err(HubError::Ambiguous {
             repository: repository.to_owned(),
-            files: fitting.into_iter().cloned().collect(),
+            files: fitting.into_iter().map(str::to_owned).collect(),
         }),
     }
+}
+
+/// The file, or all parts of a split file.
+pub(super) fn parts_of(file: &str) -> Vec<String> {
+    part_names(file).unwrap_or_else(|| vec![file.to_owned()])
 }
 
 /// Whether an untrusted name stays inside the directory to which it is joined.
@@ -184,6 +199,39 @@ mod tests {
 
     fn names(files: &[&str]) -> Vec<String> {
         files.iter().map(|file| (*file).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_parts_of_a_file_are_one_choice() {
+        let files = names(&[
+            "big-q4-00001-of-00002.gguf",
+            "big-q4-00002-of-00002.gguf",
+            "q8/big-q8-00001-of-00003.gguf",
+            "q8/big-q8-00002-of-00003.gguf",
+        ]);
+        for wanted in ["q4", "big-q4-00002-of-00002.gguf"] {
+            let chosen = choose_gguf("o/r", &files, Some(wanted)).expect("one file");
+            assert_eq!(chosen, "big-q4-00001-of-00002.gguf");
+        }
+        assert_eq!(
+            choose_gguf("o/r", &files, Some("q8")).expect("one file"),
+            "q8/big-q8-00001-of-00003.gguf"
+        );
+        let Err(HubError::Ambiguous { files, .. }) = choose_gguf("o/r", &files, None) else {
+            panic!("two files")
+        };
+        assert_eq!(files, ["big-q4-00001-of-00002.gguf", "q8/big-q8-00001-of-00003.gguf"]);
+
+        // A file of which a part is missing is not pulled yet.
+        let cache = tempfile::tempdir().expect("a scratch directory");
+        let spec = ModelSpec::parse("o/r").expect("a name");
+        let dir = spec.dir(cache.path());
+        std::fs::create_dir_all(&dir).expect("writable");
+        let write = |name: &str| std::fs::write(dir.join(name), "").expect("writable");
+        write("a-00001-of-00002.gguf");
+        assert!(matches!(spec.find(cache.path()), Err(HubError::NotPulled { .. })));
+        write("a-00002-of-00002.gguf");
+        assert_eq!(spec.find(cache.path()).expect("complete"), dir.join("a-00001-of-00002.gguf"));
     }
 
     #[test]

@@ -237,3 +237,81 @@ fn names_and_row_orders_are_known_in_both_directions() {
     let rows: Vec<usize> = (0..12).map(|row| parr::format::gguf::half_split_row(row, 6)).collect();
     assert_eq!(rows, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
 }
+
+/// The parts of a model of three tensors, written as `llama-gguf-split` writes them: only the first names the
+/// architecture.
+fn parts(folder: &std::path::Path, count: u16) -> Vec<std::path::PathBuf> {
+    let tensors = ["token_embd.weight", "blk.0.attn_q.weight", "output_norm.weight"];
+    let mut paths = Vec::new();
+    for (number, name) in tensors.into_iter().enumerate() {
+        let mut metadata = vec![
+            ("split.no", Value::U16(number as u16)),
+            ("split.count", Value::U16(count)),
+            ("split.tensors.count", Value::I32(3)),
+        ];
+        if number == 0 {
+            metadata.push(("general.architecture", Value::String("llama".into())));
+        }
+        let path = folder.join(format!("tiny-{:05}-of-00003.gguf", number + 1));
+        std::fs::write(&path, write(&metadata, &[(name, &[2, 32][..], Quant::Q8_0)])).unwrap();
+        paths.push(path);
+    }
+    paths
+}
+
+#[test]
+fn the_parts_of_a_file_are_one_model_whichever_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = parts(folder.path(), 3);
+    let all: Vec<u8> = paths.iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
+    for path in &paths {
+        let checkpoint = Checkpoint::open(path).unwrap();
+        let found: Vec<&str> = checkpoint.tensors().map(|tensor| tensor.source_name.as_str()).collect();
+        assert_eq!(found, ["token_embd.weight", "blk.0.attn_q.weight", "output_norm.weight"]);
+        let header = checkpoint.gguf().expect("a gguf file");
+        assert_eq!(header.architecture().unwrap(), Some("llama"));
+        // Rows are reordered in the second part too, which does not name the architecture.
+        let query = checkpoint.need_tensor("model.layers.0.self_attn.q_proj.weight", &[2, 32]).unwrap();
+        assert!(query.rope_permuted);
+        let bytes = std::fs::read(&paths[1]).unwrap();
+        assert!(
+            bytes.ends_with(checkpoint.bytes(query))
+                || bytes.windows(68).any(|some| some == checkpoint.bytes(query))
+        );
+        assert_eq!(checkpoint.content_hash().unwrap(), parr::file::sha256(&all));
+    }
+}
+
+#[test]
+fn parts_that_do_not_fit_together_are_named() {
+    let refused = |change: &dyn Fn(&[std::path::PathBuf]), says: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = parts(folder.path(), 3);
+        change(&paths);
+        let error = Checkpoint::open(&paths[0]).expect_err("the parts do not fit").to_string();
+        assert!(says.iter().all(|part| error.contains(part)), "{error}");
+    };
+    refused(&|paths| std::fs::remove_file(&paths[2]).unwrap(), &["tiny-00003-of-00003.gguf", "cannot read"]);
+    refused(
+        &|paths| {
+            std::fs::copy(&paths[1], &paths[2]).unwrap();
+        },
+        &["tiny-00003-of-00003.gguf", "`split.no`", "part 2 (from 0 on) of 3"],
+    );
+    let renumbered = |paths: &[std::path::PathBuf]| {
+        let bytes = std::fs::read(&paths[1]).unwrap();
+        let at = bytes.windows(8).position(|some| some == b"split.no").unwrap() + 8 + 4;
+        let mut other = bytes.clone();
+        other[at] = 2;
+        std::fs::write(&paths[2], other).unwrap();
+    };
+    refused(&renumbered, &["another part has tensor `model.layers.0.self_attn.q_proj.weight` too"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let paths = parts(folder.path(), 4);
+    let error = Checkpoint::open(&paths[0]).expect_err("there are three, not four").to_string();
+    assert!(error.contains("one of 4 parts") && error.contains("-00001-of-00004.gguf"), "{error}");
+    let lonely = folder.path().join("renamed.gguf");
+    std::fs::copy(&paths[0], &lonely).unwrap();
+    assert!(Checkpoint::open(&lonely).is_err());
+}

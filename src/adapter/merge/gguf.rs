@@ -2,7 +2,7 @@
 
 use super::{Merger, Tensor};
 use crate::adapter::AdapterFileError;
-use crate::format::gguf::{Gguf, GgufWriter, Value};
+use crate::format::gguf::{Gguf, GgufWriter, Value, is_about_parts};
 use crate::output::{self, Mark};
 
 pub(super) fn write(merger: &mut Merger, gguf: &Gguf, tensors: &[Tensor]) -> Result<(), AdapterFileError> {
@@ -17,7 +17,8 @@ pub(super) fn write(merger: &mut Merger, gguf: &Gguf, tensors: &[Tensor]) -> Res
     output::check(out, Mark::Gguf, &[]).map_err(|error| occupied(&error.to_string()))?;
     let mut writer = GgufWriter::new();
     writer.set(output::GGUF_KEY, Value::String(output::PARR.to_owned()));
-    for (key, value) in gguf.metadata() {
+    // The merged model is one file, even if the base has several parts.
+    for (key, value) in gguf.metadata().filter(|(key, _)| !is_about_parts(key)) {
         writer.set(key, value.clone());
     }
     let written = || {

@@ -1,6 +1,7 @@
 //! GGUF files: metadata with types, and tensors under their Hugging Face names.
 
 mod names;
+pub(super) mod parts;
 mod read;
 mod types;
 mod value;
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use names::{gguf_name, half_split_row};
+pub(crate) use parts::is_about_parts;
 pub use value::{Array, Value};
 pub use write::{GgufBody, GgufWriter};
 
@@ -45,7 +47,7 @@ impl Gguf {
     /// * [`LoadError::Malformed`] and [`LoadError::MalformedTensor`] if the header breaks the
     ///   format: truncation, absurd counts, overlapping or out-of-range tensors, duplicate names.
     /// * [`LoadError::Metadata`] for an invalid value.
-    /// * [`LoadError::Unsupported`] for other versions, byte orders and split files.
+    /// * [`LoadError::Unsupported`] for other versions and byte orders.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Gguf, LoadError> {
         read::parse(path, bytes)
     }

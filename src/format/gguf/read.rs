@@ -40,6 +40,11 @@ struct Cursor<'a> {
 
 /// Parses the whole header and checks every tensor against the length of `bytes`.
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Gguf, LoadError> {
+    parse_part(path, bytes, None)
+}
+
+/// Parses the header of a part of a model whose first part names this architecture.
+pub(super) fn parse_part(path: &Path, bytes: &[u8], architecture: Option<&str>) -> Result<Gguf, LoadError> {
     let mut cursor = Cursor { path, bytes, at: 0 };
     let magic: [u8; 4] = cursor.fixed("the magic number")?;
     if &magic != MAGIC {
@@ -71,11 +76,11 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Gguf, LoadError> {
         cursor.entry(&mut gguf)?;
     }
     let alignment = alignment(&gguf)?;
-    refuse_splits(&gguf)?;
     for listed in cursor.tensors(tensor_count, alignment)? {
         match listed.storage {
             Storage::Read(quant) => {
-                let rope_permuted = names::rope_permuted(gguf.architecture()?, &listed.source_name);
+                let architecture = gguf.architecture()?.or(architecture);
+                let rope_permuted = names::rope_permuted(architecture, &listed.source_name);
                 let Listed { name, source_name, shape, start, len, .. } = listed;
                 let len = len.unwrap_or(0);
                 gguf.tensors.push(TensorInfo {
@@ -113,17 +118,6 @@ fn alignment(gguf: &Gguf) -> Result<usize, LoadError> {
         let found = entry.value.describe();
         gguf.bad(KEY, format!("must be a power of two up to {MAX_ALIGNMENT} as u32, found {found}"))
     })
-}
-
-fn refuse_splits(gguf: &Gguf) -> Result<(), LoadError> {
-    match gguf.count("split.count")? {
-        Some(count) if count > 1 => Err(LoadError::unsupported(
-            &gguf.path,
-            format!("it is one of {count} parts of a model"),
-            "merge them with llama-gguf-split --merge",
-        )),
-        _ => Ok(()),
-    }
 }
 
 impl<'a> Cursor<'a> {
