@@ -11,6 +11,7 @@ use super::plan::{Planner, PromptPlan};
 use super::{CheckJudge, ContrastJudge, Judge, JudgeError, LabelJudge};
 use crate::file::AtFile;
 use crate::generate::{GeneratorOptions, Request};
+use crate::model::Model;
 use crate::model::lora::AdapterBank;
 use crate::ops::KvFormat;
 use crate::output;
@@ -49,6 +50,8 @@ const ROUND: usize = 4;
 #[derive(Clone, Debug)]
 pub struct PreferenceRun<'a> {
     model: AdaptedModel<'a>,
+    /// The model that judges. `None` for the one that replies.
+    judge: Option<&'a Model>,
     /// Name of the model in the records. `None` for [`AdaptedModel::name`].
     name: Option<String>,
     prompts: &'a Prompts,
@@ -114,13 +117,20 @@ impl<'a> PreferenceRun<'a> {
         out: impl Into<PathBuf>,
     ) -> PreferenceRun<'a> {
         let (model, out, config) = (model.into(), out.into(), PreferenceConfig::default());
-        PreferenceRun { model, name: None, prompts, principles, config, out }
+        PreferenceRun { model, judge: None, name: None, prompts, principles, config, out }
     }
 
     /// Sets the settings. Their `principles` are not used, because [`PreferenceRun::new`] takes the set.
     #[must_use]
     pub fn config(self, config: &PreferenceConfig) -> Self {
         PreferenceRun { config: config.clone(), ..self }
+    }
+
+    /// Lets another model judge the replies. It may have another tokenizer, since replies pass as text, and should be
+    /// on the same device.
+    #[must_use]
+    pub fn judge_model(self, judge: &'a Model) -> Self {
+        PreferenceRun { judge: Some(judge), ..self }
     }
 
     /// Sets the name of the model in the records, instead of [`AdaptedModel::name`].
@@ -154,6 +164,10 @@ impl<'a> PreferenceRun<'a> {
         // The adapter's bank is lost with the device, so another attempt needs the values.
         let values = self.model.adapter.map(|(bank, id)| bank.read(id)).transpose()?;
         recovering(base, on_event, |again, on_event| {
+            if let Some(judge) = self.judge.filter(|judge| again && judge.is_lost()) {
+                // If that fails, the attempt reports it.
+                let _ = judge.reload();
+            }
             let Some((weights, head)) = values.as_ref().filter(|_| again) else {
                 return self.attempt(control, on_event);
             };
@@ -175,9 +189,10 @@ impl<'a> PreferenceRun<'a> {
         let options =
             GeneratorOptions { slots, context: load.context, kv: KvFormat::F16, ..Default::default() };
         let generator = self.model.generator(options)?;
-        let judge = self.judge(load.judge_context)?;
+        let judge = self.open_judge(load.judge_context)?;
         let name = self.name.clone().map_or_else(|| self.model.name(), Ok)?;
-        let origin = Origin::new(&name, self.principles, &self.config);
+        let judge_name = self.judge.map(|judge| AdaptedModel::base(judge).name()).transpose()?;
+        let origin = Origin::new(&name, judge_name.as_deref(), self.principles, &self.config);
         let (log, earlier) = RecordLog::open_if(&self.out, |bytes| origin.agree(&self.out, bytes))?;
         // Chunks always hold the same prompts, so the records do not depend on where a run began.
         let chunk = (ROUND * slots / planner.replies_per_prompt()).max(1);
@@ -194,6 +209,8 @@ impl<'a> PreferenceRun<'a> {
         on_event(Event::Planned(&RunPlan { left_out: load.too_long, ..plan }));
         let begun = Instant::now();
         let count = Count::new(Items::Pairs, 0, pairs);
+        // Records name the model that judged.
+        let name = judge_name.unwrap_or(name);
         let mut running = Running { run: self, name, generator, judge, log, report, count, begun };
         for (number, work) in load.work.chunks(chunk).enumerate() {
             if number < start || running.is_done(work) {
@@ -225,22 +242,25 @@ impl<'a> PreferenceRun<'a> {
 
     /// Plans and encodes all prompts, so that one that does not fit is found before anything runs.
     fn workload(&self, planner: &Planner<'_>) -> Result<Workload<'a>, JudgeError> {
-        let chat = self.model.chat()?;
+        let (chat, judge_chat) = (self.model.chat()?, self.judging().chat()?);
         let PreferenceConfig { prompts: settings, replies, .. } = &self.config;
-        let capacity = self.model.model.config().context;
+        let context_of = |model: AdaptedModel<'_>| model.model.config().context;
+        let (capacity, judge_capacity) = (context_of(self.model), context_of(self.judging()));
         let mut load = Workload { work: Vec::new(), too_long: 0, context: 2, judge_context: 2 };
         for (line, prompt) in settings.take(self.prompts) {
             let plan = planner.plan(prompt);
             let requests = self.requests(chat, prompt, &plan)?;
             let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
             let context = longest + replies.max_tokens;
-            let judge_context = self.judge_context(chat, prompt)?;
-            let needed = context.max(judge_context);
-            if needed > capacity {
+            let judge_context = self.judge_context(judge_chat, prompt)?;
+            let fits = context <= capacity && judge_context <= judge_capacity;
+            if !fits {
                 if settings.too_long == TooLong::Skip {
                     load.too_long += 1;
                     continue;
                 }
+                let (needed, capacity) =
+                    if context > capacity { (context, capacity) } else { (judge_context, judge_capacity) };
                 let (path, id) = (self.prompts.path().to_owned(), prompt.id.clone());
                 return Err(JudgeError::TooLong { path, line, id, needed, capacity });
             }
@@ -297,7 +317,12 @@ impl<'a> PreferenceRun<'a> {
         }
     }
 
-    fn judge(&self, context: usize) -> Result<Box<dyn Judge + 'a>, JudgeError> {
+    /// The model that judges.
+    fn judging(&self) -> AdaptedModel<'a> {
+        self.judge.map_or(self.model, AdaptedModel::base)
+    }
+
+    fn open_judge(&self, context: usize) -> Result<Box<dyn Judge + 'a>, JudgeError> {
         let (slots, reply_tokens) = (self.config.batch.slots, self.reply_tokens());
         Ok(match self.config.judge {
             JudgeKind::Check => {
@@ -308,8 +333,10 @@ impl<'a> PreferenceRun<'a> {
                 }
                 Box::new(CheckJudge)
             }
-            JudgeKind::Ab => Box::new(LabelJudge::new(self.model, slots, context, reply_tokens)?),
-            JudgeKind::Contrast => Box::new(ContrastJudge::new(self.model, slots, context, reply_tokens)?),
+            JudgeKind::Ab => Box::new(LabelJudge::new(self.judging(), slots, context, reply_tokens)?),
+            JudgeKind::Contrast => {
+                Box::new(ContrastJudge::new(self.judging(), slots, context, reply_tokens)?)
+            }
         })
     }
 

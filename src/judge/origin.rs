@@ -28,17 +28,26 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(super) struct Origin {
     /// Name of the model in the records.
     model: String,
+    /// Name of the model that judges, if it is another one.
+    #[serde(default)]
+    judge_model: String,
     /// Hash of the principles and their wordings.
     principles: String,
     settings: PreferenceConfig,
 }
 
 impl Origin {
-    pub fn new(model: &str, set: &PrincipleSet, config: &PreferenceConfig) -> Origin {
+    pub fn new(
+        model: &str,
+        judge_model: Option<&str>,
+        set: &PrincipleSet,
+        config: &PreferenceConfig,
+    ) -> Origin {
         let line = |one: &crate::principles::Principle| format!("{} {}\n", one.id, one.wording());
         let lines: String = set.principles.iter().map(line).collect();
         let principles = hex(Sha256::digest(lines));
-        Origin { model: model.to_owned(), principles, settings: config.clone() }
+        let judge_model = judge_model.unwrap_or_default().to_owned();
+        Origin { model: model.to_owned(), judge_model, principles, settings: config.clone() }
     }
 
     /// `Ok` if a run wrote `file`, or may write it: it is missing or empty, or has an origin beside it.

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use parr::ErrorKind;
+use parr::generate::CancelToken;
 use parr::gpu::DeviceOptions;
 use parr::judge::{
-    JudgeError, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, ReplyPlan, TooLong, Verdicts,
-    written_report,
+    AdaptedModel, ContrastJudge, Judge, JudgeError, JudgeKind, PreferenceConfig, PreferenceReport,
+    PreferenceRun, Question, ReplyPlan, TooLong, Verdicts, written_report,
 };
 use parr::model::Model;
 use parr::preferences::{Comparison, Prompt, Prompts, judge_report, read_records};
@@ -237,6 +238,44 @@ fn a_run_that_was_cut_anywhere_ends_with_the_same_bytes() {
             fs::remove_file(bench.folder.path().join(name)).expect("written above");
         }
     }
+}
+
+#[test]
+fn another_model_may_judge_the_replies() {
+    let _turn = gpu::turn();
+    let bench = Bench::new();
+    let (set, config) = (style(), settings(ReplyPlan::Sample, JudgeKind::Contrast));
+    // The same weights without the second layer: it reads the same tokens and finds other replies likely.
+    let judge = bench.model.first_layers(1).expect("it has two");
+    let prompts = Prompts::of(prompts(3));
+    let run = |out: &str, judge: Option<&Model>| {
+        let run = PreferenceRun::new(&bench.model, &prompts, &set, bench.folder.path().join(out));
+        let run = run.config(&config);
+        let run = if let Some(judge) = judge { run.judge_model(judge) } else { run };
+        run.run(&Control::default(), &mut |_| {})
+    };
+    run("own", None).expect("a sound run");
+    run("other", Some(&judge)).expect("a sound run");
+    let (own, other) = (bench.records("own"), bench.records("other"));
+    let mut alone = ContrastJudge::new(AdaptedModel::base(&judge), 4, 256, 8).expect("it fits");
+    let mut differ = 0;
+    for (own, other) in own.iter().zip(&other) {
+        assert_eq!(own.replies, other.replies, "the same model replies");
+        let question = Question {
+            prompt: &other.prompt.text,
+            replies: other.replies.each_ref().map(|reply| reply.text.as_str()),
+            principles: set.principles.iter().collect(),
+        };
+        let scores = alone.judge(&[question], &CancelToken::new()).expect("a sound question").remove(0);
+        for (verdict, score) in other.verdicts.iter().zip(scores) {
+            let score = score.expect("it decides on every principle").s12;
+            assert!((verdict.scores.s12 - score).abs() < 1e-6, "{verdict:?} and {score}");
+        }
+        differ += usize::from(own.verdicts != other.verdicts);
+    }
+    assert!(own.len() == other.len() && differ > 4, "{differ} of {}", own.len());
+    let error = run("other", None).expect_err("verdicts of two models must not mix");
+    assert!(error.to_string().contains("judge_model was"), "{error}");
 }
 
 #[test]

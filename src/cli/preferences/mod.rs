@@ -15,6 +15,7 @@ use super::interrupt::interruptible;
 use super::open::{AdapterArgs, ModelArgs};
 use super::terminal;
 use super::training::set;
+use parr::hub;
 use parr::judge::{
     AdaptedModel, JudgeKind, PreferenceConfig, PreferenceReport, PreferenceRun, ReplyPlan, TooLong, Verdicts,
 };
@@ -100,6 +101,10 @@ struct CollectArgs {
     /// Judge that compares the replies [default: contrast]
     #[arg(long, value_name = "JUDGE")]
     judge: Option<JudgeName>,
+
+    /// Model that judges the replies: a name or a path, as for --model [default: the model that replies]
+    #[arg(long, value_name = "MODEL")]
+    judge_model: Option<String>,
 
     /// Judge each pair only under the principle that it was written under, not under all
     #[arg(long)]
@@ -214,11 +219,16 @@ impl CollectArgs {
         // Read first, to report a mistake in a file before the model is loaded.
         let principles = PrincipleSet::open_all(&config.principles)?;
         let prompts = Prompts::read(prompts)?;
-        let (_device, model) = self.model.open(global)?;
+        let (device, model) = self.model.open(global)?;
+        let load = |name: &String| self.model.load(&hub::resolve(name)?, &device, global);
+        let judge = self.judge_model.as_ref().map(load).transpose()?;
         let adapter = self.adapter.attach(&model)?;
         let speaker =
             AdaptedModel { model: &model, adapter: adapter.as_ref().map(|(bank, adapter)| (bank, *adapter)) };
-        let run = PreferenceRun::new(speaker, &prompts, &principles, out).config(&config);
+        let mut run = PreferenceRun::new(speaker, &prompts, &principles, out).config(&config);
+        if let Some(judge) = &judge {
+            run = run.judge_model(judge);
+        }
         let mut screen = Screen::new(global);
         let done = interruptible(|token| {
             run.run(&Control::new(token), &mut |event| {
