@@ -112,7 +112,11 @@ pub fn text(bytes: &[u8]) -> Result<&str, NotUtf8> {
 }
 
 /// Reads a file of text, as [`text`] takes it.
-pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+///
+/// # Errors
+///
+/// Any error of reading it, and [`io::ErrorKind::InvalidData`] with a [`NotUtf8`] for bytes that are not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
     let bytes = std::fs::read(path)?;
     text(&bytes).map(str::to_owned).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
 }

@@ -33,6 +33,7 @@ mod steer;
 mod steering;
 mod table;
 mod terminal;
+mod template;
 mod tokenize;
 mod training;
 
@@ -162,6 +163,7 @@ enum Command {
     Logprobs(logprobs::LogprobsArgs),
     Tokenize(tokenize::TokenizeArgs),
     Perplexity(perplexity::PerplexityArgs),
+    Template(template::TemplatePrintArgs),
     Sft(sft::SftArgs),
     Preferences(Box<preferences::PreferencesArgs>),
     SelfAlign(self_align::SelfAlignArgs),
@@ -191,6 +193,7 @@ pub fn main() -> ExitCode {
         Command::Tokenize(args) => args.run(&cli.global),
         Command::Perplexity(args) => args.run(&cli.global),
         Command::Sft(args) => args.run(&cli.global),
+        Command::Template(args) => args.run(&cli.global),
         Command::Preferences(args) => args.run(&cli.global),
         Command::SelfAlign(args) => args.run(&cli.global),
         Command::Salmon(args) => args.run(&cli.global),

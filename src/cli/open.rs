@@ -8,14 +8,16 @@ use super::GlobalArgs;
 use super::error::CliError;
 use parr::adapter::Adapter;
 use parr::chat::{ChatBuilder, DEFAULT_CONTEXT};
+use parr::file::read_text;
 use parr::generate::{Generator, GeneratorOptions};
 use parr::gpu::Device;
 use parr::hub::{self, CATALOG};
 use parr::model::lora::{AdapterBank, AdapterId};
+use parr::model::text::Text;
 use parr::model::{LoadOptions, Model};
 use parr::ops::KvFormat;
 use parr::quant::Quant;
-use parr::tokenizer::{ChatFormat, Tokenizer};
+use parr::tokenizer::{CHAT_TEMPLATES, ChatFormat, TemplateValue, Tokenizer, named_template};
 
 /// The model, and the format of its weights.
 #[derive(Args)]
@@ -27,6 +29,56 @@ pub(super) struct ModelArgs {
     /// Weight format for a safetensors model: q4_0, q8_0, f16, ... [default: as stored]
     #[arg(long, value_name = "FORMAT", value_parser = quant)]
     pub quant: Option<Quant>,
+
+    #[command(flatten)]
+    pub template: TemplateArgs,
+}
+
+/// How conversations become prompts.
+#[derive(Args, Default)]
+pub(super) struct TemplateArgs {
+    /// Chat template instead of the model's own: a Jinja file, or chatml, gemma, llama3, phi3 or zephyr
+    #[arg(long, value_name = "FILE|NAME")]
+    chat_template: Option<String>,
+
+    /// Variable of the chat template, such as enable_thinking=false; can be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    template_variable: Vec<(String, TemplateValue)>,
+}
+
+fn variable(text: &str) -> Result<(String, TemplateValue), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as enable_thinking=false")?;
+    if name.is_empty() || !name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_') {
+        return Err(format!("`{name}` is not the name of a variable"));
+    }
+    Ok((name.to_owned(), TemplateValue::parse(value)))
+}
+
+impl TemplateArgs {
+    /// `text` with the given template and variables; `None` if none are given.
+    pub(super) fn applied(&self, text: &Text) -> Result<Option<Text>, CliError> {
+        if self.chat_template.is_none() && self.template_variable.is_empty() {
+            return Ok(None);
+        }
+        let mut text = text.clone();
+        if let Some(name) = &self.chat_template {
+            let source = match named_template(name) {
+                Some(source) => source.to_owned(),
+                None => read_text(Path::new(name)).map_err(|source| {
+                    let names: Vec<&str> = CHAT_TEMPLATES.iter().map(|(name, _)| *name).collect();
+                    let known = names.join(", ");
+                    CliError::Usage(format!(
+                        "cannot read the template {name}, which is not one of {known}: {source}"
+                    ))
+                })?,
+            };
+            text = text.with_template(&source)?;
+        }
+        for (name, value) in &self.template_variable {
+            text = text.with_variable(name, value.clone());
+        }
+        Ok(Some(text))
+    }
 }
 
 /// Size and number format of a generator's key/value cache.
@@ -95,6 +147,11 @@ impl AdapterArgs {
 }
 
 impl ModelArgs {
+    /// The model of this name, with all settings from its files.
+    pub(super) fn named(model: &str) -> ModelArgs {
+        ModelArgs { model: model.to_owned(), quant: None, template: TemplateArgs::default() }
+    }
+
     /// Finds the model, opens the device and loads the model onto it. A wrong name is reported before
     /// any driver is opened.
     pub(super) fn open(&self, global: &GlobalArgs) -> Result<(Device, Model), CliError> {
@@ -116,7 +173,10 @@ impl ModelArgs {
         for note in model.notes() {
             global.note(format!("note: {note}"));
         }
-        Ok(model)
+        Ok(match self.template.applied(model.text())? {
+            Some(text) => model.with_text(text),
+            None => model,
+        })
     }
 }
 

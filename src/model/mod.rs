@@ -50,6 +50,8 @@ pub struct Model {
     inner: Arc<Inner>,
     /// The shape of the first layers alone, if the model is only those.
     first: Option<Arc<ModelConfig>>,
+    /// Another tokenizer and chat template than the checkpoint's.
+    own_text: Option<Arc<text::Text>>,
 }
 
 #[derive(Debug)]
@@ -108,7 +110,7 @@ impl Model {
             unused,
             notes,
         };
-        Ok(Model { inner: Arc::new(inner), first: None })
+        Ok(Model { inner: Arc::new(inner), first: None, own_text: None })
     }
 
     /// A model of the shape of `config` with pseudo-random weights in `quant`: for measuring speed
@@ -130,7 +132,7 @@ impl Model {
             unused: Vec::new(),
             notes: Vec::new(),
         };
-        Ok(Model { inner: Arc::new(inner), first: None })
+        Ok(Model { inner: Arc::new(inner), first: None, own_text: None })
     }
 
     /// The model of the first `layers` layers, which shares the weights. The final norm follows the last of them.
@@ -150,7 +152,23 @@ impl Model {
             return None;
         }
         let first = ModelConfig { layers, ..config.clone() };
-        Some(Model { inner: Arc::clone(&self.inner), first: Some(Arc::new(first)) })
+        Some(Model { first: Some(Arc::new(first)), ..self.clone() })
+    }
+
+    /// The same model with another tokenizer or chat template. It shares the weights and takes no memory of its own.
+    ///
+    /// ```no_run
+    /// use parr::tokenizer::{TemplateValue, named_template};
+    ///
+    /// let model = parr::Model::open("mine.gguf")?;
+    /// let source = named_template("chatml").expect("a known name");
+    /// let text = model.text().clone().with_template(source)?;
+    /// let model = model.with_text(text.with_variable("enable_thinking", TemplateValue::Bool(false)));
+    /// # Ok::<(), parr::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_text(&self, text: text::Text) -> Model {
+        Model { own_text: Some(Arc::new(text)), ..self.clone() }
     }
 
     /// Opens the device again if it was lost, and loads the weights again, from the same files in the same
@@ -276,12 +294,12 @@ impl Model {
 
     /// The model's tokenizer, if the checkpoint has one that can be used.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
-        self.inner.text.tokenizer()
+        self.text().tokenizer()
     }
 
     /// The model's chat template, if the checkpoint has one that can be used.
     pub fn chat_format(&self) -> Option<&ChatFormat> {
-        self.inner.text.chat()
+        self.text().chat()
     }
 
     /// Whether the checkpoint's tokenizer can be used; `Ok` if it has none.
@@ -290,7 +308,7 @@ impl Model {
     ///
     /// [`TextError::Unusable`] with the reason.
     pub fn check_tokenizer(&self) -> Result<(), TextError> {
-        self.inner.text.check_tokenizer()
+        self.text().check_tokenizer()
     }
 
     /// Whether the checkpoint's tokenizer and chat template can be used; `Ok` if it has none.
@@ -299,19 +317,19 @@ impl Model {
     ///
     /// [`TextError::Unusable`] with the reason.
     pub fn check_chat(&self) -> Result<(), TextError> {
-        self.inner.text.check_chat()
+        self.text().check_chat()
     }
 
     /// Tokenizer and chat template, each if the checkpoint has one.
     pub fn text(&self) -> &text::Text {
-        &self.inner.text
+        self.own_text.as_deref().unwrap_or(&self.inner.text)
     }
 
     /// The tokens that end a reply or a text, in ascending order: those that the model's configuration and its
     /// tokenizer name, and the one that closes a turn in the chat template.
     pub fn end_tokens(&self) -> Vec<TokenId> {
         let named = self.inner.config.eos.iter().copied();
-        let all: BTreeSet<TokenId> = named.chain(self.inner.text.end_tokens()).collect();
+        let all: BTreeSet<TokenId> = named.chain(self.text().end_tokens()).collect();
         all.into_iter().collect()
     }
 

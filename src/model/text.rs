@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::file::AtFile;
 use crate::format::gguf::Gguf;
 use crate::format::{Checkpoint, LoadError};
-use crate::tokenizer::{ChatFormat, ChatTemplate, TextError, TokenId, Tokenizer, Vocab};
+use crate::tokenizer::{ChatFormat, ChatTemplate, TemplateValue, TextError, TokenId, Tokenizer, Vocab};
 
 /// A model's tokenizer and chat template, as far as its checkpoint has them.
 ///
@@ -25,6 +25,26 @@ impl Text {
     /// A tokenizer and a chat format of one's own.
     pub fn new(tokenizer: Option<Arc<Tokenizer>>, chat: Option<ChatFormat>) -> Text {
         Text { tokenizer: tokenizer.map(Ok), chat: chat.map(Ok), end_ids: Vec::new() }
+    }
+
+    /// The same with another chat template, in Jinja, in place of the checkpoint's own.
+    ///
+    /// # Errors
+    ///
+    /// * [`TextError::TemplateSyntax`] with the line that does not parse;
+    /// * [`TextError::Unusable`] as [`Text::check_tokenizer`].
+    pub fn with_template(self, source: &str) -> Result<Text, TextError> {
+        self.check_tokenizer()?;
+        let Some(Ok(tokenizer)) = &self.tokenizer else { return Ok(self) };
+        let chat = chat_of(tokenizer, source, &self.end_ids)?;
+        Ok(Text { chat: Some(Ok(chat)), ..self })
+    }
+
+    /// The same with a variable of the chat template ([`ChatTemplate::with_variable`]).
+    #[must_use]
+    pub fn with_variable(self, name: &str, value: TemplateValue) -> Text {
+        let chat = self.chat.map(|chat| chat.map(|chat| chat.with_variable(name, value)));
+        Text { chat, ..self }
     }
 
     /// The tokenizer; none in a checkpoint that has only weights, or if [`Text::check_tokenizer`] fails.
@@ -98,15 +118,17 @@ pub fn load(checkpoint: &Checkpoint) -> Text {
         }
     };
     let tokenizer = Arc::new(tokenizer);
-    let chat = template.and_then(|template| {
-        let text_of = |id: Option<TokenId>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
-        let (bos, eos) = (text_of(tokenizer.bos()), text_of(tokenizer.eos()));
-        let Some(source) = template else { return Ok(None) };
-        let template = ChatTemplate::compile(&source, &bos, &eos)?;
-        Ok(Some(ChatFormat::new(Arc::clone(&tokenizer), template, &end_ids)))
-    });
+    let chat = template
+        .and_then(|template| template.map(|source| chat_of(&tokenizer, &source, &end_ids)).transpose());
     let chat = chat.map_err(Arc::new).transpose();
     Text { tokenizer: Some(Ok(tokenizer)), chat, end_ids }
+}
+
+/// The chat format of a tokenizer with the template `source`.
+fn chat_of(tokenizer: &Arc<Tokenizer>, source: &str, end_ids: &[TokenId]) -> Result<ChatFormat, TextError> {
+    let text_of = |id: Option<TokenId>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
+    let template = ChatTemplate::compile(source, &text_of(tokenizer.bos()), &text_of(tokenizer.eos()))?;
+    Ok(ChatFormat::new(Arc::clone(tokenizer), template, end_ids))
 }
 
 /// The parts that are common to both kinds of checkpoint.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::chat_template::{Origin, Text};
 use super::library::Guard;
-use super::{ChatTemplate, Message, Specials, TextError, TokenId, Tokenizer};
+use super::{ChatTemplate, Message, Specials, TemplateValue, TextError, TokenId, Tokenizer};
 
 /// A tokenizer together with its model's chat template.
 #[derive(Debug, Clone)]
@@ -75,6 +75,13 @@ impl ChatFormat {
     pub fn with_date(mut self, year: u16, month: u8, day: u8) -> Result<Self, TextError> {
         self.template = self.template.with_date(year, month, day)?;
         Ok(self)
+    }
+
+    /// The same format with a variable of the template: see [`ChatTemplate::with_variable`].
+    #[must_use]
+    pub fn with_variable(self, name: &str, value: TemplateValue) -> Self {
+        // The token that ends a turn may depend on the variable.
+        ChatFormat::new(self.tokenizer, self.template.with_variable(name, value), &self.end_of_turn)
     }
 
     /// The tokenizer.

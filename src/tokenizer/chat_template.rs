@@ -43,6 +43,29 @@ impl Message {
     }
 }
 
+/// The value of a template's own variable, such as `enable_thinking`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum TemplateValue {
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// Text.
+    Text(String),
+}
+
+impl TemplateValue {
+    /// The value that `text` spells: `true`, `false`, an integer, or else the text itself.
+    pub fn parse(text: &str) -> TemplateValue {
+        match (text, text.parse()) {
+            ("true", _) => TemplateValue::Bool(true),
+            ("false", _) => TemplateValue::Bool(false),
+            (_, Ok(number)) => TemplateValue::Int(number),
+            _ => TemplateValue::Text(text.to_owned()),
+        }
+    }
+}
+
 /// A compiled chat template.
 ///
 /// It behaves as in `transformers`: blocks swallow their line's white space, Python's string
@@ -61,6 +84,7 @@ pub struct ChatTemplate {
     bos: String,
     eos: String,
     day: Day,
+    variables: Vec<(String, TemplateValue)>,
 }
 
 impl ChatTemplate {
@@ -91,7 +115,30 @@ impl ChatTemplate {
             bos: bos_text.to_owned(),
             eos: eos_text.to_owned(),
             day: Day::default(),
+            variables: Vec::new(),
         })
+    }
+
+    /// The same template with a variable of its own, in place of an earlier value. Templates of models that think, for
+    /// example, read `enable_thinking`. The names `messages`, `add_generation_prompt`, `bos_token`, `eos_token`, `tools`
+    /// and `documents` cannot be changed.
+    ///
+    /// ```
+    /// use parr::tokenizer::{ChatTemplate, Message, TemplateValue};
+    ///
+    /// let source = "{{ messages[0].content }}{% if enable_thinking is defined and not enable_thinking %} /no_think{% endif %}";
+    /// let template = ChatTemplate::compile(source, "", "")?;
+    /// let messages = [Message::new("user", "Hello!")];
+    /// assert_eq!(template.render(&messages, true)?, "Hello!");
+    /// let template = template.with_variable("enable_thinking", TemplateValue::Bool(false));
+    /// assert_eq!(template.render(&messages, true)?, "Hello! /no_think");
+    /// # Ok::<(), parr::tokenizer::TextError>(())
+    /// ```
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: TemplateValue) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value));
+        self
     }
 
     /// The same template with another day for `strftime_now`: some templates, such as those of LLaMA 3, write
@@ -154,6 +201,7 @@ impl ChatTemplate {
             add_generation_prompt,
             bos: &self.bos,
             eos: &self.eos,
+            variables: &self.variables,
         };
         let rendered = stack::with_stack(|| self.program.render(&given, &bounds, self.day));
         rendered.unwrap_or_else(|reason| Err(Fault::new(reason))).map_err(|fault| {

@@ -15,6 +15,7 @@ mod decoder;
 mod error;
 mod json;
 mod library;
+mod named_templates;
 mod normalizer;
 mod pattern;
 mod pieces;
@@ -29,9 +30,10 @@ use std::io::Read as _;
 use std::path::Path;
 
 pub use chat_format::ChatFormat;
-pub use chat_template::{ChatTemplate, Message};
+pub use chat_template::{ChatTemplate, Message, TemplateValue};
 pub use conversation::Conversation;
 pub use error::TextError;
+pub use named_templates::{CHAT_TEMPLATES, named_template};
 pub use stream::DecodeStream;
 pub use vocab::Vocab;
 

@@ -19,6 +19,7 @@ mod self_align;
 mod sft;
 mod steer;
 mod text;
+mod template;
 mod tokenize;
 
 use std::io::Write;

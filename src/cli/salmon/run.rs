@@ -52,7 +52,7 @@ impl RunArgs {
         let config = self.folder.settings()?;
         config.validate()?;
         check(&self.folder.folder.join(PAGE))?;
-        let (_device, model) = ModelArgs { model: config.model.clone(), quant: None }.open(global)?;
+        let (_device, model) = ModelArgs::named(&config.model).open(global)?;
         let pipeline = Pipeline::new(&model, &self.folder.folder, &config);
         let mut screen = Screen::new(global);
         let made = interruptible(|token| pipeline.run(&Control::new(token), &mut |event| screen.show(event)));

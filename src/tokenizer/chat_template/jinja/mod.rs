@@ -23,6 +23,9 @@ mod run;
 mod text;
 mod value;
 
+use std::sync::Arc;
+
+use super::TemplateValue;
 use super::time::Day;
 pub(super) use fault::{Cause, Fault, Result};
 pub(in super::super) use text::{Origin, Text};
@@ -52,6 +55,8 @@ pub(super) struct Given<'a> {
     pub add_generation_prompt: bool,
     pub bos: &'a str,
     pub eos: &'a str,
+    /// Other variables. Those above win over variables of the same name.
+    pub variables: &'a [(String, TemplateValue)],
 }
 
 impl Program {
@@ -73,14 +78,25 @@ impl Program {
                     ];
                     messages.push(Value::dict(Dict::of(fields, fuel)?));
                 }
-                Ok(vec![
+                let variable = |(name, value): &(String, TemplateValue)| {
+                    let value = match value {
+                        TemplateValue::Bool(value) => Value::Bool(*value),
+                        TemplateValue::Int(value) => Value::Int(*value),
+                        TemplateValue::Text(value) => Value::text(value),
+                    };
+                    (Arc::from(name.as_str()), value)
+                };
+                let mut names: Vec<(Arc<str>, Value)> = given.variables.iter().map(variable).collect();
+                let own = [
                     ("messages", Value::list(messages, fuel)?),
                     ("add_generation_prompt", Value::Bool(given.add_generation_prompt)),
                     ("bos_token", Value::text(given.bos)),
                     ("eos_token", Value::text(given.eos)),
                     ("tools", Value::None),
                     ("documents", Value::None),
-                ])
+                ];
+                names.extend(own.map(|(name, value)| (Arc::from(name), value)));
+                Ok(names)
             },
             bounds,
             day,

@@ -134,13 +134,12 @@ pub(super) struct Machine<'a> {
 /// Runs `body` with `names` and returns what it writes.
 pub(super) fn run(
     body: &[Stmt],
-    names: impl FnOnce(&Fuel) -> Result<Vec<(&'static str, Value)>>,
+    names: impl FnOnce(&Fuel) -> Result<Vec<(Arc<str>, Value)>>,
     bounds: &Bounds,
     day: Day,
 ) -> Result<Text> {
     let fuel = Fuel::new(bounds.steps);
-    let names = names(&fuel)?;
-    let names = names.into_iter().map(|(name, value)| (Arc::from(name), value)).collect();
+    let names = names(&fuel)?.into_iter().collect();
     let mut machine = Machine {
         heap: Heap { fuel, namespaces: RefCell::default(), depth: Cell::default() },
         scopes: vec![
