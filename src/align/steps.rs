@@ -60,6 +60,12 @@ impl Steps<'_> {
         let (mut saved, mut last) = (self.meta.step, None);
         while self.total.is_none_or(|total| self.meta.step < total) {
             control.wait(self.meta.step);
+            if control.is_finishing() && !control.cancel.is_cancelled() {
+                if self.meta.step > saved {
+                    on_event(Event::Saved(&self.save(&mut logs)?));
+                }
+                break;
+            }
             let stepped = match self.step(&control.cancel, on_event) {
                 Err(error) if error.kind() == ErrorKind::Cancelled => {
                     if self.meta.step > saved {

@@ -186,7 +186,10 @@ impl AlignArgs {
             .budget(self.budget)
             .resume(self.run.resume);
         let screen = Screen::new(global).show_every(self.show_every);
-        match watched(screen, |control, on_event| align.run(control, on_event))? {
+        match watched(screen, |control, on_event| {
+            self.run.apply_to(control);
+            align.run(control, on_event)
+        })? {
             Outcome::Done(adapter) => {
                 note_adapter(global, &adapter, &self.model.model, out);
                 Ok(())

@@ -96,7 +96,10 @@ impl DpoArgs {
             self.init_adapter.as_deref().map(|path| Adapter::open(path, model.config())).transpose()?;
         let training = DpoTraining::new(&model, &data, out).config(&config);
         let training = training.init(init.as_ref()).resume(self.run.resume);
-        let adapter = watched(Screen::new(global), |control, on_event| training.run(control, on_event))?;
+        let adapter = watched(Screen::new(global), |control, on_event| {
+            self.run.apply_to(control);
+            training.run(control, on_event)
+        })?;
         note_adapter(global, &adapter, &self.model.model, out);
         Ok(())
     }

@@ -100,7 +100,10 @@ impl SftArgs {
         if let Some(path) = &self.held_out_data {
             sft = sft.held_out(path);
         }
-        let adapter = watched(Screen::new(global), |control, on_event| sft.run(control, on_event))?;
+        let adapter = watched(Screen::new(global), |control, on_event| {
+            self.run.apply_to(control);
+            sft.run(control, on_event)
+        })?;
         note_adapter(global, &adapter, &self.model.model, out);
         Ok(())
     }

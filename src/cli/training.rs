@@ -11,6 +11,7 @@ use super::terminal;
 use parr::model::lora::Projections;
 use parr::output;
 use parr::settings::Auto;
+use parr::train::Control;
 use parr::train::config::{CheckpointConfig, LoraSettings, MemoryConfig, OptimizerConfig};
 
 /// Flags of every training run.
@@ -31,6 +32,10 @@ pub(super) struct RunArgs {
     /// Resume from the newest state in the folder, if there is one
     #[arg(long)]
     pub resume: bool,
+
+    /// With --resume, take no further step: write the adapter of the newest state
+    #[arg(long, requires = "resume")]
+    finish: bool,
 
     /// Rank of the adapter
     #[arg(long, value_name = "N")]
@@ -105,6 +110,13 @@ impl RunArgs {
             print_sample(sample)?;
         }
         Ok(self.print_config)
+    }
+
+    /// Ends the run that `control` controls at its newest state if --finish was given.
+    pub fn apply_to(&self, control: &Control) {
+        if self.finish {
+            control.finish();
+        }
     }
 
     /// The folder of the run.

@@ -307,7 +307,7 @@ impl Prepared<'_> {
             base: self.run.model.path().and_then(file_name),
             base_sha256: Some(options.meta.base_sha256).filter(|hash| !hash.is_empty()),
             seed: Some(*seed),
-            steps: Some(steps),
+            steps: Some(learner.steps()),
             data_sha256: Some(self.run.data_sha256.clone()),
             metrics: last
                 .into_iter()

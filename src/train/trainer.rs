@@ -87,6 +87,7 @@ pub struct TrainerOptions {
 pub struct Control {
     /// Stops the run after the current step and saves its state.
     pub cancel: CancelToken,
+    finishing: Arc<AtomicBool>,
     paused: Arc<AtomicBool>,
     gate: Option<Arc<dyn Fn(u64) + Send + Sync>>,
 }
@@ -95,6 +96,7 @@ impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Control")
             .field("cancel", &self.cancel)
+            .field("finishing", &self.finishing)
             .field("paused", &self.paused)
             .finish_non_exhaustive()
     }
@@ -117,6 +119,17 @@ impl Control {
         Control { gate: Some(Arc::new(gate)), ..self }
     }
 
+    /// Ends the run after the current step, as if it were the last: its state is saved, and the adapter is written. A
+    /// run that resumes takes no further step. Another call without this continues with the remaining steps.
+    pub fn finish(&self) {
+        self.finishing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run will end after the current step.
+    pub fn is_finishing(&self) -> bool {
+        self.finishing.load(Ordering::Relaxed)
+    }
+
     /// Pauses the run after the current step, until [`Control::resume`] or a cancel.
     pub fn pause(&self) {
         self.paused.store(true, Ordering::Relaxed);
@@ -134,7 +147,7 @@ impl Control {
 
     /// Waits until the step that follows `step` completed steps may be taken, or the run is cancelled.
     pub(crate) fn wait(&self, step: u64) {
-        while self.is_paused() && !self.cancel.is_cancelled() {
+        while self.is_paused() && !self.cancel.is_cancelled() && !self.is_finishing() {
             std::thread::sleep(Duration::from_millis(50));
         }
         if let Some(gate) = self.gate.as_ref().filter(|_| !self.cancel.is_cancelled()) {
@@ -178,6 +191,13 @@ pub fn run(
                 on_event(Event::Saved(&save(learner, &options.folder, options.keep, meta, &mut logs)?));
             }
             return Err(TrainError::Cancelled);
+        }
+        if control.is_finishing() {
+            if learner.steps() > saved {
+                let meta = StateMeta { step: learner.steps(), ..meta };
+                on_event(Event::Saved(&save(learner, &options.folder, options.keep, meta, &mut logs)?));
+            }
+            return Ok(());
         }
         let start = Instant::now();
         let step = learner.steps();

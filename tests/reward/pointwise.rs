@@ -196,6 +196,14 @@ fn a_resumed_pointwise_run_is_a_run_without_a_pause() {
         let error = train(&model, &data, &config, &paused, Some(most)).expect_err("cancelled");
         assert_eq!(error.kind(), ErrorKind::Cancelled);
     }
+    // The adapter of the state in between, without another step. It does not keep the run from going on.
+    let control = Control::default();
+    control.finish();
+    let training = PointwiseTraining::new(&model, &data, &paused).config(&config).resume(true);
+    let between =
+        training.run(&control, &mut |event| assert!(!matches!(event, Event::Step(_)))).expect("a state");
+    let card = Adapter::inspect(&between).expect("a reward model").card;
+    assert_eq!(card.steps, Some(5));
     train(&model, &data, &config, &paused, None).expect("nobody cancels");
     for file in ["adapter/adapter_model.safetensors", "adapter/reward_head.safetensors", "adapter/parr.json"]
     {

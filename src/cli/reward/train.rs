@@ -119,7 +119,10 @@ impl TrainArgs {
         if let (Some(adapter), Some(path)) = (&init, &self.init) {
             training = training.init(adapter, path.display().to_string());
         }
-        let adapter = watched(Screen::new(global), |control, on_event| training.run(control, on_event))?;
+        let adapter = watched(Screen::new(global), |control, on_event| {
+            self.run.apply_to(control);
+            training.run(control, on_event)
+        })?;
         self.note_result(&adapter, out, global);
         Ok(())
     }
