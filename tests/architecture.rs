@@ -85,6 +85,8 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "reward",
         &[
+            "atomic",
+            "cache",
             "file",
             "random",
             "report",

@@ -19,7 +19,9 @@ use super::terminal;
 use parr::output::{Mark, PARR};
 use parr::principles::{PrincipleSet, Selection};
 use parr::reward::RewardOptions;
-use parr::steer::compare::{CompareOptions, ComparisonReport, Mean, compare};
+use parr::steer::compare::{
+    CheckReport, CompareOptions, ComparisonReport, Mean, MethodKind, MethodReport, compare,
+};
 use parr::steer::{SteerError, SteeredModel, Steering, Tell};
 
 const EXAMPLES: &str = "\
@@ -111,6 +113,10 @@ struct CompareArgs {
     #[arg(long, value_name = "BLOCK", default_value_t = 16)]
     guided: u16,
 
+    /// Methods to compare with the base: prompt, best-of, guided, adapter [default: all that there are]
+    #[arg(long, value_name = "METHOD,...", value_delimiter = ',', value_parser = method)]
+    methods: Vec<MethodKind>,
+
     /// Where the prompt holds the principles; with `nobody` the searches use the base without them
     #[arg(long, value_name = "system|question|nobody", default_value = "system", value_parser = tell)]
     tell: Tell,
@@ -185,6 +191,7 @@ impl CompareArgs {
             sampling: self.sampling.sampling(self.sampling.seed),
             max_tokens: self.sampling.max_tokens,
             batch: self.batch.into(),
+            methods: self.methods.clone(),
         };
         let bar = global.bar(Some(prompts.len() as u64), "{msg:>12} {bar:30} prompt {pos}/{len}");
         let report = interruptible(|token| {
@@ -258,15 +265,27 @@ pub(super) fn text(report: &ComparisonReport) -> String {
         ]);
     }
     let mut text = table.to_string();
-    let Some(first) = report.methods.first().filter(|method| !method.checks.is_empty()) else { return text };
+    text.push_str(&rates(report, "by program, %", |method| &method.checks));
+    text.push_str(&rates(report, "by reward model, %", |method| &method.kept));
+    text
+}
+
+/// How often the replies of each method follow each principle. Empty if nothing measured it.
+fn rates(report: &ComparisonReport, title: &str, of: fn(&MethodReport) -> &Vec<CheckReport>) -> String {
+    let Some(first) = report.methods.first().map(of).filter(|rates| !rates.is_empty()) else {
+        return String::new();
+    };
     let names: Vec<&str> = report.methods.iter().map(|method| method.name.as_str()).collect();
-    let mut table = Table::new(&[&["followed, %"], &names[..]].concat());
-    for (place, check) in first.checks.iter().enumerate() {
-        let rate = |method: &parr::steer::compare::MethodReport| {
-            format!("{:.0}", 100.0 * method.checks[place].rate.rate)
+    let mut table = Table::new(&[&[title], &names[..]].concat());
+    for (place, check) in first.iter().enumerate() {
+        let rate = |method: &MethodReport| {
+            of(method).get(place).map_or("-".to_owned(), |one| format!("{:.0}", 100.0 * one.rate.rate))
         };
         table.row([check.principle.clone()].into_iter().chain(report.methods.iter().map(rate)));
     }
-    text.push_str(&format!("\n{table}"));
-    text
+    format!("\n{table}")
+}
+
+fn method(name: &str) -> Result<MethodKind, String> {
+    MethodKind::from_name(name).ok_or_else(|| "expected prompt, best-of, guided or adapter".to_owned())
 }

@@ -11,19 +11,21 @@
 //! | [`RewardTraining`], [`RewardConfig`], [`RewardData`] | from judged replies to a pairwise model |
 //! | [`PointwiseTraining`], [`PointwiseConfig`], [`LabelledData`] | from labelled replies to a pointwise model |
 //! | [`RewardCard`] | its card: limits of the input, principles, held-out prompts |
+//! | [`SHIPPED`], [`resolve`] | the reward model that comes with the program |
 //! | [`read_sentences`], [`ReadingReport`] | how well it reads sentences that it was not trained on |
-//! | [`evaluate`](evaluate()), [`RewardReport`] | how well it follows principles, as numbers and as a page |
 //! | [`measure_certainty`], [`CertaintyReport`] | which sentences it hardly reads |
+//! | [`evaluate`](evaluate()), [`RewardReport`] | how well it follows principles, as numbers and as a page |
 
 mod card;
-mod config;
 mod certainty;
+mod config;
 mod data;
 mod error;
 mod eval;
 mod model;
 mod pointwise;
 mod reading;
+mod shipped;
 mod stream;
 mod tally;
 mod training;
@@ -41,6 +43,7 @@ pub use reading::{
     AttributeReading, CertaintyReport, ListReading, ReadingReport, SplitReading, measure_certainty,
     read_sentences,
 };
+pub use shipped::{SHIPPED, resolve};
 pub(crate) use stream::Stream;
 pub use tally::{Tallies, Tally};
 pub use training::RewardTraining;

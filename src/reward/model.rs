@@ -98,8 +98,8 @@ pub struct RewardModel {
 }
 
 impl RewardModel {
-    /// Opens the reward model in `folder`: a PEFT adapter with `reward_head.safetensors`, or the folder of a
-    /// run that holds one.
+    /// Opens the reward model in `folder`: a PEFT adapter with `reward_head.safetensors`, the folder of a run that
+    /// holds one, or [`SHIPPED`](super::SHIPPED).
     ///
     /// # Errors
     ///
@@ -145,6 +145,7 @@ impl RewardModel {
     ///
     /// Those of [`RewardModel::open`] that need no device.
     pub fn read(model: &Model, folder: &Path, any_base: bool) -> Result<(Adapter, RewardCard), RewardError> {
+        let folder = &*super::resolve(folder)?;
         let card = RewardCard::read(&Adapter::inspect(folder)?.card, folder)?;
         let adapter = Adapter::open_on(&card.base(model)?, folder, any_base)?;
         if adapter.head.is_none() {
@@ -209,6 +210,7 @@ impl RewardModel {
     ///
     /// As [`RewardModel::open`], except the errors of the device.
     pub fn plan_bytes(model: &Model, folder: &Path, options: &RewardOptions) -> Result<u64, RewardError> {
+        let folder = &*super::resolve(folder)?;
         let summary = Adapter::inspect(folder)?;
         let card = RewardCard::read(&summary.card, folder)?;
         let (limits, base) = (limits_on(model, &card)?, card.base(model)?);

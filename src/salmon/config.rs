@@ -3,18 +3,17 @@
 //! `examples/salmon.toml` ([`PipelineConfig::SAMPLE`]) shows the settings that are changed most often, with
 //! the values of the budget `small`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
 
-use super::Stage;
+use super::{Budget, Stage};
 use crate::align::AlignConfig;
-use crate::judge::{JudgeKind, PreferenceConfig, ReplyPlan, Verdicts};
-use crate::preferences::Missing;
-use crate::reward::{LimitSettings, RewardConfig};
-use crate::self_align::{SelfAlignConfig, Unfinished};
-use crate::settings::{Auto, Faults, MOST_ITEMS, MOST_SEED, MOST_TOKENS, Settings, settings_hash};
+use crate::judge::PreferenceConfig;
+use crate::reward::RewardConfig;
+use crate::self_align::SelfAlignConfig;
+use crate::settings::{Faults, MOST_ITEMS, MOST_SEED, MOST_TOKENS, Settings, settings_hash};
+use crate::steer::compare::MethodKind;
 
 /// Settings of all stages of SALMON.
 ///
@@ -54,18 +53,6 @@ impl Default for PipelineConfig {
     }
 }
 
-/// A set of default settings, by the time that a run takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Budget {
-    /// A trial run. Takes a quarter of an hour on two cores without a GPU. That is enough to see every stage
-    /// run, but too little training for a large effect.
-    #[default]
-    Small,
-    /// The defaults of every stage. Takes hours on a GPU.
-    Standard,
-}
-
 /// Optional stages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,8 +60,9 @@ pub struct StageSwitches {
     /// Runs stage 0. Use it for a base that does not follow instructions. Small models do not follow the
     /// exemplars well enough.
     pub self_align: bool,
-    /// Folder of an existing reward model for the same base, as `parr reward train` writes it or as a PEFT
-    /// directory. Stages 1 and 2 are then skipped, and editing the guidelines repeats stage 3.
+    /// Existing reward model for the same base: the folder of a `parr reward train` run, a PEFT directory, or the
+    /// name of the one that comes with Parr ([`SHIPPED`](crate::reward::SHIPPED)). Stages 1 and 2 are then skipped,
+    /// and editing the guidelines repeats stage 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reward_model: Option<PathBuf>,
     /// Runs stage 3.
@@ -122,6 +110,8 @@ pub struct ComparisonConfig {
     pub max_tokens: usize,
     /// Number of sequences generated at the same time.
     pub batch: usize,
+    /// Methods to compare with the base. An empty list means all that the other settings allow.
+    pub methods: Vec<MethodKind>,
 }
 
 impl Default for ComparisonConfig {
@@ -135,6 +125,7 @@ impl Default for ComparisonConfig {
             temperature: 1.0,
             max_tokens: 128,
             batch: 8,
+            methods: Vec::new(),
         }
     }
 }
@@ -164,30 +155,6 @@ impl PipelineConfig {
     /// Name of the file in the folder of a pipeline.
     pub const FILE: &'static str = "salmon.toml";
 
-    /// The default settings of a budget.
-    pub fn preset(budget: Budget) -> PipelineConfig {
-        let standard = PipelineConfig {
-            budget,
-            model: "smollm2".to_owned(),
-            prompts: PathBuf::from("prompts.jsonl"),
-            stages: StageSwitches { self_align: false, reward_model: None, align: true, comparison: true },
-            self_align: SelfAlignConfig::default(),
-            preferences: PreferenceConfig {
-                principles: vec!["principles/reward.toml".to_owned()],
-                ..PreferenceConfig::default()
-            },
-            reward: RewardConfig::default(),
-            evaluation: MeasureConfig::default(),
-            guidelines: vec!["policy".to_owned(), "interventions".to_owned()],
-            align: AlignConfig::default(),
-            comparison: ComparisonConfig::default(),
-        };
-        match budget {
-            Budget::Standard => standard,
-            Budget::Small => small(standard),
-        }
-    }
-
     /// The stages that run, in order.
     pub fn stages(&self) -> Vec<Stage> {
         let wanted = |stage: &Stage| match stage {
@@ -197,35 +164,6 @@ impl PipelineConfig {
             Stage::Comparison => self.stages.comparison,
         };
         Stage::ALL.into_iter().filter(wanted).collect()
-    }
-
-    /// Text of a settings file for a budget, and for an existing reward model if one is given. It is
-    /// [`PipelineConfig::SAMPLE`] with other values.
-    pub fn sample(budget: Budget, reward_model: Option<&Path>) -> String {
-        let table =
-            |budget| Table::try_from(PipelineConfig::preset(budget)).expect("settings are plain values");
-        let (said, wanted) = (table(Budget::Small), table(budget));
-        let mut path: Vec<String> = Vec::new();
-        let mut text = String::new();
-        for line in Self::SAMPLE.lines() {
-            if let Some(path) = reward_model.filter(|_| line.starts_with("# reward_model = ")) {
-                let path = Value::from(path.to_string_lossy().into_owned());
-                text.push_str(&format!("reward_model = {path}\n"));
-                continue;
-            }
-            if let Some(table) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                path = table.split('.').map(str::to_owned).collect();
-            }
-            let key = line.split_once(" = ").map(|(key, _)| key).filter(|key| !key.starts_with('#'));
-            // Values that both budgets share keep their spelling.
-            let value =
-                |key| value(&wanted, &path, key).filter(|wanted| value(&said, &path, key) != Some(wanted));
-            match key.and_then(|key| Some((key, value(key)?))) {
-                Some((key, value)) => text.push_str(&format!("{key} = {value}\n")),
-                None => text.push_str(&format!("{line}\n")),
-            }
-        }
-        text
     }
 }
 
@@ -250,77 +188,4 @@ impl Settings for PipelineConfig {
         faults.of_table("reward", |faults| self.reward.check(faults));
         faults.of_table("align", |faults| self.align.check(faults));
     }
-}
-
-/// The value of a setting in a table of settings.
-fn value<'a>(settings: &'a Table, path: &[String], key: &str) -> Option<&'a Value> {
-    path.iter().try_fold(settings, |table, name| table.get(name)?.as_table())?.get(key)
-}
-
-/// Number of trained layers in the small budget, counted from the last. The backward pass stops there.
-const LAST_LAYERS: Auto = Auto::Fixed(8);
-
-/// Changes the standard settings to those of the small budget.
-fn small(mut config: PipelineConfig) -> PipelineConfig {
-    let PipelineConfig {
-        stages,
-        self_align,
-        preferences,
-        reward,
-        evaluation,
-        guidelines,
-        align,
-        comparison,
-        ..
-    } = &mut config;
-
-    self_align.prompt_tokens = 48;
-    self_align.n_rules = Auto::Fixed(6);
-    self_align.n_exemplars = Auto::Fixed(2);
-    self_align.chunk = 8;
-    self_align.sampling.max_tokens = 128;
-    self_align.filter.unfinished = Unfinished::Cut;
-    self_align.distill.epochs = 1.0;
-    self_align.distill.lora.rank = 8;
-    self_align.distill.lora.alpha = 16.0;
-    self_align.distill.lora.last_layers = LAST_LAYERS;
-    self_align.distill.data.max_tokens = 128;
-
-    preferences.principles = vec!["principles/small.toml".to_owned()];
-    preferences.judge = JudgeKind::Contrast;
-    preferences.verdicts = Verdicts::Own;
-    preferences.replies.plan = ReplyPlan::Contrast;
-    preferences.replies.pairs = 2;
-    preferences.replies.max_tokens = 32;
-
-    reward.steps = Auto::Fixed(10);
-    reward.lora.rank = 8;
-    reward.lora.last_layers = LAST_LAYERS;
-    reward.optimizer.learning_rate = 5e-4;
-    reward.batch.pairs = 4;
-    reward.limits = LimitSettings { tokens: 192, request: 32, reply: 32 };
-    reward.aggregate.missing = Missing::UseRest;
-    reward.aggregate.held_out = 0.2;
-    // Each held-out comparison is evaluated once.
-    reward.aggregate.passes = 1;
-    reward.evaluation.every = 0;
-    reward.checkpoint.every = 2;
-
-    evaluation.limit = 6;
-
-    guidelines.clone_from(&preferences.principles);
-    align.steps = Auto::Fixed(4);
-    align.lora.rank = reward.lora.rank;
-    align.lora.last_layers = LAST_LAYERS;
-    align.rollout.prompts = 6;
-    align.rollout.max_prompt_tokens = 64;
-    align.rollout.max_reply_tokens = 32;
-    align.update.epochs = 1;
-    align.checkpoint.every = 1;
-
-    // It would take a few more minutes.
-    stages.comparison = false;
-    comparison.limit = 8;
-    comparison.max_tokens = 48;
-    config
 }

@@ -52,6 +52,13 @@ pub enum PipelineError {
         path: PathBuf,
     },
 
+    /// The principles of a new folder cannot be used: correct them.
+    #[error("{reason}")]
+    Principles {
+        /// What is wrong with them, and what to do.
+        reason: String,
+    },
+
     /// The policy collapsed, and its training was stopped: raise the KL coefficient (`align.kl.coefficient`),
     /// lower `align.optimizer.learning_rate`, or check in the rollouts which replies get high rewards.
     #[error(
@@ -94,6 +101,7 @@ impl PipelineError {
             PipelineError::Io(file) => file.kind(),
             PipelineError::Settings(source) => source.kind(),
             PipelineError::Manifest { .. } => ErrorKind::Format,
+            PipelineError::Principles { .. } => ErrorKind::Principles,
             PipelineError::Busy { .. }
             | PipelineError::Occupied { .. }
             | PipelineError::SourceChanged { .. } => ErrorKind::Run,

@@ -8,6 +8,7 @@
 //!
 //! | part | holds |
 //! |---|---|
+//! | [`init`], [`NewRun`] | a new folder, with settings, prompts and principles |
 //! | [`Pipeline`], [`PipelineConfig`] | the run, and the settings of all stages |
 //! | [`Stage`], [`StageStatus`] | the stages, and the status of each |
 //! | [`Manifest`], [`Inputs`] | the inputs and output files of each stage |
@@ -17,6 +18,7 @@ mod config;
 mod error;
 mod init;
 mod manifest;
+mod presets;
 mod report;
 mod run;
 mod sources;
@@ -24,11 +26,12 @@ mod stage;
 mod status;
 mod work;
 
-pub use config::{Budget, ComparisonConfig, MeasureConfig, PipelineConfig, StageSwitches};
+pub use config::{ComparisonConfig, MeasureConfig, PipelineConfig, StageSwitches};
 pub use error::PipelineError;
-pub use init::init;
+pub use init::{NewRun, init};
 pub use manifest::{Inputs, Manifest, StageRun};
-pub use report::PipelineReport;
+pub use presets::Budget;
+pub use report::{Change, Measure, PipelineReport, ReplyPair};
 pub use run::{Made, Pipeline, status};
 pub use sources::Sources;
 pub use stage::Stage;

@@ -70,7 +70,8 @@ impl Sources {
         let (mut principles, mut reward_model) = (None, None);
         match &mut config.stages.reward_model {
             Some(path) => {
-                *path = found(folder, path);
+                let name = crate::reward::resolve(path).map_err(PipelineError::at(Stage::Align))?;
+                *path = found(folder, &name);
                 reward_model = Some(adapter_hash(path)?);
             }
             None => {

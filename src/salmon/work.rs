@@ -199,6 +199,7 @@ impl Work<'_> {
             },
             max_tokens: settings.max_tokens,
             batch: settings.batch,
+            methods: settings.methods.clone(),
         };
         let mut on_done = |method: &str, done| {
             let count = Count::new(Items::Method(method), done, prompts.len());

@@ -11,7 +11,7 @@ mod status;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use parr::salmon::{Budget, PipelineConfig, init};
+use parr::salmon::{Budget, NewRun, PipelineConfig, init};
 use parr::settings::Auto;
 use parr::settings::Settings;
 
@@ -52,7 +52,7 @@ fn minimal(model: &Path) -> PipelineConfig {
 
 /// A folder with everything that a pipeline reads, under `config`.
 fn folder(path: &Path, config: &PipelineConfig) {
-    init(path, Budget::Small, None).expect("an empty folder");
+    init(path, &NewRun::default()).expect("an empty folder");
     write(path, config);
 }
 

@@ -7,10 +7,11 @@ use parr::ErrorKind;
 use parr::gpu::KernelFamily;
 use parr::model::{LoadOptions, Model};
 use parr::salmon::{
-    ComparisonConfig, Event, Made, Manifest, Pipeline, PipelineConfig, PipelineError, PipelineReport, Stage,
-    StageStatus, status,
+    ComparisonConfig, Event, Made, Manifest, Measure, Pipeline, PipelineConfig, PipelineError,
+    PipelineReport, Stage, StageStatus, status,
 };
 use parr::settings::Settings;
+use parr::steer::compare::MethodKind;
 use parr::train::{self, Control, Items};
 
 use super::{edit, folder, minimal, tiny, write};
@@ -182,6 +183,22 @@ fn given(model: &Model, config: &PipelineConfig, reward_model: &Path, path: &Pat
     assert_eq!(changed(&run(model, path)), [StageStatus::Done, StageStatus::Unfinished]);
     let report = PipelineReport::gather(path, &config).expect("sound files");
     assert!(report.to_html().contains("1 prompts that no stage trained on"));
+
+    // Only before and after: one rate for each principle with a program, and the replies side by side.
+    config.comparison.methods = vec![MethodKind::Adapter];
+    write(path, &config);
+    assert_eq!(redone(&run(model, path)), [Stage::Comparison]);
+    let report = PipelineReport::gather(path, &config).expect("sound files");
+    let comparison = report.comparison.as_ref().expect("it is a stage");
+    let methods: Vec<&str> = comparison.methods.iter().map(|method| method.name.as_str()).collect();
+    assert_eq!(methods, ["base", "adapter"]);
+    let (changes, replies) = (report.changes(), report.replies());
+    assert!(changes.iter().any(|one| one.text.starts_with("Greet the user") && one.by == Measure::Program));
+    assert!(changes.iter().all(|one| one.by == Measure::Program && (one.before.of, one.after.of) == (1, 1)));
+    assert_eq!(replies.iter().map(|pair| pair.prompt).collect::<Vec<_>>(), ["Is it?"]);
+    let [before, after] = &comparison.replies[0].replies[..] else { panic!("{comparison:?}") };
+    assert_eq!((replies[0].before, replies[0].after), (&*before.text, &*after.text));
+    assert!(report.to_html().contains("<h2>Before and after training</h2>"));
 
     config.stages.reward_model = Some("nowhere".into());
     let refused = |config: &PipelineConfig| match status(path, config, "base") {

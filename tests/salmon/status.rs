@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use parr::salmon::{
-    Budget, Inputs, Manifest, PipelineConfig, PipelineError, Sources, Stage, StageRun, StageStatus, init,
+    Budget, Inputs, Manifest, NewRun, PipelineConfig, PipelineError, Sources, Stage, StageRun, StageStatus,
+    init,
 };
 use parr::settings::Auto;
 use parr::settings::Settings;
@@ -156,15 +157,16 @@ fn an_edit_changes_what_reads_it_and_nothing_else() {
 
 #[test]
 fn each_budget_is_what_its_settings_file_says() {
-    for budget in [Budget::Small, Budget::Standard] {
+    for budget in Budget::ALL {
         let text = PipelineConfig::sample(budget, None);
         let said = PipelineConfig::parse(&text, Path::new("salmon.toml")).expect("it parses");
         assert_eq!(said, PipelineConfig::preset(budget), "{text}");
         said.validate().expect("a preset is sound");
-        assert_eq!(text.lines().count(), PipelineConfig::SAMPLE.lines().count());
+        let is_whole = text.lines().count() == PipelineConfig::SAMPLE.lines().count();
+        assert_eq!(is_whole, budget != Budget::Policy, "tables of stages that do not run are left out");
         // A file that says nothing but the budget means the same.
-        let name = if budget == Budget::Small { "small" } else { "standard" };
-        let short = PipelineConfig::parse(&format!("budget = \"{name}\"\n"), Path::new("salmon.toml"));
+        let text = format!("budget = \"{}\"\n", budget.name());
+        let short = PipelineConfig::parse(&text, Path::new("salmon.toml"));
         assert_eq!(short.expect("it parses"), said);
     }
     assert_eq!(PipelineConfig::sample(Budget::Small, None), PipelineConfig::SAMPLE);
@@ -184,15 +186,15 @@ fn a_new_folder_has_all_that_it_reads_and_is_not_written_over() {
     let path = scratch.path().join("run");
     fs::create_dir_all(&path).expect("writable");
     fs::write(path.join("prompts.jsonl"), "{\"id\": \"a\", \"prompt\": \"Tea?\"}\n").expect("writable");
-    let written = init(&path, Budget::Small, None).expect("no settings yet");
+    let written = init(&path, &NewRun::default()).expect("no settings yet");
     let names = ["principles/small.toml", "salmon.toml"].map(|name| path.join(name));
     assert_eq!(written, names, "prompts were there");
     let config = PipelineConfig::read(&path.join("salmon.toml")).expect("sound settings");
     Sources::find(&path, &config, "base").expect("sound files");
-    assert!(matches!(init(&path, Budget::Small, None), Err(PipelineError::Occupied { .. })));
+    assert!(matches!(init(&path, &NewRun::default()), Err(PipelineError::Occupied { .. })));
 
     let other = scratch.path().join("other");
-    init(&other, Budget::Standard, None).expect("an empty folder");
+    init(&other, &NewRun { budget: Budget::Standard, ..NewRun::default() }).expect("an empty folder");
     let config = PipelineConfig::read(&other.join("salmon.toml")).expect("sound settings");
     Sources::find(&other, &config, "base").expect("sound files");
     let prompts = fs::read_to_string(other.join("prompts.jsonl")).expect("written");
@@ -200,15 +202,48 @@ fn a_new_folder_has_all_that_it_reads_and_is_not_written_over() {
 
     // With a reward model that is there the settings name it, wherever they are read from.
     let (third, reward_model) = (scratch.path().join("third"), scratch.path().join("run/../other"));
-    init(&third, Budget::Small, Some(&reward_model)).expect("an empty folder");
+    let scored = |path: &Path| NewRun { reward_model: Some(path.to_owned()), ..NewRun::default() };
+    init(&third, &scored(&reward_model)).expect("an empty folder");
     let config = PipelineConfig::read(&third.join("salmon.toml")).expect("sound settings");
     let named = config.stages.reward_model.clone().expect("it was given");
     assert_eq!(named, fs::canonicalize(&other).expect("it is there"));
     assert_eq!(config.stages(), [Stage::Align]);
     let fourth = scratch.path().join("fourth");
     let nowhere = scratch.path().join("nowhere");
-    assert!(matches!(init(&fourth, Budget::Small, Some(&nowhere)), Err(PipelineError::Io(_))));
+    assert!(matches!(init(&fourth, &scored(&nowhere)), Err(PipelineError::Io(_))));
     assert!(!fourth.exists());
+}
+
+#[test]
+fn a_run_that_trains_only_a_policy_has_its_sentences_and_prompts_of_its_own_to_compare() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let path = scratch.path().join("run");
+    let sentences = ["Mention a \"bird\".", "  Be brief. "].map(str::to_owned);
+    let run = NewRun { budget: Budget::Policy, principles: sentences.to_vec(), ..NewRun::default() };
+    init(&path, &run).expect("no settings yet");
+    let set =
+        parr::principles::PrincipleSet::open(path.join("principles/mine.toml").to_str().expect("UTF-8"));
+    let set = set.expect("a sound set");
+    let texts: Vec<&str> = set.principles.iter().map(|one| one.definition.as_str()).collect();
+    assert_eq!(texts, ["Mention a \"bird\".", "Be brief."]);
+    let lines = |name: &str| -> Vec<String> {
+        let text = fs::read_to_string(path.join(name)).expect("written");
+        text.lines().map(str::to_owned).collect()
+    };
+    let (trained, held_out) = (lines("prompts.jsonl"), lines("held-out.jsonl"));
+    assert_eq!((trained.len(), held_out.len()), (48, 40));
+    assert!(held_out.iter().all(|prompt| !trained.contains(prompt)));
+    let config = PipelineConfig::read(&path.join("salmon.toml")).expect("sound settings");
+    assert_eq!(config.stages(), [Stage::Align, Stage::Comparison]);
+    assert_eq!(config.stages.reward_model.as_deref(), Some(Path::new(parr::reward::SHIPPED)));
+
+    // Sentences that are none are refused before anything is written, and so are those that no stage would read.
+    let other = scratch.path().join("other");
+    let empty = NewRun { budget: Budget::Policy, principles: vec![" ".to_owned()], ..NewRun::default() };
+    assert!(matches!(init(&other, &empty), Err(PipelineError::Principles { .. })));
+    let unread = NewRun { principles: sentences.to_vec(), ..NewRun::default() };
+    assert!(matches!(init(&other, &unread), Err(PipelineError::Principles { .. })));
+    assert!(!other.exists());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `parr salmon init`: writes a folder to start from.
 
+use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -7,11 +8,13 @@ use clap::{Args, ValueEnum};
 use super::shown;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
-use parr::salmon::{Budget, init};
+use crate::cli::terminal;
+use parr::salmon::{Budget, NewRun, init};
 
 const EXAMPLES: &str = "\
 Examples:
-  parr salmon init runs/first
+  parr salmon init runs/first --principle 'End with a question to me.'
+  parr salmon init runs/all --budget small
   parr salmon init runs/long --budget standard
   parr salmon init runs/style --reward reward-models/smollm2-style";
 
@@ -30,8 +33,14 @@ pub(super) struct InitArgs {
 /// The settings of a new folder.
 #[derive(Args)]
 pub(super) struct FreshArgs {
-    /// Size of a new run. small: 15 minutes on two cores. standard: the defaults of all stages, for a GPU
-    #[arg(long, value_name = "BUDGET", default_value = "small")]
+    /// A sentence that good replies follow; can be repeated. The default is an example, or on a terminal the
+    /// sentence that you are asked for
+    #[arg(long, value_name = "SENTENCE")]
+    principle: Vec<String>,
+
+    /// Size of a new run. policy: with the reward model that comes with Parr, 20 minutes on two cores. small: all
+    /// stages, a trial of 15 minutes. standard: the defaults of all stages, for a GPU
+    #[arg(long, value_name = "BUDGET", default_value = "policy")]
     budget: BudgetName,
 
     /// Existing reward model for the same base; then only the policy is trained
@@ -41,6 +50,7 @@ pub(super) struct FreshArgs {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum BudgetName {
+    Policy,
     Small,
     Standard,
 }
@@ -49,14 +59,35 @@ impl FreshArgs {
     /// Writes settings, prompts and principles into `folder`, and prints their paths.
     pub(super) fn init(&self, folder: &Path, global: &GlobalArgs) -> Result<(), CliError> {
         let budget = match self.budget {
+            BudgetName::Policy => Budget::Policy,
             BudgetName::Small => Budget::Small,
             BudgetName::Standard => Budget::Standard,
         };
-        for path in init(folder, budget, self.reward.as_deref())? {
+        let mut principles = self.principle.clone();
+        if budget == Budget::Policy && principles.is_empty() && !has_principles(folder) {
+            principles.extend(ask());
+        }
+        for path in init(folder, &NewRun { budget, reward_model: self.reward.clone(), principles })? {
             global.note(format!("wrote {}", shown(&path)));
         }
         Ok(())
     }
+}
+
+/// Whether the folder already holds principles, which stay as they are.
+fn has_principles(folder: &Path) -> bool {
+    folder.join("principles").is_dir()
+}
+
+/// Asks a person at a terminal for a principle. `None` elsewhere, and for an empty line.
+fn ask() -> Option<String> {
+    if !stdin().is_terminal() {
+        return None;
+    }
+    terminal::say("What is a good reply? Type a sentence, or press Enter for \"End with a question to me.\"");
+    let mut line = String::new();
+    stdin().read_line(&mut line).ok()?;
+    Some(line.trim().to_owned()).filter(|line| !line.is_empty())
 }
 
 impl InitArgs {

@@ -16,10 +16,14 @@ use parr::salmon::PipelineConfig;
 use parr::settings::Settings;
 
 const LONG_ABOUT: &str = "\
-Aligns a model to written principles with its own judgement (SALMON, arXiv
-2310.05910), from one settings file. The model writes replies and judges them
-under the principles. A reward model is trained on the verdicts and evaluated.
-Then a policy is trained with the reward model.
+Aligns a model to written principles (SALMON, arXiv 2310.05910), from one
+settings file. By default, the reward model that comes with Parr scores replies
+under your principles. A policy is trained with it and compared with the base on
+prompts that it was not trained on.
+
+With `--budget small` or `standard`, the model also writes replies and judges
+them under the principles itself, and a new reward model is trained on the
+verdicts and evaluated.
 
 Each stage has its own folder, named after a hash of its inputs. manifest.json
 records the stages. `run` runs only the stages that are not done. If a principle
@@ -28,12 +32,13 @@ undone, nothing runs. After a crash, it continues where it stopped.";
 
 const EXAMPLES: &str = "\
 Examples:
-  parr salmon init runs/first          settings, a few prompts, four principles
-  parr salmon run runs/first           15 minutes on two cores, no GPU
+  parr salmon init runs/first          settings, prompts, one principle
+  parr salmon run runs/first           20 minutes on two cores, no GPU
   parr salmon status runs/first        the status of each stage
   parr salmon report runs/first        one page with all results
-  parr score replies.jsonl --reward runs/first/reward-5f0c... \\
-      --principles runs/first/principles/small.toml";
+  parr salmon run runs/own --budget small
+  parr score replies.jsonl --reward runs/own/reward-5f0c... \\
+      --principles runs/own/principles/small.toml";
 
 /// Align a model to written principles: all stages from one settings file
 #[derive(Args)]

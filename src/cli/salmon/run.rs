@@ -24,13 +24,14 @@ Runs every stage that is not done, from DIR/salmon.toml. Without that file,
 Ctrl-C saves and stops. The same command resumes, also after a crash, and gives
 bit-identical results to an uninterrupted run.
 
-At the end, `report` writes DIR/report.html, and some prompts are printed with a
-reply from the first rollout and one from the last.";
+At the end, `report` writes DIR/report.html. The rates of each principle before
+and after are printed, and some prompts with a reply before and after.";
 
 const EXAMPLES: &str = "\
 Examples:
-  parr salmon run runs/first
+  parr salmon run runs/first --principle 'Mention a bird.'
   parr salmon run runs/first && parr salmon status runs/first
+  parr salmon run runs/all --budget small
   parr salmon run runs/style --reward reward-models/smollm2-style";
 
 /// Run every stage that is not done
@@ -83,26 +84,31 @@ impl RunArgs {
         Ok(())
     }
 
-    /// Writes the page on all stages, and prints some prompts with a reply from the first rollout and one
-    /// from the last.
+    /// Writes the page on all stages, and prints what changed.
     fn report(&self, config: &PipelineConfig, global: &GlobalArgs) -> Result<(), CliError> {
         let report = PipelineReport::gather(&self.folder.folder, config)?;
         let page = self.folder.folder.join(PAGE);
         write(&report, &page)?;
         global.note(format!("all results on one page: {}", shown(&page)));
         // The work is done, so a closed standard output is no error.
-        let _ = print_samples(&report);
+        let _ = print(&report);
         Ok(())
     }
 }
 
-/// Prints some prompts with a reply from the first rollout and one from the last.
-fn print_samples(report: &PipelineReport) -> std::io::Result<()> {
+/// Prints the rates of each principle before and after, and some prompts with a reply before and after: from the
+/// comparison if it was run, otherwise from the first rollout and the last.
+fn print(report: &PipelineReport) -> std::io::Result<()> {
     let mut out = terminal::stdout();
-    for [(first_step, before), (last_step, after)] in report.before_and_after().into_iter().take(SHOWN) {
-        writeln!(out, "{}", before.prompt.trim())?;
-        for (what, step, one) in [("before", first_step, before), ("after", last_step, after)] {
-            writeln!(out, "  {what}, step {step}, reward {:+.2}: {}", one.reward, one.reply.trim())?;
+    for change in report.changes() {
+        let [before, after] = [change.before, change.after].map(|rate| 100.0 * rate.rate);
+        let by = change.by.name();
+        writeln!(out, "{}: {before:.0}% of replies before, {after:.0}% after (by the {by})", change.text)?;
+    }
+    for pair in report.replies().into_iter().take(SHOWN) {
+        writeln!(out, "{}", pair.prompt.trim())?;
+        for (what, reply) in [("before", pair.before), ("after", pair.after)] {
+            writeln!(out, "  {what}: {}", reply.trim())?;
         }
     }
     Ok(())

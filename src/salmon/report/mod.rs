@@ -1,5 +1,6 @@
 //! The results of all stages, read from their files. Nothing is run.
 
+mod change;
 #[cfg(feature = "html")]
 mod page;
 
@@ -9,6 +10,8 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+
+pub use change::{Change, Measure, ReplyPair};
 
 use super::sources::{guideline_sets, resolve};
 use super::work::COMPARISONS;

@@ -1,5 +1,6 @@
 //! The report as an HTML page.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::{Map, Value};
@@ -25,6 +26,9 @@ const CURVES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Beginning of the names of the metrics by principle.
+const PRINCIPLE: &str = "objective/principle/";
+
 impl PipelineReport {
     /// The report as one self-contained HTML page, without scripts, fonts or links to other sites.
     pub fn to_html(&self) -> String {
@@ -34,15 +38,48 @@ impl PipelineReport {
             let _ = write!(page, ", reward model {}", escaped(&path.display().to_string()));
         }
         page.push_str(".</p>\n");
+        self.changed(&mut page);
         self.stages(&mut page);
         self.principles(&mut page);
         self.judged(&mut page);
         self.measured(&mut page);
         self.learned(&mut page);
         self.compared(&mut page);
-        self.replies(&mut page);
+        self.rollouts(&mut page);
         page.push_str(PAGE_END);
         page
+    }
+
+    /// What the policy does differently, first on the page: rates, and replies side by side.
+    fn changed(&self, page: &mut String) {
+        if self.compared_policy().is_none() {
+            return;
+        }
+        let prompts =
+            if self.comparison_held_out { "prompts that no stage trained on" } else { "the prompts" };
+        let _ = write!(
+            page,
+            "<h2>Before and after training</h2>\n<p>How often replies to {prompts} follow each principle, with 95% \
+             intervals. The policy was trained with the scores of the reward model, so only a program is an \
+             independent measure.</p>\n"
+        );
+        let shown = |rate: Rate| {
+            let [rate, low, high] = [rate.rate, rate.low, rate.high].map(|one| 100.0 * one);
+            format!("{rate:.0}% ({low:.0} to {high:.0})")
+        };
+        let rows = self.changes().into_iter().map(|change| {
+            [change.text, change.by.name().to_owned(), shown(change.before), shown(change.after)]
+        });
+        table(page, &["principle", "measured by", "before", "after"], rows);
+        page.push_str(
+            "<div class=\"wide\"><table class=\"texts\"><tr><th>prompt</th><th>before</th><th>after</th></tr>\n",
+        );
+        for pair in self.replies().into_iter().take(MOST_REPLIES) {
+            let cell = |text: &str| text.trim().lines().map(escaped).collect::<Vec<_>>().join("<br>");
+            let [prompt, before, after] = [pair.prompt, pair.before, pair.after].map(cell);
+            let _ = writeln!(page, "<tr><td>{prompt}</td><td>{before}</td><td>{after}</td></tr>");
+        }
+        page.push_str("</table></div>\n");
     }
 
     fn stages(&self, page: &mut String) {
@@ -140,6 +177,17 @@ impl PipelineReport {
         for name in sources {
             plot(page, &self.align, name, "Mean reward per reply from this source, weight included");
         }
+        let principles = self.align.iter().flat_map(|record| record.keys());
+        let principles: BTreeSet<&String> = principles.filter(|name| name.starts_with(PRINCIPLE)).collect();
+        for name in principles {
+            let id = &name[PRINCIPLE.len()..];
+            plot(
+                page,
+                &self.align,
+                name,
+                &format!("Mean log-odds that a reply keeps `{id}`, by the reward model"),
+            );
+        }
         page.push_str(
             "<p>Mean reward of the replies scored under each principle, with the number of replies in \
              brackets. The columns are the first and the second half of the rollouts.</p>\n",
@@ -172,13 +220,13 @@ impl PipelineReport {
         comparison.methods(page);
     }
 
-    fn replies(&self, page: &mut String) {
+    fn rollouts(&self, page: &mut String) {
         let pairs = self.before_and_after();
         if pairs.is_empty() {
             return;
         }
         page.push_str(
-            "<h2>Replies before and after training</h2>\n<p>Each table shows a prompt's reply in its \
+            "<h2>Rollouts</h2>\n<p>Each table shows a prompt's reply in its \
              first rollout and in its last. KL is measured to the reference, in nats per reply.</p>\n",
         );
         for [(first_step, first), (last_step, last)] in pairs.into_iter().take(MOST_REPLIES) {

@@ -2,9 +2,10 @@
 
 use super::{Answered, CheckReport, ComparisonReport, Divergence, Mean, Method, MethodReport, ReplyReport};
 use crate::generate::{CancelToken, DISTINCT_WINDOW, Request, distinct};
+use crate::principles::Principle;
 use crate::report::{Rate, moments};
-use crate::reward::{RewardError, ScoreRequest};
-use crate::steer::{SteerError, SteeredModel, Steering};
+use crate::reward::{RewardError, Score, ScoreRequest};
+use crate::steer::{Answer, SteerError, SteeredModel, Steering};
 use crate::tokenizer::{ChatFormat, Message, TokenId};
 
 impl Mean {
@@ -25,9 +26,10 @@ pub(super) fn measure(
     cancel: &CancelToken,
 ) -> Result<(), SteerError> {
     let scores = scores(steered, steering, answered, cancel)?;
-    let known: Vec<f64> = scores.iter().flatten().map(|score| f64::from(*score)).collect();
+    let known: Vec<f64> = scores.iter().flatten().map(|score| f64::from(score.value)).collect();
     let of_base = |place: usize| report.replies[place].replies.first().and_then(|reply| reply.score);
-    let pairs = scores.iter().enumerate().filter_map(|(place, score)| Some((of_base(place)?, (*score)?)));
+    let pairs =
+        scores.iter().enumerate().filter_map(|(place, score)| Some((of_base(place)?, score.as_ref()?.value)));
     let better = Rate::of(pairs.map(|(base, score)| score > base));
     let lengths: Vec<f64> = answered.answers.iter().map(|answer| answer.reply.tokens.len() as f64).collect();
     let is_base = report.methods.is_empty();
@@ -38,6 +40,7 @@ pub(super) fn measure(
         score: (!known.is_empty()).then(|| Mean::of(&known)),
         better: (!is_base && !known.is_empty()).then_some(better),
         checks: checks(steering, answered),
+        kept: kept(steering, &scores),
         reply_tokens: Mean::of(&lengths),
         distinct_2: distinct(
             answered.answers.iter().map(|answer| &answer.reply.tokens[..]),
@@ -48,7 +51,9 @@ pub(super) fn measure(
         cost: answered.cost(),
     });
     for ((prompt, answer), score) in report.replies.iter_mut().zip(&answered.answers).zip(scores) {
-        prompt.replies.push(ReplyReport { text: answer.reply.text.clone(), score });
+        let value = score.as_ref().map(|score| score.value);
+        let parts = score.map_or_else(Vec::new, |score| own_parts(steering, &score).to_vec());
+        prompt.replies.push(ReplyReport { text: answer.reply.text.clone(), score: value, parts });
     }
     Ok(())
 }
@@ -59,8 +64,9 @@ fn scores(
     steering: &Steering,
     answered: &Answered,
     cancel: &CancelToken,
-) -> Result<Vec<Option<f32>>, SteerError> {
-    let mut scores: Vec<Option<f32>> = answered.answers.iter().map(|answer| answer.score()).collect();
+) -> Result<Vec<Option<Score>>, SteerError> {
+    let of_search = |answer: &Answer| answer.last()?.kept()?.score.clone();
+    let mut scores: Vec<Option<Score>> = answered.answers.iter().map(of_search).collect();
     let Some(reward) = steered.reward() else { return Ok(scores) };
     let principles = steering.guidelines();
     let unscored =
@@ -78,14 +84,32 @@ fn scores(
         other => other.into(),
     })?;
     for (place, score) in places.into_iter().zip(read) {
-        scores[place] = Some(score.value);
+        scores[place] = Some(score);
     }
     Ok(scores)
 }
 
+/// The log-odds of a score under the principles in use, without those of the interventions, which come first.
+fn own_parts<'a>(steering: &Steering, score: &'a Score) -> &'a [f32] {
+    &score.parts[score.parts.len().saturating_sub(steering.used().len())..]
+}
+
+/// How often the reward model reads that a reply keeps each principle. Blank replies keep none.
+fn kept(steering: &Steering, scores: &[Option<Score>]) -> Vec<CheckReport> {
+    if scores.iter().flatten().all(|score| score.parts.is_empty()) {
+        return Vec::new();
+    }
+    let rate = |(place, principle): (usize, &&Principle)| {
+        let keeps = |score: &Score| own_parts(steering, score).get(place).is_some_and(|odds| *odds > 0.0);
+        let kept = scores.iter().map(|score| score.as_ref().is_some_and(keeps));
+        CheckReport { principle: principle.id.clone(), rate: Rate::of(kept) }
+    };
+    steering.used().iter().enumerate().map(rate).collect()
+}
+
 /// How often replies follow each principle that a program can check on a single reply.
 fn checks(steering: &Steering, answered: &Answered) -> Vec<CheckReport> {
-    let rate = |principle: &&crate::principles::Principle| {
+    let rate = |principle: &&Principle| {
         let check = principle.check?;
         let kept = answered.answers.iter().map(|answer| check.keeps(&answer.reply.text));
         let kept = kept.collect::<Option<Vec<bool>>>()?;

@@ -32,6 +32,45 @@ pub struct CompareOptions {
     pub max_tokens: usize,
     /// Number of prompts that are answered at the same time.
     pub batch: usize,
+    /// The methods to compare with the base, as far as there is a reward model and a policy for them. An empty list
+    /// means all.
+    pub methods: Vec<MethodKind>,
+}
+
+/// A method of steering that a comparison can include.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum MethodKind {
+    /// The base with the principles in its prompt.
+    Prompt,
+    /// Best of n. Needs a reward model.
+    BestOf,
+    /// Guided decoding. Needs a reward model.
+    Guided,
+    /// The policy, without principles in its prompt. Needs an adapter.
+    Adapter,
+}
+
+impl MethodKind {
+    /// All methods.
+    pub const ALL: [MethodKind; 4] =
+        [MethodKind::Prompt, MethodKind::BestOf, MethodKind::Guided, MethodKind::Adapter];
+
+    /// Name in settings files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            MethodKind::Prompt => "prompt",
+            MethodKind::BestOf => "best-of",
+            MethodKind::Guided => "guided",
+            MethodKind::Adapter => "adapter",
+        }
+    }
+
+    /// The method with this name.
+    pub fn from_name(name: &str) -> Option<MethodKind> {
+        MethodKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// Result of a comparison.
@@ -76,6 +115,10 @@ pub struct MethodReport {
     pub better: Option<Rate>,
     /// How often replies follow the principles that a program can check.
     pub checks: Vec<CheckReport>,
+    /// How often the reward model reads that a reply keeps each principle: log-odds above 0. Empty without a
+    /// pointwise reward model. The searches choose with the same reward model.
+    #[serde(default)]
+    pub kept: Vec<CheckReport>,
     /// Tokens per reply.
     pub reply_tokens: Mean,
     /// Share of distinct pairs among all pairs of neighbouring tokens
@@ -99,7 +142,7 @@ pub struct Mean {
     pub of: usize,
 }
 
-/// How often replies follow one principle, according to the program that checks it.
+/// How often replies follow one principle, according to a program or to the reward model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The principle's id.
@@ -149,6 +192,9 @@ pub struct ReplyReport {
     pub text: String,
     /// Its score under the whole list.
     pub score: Option<f32>,
+    /// Of a pointwise reward model, the log-odds that the reply keeps each principle, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<f32>,
 }
 
 /// A method of steering.
@@ -170,7 +216,7 @@ struct Answered {
 ///
 /// The methods are the base without principles and the base with the principles in its prompt. With a reward
 /// model there are also best of `n` and guided decoding. With a policy adapter there is also that adapter,
-/// without principles in its prompt.
+/// without principles in its prompt. [`CompareOptions::methods`] can leave out all but the base.
 ///
 /// # Errors
 ///
@@ -229,24 +275,28 @@ fn prompt_seed(seed: u64, place: usize) -> u64 {
     Philox::new(seed).bits64(Purpose::Compare, 0, place as u32, 0)
 }
 
-/// The available methods.
+/// The available methods that were asked for.
 fn methods(steered: &mut SteeredModel, options: &CompareOptions) -> Vec<Method> {
     let CompareOptions { steering, n, block, .. } = options;
+    let wanted = |kind| options.methods.is_empty() || options.methods.contains(&kind);
     let in_prompt = if steering.tell == Tell::Nobody { Tell::System } else { steering.tell };
     let method = |name: &str, tell: Tell, search: Search| Method {
         name: name.to_owned(),
         steering: Steering { tell, search, scores: false, ..steering.clone() },
         adapter: false,
     };
-    let mut methods =
-        vec![method("base", Tell::Nobody, Search::Sample), method("prompt", in_prompt, Search::Sample)];
-    if steered.reward().is_some() {
-        methods.push(method(&format!("best of {n}"), steering.tell, Search::BestOf { n: *n }));
-        if *block > 0 {
-            methods.push(method("guided", steering.tell, Search::Guided { n: *n, block: *block }));
-        }
+    let mut methods = vec![method("base", Tell::Nobody, Search::Sample)];
+    if wanted(MethodKind::Prompt) {
+        methods.push(method("prompt", in_prompt, Search::Sample));
     }
-    if steered.policy().is_some() {
+    let has_reward = steered.reward().is_some();
+    if has_reward && wanted(MethodKind::BestOf) {
+        methods.push(method(&format!("best of {n}"), steering.tell, Search::BestOf { n: *n }));
+    }
+    if has_reward && *block > 0 && wanted(MethodKind::Guided) {
+        methods.push(method("guided", steering.tell, Search::Guided { n: *n, block: *block }));
+    }
+    if steered.policy().is_some() && wanted(MethodKind::Adapter) {
         methods.push(Method { adapter: true, ..method("adapter", Tell::Nobody, Search::Sample) });
     }
     methods

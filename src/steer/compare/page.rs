@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{ComparisonReport, Mean, MethodReport};
+use super::{CheckReport, ComparisonReport, Mean, MethodReport};
 use crate::report::{Bar, PAGE_END, bars, escaped, labelled, page_of};
 
 const TITLE: &str = "Methods of steering compared";
@@ -108,22 +108,40 @@ impl ComparisonReport {
     }
 
     fn checked(&self, page: &mut String) {
-        let Some(first) = self.methods.first().filter(|method| !method.checks.is_empty()) else { return };
-        page.push_str(
-            "<h2>Principles that a program checks</h2>\n<p>How often replies follow a principle, according to a \
-             program. This measure does not depend on the reward model. Lines are 95% intervals.</p>\n\
-             <p class=\"soft\">",
-        );
+        page.push_str(&self.rates(
+            "Principles that a program checks",
+            "How often replies follow a principle, according to a program. This measure does not depend on the \
+             reward model. Lines are 95% intervals.",
+            |method| &method.checks,
+        ));
+        page.push_str(&self.rates(
+            "Principles as the reward model reads them",
+            "How often the reward model reads that a reply keeps a principle. Methods that choose or learn by this \
+             reward model are better at it by construction. Lines are 95% intervals.",
+            |method| &method.kept,
+        ));
+    }
+
+    /// A chart with the rates of each method by principle. Empty if there are none.
+    fn rates(&self, title: &str, text: &str, of: fn(&MethodReport) -> &Vec<CheckReport>) -> String {
+        let Some(first) = self.methods.first().map(of).filter(|rates| !rates.is_empty()) else {
+            return String::new();
+        };
+        let mut page = format!("<h2>{title}</h2>\n<p>{text}</p>\n<p class=\"soft\">");
         for (place, method) in self.methods.iter().enumerate() {
             let _ = write!(page, "<span class=\"key k{}\"></span>{}", place + 1, escaped(&method.name));
         }
         page.push_str("</p>\n");
-        let row = |(place, check): (usize, &super::CheckReport)| {
-            let bar = |method: &MethodReport| Bar::of_rate(&method.name, method.checks[place].rate);
-            (check.principle.clone(), self.methods.iter().map(bar).collect::<Vec<_>>())
+        let row = |(place, check): (usize, &CheckReport)| {
+            let rate = |method: &MethodReport| {
+                let rate = of(method).get(place)?.rate;
+                Some(Bar::of_rate(&method.name, rate))
+            };
+            (check.principle.clone(), self.methods.iter().filter_map(rate).collect::<Vec<_>>())
         };
-        let rows: Vec<(String, Vec<Bar>)> = first.checks.iter().enumerate().map(row).collect();
+        let rows: Vec<(String, Vec<Bar>)> = first.iter().enumerate().map(row).collect();
         page.push_str(&bars("How often replies follow a principle", &rows, 1.0, None));
+        page
     }
 
     fn texts(&self, page: &mut String) {
