@@ -15,7 +15,7 @@ use parr::adapter::Adapter;
 use parr::align::AlignConfig;
 use parr::align::{ALGORITHMS, Algorithm, Align, AlignPrompts, Guidelines, Outcome, RewardRole};
 use parr::hub;
-use parr::principles::PrincipleSet;
+use parr::principles::Selection;
 use parr::reward::{RewardModel, RewardOptions};
 use parr::settings::Settings;
 
@@ -84,8 +84,9 @@ pub(super) struct AlignArgs {
     #[arg(long)]
     any_base: bool,
 
-    /// Principles for scoring: sets that come with parr, or files, joined
-    #[arg(long, value_name = "SET|FILE", num_args = 1.., default_values = ["policy"])]
+    /// Principles for scoring: sets that come with parr, or files, joined. `:ID` chooses principles by id, and `!ID`
+    /// asks for the opposite of one
+    #[arg(long, value_name = "SET|FILE[:ID,!ID]", num_args = 1.., default_values = ["policy"])]
     principles: Vec<String>,
 
     /// Adapter to start from, which is then also the reference; its rank and targets stay
@@ -163,7 +164,8 @@ impl AlignArgs {
         config.validate()?;
         let out = self.run.out()?;
         let file = self.prompts.as_ref().ok_or_else(|| CliError::Usage("--prompts is needed".to_owned()))?;
-        let sets = self.principles.iter().map(|name| PrincipleSet::open(name)).collect::<Result<_, _>>()?;
+        let set = |name: &String| Selection::open(name).map(Selection::into_set);
+        let sets = self.principles.iter().map(set).collect::<Result<_, _>>()?;
         let guidelines = Guidelines::new(sets);
         let (device, model) = self.model.open(global)?;
         let prompts = AlignPrompts::read(file, chat_format(&model)?, config.rollout.max_prompt_tokens)?;

@@ -5,6 +5,7 @@
 
 mod adapter;
 mod align;
+mod attributes;
 mod bench;
 mod chat;
 mod doctor;
@@ -32,8 +33,8 @@ mod sft;
 mod steer;
 mod steering;
 mod table;
-mod terminal;
 mod template;
+mod terminal;
 mod tokenize;
 mod training;
 
@@ -162,8 +163,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     Logprobs(logprobs::LogprobsArgs),
     Tokenize(tokenize::TokenizeArgs),
-    Perplexity(perplexity::PerplexityArgs),
     Template(template::TemplatePrintArgs),
+    Perplexity(perplexity::PerplexityArgs),
     Sft(sft::SftArgs),
     Preferences(Box<preferences::PreferencesArgs>),
     SelfAlign(self_align::SelfAlignArgs),
@@ -176,6 +177,7 @@ enum Command {
     Dpo(Box<dpo::DpoArgs>),
     Adapter(adapter::AdapterArgs),
     Principles(principles::PrinciplesArgs),
+    Attributes(attributes::AttributesArgs),
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
 }
@@ -191,9 +193,9 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => args.run(&cli.global),
         Command::Logprobs(args) => args.run(&cli.global),
         Command::Tokenize(args) => args.run(&cli.global),
+        Command::Template(args) => args.run(&cli.global),
         Command::Perplexity(args) => args.run(&cli.global),
         Command::Sft(args) => args.run(&cli.global),
-        Command::Template(args) => args.run(&cli.global),
         Command::Preferences(args) => args.run(&cli.global),
         Command::SelfAlign(args) => args.run(&cli.global),
         Command::Salmon(args) => args.run(&cli.global),
@@ -205,6 +207,7 @@ pub fn main() -> ExitCode {
         Command::Dpo(args) => args.run(&cli.global),
         Command::Adapter(args) => args.run(&cli.global),
         Command::Principles(args) => args.run(&cli.global),
+        Command::Attributes(args) => args.run(),
         Command::Bench(args) => args.run(&cli.global),
         Command::Doctor(args) => args.run(&cli.global),
     };

@@ -34,7 +34,7 @@ impl Rate {
     }
 
     /// The rate of `true` among `all`.
-    pub(crate) fn of(all: impl IntoIterator<Item = bool>) -> Rate {
+    pub fn of(all: impl IntoIterator<Item = bool>) -> Rate {
         let (mut hits, mut of) = (0, 0);
         for hit in all {
             hits += usize::from(hit);

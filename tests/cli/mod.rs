@@ -2,6 +2,7 @@
 
 mod adapter;
 mod align;
+mod attributes;
 mod bench;
 mod chat;
 mod doctor;
@@ -18,8 +19,8 @@ mod reward;
 mod self_align;
 mod sft;
 mod steer;
-mod text;
 mod template;
+mod text;
 mod tokenize;
 
 use std::io::Write;
