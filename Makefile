@@ -14,7 +14,8 @@
 #
 #   make principles-model  train a reward model that reads any sentence, and measure it on sentences it has not seen
 #   make reward-model  judge replies, train a reward model that reads principles, and evaluate it
-#   make policies      train policies whose principles differ in one sentence, with the shipped reward model
+#   make policies      train policies whose principles differ in one sentence, with the reward model smollm2-style
+#   make steering      train policies under sentences that no training saw, with the reward model smollm2-principles
 #
 # This needs Python with the package rich:
 #
@@ -30,14 +31,20 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and prints errors if there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat lint test proofs bindings principles-model reward-model policies picture
+.PHONY: chat lint test proofs bindings principles-model reward-model policies steering picture
+
+# The principles of the chat: a copy of the example, to edit.
+CHAT := runs/chat/principles.toml
 
 chat:
 	.ci/setup tools
 	$(CARGO) build --release --locked
 	.ci/setup gpu $(BUILT)/release/parr
 	.ci/setup model $(BUILT)/release/parr
-	$(BUILT)/release/parr chat smollm2
+	mkdir -p runs/chat
+	[ -e $(CHAT) ] || cp examples/chat/principles.toml $(CHAT)
+	$(BUILT)/release/parr chat smollm2 --principles $(CHAT) --reward smollm2-principles --best-of 4 \
+	    --temperature 0.8 --max-tokens 160
 
 # Cargo.toml has the table of lints.
 lint:
@@ -140,8 +147,8 @@ reward-model:
 # learns to tell which sentences a reply keeps; then it is measured on replies to other prompts. Every step is
 # resumed where it stopped.
 PRINCIPLES ?= runs/principles-model
-# Number of optimizer steps, with two replies each.
-STEPS ?= 3000
+# Number of optimizer steps, with two replies each: two hours on two cores.
+STEPS ?= 2100
 plain = $(PRINCIPLES)/$(1)-prompts.jsonl --replies $(PRINCIPLES)/$(1)-replies.jsonl
 
 principles-model:
@@ -186,6 +193,32 @@ policies:
 	    $(BUILT)/release/parr steer compare --principles examples/policies/$${policy/statement/question}.toml \
 	        --prompts $$of/held-out.jsonl --adapter $$out --temperature 0.7 --max-tokens 128 --batch 24 --seed 1 \
 	        --html $$out.html --json $$out.json || exit 1; \
+	done
+
+# Ten policies: one under each of five sentences, and one under each opposite. No training of the reward model has seen
+# the sentences, and two of the attributes were held out. Programs count the replies to held-out prompts that have the
+# attribute.
+STEERING ?= runs/steering
+
+steering:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup gpu $(BUILT)/release/parr
+	.ci/setup model $(BUILT)/release/parr
+	[ -e $(STEERING)/prompts ] || $(BUILT)/release/parr salmon init $(STEERING)/prompts
+	for id in exclamation asks-back bullets contrast sequence; do \
+	    for side in $$id !$$id; do \
+	        out=$(STEERING)/$${side/!/not-}; principles=examples/steering/principles.toml:$$side; \
+	        [ -e $$out.json ] && continue; \
+	        $(BUILT)/release/parr align --config examples/steering/align.toml --reward smollm2-principles \
+	            --principles $$principles --prompts $(STEERING)/prompts/prompts.jsonl --out $$out --resume || exit 1; \
+	        $(BUILT)/release/parr steer compare --principles $$principles --reward smollm2-principles \
+	            --prompts $(STEERING)/prompts/held-out.jsonl --adapter $$out --methods adapter --temperature 0.7 \
+	            --max-tokens 96 --batch 20 --seed 1 --html $$out.html --json $$out.json || exit 1; \
+	    done; \
+	    for side in $$id not-$$id; do \
+	        $(BUILT)/release/parr attributes rate $$id --comparison $(STEERING)/$$side.json || exit 1; \
+	    done; \
 	done
 
 # The picture in the README: a real session.
