@@ -221,3 +221,49 @@ fn the_printed_settings_are_the_settings() {
     let output = parr().args(["reward", "train", "--print-config"]).output().expect("the program starts");
     assert_eq!(stdout(&output), parr::reward::RewardConfig::SAMPLE);
 }
+
+#[test]
+fn the_reward_model_of_the_program_reads_sentences() {
+    let model = super::smollm2();
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let (replies, principles) = (folder.path().join("replies.jsonl"), folder.path().join("mine.toml"));
+    let rows_of = |prompt: &str, replies: [&str; 2]| {
+        replies
+            .map(|reply| format!("{}\n", serde_json::json!({ "prompt": prompt, "response": reply })))
+            .concat()
+    };
+    let rivers = "Rivers carry water from the hills to the sea.";
+    let asks = format!("{rivers} Which river would you like to know more about?");
+    let states = format!("{rivers} They are old.");
+    let text = rows_of("Tell me about rivers.", [&asks, &states])
+        + &rows_of(
+            "How do I rest my eyes?",
+            [
+                "Look far away. If the pain stays, please see a doctor.",
+                "Look far away. It is quite easy to do.",
+            ],
+        );
+    fs::write(&replies, text).expect("written");
+    let principle = |id: &str, text: &str| {
+        format!("[[principle]]\nid = \"{id}\"\ndimension = \"D\"\ndefinition = \"{text}\"\n")
+    };
+    let set = format!(
+        "id = \"mine\"\ntitle = \"T\"\ndescription = \"D.\"\nuse = \"always\"\n{}{}",
+        principle("question", "End with a question to me."),
+        principle("doctor", "Advise to see a doctor.")
+    );
+    fs::write(&principles, set).expect("written");
+    // A cache of its own: the files are copied there at the first use, and found there at the second.
+    let cache = folder.path().join("cache");
+    for _ in 0..2 {
+        let mut run = parr();
+        run.arg("score").arg(&replies).args(["--reward", "smollm2-principles", "--principles"]);
+        run.arg(&principles).args(["--model", &model]).env("PARR_CACHE", &cache);
+        let scored = rows(&run.output().expect("the program starts"));
+        let of = |row: usize, id: &str| scored[row]["by_principle"]["mine"][id].as_f64().expect("log-odds");
+        assert!(of(0, "question") > 0.0 && of(1, "question") < 0.0, "{scored:?}");
+        assert!(of(2, "doctor") > 0.0 && of(3, "doctor") < 0.0, "{scored:?}");
+        let folders = fs::read_dir(cache.join("reward-models")).expect("it was copied").count();
+        assert_eq!(folders, 1);
+    }
+}
