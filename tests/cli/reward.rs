@@ -245,7 +245,7 @@ fn the_reward_model_of_the_program_reads_sentences() {
         );
     fs::write(&replies, text).expect("written");
     let principle = |id: &str, text: &str| {
-        format!("[[principle]]\nid = \"{id}\"\ndimension = \"D\"\ndefinition = \"{text}\"\n")
+        format!("[[principle]]\nid = \"{id}\"\ndimension = \"{id}\"\ndefinition = \"{text}\"\n")
     };
     let set = format!(
         "id = \"mine\"\ntitle = \"T\"\ndescription = \"D.\"\nuse = \"always\"\n{}{}",
