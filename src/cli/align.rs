@@ -9,7 +9,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use super::GlobalArgs;
 use super::error::CliError;
 use super::open::{ModelArgs, chat_format};
-use super::screen::{Screen, watched};
+use super::screen::Screen;
 use super::training::{Knobs, RunArgs, note_adapter, set};
 use parr::adapter::Adapter;
 use parr::align::AlignConfig;
@@ -188,10 +188,7 @@ impl AlignArgs {
             .budget(self.budget)
             .resume(self.run.resume);
         let screen = Screen::new(global).show_every(self.show_every);
-        match watched(screen, |control, on_event| {
-            self.run.apply_to(control);
-            align.run(control, on_event)
-        })? {
+        match self.run.watched(screen, |control, on_event| align.run(control, on_event))? {
             Outcome::Done(adapter) => {
                 note_adapter(global, &adapter, &self.model.model, out);
                 Ok(())

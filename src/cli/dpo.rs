@@ -8,7 +8,7 @@ use super::GlobalArgs;
 use super::error::CliError;
 use super::open::ModelArgs;
 use super::reward::DataArgs;
-use super::screen::{Screen, watched};
+use super::screen::Screen;
 use super::training::{Knobs, RunArgs, note_adapter, set};
 use parr::adapter::Adapter;
 use parr::align::{DpoConfig, DpoTraining};
@@ -96,10 +96,8 @@ impl DpoArgs {
             self.init_adapter.as_deref().map(|path| Adapter::open(path, model.config())).transpose()?;
         let training = DpoTraining::new(&model, &data, out).config(&config);
         let training = training.init(init.as_ref()).resume(self.run.resume);
-        let adapter = watched(Screen::new(global), |control, on_event| {
-            self.run.apply_to(control);
-            training.run(control, on_event)
-        })?;
+        let adapter =
+            self.run.watched(Screen::new(global), |control, on_event| training.run(control, on_event))?;
         note_adapter(global, &adapter, &self.model.model, out);
         Ok(())
     }

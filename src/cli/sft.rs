@@ -7,7 +7,7 @@ use clap::Args;
 use super::GlobalArgs;
 use super::error::CliError;
 use super::open::ModelArgs;
-use super::screen::{Screen, watched};
+use super::screen::Screen;
 use super::training::{Knobs, RunArgs, note_adapter, set};
 use parr::adapter::Adapter;
 use parr::settings::Settings;
@@ -100,10 +100,8 @@ impl SftArgs {
         if let Some(path) = &self.held_out_data {
             sft = sft.held_out(path);
         }
-        let adapter = watched(Screen::new(global), |control, on_event| {
-            self.run.apply_to(control);
-            sft.run(control, on_event)
-        })?;
+        let adapter =
+            self.run.watched(Screen::new(global), |control, on_event| sft.run(control, on_event))?;
         note_adapter(global, &adapter, &self.model.model, out);
         Ok(())
     }

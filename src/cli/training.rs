@@ -7,12 +7,13 @@ use clap::Args;
 
 use super::GlobalArgs;
 use super::error::CliError;
+use super::screen::{Screen, watched};
 use super::terminal;
 use parr::model::lora::Projections;
 use parr::output;
 use parr::settings::Auto;
-use parr::train::Control;
 use parr::train::config::{CheckpointConfig, LoraSettings, MemoryConfig, OptimizerConfig};
+use parr::train::{Control, Event};
 
 /// Flags of every training run.
 #[derive(Args)]
@@ -112,11 +113,18 @@ impl RunArgs {
         Ok(self.print_config)
     }
 
-    /// Ends the run that `control` controls at its newest state if --finish was given.
-    pub fn apply_to(&self, control: &Control) {
-        if self.finish {
-            control.finish();
-        }
+    /// As [`watched`], and ends the run at its newest state if --finish was given.
+    pub fn watched<T, E: Into<CliError>>(
+        &self,
+        screen: Screen<'_>,
+        work: impl FnOnce(&Control, &mut dyn FnMut(Event<'_>)) -> Result<T, E>,
+    ) -> Result<T, CliError> {
+        watched(screen, |control, on_event| {
+            if self.finish {
+                control.finish();
+            }
+            work(control, on_event)
+        })
     }
 
     /// The folder of the run.

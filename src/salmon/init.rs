@@ -61,12 +61,12 @@ pub fn init(folder: &Path, run: &NewRun) -> Result<Vec<PathBuf>, PipelineError> 
         return Err(PipelineError::Occupied { path: settings });
     }
     let config = PipelineConfig::preset(run.budget);
-    let is_name = |path: &&PathBuf| path.as_os_str() == crate::reward::SHIPPED;
-    let given = run.reward_model.as_ref().map(|path| match path {
-        path if is_name(&path) => Ok(path.clone()),
-        path => fs::canonicalize(path).map_err(PipelineError::io("open", path)),
-    });
-    let given = given.transpose()?;
+    let given = match &run.reward_model {
+        Some(path) if path.as_os_str() != crate::reward::SHIPPED => {
+            Some(fs::canonicalize(path).map_err(PipelineError::io("open", path))?)
+        }
+        given => given.clone(),
+    };
     let mut files = Vec::new();
     let [trained, held_out] = prompts(run.budget);
     files.push((folder.join(&config.prompts), trained));

@@ -87,10 +87,9 @@ impl PipelineConfig {
     pub fn sample(budget: Budget, reward_model: Option<&Path>) -> String {
         let table =
             |budget| Table::try_from(PipelineConfig::preset(budget)).expect("settings are plain values");
-        let (sampled, wanted) = (table(Budget::Small), table(budget));
-        let mut given = wanted.clone();
+        let (sampled, mut wanted) = (table(Budget::Small), table(budget));
         if let Some(path) = reward_model {
-            let stages = given.get_mut("stages").and_then(Value::as_table_mut).expect("a table");
+            let stages = wanted.get_mut("stages").and_then(Value::as_table_mut).expect("a table");
             stages.insert("reward_model".to_owned(), path.to_string_lossy().into_owned().into());
         }
         let blocks = Self::SAMPLE.split("\n\n").filter(|block| {
@@ -107,30 +106,19 @@ impl PipelineConfig {
                     path = table.split('.').map(str::to_owned).collect();
                 }
                 // A setting that is a comment in the sample is written where this file needs it.
-                let said = line.strip_prefix("# ").unwrap_or(line);
-                let optional = said != line;
-                let key = said.split_once(" = ").map(|(key, _)| key);
-                let value = key.and_then(|key| {
-                    let wanted = value(&given, &path, key)?;
-                    (value(&sampled, &path, key) != Some(wanted)).then_some((key, wanted))
-                });
+                let key = line.strip_prefix("# ").unwrap_or(line).split_once(" = ").map(|(key, _)| key);
+                let wanted = key.and_then(|key| Some((key, value(&wanted, &path, key)?)));
                 // Values that both budgets share keep their spelling.
-                lines.push(match value {
-                    Some((key, value))
-                        if !optional || key.chars().all(|one| one.is_ascii_lowercase() || one == '_') =>
-                    {
-                        format!("{key} = {value}")
+                lines.push(match wanted {
+                    Some((key, wanted)) if value(&sampled, &path, key) != Some(wanted) => {
+                        format!("{key} = {wanted}")
                     }
                     _ => line.to_owned(),
                 });
             }
             texts.push(lines.join("\n"));
         }
-        let mut text = texts.join("\n\n");
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text
+        texts.join("\n\n") + "\n"
     }
 }
 

@@ -185,19 +185,13 @@ pub fn run(
     let mut saved = learner.steps();
     while learner.steps() < options.steps {
         control.wait(learner.steps());
-        if control.cancel.is_cancelled() {
+        let cancelled = control.cancel.is_cancelled();
+        if cancelled || control.is_finishing() {
             if learner.steps() > saved {
                 let meta = StateMeta { step: learner.steps(), ..meta };
                 on_event(Event::Saved(&save(learner, &options.folder, options.keep, meta, &mut logs)?));
             }
-            return Err(TrainError::Cancelled);
-        }
-        if control.is_finishing() {
-            if learner.steps() > saved {
-                let meta = StateMeta { step: learner.steps(), ..meta };
-                on_event(Event::Saved(&save(learner, &options.folder, options.keep, meta, &mut logs)?));
-            }
-            return Ok(());
+            return if cancelled { Err(TrainError::Cancelled) } else { Ok(()) };
         }
         let start = Instant::now();
         let step = learner.steps();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::train::TrainArgs;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
-use crate::cli::screen::{Screen, watched};
+use crate::cli::screen::Screen;
 use crate::cli::training::{Knobs, set};
 use parr::adapter::Adapter;
 use parr::reward::{Factors, LabelledData, PointwiseConfig, PointwiseTraining};
@@ -26,10 +26,8 @@ impl TrainArgs {
         if let (Some(adapter), Some(path)) = (&init, &self.init) {
             training = training.init(adapter, path.display().to_string());
         }
-        let adapter = watched(Screen::new(global), |control, on_event| {
-            self.run.apply_to(control);
-            training.run(control, on_event)
-        })?;
+        let adapter =
+            self.run.watched(Screen::new(global), |control, on_event| training.run(control, on_event))?;
         self.note_result(&adapter, out, global);
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::DataArgs;
 use crate::cli::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::open::ModelArgs;
-use crate::cli::screen::{Screen, watched};
+use crate::cli::screen::Screen;
 use crate::cli::training::{Knobs, RunArgs, set};
 use parr::adapter::Adapter;
 use parr::reward::{Factors, PointwiseConfig, RewardConfig, RewardTraining};
@@ -119,10 +119,8 @@ impl TrainArgs {
         if let (Some(adapter), Some(path)) = (&init, &self.init) {
             training = training.init(adapter, path.display().to_string());
         }
-        let adapter = watched(Screen::new(global), |control, on_event| {
-            self.run.apply_to(control);
-            training.run(control, on_event)
-        })?;
+        let adapter =
+            self.run.watched(Screen::new(global), |control, on_event| training.run(control, on_event))?;
         self.note_result(&adapter, out, global);
         Ok(())
     }

@@ -9,7 +9,8 @@ use crate::attributes::{Accuracy, AttributeSet, CaseOptions, PlainReply, Split, 
 use crate::generate::CancelToken;
 use crate::reward::{RewardError, RewardModel};
 
-/// Sentences that are scored together. More would only make progress and cancels coarser.
+/// Sentences that are scored together, because they share the tokens of the replies that certainty is measured on. More
+/// would only make progress and cancels coarser.
 const TOGETHER: usize = 16;
 /// Fewest sentences that a bound is based on.
 const FEWEST: usize = 20;
@@ -53,20 +54,22 @@ pub fn measure_certainty(
         let reason = "no pair of replies could be made: there are too few replies or attributes".to_owned();
         return Err(RewardError::Nothing { reason });
     }
-    let all = cases.iter().map(|case| case.want.len() + case.avoid.len()).sum();
-    let mut measured: Vec<(f32, bool)> = Vec::with_capacity(all);
+    let all: usize = cases.iter().map(|case| case.want.len() + case.avoid.len()).sum();
+    let mut verdicts: Vec<(&str, bool)> = Vec::new();
     for case in &cases {
         let [has, has_not] = scores(model, case, cancel)?;
-        let sentences: Vec<&str> = case.want.iter().chain(&case.avoid).map(String::as_str).collect();
-        let mut certainty = Vec::with_capacity(sentences.len());
-        for some in sentences.chunks(TOGETHER) {
-            certainty.extend(model.certainty(some, cancel)?);
-        }
-        for (at, certainty) in certainty.into_iter().enumerate() {
+        for (at, sentence) in case.want.iter().chain(&case.avoid).enumerate() {
             let right = if at < case.want.len() { has[at] > has_not[at] } else { has[at] < has_not[at] };
-            measured.push((certainty, right));
+            verdicts.push((sentence, right));
         }
-        on_done(measured.len(), all);
+        on_done(verdicts.len() / 2, all);
+    }
+    let mut measured: Vec<(f32, bool)> = Vec::with_capacity(verdicts.len());
+    for some in verdicts.chunks(TOGETHER) {
+        let sentences: Vec<&str> = some.iter().map(|(sentence, _)| *sentence).collect();
+        let certainty = model.certainty(&sentences, cancel)?;
+        measured.extend(certainty.into_iter().zip(some.iter().map(|(_, right)| *right)));
+        on_done((all + measured.len()) / 2, all);
     }
     Ok(CertaintyReport::of(options.seed, measured))
 }
