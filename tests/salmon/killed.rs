@@ -53,7 +53,7 @@ fn a_run_that_was_killed_ends_as_one_that_was_not() {
     let page = whole.join("report.html");
     assert!(told.contains(&format!("on one page: {}", page.display())) && page.is_file(), "{told}");
     let replies = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(replies.contains("  before, step 1, ") && replies.contains("  after, step 2, "), "{replies}");
+    assert!(replies.contains("\n  before: ") && replies.contains("\n  after: "), "{replies}");
 
     let status = command(&["salmon", "status"], &whole).output().expect("the program starts");
     let told = String::from_utf8_lossy(&status.stdout).into_owned();
