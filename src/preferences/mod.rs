@@ -16,6 +16,7 @@
 //! inputs.
 
 mod aggregate;
+mod counts;
 mod error;
 mod input;
 mod jsonl;

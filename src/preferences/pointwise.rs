@@ -3,14 +3,19 @@
 //!
 //! Request and reply come first, so that all principles of a reply share them: each principle is a branch behind the
 //! same tokens. The texts are cut as in [`RewardFormat`](super::RewardFormat); a principle is never cut.
+//!
+//! A line with counts of the whole reply's form may stand behind the reply ([`PointwiseFormat::with_counts`]), because
+//! a small model cannot count.
 
 use super::PreferencesError;
+use super::counts::counts;
 use super::input::{InputLimits, cut};
 use crate::tokenizer::{Specials, TokenId, Tokenizer};
 
 // The fixed parts are short, because every score computes them.
 const OPENING: &str = "# Request\n";
 const BEFORE_REPLY: &str = "\n\n# Reply\n";
+const BEFORE_COUNTS: &str = "\n\n# Counts\n";
 const BEFORE_PRINCIPLE: &str = "\n\n# Rule\n";
 const STEM: &str = "\n";
 /// What follows the stem if the reply keeps the principle, and if it does not: the scalar head starts from the
@@ -39,6 +44,7 @@ pub struct BranchedInput {
 pub struct PointwiseFormat<'a> {
     tokenizer: &'a Tokenizer,
     limits: InputLimits,
+    counts: bool,
     opening: Vec<TokenId>,
     before_reply: Vec<TokenId>,
     before_principle: Vec<TokenId>,
@@ -58,13 +64,21 @@ impl<'a> PointwiseFormat<'a> {
         let format = PointwiseFormat {
             tokenizer,
             limits,
+            counts: false,
             opening: begin.into_iter().chain(encode(OPENING)?).collect(),
             before_reply: encode(BEFORE_REPLY)?,
             before_principle: encode(BEFORE_PRINCIPLE)?,
             stem: encode(STEM)?,
         };
-        format.join(&[], &[], vec![vec![0]])?;
+        format.join(&[], &[], &[], vec![vec![0]])?;
         Ok(format)
+    }
+
+    /// The same format with or without a line of counts behind the reply: words, sentences, list items, marks, emoji,
+    /// words of the request, the first word and the last. It is never cut, and counts the whole reply.
+    #[must_use]
+    pub fn with_counts(self, counts: bool) -> Self {
+        PointwiseFormat { counts, ..self }
     }
 
     /// Maximum numbers of tokens of an input and its parts.
@@ -113,21 +127,28 @@ impl<'a> PointwiseFormat<'a> {
             }
             branches.push([encode(&line)?, self.stem.clone()].concat());
         }
-        self.join(&encode(request.trim())?, &encode(reply.trim())?, branches)
+        let (request, reply) = (request.trim(), reply.trim());
+        let counted = match self.counts {
+            true => encode(&format!("{BEFORE_COUNTS}{}", counts(request, reply)))?,
+            false => Vec::new(),
+        };
+        self.join(&encode(request)?, &encode(reply)?, &counted, branches)
     }
 
     fn join(
         &self,
         request: &[TokenId],
         reply: &[TokenId],
+        counted: &[TokenId],
         branches: Vec<Vec<TokenId>>,
     ) -> Result<BranchedInput, PreferencesError> {
         let PointwiseFormat { limits, opening, before_reply, before_principle, .. } = self;
         let longest = branches.iter().map(Vec::len).max().unwrap_or(0);
-        let fixed = opening.len() + before_reply.len() + before_principle.len() + longest;
+        let fixed = opening.len() + before_reply.len() + counted.len() + before_principle.len() + longest;
         let kept = cut(limits, fixed, request.len(), reply.len())?;
         let (cut_request, cut_reply) = (request.len() - kept.request, reply.len() - kept.reply);
-        let parts = [opening, &request[cut_request..], before_reply, &reply[..kept.reply], before_principle];
+        let texts = [&request[cut_request..], before_reply, &reply[..kept.reply]].concat();
+        let parts = [opening, &texts[..], counted, before_principle];
         Ok(BranchedInput { shared: parts.concat(), branches, cut_request, cut_reply })
     }
 }

@@ -24,6 +24,10 @@ pub struct RewardCard {
     /// Number of the base's layers that it reads, from the first on. `None` for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layers: Option<usize>,
+    /// Of a pointwise model: whether its input has a line of counts of the reply's form
+    /// ([`PointwiseFormat::with_counts`](crate::preferences::PointwiseFormat::with_counts)).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub counts: bool,
     /// Maximum numbers of tokens of an input and its parts, the same as in training.
     pub limits: LimitSettings,
     /// Names of the sets of principles. Empty for preferences without principles.

@@ -197,7 +197,7 @@ impl RewardModel {
         let limits = limits_on(model, &card)?;
         model.check_tokenizer()?;
         let tokenizer = model.tokenizer().ok_or(RewardError::NoTokenizer)?;
-        Format::new(card.form, tokenizer, limits)?;
+        Format::new(&card, tokenizer, limits)?;
         let generator = Generator::with_adapters(model, generator_options(limits, options), bank)?;
         let reward_card = card;
         Ok(RewardModel { generator, adapter: id, limits, card: Card::default(), reward_card, own: None })
@@ -354,10 +354,16 @@ enum Format<'a> {
 }
 
 impl<'a> Format<'a> {
-    fn new(form: Form, tokenizer: &'a Tokenizer, limits: InputLimits) -> Result<Self, PreferencesError> {
-        Ok(match form {
+    fn new(
+        card: &RewardCard,
+        tokenizer: &'a Tokenizer,
+        limits: InputLimits,
+    ) -> Result<Self, PreferencesError> {
+        Ok(match card.form {
             Form::Pairwise => Format::Pairwise(RewardFormat::new(tokenizer, limits)?),
-            Form::Pointwise => Format::Pointwise(PointwiseFormat::new(tokenizer, limits)?),
+            Form::Pointwise => {
+                Format::Pointwise(PointwiseFormat::new(tokenizer, limits)?.with_counts(card.counts))
+            }
         })
     }
 }
@@ -367,7 +373,7 @@ impl Inputs {
         let form = model.reward_card.form;
         let tokenizer = model.tokenizer()?;
         let mut inputs = Inputs { rows: Vec::new(), questions: Vec::with_capacity(questions.len()) };
-        let format = Format::new(form, tokenizer, model.limits)?;
+        let format = Format::new(&model.reward_card, tokenizer, model.limits)?;
         for (item, ScoreRequest { prompt, reply, principles, weights }) in questions.iter().enumerate() {
             let fault = |source| RewardError::Item { item, source };
             let first = inputs.rows.len();

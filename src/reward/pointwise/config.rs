@@ -28,6 +28,9 @@ pub struct PointwiseConfig {
     /// Number of the base's layers that the reward model reads, from the first on. `auto` reads all of them. The layers
     /// in the middle of a model compare texts; the last ones choose its next word, which a reward model does not need.
     pub layers: Auto,
+    /// Whether the input has a line of counts of the reply's form: words, sentences, list items, marks, the first word
+    /// and the last. A small model cannot count them itself.
+    pub counts: bool,
     /// The adapter.
     pub lora: LoraSettings,
     /// The optimizer.
@@ -62,6 +65,7 @@ impl Default for PointwiseConfig {
             steps: Auto::Auto,
             factors: Factors::default(),
             layers: Auto::Auto,
+            counts: true,
             lora: LoraSettings { rank: 16, alpha: 32.0, ..LoraSettings::default() },
             optimizer: OptimizerConfig { learning_rate: 7e-4, ..OptimizerConfig::default() },
             schedule: ScheduleConfig::default(),

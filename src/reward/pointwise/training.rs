@@ -102,12 +102,13 @@ impl<'a> PointwiseTraining<'a> {
         data.check_reserved()?;
         let mut card = RewardCard { form: Form::Pointwise, limits: config.limits, ..RewardCard::default() };
         card.layers = config.first_layers();
+        card.counts = config.counts;
         card.attributes = data.attributes();
         card.init = self.init.as_ref().map(|(_, name)| name.clone());
         let limits = limits_on(model, &card)?;
         model.check_tokenizer()?;
         let tokenizer = model.tokenizer().ok_or(RewardError::NoTokenizer)?;
-        let format = PointwiseFormat::new(tokenizer, limits)?;
+        let format = PointwiseFormat::new(tokenizer, limits)?.with_counts(config.counts);
 
         let (train, measured) = data.split(config.seed, config.held_out);
         let Some(largest) = train.iter().map(|group| group.len()).max() else {
