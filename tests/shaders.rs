@@ -364,8 +364,8 @@ fn faults_of_linking_name_file_and_line() {
     );
     let wrong = complaint(matvec, &[("weight", "reduce/workgroup"), ("reduce", "reduce/workgroup")], &[]);
     assert_eq!(wrong, "fragment `reduce/workgroup` does not provide slot `weight` of `linear/matvec_tiled`");
-    let extra = complaint("mlp/swiglu", &[("weight", "weight/q4_1")], &[]);
-    assert_eq!(extra, "fragment `weight/q4_1` does not provide slot `weight` of `mlp/swiglu`");
+    let extra = complaint("mlp/glu", &[("gate", "mlp/silu"), ("weight", "weight/q4_1")], &[]);
+    assert_eq!(extra, "fragment `weight/q4_1` does not provide slot `weight` of `mlp/glu`");
     let unbounded = complaint("linear/matmul_lane8", &[("weight", "weight/q4_1")], &[]);
     assert!(
         unbounded.starts_with("linear/matmul_lane8:") && unbounded.contains("cannot unroll"),
@@ -377,10 +377,10 @@ fn faults_of_linking_name_file_and_line() {
 #[test]
 fn faults_of_compiling_name_the_authors_line() {
     let device = Device::noop(KernelFamily::Tiled).expect("the noop back end is built in");
-    let spec = KERNELS.iter().find(|spec| spec.name == "mlp/swiglu").expect("a registered kernel");
-    let without_lanes = Specialization::new(&[], &[]);
+    let spec = KERNELS.iter().find(|spec| spec.name == "mlp/glu").expect("a registered kernel");
+    let without_lanes = Specialization::new(&[("gate", "mlp/silu")], &[]);
     let complaint = device.pipeline(spec, &without_lanes).expect_err("WG is missing").to_string();
-    let source = shader_source("mlp/swiglu").expect("a listed shader");
+    let source = shader_source("mlp/glu").expect("a listed shader");
     let line = source.lines().position(|line| line.contains("workgroup.x * WG")).expect("a use of WG") + 1;
-    assert!(complaint.starts_with(&format!("mlp/swiglu:{line}: ")), "{complaint}");
+    assert!(complaint.starts_with(&format!("mlp/glu:{line}: ")), "{complaint}");
 }

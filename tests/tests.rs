@@ -53,6 +53,8 @@ mod principles;
 mod prose;
 /// Storage formats: decoding, encoding, packing, and the shader fragments that read them.
 mod quant;
+/// Lists in the README.
+mod readme;
 /// The CPU oracle against PyTorch.
 mod reference;
 /// Reward models: PyTorch's scores, learning to follow principles, what is refused.

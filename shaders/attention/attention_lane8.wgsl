@@ -29,6 +29,10 @@ struct Params {
     window: u32,
     out_stride: u32,
     scale: f32,
+    cap: f32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -114,7 +118,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             for (var t = 0u; t < KT; t++) {
                 let key = key0 + 8u * t + lane;
                 let seen = sees(position[m], key);
-                score[m * KT + t] = select(NEVER, score[m * KT + t] * params.scale, seen);
+                score[m * KT + t] = select(NEVER, capped(score[m * KT + t] * params.scale), seen);
                 best = max(best, score[m * KT + t]);
             }
             best = max(best, subgroupShuffleXor(best, 1u));

@@ -25,6 +25,10 @@ struct Params {
     window: u32,
     out_stride: u32,
     scale: f32,
+    cap: f32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -117,7 +121,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         for (var m = 0u; m < MT; m++) {
             let seen = sees(position[m], key);
-            let s = select(NEVER, score[m] * params.scale, seen);
+            let s = select(NEVER, capped(score[m] * params.scale), seen);
             let new_largest = max(largest[m], workgroup_max(s, lane));
             let shrink = exp(largest[m] - new_largest);
             largest[m] = new_largest;

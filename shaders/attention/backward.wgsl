@@ -39,9 +39,9 @@ fn weight(score: f32, lse: f32, seen: bool) -> f32 {
     return select(0.0, exp(score - lse), seen);
 }
 
-// The gradient of a score, without `scale`. A key outside a row's window may be any value, also NaN.
-fn d_score(p: f32, d_p: f32, delta: f32, seen: bool) -> f32 {
-    return select(0.0, p * (d_p - delta), seen);
+// The gradient of a score before its cap, without `scale`; `slope` is the derivative of the cap. A key outside a row's window may be any value, also NaN.
+fn d_score(p: f32, d_p: f32, delta: f32, slope: f32, seen: bool) -> f32 {
+    return select(0.0, p * (d_p - delta) * slope, seen);
 }
 
 // Stores a chunk of a head's gradient, times `scale`; dimensions beyond the head are dropped.

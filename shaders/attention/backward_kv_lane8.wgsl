@@ -29,6 +29,10 @@ struct Params {
     d_out_stride: u32,
     d_stride: u32,
     scale: f32,
+    cap: f32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -110,8 +114,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         //# unroll
         for (var m = 0u; m < MT; m++) {
             let seen = sees(rows_at[row].y, position + m);
-            score[m] = weight(score[m], known.x, seen);
-            d_p[m] = d_score(score[m], d_p[m], known.y, seen);
+            let s = capped(score[m]);
+            score[m] = weight(s, known.x, seen);
+            d_p[m] = d_score(score[m], d_p[m], known.y, cap_slope(s), seen);
         }
         for (var l = 0u; l < min(8u, n_virtual - virtual0); l++) {
             let row_q_at = subgroupShuffle(q_at, l);

@@ -28,6 +28,10 @@ struct Params {
     d_out_stride: u32,
     d_stride: u32,
     scale: f32,
+    cap: f32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -100,9 +104,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         for (var m = 0u; m < MT; m++) {
             let seen = sees(rows_at[row].y, position + m);
-            let p = weight(score[m], known.x, seen);
+            let s = capped(score[m]);
+            let p = weight(s, known.x, seen);
             weights[m * 64u + lane] = p;
-            d_scores[m * 64u + lane] = d_score(p, d_p[m], known.y, seen);
+            d_scores[m * 64u + lane] = d_score(p, d_p[m], known.y, cap_slope(s), seen);
         }
         workgroupBarrier();
         if my_split < SPLIT {

@@ -30,9 +30,9 @@ struct Params {
     d_out_stride: u32,
     d_stride: u32,
     scale: f32,
+    cap: f32,
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -112,8 +112,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         //# unroll
         for (var m = 0u; m < MT; m++) {
             let seen = sees(position[m], key0 + lane);
-            let p = weight(score[m], lse[m], seen);
-            score[m] = d_score(p, d_p[m], delta[m], seen);
+            let s = capped(score[m]);
+            let p = weight(s, lse[m], seen);
+            score[m] = d_score(p, d_p[m], delta[m], cap_slope(s), seen);
         }
         for (var l = 0u; l < min(8u, last_key + 1u - key0); l++) {
             let key_at = cached(place(span, key0 + l), kv_head);

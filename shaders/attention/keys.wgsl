@@ -1,6 +1,6 @@
 // attention/keys: positions of a head's keys and values in the cache, and the keys that a row attends to.
 //
-// Requires  params as the kernel declares it; the constant HEAD_DIM
+// Requires  params as the kernel declares it; the constants HEAD_DIM and CAP, 1 if scores are capped
 
 const CHUNKS: u32 = (HEAD_DIM + 7u) / 8u;
 const BLOCKS: u32 = (HEAD_DIM + 31u) / 32u;
@@ -24,6 +24,24 @@ fn place(span: Span, position: u32) -> u32 {
 // First chunk of one head's key or value at a place of the cache.
 fn cached(place: u32, kv_head: u32) -> u32 {
     return (place * params.kv_heads + kv_head) * CHUNKS;
+}
+
+// A score below the cap in size: cap tanh(score / cap). Beyond 15 the hyperbolic tangent is 1 in f32, and some drivers'
+// is not a number.
+fn capped(score: f32) -> f32 {
+    if CAP == 0u {
+        return score;
+    }
+    return params.cap * tanh(clamp(score / params.cap, -15.0, 15.0));
+}
+
+// Derivative of `capped`, from its value.
+fn cap_slope(capped: f32) -> f32 {
+    if CAP == 0u {
+        return 1.0;
+    }
+    let share = capped / params.cap;
+    return 1.0 - share * share;
 }
 
 // Whether a row at `position` sees `key`.

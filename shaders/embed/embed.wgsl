@@ -1,11 +1,11 @@
-// embed/embed: y[row] = table[ids[row]], decoded.
+// embed/embed: y[row] = factor table[ids[row]], decoded.
 //
 // Shapes    ids (rows); table (table_rows, 32 blocks) by the `weight` slot, holding token ids from
 //           first_id on; y (rows, y_stride vec4)
 // Types     y f32
 // Grid      one lane per block of 32, (ceil(blocks / WG), rows)
 // Requires  a table in several parts runs once per part: ids outside the part are left alone
-// Error     exact
+// Error     exact if factor is 1
 // Gradient  none, the table is frozen
 //
 //# slot weight
@@ -16,7 +16,7 @@ struct Params {
     y_stride: u32,
     first_id: u32,
     table_rows: u32,
-    pad0: u32,
+    factor: f32,
     pad1: u32,
     pad2: u32,
 }
@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let w = weight_open(id * params.blocks + block);
         for (var j = 0u; j < 8u; j++) {
             let scale = weight_scale(w, 4u * j / WEIGHT_GROUP);
-            y[row * params.y_stride + block * 8u + j] = scale.x * weight_quad(w, j) + scale.y;
+            y[row * params.y_stride + block * 8u + j] = params.factor * (scale.x * weight_quad(w, j) + scale.y);
         }
     }
 }

@@ -1,10 +1,10 @@
-// norm/rms_norm: y = x / sqrt(mean(x^2) + eps) * weight, one row per workgroup (arXiv 1910.07467).
+// norm/rms_norm: y = or += x / sqrt(mean(x^2) + eps) * weight, one row per workgroup (arXiv 1910.07467).
 //
 // Shapes    x (rows, x_stride vec4), weight (quads vec4), y (rows, y_stride vec4)
 // Types     f32
 // Grid      rows workgroups of WG lanes, folded
 // Memory    in the `reduce` slot
-// Requires  x and weight zero beyond width, up to 4 quads elements
+// Requires  x and weight zero beyond width, up to 4 quads elements; ADD: y += instead of =
 // Error     |y - reference| <= (width / WG + log2(WG) + 4) 2^-24 |y|
 // Faults    a row is NaN if it holds NaN or its sum of squares overflows f32
 // Gradient  norm/rms_norm_backward
@@ -35,8 +35,10 @@ fn main(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    // A folded grid may overshoot: those workgroups redo the last row, so that barriers stay uniform.
-    let row = min(folded(workgroup, grid), params.rows - 1u);
+    let index = folded(workgroup, grid);
+    // A workgroup beyond the last row only takes part in the barriers.
+    let inside = index < params.rows;
+    let row = min(index, params.rows - 1u);
     var sum = 0.0;
     for (var i = local; i < params.quads; i += WG) {
         let value = x[row * params.x_stride + i];
@@ -44,6 +46,12 @@ fn main(
     }
     let scale = inverse_root(group_sum(sum, local) / params.width + params.eps);
     for (var i = local; i < params.quads; i += WG) {
-        y[row * params.y_stride + i] = x[row * params.x_stride + i] * scale * weight[i];
+        var value = x[row * params.x_stride + i] * scale * weight[i];
+        if ADD != 0u {
+            value += y[row * params.y_stride + i];
+        }
+        if inside {
+            y[row * params.y_stride + i] = value;
+        }
     }
 }

@@ -1,9 +1,9 @@
-// rope/rope: rotates q and k by position (arXiv 2104.09864, halves of a head paired as in Hugging
-// Face's models), lays q out for attention and appends k and v to the cache.
+// rope/rope: rotates q and k by position (arXiv 2104.09864), lays q out for attention and appends k and v to the
+// cache. The first ROTARY dimensions of a head are rotated, their halves paired as in Hugging Face's models.
 //
 // Shapes    qkv (rows, qkv_stride): heads of q, then kv_heads of k, then kv_heads of v, HEAD_DIM each;
 //           rows_at (rows): base and position, a row's key becomes key base + position of the cache;
-//           table (longest, HEAD_DIM / 2): (cos, sin) of the positions of the longest sequence;
+//           table (longest, ROTARY / 2): (cos, sin) of the positions of the longest sequence;
 //           q (rows, heads, 32 ceil(HEAD_DIM / 32)), zero beyond HEAD_DIM;
 //           k_cache, v_cache (positions, kv_heads, ceil(HEAD_DIM / 8) chunks)
 // Types     qkv, table, q f32; the caches as the `kv_write` slot stores them
@@ -23,12 +23,12 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<f32>;                    // (rows, qkv_stride)
 @group(0) @binding(2) var<storage, read> rows_at: array<vec2<u32>>;          // (rows): base, position
-@group(0) @binding(3) var<storage, read> table: array<vec2f>;                // (longest, HEAD_DIM / 2)
+@group(0) @binding(3) var<storage, read> table: array<vec2f>;                // (longest, ROTARY / 2)
 @group(0) @binding(4) var<storage, read_write> q: array<vec4f>;              // (rows, heads, 8 BLOCKS)
 @group(0) @binding(5) var<storage, read_write> k_cache: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> v_cache: array<vec4<u32>>;
 
-const HALF: u32 = HEAD_DIM / 2u;
+const HALF: u32 = ROTARY / 2u;
 const CHUNKS: u32 = (HEAD_DIM + 7u) / 8u;
 const Q_CHUNKS: u32 = 4u * ((HEAD_DIM + 31u) / 32u);
 
@@ -39,6 +39,9 @@ fn plain(first: u32, dim: u32) -> f32 {
 fn rotated(first: u32, position: u32, dim: u32) -> f32 {
     if dim >= HEAD_DIM {
         return 0.0;
+    }
+    if dim >= ROTARY {
+        return qkv[first + dim];
     }
     let turn = table[position * HALF + dim % HALF];
     if dim < HALF {

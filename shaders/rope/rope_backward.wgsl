@@ -1,6 +1,7 @@
 // rope/rope_backward: turns the gradients of rotated q and k back, in place: the transposed rotation.
 //
-// Shapes    d_qkv (rows, stride): heads of q and k, 2 half columns each, then v, which stays;
+// Shapes    d_qkv (rows, stride): heads of q and k, head_dim columns each, of which the first 2 half
+//           are rotated, then v, which stays;
 //           rows_at (rows): base and position; table (longest, half): (cos, sin)
 // Types     f32
 // Grid      one lane per pair of columns, (ceil(heads half / WG), rows)
@@ -11,6 +12,10 @@ struct Params {
     heads: u32,
     half: u32,
     stride: u32,
+    head_dim: u32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,7 +31,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let frequency = pair % params.half;
-    let first = row * params.stride + (pair / params.half) * 2u * params.half + frequency;
+    let first = row * params.stride + (pair / params.half) * params.head_dim + frequency;
     let second = first + params.half;
     let turn = table[rows_at[row].y * params.half + frequency];
     let a = d_qkv[first];

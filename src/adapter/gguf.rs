@@ -47,7 +47,7 @@ fn matrix(layer: usize, projection: Projection) -> String {
 
 /// GGUF's name of the factors of a matrix, without the suffix for A or B.
 fn factor_name(layer: usize, projection: Projection) -> String {
-    gguf_name(&matrix(layer, projection)).expect("every projection has a GGUF name")
+    gguf_name(None, &matrix(layer, projection)).expect("every projection has a GGUF name")
 }
 
 /// Reads the headers of the adapter in file `path`.

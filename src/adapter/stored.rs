@@ -159,11 +159,11 @@ impl Stored {
             Origin::Gguf(origin) => origin.check(model)?,
         }
         let config = self.config();
-        let mut layers = vec![BTreeMap::new(); model.layers];
+        let mut layers = vec![BTreeMap::new(); model.layers.len()];
         for (&(layer, projection), factors) in &self.factors {
             let Some(pairs) = layers.get_mut(layer) else {
                 let found = self.summary().layers;
-                return Err(unfit(AdapterError::Layers { found, expected: model.layers }));
+                return Err(unfit(AdapterError::Layers { found, expected: model.layers.len() }));
             };
             pairs.insert(projection, self.pair(factors, projection.shape(model), model.head_dim, &config)?);
         }

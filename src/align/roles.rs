@@ -79,7 +79,7 @@ impl<'a> InitialAdapters<'a> {
     /// Number of trained layers, counted from the model's last one.
     pub fn learning_layers(&self, model: &Model) -> usize {
         let lowest = [&self.policy].into_iter().chain(&self.value).map(LoraWeights::first_layer).min();
-        model.config().layers - lowest.unwrap_or_default()
+        model.config().layers.len() - lowest.unwrap_or_default()
     }
 
     /// Number of sequences per reply: one each for policy, reference, and critic if it has its own adapter.

@@ -9,7 +9,28 @@ use crate::reference;
 
 pub(super) fn cases() -> Vec<Case> {
     let formats = [KvFormat::F16, KvFormat::F32];
-    HEAD_DIMS.iter().flat_map(|&head_dim| formats.map(|kv| case(kv, head_dim))).collect()
+    let plain = HEAD_DIMS.into_iter().flat_map(|head_dim| formats.map(|kv| case(kv, head_dim, None)));
+    let capped = CAPPED.into_iter().flat_map(|head_dim| formats.map(|kv| case(kv, head_dim, Some(CAP))));
+    plain.chain(capped).collect()
+}
+
+/// Head widths with capped scores.
+pub(super) const CAPPED: [usize; 2] = [6, 256];
+/// Factor and cap of these scores: a cap that most of them feel.
+pub(super) const CAP: (f32, f32) = (0.8, 2.5);
+
+/// The scale and the cap of a shape.
+pub(super) fn capped(shape: AttentionShape, capped: Option<(f32, f32)>) -> AttentionShape {
+    match capped {
+        Some((scale, cap)) => AttentionShape { scale, cap: Some(cap), ..shape },
+        None => shape,
+    }
+}
+
+/// The same shape for the oracle.
+pub(super) fn oracle(shape: &AttentionShape) -> reference::AttentionShape {
+    let &AttentionShape { heads, kv_heads, head_dim, window, cap, .. } = shape;
+    reference::AttentionShape { heads, kv_heads, head_dim, window, scale: Some(shape.scale), cap }
 }
 
 /// Positions of a slot.
@@ -35,9 +56,10 @@ const fn branch(place: usize, first: usize, rows: usize) -> Run {
     Run { base: place - first, first, rows, behind: Some(0) }
 }
 
-fn case(kv: KvFormat, head_dim: usize) -> Case {
+fn case(kv: KvFormat, head_dim: usize, cap: Option<(f32, f32)>) -> Case {
     // The oracle reads the cache's rounded values, so the cache format adds no error.
-    Case::new("attention", format!("{} head_dim {head_dim}", kv.name()), 1e-11, move |check| {
+    let name = format!("{} head_dim {head_dim}{}", kv.name(), if cap.is_some() { ", capped" } else { "" });
+    Case::new("attention", name, 1e-11, move |check| {
         // One token of each sequence: around the 32 keys of a step, at the start and far out.
         let decode = [run(2, 0, 1), run(0, 31, 1), run(1, 32, 1), run(3, 97, 1)];
         // Whole and partial tiles of 16 rows, from the start and after a shared prefix.
@@ -60,8 +82,18 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
             (8, 1, None),
             (4, 1, Some(1)),
         ] {
-            let slotted =
-                AttentionShape { heads, kv_heads, head_dim, slots: 4, context: CONTEXT, window, kv };
+            let slotted = AttentionShape {
+                heads,
+                kv_heads,
+                head_dim,
+                slots: 4,
+                context: CONTEXT,
+                window,
+                scale: AttentionShape::usual_scale(head_dim),
+                cap: None,
+                kv,
+            };
+            let slotted = capped(slotted, cap);
             let rowwise = AttentionShape { slots: 91, context: 1, ..slotted };
             for (name, shape, runs) in [
                 ("decode", slotted, decode),
@@ -85,7 +117,17 @@ fn a_key_that_is_nan(check: &mut Check<'_>, head_dim: usize, kv: KvFormat) -> Re
     const FAULT: usize = 17;
     check.shape(format!("key {FAULT} of {ROWS} is NaN"));
     let window = Some(9);
-    let shape = AttentionShape { heads: 2, kv_heads: 1, head_dim, slots: 1, context: ROWS, window, kv };
+    let shape = AttentionShape {
+        heads: 2,
+        kv_heads: 1,
+        head_dim,
+        slots: 1,
+        context: ROWS,
+        window,
+        scale: AttentionShape::usual_scale(head_dim),
+        cap: None,
+        kv,
+    };
     let mut keys = check.values(ROWS * head_dim);
     keys[FAULT * head_dim + head_dim - 1] = f32::NAN;
     let (k, v) = (pack(&shape, &keys), pack(&shape, &check.values(ROWS * head_dim)));
@@ -152,12 +194,7 @@ fn one_shape(
             cached[which].extend(heads);
         }
         let positions: Vec<u32> = (run.first..end).map(|p| p as u32).collect();
-        let like = reference::AttentionShape {
-            heads: shape.heads,
-            kv_heads: shape.kv_heads,
-            head_dim,
-            window: shape.window,
-        };
+        let like = oracle(shape);
         expected.extend(reference::attention(like, &q, &positions, &cached[0], &cached[1]));
         expected_lse.extend(reference::attention::log_sum_exp(like, &q, &positions, &cached[0]));
         known.push(cached);

@@ -2,6 +2,7 @@
 //! length, one of them a single token; sequences in slots; branches of a shared prefix; windows.
 
 use super::Case;
+use super::attention::{CAP, CAPPED, capped, oracle};
 use super::check::{Check, GUARD};
 use super::rope::{HEAD_DIMS, pack, unpack};
 use crate::ops::{
@@ -12,16 +13,19 @@ use crate::reference;
 
 pub(super) fn cases() -> Vec<Case> {
     // The cache's format only changes how it is read.
-    let halves = [6, 64].map(|head_dim| case(KvFormat::F16, head_dim));
-    halves.into_iter().chain(HEAD_DIMS.map(|head_dim| case(KvFormat::F32, head_dim))).collect()
+    let halves = [6, 64].map(|head_dim| case(KvFormat::F16, head_dim, None));
+    let whole = HEAD_DIMS.map(|head_dim| case(KvFormat::F32, head_dim, None));
+    let capped = CAPPED.map(|head_dim| case(KvFormat::F32, head_dim, Some(CAP)));
+    halves.into_iter().chain(whole).chain(capped).collect()
 }
 
 /// Positions of a slot.
 const CONTEXT: usize = 60;
 
-fn case(kv: KvFormat, head_dim: usize) -> Case {
+fn case(kv: KvFormat, head_dim: usize, cap: Option<(f32, f32)>) -> Case {
     // The oracle reads the cache's rounded values, so the cache format adds no error.
-    Case::new("attention_backward", format!("{} head_dim {head_dim}", kv.name()), 1e-11, move |check| {
+    let name = format!("{} head_dim {head_dim}{}", kv.name(), if cap.is_some() { ", capped" } else { "" });
+    Case::new("attention_backward", name, 1e-11, move |check| {
         for (heads, kv_heads, window) in [
             (1, 1, None),
             (2, 2, Some(33)),
@@ -34,7 +38,18 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
             // Around the 8, 16 and 64 of a step, and one token alone.
             let lengths = [17, 1, 40, 65];
             let rows = lengths.iter().sum();
-            let shape = AttentionShape { heads, kv_heads, head_dim, slots: rows, context: 1, window, kv };
+            let shape = AttentionShape {
+                heads,
+                kv_heads,
+                head_dim,
+                slots: rows,
+                context: 1,
+                window,
+                scale: AttentionShape::usual_scale(head_dim),
+                cap: None,
+                kv,
+            };
+            let shape = capped(shape, cap);
             check.shape(format!("packed, {heads} heads, {kv_heads} kv heads, window {window:?}"));
             let sequences = sequences(check, &shape, &lengths);
             gradients(check, &shape, &sequences, &[0, 17, 18, 58])?;
@@ -47,8 +62,18 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
             sequences[1..4].iter_mut().for_each(|branch| branch.behind = Some(0));
             gradients(check, &shape, &sequences, &[0, 0, 1, 19, 61])?;
         }
-        let shape =
-            AttentionShape { heads: 6, kv_heads: 2, head_dim, slots: 3, context: CONTEXT, window: None, kv };
+        let shape = AttentionShape {
+            heads: 6,
+            kv_heads: 2,
+            head_dim,
+            slots: 3,
+            context: CONTEXT,
+            window: None,
+            scale: AttentionShape::usual_scale(head_dim),
+            cap: None,
+            kv,
+        };
+        let shape = capped(shape, cap);
         check.shape("in slots".to_owned());
         let sequences = sequences(check, &shape, &[33, 24, 9]);
         let found = gradients(check, &shape, &sequences, &[CONTEXT, 2 * CONTEXT, 0])?;
@@ -120,12 +145,7 @@ fn gradients(
         let at = (base + shared) * shape.position_words();
         k_words[at..][..sequence.k_words.len()].copy_from_slice(&sequence.k_words);
         v_words[at..][..sequence.v_words.len()].copy_from_slice(&sequence.v_words);
-        let like = reference::AttentionShape {
-            heads: shape.heads,
-            kv_heads: shape.kv_heads,
-            head_dim,
-            window: shape.window,
-        };
+        let like = oracle(shape);
         let positions: Vec<u32> = (shared as u32..(shared + sequence.rows) as u32).collect();
         let Sequence { q: q_rows, d_out: d_rows, .. } = sequence;
         let whole = |own: &[f32], of: fn(&Sequence) -> &Vec<f32>| -> Vec<f32> {

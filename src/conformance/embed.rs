@@ -19,9 +19,11 @@ fn case(quant: Quant) -> Case {
             let mut ids = check.integers(rows, 97);
             ids[0] = 96;
             let ids_buffer = check.device().upload("conformance", &ids)?;
-            let y = check.output(rows, cols)?;
-            check.run(|rec| embed(rec, &weight, &ids_buffer, &y, rows))?;
-            check.compare("y", &y, &reference::embed(&table, cols, &ids))?;
+            for factor in [1.0, 12.5] {
+                let y = check.output(rows, cols)?;
+                check.run(|rec| embed(rec, &weight, factor, &ids_buffer, &y, rows))?;
+                check.compare("y", &y, &reference::embed(&table, cols, factor, &ids))?;
+            }
         }
         Ok(())
     })

@@ -20,8 +20,10 @@
 mod advance;
 mod attention;
 mod attention_backward;
+mod cap_logits;
 mod check;
 mod embed;
+mod glu;
 mod linear;
 mod linear_backward;
 mod lora;
@@ -32,7 +34,6 @@ mod rope_backward;
 mod rows;
 mod sample;
 mod scalar_head;
-mod swiglu;
 mod token_stats;
 
 use std::collections::BTreeSet;
@@ -85,7 +86,8 @@ pub fn cases() -> Vec<Case> {
         rope_backward::cases(),
         attention::cases(),
         attention_backward::cases(),
-        swiglu::cases(),
+        glu::cases(),
+        cap_logits::cases(),
         rows::cases(),
         token_stats::cases(),
         scalar_head::cases(),

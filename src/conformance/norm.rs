@@ -29,9 +29,15 @@ fn rows() -> Case {
             let mut padded = gain.clone();
             padded.resize(x_device.stride, 0.0);
             let gain_device = check.device().upload("conformance", &padded)?;
+            let mut expected = reference::rms_norm(&x, &gain, EPS);
             let y = check.output(rows, width)?;
-            check.run(|rec| rms_norm(rec, &x_device, &gain_device, EPS, &y, rows))?;
-            check.compare("y", &y, &reference::rms_norm(&x, &gain, EPS))?;
+            check.run(|rec| rms_norm(rec, &x_device, &gain_device, EPS, &y, rows, Store::Overwrite))?;
+            check.compare("y", &y, &expected)?;
+            let before = check.values(rows * width);
+            expected.iter_mut().zip(&before).for_each(|(sum, before)| *sum += before);
+            let y = check.activation(width, &before)?;
+            check.run(|rec| rms_norm(rec, &x_device, &gain_device, EPS, &y, rows, Store::Add))?;
+            check.compare("sum", &y, &expected)?;
         }
         // Rows that hold NaN or whose squares overflow are NaN, and no others.
         check.shape("rows that are not finite".to_owned());
@@ -45,7 +51,7 @@ fn rows() -> Case {
         padded.resize(96, 0.0);
         let (x_device, y) = (check.activation(width, &x)?, check.output(rows, width)?);
         let gain_device = check.device().upload("conformance", &padded)?;
-        check.run(|rec| rms_norm(rec, &x_device, &gain_device, EPS, &y, rows))?;
+        check.run(|rec| rms_norm(rec, &x_device, &gain_device, EPS, &y, rows, Store::Overwrite))?;
         let expected = reference::rms_norm(&x, &gain, EPS);
         let found = check.device().read(&y.buffer, 0, rows * y.stride)?;
         for (row, values) in found.chunks_exact(y.stride).enumerate() {

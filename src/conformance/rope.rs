@@ -8,9 +8,20 @@ use crate::reference;
 /// Head widths: common ones, and odd ones that end inside a chunk or a block.
 pub(super) const HEAD_DIMS: [usize; 7] = [6, 16, 64, 80, 96, 128, 256];
 
+/// Head widths with the number of dimensions that are rotated, and the factor of cosines and sines.
+pub(super) const ROTATED: [(usize, usize, f32); 2] = [(16, 6, 1.0), (128, 96, 1.25)];
+
 pub(super) fn cases() -> Vec<Case> {
     let formats = [KvFormat::F16, KvFormat::F32];
-    HEAD_DIMS.iter().flat_map(|&head_dim| formats.map(|kv| case(kv, head_dim))).collect()
+    let whole = HEAD_DIMS.into_iter().map(|head_dim| (head_dim, head_dim, 1.0));
+    whole.chain(ROTATED).flat_map(|rotated| formats.map(|kv| case(kv, rotated))).collect()
+}
+
+/// Multiplies the first `rotary` dimensions of every head.
+pub(super) fn scaled(values: &mut [f32], (head_dim, rotary, factor): (usize, usize, f32)) {
+    for head in values.chunks_exact_mut(head_dim) {
+        head[..rotary].iter_mut().for_each(|value| *value *= factor);
+    }
 }
 
 /// Keys or values in the format of the cache, `(positions, kv_heads, head_dim)`, heads padded with
@@ -46,10 +57,12 @@ pub(super) fn unpack(kv: KvFormat, words: &[u32]) -> Vec<f32> {
 /// Positions of the longest sequence.
 const LONGEST: usize = 40;
 
-fn case(kv: KvFormat, head_dim: usize) -> Case {
+fn case(kv: KvFormat, rotated: (usize, usize, f32)) -> Case {
+    let (head_dim, rotary, _) = rotated;
     // Half floats round to 2^-11; the mean square of that, with room for a carried last bit.
     let bound = if kv == KvFormat::F16 { 3e-7 } else { 1e-12 };
-    Case::new("rope", format!("{} head_dim {head_dim}", kv.name()), bound, move |check| {
+    let variant = if rotary == head_dim { String::new() } else { format!(", {rotary} rotated") };
+    Case::new("rope", format!("{} head_dim {head_dim}{variant}", kv.name()), bound, move |check| {
         // Slots of 40 positions, and sequences packed one after another.
         for (heads, kv_heads, slots, context, places) in [
             (1, 1, 3, LONGEST, vec![(0, 0)]),
@@ -57,11 +70,21 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
             (8, 2, 3, LONGEST, vec![(2, 39), (0, 0), (1, 17)]),
             (2, 1, 7, 1, vec![(0, 0), (0, 1), (0, 2), (3, 0), (4, 0), (4, 1)]),
         ] {
-            let shape = AttentionShape { heads, kv_heads, head_dim, slots, context, window: None, kv };
+            let shape = AttentionShape {
+                heads,
+                kv_heads,
+                head_dim,
+                slots,
+                context,
+                window: None,
+                scale: AttentionShape::usual_scale(head_dim),
+                cap: None,
+                kv,
+            };
             check.shape(format!("{heads} heads, {kv_heads} kv heads, {} rows", places.len()));
-            one_shape(check, &shape, &places)?;
+            one_shape(check, &shape, rotated, &places)?;
         }
-        beyond(check, kv, head_dim)
+        if rotary == head_dim { beyond(check, kv, head_dim) } else { Ok(()) }
     })
 }
 
@@ -69,9 +92,19 @@ fn case(kv: KvFormat, head_dim: usize) -> Case {
 fn beyond(check: &mut Check<'_>, kv: KvFormat, head_dim: usize) -> Result<(), crate::ops::ShapeError> {
     check.shape("keys and values that are not finite, or beyond f16".to_owned());
     let device = check.device();
-    let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim, slots: 1, context: 2, window: None, kv };
+    let shape = AttentionShape {
+        heads: 1,
+        kv_heads: 1,
+        head_dim,
+        slots: 1,
+        context: 2,
+        window: None,
+        scale: AttentionShape::usual_scale(head_dim),
+        cap: None,
+        kv,
+    };
     let frequencies = reference::rope::inverse_frequencies(head_dim, 10_000.0);
-    let table = RopeTable::new(device, &frequencies, 2)?;
+    let table = RopeTable::new(device, &frequencies, 1.0, 2)?;
     // The largest float that rounds to a finite f16, the next, and others; at position 0 nothing turns.
     let largest = f32::from_bits(0x477f_efff);
     let odd = [largest, -65_520.0, 1e6, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
@@ -101,11 +134,12 @@ fn beyond(check: &mut Check<'_>, kv: KvFormat, head_dim: usize) -> Result<(), cr
 fn one_shape(
     check: &mut Check<'_>,
     shape: &AttentionShape,
+    rotated: (usize, usize, f32),
     places: &[(u32, u32)],
 ) -> Result<(), crate::ops::ShapeError> {
     let (device, rows, head_dim) = (check.device(), places.len(), shape.head_dim);
-    let frequencies = reference::rope::inverse_frequencies(head_dim, 10_000.0);
-    let table = RopeTable::new(device, &frequencies, LONGEST)?;
+    let frequencies = reference::rope::inverse_frequencies(rotated.1, 10_000.0);
+    let table = RopeTable::new(device, &frequencies, rotated.2, LONGEST)?;
     let width = (shape.heads + 2 * shape.kv_heads) * head_dim;
     let qkv = check.values(rows * width);
     let qkv_device = check.activation(width, &qkv)?;
@@ -123,7 +157,11 @@ fn one_shape(
         let part = qkv.chunks_exact(width).flat_map(|row| &row[from * head_dim..(from + heads) * head_dim]);
         part.copied().collect()
     };
-    let turned = |values: Vec<f32>, heads| reference::rope::rope(&values, &positions, heads, &frequencies);
+    let turned = |values: Vec<f32>, heads| {
+        let mut turned = reference::rope::rope(&values, &positions, heads, &frequencies);
+        scaled(&mut turned, rotated);
+        turned
+    };
     let expected_q = turned(columns(0, shape.heads), shape.heads);
     let mut padded_q = Vec::new();
     for head in expected_q.chunks_exact(head_dim) {

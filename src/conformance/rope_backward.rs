@@ -1,7 +1,7 @@
 //! `rope_backward`: rotates q and k back in place and does not change v or other columns.
 
 use super::Case;
-use super::rope::HEAD_DIMS;
+use super::rope::{HEAD_DIMS, ROTATED, scaled};
 use crate::ops::{AttentionShape, KvFormat, RopeTable, rope_backward};
 use crate::reference;
 
@@ -9,11 +9,13 @@ use crate::reference;
 const LONGEST: usize = 40;
 
 pub(super) fn cases() -> Vec<Case> {
-    HEAD_DIMS.iter().map(|&head_dim| case(head_dim)).collect()
+    let whole = HEAD_DIMS.into_iter().map(|head_dim| (head_dim, head_dim, 1.0));
+    whole.chain(ROTATED).map(case).collect()
 }
 
-fn case(head_dim: usize) -> Case {
-    Case::new("rope_backward", format!("head_dim {head_dim}"), 1e-12, move |check| {
+fn case(rotated: (usize, usize, f32)) -> Case {
+    let (head_dim, rotary, magnitude) = rotated;
+    Case::new("rope_backward", format!("head_dim {head_dim}, {rotary} rotated"), 1e-12, move |check| {
         // Packed sequences: bases do not matter to a rotation, positions do.
         for (heads, kv_heads, places) in [
             (1, 1, vec![[0, 0]]),
@@ -23,10 +25,19 @@ fn case(head_dim: usize) -> Case {
             let rows = places.len();
             check.shape(format!("{heads} heads, {kv_heads} kv heads, {rows} rows"));
             let kv = KvFormat::F32;
-            let shape =
-                AttentionShape { heads, kv_heads, head_dim, slots: rows, context: 1, window: None, kv };
-            let frequencies = reference::rope::inverse_frequencies(head_dim, 10_000.0);
-            let table = RopeTable::new(check.device(), &frequencies, LONGEST)?;
+            let shape = AttentionShape {
+                heads,
+                kv_heads,
+                head_dim,
+                slots: rows,
+                context: 1,
+                window: None,
+                scale: AttentionShape::usual_scale(head_dim),
+                cap: None,
+                kv,
+            };
+            let frequencies = reference::rope::inverse_frequencies(rotary, 10_000.0);
+            let table = RopeTable::new(check.device(), &frequencies, magnitude, LONGEST)?;
             let width = (heads + 2 * kv_heads) * head_dim;
             let d_qkv = check.values(rows * width);
             let d_device = check.activation(width, &d_qkv)?;
@@ -37,8 +48,9 @@ fn case(head_dim: usize) -> Case {
             let turned = (heads + kv_heads) * head_dim;
             let d_rotated: Vec<f32> =
                 d_qkv.chunks_exact(width).flat_map(|row| &row[..turned]).copied().collect();
-            let turned_back =
+            let mut turned_back =
                 reference::rope::rope_backward(&d_rotated, &positions, heads + kv_heads, &frequencies);
+            scaled(&mut turned_back, rotated);
             let mut expected = d_qkv;
             for (row, back) in expected.chunks_exact_mut(width).zip(turned_back.chunks_exact(turned)) {
                 row[..turned].copy_from_slice(back);

@@ -17,6 +17,13 @@ const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
+/// Prefixes of the text part's tensors in a larger model, and what a model of its own has instead.
+const TEXT_PARTS: [(&str, &str); 3] = [
+    ("model.language_model.", "model."),
+    ("language_model.model.", "model."),
+    ("language_model.lm_head.", "lm_head."),
+];
+
 #[derive(Deserialize)]
 struct Index {
     /// Which file holds each tensor.
@@ -65,6 +72,19 @@ pub(super) fn open(folder: &Path) -> Result<Directory, LoadError> {
         let readable = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.file));
         let others = unread.iter().map(|unread| (unread.tensor.name.as_str(), unread.file));
         agree(&index_path, &index, &names, readable.chain(others))?;
+    }
+    // The text part of a model that also reads pictures.
+    for name in tensors
+        .iter_mut()
+        .map(|tensor| &mut tensor.name)
+        .chain(unread.iter_mut().map(|one| &mut one.tensor.name))
+    {
+        for (prefix, plain) in TEXT_PARTS {
+            if let Some(rest) = name.strip_prefix(prefix) {
+                *name = format!("{plain}{rest}");
+                break;
+            }
+        }
     }
     Ok(Directory { config, files, tensors, unread })
 }

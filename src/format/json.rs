@@ -33,6 +33,11 @@ impl<'a> Object<'a> {
         self.json.as_object().into_iter().flat_map(|object| object.keys())
     }
 
+    /// Whether the key is written, also as `null`.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.json.get(key).is_some()
+    }
+
     pub(crate) fn bad(&self, key: &str, rule: impl Into<String>) -> LoadError {
         LoadError::metadata(self.path, &format!("{}{key}", self.prefix), None, rule)
     }

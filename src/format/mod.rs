@@ -9,6 +9,7 @@ mod content_hash;
 mod directory;
 mod error;
 pub mod gguf;
+mod joined;
 pub(crate) mod json;
 mod mapped;
 pub mod safetensors;
@@ -81,6 +82,9 @@ pub struct Checkpoint {
     header: Header,
     files: Vec<MappedFile>,
     tensors: Vec<TensorInfo>,
+    /// Single matrices in joined tensors.
+    views: Vec<TensorInfo>,
+    /// Indices in `tensors`, and behind these in `views`.
     by_name: HashMap<String, usize>,
     unread: Vec<Unread>,
     unread_by_name: HashMap<String, usize>,
@@ -146,11 +150,12 @@ impl Checkpoint {
         tensors: Vec<TensorInfo>,
         unread: Vec<Unread>,
     ) -> Checkpoint {
-        let names = tensors.iter().enumerate();
+        let views = joined::views(&header, &tensors);
+        let names = tensors.iter().chain(&views).enumerate();
         let by_name = names.map(|(index, tensor)| (tensor.name.clone(), index)).collect();
         let names = unread.iter().enumerate();
         let unread_by_name = names.map(|(index, unread)| (unread.tensor.name.clone(), index)).collect();
-        Checkpoint { path: path.to_owned(), header, files, tensors, by_name, unread, unread_by_name }
+        Checkpoint { path: path.to_owned(), header, files, tensors, views, by_name, unread, unread_by_name }
     }
 
     /// The file or directory that was opened.
@@ -195,14 +200,15 @@ impl Checkpoint {
         self.file_beside(name).map(|path| directory::read_json(&path)).transpose()
     }
 
-    /// All tensors that can be read.
+    /// All tensors of the files that can be read. Views of joined tensors are not among them.
     pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
         self.tensors.iter()
     }
 
     /// The tensor with the canonical name `name`.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        self.by_name.get(name).map(|index| &self.tensors[*index])
+        let index = *self.by_name.get(name)?;
+        self.tensors.get(index).or_else(|| self.views.get(index - self.tensors.len()))
     }
 
     /// The tensors in formats that this library does not read.
@@ -251,6 +257,11 @@ impl Checkpoint {
             });
         }
         Ok(tensor)
+    }
+
+    /// Whether the matrix with the canonical name `name` is a part of a tensor that joins several.
+    pub fn is_joined(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|index| *index >= self.tensors.len())
     }
 
     /// The data of `tensor`, which must belong to this checkpoint, in the file's format.

@@ -7,6 +7,7 @@ use super::generator::Generator;
 use super::request::CancelToken;
 use crate::gpu::{Buffer, Recording};
 use crate::model::lora::AdapterId;
+use crate::model::record_final_norm;
 use crate::ops;
 use crate::tokenizer::TokenId;
 
@@ -86,15 +87,14 @@ impl Generator {
         buffers: &HeadBuffers,
     ) -> Result<(), GenerateError> {
         let Some(bank) = self.bank.as_ref().filter(|_| !ends.is_empty()) else { return Ok(()) };
-        let (work, weights) = (&self.work, self.model.weights());
+        let work = &self.work;
         let stride = work.x.stride;
         for (place, row) in ends.iter().enumerate() {
             rec.copy(&work.x.buffer, row * stride, &work.selected.buffer, place * stride, stride);
         }
         let place = bank.place(adapter).map_err(|source| GenerateError::Adapter { request: 0, source })?;
         self.model.device().write(&buffers.head_of, 0, &vec![place as u32; ends.len()])?;
-        let eps = self.model.config().norm_eps;
-        ops::rms_norm(rec, &work.selected, &weights.final_norm, eps, &work.selected_normed, ends.len())?;
+        record_final_norm(rec, &self.model, &work.selected, &work.selected_normed, ends.len())?;
         let (hidden, heads) = (&work.selected_normed, bank.heads());
         ops::scalar_head(rec, hidden, heads, &buffers.head_of, &buffers.values, 0, ends.len())?;
         Ok(())

@@ -24,7 +24,7 @@ pub(crate) fn generator_bytes(
 ) -> u64 {
     let shape = cache_shape(config, options.slots, options.context, options.kv);
     let (rows, logit_rows) = rows(tuning, options);
-    let cache = 2 * config.layers as u64 * buffer_bytes::<u32>(shape.cache_len());
+    let cache = 2 * config.layers.len() as u64 * buffer_bytes::<u32>(shape.cache_len());
     let draws = buffer_bytes::<SampleRow>(logit_rows)
         + buffer_bytes::<u32>(logit_rows * options.window())
         + buffer_bytes::<u32>(logit_rows)

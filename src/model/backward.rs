@@ -6,11 +6,17 @@
 
 use std::ops::Range;
 
-use super::Model;
-use super::forward::{Block, LoraHidden, Rows, adapters_at, lora_hidden, record_attention, record_ffn};
-use super::lora::{AdapterBank, Site};
+use super::forward::{
+    Block, LoraHidden, Rows, adapters_at, head_norms, lora_hidden, lora_hidden_bytes, record_attention,
+    record_down_result, record_ffn, record_norm_before,
+};
+use super::layer_buffer::LayerBuffer;
+use super::lora::{AdapterBank, LoraLayout, Site};
+use super::{Model, ModelConfig};
 use crate::gpu::{Buffer, DeviceError, Recording};
-use crate::ops::{self, Activation, AttentionSaved, KeyTile, ShapeError, Store, Weight, scalar_head_len};
+use crate::ops::{
+    self, Activation, AttentionSaved, KeyTile, ShapeError, Store, Weight, buffer_bytes, scalar_head_len,
+};
 
 /// Gradients of activations, shared by all layers; `(rows, ..)` each.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub(crate) struct Gradients {
     d_normed: Activation,
     d_qkv: Activation,
     d_attended: Activation,
+    /// Of a half's result before its norm.
+    d_result: Option<Activation>,
     d_gate_up: Activation,
     d_gated: Activation,
     delta: Buffer<f32>,
@@ -30,18 +38,34 @@ impl Gradients {
     pub fn new(model: &Model, bank: &AdapterBank, rows: usize) -> Result<Self, DeviceError> {
         let device = model.device();
         let config = model.config();
-        let q_out = config.heads * config.head_dim;
-        let activation = |what: &str, width: usize| Activation::new(device, what, rows, width);
+        let like = |buffer: LayerBuffer| buffer.allocate(device, config, rows);
         Ok(Gradients {
-            d_x: activation("gradient of the residual stream", config.hidden)?,
-            d_normed: activation("gradient of normed rows", config.hidden)?,
-            d_qkv: activation("gradient of q, k and v", q_out + 2 * config.kv_heads * config.head_dim)?,
-            d_attended: activation("gradient of attention output", q_out)?,
-            d_gate_up: activation("gradient of gate and up", 2 * config.ffn)?,
-            d_gated: activation("gradient of gated rows", config.ffn)?,
+            d_x: like(LayerBuffer::Stream)?,
+            d_normed: like(LayerBuffer::Normed)?,
+            d_qkv: like(LayerBuffer::Qkv)?,
+            d_attended: like(LayerBuffer::Attended)?,
+            d_result: LayerBuffer::Result.wanted(device, config, rows)?,
+            d_gate_up: like(LayerBuffer::GateUp)?,
+            d_gated: like(LayerBuffer::Gated)?,
             delta: device.buffer("attention deltas", 2 * rows * config.heads)?,
             d_lora: lora_hidden(device, bank.layout(), rows)?,
         })
+    }
+
+    /// Device memory of the gradients, in bytes.
+    pub fn bytes(config: &ModelConfig, layout: &LoraLayout, rows: usize) -> u64 {
+        let like = [
+            LayerBuffer::Stream,
+            LayerBuffer::Normed,
+            LayerBuffer::Qkv,
+            LayerBuffer::Attended,
+            LayerBuffer::Result,
+            LayerBuffer::GateUp,
+            LayerBuffer::Gated,
+        ];
+        like.iter().map(|buffer| buffer.bytes(config, rows)).sum::<u64>()
+            + buffer_bytes::<f32>(2 * rows * config.heads)
+            + lora_hidden_bytes(layout, rows)
     }
 }
 
@@ -61,7 +85,7 @@ impl AdapterGradients {
         let device = model.device();
         let len = trainable * bank.layout().adapter_len;
         Ok(AdapterGradients {
-            layers: (0..model.config().layers)
+            layers: (0..model.config().layers.len())
                 .map(|_| device.buffer("adapter gradients of a layer", len))
                 .collect::<Result<_, DeviceError>>()?,
             heads: device.buffer("head gradients", trainable * scalar_head_len(model.config().hidden))?,
@@ -113,7 +137,9 @@ impl Saved {
         rec.copy(&self.input.buffer, 0, &self.middle.buffer, 0, values);
         let kv = (&self.k, &self.v);
         record_attention(rec, model, index, rows, &self.block, kv, self.unnormed.as_ref(), &self.middle)?;
-        record_ffn(rec, model, index, rows, &self.block, &self.middle)
+        record_ffn(rec, model, index, rows, &self.block, &self.middle)?;
+        // The norm behind the feed-forward half reads its result again.
+        record_down_result(rec, model, index, rows, &self.block)
     }
 }
 
@@ -139,27 +165,42 @@ impl Backward<'_> {
         input_wanted: bool,
     ) -> Result<(), ShapeError> {
         let config = self.model.config();
+        let described = &config.layers[index];
         let weights = self.model.weights();
         let layer = &weights.layers[index];
         let n = self.rows.batch.rows;
-        let Gradients { d_x, d_normed, d_qkv, d_attended, d_gate_up, d_gated, delta, .. } = self.gradients;
+        let Gradients { d_qkv, d_attended, d_gate_up, d_gated, delta, .. } = self.gradients;
         let block = &saved.block;
 
-        ops::swiglu(rec, &block.gate_up, &block.gated, n)?;
-        self.linear(rec, (&layer.down, Site::Down, index), block, &block.gated, d_x, Some(d_gated))?;
-        ops::swiglu_backward(rec, &block.gate_up, d_gated, d_gate_up, n)?;
-        ops::rms_norm(rec, &saved.middle, &layer.ffn_norm, config.norm_eps, &block.normed, n)?;
+        ops::glu(rec, described.gate, &block.gate_up, &block.gated, n)?;
+        let d_down = self.result(rec, Site::Down, index, block)?;
+        self.linear(
+            rec,
+            (&layer.down, Site::Down, index),
+            block,
+            &block.gated,
+            d_down,
+            Some((d_gated, Store::Overwrite)),
+        )?;
+        ops::glu_backward(rec, described.gate, &block.gate_up, d_gated, d_gate_up, n)?;
         let gate_up = (&layer.gate_up, Site::GateUp, index);
-        self.linear(rec, gate_up, block, &block.normed, d_gate_up, Some(d_normed))?;
-        let eps = config.norm_eps;
-        ops::rms_norm_backward(rec, &saved.middle, &layer.ffn_norm, eps, d_normed, d_x, n, Store::Add)?;
+        self.input(rec, gate_up, block, layer.ffn_norm.as_ref(), &saved.middle, d_gate_up, true)?;
 
-        self.linear(rec, (&layer.o, Site::O, index), block, &block.attended, d_x, Some(d_attended))?;
+        let d_o = self.result(rec, Site::O, index, block)?;
+        self.linear(
+            rec,
+            (&layer.o, Site::O, index),
+            block,
+            &block.attended,
+            d_o,
+            Some((d_attended, Store::Overwrite)),
+        )?;
         let lse = block.lse.as_ref().expect("training keeps the log-sum-exp of every layer");
         let kept = AttentionSaved { q: &block.q, k: &saved.k, v: &saved.v, out: &block.attended, lse };
+        let shape = described.attention(self.rows.shape);
         ops::attention_backward(
             rec,
-            self.rows.shape,
+            &shape,
             self.rows.tiles,
             self.rows.batch.tiles,
             self.rows.batch.tile_rows,
@@ -172,24 +213,67 @@ impl Backward<'_> {
             d_qkv,
             self.rows.batch.reach,
         )?;
-        ops::rope_backward(rec, self.rows.shape, d_qkv, self.rows.rows_at, self.rows.rope, n)?;
-        if let Some([q_norm, k_norm]) = &layer.head_norms {
+        let table = self.rows.rotations.of_layer(index);
+        ops::rope_backward(rec, &shape, d_qkv, self.rows.rows_at, table, n)?;
+        if let Some(norms) = &layer.head_norms {
             let x = saved.unnormed.as_ref().expect("training keeps what enters the heads' norms");
-            let k_offset = config.heads * config.head_dim;
-            ops::head_norm_backward(rec, x, q_norm, eps, 0, config.heads, d_qkv, n)?;
-            ops::head_norm_backward(rec, x, k_norm, eps, k_offset, config.kv_heads, d_qkv, n)?;
+            for (norm, offset, heads) in head_norms(config, norms) {
+                ops::head_norm_backward(rec, x, norm, config.norm_eps, offset, heads, d_qkv, n)?;
+            }
         }
-        ops::rms_norm(rec, &saved.input, &layer.attention_norm, eps, &block.normed, n)?;
-        let wanted = input_wanted.then_some(d_normed);
-        self.linear(rec, (&layer.qkv, Site::Qkv, index), block, &block.normed, d_qkv, wanted)?;
-        if input_wanted {
-            let norm = &layer.attention_norm;
-            ops::rms_norm_backward(rec, &saved.input, norm, eps, d_normed, d_x, n, Store::Add)?;
+        let qkv = (&layer.qkv, Site::Qkv, index);
+        self.input(rec, qkv, block, layer.attention_norm.as_ref(), &saved.input, d_qkv, input_wanted)
+    }
+
+    /// The gradient of what a half's last matrices give: that of the residual stream, or through the norm behind the
+    /// half.
+    fn result(
+        &self,
+        rec: &mut Recording,
+        site: Site,
+        index: usize,
+        block: &Block,
+    ) -> Result<&Activation, ShapeError> {
+        let Gradients { d_x, d_result, .. } = self.gradients;
+        let weights = self.model.weights();
+        let (norm, half) = weights.layers[index].norm_after(site);
+        let (Some(norm), Some(results), Some(d_result)) = (norm, &block.results, d_result) else {
+            return Ok(d_x);
+        };
+        let (eps, n) = (self.model.config().norm_eps, self.rows.batch.rows);
+        ops::rms_norm_backward(rec, &results[half], norm, eps, d_x, d_result, n, Store::Overwrite)?;
+        Ok(d_result)
+    }
+
+    /// The backward pass of a half's first matrices and of the norm before them, if there is one: adds to the gradient of
+    /// the residual stream if it is `wanted`. `x` is the residual stream that the half read.
+    #[expect(clippy::too_many_arguments, reason = "a linear, its norm, its input and its gradient")]
+    fn input(
+        &self,
+        rec: &mut Recording,
+        linear: (&Weight, Site, usize),
+        block: &Block,
+        norm: Option<&Buffer<f32>>,
+        x: &Activation,
+        d_y: &Activation,
+        wanted: bool,
+    ) -> Result<(), ShapeError> {
+        let Gradients { d_x, d_normed, .. } = self.gradients;
+        let n = self.rows.batch.rows;
+        let input = record_norm_before(rec, self.model, norm, block, x, n)?;
+        let Some(norm) = norm else {
+            return self.linear(rec, linear, block, input, d_y, wanted.then_some((d_x, Store::Add)));
+        };
+        self.linear(rec, linear, block, input, d_y, wanted.then_some((d_normed, Store::Overwrite)))?;
+        if wanted {
+            let eps = self.model.config().stream_eps();
+            ops::rms_norm_backward(rec, x, norm, eps, d_normed, d_x, n, Store::Add)?;
         }
         Ok(())
     }
 
-    /// A stacked linear with its adapters: gradients of the factors, and of `x` if it is needed.
+    /// A stacked linear with its adapters: gradients of the factors, and of `x` if it is needed, which replaces the old
+    /// values or is added to them.
     fn linear(
         &self,
         rec: &mut Recording,
@@ -197,10 +281,10 @@ impl Backward<'_> {
         block: &Block,
         x: &Activation,
         d_y: &Activation,
-        d_x: Option<&Activation>,
+        d_x: Option<(&Activation, Store)>,
     ) -> Result<(), ShapeError> {
-        if let Some(d_x) = d_x {
-            ops::linear_backward(rec, weight, d_y, d_x, self.rows.batch.rows, Store::Overwrite)?;
+        if let Some((d_x, store)) = d_x {
+            ops::linear_backward(rec, weight, d_y, d_x, self.rows.batch.rows, store)?;
         }
         let Some((bank, place, h)) = adapters_at(&self.rows, block, (site, layer)) else { return Ok(()) };
         let d_h = self.gradients.d_lora[site as usize].as_ref().expect("one per inner product");
@@ -215,7 +299,7 @@ impl Backward<'_> {
             ops::lora_grad_a(rec, place, rows.clone(), d_h, x, grads, at)?;
         }
         match d_x {
-            Some(d_x) => ops::lora_shrink_backward(rec, place, params, rows, d_h, d_x),
+            Some((d_x, _)) => ops::lora_shrink_backward(rec, place, params, rows, d_h, d_x),
             None => Ok(()),
         }
     }

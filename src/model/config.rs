@@ -1,17 +1,26 @@
 //! A model's configuration, read from GGUF metadata or `config.json` and validated before any weight.
 
+mod architecture;
 mod gguf;
 mod hf;
+mod layer;
+mod rope;
 
-use std::f64::consts::PI;
+pub use architecture::Architecture;
+pub use layer::{HeadNorm, LayerConfig, Norms};
+pub use rope::{RopeConfig, RopeScaling};
+
 use std::path::Path;
 
 use crate::format::{Checkpoint, LoadError};
+use crate::ops::LogitCap;
 
 /// Canonical name of the embedding, whose rows are the vocabulary.
 const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The tensor of divisors with which llama.cpp's converter stores Llama 3's rope scaling.
 pub(super) const ROPE_FREQS: &str = "rope_freqs.weight";
+/// LongRoPE's tensors of divisors, for short and for long contexts.
+pub(super) const ROPE_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
 /// The matrices of a layer that may have a bias: those of attention, then those of the feed-forward half.
 pub(super) const BIASED: [&str; 7] = [
     "self_attn.q_proj",
@@ -25,90 +34,6 @@ pub(super) const BIASED: [&str; 7] = [
 /// Canonical name of the output matrix; a model without it reuses the embedding.
 pub(super) const OUTPUT: &str = "lm_head.weight";
 
-/// The decoder family, which determines the structure of the blocks.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Architecture {
-    /// Llama 1 to 3, SmolLM2, TinyLlama, Mistral.
-    Llama,
-    /// Qwen2 and 2.5: biases on queries, keys and values.
-    Qwen2,
-    /// Qwen3: normalised queries and keys.
-    Qwen3,
-}
-
-impl Architecture {
-    /// The lower-case name: `llama`, `qwen2`, `qwen3`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Architecture::Llama => "llama",
-            Architecture::Qwen2 => "qwen2",
-            Architecture::Qwen3 => "qwen3",
-        }
-    }
-}
-
-/// How rotary frequencies are scaled for contexts longer than that of training.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum RopeScaling {
-    /// Frequencies as trained.
-    None,
-    /// All frequencies divided by `factor`.
-    Linear {
-        /// Factor by which the context is extended.
-        factor: f32,
-    },
-    /// Llama 3.1's: low frequencies are divided by `factor`, high ones are unchanged, with a ramp in between.
-    Llama3 {
-        /// Divisor of the low frequencies.
-        factor: f32,
-        /// Wavelengths above `original_context / low_freq_factor` tokens are divided.
-        low_freq_factor: f32,
-        /// Wavelengths below `original_context / high_freq_factor` tokens are unchanged.
-        high_freq_factor: f32,
-        /// Context the model was first trained on, in tokens.
-        original_context: usize,
-    },
-    /// One divisor for each frequency: GGUF's tensor `rope_freqs.weight`.
-    Explicit(Vec<f32>),
-}
-
-/// Rotary position embedding.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RopeConfig {
-    /// Base of the geometric series of frequencies.
-    pub theta: f32,
-    /// Changes to that series.
-    pub scaling: RopeScaling,
-}
-
-impl RopeConfig {
-    /// Radians per token of each of the `head_dim / 2` rotated pairs.
-    pub fn inverse_frequencies(&self, head_dim: usize) -> Vec<f32> {
-        // In f64, because the series spans many magnitudes; each value is rounded only once.
-        let plain = |i: usize| f64::from(self.theta).powf(-((2 * i) as f64) / head_dim as f64);
-        (0..head_dim / 2)
-            .map(|i| {
-                let frequency = plain(i);
-                let scaled = match &self.scaling {
-                    RopeScaling::None => frequency,
-                    RopeScaling::Linear { factor } => frequency / f64::from(*factor),
-                    RopeScaling::Explicit(divisors) => frequency / f64::from(divisors[i]),
-                    RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-                        let (low, high) = (f64::from(*low_freq_factor), f64::from(*high_freq_factor));
-                        // Turns of this pair over the original context: few for low frequencies.
-                        let turns = *original_context as f64 * frequency / (2.0 * PI);
-                        let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-                        frequency * (kept + (1.0 - kept) / f64::from(*factor))
-                    }
-                };
-                scaled as f32
-            })
-            .collect()
-    }
-}
-
 /// The shape of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
@@ -118,8 +43,8 @@ pub struct ModelConfig {
     pub vocab: usize,
     /// Width of the residual stream (D).
     pub hidden: usize,
-    /// Decoder blocks.
-    pub layers: usize,
+    /// The decoder layers, first to last.
+    pub layers: Vec<LayerConfig>,
     /// Query heads (H).
     pub heads: usize,
     /// Key and value heads (K); a divisor of `heads`.
@@ -130,18 +55,16 @@ pub struct ModelConfig {
     pub ffn: usize,
     /// Added to the mean square in each RMS norm.
     pub norm_eps: f32,
-    /// Rotary position embedding.
-    pub rope: RopeConfig,
+    /// Factor of the embedding.
+    pub embedding_scale: f32,
+    /// Factor of each half's result, before it is added to the residual stream.
+    pub residual_scale: f32,
+    /// Factor and bound of the logits.
+    pub logit_cap: LogitCap,
     /// Longest sequence that the model supports, in tokens.
     pub context: usize,
-    /// Number of last tokens, including itself, that a token attends to; `None` for all.
-    pub sliding_window: Option<usize>,
     /// Whether the output matrix is the embedding.
     pub tied: bool,
-    /// Whether queries, keys and values have biases.
-    pub attention_bias: bool,
-    /// Whether each head's queries and keys are RMS-normalised.
-    pub qk_norm: bool,
     /// The token that starts a text, if the model has one.
     pub bos: Option<u32>,
     /// The tokens that end a reply.
@@ -176,13 +99,35 @@ impl ModelConfig {
         Ok(config)
     }
 
+    /// Factor of the embedding on the device. The residual stream is kept divided by [`ModelConfig::residual_scale`], so
+    /// that the results of the halves are added as they are.
+    pub(crate) fn stream_embedding_scale(&self) -> f32 {
+        self.embedding_scale / self.residual_scale
+    }
+
+    /// What is added to the mean square in a norm of that stream: a norm of `x / r` with `eps / r^2` is the norm of `x`
+    /// with `eps`.
+    pub(crate) fn stream_eps(&self) -> f32 {
+        self.norm_eps / (self.residual_scale * self.residual_scale)
+    }
+
+    /// The widest norm of queries and keys that a layer has.
+    pub(crate) fn has_head_norms(&self) -> bool {
+        self.layers.iter().any(|layer| layer.head_norm.is_some())
+    }
+
+    /// Whether a layer has norms behind its halves.
+    pub(crate) fn has_norms_after(&self) -> bool {
+        self.layers.iter().any(|layer| layer.norms.after())
+    }
+
     /// Checks that the numbers are valid and agree with the embedding.
     fn validate(&self, checkpoint: &Checkpoint) -> Result<(), LoadError> {
         // Bounds far above those of any real model; their products stay below 2^63.
         let bounds = [
             ("vocab", self.vocab, 1 << 24),
             ("hidden", self.hidden, 1 << 18),
-            ("layers", self.layers, 1 << 12),
+            ("layers", self.layers.len(), MOST_LAYERS),
             ("heads", self.heads, 1 << 12),
             ("kv_heads", self.kv_heads, 1 << 12),
             ("head_dim", self.head_dim, 1 << 12),
@@ -206,18 +151,42 @@ impl ModelConfig {
         if !(self.norm_eps >= 0.0 && self.norm_eps < 1.0) {
             return bad("norm_eps", format!("is {}, must be 0 to 1", self.norm_eps));
         }
-        if self.sliding_window == Some(0) {
-            return bad("sliding_window", "is 0, must be at least 1".into());
+        let mut last = None;
+        for layer in &self.layers {
+            if layer.window == Some(0) {
+                return bad("sliding_window", "is 0, must be at least 1".into());
+            }
+            // Most layers have the same rotation.
+            if let Some(rope) = layer.rope.as_ref().filter(|rope| last != Some(*rope)) {
+                rope.validate(path, self.head_dim)?;
+                last = Some(rope);
+            }
+            let cap = layer.attention_cap.unwrap_or(1.0);
+            for (key, value) in [("attention scale", layer.attention_scale), ("attention cap", cap)] {
+                positive(path, key, value)?;
+            }
         }
-        self.rope.validate(path, self.head_dim)?;
+        let LogitCap { scale, cap } = self.logit_cap;
+        for (key, value) in [
+            ("embedding scale", self.embedding_scale),
+            ("residual scale", self.residual_scale),
+            ("logit scale", scale),
+            ("logit cap", cap.unwrap_or(1.0)),
+        ] {
+            positive(path, key, value)?;
+        }
         for (key, id) in self.bos.iter().map(|id| ("bos", id)).chain(self.eos.iter().map(|id| ("eos", id))) {
             if *id as usize >= self.vocab {
                 return bad(key, format!("is token {id}, but the vocabulary has {}", self.vocab));
             }
         }
         let wanted = match self.architecture {
-            Architecture::Qwen2 if !self.attention_bias => Some("self_attn.q_proj.bias"),
-            Architecture::Qwen3 if !self.qk_norm => Some("self_attn.q_norm.weight"),
+            Architecture::Qwen2 => {
+                self.layers.iter().any(|layer| !layer.attention_bias).then_some("self_attn.q_proj.bias")
+            }
+            Architecture::Qwen3 | Architecture::Gemma3 | Architecture::Olmo2 => {
+                self.layers.iter().any(|layer| layer.head_norm.is_none()).then_some("self_attn.q_norm.weight")
+            }
             _ => None,
         };
         if let Some(name) = wanted {
@@ -225,10 +194,10 @@ impl ModelConfig {
             return Err(LoadError::MissingTensor { path: path.to_owned(), tensor });
         }
         for part in BIASED {
-            uniform(checkpoint, self.layers, &format!("{part}.bias"))?;
+            uniform(checkpoint, self.layers.len(), &format!("{part}.bias"))?;
         }
         for part in ["self_attn.q_norm.weight", "self_attn.k_norm.weight"] {
-            uniform(checkpoint, self.layers, part)?;
+            uniform(checkpoint, self.layers.len(), part)?;
         }
         checkpoint.need_tensor(EMBEDDING, &[self.vocab, self.hidden])?;
         if !self.tied {
@@ -238,46 +207,40 @@ impl ModelConfig {
     }
 }
 
-impl RopeConfig {
-    fn validate(&self, path: &Path, head_dim: usize) -> Result<(), LoadError> {
-        let bad = |key: &str, rule: String| Err(LoadError::metadata(path, key, None, rule));
-        let positive = |value: f32| value.is_finite() && value > 0.0;
-        if !(positive(self.theta) && self.theta >= 1.0) {
-            return bad("rope theta", format!("is {}, must be at least 1", self.theta));
-        }
-        match &self.scaling {
-            RopeScaling::None => Ok(()),
-            RopeScaling::Linear { factor } if positive(*factor) => Ok(()),
-            RopeScaling::Linear { factor } => {
-                bad("rope scaling factor", format!("is {factor}, must be above 0"))
-            }
-            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-                let ordered = positive(*low_freq_factor)
-                    && high_freq_factor.is_finite()
-                    && high_freq_factor > low_freq_factor;
-                if positive(*factor) && ordered && *original_context > 0 {
-                    return Ok(());
-                }
-                bad(
-                    "rope scaling",
-                    format!(
-                        "needs factor > 0, 0 < low_freq_factor < high_freq_factor and an original \
-                         context, found {factor}, {low_freq_factor}, {high_freq_factor}, \
-                         {original_context}"
-                    ),
-                )
-            }
-            RopeScaling::Explicit(divisors) => {
-                if divisors.len() != head_dim / 2 {
-                    let (found, wanted) = (divisors.len(), head_dim / 2);
-                    return bad("rope_freqs.weight", format!("has {found} values, expected {wanted}"));
-                }
-                match divisors.iter().find(|divisor| !positive(**divisor)) {
-                    Some(divisor) => bad("rope_freqs.weight", format!("holds {divisor}, must be above 0")),
-                    None => Ok(()),
-                }
-            }
-        }
+/// Most layers of any model.
+const MOST_LAYERS: usize = 1 << 12;
+
+/// `Ok` if a model may have this number of layers.
+fn check_layers(path: &Path, layers: usize) -> Result<(), LoadError> {
+    if layers <= MOST_LAYERS {
+        return Ok(());
+    }
+    Err(LoadError::metadata(path, "layers", None, format!("is {layers}, must be 1 to {MOST_LAYERS}")))
+}
+
+/// `Ok` if `value` is a finite number above 0.
+fn positive(path: &Path, key: &str, value: f32) -> Result<(), LoadError> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(());
+    }
+    Err(LoadError::metadata(path, key, None, format!("is {value}, must be above 0")))
+}
+
+/// The layers of a model of `architecture`, without what the files list for each: what the architecture has in all of
+/// them, and what the weights show.
+fn plain_layer(
+    checkpoint: &Checkpoint,
+    architecture: Architecture,
+    head_dim: usize,
+    rope: &RopeConfig,
+) -> LayerConfig {
+    let normed = has_layer_tensor(checkpoint, "self_attn.q_norm.weight");
+    LayerConfig {
+        norms: architecture.norms(),
+        gate: architecture.gate(),
+        head_norm: normed.then(|| architecture.head_norm()),
+        attention_bias: has_layer_tensor(checkpoint, "self_attn.q_proj.bias"),
+        ..LayerConfig::llama(head_dim, rope.clone())
     }
 }
 

@@ -5,10 +5,12 @@ use std::fmt;
 use super::forward::{BatchShape, Workspace, layer_rows};
 use super::kv_cache::KvCache;
 use super::lora::AdapterBank;
-use super::{Model, record_attention, record_down, record_ffn, record_logits};
+use super::{
+    Model, record_attention, record_down, record_embedding, record_ffn, record_final_norm, record_logits,
+};
 use crate::format::Checkpoint;
 use crate::gpu::{Buffer, Recording};
-use crate::ops::{self, Activation, KvFormat, ShapeError};
+use crate::ops::{Activation, KvFormat, ShapeError};
 
 /// The part of a forward pass in which NaN or infinite values first appear.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,11 +80,11 @@ pub(crate) fn first_fault(
         record(&mut rec)?;
         Ok(rec.submit()?)
     };
-    run(&|rec| ops::embed(rec, &model.weights().embedding, &work.ids, &work.x, n))?;
+    run(&|rec| record_embedding(rec, model, &work.ids, &work.x, n))?;
     if let Some(row) = bad_row(model, &work.x, n)? {
         return Ok(Some((Part::Embedding, row)));
     }
-    for layer in 0..model.config().layers {
+    for layer in 0..model.config().layers.len() {
         let kv = cache.layer(layer);
         run(&|rec| record_attention(rec, model, layer, &rows, work.block(), kv, None, &work.x))?;
         if let Some(row) = bad_row(model, &work.x, n)? {
@@ -102,11 +104,10 @@ pub(crate) fn first_fault(
         let stride = work.x.stride;
         run(&|rec| {
             rec.copy(&work.x.buffer, from * stride, &work.selected.buffer, 0, count * stride);
-            let (norm, eps) = (&model.weights().final_norm, model.config().norm_eps);
             if logits {
                 return record_logits(rec, model, work, &work.selected, count);
             }
-            ops::rms_norm(rec, &work.selected, norm, eps, &work.selected_normed, count)
+            record_final_norm(rec, model, &work.selected, &work.selected_normed, count)
         })?;
         if let Some(row) = bad_row(model, &work.selected_normed, count)? {
             return Ok(Some((Part::FinalNorm, from + row)));

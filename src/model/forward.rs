@@ -1,12 +1,14 @@
 //! The forward pass: one definition for prefill, decode, scoring and training.
 
 use super::kv_cache::KvCache;
+use super::layer_buffer::LayerBuffer;
 use super::lora::{AdapterBank, LoraLayout, Site};
+use super::rotations::Rotations;
 use super::{Model, ModelConfig};
 use crate::gpu::{Buffer, Device, DeviceError, Recording};
 use crate::ops::{
-    self, Activation, AttentionShape, LoraRows, LoraRun, LoraTile, QueryTile, RopeTable, ShapeError, Store,
-    Weight, buffer_bytes,
+    self, Activation, AttentionShape, LoraRows, LoraRun, LoraTile, QueryTile, ShapeError, Store, Weight,
+    buffer_bytes,
 };
 
 /// `x A^T` of every stacked linear, by [`Site`]; `None` if no adapter applies to the site.
@@ -38,7 +40,7 @@ pub(crate) fn lora_hidden_bytes(layout: &LoraLayout, rows: usize) -> u64 {
 /// Generation uses one block for all layers. Training keeps one per layer, or computes it again.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
-    /// The residual stream after either norm, `(rows, hidden)`.
+    /// The residual stream after the norm before either half, `(rows, hidden)`.
     pub normed: Activation,
     /// `(rows, (heads + 2 kv_heads) head_dim)`.
     pub qkv: Activation,
@@ -46,6 +48,8 @@ pub(crate) struct Block {
     pub q: Activation,
     /// `(rows, heads * head_dim)`.
     pub attended: Activation,
+    /// Results of attention and of the feed-forward half before their norms, `(rows, hidden)`, if a layer has such.
+    pub results: Option<[Activation; 2]>,
     /// Log-sum-exp of the scores, `(rows, heads)`; only for training.
     pub lse: Option<Buffer<f32>>,
     /// `(rows, 2 ffn)`.
@@ -57,26 +61,28 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    pub fn new(
-        model: &Model,
-        shape: &AttentionShape,
-        layout: Option<&LoraLayout>,
-        rows: usize,
-    ) -> Result<Self, DeviceError> {
+    pub fn new(model: &Model, layout: Option<&LoraLayout>, rows: usize) -> Result<Self, DeviceError> {
         let device = model.device();
         let config = model.config();
-        let q_out = config.heads * config.head_dim;
-        let activation = |what: &str, width: usize| Activation::new(device, what, rows, width);
+        let part = |part: LayerBuffer| part.allocate(device, config, rows);
+        let result = LayerBuffer::Result.wanted(device, config, rows)?;
         Ok(Block {
-            normed: activation("normed rows", config.hidden)?,
-            qkv: activation("q, k and v", q_out + 2 * config.kv_heads * config.head_dim)?,
-            q: activation("rotated q", shape.q_width())?,
-            attended: activation("attention output", q_out)?,
+            normed: part(LayerBuffer::Normed)?,
+            qkv: part(LayerBuffer::Qkv)?,
+            q: part(LayerBuffer::Q)?,
+            attended: part(LayerBuffer::Attended)?,
+            results: result.map(|result| [result.clone(), result]),
             lse: None,
-            gate_up: activation("gate and up", 2 * config.ffn)?,
-            gated: activation("gated rows", config.ffn)?,
+            gate_up: part(LayerBuffer::GateUp)?,
+            gated: part(LayerBuffer::Gated)?,
             lora: layout.map_or(Ok([const { None }; 4]), |layout| lora_hidden(device, layout, rows))?,
         })
+    }
+
+    /// Device memory of a separate block, in bytes, without the log-sum-exp.
+    fn bytes(config: &ModelConfig, layout: Option<&LoraLayout>, rows: usize) -> u64 {
+        LayerBuffer::OF_BLOCK.iter().map(|part| part.bytes(config, rows)).sum::<u64>()
+            + layout.map_or(0, |layout| lora_hidden_bytes(layout, rows))
     }
 }
 
@@ -100,7 +106,7 @@ pub(crate) struct Workspace {
     /// `(logit_rows, vocabulary)`.
     pub logits: Activation,
     block: Block,
-    rope: RopeTable,
+    rotations: Rotations,
 }
 
 /// Counts of a batch's rows and tiles, for recording.
@@ -124,7 +130,7 @@ pub(crate) struct BatchShape {
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub shape: &'a AttentionShape,
-    pub rope: &'a RopeTable,
+    pub rotations: &'a Rotations,
     pub rows_at: &'a Buffer<[u32; 2]>,
     pub tiles: &'a Buffer<QueryTile>,
     pub lora_tiles: &'a Buffer<LoraTile>,
@@ -176,30 +182,13 @@ impl Workspace {
             rows_at: device.buffer("bases and positions", rows)?,
             tiles: device.buffer("query tiles", rows)?,
             lora_tiles: device.buffer("adapter tiles", rows)?,
-            x: activation("residual stream", rows, config.hidden)?,
+            x: LayerBuffer::Stream.allocate(device, config, rows)?,
             selected: activation("selected rows", logit_rows, config.hidden)?,
             selected_normed: activation("normed selected rows", logit_rows, config.hidden)?,
             logits: activation("logits", logit_rows, config.vocab)?,
-            block: Block::new(model, shape, bank.map(AdapterBank::layout), rows)?,
-            rope: RopeTable::new(device, &config.rope.inverse_frequencies(config.head_dim), shape.context)?,
+            block: Block::new(model, bank.map(AdapterBank::layout), rows)?,
+            rotations: Rotations::new(device, config, shape.context)?,
         })
-    }
-}
-
-impl Block {
-    /// Device memory of a separate block, in bytes, without the log-sum-exp.
-    fn bytes(config: &ModelConfig, shape: &AttentionShape, layout: Option<&LoraLayout>, rows: usize) -> u64 {
-        let q_out = config.heads * config.head_dim;
-        let widths = [
-            config.hidden,
-            q_out + 2 * config.kv_heads * config.head_dim,
-            shape.q_width(),
-            q_out,
-            2 * config.ffn,
-            config.ffn,
-        ];
-        widths.iter().map(|&width| Activation::bytes(rows, width)).sum::<u64>()
-            + layout.map_or(0, |layout| lora_hidden_bytes(layout, rows))
     }
 }
 
@@ -224,8 +213,8 @@ impl Workspace {
             + Activation::bytes(rows, config.hidden)
             + 2 * Activation::bytes(logit_rows, config.hidden)
             + Activation::bytes(logit_rows, config.vocab)
-            + Block::bytes(config, shape, layout, rows)
-            + buffer_bytes::<[f32; 2]>(shape.context * config.head_dim / 2)
+            + Block::bytes(config, layout, rows)
+            + Rotations::bytes(config, shape.context)
     }
 }
 
@@ -240,8 +229,8 @@ pub(crate) fn record_layers(
     batch: BatchShape,
 ) -> Result<(), ShapeError> {
     let rows = layer_rows(cache, work, bank, batch);
-    ops::embed(rec, &model.weights().embedding, &work.ids, &work.x, batch.rows)?;
-    for index in 0..model.config().layers {
+    record_embedding(rec, model, &work.ids, &work.x, batch.rows)?;
+    for index in 0..model.config().layers.len() {
         record_attention(rec, model, index, &rows, &work.block, cache.layer(index), None, &work.x)?;
         record_ffn(rec, model, index, &rows, &work.block, &work.x)?;
         record_down(rec, model, index, &rows, &work.block, &work.x)?;
@@ -258,7 +247,7 @@ pub(super) fn layer_rows<'a>(
 ) -> Rows<'a> {
     Rows {
         shape: cache.shape(),
-        rope: &work.rope,
+        rotations: &work.rotations,
         rows_at: &work.rows_at,
         tiles: &work.tiles,
         lora_tiles: &work.lora_tiles,
@@ -292,6 +281,50 @@ pub(super) fn adapters_at<'a>(
     Some((bank, bank.layout().site(site)?, block.lora[site as usize].as_ref()?))
 }
 
+/// Records the residual stream at the first layer.
+pub(crate) fn record_embedding(
+    rec: &mut Recording,
+    model: &Model,
+    ids: &Buffer<u32>,
+    x: &Activation,
+    rows: usize,
+) -> Result<(), ShapeError> {
+    ops::embed(rec, &model.weights().embedding, model.config().stream_embedding_scale(), ids, x, rows)
+}
+
+/// Records the norm before a half if the layer has one, and returns what the half reads.
+pub(super) fn record_norm_before<'a>(
+    rec: &mut Recording,
+    model: &Model,
+    norm: Option<&Buffer<f32>>,
+    block: &'a Block,
+    x: &'a Activation,
+    rows: usize,
+) -> Result<&'a Activation, ShapeError> {
+    let Some(norm) = norm else { return Ok(x) };
+    ops::rms_norm(rec, x, norm, model.config().stream_eps(), &block.normed, rows, Store::Overwrite)?;
+    Ok(&block.normed)
+}
+
+/// Records the end of a half: `x += W y`, or `x += norm(W y)` if the layer has a norm there.
+fn record_result(
+    rec: &mut Recording,
+    model: &Model,
+    (weight, site, layer): (&Weight, Site, usize),
+    rows: &Rows<'_>,
+    block: &Block,
+    (y, x): (&Activation, &Activation),
+) -> Result<(), ShapeError> {
+    let weights = model.weights();
+    let (norm, half) = weights.layers[layer].norm_after(site);
+    let (Some(norm), Some(results)) = (norm, &block.results) else {
+        return record_linear(rec, (weight, site, layer), rows, block, (y, x), Store::Add);
+    };
+    let result = &results[half];
+    record_linear(rec, (weight, site, layer), rows, block, (y, result), Store::Overwrite)?;
+    ops::rms_norm(rec, result, norm, model.config().norm_eps, x, rows.batch.rows, Store::Add)
+}
+
 /// Records the attention half of a layer, in place on the residual stream `x`. If the model has norms of
 /// heads and `unnormed` is given, queries and keys before these norms are written to it.
 #[expect(clippy::too_many_arguments, reason = "the activations of a layer and their positions")]
@@ -309,21 +342,23 @@ pub(crate) fn record_attention(
     let weights = model.weights();
     let layer = &weights.layers[index];
     let n = rows.batch.rows;
-    ops::rms_norm(rec, x, &layer.attention_norm, config.norm_eps, &block.normed, n)?;
-    let qkv = (&block.normed, &block.qkv);
+    let input = record_norm_before(rec, model, layer.attention_norm.as_ref(), block, x, n)?;
+    let qkv = (input, &block.qkv);
     record_linear(rec, (&layer.qkv, Site::Qkv, index), rows, block, qkv, Store::Overwrite)?;
-    if let Some([q_norm, k_norm]) = &layer.head_norms {
+    if let Some(norms) = &layer.head_norms {
         if let Some(unnormed) = unnormed {
             rec.copy(&block.qkv.buffer, 0, &unnormed.buffer, 0, n * block.qkv.stride);
         }
-        let k_offset = config.heads * config.head_dim;
-        ops::head_norm(rec, &block.qkv, q_norm, config.norm_eps, 0, config.heads, n)?;
-        ops::head_norm(rec, &block.qkv, k_norm, config.norm_eps, k_offset, config.kv_heads, n)?;
+        for (norm, offset, heads) in head_norms(config, norms) {
+            ops::head_norm(rec, &block.qkv, norm, config.norm_eps, offset, heads, n)?;
+        }
     }
-    ops::rope(rec, rows.shape, &block.qkv, rows.rows_at, rows.rope, &block.q, k, v, n)?;
+    let shape = config.layers[index].attention(rows.shape);
+    let table = rows.rotations.of_layer(index);
+    ops::rope(rec, &shape, &block.qkv, rows.rows_at, table, &block.q, k, v, n)?;
     ops::attention(
         rec,
-        rows.shape,
+        &shape,
         rows.tiles,
         rows.batch.tiles,
         rows.batch.tile_rows,
@@ -335,7 +370,16 @@ pub(crate) fn record_attention(
         block.lse.as_ref(),
         rows.batch.reach,
     )?;
-    record_linear(rec, (&layer.o, Site::O, index), rows, block, (&block.attended, x), Store::Add)
+    record_result(rec, model, (&layer.o, Site::O, index), rows, block, (&block.attended, x))
+}
+
+/// The norms of queries and of keys: weights, first column, and number of heads that are normalised one by one.
+pub(super) fn head_norms<'a>(
+    config: &ModelConfig,
+    [q_norm, k_norm]: &'a [Buffer<f32>; 2],
+) -> [(&'a Buffer<f32>, usize, usize); 2] {
+    let (q_width, k_width) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+    [(q_norm, 0, q_width / q_norm.len()), (k_norm, q_width, k_width / k_norm.len())]
 }
 
 /// Records the feed-forward half of a layer up to its gate: `block.gated` from the residual stream.
@@ -349,13 +393,14 @@ pub(crate) fn record_ffn(
 ) -> Result<(), ShapeError> {
     let weights = model.weights();
     let layer = &weights.layers[index];
-    ops::rms_norm(rec, x, &layer.ffn_norm, model.config().norm_eps, &block.normed, rows.batch.rows)?;
-    let gate_up = (&block.normed, &block.gate_up);
+    let n = rows.batch.rows;
+    let input = record_norm_before(rec, model, layer.ffn_norm.as_ref(), block, x, n)?;
+    let gate_up = (input, &block.gate_up);
     record_linear(rec, (&layer.gate_up, Site::GateUp, index), rows, block, gate_up, Store::Overwrite)?;
-    ops::swiglu(rec, &block.gate_up, &block.gated, rows.batch.rows)
+    ops::glu(rec, model.config().layers[index].gate, &block.gate_up, &block.gated, n)
 }
 
-/// Records the addition to the residual stream: `x += W_down gated`.
+/// Records the addition of the feed-forward half to the residual stream: `x += W_down gated`.
 pub(crate) fn record_down(
     rec: &mut Recording,
     model: &Model,
@@ -366,7 +411,57 @@ pub(crate) fn record_down(
 ) -> Result<(), ShapeError> {
     let weights = model.weights();
     let down = &weights.layers[index].down;
-    record_linear(rec, (down, Site::Down, index), rows, block, (&block.gated, x), Store::Add)
+    record_result(rec, model, (down, Site::Down, index), rows, block, (&block.gated, x))
+}
+
+/// Records the result of the feed-forward half before its norm again, if the layer has that norm.
+pub(super) fn record_down_result(
+    rec: &mut Recording,
+    model: &Model,
+    index: usize,
+    rows: &Rows<'_>,
+    block: &Block,
+) -> Result<(), ShapeError> {
+    let layer = &model.weights().layers[index];
+    let (Some(_), Some([_, result])) = (&layer.norms_after, &block.results) else { return Ok(()) };
+    let down = (&layer.down, Site::Down, index);
+    record_linear(rec, down, rows, block, (&block.gated, result), Store::Overwrite)
+}
+
+/// Records the last norm of the first `rows` rows of `hidden`.
+pub(crate) fn record_final_norm(
+    rec: &mut Recording,
+    model: &Model,
+    hidden: &Activation,
+    normed: &Activation,
+    rows: usize,
+) -> Result<(), ShapeError> {
+    let weights = model.weights();
+    ops::rms_norm(
+        rec,
+        hidden,
+        &weights.final_norm,
+        model.config().stream_eps(),
+        normed,
+        rows,
+        Store::Overwrite,
+    )
+}
+
+/// Records the logits of the first `rows` rows of `normed`, which are behind the last norm.
+pub(crate) fn record_head(
+    rec: &mut Recording,
+    model: &Model,
+    normed: &Activation,
+    logits: &Activation,
+    rows: usize,
+) -> Result<(), ShapeError> {
+    let weights = model.weights();
+    ops::linear(rec, weights.head(), normed, logits, rows, Store::Overwrite)?;
+    match model.config().logit_cap {
+        cap if cap.is_none() => Ok(()),
+        cap => ops::cap_logits(rec, &cap, logits, rows),
+    }
 }
 
 /// Records the logits of the first `rows` rows of `hidden` into `work.logits`.
@@ -377,7 +472,6 @@ pub(crate) fn record_logits(
     hidden: &Activation,
     rows: usize,
 ) -> Result<(), ShapeError> {
-    let weights = model.weights();
-    ops::rms_norm(rec, hidden, &weights.final_norm, model.config().norm_eps, &work.selected_normed, rows)?;
-    ops::linear(rec, weights.head(), &work.selected_normed, &work.logits, rows, Store::Overwrite)
+    record_final_norm(rec, model, hidden, &work.selected_normed, rows)?;
+    record_head(rec, model, &work.selected_normed, &work.logits, rows)
 }

@@ -14,7 +14,8 @@ pub struct KvCache {
     layers: Vec<(Buffer<u32>, Buffer<u32>)>,
 }
 
-/// The shape of attention for `config` and a cache.
+/// The shape of a cache for `config`. [`LayerConfig::attention`](super::config::LayerConfig::attention) adds what differs
+/// by layer.
 pub(crate) fn cache_shape(
     config: &ModelConfig,
     slots: usize,
@@ -27,7 +28,10 @@ pub(crate) fn cache_shape(
         head_dim: config.head_dim,
         slots,
         context,
-        window: config.sliding_window,
+        // Those of a layer are in its description.
+        window: None,
+        scale: AttentionShape::usual_scale(config.head_dim),
+        cap: None,
         kv,
     }
 }
@@ -46,7 +50,7 @@ impl KvCache {
         kv: KvFormat,
     ) -> Result<Self, DeviceError> {
         let shape = cache_shape(config, slots, context, kv);
-        let layers = (0..config.layers).map(|_| {
+        let layers = config.layers.iter().map(|_| {
             Ok((
                 device.buffer("key cache", shape.cache_len())?,
                 device.buffer("value cache", shape.cache_len())?,

@@ -5,9 +5,11 @@ pub mod config;
 mod fault;
 mod forward;
 mod kv_cache;
+mod layer_buffer;
 pub mod lora;
 mod notes;
 mod random;
+mod rotations;
 mod rows;
 pub mod text;
 mod weights;
@@ -26,8 +28,10 @@ pub use weights::LoadProgress;
 pub(crate) use backward::{AdapterGradients, Backward, Gradients, Learning, Saved};
 pub(crate) use forward::{
     BatchShape, Block, Rows, Workspace, lora_hidden, lora_hidden_bytes, record_attention, record_down,
-    record_ffn, record_layers, record_logits,
+    record_embedding, record_ffn, record_final_norm, record_head, record_layers, record_logits,
 };
+pub(crate) use layer_buffer::LayerBuffer;
+pub(crate) use rotations::Rotations;
 
 use crate::Error;
 use crate::format::{Checkpoint, LoadError};
@@ -143,15 +147,15 @@ impl Model {
     /// ```no_run
     /// let model = parr::Model::open("smollm2")?;
     /// let half = model.first_layers(15).ok_or("the model has 30 layers")?;
-    /// assert_eq!(half.config().layers, 15);
+    /// assert_eq!(half.config().layers.len(), 15);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn first_layers(&self, layers: usize) -> Option<Model> {
         let config = self.config();
-        if layers == 0 || layers > config.layers {
+        if layers == 0 || layers > config.layers.len() {
             return None;
         }
-        let first = ModelConfig { layers, ..config.clone() };
+        let first = ModelConfig { layers: config.layers[..layers].to_vec(), ..config.clone() };
         Some(Model { first: Some(Arc::new(first)), ..self.clone() })
     }
 
@@ -335,7 +339,7 @@ impl Model {
 
     /// Whether both models share the same weights on the same device, and have the same layers.
     pub(crate) fn is(&self, other: &Model) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner) && self.config().layers == other.config().layers
+        Arc::ptr_eq(&self.inner, &other.inner) && self.config().layers.len() == other.config().layers.len()
     }
 
     /// Device memory of all weights, in bytes.
@@ -359,6 +363,7 @@ fn load_weights(
     let mut source = CheckpointSource {
         checkpoint,
         head_dim: config.head_dim,
+        norms_around_one: checkpoint.gguf().is_none() && config.architecture.has_norms_around_one(),
         quant: options.quant,
         progress,
         done_bytes: 0,

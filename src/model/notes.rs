@@ -17,7 +17,7 @@ pub(super) fn unused(checkpoint: &Checkpoint, config: &ModelConfig, used: &HashS
     // A tied head that is stored again, and the frequencies of the rotary embedding.
     let copy = |name: &str| name.ends_with("rotary_emb.inv_freq") || config.tied && name == OUTPUT;
     let known = |name: &str| used.contains(name) || name == super::config::ROPE_FREQS || copy(name);
-    let unused = readable.chain(others).filter(|(name, _)| !known(name));
+    let unused = readable.chain(others).filter(|(name, source)| !known(name) && !used.contains(*source));
     let mut unused: Vec<String> = unused.map(|(_, source)| printable(source)).collect();
     unused.sort_unstable();
     unused

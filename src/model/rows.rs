@@ -23,7 +23,7 @@ impl Model {
         let wanted = device.upload("ids of rows", ids)?;
         let rows = Activation::new(device, "rows of the output matrix", ids.len(), hidden)?;
         let mut rec = Recording::new(device);
-        ops::embed(&mut rec, self.weights().head(), &wanted, &rows, ids.len())?;
+        ops::embed(&mut rec, self.weights().head(), 1.0, &wanted, &rows, ids.len())?;
         rec.submit()?;
         let values = device.read(&rows.buffer, 0, ids.len() * rows.stride)?;
         Ok(values.chunks_exact(rows.stride).flat_map(|row| &row[..hidden]).copied().collect())

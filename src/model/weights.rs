@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::config::ModelConfig;
+use super::config::{HeadNorm, ModelConfig, Norms};
+use super::lora::Site;
 use crate::Error;
 use crate::format::Checkpoint;
 use crate::format::gguf::half_split_row;
@@ -14,20 +15,30 @@ use crate::quant::Quant;
 /// One decoder layer.
 #[derive(Debug)]
 pub(crate) struct Layer {
-    /// `(hidden)`, padded to 32.
-    pub attention_norm: Buffer<f32>,
+    /// Norm before attention, `(hidden)`, padded to 32; `None` if the layer has none there.
+    pub attention_norm: Option<Buffer<f32>>,
     /// `((heads + 2 kv_heads) head_dim, hidden)`.
     pub qkv: Weight,
-    /// `(head_dim)` each, if the architecture normalises heads.
+    /// Norms of queries and keys, if the layer has them: `(head_dim)` each, or of the width of all heads.
     pub head_norms: Option<[Buffer<f32>; 2]>,
     /// `(hidden, heads * head_dim)`.
     pub o: Weight,
-    /// `(hidden)`, padded to 32.
-    pub ffn_norm: Buffer<f32>,
+    /// Norm before the feed-forward half, `(hidden)`, padded to 32; `None` if the layer has none there.
+    pub ffn_norm: Option<Buffer<f32>>,
+    /// Norms behind attention and behind the feed-forward half, `(hidden)`, padded to 32, if the layer has them.
+    pub norms_after: Option<[Buffer<f32>; 2]>,
     /// `(2 ffn, hidden)`.
     pub gate_up: Weight,
     /// `(hidden, ffn)`.
     pub down: Weight,
+}
+
+impl Layer {
+    /// The norm behind the half that ends with the matrices of `site`, and the index of that half.
+    pub fn norm_after(&self, site: Site) -> (Option<&Buffer<f32>>, usize) {
+        let half = usize::from(site == Site::Down);
+        (self.norms_after.as_ref().map(|norms| &norms[half]), half)
+    }
 }
 
 /// All weights of a model, on the device.
@@ -89,25 +100,37 @@ pub(crate) fn load<'s>(
     let q_width = config.heads * config.head_dim;
     let kv_width = config.kv_heads * config.head_dim;
     let embedding = loader.joined(&[("model.embed_tokens", config.vocab)], hidden)?;
-    let mut layers = Vec::with_capacity(config.layers);
-    for index in 0..config.layers {
+    let mut layers = Vec::with_capacity(config.layers.len());
+    for (index, described) in config.layers.iter().enumerate() {
         let layer = format!("model.layers.{index}");
         let attention = format!("{layer}.self_attn");
         let [q, k, v, o] = ["q", "k", "v", "o"].map(|part| format!("{attention}.{part}_proj"));
         let [gate, up, down] = ["gate", "up", "down"].map(|part| format!("{layer}.mlp.{part}_proj"));
+        let mut norm = |name: Option<&str>| -> Result<Option<Buffer<f32>>, Error> {
+            name.map(|name| loader.norm(&format!("{layer}.{name}.weight"), hidden)).transpose()
+        };
+        let [before_attention, after_attention, before_ffn, after_ffn] = norm_names(described.norms);
+        let [attention_norm, ffn_norm] = [norm(before_attention)?, norm(before_ffn)?];
+        let norms_after =
+            norm(after_attention)?.zip(norm(after_ffn)?).map(|(attention, ffn)| [attention, ffn]);
         layers.push(Layer {
-            attention_norm: loader.norm(&format!("{layer}.input_layernorm.weight"), hidden)?,
+            attention_norm,
+            ffn_norm,
+            norms_after,
             qkv: loader.joined(&[(&q, q_width), (&k, kv_width), (&v, kv_width)], hidden)?,
-            head_norms: if config.qk_norm {
-                Some([
-                    loader.vector(&format!("{attention}.q_norm.weight"), config.head_dim)?,
-                    loader.vector(&format!("{attention}.k_norm.weight"), config.head_dim)?,
-                ])
-            } else {
-                None
+            head_norms: match described.head_norm {
+                Some(covered) => {
+                    let [q, k] = match covered {
+                        HeadNorm::Each => [config.head_dim; 2],
+                        HeadNorm::Whole => [q_width, kv_width],
+                    };
+                    let mut norm =
+                        |name: &str, len: usize| loader.vector(&format!("{attention}.{name}.weight"), len);
+                    Some([norm("q_norm", q)?, norm("k_norm", k)?])
+                }
+                None => None,
             },
             o: loader.joined(&[(&o, hidden)], q_width)?,
-            ffn_norm: loader.norm(&format!("{layer}.post_attention_layernorm.weight"), hidden)?,
             gate_up: loader.joined(&[(&gate, config.ffn), (&up, config.ffn)], hidden)?,
             down: loader.joined(&[(&down, hidden)], config.ffn)?,
         });
@@ -115,6 +138,17 @@ pub(crate) fn load<'s>(
     let final_norm = loader.norm("model.norm.weight", hidden)?;
     let head = if config.tied { None } else { Some(loader.joined(&[("lm_head", config.vocab)], hidden)?) };
     Ok(Weights { embedding, layers, final_norm, head, bytes: loader.bytes, generation })
+}
+
+/// Canonical names of a layer's norms: before and behind attention, before and behind the feed-forward half.
+pub(super) fn norm_names(norms: Norms) -> [Option<&'static str>; 4] {
+    let (input, post) = (Some("input_layernorm"), Some("post_attention_layernorm"));
+    let after = Some("post_feedforward_layernorm");
+    match norms {
+        Norms::Before => [input, None, post, None],
+        Norms::After => [None, post, None, after],
+        Norms::Both => [input, post, Some("pre_feedforward_layernorm"), after],
+    }
 }
 
 struct Loader<'a, 's> {
@@ -173,6 +207,8 @@ impl Loader<'_, '_> {
 pub(crate) struct CheckpointSource<'a> {
     pub checkpoint: &'a Checkpoint,
     pub head_dim: usize,
+    /// Whether the norms' weights are stored minus 1.
+    pub norms_around_one: bool,
     pub quant: Option<Quant>,
     pub progress: &'a mut dyn FnMut(LoadProgress),
     pub done_bytes: u64,
@@ -193,6 +229,8 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
         let checkpoint = self.checkpoint;
         let info = checkpoint.need_tensor(name, &[rows, cols])?;
         self.used.insert(name.to_owned());
+        // A view of a joined tensor has that one's name in the file.
+        self.used.insert(info.source_name.clone());
         let stored = info.quant;
         let permuted = info.rope_permuted;
         let bytes = checkpoint.bytes(info);
@@ -217,6 +255,9 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
         if info.rope_permuted {
             let bytes = half_split(bytemuck::cast_slice(&values), len, self.head_dim);
             values = bytemuck::pod_collect_to_vec(&bytes);
+        }
+        if self.norms_around_one && name.ends_with("norm.weight") {
+            values.iter_mut().for_each(|value| *value += 1.0);
         }
         self.advance(len * 4);
         Ok(values)

@@ -65,11 +65,20 @@ pub struct AttentionShape {
     pub context: usize,
     /// Number of last positions that a query attends to, including its own; `None` for all.
     pub window: Option<usize>,
+    /// Factor of the scores, `1 / sqrt(head_dim)` in most models.
+    pub scale: f32,
+    /// Scores are bounded by this cap, as `cap tanh(score / cap)`; `None` for no bound.
+    pub cap: Option<f32>,
     /// Storage format of the cache.
     pub kv: KvFormat,
 }
 
 impl AttentionShape {
+    /// The usual factor of the scores, `1 / sqrt(head_dim)`.
+    pub fn usual_scale(head_dim: usize) -> f32 {
+        1.0 / (head_dim as f32).sqrt()
+    }
+
     /// Query heads per key head.
     pub fn group(&self) -> usize {
         self.heads / self.kv_heads
@@ -156,6 +165,8 @@ struct Params {
     window: u32,
     out_stride: u32,
     scale: f32,
+    cap: f32,
+    pad: [u32; 3],
 }
 
 const BINDINGS: &[Access] =
@@ -177,22 +188,44 @@ pub(super) const ATTENTION_TILED: KernelSpec = KernelSpec {
     variants: || walk(tiled),
 };
 
-/// Cache format, head width, group, virtual rows, whether `lse` is wanted.
-type MakeVariant = fn(KvFormat, usize, usize, u32, bool) -> Specialization;
+/// What a kernel of attention is compiled for.
+#[derive(Clone, Copy)]
+struct Compiled {
+    kv: KvFormat,
+    head_dim: usize,
+    group: usize,
+    /// Virtual rows.
+    mt: u32,
+    /// Whether `lse` is wanted.
+    lse: bool,
+    /// Whether scores are capped.
+    cap: bool,
+}
+
+type MakeVariant = fn(Compiled) -> Specialization;
 
 fn walk(make: MakeVariant) -> Vec<Specialization> {
     let mut variants = Vec::new();
     for head_dim in TESTED_HEAD_DIMS {
         for kv in [KvFormat::F16, KvFormat::F32] {
             for (group, mt) in [(1, 1), (1, 8), (3, 3), (3, 8), (4, 4), (8, 8)] {
-                variants.push(make(kv, head_dim, group, virtual_rows(head_dim, mt), false));
+                let mt = virtual_rows(head_dim, mt);
+                variants.push(make(Compiled { kv, head_dim, group, mt, lse: false, cap: false }));
             }
-            variants.push(make(kv, head_dim, 3, virtual_rows(head_dim, 8), true));
+            let mt = virtual_rows(head_dim, 8);
+            let learning = Compiled { kv, head_dim, group: 3, mt, lse: true, cap: false };
+            variants.push(make(learning));
+            if TESTED_CAPPED.contains(&head_dim) {
+                variants.push(make(Compiled { cap: true, ..learning }));
+            }
         }
     }
     variants.dedup();
     variants
 }
+
+/// Head widths that are tested with capped scores.
+pub(super) const TESTED_CAPPED: [usize; 2] = [6, 256];
 
 /// Virtual rows per workgroup: the requested number, or fewer for wide heads, whose sums fill
 /// registers and workgroup memory.
@@ -207,19 +240,24 @@ fn virtual_rows(head_dim: usize, wanted: usize) -> u32 {
     wanted.min(most) as u32
 }
 
-fn lane8(kv: KvFormat, head_dim: usize, group: usize, mt: u32, lse: bool) -> Specialization {
-    let mut variant = tiled(kv, head_dim, group, mt, lse);
+fn lane8(compiled: Compiled) -> Specialization {
+    let mut variant = tiled(compiled);
     variant.consts.push(("KT", 4));
     variant
 }
 
-fn tiled(kv: KvFormat, head_dim: usize, group: usize, mt: u32, lse: bool) -> Specialization {
-    let consts =
-        [("HEAD_DIM", head_dim as u32), ("GROUP", group as u32), ("MT", mt), ("LSE", u32::from(lse))];
+fn tiled(Compiled { kv, head_dim, group, mt, lse, cap }: Compiled) -> Specialization {
+    let consts = [
+        ("HEAD_DIM", head_dim as u32),
+        ("GROUP", group as u32),
+        ("MT", mt),
+        ("LSE", u32::from(lse)),
+        ("CAP", u32::from(cap)),
+    ];
     Specialization::new(&[("kv_read", kv.read_fragment())], &consts)
 }
 
-/// Records `out = softmax(q K^T / sqrt(head_dim)) V` for the rows of `tiles`.
+/// Records `out = softmax(scale q K^T) V`, with scores capped if the shape has a cap, for the rows of `tiles`.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
@@ -267,7 +305,9 @@ pub fn attention(
         KernelFamily::Lane8 => (&ATTENTION_LANE8, lane8),
         KernelFamily::Tiled => (&ATTENTION_TILED, tiled),
     };
-    let variant = make(shape.kv, shape.head_dim, shape.group(), mt, lse.is_some());
+    let &AttentionShape { kv, head_dim, cap, .. } = shape;
+    let (group, lse_wanted) = (shape.group(), lse.is_some());
+    let variant = make(Compiled { kv, head_dim, group, mt, lse: lse_wanted, cap: cap.is_some() });
     let pipeline = device.pipeline(spec, &variant)?;
     let v_tiles = virtual_tile.div_ceil(mt as usize);
     let params = Params {
@@ -278,7 +318,9 @@ pub fn attention(
         positions: shape.positions() as u32,
         window: shape.window.unwrap_or(0) as u32,
         out_stride: out.stride as u32,
-        scale: 1.0 / (shape.head_dim as f32).sqrt(),
+        scale: shape.scale,
+        cap: cap.unwrap_or(0.0),
+        pad: [0; 3],
     };
     let bindings = [
         tiles.binding(),

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::activation::Activation;
-use super::attention::{AttentionShape, KvFormat, QueryTile};
+use super::attention::{AttentionShape, KvFormat, QueryTile, TESTED_CAPPED};
 use super::error::{ShapeError, holds, same};
 use super::rope::TESTED_HEAD_DIMS;
 use crate::gpu::{Access, Binding, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
@@ -85,7 +85,8 @@ struct QueryParams {
     d_out_stride: u32,
     d_stride: u32,
     scale: f32,
-    pad: [u32; 3],
+    cap: f32,
+    pad: [u32; 2],
 }
 
 #[repr(C)]
@@ -99,6 +100,8 @@ struct KeyParams {
     d_out_stride: u32,
     d_stride: u32,
     scale: f32,
+    cap: f32,
+    pad: [u32; 3],
 }
 
 /// `attention/backward_delta`.
@@ -165,7 +168,10 @@ fn walk(family: KernelFamily) -> Vec<Specialization> {
     for head_dim in TESTED_HEAD_DIMS {
         for kv in [KvFormat::F16, KvFormat::F32] {
             if kv == KvFormat::F32 || [6, 64].contains(&head_dim) {
-                variants.push(variant(kv, head_dim, tile(family, head_dim)));
+                variants.push(variant(kv, head_dim, tile(family, head_dim), false));
+            }
+            if kv == KvFormat::F32 && TESTED_CAPPED.contains(&head_dim) {
+                variants.push(variant(kv, head_dim, tile(family, head_dim), true));
             }
         }
     }
@@ -182,8 +188,8 @@ fn tile(family: KernelFamily, head_dim: usize) -> usize {
     (most / head_dim.div_ceil(64)).max(1)
 }
 
-fn variant(kv: KvFormat, head_dim: usize, mt: usize) -> Specialization {
-    let consts = [("HEAD_DIM", head_dim as u32), ("MT", mt as u32)];
+fn variant(kv: KvFormat, head_dim: usize, mt: usize, cap: bool) -> Specialization {
+    let consts = [("HEAD_DIM", head_dim as u32), ("MT", mt as u32), ("CAP", u32::from(cap))];
     Specialization::new(&[("kv_read", kv.read_fragment())], &consts)
 }
 
@@ -263,8 +269,8 @@ pub fn attention_backward(
         KernelFamily::Tiled => (&BACKWARD_Q_TILED, &BACKWARD_KV_TILED),
     };
     let mt = tile(family, head_dim);
-    let variant = variant(shape.kv, head_dim, mt);
-    let scale = 1.0 / (head_dim as f32).sqrt();
+    let variant = variant(shape.kv, head_dim, mt, shape.cap.is_some());
+    let (scale, cap) = (shape.scale, shape.cap.unwrap_or(0.0));
     let window = shape.window.unwrap_or(0) as u32;
     let bindings = |tiles: Binding| {
         [
@@ -291,7 +297,8 @@ pub fn attention_backward(
         d_out_stride: d_out.stride as u32,
         d_stride: d_qkv.stride as u32,
         scale,
-        pad: [0; 3],
+        cap,
+        pad: [0; 2],
     };
     let grid = [params.workgroups, kv_heads as u32, 1];
     let flops = 6 * (pairs * head_dim * reach) as u64;
@@ -308,6 +315,8 @@ pub fn attention_backward(
         d_out_stride: d_out.stride as u32,
         d_stride: d_qkv.stride as u32,
         scale,
+        cap,
+        pad: [0; 3],
     };
     let grid = [params.workgroups, kv_heads as u32, 1];
     let pairs = n_key_tiles * KeyTile::MAX_ROWS * heads;

@@ -16,7 +16,8 @@ struct Params {
     y_stride: u32,
     first_id: u32,
     table_rows: u32,
-    pad: [u32; 3],
+    factor: f32,
+    pad: [u32; 2],
 }
 
 /// `embed/embed`.
@@ -33,7 +34,7 @@ fn variant(quant: Quant) -> Specialization {
     Specialization::new(&[("weight", quant.fragment())], &[("WG", LANES)])
 }
 
-/// Records `y[row] = table[ids[row]]` for the first `rows` rows. An id beyond the table leaves its
+/// Records `y[row] = factor table[ids[row]]` for the first `rows` rows. An id beyond the table leaves its
 /// row unchanged; ids are checked earlier.
 ///
 /// | argument | shape | access |
@@ -50,6 +51,7 @@ fn variant(quant: Quant) -> Specialization {
 pub fn embed(
     rec: &mut Recording,
     table: &Weight,
+    factor: f32,
     ids: &Buffer<u32>,
     y: &Activation,
     rows: usize,
@@ -65,7 +67,8 @@ pub fn embed(
             y_stride: y.stride_quads(),
             first_id: slice.first_row as u32,
             table_rows: slice.rows as u32,
-            pad: [0; 3],
+            factor,
+            pad: [0; 2],
         };
         let bindings = [slice.quants.binding(), slice.scales.binding(), ids.binding(), y.buffer.binding()];
         let grid = [table.blocks().div_ceil(LANES as usize) as u32, rows as u32, 1];

@@ -10,8 +10,11 @@ mod adamw;
 mod advance;
 mod attention;
 mod attention_backward;
+mod cap_logits;
 mod embed;
 mod error;
+mod glu;
+mod glu_backward;
 mod grad_norm;
 mod linear;
 mod linear_backward;
@@ -23,8 +26,6 @@ mod rope_backward;
 mod rows;
 mod sample;
 mod scalar_head;
-mod swiglu;
-mod swiglu_backward;
 mod token_stats;
 mod weight;
 
@@ -34,8 +35,11 @@ pub use adamw::{AdamWStep, adamw};
 pub use advance::{Drawn, advance};
 pub use attention::{AttentionShape, KvFormat, QueryTile, SharedPrefix, attention};
 pub use attention_backward::{AttentionSaved, KeyTile, attention_backward};
+pub use cap_logits::{LogitCap, cap_logits, cap_logits_backward};
 pub use embed::embed;
 pub use error::ShapeError;
+pub use glu::{Gate, glu};
+pub use glu_backward::glu_backward;
 pub use grad_norm::{GRAD_NORM_PARTS, grad_norm};
 pub use linear::{Store, linear};
 pub use linear_backward::linear_backward;
@@ -50,8 +54,6 @@ pub use rope_backward::rope_backward;
 pub use rows::{gather_rows, scatter_rows};
 pub use sample::{SampleRow, sample};
 pub use scalar_head::{NO_HEAD, scalar_head, scalar_head_backward, scalar_head_len};
-pub use swiglu::swiglu;
-pub use swiglu_backward::swiglu_backward;
 pub use token_stats::{TokenStat, token_stats, token_stats_backward};
 pub use weight::{LinearPart, Weight};
 
@@ -60,6 +62,8 @@ use crate::gpu::KernelSpec;
 /// Every kernel that the library can run; tests and `parr doctor` check all.
 pub const KERNELS: &[&KernelSpec] = &[
     &embed::EMBED,
+    &cap_logits::CAP_LOGITS,
+    &cap_logits::CAP_LOGITS_BACKWARD,
     &rms_norm::RMS_NORM,
     &rms_norm::HEAD_NORM,
     &rms_norm_backward::RMS_NORM_BACKWARD,
@@ -85,8 +89,8 @@ pub const KERNELS: &[&KernelSpec] = &[
     &attention_backward::BACKWARD_Q_TILED,
     &attention_backward::BACKWARD_KV_LANE8,
     &attention_backward::BACKWARD_KV_TILED,
-    &swiglu::SWIGLU,
-    &swiglu_backward::SWIGLU_BACKWARD,
+    &glu::GLU,
+    &glu_backward::GLU_BACKWARD,
     &rows::GATHER,
     &rows::SCATTER,
     &token_stats::TOKEN_STATS,

@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
+use super::linear::Store;
 use crate::gpu::{Access, Buffer, Device, KernelFamily, KernelSpec, Recording, Specialization};
 
 #[repr(C)]
@@ -37,7 +38,10 @@ pub(super) const RMS_NORM: KernelSpec = KernelSpec {
     name: "norm/rms_norm",
     params_bytes: size_of::<Params>(),
     bindings: &[Access::Read, Access::Read, Access::Write],
-    variants: reductions,
+    variants: || {
+        let stores = [Store::Overwrite, Store::Add];
+        FAMILIES.into_iter().flat_map(|family| stores.map(|store| storing(family, store))).collect()
+    },
 };
 
 /// `norm/head_norm`.
@@ -48,8 +52,10 @@ pub(super) const HEAD_NORM: KernelSpec = KernelSpec {
     variants: reductions,
 };
 
+const FAMILIES: [KernelFamily; 2] = [KernelFamily::Lane8, KernelFamily::Tiled];
+
 fn reductions() -> Vec<Specialization> {
-    [KernelFamily::Lane8, KernelFamily::Tiled].map(row_reduction).to_vec()
+    FAMILIES.map(row_reduction).to_vec()
 }
 
 /// One row per workgroup: a single subgroup of 8, or 128 lanes through workgroup memory.
@@ -61,19 +67,26 @@ pub(super) fn row_reduction(family: KernelFamily) -> Specialization {
     Specialization::new(&[("reduce", fragment)], &[("WG", lanes), ("GROUP_LANES", lanes)])
 }
 
+/// A row reduction whose result replaces the old values, or is added to them.
+pub(super) fn storing(family: KernelFamily, store: Store) -> Specialization {
+    let mut variant = row_reduction(family);
+    variant.consts.push(("ADD", u32::from(store == Store::Add)));
+    variant
+}
+
 /// A grid of `n` workgroups, folded into two axes if one axis is too short.
 pub(super) fn folded(device: &Device, n: usize) -> [u32; 3] {
     let width = n.min(device.capabilities().max_grid as usize).max(1);
     [width as u32, n.div_ceil(width) as u32, 1]
 }
 
-/// Records `y = x / sqrt(mean(x^2) + eps) * weight` for the first `rows` rows.
+/// Records `y =` or `+= x / sqrt(mean(x^2) + eps) * weight` for the first `rows` rows.
 ///
 /// | argument | shape | access |
 /// |---|---|---|
 /// | `x` | `(rows, width)` | read |
 /// | `weight` | `x.stride`, zero beyond the width | read |
-/// | `y` | `(rows, width)`, another buffer than `x` | written |
+/// | `y` | `(rows, width)`, another buffer than `x` | every element written |
 ///
 /// Kernel: `shaders/norm/rms_norm.wgsl`. Oracle: `reference::rms_norm`.
 ///
@@ -87,13 +100,14 @@ pub fn rms_norm(
     eps: f32,
     y: &Activation,
     rows: usize,
+    store: Store,
 ) -> Result<(), ShapeError> {
     same("rms_norm", "width of y", y.width, x.width)?;
     same("rms_norm", "length of weight", weight.len(), x.stride)?;
     holds("rms_norm", "rows of x", x.rows, rows)?;
     holds("rms_norm", "rows of y", y.rows, rows)?;
     let device = rec.device().clone();
-    let pipeline = device.pipeline(&RMS_NORM, &row_reduction(device.family(&[RMS_NORM.name])))?;
+    let pipeline = device.pipeline(&RMS_NORM, &storing(device.family(&[RMS_NORM.name]), store))?;
     let params = Params {
         rows: rows as u32,
         quads: x.stride_quads(),

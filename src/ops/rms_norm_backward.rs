@@ -5,8 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
 use super::linear::Store;
-use super::rms_norm::{folded, row_reduction};
-use crate::gpu::{Access, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
+use super::rms_norm::{folded, row_reduction, storing};
+use crate::gpu::{Access, Buffer, KernelFamily, KernelSpec, Recording};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -54,12 +54,6 @@ pub(super) const HEAD_NORM_BACKWARD: KernelSpec = KernelSpec {
 };
 
 const FAMILIES: [KernelFamily; 2] = [KernelFamily::Lane8, KernelFamily::Tiled];
-
-fn storing(family: KernelFamily, store: Store) -> Specialization {
-    let mut variant = row_reduction(family);
-    variant.consts.push(("ADD", u32::from(store == Store::Add)));
-    variant
-}
 
 /// Records `d_x =` or `+=` the gradient of [`rms_norm`](super::rms_norm) for the first `rows` rows.
 ///

@@ -15,6 +15,8 @@ struct Params {
     heads: u32,
     half: u32,
     stride: u32,
+    head_dim: u32,
+    pad: [u32; 3],
 }
 
 /// `rope/rope_backward`.
@@ -43,7 +45,7 @@ fn lanes() -> Specialization {
 ///
 /// # Errors
 ///
-/// [`ShapeError::Mismatch`] if widths, rows or the table's head width disagree with `shape`.
+/// [`ShapeError::Mismatch`] if widths, rows or the table's rotated width disagree with `shape`.
 pub fn rope_backward(
     rec: &mut Recording,
     shape: &AttentionShape,
@@ -54,14 +56,20 @@ pub fn rope_backward(
 ) -> Result<(), ShapeError> {
     let op = "rope_backward";
     same(op, "width of d_qkv", d_qkv.width, (shape.heads + 2 * shape.kv_heads) * shape.head_dim)?;
-    same(op, "head_dim of the table", table.head_dim, shape.head_dim)?;
+    holds(op, "width of a head", shape.head_dim, table.rotary)?;
     holds(op, "rows of d_qkv", d_qkv.rows, rows)?;
     holds(op, "rows of bases and positions", rows_at.len(), rows)?;
     let pipeline = rec.device().pipeline(&ROPE_BACKWARD, &lanes())?;
     let heads = shape.heads + shape.kv_heads;
-    let half = shape.head_dim / 2;
-    let params =
-        Params { rows: rows as u32, heads: heads as u32, half: half as u32, stride: d_qkv.stride as u32 };
+    let half = table.rotary / 2;
+    let params = Params {
+        rows: rows as u32,
+        heads: heads as u32,
+        half: half as u32,
+        stride: d_qkv.stride as u32,
+        head_dim: shape.head_dim as u32,
+        pad: [0; 3],
+    };
     let bindings = [rows_at.binding(), table.buffer.binding(), d_qkv.buffer.binding()];
     let grid = [(heads * half).div_ceil(LANES as usize) as u32, rows as u32, 1];
     rec.dispatch(&pipeline, &params, &bindings, grid, 6 * (rows * heads * half) as u64)?;

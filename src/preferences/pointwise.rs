@@ -4,7 +4,7 @@
 //! Request and reply come first, so that all principles of a reply share them: each principle is a branch behind the
 //! same tokens. The texts are cut as in [`RewardFormat`](super::RewardFormat); a principle is never cut.
 //!
-//! A line with counts of the whole reply's form may stand behind the reply ([`PointwiseFormat::with_counts`]), because
+//! A line with counts of the whole reply's form may follow the reply ([`PointwiseFormat::with_counts`]), because
 //! a small model cannot count.
 
 use super::PreferencesError;
@@ -128,9 +128,10 @@ impl<'a> PointwiseFormat<'a> {
             branches.push([encode(&line)?, self.stem.clone()].concat());
         }
         let (request, reply) = (request.trim(), reply.trim());
-        let counted = match self.counts {
-            true => encode(&format!("{BEFORE_COUNTS}{}", counts(request, reply)))?,
-            false => Vec::new(),
+        let counted = if self.counts {
+            encode(&format!("{BEFORE_COUNTS}{}", counts(request, reply)))?
+        } else {
+            Vec::new()
         };
         self.join(&encode(request)?, &encode(reply)?, &counted, branches)
     }

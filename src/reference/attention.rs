@@ -11,12 +11,18 @@ pub struct AttentionShape {
     pub head_dim: usize,
     /// A query at position `p` sees keys at `p + 1 - window ..= p`; `None` means all up to `p`.
     pub window: Option<usize>,
+    /// Factor of the scores; `None` for `1 / sqrt(head_dim)`.
+    pub scale: Option<f32>,
+    /// Bound of the scaled scores, as `cap tanh(score / cap)`; `None` for none.
+    pub cap: Option<f32>,
 }
 
 /// The positions that one query head of one row attends to, and their weights.
 pub(super) struct Weights {
     /// First position that it attends to.
     pub first: usize,
+    /// Scores of these positions, scaled and capped.
+    pub scores: Vec<f64>,
     /// Weight of each position from `first` to the row's own; they sum to 1.
     pub weights: Vec<f64>,
     /// Log of the sum of `exp` of the scaled scores.
@@ -26,7 +32,12 @@ pub(super) struct Weights {
 impl AttentionShape {
     /// Factor of the scores.
     pub(super) fn scale(&self) -> f64 {
-        1.0 / (self.head_dim as f64).sqrt()
+        self.scale.map_or_else(|| 1.0 / (self.head_dim as f64).sqrt(), f64::from)
+    }
+
+    /// A scaled score after the cap.
+    pub(super) fn capped(&self, score: f64) -> f64 {
+        self.cap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh())
     }
 
     /// Start of query head `head` of row `m` in `q`.
@@ -46,17 +57,18 @@ impl AttentionShape {
         let scores: Vec<f64> = (first..=last)
             .map(|t| {
                 let k = &k[self.kv_at(t, head)..][..self.head_dim];
-                self.scale() * q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>()
+                let product = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>();
+                self.capped(self.scale() * product)
             })
             .collect();
         let top = scores.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
         let total: f64 = scores.iter().map(|s| (s - top).exp()).sum();
         let weights = scores.iter().map(|s| (s - top).exp() / total).collect();
-        Weights { first, weights, log_sum_exp: top + total.ln() }
+        Weights { first, weights, log_sum_exp: top + total.ln(), scores }
     }
 }
 
-/// Attends from queries to the history of one sequence: `softmax(q k^T / sqrt(head_dim)) v`.
+/// Attends from queries to the history of one sequence: `softmax(scale q k^T) v`.
 ///
 /// Key `t` of the history is the key at position `t`. Keys after a query's position are ignored,
 /// so the history may be longer than needed.
@@ -102,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_window_of_one_returns_the_value_itself() {
-        let shape = AttentionShape { heads: 2, kv_heads: 1, head_dim: 2, window: Some(1) };
+        let shape =
+            AttentionShape { heads: 2, kv_heads: 1, head_dim: 2, window: Some(1), scale: None, cap: None };
         let kv: Vec<f32> = (0..6).map(|i| i as f32).collect();
         let y = attention(shape, &[1.0; 4], &[2], &kv, &kv);
         assert_eq!(y, [4.0, 5.0, 4.0, 5.0]);
@@ -110,14 +123,16 @@ mod tests {
 
     #[test]
     fn the_log_sum_exp_of_equal_scores_counts_the_keys() {
-        let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim: 4, window: None };
+        let shape =
+            AttentionShape { heads: 1, kv_heads: 1, head_dim: 4, window: None, scale: None, cap: None };
         let found = log_sum_exp(shape, &[1.0; 4], &[2], &[0.5; 12]);
         assert_eq!(found, [1.0 + 3f32.ln()]);
     }
 
     #[test]
     fn equal_keys_average_the_values_up_to_the_position() {
-        let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim: 2, window: None };
+        let shape =
+            AttentionShape { heads: 1, kv_heads: 1, head_dim: 2, window: None, scale: None, cap: None };
         let y = attention(shape, &[3.0, 1.0], &[1], &[1.0; 6], &[0.0, 2.0, 4.0, 6.0, 9.0, 9.0]);
         assert_eq!(y, [2.0, 4.0]);
     }

@@ -39,13 +39,15 @@ pub fn attention_backward(
         for head in 0..shape.heads {
             let at = shape.q_at(m, head);
             let (q, d_out) = (&q[at..][..head_dim], &d_out[at..][..head_dim]);
-            let Weights { first, weights, .. } = shape.weights(q, head, position, k);
+            let Weights { first, weights, scores, .. } = shape.weights(q, head, position, k);
             let kv_at = |i: usize| shape.kv_at(first + i, head);
             let d_p: Vec<f64> =
                 (0..weights.len()).map(|i| product(d_out, &v[kv_at(i)..][..head_dim])).collect();
             let mean: f64 = weights.iter().zip(&d_p).map(|(p, d_p)| p * d_p).sum();
             for (i, (p, d_p)) in weights.iter().zip(&d_p).enumerate() {
-                let d_s = shape.scale() * p * (d_p - mean);
+                // The derivative of `cap tanh(s / cap)` is `1 - (capped / cap)^2`.
+                let slope = shape.cap.map_or(1.0, |cap| 1.0 - (scores[i] / f64::from(cap)).powi(2));
+                let d_s = shape.scale() * slope * p * (d_p - mean);
                 for d in 0..head_dim {
                     d_v[kv_at(i) + d] += p * f64::from(d_out[d]);
                     d_k[kv_at(i) + d] += d_s * f64::from(q[d]);
@@ -96,15 +98,19 @@ mod tests {
 
     #[test]
     fn the_gradient_is_that_of_finite_differences() {
-        let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 6, window: None };
+        let shape =
+            AttentionShape { heads: 4, kv_heads: 2, head_dim: 6, window: None, scale: None, cap: None };
         agrees_with_finite_differences(shape, &[0, 1, 2, 3, 4], 5);
         agrees_with_finite_differences(AttentionShape { window: Some(2), ..shape }, &[0, 1, 2, 3, 4], 5);
+        let capped = AttentionShape { scale: Some(0.7), cap: Some(1.5), ..shape };
+        agrees_with_finite_differences(capped, &[0, 1, 2, 3, 4], 5);
         agrees_with_finite_differences(AttentionShape { heads: 3, kv_heads: 1, ..shape }, &[2, 3], 5);
     }
 
     #[test]
     fn a_key_that_nobody_sees_has_no_gradient() {
-        let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim: 2, window: Some(1) };
+        let shape =
+            AttentionShape { heads: 1, kv_heads: 1, head_dim: 2, window: Some(1), scale: None, cap: None };
         let kv = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let found = attention_backward(shape, &[1.0, -1.0], &[1], &kv, &kv, &[0.5, 2.0]);
         assert_eq!(found.d_v, [0.0, 0.0, 0.5, 2.0, 0.0, 0.0]);

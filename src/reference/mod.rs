@@ -7,9 +7,11 @@
 pub mod adamw;
 pub mod attention;
 pub mod attention_backward;
+pub mod cap_logits;
 #[cfg(test)]
 mod differences;
 pub mod embed;
+pub mod glu;
 pub mod linear;
 pub mod lora;
 pub mod model;
@@ -19,13 +21,14 @@ pub mod rope;
 pub mod rows;
 pub mod sample;
 pub mod scalar_head;
-pub mod swiglu;
 pub mod token_stats;
 
 pub use adamw::{AdamW, adamw, grad_norm};
 pub use attention::{AttentionShape, attention};
 pub use attention_backward::{AttentionGradients, attention_backward};
+pub use cap_logits::{cap_logits, cap_logits_backward};
 pub use embed::embed;
+pub use glu::{ActivationFn, gelu, glu, glu_backward, silu};
 pub use linear::{linear, linear_backward};
 pub use lora::{
     lora_expand, lora_expand_backward, lora_grad_a, lora_grad_b, lora_shrink, lora_shrink_backward,
@@ -34,5 +37,4 @@ pub use rms_norm::{head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 pub use rope::rope;
 pub use rows::{gather_rows, scatter_rows};
 pub use scalar_head::{scalar_head, scalar_head_backward};
-pub use swiglu::{swiglu, swiglu_backward};
 pub use token_stats::{TokenStats, token_stats, token_stats_backward};

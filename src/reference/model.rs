@@ -1,27 +1,58 @@
-//! A whole LLaMA, Qwen2 or Qwen3 forward pass on the CPU, from plain f32 weights.
+//! A whole forward pass of any supported architecture on the CPU, from plain f32 weights.
 //!
 //! Slow and simple on purpose: no cache, no batch, every position of the sequence at once.
 
-use super::{AttentionShape, attention, embed, head_norm, linear, rms_norm, rope, swiglu};
+use super::{
+    ActivationFn, AttentionShape, attention, cap_logits, embed, glu, head_norm, linear, rms_norm, rope,
+};
 
 /// The numbers that shape a forward pass.
 #[derive(Clone, Debug)]
 pub struct ModelShape {
     /// Width of the residual stream.
     pub hidden: usize,
-    /// Heads, kv heads, head width, sliding window.
-    pub attention: AttentionShape,
     /// Added to the mean square in every norm.
     pub norm_eps: f32,
-    /// Radians per position of each rotated pair, `(head_dim / 2)`.
+    /// Factor of the embedding.
+    pub embedding_scale: f32,
+    /// Factor of each half's result, before it is added to the residual stream.
+    pub residual_scale: f32,
+    /// Factor of the logits.
+    pub logit_scale: f32,
+    /// Bound of the logits, `cap tanh(logit / cap)`.
+    pub logit_cap: Option<f32>,
+}
+
+impl ModelShape {
+    /// A shape whose factors are 1.
+    pub fn plain(hidden: usize, norm_eps: f32) -> ModelShape {
+        let (embedding_scale, residual_scale, logit_scale) = (1.0, 1.0, 1.0);
+        ModelShape { hidden, norm_eps, embedding_scale, residual_scale, logit_scale, logit_cap: None }
+    }
+}
+
+/// The numbers that shape one layer.
+#[derive(Clone, Debug)]
+pub struct LayerShape {
+    /// Heads, kv heads, head width, sliding window, factor and cap of scores.
+    pub attention: AttentionShape,
+    /// Radians per position of each rotated pair, at most `(head_dim / 2)`; none if nothing is rotated.
     pub inverse_frequencies: Vec<f32>,
+    /// Factor of rotated dimensions.
+    pub magnitude: f32,
+    /// Activation of the gate.
+    pub gate: ActivationFn,
 }
 
 /// The weights of one decoder layer; projections are `(outputs, inputs)`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LayerWeights {
+    /// Shape of the layer.
+    pub shape: LayerShape,
     /// Gain of the norm before attention, `(hidden)`.
-    pub attention_norm: Vec<f32>,
+    pub attention_norm: Option<Vec<f32>>,
+    /// Gain of the norm behind attention, `(hidden)` (Gemma, OLMo 2).
+    pub attention_norm_after: Option<Vec<f32>>,
     /// Query projection, `(heads * head_dim, hidden)`.
     pub q: Vec<f32>,
     /// Key projection, `(kv_heads * head_dim, hidden)`.
@@ -36,12 +67,14 @@ pub struct LayerWeights {
     pub k_bias: Option<Vec<f32>>,
     /// Value bias (Qwen2).
     pub v_bias: Option<Vec<f32>>,
-    /// Gain of the norm of each query head, `(head_dim)` (Qwen3).
+    /// Gain of the norm of queries: of each head, `(head_dim)` (Qwen3), or of all together (OLMo 2).
     pub q_norm: Option<Vec<f32>>,
-    /// Gain of the norm of each key head, `(head_dim)` (Qwen3).
+    /// Gain of the norm of keys, in the same way.
     pub k_norm: Option<Vec<f32>>,
     /// Gain of the norm before the feed-forward block, `(hidden)`.
-    pub mlp_norm: Vec<f32>,
+    pub mlp_norm: Option<Vec<f32>>,
+    /// Gain of the norm behind the feed-forward block, `(hidden)` (Gemma, OLMo 2).
+    pub mlp_norm_after: Option<Vec<f32>>,
     /// Gate projection, `(ffn, hidden)`.
     pub gate: Vec<f32>,
     /// Up projection, `(ffn, hidden)`.
@@ -68,13 +101,19 @@ pub struct Model {
 impl Model {
     /// The last norm's output for each token of one sequence, `(ids.len(), hidden)`.
     pub fn hidden(&self, ids: &[u32]) -> Vec<f32> {
-        let ModelShape { hidden, attention: heads, norm_eps: eps, inverse_frequencies: frequencies } =
-            &self.shape;
-        let (hidden, eps) = (*hidden, *eps);
+        let &ModelShape { hidden, norm_eps: eps, embedding_scale, residual_scale, .. } = &self.shape;
         let positions: Vec<u32> = (0..ids.len() as u32).collect();
-        let mut x = embed(&self.embed, hidden, ids);
+        let normed = |x: &[f32], gain: &Option<Vec<f32>>| match gain {
+            Some(gain) => rms_norm(x, gain, eps),
+            None => x.to_vec(),
+        };
+        let add = |x: &mut [f32], y: Vec<f32>| {
+            x.iter_mut().zip(y).for_each(|(x, y)| *x += residual_scale * y);
+        };
+        let mut x = embed(&self.embed, hidden, embedding_scale, ids);
         for layer in &self.layers {
-            let h = rms_norm(&x, &layer.attention_norm, eps);
+            let LayerShape { attention: heads, inverse_frequencies, magnitude, gate } = &layer.shape;
+            let h = normed(&x, &layer.attention_norm);
             let mut q = linear(&layer.q, hidden, &h, layer.q_bias.as_deref(), None);
             let mut k = linear(&layer.k, hidden, &h, layer.k_bias.as_deref(), None);
             let v = linear(&layer.v, hidden, &h, layer.v_bias.as_deref(), None);
@@ -84,15 +123,23 @@ impl Model {
             if let Some(gain) = &layer.k_norm {
                 k = head_norm(&k, gain, eps);
             }
-            let q = rope(&q, &positions, heads.heads, frequencies);
-            let k = rope(&k, &positions, heads.kv_heads, frequencies);
+            let rotated = |x: &[f32], n: usize| {
+                let mut y = rope(x, &positions, n, inverse_frequencies);
+                for head in y.chunks_exact_mut(heads.head_dim) {
+                    head[..2 * inverse_frequencies.len()].iter_mut().for_each(|value| *value *= magnitude);
+                }
+                y
+            };
+            let (q, k) = (rotated(&q, heads.heads), rotated(&k, heads.kv_heads));
             let a = attention(*heads, &q, &positions, &k, &v);
-            x = linear(&layer.o, heads.heads * heads.head_dim, &a, None, Some(&x));
-            let h = rms_norm(&x, &layer.mlp_norm, eps);
-            let gate = linear(&layer.gate, hidden, &h, None, None);
+            let y = linear(&layer.o, heads.heads * heads.head_dim, &a, None, None);
+            add(&mut x, normed(&y, &layer.attention_norm_after));
+            let h = normed(&x, &layer.mlp_norm);
+            let gates = linear(&layer.gate, hidden, &h, None, None);
             let up = linear(&layer.up, hidden, &h, None, None);
             let ffn = layer.gate.len() / hidden;
-            x = linear(&layer.down, ffn, &swiglu(&gate, &up), None, Some(&x));
+            let y = linear(&layer.down, ffn, &glu(*gate, &gates, &up), None, None);
+            add(&mut x, normed(&y, &layer.mlp_norm_after));
         }
         rms_norm(&x, &self.norm, eps)
     }
@@ -100,6 +147,7 @@ impl Model {
     /// The logits after each token of one sequence, `(ids.len(), vocab)`.
     pub fn logits(&self, ids: &[u32]) -> Vec<f32> {
         let head = self.head.as_ref().unwrap_or(&self.embed);
-        linear(head, self.shape.hidden, &self.hidden(ids), None, None)
+        let logits = linear(head, self.shape.hidden, &self.hidden(ids), None, None);
+        cap_logits(self.shape.logit_scale, self.shape.logit_cap, &logits)
     }
 }

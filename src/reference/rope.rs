@@ -1,14 +1,15 @@
 //! Rotary position embedding, Su et al. 2021, in the half-split order of Hugging Face.
 
-/// Rotates every head of every row by its position.
+/// Rotates every head of every row by its position: its first `2 h` dimensions, where `h` is the number of frequencies.
+/// The others stay.
 ///
-/// With `h = head_dim / 2` and `a = position * inverse_frequencies[i]`, the pair
+/// With `a = position * inverse_frequencies[i]`, the pair
 /// `(x[i], x[i + h])` of each head becomes `(x[i] cos a - x[i + h] sin a, x[i + h] cos a + x[i] sin a)`.
 /// The angle is an f32 product, as in every implementation; the rest is computed in f64.
 ///
 /// # Shapes
 ///
-/// `x` and result `(positions.len(), heads, head_dim)`, `inverse_frequencies` `(head_dim / 2)`.
+/// `x` and result `(positions.len(), heads, head_dim)`, `inverse_frequencies` at most `(head_dim / 2)`.
 pub fn rope(x: &[f32], positions: &[u32], heads: usize, inverse_frequencies: &[f32]) -> Vec<f32> {
     turned(x, positions, heads, inverse_frequencies, 1.0)
 }
@@ -17,7 +18,7 @@ pub fn rope(x: &[f32], positions: &[u32], heads: usize, inverse_frequencies: &[f
 ///
 /// # Shapes
 ///
-/// `d_y` and result `(positions.len(), heads, head_dim)`, `inverse_frequencies` `(head_dim / 2)`.
+/// `d_y` and result `(positions.len(), heads, head_dim)`, `inverse_frequencies` at most `(head_dim / 2)`.
 pub fn rope_backward(d_y: &[f32], positions: &[u32], heads: usize, inverse_frequencies: &[f32]) -> Vec<f32> {
     turned(d_y, positions, heads, inverse_frequencies, -1.0)
 }
@@ -30,11 +31,15 @@ fn turned(
     direction: f64,
 ) -> Vec<f32> {
     let half = inverse_frequencies.len();
-    let width = heads * half * 2;
-    assert_eq!(x.len(), positions.len() * width, "x is not one row of {width} per position");
+    let width = x.len() / positions.len().max(1);
+    assert_eq!(x.len(), positions.len() * width, "x is not one row per position");
+    assert!(
+        width.is_multiple_of(heads) && width / heads >= 2 * half,
+        "{heads} heads do not fit {width} columns"
+    );
     let mut y = x.to_vec();
     for (row, &position) in y.chunks_exact_mut(width).zip(positions) {
-        for head in row.chunks_exact_mut(half * 2) {
+        for head in row.chunks_exact_mut(width / heads) {
             for (i, &frequency) in inverse_frequencies.iter().enumerate() {
                 let (sin, cos) = (direction * f64::from(position as f32 * frequency)).sin_cos();
                 let (a, b) = (f64::from(head[i]), f64::from(head[i + half]));

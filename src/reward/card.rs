@@ -160,6 +160,6 @@ impl RewardCard {
 /// [`RewardError::Layers`] if it has fewer.
 pub(super) fn base(model: &Model, layers: Option<usize>) -> Result<Model, RewardError> {
     let Some(layers) = layers else { return Ok(model.clone()) };
-    let found = model.config().layers;
+    let found = model.config().layers.len();
     model.first_layers(layers).ok_or(RewardError::Layers { layers, found })
 }

@@ -10,7 +10,8 @@ use super::objective::{Evaluated, TokenStats};
 use crate::gpu::Recording;
 use crate::model::lora::{AdapterBank, AdapterId};
 use crate::model::{
-    AdapterGradients, Backward, BatchShape, Model, Rows, record_attention, record_down, record_ffn,
+    AdapterGradients, Backward, BatchShape, Model, Rows, record_attention, record_down, record_embedding,
+    record_ffn, record_final_norm, record_head,
 };
 use crate::ops::{self, QueryTile, Store, TokenStat};
 use crate::tokenizer::TokenId;
@@ -265,7 +266,7 @@ impl Pass {
         let lora_tiles = layout.lora_tiles.iter().take_while(|tile| (tile.first_row as usize) < rows);
         Rows {
             shape: &memory.attention,
-            rope: &memory.rope,
+            rotations: &memory.rotations,
             rows_at: &memory.rows_at,
             tiles: &memory.tiles,
             lora_tiles: &memory.lora_tiles,
@@ -285,8 +286,8 @@ impl Pass {
         let (model, memory) = (&self.model, &self.memory);
         let rows = self.rows(layout, layout.ids.len());
         let n = rows.batch.rows;
-        ops::embed(rec, &model.weights().embedding, &memory.ids, &memory.x, n)?;
-        for index in 0..model.config().layers {
+        record_embedding(rec, model, &memory.ids, &memory.x, n)?;
+        for index in 0..model.config().layers.len() {
             let saved = memory.saved(index);
             let values = n * memory.x.stride;
             if memory.learns(index) {
@@ -325,18 +326,14 @@ impl Pass {
         chunk: &Range<usize>,
     ) -> Result<(), TrainError> {
         let memory = &self.memory;
-        let weights = self.model.weights();
-        let norm = &weights.final_norm;
         ops::gather_rows(rec, x, &memory.read_rows, chunk.start, &memory.selected, chunk.len())?;
-        let eps = self.model.config().norm_eps;
-        ops::rms_norm(rec, &memory.selected, norm, eps, &memory.selected_normed, chunk.len())?;
+        record_final_norm(rec, &self.model, &memory.selected, &memory.selected_normed, chunk.len())?;
         Ok(())
     }
 
     fn record_logits(&self, rec: &mut Recording, rows: usize) -> Result<(), TrainError> {
         let memory = &self.memory;
-        let weights = self.model.weights();
-        ops::linear(rec, weights.head(), &memory.selected_normed, &memory.logits, rows, Store::Overwrite)?;
+        record_head(rec, &self.model, &memory.selected_normed, &memory.logits, rows)?;
         Ok(())
     }
 
@@ -362,7 +359,7 @@ impl Pass {
             adapters: &self.gradients,
             learning: &layout.learning,
         };
-        let layers = model.config().layers;
+        let layers = model.config().layers.len();
         let lowest = (0..layers).find(|&index| memory.learns(index)).unwrap_or(layers);
         for index in (lowest..layers).rev() {
             let saved = memory.saved(index);
@@ -388,7 +385,13 @@ impl Pass {
         if chunk.start < layout.n_targets {
             self.record_logits(rec, n)?;
             let (logits, targets, d_stats) = (&memory.logits, &memory.targets, &memory.d_stats);
+            if let Some(capped) = &memory.capped {
+                rec.copy(&logits.buffer, 0, &capped.buffer, 0, n * logits.stride);
+            }
             ops::token_stats_backward(rec, logits, targets, d_stats, chunk.start, n, self.temperature)?;
+            if let Some(capped) = &memory.capped {
+                ops::cap_logits_backward(rec, &model.config().logit_cap, capped, logits, n)?;
+            }
             let d_normed = &memory.d_selected_normed;
             ops::linear_backward(rec, model.weights().head(), logits, d_normed, n, Store::Overwrite)?;
         } else {
@@ -410,7 +413,7 @@ impl Pass {
             )?;
         }
         let weights = model.weights();
-        let (norm, eps) = (&weights.final_norm, model.config().norm_eps);
+        let (norm, eps) = (&weights.final_norm, model.config().stream_eps());
         let (d_normed, d_selected) = (&memory.d_selected_normed, &memory.d_selected);
         ops::rms_norm_backward(rec, &memory.selected, norm, eps, d_normed, d_selected, n, Store::Overwrite)?;
         ops::scatter_rows(rec, d_selected, &memory.read_rows, chunk.start, &memory.gradients.d_x, n)?;

@@ -56,7 +56,7 @@ impl Plan {
             ("weights of the base", demand.weight_bytes),
             ("adapters", bank_bytes(demand.model, &layout, demand.adapters)),
             ("gradients of adapters", bank_bytes(demand.model, &layout, demand.trainable)),
-            ("optimizer moments", Optimizer::bytes(demand.model.layers, trained, heads)),
+            ("optimizer moments", Optimizer::bytes(demand.model.layers.len(), trained, heads)),
         ];
         parts.extend(pass_bytes(demand.model, &layout, &shape));
         if demand.beside_bytes > 0 {

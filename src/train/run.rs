@@ -173,7 +173,7 @@ impl Run<'_> {
             Auto::Auto => most(batch.sequences),
             Auto::Fixed(count) => most(count.min(batch.sequences)),
         };
-        let learning_layers = model.config().layers - weights.first_layer();
+        let learning_layers = model.config().layers.len() - weights.first_layer();
         let demand = Demand {
             model: model.config(),
             weight_bytes: model.weight_bytes(),
@@ -194,7 +194,7 @@ impl Run<'_> {
     /// settings.
     pub fn fit(&self, demand: &Demand<'_>, state: Option<&TrainState>) -> Result<Plan, TrainError> {
         let memory = &self.settings.memory;
-        let (device, layers) = (self.model.device(), self.model.config().layers);
+        let (device, layers) = (self.model.device(), self.model.config().layers.len());
         if let Some(shape) = state.and_then(|state| saved_shape(&state.meta, demand)) {
             return Ok(Plan::count(demand, shape));
         }

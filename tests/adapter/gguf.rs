@@ -306,7 +306,7 @@ fn what_the_format_cannot_hold_is_not_written() {
     refused("head", &reward_adapter(&model), &model, Quant::F32, &["no place for a scalar head", "PEFT"]);
     refused("quantized", &plain, &model, Quant::Q8_0, &["cannot be q8_0", "f32 or f16"]);
     refused("scale", &adapter(&model, 4, 0.0, "q"), &model, Quant::F32, &["scale is 0", "alpha"]);
-    let other = ModelConfig { layers: 5, ..model.clone() };
+    let other = ModelConfig { layers: layers(5), ..model.clone() };
     refused("layers", &plain, &other, Quant::F32, &["the adapter has 3 layers, the model 5"]);
     let mut large = plain.clone();
     large.weights.layers[0].get_mut(&Projection::Q).unwrap().b[4] = 1e6;

@@ -313,7 +313,7 @@ fn what_cannot_be_merged_is_refused_and_leaves_nothing() {
         Some(Quant::Q8_0),
         &["`model.layers.0.self_attn.q_proj.weight` would be q8_0"],
     );
-    let other = adapter(&ModelConfig { layers: 2, ..llama() }, 2, 2.0, "q");
+    let other = adapter(&ModelConfig { layers: layers(2), ..llama() }, 2, 2.0, "q");
     refused("other model", &other, None, &["llama3-rope-gqa", "the adapter has 2 layers, the model 3"]);
     let mut large = plain.clone();
     large.weights.layers[2].get_mut(&Projection::Q).unwrap().b[6] = 1e7;

@@ -18,7 +18,7 @@ use half::{bf16, f16};
 use parr::adapter::{Adapter, AdapterFileError, Card};
 use parr::format::Checkpoint;
 use parr::format::safetensors::{Dtype, SafetensorsWriter};
-use parr::model::ModelConfig;
+use parr::model::config::{LayerConfig, ModelConfig};
 use parr::model::lora::{LoraConfig, LoraPair, LoraWeights, Projection, Projections, ScalarHead};
 use parr::random::{Philox, Purpose, uniform01};
 use serde_json::Value;
@@ -138,7 +138,7 @@ fn factors(model: &ModelConfig, layer: usize, projection: Projection, rank: usiz
 /// Factors of `projections` in every layer.
 fn all_factors(model: &ModelConfig, projections: &str, rank: usize) -> Vec<Stored> {
     let projections: Projections = projections.parse().unwrap();
-    let places = (0..model.layers).flat_map(|layer| projections.iter().map(move |p| (layer, p)));
+    let places = (0..model.layers.len()).flat_map(|layer| projections.iter().map(move |p| (layer, p)));
     places.flat_map(|(layer, projection)| factors(model, layer, projection, rank)).collect()
 }
 
@@ -179,4 +179,9 @@ fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// So many layers, as in Llama; adapters do not depend on what is in them.
+fn layers(n: usize) -> Vec<LayerConfig> {
+    vec![llama().layers[0].clone(); n]
 }

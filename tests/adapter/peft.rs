@@ -48,8 +48,15 @@ fn what_is_written_is_read_back_to_the_bit() {
 /// PEFT's own tensors for SmolLM2, which need no model to be read: only its shape.
 #[test]
 fn pytorchs_adapter_passes_through_to_the_bit() {
-    let model =
-        ModelConfig { hidden: 576, layers: 30, heads: 9, kv_heads: 3, head_dim: 64, ffn: 1536, ..llama() };
+    let model = ModelConfig {
+        hidden: 576,
+        layers: layers(30),
+        heads: 9,
+        kv_heads: 3,
+        head_dim: 64,
+        ffn: 1536,
+        ..llama()
+    };
     let golden_path = golden("lora/lora_init.safetensors");
     let folder = peft_folder(&json!({ "target_modules": "all-linear" }), &[]);
     fs::copy(&golden_path, folder.path().join(WEIGHTS)).unwrap();

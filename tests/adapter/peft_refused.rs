@@ -253,10 +253,10 @@ fn values_that_are_not_finite_are_named() {
 
 #[test]
 fn adapters_for_other_models_are_noticed() {
-    let bigger = ModelConfig { layers: 4, ..llama() };
+    let bigger = ModelConfig { layers: layers(4), ..llama() };
     let folder = peft_folder(&json!({}), &all_factors(&bigger, "q,v", 4));
     refused("more layers", folder.path(), &["the adapter has 4 layers, the model 3"]);
-    let smaller = ModelConfig { layers: 2, ..llama() };
+    let smaller = ModelConfig { layers: layers(2), ..llama() };
     let folder = peft_folder(&json!({}), &all_factors(&smaller, "q,v", 4));
     refused("fewer layers", folder.path(), &["layers.2.self_attn.q_proj.lora_A.weight"]);
     let wider = ModelConfig { hidden: 128, ..llama() };

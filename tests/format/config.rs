@@ -2,7 +2,8 @@
 
 use parr::format::gguf::{Array, Value};
 use parr::format::{Checkpoint, LoadError};
-use parr::model::config::{Architecture, ModelConfig, RopeConfig, RopeScaling};
+use parr::model::config::{Architecture, HeadNorm, LayerConfig, ModelConfig, RopeConfig, RopeScaling};
+use parr::ops::LogitCap;
 use parr::quant::Quant;
 use serde_json::{Value as Json, json};
 
@@ -27,24 +28,39 @@ fn set(key: &'static str, value: Json) -> impl FnOnce(&mut Json) {
     move |config| config[key] = value
 }
 
+/// Rope of whole heads of `rotary` dimensions.
+fn rope(theta: f32, rotary: usize, scaling: RopeScaling) -> RopeConfig {
+    RopeConfig { theta, rotary, scaling }
+}
+
+/// Changes every layer.
+fn with_layers(mut config: ModelConfig, edit: impl Fn(&mut LayerConfig)) -> ModelConfig {
+    config.layers.iter_mut().for_each(edit);
+    config
+}
+
+/// The window of each layer.
+fn windows(config: &ModelConfig) -> Vec<Option<usize>> {
+    config.layers.iter().map(|layer| layer.window).collect()
+}
+
 #[test]
 fn tiny_models_are_read_whole() {
     let expected = ModelConfig {
         architecture: Architecture::Llama,
         vocab: 512,
         hidden: 64,
-        layers: 3,
+        layers: vec![LayerConfig::llama(16, rope(10_000.0, 16, RopeScaling::None)); 3],
         heads: 4,
         kv_heads: 4,
         head_dim: 16,
         ffn: 160,
         norm_eps: 1e-6,
-        rope: RopeConfig { theta: 10_000.0, scaling: RopeScaling::None },
+        embedding_scale: 1.0,
+        residual_scale: 1.0,
+        logit_cap: LogitCap::NONE,
         context: 512,
-        sliding_window: None,
         tied: false,
-        attention_bias: false,
-        qk_norm: false,
         bos: Some(1),
         eos: vec![2],
     };
@@ -55,21 +71,12 @@ fn tiny_models_are_read_whole() {
         high_freq_factor: 4.0,
         original_context: 64,
     };
-    let llama3 = ModelConfig {
-        heads: 8,
-        kv_heads: 2,
-        tied: true,
-        rope: RopeConfig { theta: 500_000.0, scaling },
-        ..expected.clone()
-    };
+    let layer = LayerConfig::llama(16, rope(500_000.0, 16, scaling));
+    let llama3 =
+        ModelConfig { heads: 8, kv_heads: 2, tied: true, layers: vec![layer; 3], ..expected.clone() };
     assert_eq!(read(&tiny("llama3-rope-gqa")).unwrap(), llama3);
-    let qwen2 = ModelConfig {
-        architecture: Architecture::Qwen2,
-        kv_heads: 2,
-        tied: true,
-        attention_bias: true,
-        ..expected
-    };
+    let qwen2 = ModelConfig { architecture: Architecture::Qwen2, kv_heads: 2, tied: true, ..expected };
+    let qwen2 = with_layers(qwen2, |layer| layer.attention_bias = true);
     assert_eq!(read(&tiny("qwen2-bias")).unwrap(), qwen2);
 }
 
@@ -89,8 +96,9 @@ fn older_rope_keys_mean_the_same() {
         config["rope_parameters"] = Json::Null;
         config["rope_scaling"] = json!({"type": "linear", "factor": 4.0});
     });
-    let expected = RopeConfig { theta: 10_000.0, scaling: RopeScaling::Linear { factor: 4.0 } };
-    assert_eq!(linear.unwrap().rope, expected);
+    let linear = linear.unwrap();
+    let expected = rope(10_000.0, linear.head_dim, RopeScaling::Linear { factor: 4.0 });
+    assert_eq!(linear.layers[0].rope, Some(expected));
 }
 
 #[test]
@@ -112,7 +120,7 @@ fn sliding_windows_depend_on_the_family() {
         config["sliding_window"] = json!(64);
     };
     let config = edited("llama-mha-untied", mistral).unwrap();
-    assert_eq!((config.architecture, config.sliding_window), (Architecture::Llama, Some(64)));
+    assert_eq!((config.architecture, windows(&config)), (Architecture::Llama, vec![Some(64); 3]));
 
     let qwen = |edit: fn(&mut Json)| {
         edited("qwen2-bias", move |config| {
@@ -122,13 +130,23 @@ fn sliding_windows_depend_on_the_family() {
             edit(config);
         })
     };
-    assert_eq!(qwen(|c| c["use_sliding_window"] = json!(false)).unwrap().sliding_window, None);
-    assert_eq!(qwen(|c| c["max_window_layers"] = json!(3)).unwrap().sliding_window, None);
-    assert_eq!(qwen(|c| c["max_window_layers"] = json!(0)).unwrap().sliding_window, Some(64));
-    let mixed = qwen(|c| c["max_window_layers"] = json!(1)).unwrap_err().to_string();
-    assert!(mixed.contains("2 of its 3 layers"), "{mixed}");
-    let types = qwen(|c| c["layer_types"] = json!(vec!["sliding_attention"; 3])).unwrap();
-    assert_eq!(types.sliding_window, Some(64));
+    assert_eq!(windows(&qwen(|c| c["use_sliding_window"] = json!(false)).unwrap()), [None; 3]);
+    assert_eq!(windows(&qwen(|c| c["max_window_layers"] = json!(3)).unwrap()), [None; 3]);
+    assert_eq!(windows(&qwen(|c| c["max_window_layers"] = json!(0)).unwrap()), [Some(64); 3]);
+    assert_eq!(windows(&qwen(|c| c["max_window_layers"] = json!(1)).unwrap()), [None, Some(64), Some(64)]);
+    let types = json!(["sliding_attention", "full_attention", "sliding_attention"]);
+    let mixed = edited("qwen2-bias", move |config| {
+        config["sliding_window"] = json!(64);
+        config["use_sliding_window"] = json!(true);
+        config["layer_types"] = types;
+    });
+    assert_eq!(windows(&mixed.unwrap()), [Some(64), None, Some(64)]);
+    let few = edited("qwen2-bias", |config| {
+        config["sliding_window"] = json!(64);
+        config["use_sliding_window"] = json!(true);
+        config["layer_types"] = json!(["full_attention"]);
+    });
+    assert!(few.unwrap_err().to_string().contains("`layer_types` has 1 names, expected 3"));
 }
 
 #[test]
@@ -188,10 +206,20 @@ fn senseless_configurations_are_refused() {
         ("eos_token_id", json!([2, -1]), &["`eos_token_id` must be a token id"]),
         ("rope_parameters", json!([1]), &["`rope_parameters` must be an object"]),
         ("rope_parameters", json!({"full_attention": {}}), &["`rope_parameters.rope_type` is missing"]),
-        ("rope_parameters", json!({"rope_type": "yarn"}), &["rope scaling is \"yarn\""]),
-        ("rope_parameters", json!({"rope_type": "dynamic", "factor": 2}), &["rope scaling is \"dynamic\""]),
-        ("rope_parameters", json!({"rope_type": "longrope"}), &["rope scaling is \"longrope\""]),
-        ("rope_parameters", json!({"type": "su", "factor": 2}), &["rope scaling is \"su\""]),
+        ("rope_parameters", json!({"rope_type": "yarn"}), &["`rope_parameters.factor` is missing"]),
+        ("rope_parameters", json!({"rope_type": "dynamic"}), &["`rope_parameters.factor` is missing"]),
+        ("rope_parameters", json!({"rope_type": "longrope"}), &["`rope_parameters.short_factor` is missing"]),
+        (
+            "rope_parameters",
+            json!({"type": "su", "short_factor": [1.0], "long_factor": [2.0]}),
+            &["`short_factor` has 1 values, expected 8"],
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_type": "yarn", "factor": 2, "beta_fast": 1, "beta_slow": 32}),
+            &["`rope scaling`", "0 < beta_slow <= beta_fast"],
+        ),
+        ("rope_parameters", json!({"rope_type": "mrope"}), &["rope scaling is \"mrope\""]),
         ("rope_parameters", json!({"factor": 4}), &["`rope_parameters.rope_type` is missing"]),
         ("rope_parameters", json!({"rope_type": 1}), &["`rope_parameters.rope_type` must be a string"]),
         ("rope_parameters", json!({"rope_theta": "1e4"}), &["`rope_parameters.rope_theta` must be a number"]),
@@ -276,18 +304,17 @@ fn gguf_metadata_is_read_whole() {
         architecture: Architecture::Llama,
         vocab: 100,
         hidden: 64,
-        layers: 2,
+        layers: vec![LayerConfig::llama(16, rope(10_000.0, 16, RopeScaling::None)); 2],
         heads: 4,
         kv_heads: 2,
         head_dim: 16,
         ffn: 96,
         norm_eps: 1e-5,
-        rope: RopeConfig { theta: 10_000.0, scaling: RopeScaling::None },
+        embedding_scale: 1.0,
+        residual_scale: 1.0,
+        logit_cap: LogitCap::NONE,
         context: 2048,
-        sliding_window: None,
         tied: true,
-        attention_bias: false,
-        qk_norm: false,
         bos: Some(1),
         eos: vec![2],
     };
@@ -299,13 +326,12 @@ fn gguf_metadata_is_read_whole() {
     mistral.push(("tokenizer.ggml.eot_token_id".into(), Value::U32(9)));
     mistral.push(("llama.attention.key_length".into(), Value::U32(32)));
     let found = from_gguf(&mistral, &[("output.weight", &[100, 64], Quant::F32)]).unwrap();
-    let rope = RopeConfig { theta: 1e6, scaling: RopeScaling::None };
+    let layer = LayerConfig { window: Some(512), ..LayerConfig::llama(32, rope(1e6, 32, RopeScaling::None)) };
     let wanted = ModelConfig {
-        sliding_window: Some(512),
+        layers: vec![layer; 2],
         head_dim: 32,
         tied: false,
         eos: vec![2, 9],
-        rope,
         ..expected.clone()
     };
     assert_eq!(found, wanted);
@@ -317,11 +343,18 @@ fn gguf_metadata_is_read_whole() {
     let error = from_gguf(&metadata("qwen2"), &[bias("blk.0.attn_q.bias")]).unwrap_err();
     assert!(error.to_string().contains("no tensor `model.layers.1.self_attn.q_proj.bias`"), "{error}");
     let architecture = Architecture::Qwen2;
-    assert_eq!(found, ModelConfig { architecture, attention_bias: true, ..expected.clone() });
+    let wanted = ModelConfig { architecture, ..expected.clone() };
+    assert_eq!(found, with_layers(wanted, |layer| layer.attention_bias = true));
     let norm = |name| -> (&str, &[usize], Quant) { (name, &[16], Quant::F32) };
     let norms = [norm("blk.0.attn_q_norm.weight"), norm("blk.1.attn_q_norm.weight")];
     let found = from_gguf(&metadata("qwen3"), &norms).unwrap();
-    assert_eq!(found, ModelConfig { architecture: Architecture::Qwen3, qk_norm: true, ..expected });
+    let wanted = ModelConfig { architecture: Architecture::Qwen3, ..expected };
+    assert_eq!(found, with_layers(wanted, |layer| layer.head_norm = Some(HeadNorm::Each)));
+}
+
+/// The scaling of the first layer.
+fn scaling_of(mut config: ModelConfig) -> RopeScaling {
+    config.layers.swap_remove(0).rope.expect("a rotation").scaling
 }
 
 #[test]
@@ -329,12 +362,12 @@ fn gguf_rope_scaling_is_read() {
     let mut linear = metadata("llama");
     linear.push(("llama.rope.scaling.type".into(), Value::String("linear".into())));
     linear.push(("llama.rope.scaling.factor".into(), Value::F32(4.0)));
-    let scaling = from_gguf(&linear, &[]).unwrap().rope.scaling;
+    let scaling = scaling_of(from_gguf(&linear, &[]).unwrap());
     assert_eq!(scaling, RopeScaling::Linear { factor: 4.0 });
     let with = |pairs: &[(&str, Value)]| {
         let mut metadata = metadata("llama");
         metadata.extend(pairs.iter().map(|(key, value)| (format!("llama.rope.{key}"), value.clone())));
-        from_gguf(&metadata, &[]).map(|config| config.rope.scaling)
+        from_gguf(&metadata, &[]).map(scaling_of)
     };
     let (factor, old) = (("scaling.factor", Value::F32(4.0)), ("scale_linear", Value::F32(2.0)));
     let kind = |name: &str| ("scaling.type", Value::String(name.into()));
@@ -352,19 +385,29 @@ fn gguf_rope_scaling_is_read() {
     for (pairs, expected) in cases {
         assert_eq!(with(&pairs).map_err(|error| error.to_string()), expected, "{pairs:?}");
     }
-    for name in ["yarn", "longrope", "dynamic", ""] {
+    let yarn = with(&[kind("yarn"), factor.clone(), ("scaling.original_context_length", Value::U32(512))]);
+    let expected = RopeScaling::Yarn {
+        factor: 4.0,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        original_context: 512,
+        attention_factor: 0.1 * 4f32.ln() + 1.0,
+        truncate: true,
+    };
+    assert_eq!(yarn.unwrap(), expected);
+    for name in ["dynamic", "su", ""] {
         let error = with(&[kind(name), factor.clone()]).unwrap_err().to_string();
         assert!(error.contains(&format!("scaling.type` is {name:?}")), "{error}");
     }
     let error = with(&[("scaling.attn_factor", Value::F32(1.2))]).unwrap_err().to_string();
-    assert!(error.contains("`llama.rope.scaling.attn_factor` is 1.2"), "{error}");
+    assert!(error.contains("`llama.rope.scaling.attn_factor` is set"), "{error}");
     let error = with(&[("scaling.factor", Value::String("4".into()))]).unwrap_err().to_string();
     assert!(error.contains("must be a finite number, found a string"), "{error}");
     let error = with(&[("scaling.factor", Value::F32(-2.0))]).unwrap_err().to_string();
     assert!(error.contains("`rope scaling factor` is -2"), "{error}");
     // The writer fills tensor 1 with bytes 1: 0x01010101 as f32.
     let freqs: (&str, &[usize], Quant) = ("rope_freqs.weight", &[8], Quant::F32);
-    let scaling = from_gguf(&metadata("llama"), &[freqs]).unwrap().rope.scaling;
+    let scaling = scaling_of(from_gguf(&metadata("llama"), &[freqs]).unwrap());
     assert_eq!(scaling, RopeScaling::Explicit(vec![f32::from_bits(0x0101_0101); 8]));
 }
 
@@ -382,7 +425,7 @@ fn senseless_gguf_metadata_is_refused() {
         ("llama.attention.head_count_kv", Value::U32(3), &["`kv_heads` is 3"]),
         ("llama.attention.value_length", Value::U32(8), &["value_length", "is 8", "16"]),
         ("llama.rope.dimension_count", Value::U32(8), &["dimension_count", "is 8"]),
-        ("llama.rope.scaling.type", text("yarn"), &["scaling.type", "\"yarn\""]),
+        ("llama.rope.scaling.type", text("yarn"), &["`llama.rope.scaling.factor` is missing"]),
         ("llama.rope.scaling.type", text("linear"), &["`llama.rope.scaling.factor` is missing"]),
         ("llama.rope.freq_base", Value::F32(f32::INFINITY), &["freq_base", "finite"]),
         ("llama.expert_count", Value::U32(8), &["8 experts"]),
@@ -421,7 +464,7 @@ fn inverse_frequencies_follow_the_published_formulas() {
     let near = |found: f32, expected: f64| {
         assert!((f64::from(found) - expected).abs() <= 1e-6 * expected, "{found} {expected}");
     };
-    let rope = |scaling| RopeConfig { theta: 500_000.0, scaling }.inverse_frequencies(128);
+    let rope = |scaling| self::rope(500_000.0, 128, scaling).inverse_frequencies(4096);
     let plain = rope(RopeScaling::None);
     assert_eq!((plain.len(), plain[0]), (64, 1.0));
     near(plain[32], 500_000f64.powf(-0.5));

@@ -228,11 +228,11 @@ fn names_and_row_orders_are_known_in_both_directions() {
         ("output_norm.weight", "model.norm.weight"),
         ("output.weight", "lm_head.weight"),
     ] {
-        assert_eq!(parr::format::gguf::gguf_name(hf).as_deref(), Some(gguf));
+        assert_eq!(parr::format::gguf::gguf_name(None, hf).as_deref(), Some(gguf));
         let file = write(&[], &[(gguf, &[32], Quant::F32)]);
         assert_eq!(Gguf::parse("names.gguf".as_ref(), &file).unwrap().tensors()[0].name, hf);
     }
-    assert_eq!(parr::format::gguf::gguf_name("model.layers.0.unknown.weight"), None);
+    assert_eq!(parr::format::gguf::gguf_name(None, "model.layers.0.unknown.weight"), None);
     // Two heads of six: pairs stand side by side in the file, and three rows apart otherwise.
     let rows: Vec<usize> = (0..12).map(|row| parr::format::gguf::half_split_row(row, 6)).collect();
     assert_eq!(rows, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);

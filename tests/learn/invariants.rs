@@ -384,7 +384,7 @@ fn a_gradient_that_is_no_number_changes_nothing(family: KernelFamily) {
 fn an_adapter_of_the_last_layers_ends_the_backward_pass(family: KernelFamily) {
     on(family, |device| {
         let model = load(device, &golden_path(TINY));
-        let layers = model.config().layers;
+        let layers = model.config().layers.len();
         let last = layers - 1;
         let weights = random_adapter(lora(8, Projections::ALL), model.config(), 1).of_last_layers(1);
         assert_eq!(weights.first_layer(), last);

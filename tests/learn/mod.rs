@@ -1,5 +1,7 @@
 //! Learning on whole models: passes, gradients, steps.
 
+/// Every architecture, against transformers.
+mod architectures;
 /// Pausing, cancelling, resuming.
 mod control;
 /// PyTorch's losses, gradients and weights.
@@ -34,7 +36,7 @@ fn load(device: &Device, path: &Path) -> Model {
 
 /// A pass for up to `rows` tokens that keeps the activations of all layers but `recomputed`.
 pub(crate) fn shape(model: &Model, rows: usize, recomputed: usize) -> PassShape {
-    let layers = model.config().layers;
+    let layers = model.config().layers.len();
     let kept_layers = layers - recomputed;
     PassShape { rows, longest: rows, learning_layers: layers, kept_layers, logit_rows: 24 }
 }
@@ -83,7 +85,7 @@ pub(crate) fn peft(
         let tensor = file.tensor(name).ok()?;
         Some(tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     };
-    let layers = (0..model.layers)
+    let layers = (0..model.layers.len())
         .map(|layer| {
             let pair = |projection: Projection| {
                 let module = format!("{}.{}", projection.module(), projection.name());

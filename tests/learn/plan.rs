@@ -3,29 +3,39 @@
 use parr::generate::{Generator, GeneratorOptions};
 use parr::gpu::{Device, KernelFamily};
 use parr::model::Model;
-use parr::model::config::{Architecture, ModelConfig, RopeConfig, RopeScaling};
+use parr::model::config::{Architecture, HeadNorm, LayerConfig, ModelConfig, Norms, RopeConfig, RopeScaling};
 use parr::model::lora::{AdapterBank, LoraConfig, LoraWeights, Projection, Projections};
-use parr::ops::KvFormat;
+use parr::ops::{KvFormat, LogitCap};
 use parr::quant::Quant;
 use parr::train::{AdamW, Demand, Learner, PassShape, Plan, TrainError};
 
+/// Of a plain model, and of one with everything that takes memory of its own.
 fn config(qk_norm: bool) -> ModelConfig {
+    let rope = RopeConfig { theta: 10_000.0, rotary: 20, scaling: RopeScaling::None };
+    let mut layers = vec![LayerConfig::llama(20, rope); 4];
+    if qk_norm {
+        for layer in &mut layers {
+            layer.head_norm = Some(HeadNorm::Each);
+            layer.norms = Norms::Both;
+        }
+        layers[1].rope = None;
+        layers[3].rope.as_mut().expect("a rotation").theta = 500.0;
+    }
     ModelConfig {
         architecture: if qk_norm { Architecture::Qwen3 } else { Architecture::Llama },
         vocab: 1000,
         hidden: 96,
-        layers: 4,
+        layers,
         heads: 6,
         kv_heads: 2,
         head_dim: 20,
         ffn: 200,
         norm_eps: 1e-5,
-        rope: RopeConfig { theta: 10_000.0, scaling: RopeScaling::None },
+        embedding_scale: 1.0,
+        residual_scale: 1.0,
+        logit_cap: if qk_norm { LogitCap { scale: 1.0, cap: Some(30.0) } } else { LogitCap::NONE },
         context: 512,
-        sliding_window: None,
         tied: !qk_norm,
-        attention_bias: false,
-        qk_norm,
         bos: None,
         eos: Vec::new(),
     }
@@ -41,7 +51,7 @@ fn demand<'a>(model: &'a Model, rank: usize, targets: Projections) -> Demand<'a>
         targets,
         adapters: 2,
         trainable: 1,
-        learning_layers: model.config().layers,
+        learning_layers: model.config().layers.len(),
         step_tokens: 600,
         longest: 70,
         beside_bytes: 0,

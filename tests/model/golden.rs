@@ -3,7 +3,7 @@
 use parr::generate::{CancelToken, Generator, Request, StopTokens};
 use parr::gpu::KernelFamily;
 use parr::ops::KvFormat;
-use parr::reference::model::{Model, ModelShape};
+use parr::reference::model::{LayerShape, Model, ModelShape};
 use parr::reference::{self, linear, rope};
 use safetensors::SafeTensors;
 
@@ -171,23 +171,26 @@ fn with_an_f16_cache(model: &Model, ids: &[u32]) -> Vec<f32> {
     let rounded = |values: Vec<f32>| -> Vec<f32> {
         values.into_iter().map(|value| half::f16::from_f32(value).to_f32()).collect()
     };
-    let ModelShape { hidden, attention: heads, norm_eps: eps, inverse_frequencies: frequencies } =
-        &model.shape;
+    let ModelShape { hidden, norm_eps: eps, .. } = &model.shape;
     let positions: Vec<u32> = (0..ids.len() as u32).collect();
-    let mut x = reference::embed(&model.embed, *hidden, ids);
+    let mut x = reference::embed(&model.embed, *hidden, 1.0, ids);
+    let norm = |x: &[f32], gain: &Option<Vec<f32>>| {
+        reference::rms_norm(x, gain.as_ref().expect("these models have the norms of Llama"), *eps)
+    };
     for layer in &model.layers {
-        let h = reference::rms_norm(&x, &layer.attention_norm, *eps);
+        let LayerShape { attention: heads, inverse_frequencies: frequencies, .. } = &layer.shape;
+        let h = norm(&x, &layer.attention_norm);
         let project = |w: &[f32], bias: &Option<Vec<f32>>| linear(w, *hidden, &h, bias.as_deref(), None);
         let q = rope(&project(&layer.q, &layer.q_bias), &positions, heads.heads, frequencies);
         let k = rope(&project(&layer.k, &layer.k_bias), &positions, heads.kv_heads, frequencies);
         let v = project(&layer.v, &layer.v_bias);
         let a = reference::attention(*heads, &q, &positions, &rounded(k), &rounded(v));
         x = linear(&layer.o, heads.heads * heads.head_dim, &a, None, Some(&x));
-        let h = reference::rms_norm(&x, &layer.mlp_norm, *eps);
+        let h = norm(&x, &layer.mlp_norm);
         let (gate, up) =
             (linear(&layer.gate, *hidden, &h, None, None), linear(&layer.up, *hidden, &h, None, None));
         let ffn = layer.gate.len() / hidden;
-        x = linear(&layer.down, ffn, &reference::swiglu(&gate, &up), None, Some(&x));
+        x = linear(&layer.down, ffn, &reference::glu(reference::silu, &gate, &up), None, Some(&x));
     }
     let head = model.head.as_ref().unwrap_or(&model.embed);
     linear(head, *hidden, &reference::rms_norm(&x, &model.norm, *eps), None, None)

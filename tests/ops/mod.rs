@@ -112,8 +112,10 @@ ops! {
     attention: "attention/attention_lane8", "attention/attention_tiled";
     attention_backward: "attention/backward_delta", "attention/backward_q_lane8",
         "attention/backward_q_tiled", "attention/backward_kv_lane8", "attention/backward_kv_tiled";
-    swiglu: "mlp/swiglu";
-    swiglu_backward: "mlp/swiglu_backward";
+    cap_logits: "head/cap_logits";
+    cap_logits_backward: "head/cap_logits_backward";
+    glu: "mlp/glu";
+    glu_backward: "mlp/glu_backward";
     gather_rows: "rows/gather";
     scatter_rows: "rows/scatter";
     token_stats: "stats/token_stats";

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use parr::reference::{
     AttentionShape,
-    model::{LayerWeights, Model, ModelShape},
+    model::{LayerShape, LayerWeights, Model, ModelShape},
     rope::{inverse_frequencies, llama3_scaled},
+    silu,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -53,7 +54,22 @@ pub fn load(directory: &Path) -> Model {
         let weight = |name: &str| get(format!("model.layers.{i}.{name}.weight"));
         let maybe = |name: &str| floats(&file, &format!("model.layers.{i}.self_attn.{name}"));
         LayerWeights {
-            attention_norm: weight("input_layernorm"),
+            shape: LayerShape {
+                attention: AttentionShape {
+                    heads,
+                    kv_heads: count("num_key_value_heads").expect("kv heads"),
+                    head_dim,
+                    window: count("sliding_window"),
+                    scale: None,
+                    cap: None,
+                },
+                inverse_frequencies: frequencies.clone(),
+                magnitude: 1.0,
+                gate: silu,
+            },
+            attention_norm: Some(weight("input_layernorm")),
+            attention_norm_after: None,
+            mlp_norm_after: None,
             q: weight("self_attn.q_proj"),
             k: weight("self_attn.k_proj"),
             v: weight("self_attn.v_proj"),
@@ -63,24 +79,14 @@ pub fn load(directory: &Path) -> Model {
             v_bias: maybe("v_proj.bias"),
             q_norm: maybe("q_norm.weight"),
             k_norm: maybe("k_norm.weight"),
-            mlp_norm: weight("post_attention_layernorm"),
+            mlp_norm: Some(weight("post_attention_layernorm")),
             gate: weight("mlp.gate_proj"),
             up: weight("mlp.up_proj"),
             down: weight("mlp.down_proj"),
         }
     };
     Model {
-        shape: ModelShape {
-            hidden,
-            attention: AttentionShape {
-                heads,
-                kv_heads: count("num_key_value_heads").expect("kv heads"),
-                head_dim,
-                window: count("sliding_window"),
-            },
-            norm_eps: number(&config, "rms_norm_eps").expect("eps") as f32,
-            inverse_frequencies: frequencies,
-        },
+        shape: ModelShape::plain(hidden, number(&config, "rms_norm_eps").expect("eps") as f32),
         embed: get("model.embed_tokens.weight".into()),
         layers: (0..count("num_hidden_layers").expect("layers")).map(layer).collect(),
         norm: get("model.norm.weight".into()),

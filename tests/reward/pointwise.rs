@@ -299,7 +299,7 @@ fn a_reward_model_may_read_the_first_layers_alone() {
     let device = gpu::open(&DeviceOptions::default());
     let folder = tempfile::tempdir().expect("a scratch directory");
     let model = load(&device, &tiny_that_reads(folder.path()));
-    let all = model.config().layers;
+    let all = model.config().layers.len();
     assert!(all > 1, "{all} layers");
     let (data, mut config) = (data(24), settings());
     (config.layers, config.steps) = (Auto::Fixed(all - 1), Auto::Fixed(3));
@@ -307,7 +307,7 @@ fn a_reward_model_may_read_the_first_layers_alone() {
     let trained = train(&model, &data, &config, &out, None).expect("nobody cancels");
     let mut reward = RewardModel::open(&model, &trained, &RewardOptions::default()).expect("it was written");
     assert_eq!(reward.reward_card().layers, Some(all - 1));
-    assert_eq!(reward.model().config().layers, all - 1);
+    assert_eq!(reward.model().config().layers.len(), all - 1);
     let question = || [ScoreRequest::new("Is it?", "yes!", vec!["Say yes.", "Be calm."])];
     let found = reward.score(&question(), &CancelToken::new(), &mut |_| {}).expect("sound").remove(0);
     let first = model.first_layers(all - 1).expect("it has them");

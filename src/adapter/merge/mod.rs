@@ -70,7 +70,12 @@ pub fn merge(
     for (layer, pairs) in adapter.weights.layers.iter().enumerate() {
         for &projection in pairs.keys() {
             let (outputs, inputs) = projection.shape(&config);
-            base.need_tensor(&format!("{}.weight", module(layer, projection)), &[outputs, inputs])?;
+            let name = format!("{}.weight", module(layer, projection));
+            if base.is_joined(&name) {
+                let what = format!("`{name}` is a part of a tensor that joins several");
+                return Err(AdapterFileError::unwritable(out, what, "keep base and adapter apart"));
+            }
+            base.need_tensor(&name, &[outputs, inputs])?;
         }
     }
     let mut tensors: Vec<Tensor> = base

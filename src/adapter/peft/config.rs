@@ -123,7 +123,7 @@ impl PeftConfig {
         factors: &BTreeMap<(usize, Projection), Factors>,
         model: &ModelConfig,
     ) -> Result<(), AdapterFileError> {
-        for layer in 0..model.layers {
+        for layer in 0..model.layers.len() {
             for projection in Projection::ALL {
                 let module = module(layer, projection);
                 match (self.targets_module(&module)?, factors.contains_key(&(layer, projection))) {

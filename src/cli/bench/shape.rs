@@ -1,6 +1,7 @@
 //! Shapes of well-known models, for runs on random weights.
 
-use parr::model::config::{Architecture, ModelConfig, RopeConfig, RopeScaling};
+use parr::model::config::{Architecture, LayerConfig, ModelConfig, RopeConfig, RopeScaling};
+use parr::ops::LogitCap;
 
 /// Names that `--random` accepts: SmolLM2's, then Llama-3.2's, then Llama-3.1's.
 const NAMES: [&str; 5] = ["135m", "360m", "1b", "3b", "8b"];
@@ -27,22 +28,22 @@ pub(super) fn shape(name: &str) -> Result<Shape, String> {
         "8b" => (128_256, 4096, 32, 32, 8, 128, 14336, false),
         _ => return Err(format!("unknown shape, expected one of {}", NAMES.join(" "))),
     };
+    let rope = RopeConfig { theta: 500_000.0, rotary: head_dim, scaling: RopeScaling::None };
     let config = ModelConfig {
         architecture: Architecture::Llama,
         vocab,
         hidden,
-        layers,
+        layers: vec![LayerConfig::llama(head_dim, rope); layers],
         heads,
         kv_heads,
         head_dim,
         ffn,
         norm_eps: 1e-5,
-        rope: RopeConfig { theta: 500_000.0, scaling: RopeScaling::None },
+        embedding_scale: 1.0,
+        residual_scale: 1.0,
+        logit_cap: LogitCap::NONE,
         context: 8192,
-        sliding_window: None,
         tied,
-        attention_bias: false,
-        qk_norm: false,
         bos: None,
         eos: Vec::new(),
     };
@@ -53,7 +54,7 @@ pub(super) fn shape(name: &str) -> Result<Shape, String> {
 pub(super) fn block_weights(config: &ModelConfig) -> u64 {
     let attention = config.hidden * config.head_dim * 2 * (config.heads + config.kv_heads);
     let mlp = 3 * config.hidden * config.ffn;
-    (config.layers * (attention + mlp)) as u64
+    (config.layers.len() * (attention + mlp)) as u64
 }
 
 /// Number of weights in the output matrix, which multiplies only tokens that are followed by sampling.

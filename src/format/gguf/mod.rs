@@ -10,6 +10,7 @@ mod write;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+pub(crate) use names::rope_permuted;
 pub use names::{gguf_name, half_split_row};
 pub(crate) use parts::is_about_parts;
 pub use value::{Array, Value};

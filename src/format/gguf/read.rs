@@ -36,6 +36,8 @@ struct Cursor<'a> {
     path: &'a Path,
     bytes: &'a [u8],
     at: usize,
+    /// As the metadata, or that of the first part, names it.
+    architecture: Option<String>,
 }
 
 /// Parses the whole header and checks every tensor against the length of `bytes`.
@@ -45,7 +47,7 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Gguf, LoadError> {
 
 /// Parses the header of a part of a model whose first part names this architecture.
 pub(super) fn parse_part(path: &Path, bytes: &[u8], architecture: Option<&str>) -> Result<Gguf, LoadError> {
-    let mut cursor = Cursor { path, bytes, at: 0 };
+    let mut cursor = Cursor { path, bytes, at: 0, architecture: None };
     let magic: [u8; 4] = cursor.fixed("the magic number")?;
     if &magic != MAGIC {
         let rule = "a gguf file starts with `GGUF`, this one does not";
@@ -76,11 +78,11 @@ pub(super) fn parse_part(path: &Path, bytes: &[u8], architecture: Option<&str>) 
         cursor.entry(&mut gguf)?;
     }
     let alignment = alignment(&gguf)?;
+    cursor.architecture = gguf.architecture()?.or(architecture).map(str::to_owned);
     for listed in cursor.tensors(tensor_count, alignment)? {
         match listed.storage {
             Storage::Read(quant) => {
-                let architecture = gguf.architecture()?.or(architecture);
-                let rope_permuted = names::rope_permuted(architecture, &listed.source_name);
+                let rope_permuted = names::rope_permuted(cursor.architecture.as_deref(), &listed.source_name);
                 let Listed { name, source_name, shape, start, len, .. } = listed;
                 let len = len.unwrap_or(0);
                 gguf.tensors.push(TensorInfo {
@@ -330,7 +332,7 @@ impl<'a> Cursor<'a> {
         if source_name.is_empty() {
             return Err(self.malformed(at, "a tensor's name is empty"));
         }
-        let name = names::canonical(source_name);
+        let name = names::canonical(self.architecture.as_deref(), source_name);
         if !names.insert(name.clone()) {
             return fail(at, "two tensors have this name".into());
         }

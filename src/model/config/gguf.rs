@@ -1,38 +1,41 @@
 //! The configuration in a GGUF file's metadata.
 
+use super::architecture::{LOCAL_THETA, NO_ROPE_EVERY};
 use super::{
-    Architecture, ModelConfig, OUTPUT, ROPE_FREQS, RopeConfig, RopeScaling, embedding_rows, has_layer_tensor,
+    Architecture, ModelConfig, OUTPUT, ROPE_FACTORS, ROPE_FREQS, RopeConfig, RopeScaling, check_layers,
+    embedding_rows, plain_layer,
 };
-use crate::format::gguf::{Array, Gguf, Value};
+use crate::format::gguf::{Array, Gguf, Value, rope_permuted};
 use crate::format::{Checkpoint, LoadError, printable};
+use crate::ops::LogitCap;
 use crate::quant::Quant;
 
-/// Factors that other architectures apply, and that these do not: 0 and 1 change nothing.
+/// Factors that some architectures apply. 0 and 1 change nothing.
 const FACTORS: [&str; 8] = [
     "logit_scale",
     "residual_scale",
     "embedding_scale",
+    "attention.scale",
     "attn_logit_softcapping",
     "final_logit_softcapping",
     "attention.clamp_kqv",
     "attention.max_alibi_bias",
-    "rope.scaling.attn_factor",
 ];
+
+/// Those that `architecture` applies.
+fn applied(architecture: Architecture) -> &'static [&'static str] {
+    match architecture {
+        Architecture::Granite => &FACTORS[..4],
+        Architecture::Gemma2 | Architecture::Gemma3 => &FACTORS[4..6],
+        _ => &[],
+    }
+}
 
 pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, LoadError> {
     let name = gguf.need_string("general.architecture")?;
-    let architecture = match name {
-        // Mistral files have `llama` too.
-        "llama" => Architecture::Llama,
-        "qwen2" => Architecture::Qwen2,
-        "qwen3" => Architecture::Qwen3,
-        other => {
-            return Err(LoadError::unsupported(
-                gguf.path(),
-                format!("its architecture is \"{}\"", printable(other)),
-                "use a llama, mistral, qwen2 or qwen3 model",
-            ));
-        }
+    let Some(architecture) = Architecture::of_gguf(name) else {
+        let what = format!("its architecture is \"{}\"", printable(name));
+        return Err(LoadError::unsupported(gguf.path(), what, Architecture::advice()));
     };
     let key = |suffix: &str| format!("{name}.{suffix}");
     if let Some(experts) = gguf.count(&key("expert_count"))?.filter(|experts| *experts > 0) {
@@ -53,43 +56,90 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
             return Err(gguf.bad(&key("attention.head_count"), rule));
         }
     };
-    for other in ["attention.value_length", "rope.dimension_count"] {
-        match gguf.count(&key(other))? {
-            Some(found) if found != head_dim => {
-                let rule = format!("is {found}, but only the head width {head_dim} is supported");
-                return Err(gguf.bad(&key(other), rule));
-            }
-            _ => {}
-        }
+    if let Some(found) = gguf.count(&key("attention.value_length"))?.filter(|found| *found != head_dim) {
+        let rule = format!("is {found}, but only the width of keys, {head_dim}, is supported");
+        return Err(gguf.bad(&key("attention.value_length"), rule));
     }
-    refuse_variants(gguf, &key)?;
+    let rotary = gguf.count(&key("rope.dimension_count"))?.unwrap_or(head_dim);
+    // Reordered rows are reordered by whole heads.
+    if rotary != head_dim && rope_permuted(Some(name), "blk.0.attn_q.weight") {
+        let rule = format!("is {rotary}, but only the head width {head_dim} is supported");
+        return Err(gguf.bad(&key("rope.dimension_count"), rule));
+    }
+    refuse_variants(gguf, architecture, &key)?;
+    let factor = |suffix: &str| -> Result<Option<f32>, LoadError> {
+        let wanted = applied(architecture).contains(&suffix);
+        Ok(if wanted { gguf.float(&key(suffix))?.filter(|value| *value != 0.0) } else { None })
+    };
     let vocab = embedding_rows(checkpoint)?;
+    let context = gguf.need_count(&key("context_length"))?;
+    let n_layers = gguf.need_count(&key("block_count"))?;
+    check_layers(gguf.path(), n_layers)?;
+    let rope = rope(checkpoint, gguf, name, (rotary, context))?;
+    let local = match gguf.float(&key("rope.freq_base_swa"))? {
+        Some(theta) => theta,
+        None if architecture == Architecture::Gemma3 => LOCAL_THETA,
+        None => rope.theta,
+    };
+    let local = RopeConfig { theta: local, rotary, scaling: RopeScaling::None };
+    let window = gguf.count(&key("attention.sliding_window"))?.filter(|window| *window > 0);
+    let mut plain = plain_layer(checkpoint, architecture, head_dim, &rope);
+    if let Some(scale) = factor("attention.scale")? {
+        plain.attention_scale = scale;
+    }
+    plain.attention_cap = factor("attn_logit_softcapping")?;
+    let mut layers = Vec::with_capacity(n_layers);
+    for index in 0..n_layers {
+        let mut layer = plain.clone();
+        layer.window = window.filter(|_| slides(gguf, &key, architecture, index));
+        if layer.window.is_some() && architecture.slides_unscaled() {
+            layer.rope = Some(local.clone());
+        }
+        if architecture == Architecture::SmolLm3 && (index + 1).is_multiple_of(NO_ROPE_EVERY) {
+            layer.rope = None;
+        }
+        layers.push(layer);
+    }
     Ok(ModelConfig {
         architecture,
         vocab,
         hidden,
-        layers: gguf.need_count(&key("block_count"))?,
+        layers,
         heads,
         kv_heads,
         head_dim,
         ffn: gguf.need_count(&key("feed_forward_length"))?,
         norm_eps: gguf.need_float(&key("attention.layer_norm_rms_epsilon"))?,
-        rope: rope(checkpoint, gguf, name)?,
-        context: gguf.need_count(&key("context_length"))?,
-        sliding_window: gguf.count(&key("attention.sliding_window"))?.filter(|window| *window > 0),
+        embedding_scale: factor("embedding_scale")?.unwrap_or_else(|| architecture.embedding_scale(hidden)),
+        residual_scale: factor("residual_scale")?.unwrap_or(1.0),
+        logit_cap: LogitCap {
+            scale: 1.0 / factor("logit_scale")?.unwrap_or(1.0),
+            cap: factor("final_logit_softcapping")?,
+        },
+        context,
         tied: !checkpoint.has_tensor(OUTPUT),
-        attention_bias: has_layer_tensor(checkpoint, "self_attn.q_proj.bias"),
-        qk_norm: has_layer_tensor(checkpoint, "self_attn.q_norm.weight"),
         bos: gguf.token("tokenizer.ggml.bos_token_id")?,
         eos: ends(gguf, vocab)?,
     })
 }
 
-/// Refuses values whose arithmetic differs from the plain architecture's.
-fn refuse_variants(gguf: &Gguf, key: &dyn Fn(&str) -> String) -> Result<(), LoadError> {
+/// Whether a layer has the sliding window.
+fn slides(gguf: &Gguf, key: &dyn Fn(&str) -> String, architecture: Architecture, layer: usize) -> bool {
+    match gguf.value(&key("attention.sliding_window_pattern")) {
+        Some(Value::Array(Array::Bool(pattern))) if layer < pattern.len() => pattern[layer],
+        _ => architecture.slides(layer),
+    }
+}
+
+/// Refuses values whose arithmetic differs from the architecture's.
+fn refuse_variants(
+    gguf: &Gguf,
+    architecture: Architecture,
+    key: &dyn Fn(&str) -> String,
+) -> Result<(), LoadError> {
     let refuse =
         |what: String| Err(LoadError::unsupported(gguf.path(), what, "use a model without that variation"));
-    for factor in FACTORS {
+    for factor in FACTORS.iter().filter(|factor| !applied(architecture).contains(factor)) {
         match gguf.float(&key(factor))? {
             Some(value) if value != 0.0 && value != 1.0 => {
                 return refuse(format!("`{}` is {value}, which is not applied", key(factor)));
@@ -103,7 +153,13 @@ fn refuse_variants(gguf: &Gguf, key: &dyn Fn(&str) -> String) -> Result<(), Load
     }
 }
 
-fn rope(checkpoint: &Checkpoint, gguf: &Gguf, name: &str) -> Result<RopeConfig, LoadError> {
+/// Rope for heads of which `rotary` dimensions are rotated, in a model for sequences of `context` tokens.
+fn rope(
+    checkpoint: &Checkpoint,
+    gguf: &Gguf,
+    name: &str,
+    (rotary, context): (usize, usize),
+) -> Result<RopeConfig, LoadError> {
     let key = |suffix: &str| format!("{name}.rope.{suffix}");
     // llama.cpp's own default.
     let theta = gguf.float(&key("freq_base"))?.unwrap_or(10_000.0);
@@ -112,47 +168,74 @@ fn rope(checkpoint: &Checkpoint, gguf: &Gguf, name: &str) -> Result<RopeConfig, 
         Some(factor) => Some(factor),
         None => gguf.float(&key("scale_linear"))?,
     };
-    let scaling = match (gguf.string(&key("scaling.type"))?, factor) {
+    let original = gguf.count(&key("scaling.original_context_length"))?.filter(|original| *original > 0);
+    let attention = gguf.float(&key("scaling.attn_factor"))?.filter(|factor| *factor != 0.0);
+    let mut scaling = match (gguf.string(&key("scaling.type"))?, factor) {
         // A factor without a type is linear, as in llama.cpp, where 0 stands for none.
-        (None, None | Some(0.0 | 1.0)) => RopeScaling::None,
+        (None | Some("longrope"), None | Some(0.0 | 1.0)) => RopeScaling::None,
         (None | Some("linear"), Some(factor)) => RopeScaling::Linear { factor },
-        (Some("linear"), None) => {
+        (Some("linear" | "yarn"), None) => {
             return Err(gguf.bad(&key("scaling.factor"), "is missing from the metadata"));
         }
         (Some("none"), _) => RopeScaling::None,
+        // The divisors are in tensors.
+        (Some("longrope"), Some(_)) => RopeScaling::None,
+        (Some("yarn"), Some(factor)) => RopeScaling::Yarn {
+            factor,
+            beta_fast: gguf.float(&key("scaling.yarn_beta_fast"))?.unwrap_or(32.0),
+            beta_slow: gguf.float(&key("scaling.yarn_beta_slow"))?.unwrap_or(1.0),
+            original_context: original.unwrap_or(context),
+            attention_factor: attention.unwrap_or(1.0) * RopeConfig::yarn_magnitude(factor, 1.0),
+            truncate: true,
+        },
         (Some(other), _) => {
             return Err(LoadError::unsupported(
                 gguf.path(),
                 format!("`{}` is \"{}\"", key("scaling.type"), printable(other)),
-                "use a model with linear or Llama 3 rope scaling",
+                "use a model with linear, yarn, longrope or Llama 3 rope scaling",
             ));
         }
     };
-    let freqs = match checkpoint.tensor(ROPE_FREQS) {
-        // An error for any shape: it cannot be read.
-        None if checkpoint.has_tensor(ROPE_FREQS) => Some(checkpoint.need_tensor(ROPE_FREQS, &[])?),
-        freqs => freqs,
-    };
-    let scaling = match (freqs, scaling) {
+    let [short, long] = ROPE_FACTORS.map(|name| divisors(checkpoint, gguf, name));
+    if let (Some(short), Some(long)) = (short?, long?) {
+        let original_context = original.unwrap_or(context);
+        let longer = context as f32 / original_context as f32;
+        let attention_factor =
+            attention.unwrap_or_else(|| RopeConfig::long_magnitude(longer, original_context));
+        scaling = RopeScaling::LongRope { short, long, original_context, attention_factor };
+    } else if attention.is_some_and(|factor| factor != 1.0) && !matches!(scaling, RopeScaling::Yarn { .. }) {
+        let what = format!("`{}` is set, which is not applied without yarn", key("scaling.attn_factor"));
+        return Err(LoadError::unsupported(gguf.path(), what, "use a model without that variation"));
+    }
+    let scaling = match (divisors(checkpoint, gguf, ROPE_FREQS)?, scaling) {
         (None, scaling) => scaling,
-        (Some(tensor), RopeScaling::None) => {
-            if tensor.quant != Quant::F32 {
-                let rule = format!("is stored as {}, must be f32", tensor.quant);
-                return Err(LoadError::metadata(gguf.path(), ROPE_FREQS, None, rule));
-            }
-            let mut divisors = vec![0.0; tensor.byte_len() / 4];
-            tensor.quant.decode(checkpoint.bytes(tensor), &mut divisors);
-            RopeScaling::Explicit(divisors)
-        }
+        (Some(divisors), RopeScaling::None) => RopeScaling::Explicit(divisors),
         (Some(_), _) => {
             return Err(LoadError::unsupported(
                 gguf.path(),
-                format!("it has both `{ROPE_FREQS}` and linear rope scaling"),
+                format!("it has both `{ROPE_FREQS}` and another rope scaling"),
                 "convert it with one of the two",
             ));
         }
     };
-    Ok(RopeConfig { theta, scaling })
+    Ok(RopeConfig { theta, rotary, scaling })
+}
+
+/// The values of a tensor of divisors, if there is one.
+fn divisors(checkpoint: &Checkpoint, gguf: &Gguf, name: &str) -> Result<Option<Vec<f32>>, LoadError> {
+    let tensor = match checkpoint.tensor(name) {
+        // An error for any shape: it cannot be read.
+        None if checkpoint.has_tensor(name) => checkpoint.need_tensor(name, &[])?,
+        None => return Ok(None),
+        Some(tensor) => tensor,
+    };
+    if tensor.quant != Quant::F32 {
+        let rule = format!("is stored as {}, must be f32", tensor.quant);
+        return Err(LoadError::metadata(gguf.path(), name, None, rule));
+    }
+    let mut divisors = vec![0.0; tensor.byte_len() / 4];
+    tensor.quant.decode(checkpoint.bytes(tensor), &mut divisors);
+    Ok(Some(divisors))
 }
 
 /// The tokens that end a text and, in chat models, a turn.

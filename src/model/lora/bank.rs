@@ -171,7 +171,7 @@ impl AdapterBank {
         let device = model.device();
         let config = model.config();
         let layout = LoraLayout::new(config, rank, targets);
-        let layers = (0..config.layers)
+        let layers = (0..config.layers.len())
             .map(|_| device.buffer("adapters of a layer", capacity * layout.adapter_len))
             .collect::<Result<_, DeviceError>>()?;
         let heads = device.buffer("scalar heads", capacity * scalar_head_len(config.hidden))?;

@@ -173,7 +173,7 @@ impl LoraWeights {
             let a = blocks.map(|word| bound * (2.0 * uniform01(word) - 1.0)).take(config.rank * inputs);
             LoraPair { a: a.collect(), b: vec![0.0; outputs * config.rank] }
         };
-        let layers = (0..model.layers)
+        let layers = (0..model.layers.len())
             .map(|layer| config.targets.iter().map(|target| (target, pair(layer, target))).collect())
             .collect();
         Ok(LoraWeights { config, layers })
@@ -186,8 +186,8 @@ impl LoraWeights {
     /// [`AdapterError`] with the first factor that does not fit.
     pub fn check(&self, model: &ModelConfig) -> Result<(), AdapterError> {
         check_config(&self.config)?;
-        if self.layers.len() != model.layers {
-            return Err(AdapterError::Layers { found: self.layers.len(), expected: model.layers });
+        if self.layers.len() != model.layers.len() {
+            return Err(AdapterError::Layers { found: self.layers.len(), expected: model.layers.len() });
         }
         let rank = self.config.rank;
         for (layer, pairs) in self.layers.iter().enumerate() {

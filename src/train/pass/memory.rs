@@ -3,10 +3,11 @@
 use crate::gpu::{Buffer, DeviceError};
 use crate::model::lora::{AdapterBank, LoraLayout};
 use crate::model::{
-    Block, Gradients, Model, ModelConfig, Saved, cache_shape, lora_hidden, lora_hidden_bytes,
+    Block, Gradients, LayerBuffer, Model, ModelConfig, Rotations, Saved, cache_shape, lora_hidden,
+    lora_hidden_bytes,
 };
 use crate::ops::{
-    Activation, AttentionShape, KeyTile, KvFormat, LoraTile, QueryTile, RopeTable, TokenStat, buffer_bytes,
+    Activation, AttentionShape, KeyTile, KvFormat, LoraTile, QueryTile, TokenStat, buffer_bytes,
     scalar_head_len,
 };
 
@@ -50,7 +51,7 @@ impl PassShape {
 pub(super) struct PassMemory {
     pub shape: PassShape,
     pub attention: AttentionShape,
-    pub rope: RopeTable,
+    pub rotations: Rotations,
     pub ids: Buffer<u32>,
     pub rows_at: Buffer<[u32; 2]>,
     pub tiles: Buffer<QueryTile>,
@@ -69,8 +70,15 @@ pub(super) struct PassMemory {
     pub d_selected: Activation,
     pub d_selected_normed: Activation,
     pub logits: Activation,
+    /// The logits of a chunk while `logits` holds their gradient, if they are capped.
+    pub capped: Option<Activation>,
     pub gradients: Gradients,
     layers: Vec<Saved>,
+}
+
+/// Whether the backward pass needs the logits behind their factor and cap.
+fn has_cap(config: &ModelConfig) -> bool {
+    !config.logit_cap.is_none()
 }
 
 /// Attention of packed training: every row has its own place in the cache, in full precision.
@@ -83,58 +91,53 @@ impl PassMemory {
         let device = model.device();
         let config = model.config();
         let PassShape { rows, longest, logit_rows, .. } = *shape;
-        let (learning, kept) = shape.layers(config.layers);
+        let n_layers = config.layers.len();
+        let (learning, kept) = shape.layers(n_layers);
         let attention = attention_shape(config, rows);
-        let activation = |what: &str, rows: usize, width: usize| Activation::new(device, what, rows, width);
+        let part = |part: LayerBuffer| part.allocate(device, config, rows);
         let selected = |what: &str| Activation::new(device, what, logit_rows, config.hidden);
 
-        let q_out = config.heads * config.head_dim;
-        let qkv_width = q_out + 2 * config.kv_heads * config.head_dim;
-        let normed = activation("normed rows", rows, config.hidden)?;
-        let qkv = activation("q, k and v", rows, qkv_width)?;
-        let gated = activation("gated rows", rows, config.ffn)?;
+        let (normed, qkv, gated) =
+            (part(LayerBuffer::Normed)?, part(LayerBuffer::Qkv)?, part(LayerBuffer::Gated)?);
         let lora = lora_hidden(device, bank.layout(), rows)?;
         let store = || -> Result<Saved, DeviceError> {
+            let result = || LayerBuffer::Result.wanted(device, config, rows);
             Ok(Saved {
-                input: activation("input of a layer", rows, config.hidden)?,
-                middle: activation("middle of a layer", rows, config.hidden)?,
-                unnormed: if config.qk_norm {
-                    Some(activation("q and k before their norms", rows, qkv_width)?)
-                } else {
-                    None
-                },
+                input: part(LayerBuffer::Stream)?,
+                middle: part(LayerBuffer::Stream)?,
+                unnormed: LayerBuffer::Unnormed.wanted(device, config, rows)?,
                 k: device.buffer("keys of a layer", attention.cache_len())?,
                 v: device.buffer("values of a layer", attention.cache_len())?,
                 block: Block {
                     normed: normed.clone(),
                     qkv: qkv.clone(),
-                    q: activation("rotated q", rows, attention.q_width())?,
-                    attended: activation("attention output", rows, q_out)?,
+                    q: part(LayerBuffer::Q)?,
+                    attended: part(LayerBuffer::Attended)?,
+                    results: result()?.zip(result()?).map(|(attention, ffn)| [attention, ffn]),
                     lse: Some(device.buffer("log-sum-exp of scores", rows * config.heads)?),
-                    gate_up: activation("gate and up", rows, 2 * config.ffn)?,
+                    gate_up: part(LayerBuffer::GateUp)?,
                     gated: gated.clone(),
                     lora: lora.clone(),
                 },
             })
         };
-        let mut layers: Vec<Saved> = Vec::with_capacity(config.layers);
-        for index in 0..config.layers {
+        let mut layers: Vec<Saved> = Vec::with_capacity(n_layers);
+        for index in 0..n_layers {
             // Recomputed layers share one store, except for their inputs. Layers that are not trained share
             // the input too.
-            let again = index + kept < config.layers;
+            let again = index + kept < n_layers;
             let saved = match layers.first().filter(|_| again) {
-                Some(first) if index + learning < config.layers => first.clone(),
-                Some(first) => {
-                    Saved { input: activation("input of a layer", rows, config.hidden)?, ..first.clone() }
-                }
+                Some(first) if index + learning < n_layers => first.clone(),
+                Some(first) => Saved { input: part(LayerBuffer::Stream)?, ..first.clone() },
                 None => store()?,
             };
             layers.push(saved);
         }
+        let logits = || Activation::new(device, "logits", logit_rows, config.vocab);
         Ok(PassMemory {
             shape: *shape,
             attention,
-            rope: RopeTable::new(device, &config.rope.inverse_frequencies(config.head_dim), longest)?,
+            rotations: Rotations::new(device, config, longest)?,
             ids: device.buffer("token ids", rows)?,
             rows_at: device.buffer("bases and positions", rows)?,
             tiles: device.buffer("query tiles", rows)?,
@@ -147,12 +150,13 @@ impl PassMemory {
             values: device.buffer("values", rows)?,
             d_stats: device.buffer("gradients of token statistics", rows)?,
             d_values: device.buffer("gradients of values", rows)?,
-            x: activation("residual stream", rows, config.hidden)?,
+            x: part(LayerBuffer::Stream)?,
             selected: selected("selected rows")?,
             selected_normed: selected("normed selected rows")?,
             d_selected: selected("gradient of selected rows")?,
             d_selected_normed: selected("gradient of normed selected rows")?,
-            logits: activation("logits", logit_rows, config.vocab)?,
+            logits: logits()?,
+            capped: if has_cap(config) { Some(logits()?) } else { None },
             gradients: Gradients::new(model, bank, rows)?,
             layers,
         })
@@ -182,53 +186,48 @@ pub(in crate::train) fn pass_bytes(
     shape: &PassShape,
 ) -> [(&'static str, u64); 4] {
     let PassShape { rows, longest, logit_rows, .. } = *shape;
-    let (learning, kept) = shape.layers(config.layers);
+    let n_layers = config.layers.len();
+    let (learning, kept) = shape.layers(n_layers);
     let buffer = buffer_bytes::<f32>;
     let activation = Activation::bytes;
     let attention = attention_shape(config, rows);
-    let q_out = config.heads * config.head_dim;
-    let qkv = activation(rows, q_out + 2 * config.kv_heads * config.head_dim);
-    let hidden = activation(rows, config.hidden);
-    let lora = lora_hidden_bytes(layout, rows);
+    let part = |part: LayerBuffer| part.bytes(config, rows);
+    let hidden = part(LayerBuffer::Stream);
+    // The middle of the layer, and the rest of what a layer keeps besides its input.
     let store = hidden
-        + if config.qk_norm { qkv } else { 0 }
+        + part(LayerBuffer::Unnormed)
         + 2 * buffer(attention.cache_len())
-        + activation(rows, attention.q_width())
-        + activation(rows, q_out)
+        + part(LayerBuffer::Q)
+        + part(LayerBuffer::Attended)
+        + 2 * part(LayerBuffer::Result)
         + buffer(rows * config.heads)
-        + activation(rows, 2 * config.ffn);
-    let stores = (kept + usize::from(kept < config.layers)) as u64;
-    let inputs = (learning + usize::from(learning < config.layers)) as u64;
-    let gated = activation(rows, config.ffn);
+        + part(LayerBuffer::GateUp);
+    let stores = (kept + usize::from(kept < n_layers)) as u64;
+    let inputs = (learning + usize::from(learning < n_layers)) as u64;
     // The residual stream, and buffers that all layers share.
-    let shared = 2 * hidden + qkv + gated + lora;
-    let gradients = 2 * hidden
-        + qkv
-        + activation(rows, q_out)
-        + activation(rows, 2 * config.ffn)
-        + gated
-        + buffer(2 * rows * config.heads)
-        + lora;
+    let shared = hidden
+        + part(LayerBuffer::Normed)
+        + part(LayerBuffer::Qkv)
+        + part(LayerBuffer::Gated)
+        + lora_hidden_bytes(layout, rows);
+    let gradients = Gradients::bytes(config, layout, rows);
+    let logits = (1 + u64::from(has_cap(config))) * activation(logit_rows, config.vocab);
     let lists = 6 * buffer_bytes::<u32>(rows)
         + buffer_bytes::<[u32; 2]>(rows)
         + buffer_bytes::<QueryTile>(rows)
         + buffer_bytes::<KeyTile>(rows)
         + buffer_bytes::<LoraTile>(rows)
         + 2 * buffer_bytes::<TokenStat>(rows);
-    let rope = buffer(longest * config.head_dim);
     [
         ("activations kept for the backward pass", inputs * hidden + stores * store),
         ("working activations and gradients", shared + gradients),
-        (
-            "logits of one chunk",
-            activation(logit_rows, config.vocab) + 4 * activation(logit_rows, config.hidden),
-        ),
-        ("token lists and rope table", lists + rope),
+        ("logits of one chunk", logits + 4 * activation(logit_rows, config.hidden)),
+        ("token lists and rope table", lists + Rotations::bytes(config, longest)),
     ]
 }
 
 /// Device memory of a bank of `capacity` adapters in bytes.
 pub(crate) fn bank_bytes(config: &ModelConfig, layout: &LoraLayout, capacity: usize) -> u64 {
-    config.layers as u64 * buffer_bytes::<f32>(capacity * layout.adapter_len)
+    config.layers.len() as u64 * buffer_bytes::<f32>(capacity * layout.adapter_len)
         + buffer_bytes::<f32>(capacity * scalar_head_len(config.hidden))
 }

@@ -1,15 +1,23 @@
-//! `swiglu` and its gradients.
+//! `glu` and its gradients.
 
 use super::Case;
 use super::check::Check;
-use crate::ops::{swiglu, swiglu_backward};
+use crate::ops::{Gate, glu, glu_backward};
 use crate::reference;
 
 /// Rows and widths: multiples of 4 and others.
 const SHAPES: [(usize, usize); 6] = [(1, 1), (2, 33), (3, 64), (70, 100), (2, 30), (1, 1536)];
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![forward(), backward()]
+    Gate::ALL.into_iter().flat_map(|gate| [forward(gate), backward(gate)]).collect()
+}
+
+/// The reference of an activation.
+fn oracle(act: Gate) -> reference::ActivationFn {
+    match act {
+        Gate::Silu => reference::silu,
+        Gate::Gelu => reference::gelu,
+    }
 }
 
 /// Gates from -20 to 20, where both ends of the sigmoid are flat.
@@ -23,23 +31,23 @@ fn joined(a: &[f32], b: &[f32], width: usize) -> Vec<f32> {
     rows.flat_map(|(a, b)| a.iter().chain(b).copied()).collect()
 }
 
-fn forward() -> Case {
-    Case::new("swiglu", "f32", 1e-11, |check| {
+fn forward(act: Gate) -> Case {
+    Case::new("glu", act.name(), 1e-11, move |check| {
         for (rows, width) in SHAPES {
             check.shape(format!("{rows} rows of {width}"));
             let gate = gates(check, rows * width);
             let up = check.values(rows * width);
             let gate_up = check.activation(2 * width, &joined(&gate, &up, width))?;
             let y = check.output(rows, width)?;
-            check.run(|rec| swiglu(rec, &gate_up, &y, rows))?;
-            check.compare("y", &y, &reference::swiglu(&gate, &up))?;
+            check.run(|rec| glu(rec, act, &gate_up, &y, rows))?;
+            check.compare("y", &y, &reference::glu(oracle(act), &gate, &up))?;
         }
         Ok(())
     })
 }
 
-fn backward() -> Case {
-    Case::new("swiglu_backward", "f32", 1e-11, |check| {
+fn backward(act: Gate) -> Case {
+    Case::new("glu_backward", act.name(), 1e-11, move |check| {
         for (rows, width) in SHAPES {
             check.shape(format!("{rows} rows of {width}"));
             let gate = gates(check, rows * width);
@@ -48,8 +56,8 @@ fn backward() -> Case {
             let gate_up = check.activation(2 * width, &joined(&gate, &up, width))?;
             let d_gated = check.activation(width, &d_y)?;
             let d_gate_up = check.output(rows, 2 * width)?;
-            check.run(|rec| swiglu_backward(rec, &gate_up, &d_gated, &d_gate_up, rows))?;
-            let (d_gate, d_up) = reference::swiglu_backward(&gate, &up, &d_y);
+            check.run(|rec| glu_backward(rec, act, &gate_up, &d_gated, &d_gate_up, rows))?;
+            let (d_gate, d_up) = reference::glu_backward(oracle(act), &gate, &up, &d_y);
             check.compare("d_gate_up", &d_gate_up, &joined(&d_gate, &d_up, width))?;
         }
         Ok(())

@@ -1,9 +1,10 @@
-//! Gradients of the gated activation.
+//! Gradients of the gated linear unit.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
+use super::glu::Gate;
 use crate::gpu::{Access, KernelSpec, Recording, Specialization};
 
 #[repr(C)]
@@ -17,21 +18,21 @@ struct Params {
     pad: [u32; 3],
 }
 
-/// `mlp/swiglu_backward`.
-pub(super) const SWIGLU_BACKWARD: KernelSpec = KernelSpec {
-    name: "mlp/swiglu_backward",
+/// `mlp/glu_backward`.
+pub(super) const GLU_BACKWARD: KernelSpec = KernelSpec {
+    name: "mlp/glu_backward",
     params_bytes: size_of::<Params>(),
     bindings: &[Access::Read, Access::Read, Access::Write],
-    variants: || [false, true].map(variant).to_vec(),
+    variants: || Gate::ALL.iter().flat_map(|&gate| [false, true].map(|split| variant(gate, split))).collect(),
 };
 
 const LANES: u32 = 64;
 
-fn variant(split: bool) -> Specialization {
-    Specialization::new(&[], &[("WG", LANES), ("SPLIT", u32::from(split))])
+fn variant(gate: Gate, split: bool) -> Specialization {
+    Specialization::new(&[("gate", gate.fragment())], &[("WG", LANES), ("SPLIT", u32::from(split))])
 }
 
-/// Records the gradients of [`swiglu`](super::swiglu) with respect to `[gate | up]` for the first `rows`
+/// Records the gradients of [`glu`](super::glu) with respect to `[gate | up]` for the first `rows`
 /// rows.
 ///
 /// | argument | shape | access |
@@ -40,26 +41,27 @@ fn variant(split: bool) -> Specialization {
 /// | `d_gated` | `(rows, width)`, the gradient of its output | read |
 /// | `d_gate_up` | `(rows, 2 width)` | written |
 ///
-/// Kernel: `shaders/mlp/swiglu_backward.wgsl`. Oracle: `reference::swiglu_backward`.
+/// Kernel: `shaders/mlp/glu_backward.wgsl`. Oracle: `reference::glu_backward`.
 ///
 /// # Errors
 ///
 /// [`ShapeError::Mismatch`] if widths or rows disagree.
-pub fn swiglu_backward(
+pub fn glu_backward(
     rec: &mut Recording,
+    gate: Gate,
     gate_up: &Activation,
     d_gated: &Activation,
     d_gate_up: &Activation,
     rows: usize,
 ) -> Result<(), ShapeError> {
     let width = d_gated.width;
-    same("swiglu_backward", "width of gate and up", gate_up.width, 2 * width)?;
-    same("swiglu_backward", "width of their gradient", d_gate_up.width, 2 * width)?;
-    holds("swiglu_backward", "rows of gate and up", gate_up.rows, rows)?;
-    holds("swiglu_backward", "rows of d_gated", d_gated.rows, rows)?;
-    holds("swiglu_backward", "rows of d_gate_up", d_gate_up.rows, rows)?;
+    same("glu_backward", "width of gate and up", gate_up.width, 2 * width)?;
+    same("glu_backward", "width of their gradient", d_gate_up.width, 2 * width)?;
+    holds("glu_backward", "rows of gate and up", gate_up.rows, rows)?;
+    holds("glu_backward", "rows of d_gated", d_gated.rows, rows)?;
+    holds("glu_backward", "rows of d_gate_up", d_gate_up.rows, rows)?;
     let split = !width.is_multiple_of(4);
-    let pipeline = rec.device().pipeline(&SWIGLU_BACKWARD, &variant(split))?;
+    let pipeline = rec.device().pipeline(&GLU_BACKWARD, &variant(gate, split))?;
     let params = Params {
         rows: rows as u32,
         width: width as u32,

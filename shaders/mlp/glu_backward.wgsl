@@ -1,5 +1,4 @@
-// mlp/swiglu_backward: gradients of y = silu(gate) * up, where silu(g) = g p and p = 1 / (1 + exp(-g)):
-// d_gate = d_y up p (1 + g (1 - p)), d_up = d_y g p.
+// mlp/glu_backward: gradients of y = act(gate) * up: d_gate = d_y up act'(gate), d_up = d_y act(gate).
 //
 // Shapes    gate_up and d_gate_up (rows, .._stride vec4): gate in columns 0..width, up in width..2 width;
 //           d_y (rows, d_y_stride vec4)
@@ -7,6 +6,8 @@
 // Grid      (.., rows) with one lane for 4 gates and their ups; SPLIT, where width is no multiple of 4
 //           and so no vec4 of gates has its ups in one vec4: one lane for 4 columns of d_gate_up
 // Error     |d - reference| <= 2^-20 |d_y| max(|gate|, |up| max(1, |gate|))
+//
+//# slot gate
 
 struct Params {
     rows: u32,
@@ -25,12 +26,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> d_gate_up: array<vec4f>;  // (rows, d_x_stride)
 
 fn d_gate(gate: vec4f, up: vec4f, d: vec4f) -> vec4f {
-    let p = 1.0 / (1.0 + exp(-gate));
-    return d * up * p * (1.0 + gate * (1.0 - p));
+    return d * up * activated_slope(gate);
 }
 
 fn d_up(gate: vec4f, d: vec4f) -> vec4f {
-    return d * gate / (1.0 + exp(-gate));
+    return d * activated(gate);
 }
 
 @compute @workgroup_size(WG)

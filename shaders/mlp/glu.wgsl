@@ -1,12 +1,14 @@
-// mlp/swiglu: y = silu(gate) * up, where silu(g) = g / (1 + exp(-g)) (arXiv 2002.05202).
+// mlp/glu: y = act(gate) * up, a gated linear unit (arXiv 2002.05202): SwiGLU or GeGLU by the `gate` slot.
 //
 // Shapes    gate_up (rows, x_stride vec4): gate in columns 0..width, up in width..2 width;
 //           y (rows, y_stride vec4)
 // Types     f32
 // Grid      one lane for 4 columns of y, (ceil(width / 4 WG), rows); SPLIT where width is no multiple of
 //           4, and so no vec4 of gates has its ups in one vec4
-// Error     |y - reference| <= 2^-20 |y|
-// Gradient  mlp/swiglu_backward
+// Error     |y - reference| <= 2^-20 |y|, and 2^-20 |gate up| with gelu
+// Gradient  mlp/glu_backward
+//
+//# slot gate
 
 struct Params {
     rows: u32,
@@ -41,5 +43,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             up[i] = select(0.0, gate_up[first + column / 4u][column % 4u], inside);
         }
     }
-    y[row * params.y_stride + quad] = gate / (1.0 + exp(-gate)) * up;
+    y[row * params.y_stride + quad] = activated(gate) * up;
 }
