@@ -6,6 +6,7 @@ use tokenizers::models::bpe::{BPE, Vocab as Ids};
 
 use super::added::{Added, AddedToken, Order};
 use super::library::{Library, ListedToken, caught_reading};
+use super::model::Model;
 use super::normalizer::Normalizer;
 use super::pieces::{ByteLevel, Pieces};
 use super::vocab::{TokenType, Vocab, malformed};
@@ -59,7 +60,7 @@ fn check_and_build(vocab: Vocab) -> Result<Tokenizer, TextError> {
     });
     let broken = |rule| malformed("tokens", rule);
     let library = Library {
-        model,
+        model: Model::Bpe(Box::new(model)),
         added: Added::new(tokens.collect(), Order::Longest).map_err(broken)?,
         added_normalized: Added::new(Vec::new(), Order::Longest).map_err(broken)?,
         added_spelled: Added::new(Vec::new(), Order::Longest).map_err(broken)?,

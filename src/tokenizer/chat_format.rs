@@ -3,9 +3,12 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::chat_template::{Origin, Text};
+use super::chat_template::{Messages, Origin, Text};
 use super::library::Guard;
-use super::{ChatTemplate, Message, Specials, TemplateValue, TextError, TokenId, Tokenizer};
+use super::{
+    ChatTemplate, Message, ReasoningMarks, ReasoningStream, Specials, TemplateValue, TextError, TokenId,
+    Tokenizer,
+};
 
 /// A tokenizer together with its model's chat template.
 #[derive(Debug, Clone)]
@@ -99,6 +102,39 @@ impl ChatFormat {
         &self.end_of_turn
     }
 
+    /// The marks around the reasoning in the model's replies; none if its template knows none.
+    pub fn reasoning_marks(&self) -> Option<ReasoningMarks> {
+        ReasoningMarks::of_template(self.template.source())
+    }
+
+    /// Separates the reasoning from the answer in the reply to `messages`; none if the template knows no reasoning.
+    ///
+    /// ```no_run
+    /// # fn example(chat: &parr::tokenizer::ChatFormat, pieces: &[&str]) -> Result<(), parr::Error> {
+    /// use parr::tokenizer::Message;
+    ///
+    /// let messages = [Message::new("user", "What is 2+2?")];
+    /// if let Some(mut reasoning) = chat.reasoning_stream(&messages)? {
+    ///     for piece in pieces {
+    ///         print!("{}", reasoning.push(piece).answer);
+    ///     }
+    ///     print!("{}", reasoning.finish().answer);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatTemplate::render`] if the template does not accept the conversation.
+    pub fn reasoning_stream(&self, messages: &[Message]) -> Result<Option<ReasoningStream>, TextError> {
+        let Some(marks) = self.reasoning_marks() else { return Ok(None) };
+        let opened = marks.opened_by(&self.template.render(messages, true)?);
+        let id = |mark: &str| self.tokenizer.token_id(mark).filter(|&id| self.tokenizer.is_special(id));
+        let hidden = [id(marks.open()), id(marks.close())];
+        Ok(Some(ReasoningStream::new(marks, opened).with_hidden(hidden)))
+    }
+
     /// The ids of a conversation; with `add_generation_prompt` they end where the assistant's
     /// next turn begins.
     ///
@@ -114,6 +150,29 @@ impl ChatFormat {
     pub fn encode_chat(
         &self,
         messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<Vec<TokenId>, TextError> {
+        self.encode_messages(Messages::Plain(messages), add_generation_prompt)
+    }
+
+    /// As [`ChatFormat::encode_chat`], for messages with other fields than `role` and `content`
+    /// ([`ChatTemplate::render_json`]). A special token is ordinary characters in every field.
+    ///
+    /// # Errors
+    ///
+    /// * As [`ChatTemplate::render_json`] if the template does not accept the conversation.
+    /// * [`TextError::Encode`] if the text cannot be encoded.
+    pub fn encode_chat_json(
+        &self,
+        messages: &[serde_json::Value],
+        add_generation_prompt: bool,
+    ) -> Result<Vec<TokenId>, TextError> {
+        self.encode_messages(Messages::Json(messages), add_generation_prompt)
+    }
+
+    fn encode_messages(
+        &self,
+        messages: Messages<'_>,
         add_generation_prompt: bool,
     ) -> Result<Vec<TokenId>, TextError> {
         let text = self.template.render_text(messages, add_generation_prompt)?;

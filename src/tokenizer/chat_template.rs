@@ -11,7 +11,7 @@ mod stack;
 mod time;
 
 use jinja::{Bounds, Cause, Fault, Given, Program};
-pub(super) use jinja::{Origin, Text};
+pub(super) use jinja::{Messages, Origin, Text};
 use time::Day;
 
 /// Steps a render may take, in addition to those for its messages.
@@ -50,18 +50,30 @@ pub enum TemplateValue {
     Bool(bool),
     /// An integer.
     Int(i64),
-    /// Text.
+    /// Text that the app wrote. It may hold special tokens.
     Text(String),
+    /// A list, a map or any other value of JSON, such as `tools` and `documents`. Its texts can come from a stranger,
+    /// so a special token in them is ordinary characters, as in a message.
+    Json(serde_json::Value),
 }
 
 impl TemplateValue {
-    /// The value that `text` spells: `true`, `false`, an integer, or else the text itself.
+    /// The value that `text` spells: `true`, `false`, an integer, a list or a map of JSON, or else the text itself.
+    ///
+    /// ```
+    /// use parr::tokenizer::TemplateValue;
+    ///
+    /// assert_eq!(TemplateValue::parse("false"), TemplateValue::Bool(false));
+    /// assert!(matches!(TemplateValue::parse(r#"[{"title": "Tides", "text": "..."}]"#), TemplateValue::Json(_)));
+    /// assert_eq!(TemplateValue::parse("[INST]"), TemplateValue::Text("[INST]".to_owned()));
+    /// ```
     pub fn parse(text: &str) -> TemplateValue {
+        let json = || serde_json::from_str(text).ok().filter(|_| text.trim_start().starts_with(['[', '{']));
         match (text, text.parse()) {
             ("true", _) => TemplateValue::Bool(true),
             ("false", _) => TemplateValue::Bool(false),
             (_, Ok(number)) => TemplateValue::Int(number),
-            _ => TemplateValue::Text(text.to_owned()),
+            _ => json().map_or_else(|| TemplateValue::Text(text.to_owned()), TemplateValue::Json),
         }
     }
 }
@@ -74,9 +86,11 @@ impl TemplateValue {
 /// nothing but the conversation. `strftime_now` returns one fixed day
 /// ([`ChatTemplate::with_date`]), so that a prompt depends on its messages only.
 ///
+/// Text that `safe` or `escape` marked as HTML stays marked, as in Jinja2. Text that is added to it is escaped.
+///
 /// Three things differ from `transformers` on purpose. A byte order mark at the beginning of the source is skipped.
-/// Nothing is escaped for HTML, so `safe` changes nothing and `{% autoescape %}` is not known. Nothing is
-/// random, so `random` and `lipsum` are not known.
+/// What serves only web pages is not known: `{% autoescape %}`, `urlize`, `xmlattr` and `wordwrap`. Nothing is random,
+/// so `random` and `lipsum` are not known.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     program: Arc<Program>,
@@ -120,8 +134,8 @@ impl ChatTemplate {
     }
 
     /// The same template with a variable of its own, in place of an earlier value. Templates of models that think, for
-    /// example, read `enable_thinking`. The names `messages`, `add_generation_prompt`, `bos_token`, `eos_token`, `tools`
-    /// and `documents` cannot be changed.
+    /// example, read `enable_thinking`, and some read `tools` or `documents`. The names `messages`,
+    /// `add_generation_prompt`, `bos_token` and `eos_token` cannot be changed.
     ///
     /// ```
     /// use parr::tokenizer::{ChatTemplate, Message, TemplateValue};
@@ -180,24 +194,58 @@ impl ChatTemplate {
     /// * [`TextError::TemplateRender`] if the template cannot use a value.
     /// * [`TextError::TemplateFuel`] or [`TextError::TemplateTooLong`] if it exceeds a bound.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TextError> {
-        self.render_text(messages, add_generation_prompt).map(|text| text.as_str().to_owned())
+        self.render_text(Messages::Plain(messages), add_generation_prompt)
+            .map(|text| text.as_str().to_owned())
+    }
+
+    /// As [`ChatTemplate::render`], for messages with other fields than `role` and `content`: each is a JSON object.
+    /// The template decides what the fields mean; many know `tool_calls`, and some `reasoning_content`.
+    ///
+    /// As in `transformers`, a field that is null counts as absent. A template finds the reasoning as
+    /// `reasoning_content` and as `thinking`, whether it was given as one of these or as `reasoning`.
+    ///
+    /// ```
+    /// use parr::tokenizer::ChatTemplate;
+    /// use serde_json::json;
+    ///
+    /// let source = "{% for m in messages %}{{ m.tool_calls | tojson if m.tool_calls else m.content }}{% endfor %}";
+    /// let template = ChatTemplate::compile(source, "", "")?;
+    /// let messages = [json!({ "role": "assistant", "tool_calls": [{ "name": "tides", "arguments": {} }] })];
+    /// let text = template.render_json(&messages, false)?;
+    /// assert_eq!(text, r#"[{"name": "tides", "arguments": {}}]"#);
+    /// # Ok::<(), parr::tokenizer::TextError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatTemplate::render`], and [`TextError::TemplateRender`] if a message is no JSON object.
+    pub fn render_json(
+        &self,
+        messages: &[serde_json::Value],
+        add_generation_prompt: bool,
+    ) -> Result<String, TextError> {
+        let text = self.render_text(Messages::Json(messages), add_generation_prompt)?;
+        Ok(text.as_str().to_owned())
     }
 
     /// As [`ChatTemplate::render`], with the origin of every character.
     pub(super) fn render_text(
         &self,
-        messages: &[Message],
+        messages: Messages<'_>,
         add_generation_prompt: bool,
     ) -> Result<Text, TextError> {
-        let given_bytes: usize =
-            messages.iter().map(|message| message.role.len() + message.content.len()).sum();
+        let variables = self.variables.iter().map(|(_, value)| match value {
+            TemplateValue::Json(value) => jinja::bytes_of(value),
+            _ => 0,
+        });
+        let given_bytes = messages.bytes() + variables.sum::<usize>();
         let fuel = FUEL
             .saturating_add(FUEL_PER_MESSAGE.saturating_mul(messages.len() as u64))
             .saturating_add((given_bytes / BYTES_PER_FUEL) as u64);
         let limit_bytes = given_bytes.saturating_mul(OUTPUT_COPIES).saturating_add(OUTPUT_BYTES);
         let bounds = Bounds { steps: fuel, output_bytes: limit_bytes };
         let given = Given {
-            messages: messages.iter().map(|message| (&*message.role, &*message.content)).collect(),
+            messages,
             add_generation_prompt,
             bos: &self.bos,
             eos: &self.eos,

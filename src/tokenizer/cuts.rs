@@ -213,8 +213,8 @@ fn apply(
             let mut pieces = PreTokenizedString::from(text);
             let failed = |error: tokenizers::Error| TextError::Encode { reason: error.to_string() };
             step.pre_tokenize(&mut pieces).map_err(failed)?;
-            for (word, _, _) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::None) {
-                apply(rest, word, first, meter, each)?;
+            for (word, offsets, _) in pieces.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+                apply(rest, word, first && offsets.0 == 0, meter, each)?;
             }
             Ok(())
         }
@@ -319,6 +319,9 @@ mod tests {
             json!({"type": "UnicodeScripts"}),
             json!({"type": "FixedLength", "length": 3}),
             json!({"type": "CharDelimiterSplit", "delimiter": "-"}),
+            json!({"type": "Sequence", "pretokenizers": [
+                {"type": "WhitespaceSplit"},
+                {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}]}),
             json!({"type": "Sequence", "pretokenizers": [
                 {"type": "Digits", "individual_digits": true},
                 {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}]}),

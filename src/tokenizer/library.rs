@@ -1,16 +1,15 @@
 //! A tokenizer in the steps of the `tokenizers` library: added tokens, normalizer, pre-tokenizer, merges.
 //!
 //! Merging is the library's. The steps before it are this crate's own, because those of the library have no
-//! bounds on time and memory, and files come from outside.
+//! bounds on time and memory, and files come from outside. So are Unigram models.
 
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use tokenizers::Model as _;
-use tokenizers::models::bpe::BPE;
 
 use super::added::{Added, AddedToken, Part};
 use super::cuts::Cuts;
+use super::model::Model;
 use super::normalizer::Normalizer;
 use super::pattern::Meter;
 use super::{Specials, TextError, TokenId};
@@ -19,7 +18,7 @@ use crate::guarded::guarded;
 /// The steps of an encoding.
 #[derive(Debug)]
 pub(super) struct Library {
-    pub(super) model: BPE,
+    pub(super) model: Model,
     /// The added tokens that are matched in the text as it is.
     pub(super) added: Added,
     /// Those that are matched in the normalized text.
@@ -94,12 +93,12 @@ impl Library {
 
     pub(super) fn token_text(&self, id: TokenId) -> Option<String> {
         let listed = self.listed.iter().find(|token| token.id == id);
-        listed.map(|token| token.content.clone()).or_else(|| self.model.id_to_token(id))
+        listed.map(|token| token.content.clone()).or_else(|| self.model.token_text(id))
     }
 
     pub(super) fn token_id(&self, text: &str) -> Option<TokenId> {
         let listed = self.listed.iter().find(|token| token.content == text);
-        listed.map(|token| token.id).or_else(|| self.model.token_to_id(text))
+        listed.map(|token| token.id).or_else(|| self.model.token_id(text))
     }
 
     pub(super) fn is_added(&self, id: TokenId) -> bool {
@@ -117,7 +116,7 @@ impl Library {
             for key in COMPONENTS {
                 file[*key] = self.components[*key].clone();
             }
-            file["model"] = serde_json::to_value(&self.model)?;
+            file["model"] = self.model.to_json()?;
             serde_json::to_string(&file)
         };
         written().map_err(|error| TextError::Encode {
@@ -156,9 +155,9 @@ impl<'a> Encoding<'a> {
             match part {
                 Part::Token(id) => self.ids.push(id),
                 Part::Text(text) => {
-                    let (ids, guard) = (&mut self.ids, self.guard);
-                    let mut merge = |word: &str| library.merge(word, guard, ids);
-                    library.cuts.run(text, self.first, &self.meter, &mut merge)?;
+                    let (ids, guard, meter) = (&mut self.ids, self.guard, &self.meter);
+                    let mut merge = |word: &str| library.merge(word, guard, meter, ids);
+                    library.cuts.run(text, self.first, meter, &mut merge)?;
                 }
             }
             self.first = false;
@@ -170,23 +169,26 @@ impl<'a> Encoding<'a> {
 impl Library {
     /// The model's tokens of `word`. One that is guarded is cut after its first character, and its parts are merged
     /// on their own: the model must not give a word the id of a special token that has the same spelling.
-    fn merge(&self, word: &str, guard: Option<&Guard<'_>>, ids: &mut Vec<TokenId>) -> Result<(), TextError> {
+    fn merge(
+        &self,
+        word: &str,
+        guard: Option<&Guard<'_>>,
+        meter: &Meter,
+        ids: &mut Vec<TokenId>,
+    ) -> Result<(), TextError> {
         if word.is_empty() {
             return Ok(());
         }
-        let tokens =
-            self.model.tokenize(word).map_err(|error| TextError::Encode { reason: error.to_string() })?;
-        for token in tokens {
-            let spelled =
-                word.get(token.offsets.0..token.offsets.1).filter(|spelled| *spelled == token.value);
-            let is_guarded = guard.is_some_and(|guard| guard.ids.contains(&token.id));
+        for piece in self.model.tokenize(word, meter)? {
+            let is_guarded = guard.is_some_and(|guard| guard.ids.contains(&piece.id));
+            let spelled = word.get(piece.range).filter(|_| piece.is_spelled && is_guarded);
             let first = spelled.and_then(|spelled| spelled.chars().next()).map_or(0, char::len_utf8);
-            match spelled.filter(|spelled| is_guarded && first < spelled.len()) {
+            match spelled.filter(|spelled| first < spelled.len()) {
                 Some(spelled) => {
-                    self.merge(&spelled[..first], guard, ids)?;
-                    self.merge(&spelled[first..], guard, ids)?;
+                    self.merge(&spelled[..first], guard, meter, ids)?;
+                    self.merge(&spelled[first..], guard, meter, ids)?;
                 }
-                None => ids.push(token.id),
+                None => ids.push(piece.id),
             }
         }
         Ok(())

@@ -3,10 +3,11 @@
 //! A [`Tokenizer`] comes from a `tokenizer.json` or is rebuilt from the vocabulary inside a GGUF
 //! file ([`Vocab`]). A [`ChatFormat`] adds the model's [`ChatTemplate`] and turns a conversation into
 //! token ids; the text of a message can never become a special token. A [`Conversation`] holds the turns
-//! so far.
+//! so far. A [`ReasoningStream`] separates the reasoning in a reply from the answer.
 
 mod added;
 mod byte_level;
+mod charsmap;
 mod chat_format;
 mod chat_template;
 mod conversation;
@@ -15,13 +16,16 @@ mod decoder;
 mod error;
 mod json;
 mod library;
+mod model;
 mod named_templates;
 mod normalizer;
 mod pattern;
 mod pieces;
 mod pre_tokenizer;
+mod reasoning;
 mod sentence_piece;
 mod stream;
+mod unigram;
 mod vocab;
 
 use crate::file::AtFile;
@@ -34,6 +38,8 @@ pub use chat_template::{ChatTemplate, Message, TemplateValue};
 pub use conversation::Conversation;
 pub use error::TextError;
 pub use named_templates::{CHAT_TEMPLATES, named_template};
+pub(crate) use pre_tokenizer::names as pre_tokenizer_names;
+pub use reasoning::{ReasoningMarks, ReasoningStream, ReplyParts};
 pub use stream::DecodeStream;
 pub use vocab::Vocab;
 
@@ -92,7 +98,7 @@ impl Tokenizer {
         json::read(&bytes, &origin)
     }
 
-    /// Reads the bytes of a `tokenizer.json`: byte-level BPE, or SentencePiece-style BPE.
+    /// Reads the bytes of a `tokenizer.json`: byte-level BPE, SentencePiece-style BPE, or Unigram.
     ///
     /// The format does not record which tokens begin and end a text, except for a first token that a
     /// post-processor adds; set them with [`Tokenizer::with_bos`] and [`Tokenizer::with_eos`].

@@ -1,10 +1,12 @@
 //! The normalizers of a `tokenizer.json`, with a bound on what they may write.
 
 use serde::Deserialize;
+use tokenizers::normalizers::Precompiled;
 use tokenizers::normalizers::unicode::{NFC, NFD, NFKC, NFKD};
 use tokenizers::{NormalizedString, Normalizer as _};
 
 use super::TextError;
+use super::charsmap;
 use super::pattern::{Meter, Pattern};
 use super::pieces::byte_alphabet;
 
@@ -20,8 +22,8 @@ const MAX_CONTENT_BYTES: usize = 256;
 const MAX_STEPS: usize = 64;
 
 /// The names of all normalizers that are known.
-const KNOWN: &str =
-    "Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, ByteLevel";
+const KNOWN: &str = "Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, ByteLevel, \
+                     Precompiled";
 
 /// A normalizer as a file describes it.
 #[derive(Debug, Deserialize)]
@@ -52,6 +54,7 @@ enum Outline {
     },
     StripAccents,
     ByteLevel,
+    Precompiled,
 }
 
 /// A pattern as a file describes it.
@@ -82,6 +85,7 @@ enum Step {
     Strip { left: bool, right: bool },
     StripAccents,
     ByteLevel,
+    Table(Box<Precompiled>),
 }
 
 /// A normal form of Unicode.
@@ -109,7 +113,7 @@ impl Normalizer {
     ///
     /// # Errors
     ///
-    /// * [`TextError::Unsupported`] for a kind that is not known, such as SentencePiece's compiled tables.
+    /// * [`TextError::Unsupported`] for a kind that is not known.
     /// * [`TextError::Malformed`] if it is senseless or has no bounds.
     pub(super) fn read(value: &serde_json::Value, origin: &str) -> Result<Self, TextError> {
         let mut steps = Vec::new();
@@ -191,6 +195,7 @@ fn collect(value: &serde_json::Value, origin: &str, steps: &mut Vec<Step>) -> Re
         Outline::Strip { strip_left, strip_right } => Step::Strip { left: strip_left, right: strip_right },
         Outline::StripAccents => Step::StripAccents,
         Outline::ByteLevel => Step::ByteLevel,
+        Outline::Precompiled => Step::Table(Box::new(charsmap::read(value).map_err(malformed)?)),
     });
     if steps.len() > MAX_STEPS {
         return Err(malformed(format!("there are more than {MAX_STEPS} steps")));
@@ -205,13 +210,16 @@ impl Step {
             Self::Prepend(_) => text,
             Self::Replace(pattern, content) => replace(&text, pattern, content, limit, meter)?,
             Self::Unicode(_) if text.is_ascii() => text,
-            Self::Unicode(form) => compose(&text, *form)?,
+            Self::Unicode(form) => compose(&text, *form, limit)?,
             Self::Lowercase => text.chars().flat_map(char::to_lowercase).collect(),
             Self::Strip { left, right } => {
                 let text = if *left { text.trim_start() } else { &text };
                 (if *right { text.trim_end() } else { text }).to_owned()
             }
-            Self::StripAccents => strip_accents(&text)?,
+            Self::StripAccents => strip_accents(&text, limit)?,
+            Self::Table(table) => {
+                in_stretches(&text, limit, parts_graphemes, |stretch| table.normalize(stretch))?
+            }
             Self::ByteLevel => {
                 let alphabet = byte_alphabet();
                 text.bytes().map(|byte| alphabet[usize::from(byte)]).collect()
@@ -247,9 +255,9 @@ fn replace(
 /// Bytes that are normalized at a time, at least; the library keeps twenty bytes for each.
 const STRETCH_BYTES: usize = 1 << 16;
 
-/// The normal form of `text`. It is cut before ASCII characters, which never join with what is before them.
-fn compose(text: &str, form: Form) -> Result<String, TextError> {
-    in_stretches(text, |stretch| match form {
+/// The normal form of `text`.
+fn compose(text: &str, form: Form, limit: usize) -> Result<String, TextError> {
+    in_stretches(text, limit, parts_sequences, |stretch| match form {
         Form::C => NFC.normalize(stretch),
         Form::D => NFD.normalize(stretch),
         Form::Kc => NFKC.normalize(stretch),
@@ -257,23 +265,40 @@ fn compose(text: &str, form: Form) -> Result<String, TextError> {
     })
 }
 
-fn strip_accents(text: &str) -> Result<String, TextError> {
-    in_stretches(text, |stretch| tokenizers::normalizers::strip::StripAccents.normalize(stretch))
+fn strip_accents(text: &str, limit: usize) -> Result<String, TextError> {
+    let strip = tokenizers::normalizers::strip::StripAccents;
+    in_stretches(text, limit, parts_sequences, |stretch| strip.normalize(stretch))
 }
 
+/// Whether the byte `at` is ASCII: such a character never joins with what is before it.
+fn parts_sequences(bytes: &[u8], at: usize) -> bool {
+    bytes[at].is_ascii()
+}
+
+/// Whether a grapheme ends before the byte `at`: two ASCII characters share none, except the end of a line.
+fn parts_graphemes(bytes: &[u8], at: usize) -> bool {
+    let before = bytes[at - 1];
+    bytes[at].is_ascii() && before.is_ascii() && (before, bytes[at]) != (b'\r', b'\n')
+}
+
+/// Normalizes `text` in stretches, which begin where `parts` allows it.
 fn in_stretches(
     text: &str,
+    limit: usize,
+    parts: fn(&[u8], usize) -> bool,
     normalize: impl Fn(&mut NormalizedString) -> tokenizers::Result<()>,
 ) -> Result<String, TextError> {
     let mut normalized = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
-        let bytes = rest.as_bytes().iter().enumerate().skip(STRETCH_BYTES);
-        let end = bytes.into_iter().find(|(_, byte)| byte.is_ascii()).map_or(rest.len(), |(at, _)| at);
+        let end = (STRETCH_BYTES..rest.len()).find(|&at| parts(rest.as_bytes(), at)).unwrap_or(rest.len());
         let (stretch, after) = rest.split_at(end);
         let mut stretch = NormalizedString::from(stretch);
         normalize(&mut stretch).map_err(|error| TextError::Encode { reason: error.to_string() })?;
         normalized.push_str(stretch.get());
+        if normalized.len() > limit {
+            return Err(grows(limit));
+        }
         rest = after;
     }
     Ok(normalized)
@@ -314,6 +339,13 @@ mod tests {
     }
 
     #[test]
+    fn graphemes_are_not_cut_apart() {
+        let at = |text: &str, at| parts_graphemes(text.as_bytes(), at);
+        assert!(at("ab", 1) && at("a\n", 1) && at("\n\r", 1));
+        assert!(!at("\r\n", 1) && !at("éa", 2) && !at("e\u{301}", 1));
+    }
+
+    #[test]
     fn what_matches_everywhere_or_writes_without_bound_is_refused() {
         for (step, told) in [
             (json!({"type": "Replace", "pattern": {"String": ""}, "content": "x"}), "empty"),
@@ -323,7 +355,9 @@ mod tests {
             (json!({"type": "Replace", "pattern": {"String": "a"}, "content": "x".repeat(300)}), "300 bytes"),
             (json!({"type": "Prepend", "prepend": "x".repeat(300)}), "300 bytes"),
             (json!({"type": "Prepend"}), "prepend"),
-            (json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "Precompiled"),
+            (json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "within its tree"),
+            (json!({"type": "Precompiled"}), "has no precompiled_charsmap"),
+            (json!({"type": "BertNormalizer"}), "BertNormalizer"),
             (json!({"type": "Sequence", "normalizers": vec![json!({"type": "NFC"}); 65]}), "64 steps"),
         ] {
             let error = run(&step, "a").expect_err("no bound").to_string();

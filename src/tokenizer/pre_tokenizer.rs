@@ -15,7 +15,7 @@ pub(super) struct Recipe {
     pub(super) ignore_merges: bool,
     /// Whether a raw text begins with the beginning-of-text token unless the file sets this.
     pub(super) add_bos: bool,
-    /// Whether text is brought to composed form (NFC) first.
+    /// Whether text is brought to composed form (NFC) first, as in the models' own files. llama.cpp does not do it.
     pub(super) compose: bool,
 }
 
@@ -68,6 +68,15 @@ const GPT4O: &str = concat!(
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 );
+/// GPT-4o's, with Chinese characters as words of their own.
+const KIMI: &str = concat!(
+    r"[\p{Han}]+",
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
 const BLOOM: &str = r" ?[^(\s|.,!?\x{2026}\x{3002}\x{FF0C}\x{3001}\x{964}\x{6D4}\x{60C})]+";
 /// The letters that have a case.
 const DEEPSEEK_LETTERS: &str = concat!(
@@ -107,6 +116,13 @@ const YOUTU: &str = concat!(
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 );
 
+/// The first name of every pre-tokenizer, those of many models first.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    const USUAL: [&str; 4] = ["llama-bpe", "qwen2", "smollm", "gpt-2"];
+    let others = RECIPES.iter().filter_map(|recipe| recipe.names.first().copied());
+    USUAL.into_iter().chain(others.filter(|name| !USUAL.contains(name)))
+}
+
 const PLAIN: Recipe = Recipe { names: &[], cuts: &[], ignore_merges: false, add_bos: false, compose: false };
 
 /// Every pre-tokenizer that is known, one entry for all names with the same rules.
@@ -121,8 +137,7 @@ const RECIPES: &[Recipe] = &[
         names: &[
             "gpt-2",
             "phi-2",
-            "olmo",
-            "mpt",
+            "roberta-bpe",
             "exaone4",
             "jais",
             "trillion",
@@ -130,25 +145,18 @@ const RECIPES: &[Recipe] = &[
             "gigachat",
             "a.x-4.0",
             "mellum",
-            "modern-bert",
         ],
         cuts: &[GPT2],
         ..PLAIN
     },
+    // The tokenizer of GPT-NeoX, and those made from it.
+    Recipe { names: &["olmo", "mpt", "modern-bert"], cuts: &[GPT2], compose: true, ..PLAIN },
     Recipe {
-        names: &[
-            "smollm",
-            "starcoder",
-            "refact",
-            "codeshell",
-            "command-r",
-            "exaone",
-            "minerva-7b",
-            "mellum2",
-        ],
+        names: &["smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b", "mellum2"],
         cuts: &[DIGITS, GPT2],
         ..PLAIN
     },
+    Recipe { names: &["command-r"], cuts: &[DIGITS, GPT2], compose: true, ..PLAIN },
     Recipe { names: &["falcon"], cuts: &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"], ..PLAIN },
     Recipe {
         names: &[
@@ -175,7 +183,7 @@ const RECIPES: &[Recipe] = &[
         cuts: &[QWEN2],
         ..PLAIN
     },
-    Recipe { names: &["qwen35"], cuts: &[QWEN35], ..PLAIN },
+    Recipe { names: &["qwen35"], cuts: &[QWEN35], compose: true, ..PLAIN },
     Recipe { names: &["ufakzeka"], cuts: &[UFAKZEKA], ..PLAIN },
     Recipe { names: &["laguna"], cuts: &[r"[^\n]+|[\n]+", QWEN2], ..PLAIN },
     Recipe { names: &["minicpm5"], cuts: &[r"\p{N}{1,3}", MINICPM5], ignore_merges: true, ..PLAIN },
@@ -211,6 +219,7 @@ const RECIPES: &[Recipe] = &[
     Recipe { names: &["youtu"], cuts: &[YOUTU_SCRIPTS, YOUTU], ignore_merges: true, ..PLAIN },
     Recipe { names: &["tekken"], cuts: &[TEKKEN], ignore_merges: true, add_bos: true, ..PLAIN },
     Recipe { names: &["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], cuts: &[GPT4O], ..PLAIN },
+    Recipe { names: &["kimi-k2"], cuts: &[KIMI], ignore_merges: true, ..PLAIN },
     Recipe { names: &["tiny_aya", "cohere2moe"], cuts: &[r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O], ..PLAIN },
     Recipe { names: &["superbpe"], cuts: &[r"\p{N}+", r"(?=(\d{3})+(?!\d))"], ..PLAIN },
     Recipe {

@@ -79,11 +79,11 @@ fn raw_text_ends_at_the_tokens_that_the_model_names() {
 fn faults_of_tokenizer_and_template_stop_only_what_needs_them() {
     needs_gpu();
     let mut unknown = letters();
-    unknown["model"]["type"] = json!("Unigram");
+    unknown["model"]["type"] = json!("WordPiece");
     let open = "{% for m in messages %}";
     for (tokenizer, template, tokenizes, reason) in [
         (letters(), open, true, "chat template line 1"),
-        (unknown, "x", false, "tokenizer model `Unigram` is not supported"),
+        (unknown, "x", false, "tokenizer model `WordPiece` is not supported"),
     ] {
         let folder = model(&tokenizer, Some(template), &[]);
         let run = |arguments: &[&str]| {

@@ -33,10 +33,10 @@ MODELS = {
         rope_type="dynamic", rope_theta=1e4, factor=2.0))),
     "gemma2": ("Gemma2Config", dict(head_dim=16, sliding_window=8, layer_types=[SLIDING, FULL, SLIDING],
         query_pre_attn_scalar=24, attn_logit_softcapping=2.0, final_logit_softcapping=3.0)),
-    "gemma3": ("Gemma3TextConfig", dict(head_dim=16, sliding_window=8, layer_types=LAYERS, query_pre_attn_scalar=24,
+    "gemma3": ("Gemma3TextConfig", dict(head_dim=16, sliding_window=8, layer_types=LAYERS, query_pre_attn_scalar=16,
         rope_parameters={FULL: dict(rope_type="linear", rope_theta=1e6, factor=8.0),
                          SLIDING: dict(rope_type="default", rope_theta=1e4)})),
-    "smollm3": ("SmolLM3Config", dict(num_hidden_layers=4, no_rope_layers=[1, 0, 1, 0])),
+    "smollm3": ("SmolLM3Config", dict(num_hidden_layers=4, no_rope_layers=[1, 1, 1, 0])),
     "phi3": ("Phi3Config", dict(rope_parameters=dict(
         rope_type="longrope", rope_theta=1e4, partial_rotary_factor=0.67, original_max_position_embeddings=32,
         **FACTORS), original_max_position_embeddings=32, max_position_embeddings=128)),

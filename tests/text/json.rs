@@ -1,5 +1,7 @@
 //! `tokenizer.json` as model directories carry it, whole and broken.
 
+use std::sync::LazyLock;
+
 use parr::tokenizer::{Specials, TextError, Tokenizer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -37,6 +39,19 @@ fn llama2() -> Value {
             "merges": ["▁ a", "a b"],
         },
     })
+}
+
+/// A small Unigram model with SentencePiece's own normalizer.
+fn unigram() -> Value {
+    static GOLDEN: LazyLock<Value> = LazyLock::new(|| super::read_golden("text_unigram.json"));
+    let mut file = llama2();
+    file["normalizer"] = GOLDEN["xlm"]["tokenizer"]["normalizer"].clone();
+    file["pre_tokenizer"] = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"});
+    file["model"] = json!({"type": "Unigram", "unk_id": 0, "byte_fallback": true, "vocab": [
+        ["<unk>", 0.0], ["<s>", 0.0], ["</s>", 0.0], ["<0xC3>", -9.0], ["<0xA9>", -9.0], ["▁", -3.0], ["a", -3.0],
+        ["b", -3.0], ["▁a", -2.0], ["ab", -2.5],
+    ]});
+    file
 }
 
 fn special(id: u32, content: &str) -> Value {
@@ -95,7 +110,8 @@ fn broken_files_are_refused_by_rule() {
         ("model.merges entry 0 needs the token `▁b`", change("/model/merges/0", json!("▁ b"))),
         ("model.merges entry 1, `ab`, is not two", change("/model/merges/1", json!("ab"))),
         ("token `b` has id 4000000000", change("/model/vocab/b", json!(4_000_000_000_u32))),
-        ("tokenizer model `Unigram`", change("/model/type", json!("Unigram"))),
+        ("tokenizer model `WordPiece`", change("/model/type", json!("WordPiece"))),
+        ("model: invalid type: map, expected a sequence", change("/model/type", json!("Unigram"))),
         ("tokenizer decoder `null`", change("/decoder", Value::Null)),
         ("tokenizer decoder `WordPiece`", change("/decoder", json!({"type": "WordPiece"}))),
         ("model.continuing_subword_prefix is set", change("/model/continuing_subword_prefix", json!("##"))),
@@ -103,7 +119,7 @@ fn broken_files_are_refused_by_rule() {
         ("invalid type: sequence, expected a map", change("/model/vocab", json!([]))),
         ("tokenizer normalizer `Nonsense`", change("/normalizer", json!({"type": "Nonsense"}))),
         (
-            "tokenizer normalizer `Precompiled`",
+            "the precompiled_charsmap of Precompiled ends within its tree",
             change(
                 "/normalizer/normalizers/0",
                 json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
@@ -212,11 +228,12 @@ proptest! {
 
     #[test]
     fn damaged_files_are_refused_or_survived(
+        is_unigram: bool,
         wounds in prop::collection::vec((any::<prop::sample::Index>(), damage()), 1..4),
         text in "[ab é<s>/]{0,12}",
         ids in prop::collection::vec(0..20u32, 0..12),
     ) {
-        let mut file = llama2();
+        let mut file = if is_unigram { unigram() } else { llama2() };
         for (which, value) in wounds {
             let mut all = Vec::new();
             pointers(&file, "", &mut all);

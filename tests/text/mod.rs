@@ -4,10 +4,13 @@ mod byte_level;
 mod chat;
 mod checkpoint;
 mod json;
+mod pre_tokenizers;
 mod provenance;
 mod sentence_piece;
 mod template;
 mod template_cost;
+mod template_kinds;
+mod unigram;
 
 pub(crate) use template::template;
 
@@ -41,6 +44,25 @@ struct SmallVocab {
     bos: Option<TokenId>,
     eos: Option<TokenId>,
     unk: Option<TokenId>,
+    add_space_prefix: Option<bool>,
+}
+
+impl From<SmallVocab> for Vocab {
+    fn from(vocab: SmallVocab) -> Vocab {
+        Vocab {
+            model: vocab.model,
+            pre: vocab.pre,
+            tokens: vocab.tokens,
+            scores: vocab.scores,
+            token_types: Some(vocab.types),
+            merges: Some(vocab.merges),
+            bos: vocab.bos,
+            eos: vocab.eos,
+            unk: vocab.unk,
+            add_bos: None,
+            add_space_prefix: vocab.add_space_prefix,
+        }
+    }
 }
 
 fn golden(name: &str) -> PathBuf {
@@ -54,20 +76,7 @@ fn read_golden<T: for<'a> Deserialize<'a>>(name: &str) -> T {
 
 fn small(name: &str) -> (Vocab, Vec<Case>) {
     let Small { vocab, cases } = read_golden(name);
-    let vocab = Vocab {
-        model: vocab.model,
-        pre: vocab.pre,
-        tokens: vocab.tokens,
-        scores: vocab.scores,
-        token_types: Some(vocab.types),
-        merges: Some(vocab.merges),
-        bos: vocab.bos,
-        eos: vocab.eos,
-        unk: vocab.unk,
-        add_bos: None,
-        add_space_prefix: None,
-    };
-    (vocab, cases)
+    (vocab.into(), cases)
 }
 
 /// The start of SmolLM2's vocabulary: 17 special tokens, the bytes, 700 merges.

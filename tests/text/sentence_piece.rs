@@ -27,6 +27,18 @@ fn ids_are_those_of_the_sentencepiece_library() {
     }
 }
 
+#[test]
+fn ids_are_those_of_gemmas_other_file() {
+    let (vocab, cases) = small("text_gemma.json");
+    assert_eq!(cases.len(), 177);
+    let tokenizer = Tokenizer::from_vocab(vocab).expect("a whole vocabulary");
+    for case in cases {
+        let ids = tokenizer.encode(&case.text, Specials::Parse).expect("encodes");
+        assert_eq!(ids, case.ids, "{:?}", case.text);
+        assert_eq!(tokenizer.decode(&ids, false), case.text);
+    }
+}
+
 /// A vocabulary by hand: `<unk>`, `<s>`, `</s>`, then `pieces` with their scores.
 fn by_hand(pieces: &[(&str, f32)], space_prefix: bool) -> Vocab {
     let first = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0)];

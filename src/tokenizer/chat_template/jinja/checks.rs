@@ -5,6 +5,7 @@ use super::compare::{compare, same_object};
 use super::fault::{Fuel, Result, fail};
 use super::filters;
 use super::run::{Args, Heap};
+use super::text::Text;
 use super::value::Value;
 
 impl Heap {
@@ -66,7 +67,7 @@ impl Heap {
                         | Value::Joiner(_)
                 ) || matches!(value, Value::Undefined(_))
             }
-            "escaped" => false,
+            "escaped" => value.as_text().is_some_and(Text::is_safe),
             "odd" | "even" => {
                 let Some(number) = value.as_int() else {
                     return fail(format!("`{name}` needs an integer, not `{}`", value.kind()));

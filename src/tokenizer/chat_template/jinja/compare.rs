@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::ast::Compare;
 use super::fault::{Fuel, Result, fail};
-use super::value::Value;
+use super::value::{IterKind, Value};
 
 /// `left operator right`.
 pub(super) fn compare(operator: Compare, left: &Value, right: &Value, fuel: &Fuel) -> Result<bool> {
@@ -143,6 +143,17 @@ pub(super) fn contains(container: &Value, value: &Value, fuel: &Fuel) -> Result<
                 let (offset, step) = (number - i128::from(range.start), i128::from(range.step));
                 offset % step == 0 && usize::try_from(offset / step).is_ok_and(|at| at < range.len())
             }))
+        }
+        (Value::Iter(iter), value) if iter.kind == IterKind::Generator => {
+            // The search takes what it passes.
+            loop {
+                let next = iter.items.borrow_mut().pop_front();
+                let Some(next) = next else { return Ok(false) };
+                fuel.places(1)?;
+                if equal(&next, value, fuel)? {
+                    return Ok(true);
+                }
+            }
         }
         (container, value) => match container.items(fuel) {
             Ok(values) => any_equal(&values, value, fuel),

@@ -20,10 +20,10 @@ impl Heap {
         match (operator, left, right) {
             (Binary::Add, Value::Text(left), Value::Text(right)) => {
                 self.fuel.bytes(left.len() + right.len())?;
-                let mut text = Builder::default();
-                text.push(left);
-                text.push(right);
-                return Ok(Value::Text(text.finish()));
+                if left.is_safe() || right.is_safe() {
+                    self.fuel.letters(left.len() + right.len())?;
+                }
+                return Ok(Value::Text(left.plus(right)));
             }
             (Binary::Add, Value::List(left), Value::List(right)) => {
                 self.fuel.places(left.values.len() + right.values.len())?;
@@ -68,7 +68,7 @@ impl Heap {
                 self.fuel.bytes(text.len().saturating_mul(count))?;
                 let mut result = Builder::default();
                 result.fill(text, if text.is_empty() { 0 } else { count });
-                Ok(Value::Text(result.finish()))
+                Ok(Value::Text(result.finish().marked(text.is_safe())))
             }
             Value::List(items) => {
                 self.fuel.places(items.values.len().saturating_mul(count))?;

@@ -50,7 +50,13 @@ impl Heap {
             Value::Float(number) => output.push_own(&float(*number)),
             Value::Text(text) => {
                 self.fuel.letters(text.len())?;
+                if text.is_safe() {
+                    output.push_own("Markup(");
+                }
                 quote(text, output);
+                if text.is_safe() {
+                    output.push_own(")");
+                }
             }
             Value::List(items) => self.write_items("[", &items.values, "]", output, depth)?,
             Value::Tuple(items) => {

@@ -37,11 +37,13 @@ enum Origins {
 pub(in super::super::super) struct Text {
     text: Arc<str>,
     origins: Origins,
+    /// Whether it counts as HTML: see [`Text::is_safe`].
+    safe: bool,
 }
 
 impl Text {
     pub fn new(text: &str, origin: Origin) -> Text {
-        Text { text: text.into(), origins: Origins::All(origin) }
+        Text { text: text.into(), origins: Origins::All(origin), safe: false }
     }
 
     /// Text that the template or the engine wrote.
@@ -70,14 +72,58 @@ impl Text {
         if range == (0..self.len()) {
             return self.clone();
         }
-        match self.origins {
+        let part = match self.origins {
             Origins::All(origin) => Text::new(&self.text[range], origin),
             Origins::Runs(_) => {
                 let mut part = Builder::default();
                 part.push_part(self, range);
                 part.finish()
             }
+        };
+        Text { safe: self.safe, ..part }
+    }
+
+    /// Whether the text counts as HTML that is ready to be shown: Jinja's `Markup`. What is added to it, or filled into
+    /// it, is escaped first. It keeps the mark when it is cut or changed by a method. It loses the mark where Jinja
+    /// writes it into other text, such as the output.
+    pub fn is_safe(&self) -> bool {
+        self.safe
+    }
+
+    /// The same text, as HTML that is ready to be shown or as plain text.
+    pub fn marked(self, safe: bool) -> Text {
+        Text { safe, ..self }
+    }
+
+    /// The text as HTML, with escapes unless it is HTML already.
+    pub fn escaped(&self) -> Text {
+        if self.safe {
+            return self.clone();
         }
+        let escaped = self.map_chars(|letter, written| match letter {
+            '&' => written.push_str("&amp;"),
+            '<' => written.push_str("&lt;"),
+            '>' => written.push_str("&gt;"),
+            '\'' => written.push_str("&#39;"),
+            '"' => written.push_str("&#34;"),
+            other => written.push(other),
+        });
+        escaped.marked(true)
+    }
+
+    /// `other` as it is added to this text or filled into it: with escapes if this text is HTML.
+    pub fn fitted(&self, other: Text) -> Text {
+        if self.safe { other.escaped() } else { other }
+    }
+
+    /// This text, and `next` behind it. If one of them is HTML, so is the whole.
+    pub fn plus(&self, next: &Text) -> Text {
+        let safe = self.safe || next.safe;
+        let mut whole = Builder::default();
+        for part in [self, next] {
+            if safe { whole.push(&part.escaped()) } else { whole.push(part) }
+        }
+        whole.finish().marked(safe)
     }
 
     /// The origin of the whole text: a message's if any part of it is.
@@ -184,6 +230,6 @@ impl Builder {
             [run] => Origins::All(run.origin),
             _ => Origins::Runs(self.runs.into()),
         };
-        Text { text: self.text.into(), origins }
+        Text { text: self.text.into(), origins, safe: false }
     }
 }

@@ -87,6 +87,13 @@ pub(super) struct Iter {
     depth: usize,
 }
 
+impl Iter {
+    /// How many lists and maps the items have within each other.
+    pub fn depth_of_items(&self) -> usize {
+        self.depth
+    }
+}
+
 /// A macro with the scope that it was defined in.
 #[derive(Debug)]
 pub(super) struct Closure {
@@ -301,7 +308,7 @@ impl Value {
             Value::Dict(dict) => dict.len(),
             Value::Range(range) => range.len(),
             Value::Iter(iter) if iter.kind != IterKind::Generator => iter.items.borrow().len(),
-            Value::Loop(state) => state.items.len(),
+            Value::Loop(state) => state.items.borrow().len(),
             _ => return None,
         })
     }
@@ -313,7 +320,8 @@ impl Value {
             Value::Text(text) => {
                 fuel.places(text.len())?;
                 let letters = text.as_str().char_indices();
-                letters.map(|(at, letter)| Value::Text(text.slice(at..at + letter.len_utf8()))).collect()
+                let part = |(at, letter): (usize, char)| text.slice(at..at + letter.len_utf8()).marked(false);
+                letters.map(|letter| Value::Text(part(letter))).collect()
             }
             Value::List(items) | Value::Tuple(items) => {
                 fuel.places(items.values.len())?;
@@ -335,9 +343,9 @@ impl Value {
                 }
             }
             Value::Loop(state) => {
-                fuel.places(state.items.len())?;
-                let entries = state.items[state.at.get()..].iter();
-                entries.cloned().collect()
+                let items = state.items.borrow();
+                fuel.places(items.len())?;
+                items[state.at.get()..].to_vec()
             }
             other => return fail(format!("`{}` object is not iterable", other.kind())),
         };

@@ -40,7 +40,9 @@ impl Heap {
             "tojson" => self.to_json(&value, args),
             "safe" | "string" => {
                 let [] = args.bind(name, [], 0)?;
-                self.print(&value).map(Value::Text)
+                let text = self.print(&value)?;
+                let safe = name == "safe" || text.is_safe();
+                Ok(Value::Text(text.marked(safe)))
             }
             "pprint" => {
                 let [] = args.bind(name, [], 0)?;

@@ -81,7 +81,7 @@ pub(super) fn call(heap: &Heap, name: &str, value: &Value, args: Args) -> Result
                 for (at, letter) in text.as_str().char_indices().rev() {
                     result.push_part(text, at..at + letter.len_utf8());
                 }
-                return Ok(Value::Text(result.finish()));
+                return Ok(Value::Text(result.finish().marked(text.is_safe())));
             }
             let mut values = value.items(fuel)?;
             values.reverse();
@@ -141,7 +141,14 @@ fn edge(heap: &Heap, value: &Value, index: i64, which: &str) -> Result<Value> {
         }
         Value::List(_) | Value::Tuple(_) | Value::Text(_) | Value::Range(_) => {
             if value.is_true() {
-                heap.item(value, &Value::Int(index))
+                let item = heap.item(value, &Value::Int(index))?;
+                // The first letter is what a loop visits first; the last one is looked up by its place.
+                Ok(match item {
+                    Value::Text(letter) if index == 0 && matches!(value, Value::Text(_)) => {
+                        Value::Text(letter.marked(false))
+                    }
+                    item => item,
+                })
             } else {
                 Ok(nothing())
             }

@@ -77,14 +77,8 @@ pub(super) fn call(heap: &Heap, name: &str, value: &Value, args: Args) -> Result
         "e" | "escape" | "forceescape" => {
             let [] = args.bind(name, [], 0)?;
             heap.fuel.letters(text.len())?;
-            Ok(text.map_chars(|letter, written| match letter {
-                '&' => written.push_str("&amp;"),
-                '<' => written.push_str("&lt;"),
-                '>' => written.push_str("&gt;"),
-                '\'' => written.push_str("&#39;"),
-                '"' => written.push_str("&#34;"),
-                other => written.push(other),
-            }))
+            let safe = text.is_safe() && name != "forceescape";
+            Ok(text.marked(safe).escaped())
         }
         "center" => {
             let [width] = args.bind(name, ["width"], 0)?;
@@ -98,7 +92,7 @@ pub(super) fn call(heap: &Heap, name: &str, value: &Value, args: Args) -> Result
         }
         "truncate" => {
             heap.fuel.letters(text.len())?;
-            truncate(&text, args)
+            truncate(heap, &text, args)
         }
         _ => {
             let [] = args.bind(name, [], 0)?;
@@ -154,10 +148,10 @@ fn indent(heap: &Heap, value: &Value, text: &Text, args: Args) -> Result<Text> {
         }
         result.push_part(text, line);
     }
-    Ok(result.finish())
+    Ok(result.finish().marked(text.is_safe()))
 }
 
-fn truncate(text: &Text, args: Args) -> Result<Text> {
+fn truncate(heap: &Heap, text: &Text, args: Args) -> Result<Text> {
     let [length, kill, end, leeway] = args.bind("truncate", ["length", "killwords", "end", "leeway"], 0)?;
     let end = match end {
         Some(end) => string("truncate", Some(&end))?,
@@ -178,10 +172,8 @@ fn truncate(text: &Text, args: Args) -> Result<Text> {
     let cut = text.as_str().char_indices().nth(kept).map_or(text.len(), |(at, _)| at);
     let kill = kill.is_some_and(|kill| kill.is_true());
     let cut = if kill { cut } else { text.as_str()[..cut].rfind(' ').unwrap_or(cut) };
-    let mut result = Builder::default();
-    result.push_part(text, 0..cut);
-    result.push(&end);
-    Ok(result.finish())
+    heap.fuel.letters(end.len())?;
+    Ok(text.slice(0..cut).plus(&end))
 }
 
 /// The text without comments and tags, with one blank between its words.

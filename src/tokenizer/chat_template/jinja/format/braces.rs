@@ -54,7 +54,7 @@ fn braces_within(
         replacement(heap, &field, args, automatic, levels, &mut output)?;
     }
     output.push_part(text, done..text.len());
-    Ok(output.finish())
+    Ok(output.finish().marked(text.is_safe()))
 }
 
 /// Writes the value of one field, such as `name.part!r:>8`.
@@ -84,7 +84,7 @@ fn replacement(
         Some(conversion) => {
             at += 1 + conversion.len_utf8();
             match conversion {
-                's' => Value::Text(heap.print(&value)?),
+                's' => Value::Text(heap.print(&value)?.marked(false)),
                 'r' | 'a' => Value::Text(heap.repr(&value)?),
                 other => return fail(format!("unknown conversion `!{other}` in a format string")),
             }
@@ -103,7 +103,20 @@ fn replacement(
             }
         }
     };
-    write_formatted(heap, &value, &spec, output)
+    if !field.is_safe() {
+        return write_formatted(heap, &value, &spec, output);
+    }
+    if value.as_text().is_some_and(Text::is_safe) {
+        if !spec.is_empty() {
+            return fail("HTML cannot be padded");
+        }
+        return heap.write(&value, output);
+    }
+    let mut formatted = Builder::default();
+    write_formatted(heap, &value, &spec, &mut formatted)?;
+    heap.fuel.letters(formatted.len())?;
+    output.push(&formatted.finish().escaped());
+    Ok(())
 }
 
 impl Heap {

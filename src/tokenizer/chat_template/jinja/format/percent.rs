@@ -80,17 +80,25 @@ pub(in super::super) fn percent(heap: &Heap, text: &Text, arguments: &Value) -> 
             (Some(_), _) => return fail("format requires a mapping"),
             (None, _) => next()?,
         };
-        percent_value(heap, kind, spec, value, &mut output)?;
+        percent_value(heap, text, kind, spec, value, &mut output)?;
     }
     output.push_part(text, done..text.len());
     let unused = given.next().is_some() && !named;
     if unused && !matches!(arguments, Value::Dict(_) | Value::List(_)) {
         return fail("not all arguments converted during string formatting");
     }
-    Ok(output.finish())
+    Ok(output.finish().marked(text.is_safe()))
 }
 
-fn percent_value(heap: &Heap, kind: char, mut spec: Spec, value: &Value, output: &mut Builder) -> Result<()> {
+/// Writes `value` into `text`.
+fn percent_value(
+    heap: &Heap,
+    text: &Text,
+    kind: char,
+    mut spec: Spec,
+    value: &Value,
+    output: &mut Builder,
+) -> Result<()> {
     let wanted = |what: &str| fail(format!("%{kind} format: {what} is required, not `{}`", value.kind()));
     spec.kind = Some(kind);
     match kind {
@@ -98,8 +106,11 @@ fn percent_value(heap: &Heap, kind: char, mut spec: Spec, value: &Value, output:
             if spec.align == Some('=') {
                 (spec.fill, spec.align) = (' ', Some('>'));
             }
-            let text = if kind == 's' { heap.print(value)? } else { heap.repr(value)? };
-            pad_text(heap, &text, &spec, output)
+            let shown = if kind == 's' { heap.print(value)? } else { heap.repr(value)? };
+            if text.is_safe() {
+                heap.fuel.letters(shown.len())?;
+            }
+            pad_text(heap, &text.fitted(shown), &spec, output)
         }
         'd' | 'i' | 'u' => {
             let whole = value.as_int().or(match value {

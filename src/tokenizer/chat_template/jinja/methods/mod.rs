@@ -153,6 +153,11 @@ fn text_method(heap: &Heap, text: &Text, name: &str, args: Args) -> Result<Value
             Ok(cases::call(text, name))
         }
     }
+    .map(|result| match result {
+        // HTML that was changed is HTML.
+        Value::Text(result) if text.is_safe() => Value::Text(result.marked(true)),
+        result => result,
+    })
 }
 
 pub(super) use search::{splitlines, words};

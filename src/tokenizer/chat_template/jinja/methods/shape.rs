@@ -12,7 +12,7 @@ pub(super) fn call(heap: &Heap, text: &Text, name: &str, args: Args) -> Result<V
         "center" | "ljust" | "rjust" => {
             let [width, fill] = args.bind(name, ["width", "fillchar"], 1)?;
             let fill = match fill {
-                Some(fill) => wanted(name, Some(&fill))?,
+                Some(fill) => text.fitted(wanted(name, Some(&fill))?),
                 None => Text::own(" "),
             };
             if fill.as_str().chars().count() != 1 {
@@ -76,14 +76,24 @@ pub(super) fn call(heap: &Heap, text: &Text, name: &str, args: Args) -> Result<V
         "replace" => {
             let [old, new, count] = args.bind(name, ["old", "new", "count"], 2)?;
             let (old, new) = (wanted(name, old.as_ref())?, wanted(name, new.as_ref())?);
+            if text.is_safe() {
+                heap.fuel.letters(new.len())?;
+            }
             let count = integer(name, count.as_ref())?.and_then(|count| usize::try_from(count).ok());
-            replaced(heap, text, &old, &new, count).map(Value::Text)
+            replaced(heap, text, &old, &text.fitted(new), count).map(Value::Text)
         }
         _ => {
             let [values] = args.bind(name, ["iterable"], 1)?;
-            let values = values.unwrap_or(Value::None).items(&heap.fuel)?;
-            for value in &values {
-                wanted(name, Some(value))?;
+            let mut values = values.unwrap_or(Value::None).items(&heap.fuel)?;
+            for value in &mut values {
+                if text.is_safe() {
+                    // The `join` of HTML takes values of any kind.
+                    let part = heap.print(value)?;
+                    heap.fuel.letters(part.len())?;
+                    *value = Value::Text(part.escaped());
+                } else {
+                    wanted(name, Some(value))?;
+                }
             }
             joined(heap, text, &values).map(Value::Text)
         }

@@ -6,6 +6,7 @@ use super::super::fault::{Result, fail};
 use super::super::methods;
 use super::super::text::{Builder, Text};
 use super::super::value::{Range, Value};
+use super::calls::FROM_KEYS;
 use super::{Heap, Loop};
 
 impl Heap {
@@ -67,6 +68,7 @@ impl Heap {
             Value::Namespace(place) => self.namespaces.borrow()[*place].get_str(name).cloned(),
             Value::Loop(state) => loop_attribute(state, name),
             Value::Cycler(cycler) if name == "current" => Some(cycler.items[cycler.at.get()].clone()),
+            Value::Function("dict") if name == "fromkeys" => Some(Value::Function(FROM_KEYS)),
             Value::Macro(closure) if name == "name" => Some(Value::text(&closure.declared.name)),
             Value::Range(range) => match name {
                 "start" => Some(Value::Int(range.start)),
@@ -126,7 +128,7 @@ impl Heap {
                 for (at, letter) in (0..count).map(|index| letters[at(index)]) {
                     result.push_part(text, at..at + letter.len_utf8());
                 }
-                Ok(Value::Text(result.finish()))
+                Ok(Value::Text(result.finish().marked(text.is_safe())))
             }
             Value::List(items) => {
                 Value::list((0..count).map(|index| items.values[at(index)].clone()).collect(), &self.fuel)
@@ -166,9 +168,10 @@ fn letter(text: &Text, index: i64) -> Option<Text> {
 }
 
 fn loop_attribute(state: &Loop, name: &str) -> Option<Value> {
-    let (at, len) = (state.at.get(), state.items.len());
+    let items = state.items.borrow();
+    let (at, len) = (state.at.get(), items.len());
     let item = |at: Option<usize>, what: &str| {
-        let found = at.and_then(|at| state.items.get(at).cloned());
+        let found = at.and_then(|at| items.get(at).cloned());
         found.unwrap_or_else(|| Value::undefined(format!("the {what} item of the loop")))
     };
     Some(match name {

@@ -13,6 +13,9 @@ use super::{Args, Loop, Machine};
 pub(super) const FUNCTIONS: [&str; 7] =
     ["range", "dict", "namespace", "cycler", "joiner", "raise_exception", "strftime_now"];
 
+/// Python's way to make a map with one value for all keys.
+pub(super) const FROM_KEYS: &str = "dict.fromkeys";
+
 /// The longest range that Jinja's sandbox makes.
 const RANGE: usize = 100_000;
 
@@ -28,13 +31,13 @@ impl Machine<'_> {
             Value::Macro(closure) => self.call_macro(closure, args).map(Value::Text),
             Value::Loop(state) => {
                 let [over] = args.bind("loop", ["iterable"], 1)?;
-                let Some((each, scope)) = &state.again else {
+                if !state.each.recursive {
                     return fail("only a loop that is marked as recursive can be called");
-                };
+                }
                 let over = over.unwrap_or(Value::None);
-                let outer = std::mem::replace(&mut self.scope, *scope);
+                let outer = std::mem::replace(&mut self.scope, state.around);
                 let text = self.deeper(|machine| {
-                    machine.captured(|machine| machine.for_loop(each, &over, state.depth + 1))
+                    machine.captured(|machine| machine.for_loop(&state.each, &over, state.depth + 1))
                 });
                 self.scope = outer;
                 Ok(Value::Text(text?.0))
@@ -125,6 +128,15 @@ impl Machine<'_> {
         let fuel = &self.heap.fuel;
         match name {
             "range" => range(args).map(Value::Range),
+            FROM_KEYS => {
+                let [keys, value] = args.bind(name, ["iterable", "value"], 1)?;
+                let value = value.unwrap_or(Value::None);
+                let mut dict = Dict::default();
+                for key in keys.unwrap_or(Value::None).items(fuel)? {
+                    dict.insert(key, value.clone(), fuel)?;
+                }
+                Ok(Value::dict(dict))
+            }
             "dict" => {
                 let mut dict = Dict::default();
                 match &args.values[..] {

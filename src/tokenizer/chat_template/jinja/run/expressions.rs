@@ -3,7 +3,7 @@
 use super::super::ast::{Arguments, Expr, Kind};
 use super::super::compare::compare;
 use super::super::fault::{Result, fail};
-use super::super::text::Builder;
+use super::super::text::{Builder, Text};
 use super::super::value::{Dict, Value};
 use super::{Args, Machine};
 
@@ -67,10 +67,12 @@ impl Machine<'_> {
             }
             Kind::Attribute(inner, name) => {
                 let value = self.eval(inner)?;
+                self.look_ahead(&value, Some(name))?;
                 self.heap.attribute(&value, name)
             }
             Kind::Item(inner, key) => {
                 let (value, key) = (self.eval(inner)?, self.eval(key)?);
+                self.look_ahead(&value, key.as_text().map(Text::as_str))?;
                 self.heap.item(&value, &key)
             }
             Kind::Slice(inner, bounds) => self.eval_slice(inner, bounds),
@@ -81,6 +83,7 @@ impl Machine<'_> {
             }
             Kind::Filter(inner, name, arguments) => {
                 let value = self.eval(inner)?;
+                self.look_ahead(&value, None)?;
                 let args = self.arguments(arguments)?;
                 self.heap.filter(name, value, args)
             }

@@ -3,18 +3,19 @@
 mod access;
 mod calls;
 mod expressions;
+mod loops;
 mod statements;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use super::ast::{For, Stmt};
+use super::ast::Stmt;
 use super::fault::{Cause, Fault, Fuel, Result, fail};
 use super::text::{Builder, Text};
 use super::value::{Dict, Value};
 use super::{Bounds, Day};
+pub(in super::super) use loops::Loop;
 
 /// Statements, expressions and calls within each other; real templates stay below 50.
 const DEPTH: usize = 1000;
@@ -88,19 +89,6 @@ impl Args {
             None => Ok(bound),
         }
     }
-}
-
-/// A loop, as its body sees it.
-#[derive(Debug)]
-pub(in super::super) struct Loop {
-    pub(super) items: Vec<Value>,
-    pub(super) at: Cell<usize>,
-    pub(super) depth_of_items: usize,
-    depth: usize,
-    /// What `changed` was called with last, as text.
-    changed: RefCell<Option<String>>,
-    /// The loop and its scope, if it is recursive.
-    again: Option<(Arc<For>, usize)>,
 }
 
 /// The names of a place and the scope around it.
@@ -231,17 +219,5 @@ impl Machine<'_> {
             [output] if output.len() > self.bounds.output_bytes => Err(Fault::of(Cause::TooLong)),
             _ => Ok(()),
         }
-    }
-
-    /// A loop over `items`.
-    fn loop_over(
-        &self,
-        items: Vec<Value>,
-        depth: usize,
-        again: Option<(Arc<For>, usize)>,
-    ) -> Result<Rc<Loop>> {
-        let depth_of_items = Value::depth_of(&items)?;
-        let (at, changed) = (Cell::new(0), RefCell::default());
-        Ok(Rc::new(Loop { items, at, depth_of_items, depth, changed, again }))
     }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::super::ast::{Expr, For, Kind, Stmt, StmtKind, Target};
+use super::super::ast::{Expr, Kind, Stmt, StmtKind, Target};
 use super::super::fault::{Result, fail};
 use super::super::text::Text;
 use super::super::value::{Closure, Value};
@@ -124,48 +124,8 @@ impl Machine<'_> {
         self.heap.filter(name, value, args)
     }
 
-    /// Runs a loop over `over`; `depth` is the number of its runs around this one. Returns what follows the loop: a
-    /// `break` in its `else` ends the loop around it.
-    pub(super) fn for_loop(&mut self, each: &Arc<For>, over: &Value, depth: usize) -> Result<Flow> {
-        let mut items = over.items(&self.heap.fuel)?;
-        // The template may keep a recursive loop and call it after the scope around it has ended.
-        let around = if each.recursive { self.capture_scope() } else { self.scope };
-        if let Some(only) = &each.only {
-            let mut kept = Vec::new();
-            for item in items {
-                let keep = self.scoped(around, |machine| {
-                    machine.assign(&each.target, item.clone())?;
-                    Ok(machine.eval(only)?.is_true())
-                })?;
-                if keep {
-                    kept.push(item);
-                }
-            }
-            items = kept;
-        }
-        if items.is_empty() {
-            return self.scoped(around, |machine| machine.statements(&each.otherwise));
-        }
-        let again = each.recursive.then(|| (Arc::clone(each), around));
-        let state = self.loop_over(items, depth, again)?;
-        let name = Arc::from("loop");
-        for index in 0..state.items.len() {
-            self.heap.fuel.step()?;
-            state.at.set(index);
-            let flow = self.scoped(around, |machine| {
-                machine.set_name(&name, Value::Loop(Rc::clone(&state)))?;
-                machine.assign(&each.target, state.items[index].clone())?;
-                machine.statements(&each.body)
-            })?;
-            if flow == Flow::Break {
-                break;
-            }
-        }
-        Ok(Flow::Next)
-    }
-
     /// Assigns `value` to `target`.
-    fn assign(&mut self, target: &Target, value: Value) -> Result<()> {
+    pub(super) fn assign(&mut self, target: &Target, value: Value) -> Result<()> {
         match target {
             Target::Name(name) => self.set_name(name, value),
             Target::Tuple(targets) => {
