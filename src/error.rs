@@ -6,6 +6,7 @@ use crate::adapter::AdapterFileError;
 use crate::align::AlignError;
 use crate::attributes::AttributesError;
 use crate::chat::ChatError;
+use crate::convert::ConvertError;
 use crate::format::LoadError;
 use crate::generate::GenerateError;
 use crate::gpu::DeviceError;
@@ -98,6 +99,9 @@ pub enum Error {
     /// An adapter could not be read, written or merged.
     #[error(transparent)]
     AdapterFile(#[from] AdapterFileError),
+    /// A conversion.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// An adapter does not fit the model, or there is no such adapter.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
@@ -147,6 +151,7 @@ impl Error {
             Error::Attributes(inner) => inner.kind(),
             Error::Device(inner) => inner.kind(),
             Error::AdapterFile(inner) => inner.kind(),
+            Error::Convert(inner) => inner.kind(),
             Error::Adapter(inner) => inner.kind(),
             Error::Generate(inner) => inner.kind(),
             Error::Settings(inner) => inner.kind(),

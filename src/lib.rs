@@ -59,6 +59,7 @@ mod ops;
 pub mod model;
 // Layer 6: tokens out; adapters in and out.
 pub mod adapter;
+pub mod convert;
 pub mod generate;
 // Layer 7: parts beside the runtime: every kernel checked against its oracle, models by name, records of
 // prompts and comparisons.

@@ -34,6 +34,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("model", &["file", "random", "quant", "tokenizer", "format", "gpu", "ops"]),
     // Layer 6.
     ("adapter", &["atomic", "file", "output", "quant", "format", "model"]),
+    ("convert", &["error", "file", "output", "quant", "tokenizer", "format", "ops", "model"]),
     ("generate", &["tokenizer", "gpu", "ops", "model"]),
     // Layer 7.
     ("conformance", &["random", "quant", "reference", "gpu", "ops"]),

@@ -26,6 +26,8 @@ mod chat;
 /// The program from outside: arguments, output, exit codes.
 #[cfg(feature = "cli")]
 mod cli;
+/// Hugging Face directories as GGUF files.
+mod convert;
 /// The programs in `examples/`, run on the real model.
 #[cfg(feature = "cli")]
 mod examples;

@@ -68,6 +68,7 @@ from_the_library! {
     parr::align::AlignError
     parr::attributes::AttributesError
     parr::chat::ChatError
+    parr::convert::ConvertError
     parr::format::LoadError
     parr::generate::GenerateError
     parr::gpu::DeviceError

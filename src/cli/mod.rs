@@ -8,6 +8,7 @@ mod align;
 mod attributes;
 mod bench;
 mod chat;
+mod convert;
 mod doctor;
 mod dpo;
 mod error;
@@ -50,8 +51,8 @@ const LONG_ABOUT: &str = "\
 Runs and aligns quantized LLaMA-family models on any GPU that Vulkan, Metal or
 DirectX 12 can reach. Software drivers work too.
 
-A MODEL is a name that `parr pull` accepts, a GGUF file, or a Hugging Face
-directory (config.json with safetensors).";
+A MODEL is a name that `parr pull` accepts, a GGUF file, a Hugging Face directory
+(config.json with safetensors), or ollama:NAME[:TAG].";
 
 const AFTER_LONG_HELP: &str = "\
 First steps:
@@ -159,6 +160,7 @@ fn bar_style(template: &str) -> ProgressStyle {
 #[derive(Subcommand)]
 enum Command {
     Pull(pull::PullArgs),
+    Convert(convert::ConvertArgs),
     Chat(chat::ChatArgs),
     Generate(generate::GenerateArgs),
     Logprobs(logprobs::LogprobsArgs),
@@ -189,6 +191,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Pull(args) => args.run(&cli.global),
+        Command::Convert(args) => args.run(&cli.global),
         Command::Chat(args) => args.run(&cli.global),
         Command::Generate(args) => args.run(&cli.global),
         Command::Logprobs(args) => args.run(&cli.global),

@@ -18,9 +18,9 @@ use crate::ops::LogitCap;
 /// Canonical name of the embedding, whose rows are the vocabulary.
 const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The tensor of divisors with which llama.cpp's converter stores Llama 3's rope scaling.
-pub(super) const ROPE_FREQS: &str = "rope_freqs.weight";
+pub(crate) const ROPE_FREQS: &str = "rope_freqs.weight";
 /// LongRoPE's tensors of divisors, for short and for long contexts.
-pub(super) const ROPE_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
+pub(crate) const ROPE_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
 /// The matrices of a layer that may have a bias: those of attention, then those of the feed-forward half.
 pub(super) const BIASED: [&str; 7] = [
     "self_attn.q_proj",

@@ -72,7 +72,12 @@ impl LayerBuffer {
     }
 
     /// Allocates it for `rows` rows.
-    pub fn allocate(self, device: &Device, config: &ModelConfig, rows: usize) -> Result<Activation, DeviceError> {
+    pub fn allocate(
+        self,
+        device: &Device,
+        config: &ModelConfig,
+        rows: usize,
+    ) -> Result<Activation, DeviceError> {
         Activation::new(device, self.name(), rows, self.width(config))
     }
 

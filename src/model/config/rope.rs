@@ -141,7 +141,7 @@ impl RopeConfig {
     }
 
     /// YaRN's attention factor for a context extended by `factor`: `0.1 mscale ln(factor) + 1`.
-    pub(super) fn yarn_magnitude(factor: f32, mscale: f32) -> f32 {
+    pub(crate) fn yarn_magnitude(factor: f32, mscale: f32) -> f32 {
         if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 }
     }
 
