@@ -29,6 +29,7 @@ mod conversation;
 mod engine;
 mod error;
 mod open;
+mod reasoning;
 mod session;
 mod stream;
 

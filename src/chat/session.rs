@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::engine::{Engine, EngineKey, RewardFolder};
+use super::reasoning::Separator;
 use super::stream::ReplyStream;
 use super::{ChatAdapter, ChatError, ConversationHandle};
 use crate::Error;
@@ -11,7 +12,7 @@ use crate::generate::{CancelToken, Finish, GeneratorOptions, MAX_TOKENS, Request
 use crate::model::Model;
 use crate::principles::PrincipleSet;
 use crate::steer::{Answer, Ask, Search, SteerError, SteerEvent, Steering, WatchedSet};
-use crate::tokenizer::{Conversation, Message};
+use crate::tokenizer::{Conversation, Message, ReplyParts};
 
 /// How a reply is sampled, and where it ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +43,20 @@ pub struct ChatReply {
     pub first_token: Duration,
     /// Time from the question to the end of the reply.
     pub total: Duration,
+    /// The text without the reasoning of a model that thinks, and that reasoning.
+    pub(super) parts: ReplyParts,
 }
 
 impl ChatReply {
-    /// The text, without white space at its end.
+    /// The text, without white space at its end, and without the reasoning of a model that thinks. It is empty if the
+    /// reply ended within the reasoning.
     pub fn text(&self) -> &str {
-        self.answer.reply.text.trim_end()
+        self.parts.answer.trim_end()
+    }
+
+    /// The reasoning of a model that thinks, which came before the text. Empty for other models.
+    pub fn reasoning(&self) -> &str {
+        self.parts.reasoning.trim_end()
     }
 
     /// Why the reply ended.
@@ -92,6 +101,8 @@ pub(super) struct Turn {
     pub start: Instant,
     pub ask: Ask,
     pub steering: Steering,
+    /// Separates the reasoning from the answer.
+    pub separator: Separator,
 }
 
 /// What the next reply answers.
@@ -171,12 +182,14 @@ impl ChatSession {
     ) -> Result<ChatReply, Error> {
         let (mut engine, turn) = self.begin(next)?;
         let mut first = None;
+        let mut separator = turn.separator.clone();
         let answers = engine.answer(&turn.steering, &turn.ask, cancel, &mut |event| {
             first.get_or_insert_with(|| turn.start.elapsed());
             if !choice_is_void(&turn.steering, cancel) {
-                on_event(event);
+                separator.pass(event, on_event);
             }
         });
+        separator.end(on_event);
         Ok(self.finish(engine, turn, answers, first)?)
     }
 
@@ -210,11 +223,13 @@ impl ChatSession {
                 return Err(error.into());
             }
         };
+        let separator =
+            Separator::new(format.reasoning_stream(&steering.messages(&conversation.messages()))?);
         let adapter = engine.steered().policy();
         let stop_ids = format.end_of_turn().into();
         let request = Request { prompt, adapter, sampling, max_tokens, stop_ids, stop };
         let ask = Ask { request, question: conversation.question().to_owned() };
-        Ok((engine, Turn { before, conversation, dropped, start, ask, steering }))
+        Ok((engine, Turn { before, conversation, dropped, start, ask, steering, separator }))
     }
 
     /// Takes the engine back, and the reply into the conversation.
@@ -226,14 +241,15 @@ impl ChatSession {
         first_token: Option<Duration>,
     ) -> Result<ChatReply, ChatError> {
         self.engine = Some(engine);
-        let Turn { before, mut conversation, dropped, start, steering, .. } = turn;
+        let Turn { before, mut conversation, dropped, start, steering, separator, .. } = turn;
         let answer = answers?.pop().expect("one question has one answer");
         if answer.reply.finish == Finish::Cancelled && matches!(steering.search, Search::BestOf { .. }) {
             return Err(ChatError::Cancelled);
         }
         let total = start.elapsed();
         let first_token = first_token.unwrap_or(total);
-        let reply = ChatReply { answer, dropped_messages: dropped, first_token, total };
+        let parts = separator.separate(&answer.reply.text);
+        let reply = ChatReply { answer, dropped_messages: dropped, first_token, total, parts };
         conversation.say("assistant", reply.text());
         self.conversation.replace(&before, conversation);
         self.last = Some(reply.clone());

@@ -62,18 +62,24 @@ impl<'a> ReplyStream<'a> {
         let cancel = CancelToken::new();
         let (ask, steering, token, start) =
             (turn.ask.clone(), turn.steering.clone(), cancel.clone(), turn.start);
+        let mut separator = turn.separator.clone();
         let work = move || {
             let mut first = None;
-            let answers = engine.answer(&steering, &ask, &token, &mut |event| {
-                first.get_or_insert_with(|| start.elapsed());
+            let mut send = |event: SteerEvent<'_>| {
                 if let SteerEvent::Text { text, .. } = event
                     && !text.is_empty()
-                    && !choice_is_void(&steering, &token)
                 {
                     // The receiver is gone only after a cancel.
                     let _ = sender.send(text.to_owned());
                 }
+            };
+            let answers = engine.answer(&steering, &ask, &token, &mut |event| {
+                first.get_or_insert_with(|| start.elapsed());
+                if !choice_is_void(&steering, &token) {
+                    separator.pass(event, &mut send);
+                }
             });
+            separator.end(&mut send);
             (engine, answers, first)
         };
         let thread = thread::Builder::new()

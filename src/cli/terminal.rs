@@ -58,6 +58,12 @@ pub(super) struct Output {
     terminal: bool,
 }
 
+/// Writes a part of a line to standard error.
+pub(super) fn say_part(text: &str) {
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(shown(text).as_bytes()).and_then(|()| err.flush());
+}
+
 /// Standard output, locked.
 pub(super) fn stdout() -> Output {
     Output { to: io::stdout().lock(), terminal: io::stdout().is_terminal() }

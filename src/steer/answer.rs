@@ -80,6 +80,13 @@ pub enum SteerEvent<'a> {
         /// The text after the earlier parts.
         text: &'a str,
     },
+    /// Text of the reasoning before an answer, of a model that thinks. Only chats separate it; elsewhere it is text.
+    Reasoning {
+        /// Index of the question.
+        ask: usize,
+        /// The text after the earlier parts, without the marks around the reasoning.
+        text: &'a str,
+    },
     /// A token of a candidate was sampled. It may or may not be kept.
     Drawn,
     /// Progress of the scores of one choice.

@@ -231,13 +231,28 @@ impl Chat<'_> {
         let chooses = self.session.steering().search != Search::Sample;
         let mut waiting = chooses.then(|| Waiting::new(self.global));
         let mut output = Ok(());
+        let quiet = self.global.quiet;
+        let mut thinking = false;
         let reply = interruptible(|token| {
             let mut on_event = |event: SteerEvent<'_>| {
-                let SteerEvent::Text { text, .. } = event else {
-                    return waiting.iter_mut().for_each(|waiting| waiting.show(&event));
+                let text = match event {
+                    SteerEvent::Text { text, .. } => text,
+                    SteerEvent::Reasoning { text, .. } => {
+                        waiting.take().into_iter().for_each(Waiting::end);
+                        if !quiet {
+                            terminal::say_part(if thinking { "" } else { "(thinking) " });
+                            terminal::say_part(text);
+                            thinking = true;
+                        }
+                        return;
+                    }
+                    event => return waiting.iter_mut().for_each(|waiting| waiting.show(&event)),
                 };
                 // A bar would overwrite a line that is still being printed.
                 waiting.take().into_iter().for_each(Waiting::end);
+                if std::mem::take(&mut thinking) {
+                    terminal::say_part("\n\n");
+                }
                 let mut out = terminal::stdout();
                 let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
                 if written.is_err() {
@@ -340,7 +355,7 @@ impl Waiting {
             SteerEvent::Scored { done, of } => {
                 self.bar.set_message(format!("{} tokens generated, {done} of {of} scores read", self.drawn));
             }
-            SteerEvent::Text { .. } => {}
+            SteerEvent::Text { .. } | SteerEvent::Reasoning { .. } => {}
         }
         self.bar.tick();
     }
