@@ -147,8 +147,10 @@ reward-model:
 # learns to tell which sentences a reply keeps; then it is measured on replies to other prompts. Every step is
 # resumed where it stopped.
 PRINCIPLES ?= runs/principles-model
-# Number of optimizer steps, with two replies each: two hours on two cores.
+# Numbers of optimizer steps, with two replies each: of the first run two hours on two cores, of the second, whose data
+# begins behind the pairs about single words, one hour.
 STEPS ?= 2100
+COUNTED ?= 960
 plain = $(PRINCIPLES)/$(1)-prompts.jsonl --replies $(PRINCIPLES)/$(1)-replies.jsonl
 
 principles-model:
@@ -168,8 +170,13 @@ principles-model:
 	done
 	$(BUILT)/release/parr reward factory --prompts $(call plain,train) --count $$((2 * $(STEPS) * 26 / 25)) --seed 1 \
 	    > $(PRINCIPLES)/labelled.jsonl
-	$(BUILT)/release/parr reward train --config examples/principles-model/train.toml --steps $(STEPS) \
-	    --labels $(PRINCIPLES)/labelled.jsonl --out $(PRINCIPLES)/run --resume
+	$(BUILT)/release/parr reward train --config examples/principles-model/first.toml --steps $(STEPS) \
+	    --labels $(PRINCIPLES)/labelled.jsonl --out $(PRINCIPLES)/first --resume
+	$(BUILT)/release/parr reward factory --prompts $(call plain,train) --count $$((2 * $(COUNTED) * 26 / 25 + 480)) --seed 2 \
+	    > $(PRINCIPLES)/more.jsonl
+	tail -n +481 $(PRINCIPLES)/more.jsonl > $(PRINCIPLES)/counted.jsonl
+	$(BUILT)/release/parr reward train --config examples/principles-model/train.toml --steps $(COUNTED) \
+	    --init $(PRINCIPLES)/first --labels $(PRINCIPLES)/counted.jsonl --out $(PRINCIPLES)/run --resume
 	$(BUILT)/release/parr reward sentences --reward $(PRINCIPLES)/run --prompts $(call plain,held-out) \
 	    --json > $(PRINCIPLES)/sentences.json
 	$(BUILT)/release/parr reward sentences --reward $(PRINCIPLES)/run --prompts $(call plain,held-out) \

@@ -54,6 +54,8 @@ pub fn settings() -> PointwiseConfig {
     config.batch.replies = 8;
     config.held_out = 0.2;
     config.evaluation.every = 0;
+    // The line of counts is longer than these replies; it has a test of its own.
+    config.counts = false;
     config
 }
 
@@ -290,6 +292,30 @@ fn groups_stay_together_and_their_replies_are_compared() {
         .collect();
     // In the order of the file: a step of eight replies to one prompt, then one of a reply alone.
     assert_eq!(compared, [true, false], "{text}");
+}
+
+/// The line of counts is in the input of training and of scoring, and only if the card states it.
+#[test]
+fn counts_are_read_if_the_model_was_trained_with_them() {
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let model = load(&device, &tiny_that_reads(folder.path()));
+    let question = || [ScoreRequest::new("Is it?", "yes! yes!", vec!["Say yes."])];
+    let mut tokens = Vec::new();
+    for counts in [false, true] {
+        let mut config = settings();
+        (config.counts, config.steps) = (counts, Auto::Fixed(1));
+        config.limits.tokens = 400;
+        let out = folder.path().join(format!("run-{counts}"));
+        let trained = train(&model, &data(16), &config, &out, None).expect("nobody cancels");
+        let mut reward =
+            RewardModel::open(&model, &trained, &RewardOptions::default()).expect("it was written");
+        assert_eq!(reward.reward_card().counts, counts);
+        let found = reward.score(&question(), &CancelToken::new(), &mut |_| {}).expect("sound").remove(0);
+        tokens.push(found.tokens);
+    }
+    assert!(tokens[1] > tokens[0] + 50, "{tokens:?}");
 }
 
 /// A reward model of the first layers: smaller, saved with their number, the same on every base with these layers.
