@@ -31,14 +31,10 @@ impl Separator {
 
     /// The parts of a whole reply.
     pub fn separate(self, reply: &str) -> ReplyParts {
-        let Some(mut stream) = self.stream else {
-            return ReplyParts { reasoning: String::new(), answer: reply.to_owned() };
-        };
-        let mut parts = stream.push(reply);
-        let rest = stream.finish();
-        parts.reasoning += &rest.reasoning;
-        parts.answer += &rest.answer;
-        parts
+        match self.stream {
+            Some(stream) => stream.separate(reply),
+            None => ReplyParts { reasoning: String::new(), answer: reply.to_owned() },
+        }
     }
 }
 

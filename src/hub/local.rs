@@ -77,14 +77,11 @@ pub fn remove(cache: &Path, name: &str) -> Result<u64, HubError> {
     let spec = ModelSpec::parse(name).filter(|spec| !matches!(spec, ModelSpec::Ollama { .. }));
     let spec = spec.ok_or_else(|| HubError::NoSuchModel { model: name.to_owned() })?;
     let path = spec.find(cache)?;
-    let files = if path.is_dir() { whole(&path) } else { parts(&path) };
-    let mut freed = 0;
+    let mut files = files_of_model(&path);
     // `config.json` shows that a directory is complete, so it goes first.
-    for file in files
-        .iter()
-        .filter(|file| file.ends_with("config.json"))
-        .chain(files.iter().filter(|file| !file.ends_with("config.json")))
-    {
+    files.sort_by_key(|file| !file.ends_with("config.json"));
+    let mut freed = 0;
+    for file in &files {
         freed += fs::metadata(file).map_or(0, |found| found.len());
         fs::remove_file(file).map_err(HubError::io("remove", file))?;
     }
@@ -100,10 +97,15 @@ pub fn remove(cache: &Path, name: &str) -> Result<u64, HubError> {
 }
 
 fn model(name: String, path: PathBuf) -> Option<LocalModel> {
-    let files = if path.is_dir() { whole(&path) } else { parts(&path) };
+    let files = files_of_model(&path);
     let bytes = files.iter().map(|file| fs::metadata(file).map_or(0, |found| found.len())).sum();
     // Of a split file, all parts are there.
     files.iter().all(|file| file.is_file()).then_some(LocalModel { name, path, bytes, from_ollama: false })
+}
+
+/// All files of a model at `path`, its GGUF file or its directory.
+fn files_of_model(path: &Path) -> Vec<PathBuf> {
+    if path.is_dir() { whole(path) } else { parts(path) }
 }
 
 fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> {

@@ -111,7 +111,7 @@ impl ModelConfig {
         self.norm_eps / (self.residual_scale * self.residual_scale)
     }
 
-    /// The widest norm of queries and keys that a layer has.
+    /// Whether a layer has norms of queries and keys.
     pub(crate) fn has_head_norms(&self) -> bool {
         self.layers.iter().any(|layer| layer.head_norm.is_some())
     }

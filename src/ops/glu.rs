@@ -50,12 +50,17 @@ pub(super) const GLU: KernelSpec = KernelSpec {
     name: "mlp/glu",
     params_bytes: size_of::<Params>(),
     bindings: &[Access::Read, Access::Write],
-    variants: || Gate::ALL.iter().flat_map(|&gate| [false, true].map(|split| variant(gate, split))).collect(),
+    variants,
 };
 
-const LANES: u32 = 64;
+pub(super) const LANES: u32 = 64;
 
-fn variant(gate: Gate, split: bool) -> Specialization {
+/// The variants of both directions.
+pub(super) fn variants() -> Vec<Specialization> {
+    Gate::ALL.iter().flat_map(|&gate| [false, true].map(|split| variant(gate, split))).collect()
+}
+
+pub(super) fn variant(gate: Gate, split: bool) -> Specialization {
     Specialization::new(&[("gate", gate.fragment())], &[("WG", LANES), ("SPLIT", u32::from(split))])
 }
 

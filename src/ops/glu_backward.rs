@@ -4,8 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
-use super::glu::Gate;
-use crate::gpu::{Access, KernelSpec, Recording, Specialization};
+use super::glu::{Gate, LANES, variant, variants};
+use crate::gpu::{Access, KernelSpec, Recording};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -23,14 +23,8 @@ pub(super) const GLU_BACKWARD: KernelSpec = KernelSpec {
     name: "mlp/glu_backward",
     params_bytes: size_of::<Params>(),
     bindings: &[Access::Read, Access::Read, Access::Write],
-    variants: || Gate::ALL.iter().flat_map(|&gate| [false, true].map(|split| variant(gate, split))).collect(),
+    variants,
 };
-
-const LANES: u32 = 64;
-
-fn variant(gate: Gate, split: bool) -> Specialization {
-    Specialization::new(&[("gate", gate.fragment())], &[("WG", LANES), ("SPLIT", u32::from(split))])
-}
 
 /// Records the gradients of [`glu`](super::glu) with respect to `[gate | up]` for the first `rows`
 /// rows.

@@ -75,12 +75,7 @@ impl ReasoningMarks {
     /// mark is missing, the whole reply is reasoning and the answer is empty. A reply without reasoning is the answer,
     /// unchanged.
     pub fn separate(&self, reply: &str, opened: bool) -> ReplyParts {
-        let mut stream = ReasoningStream::new(self.clone(), opened);
-        let mut parts = stream.push(reply);
-        let rest = stream.finish();
-        parts.reasoning += &rest.reasoning;
-        parts.answer += &rest.answer;
-        parts
+        ReasoningStream::new(self.clone(), opened).separate(reply)
     }
 }
 
@@ -134,6 +129,15 @@ impl ReasoningStream {
     /// The same stream for marks that are special tokens, which decoded text leaves out; `hidden` are their ids.
     pub(super) fn with_hidden(self, hidden: [Option<TokenId>; 2]) -> ReasoningStream {
         ReasoningStream { hidden, ..self }
+    }
+
+    /// Separates a reply that is whole.
+    pub(crate) fn separate(mut self, reply: &str) -> ReplyParts {
+        let mut parts = self.push(reply);
+        let rest = self.finish();
+        parts.reasoning += &rest.reasoning;
+        parts.answer += &rest.answer;
+        parts
     }
 
     /// Takes the next piece of the reply and returns the text that is certain so far, often empty.

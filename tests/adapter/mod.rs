@@ -181,7 +181,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// So many layers, as in Llama; adapters do not depend on what is in them.
+/// `n` layers as in Llama. Adapters do not depend on what is in a layer.
 fn layers(n: usize) -> Vec<LayerConfig> {
     vec![llama().layers[0].clone(); n]
 }

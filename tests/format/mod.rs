@@ -7,6 +7,7 @@ mod gguf;
 mod gguf_malformed;
 pub mod mutation;
 mod odd_config;
+mod rope;
 mod safetensors;
 mod safetensors_malformed;
 

@@ -68,8 +68,6 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
         Architecture::Olmo2 | Architecture::Phi3 => 1e-5,
         _ => 1e-6,
     };
-    let logits_scaling =
-        if architecture == Architecture::Granite { config.float("logits_scaling")? } else { None };
     let granite = |key: &str| -> Result<f32, LoadError> {
         Ok(if architecture == Architecture::Granite { config.float(key)?.unwrap_or(1.0) } else { 1.0 })
     };
@@ -86,7 +84,7 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
         embedding_scale: granite("embedding_multiplier")? * architecture.embedding_scale(hidden),
         residual_scale: granite("residual_multiplier")?,
         logit_cap: LogitCap {
-            scale: 1.0 / logits_scaling.unwrap_or(1.0),
+            scale: 1.0 / granite("logits_scaling")?,
             cap: cap(&config, "final_logit_softcapping", architecture, 30.0)?,
         },
         context,
