@@ -130,7 +130,7 @@ mod tests {
             "Sure! I love TEA; you can brew:\n\n- green tea (2 min)\n- black tea \u{1F375}\n1. Any more?";
         let found = counts("Which teas can I brew at home?", reply);
         for part in [
-            "18 words, 5 sentences, 2 paragraphs, 6 words in the longest sentence, 2 list items, 1 numbered items, no headings",
+            "19 words, 5 sentences, 2 paragraphs, 6 words in the longest sentence, 2 list items, 1 numbered items, no headings",
             "1 exclamation marks, 1 question marks, no commas, 1 colons, 1 semicolons, no dashes",
             "2 brackets, no ellipses, 2 digits, 1 words in capitals, 1 emoji, 1 I, 1 you, 1 of 4 words of the request",
             ". First: Sure! Last: more?",
