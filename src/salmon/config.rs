@@ -105,7 +105,7 @@ pub struct ComparisonConfig {
     /// Number of tokens per block of guided decoding. 0 leaves out this method.
     pub block: usize,
     /// Temperature of sampling. At 0, the distances from the base do not estimate a KL divergence.
-    pub temperature: f32,
+    pub temperature: f64,
     /// Maximum number of tokens of a reply.
     pub max_tokens: usize,
     /// Number of sequences generated at the same time.

@@ -22,7 +22,7 @@ const MEDIUM: usize = 60;
 const TRAINED: usize = 48;
 const HELD_OUT_PROMPTS: usize = 40;
 /// The principle of a run whose principles are not given.
-const EXAMPLE: &str = "End with a question to me.";
+const EXAMPLE: &str = "Answer with a numbered list.";
 
 /// What a new folder holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -193,7 +193,7 @@ impl Work<'_> {
             n: settings.best_of,
             block: settings.block,
             sampling: Sampling {
-                temperature: settings.temperature,
+                temperature: settings.temperature as f32,
                 seed: settings.seed,
                 ..Sampling::default()
             },

@@ -13,7 +13,7 @@ use parr::salmon::{Budget, NewRun, init};
 
 const EXAMPLES: &str = "\
 Examples:
-  parr salmon init runs/first --principle 'End with a question to me.'
+  parr salmon init runs/first --principle 'Answer with a numbered list.'
   parr salmon init runs/all --budget small
   parr salmon init runs/long --budget standard
   parr salmon init runs/style --reward reward-models/smollm2-style";
@@ -84,7 +84,7 @@ fn ask() -> Option<String> {
     if !stdin().is_terminal() {
         return None;
     }
-    terminal::say("What is a good reply? Type a sentence, or press Enter for \"End with a question to me.\"");
+    terminal::say("What is a good reply? Type a sentence, or press Enter for \"Answer with a numbered list.\"");
     let mut line = String::new();
     stdin().read_line(&mut line).ok()?;
     Some(line.trim().to_owned()).filter(|line| !line.is_empty())
