@@ -82,7 +82,7 @@ impl<'a> Sampler<'a> {
                 sampling: Sampling { temperature, seed, ..Sampling::default() },
                 max_tokens: rollout.max_reply_tokens,
                 stop_ids: self.prompts.end_of_turn.as_slice().into(),
-                stop: Vec::new(),
+                ..Request::default()
             }
         };
         let requests: Vec<Request> = asked.iter().enumerate().map(request).collect();

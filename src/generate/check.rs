@@ -2,10 +2,24 @@
 
 use super::error::GenerateError;
 use super::generator::Generator;
+use super::request::Request;
 use crate::model::lora::{AdapterError, AdapterId};
 use crate::tokenizer::TokenId;
 
 impl Generator {
+    /// `Ok` if the generator can run `request`.
+    pub(super) fn check_request(&self, index: usize, request: &Request) -> Result<(), GenerateError> {
+        self.check_prompt(index, &request.prompt, 1)?;
+        self.check_adapter(index, request.adapter)?;
+        request.sampling.check(index)?;
+        match request.logits.fault() {
+            Some((setting, value, expected)) => {
+                Err(GenerateError::Setting { request: index, setting, value, expected })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// `Ok` if `prompt` and `more` further tokens fit, and every id is known.
     pub(super) fn check_prompt(
         &self,

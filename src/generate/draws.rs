@@ -33,7 +33,7 @@ impl Draws {
     }
 
     /// Uploads settings and recent tokens of the rows that are drawn next.
-    pub fn load(&self, rows: &[&Sequence<'_>]) -> Result<(), DeviceError> {
+    pub fn load(&self, rows: &[&Sequence]) -> Result<(), DeviceError> {
         let settings: Vec<SampleRow> = rows.iter().map(|sequence| sequence.sample_row(self.window)).collect();
         let mut recent = vec![0; rows.len() * self.window];
         for (ring, sequence) in recent.chunks_exact_mut(self.window).zip(rows) {

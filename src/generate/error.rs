@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::generator::{MAX_POSITIONS, MAX_SLOTS};
+use super::scheduler::SchedulerError;
 use crate::error::ErrorKind;
 use crate::gpu::DeviceError;
 use crate::model::Part;
@@ -108,6 +109,34 @@ pub enum GenerateError {
         /// Largest magnitude among them.
         largest: f32,
     },
+    /// A constraint on the tokens allows none.
+    #[error("request {request}: after {tokens} tokens, the constraint on the reply fails: {reason}")]
+    Constraint {
+        /// Index of the request.
+        request: usize,
+        /// Number of tokens of the reply so far.
+        tokens: usize,
+        /// The constraint's reason.
+        reason: String,
+    },
+    /// An adapter that the scheduler does not know.
+    #[error("no adapter is called {name:?}")]
+    NoAdapter {
+        /// The name.
+        name: String,
+    },
+    /// The GPU was lost, and drew other tokens when the reply was started again.
+    #[error("the GPU was lost during the reply, and its beginning came out differently afterwards; ask again")]
+    Replayed,
+    /// The scheduler takes no jobs.
+    #[error(transparent)]
+    Scheduler(#[from] SchedulerError),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {reason}")]
+    Thread {
+        /// The system's reason.
+        reason: String,
+    },
     /// The caller cancelled; only calls without a partial result return this.
     #[error("cancelled")]
     Cancelled,
@@ -133,6 +162,10 @@ impl GenerateError {
             GenerateError::NotFinite { tensor: Some(_), .. } => ErrorKind::Format,
             GenerateError::NotFinite { part: None, .. } => ErrorKind::Internal,
             GenerateError::NotFinite { .. } => ErrorKind::Diverged,
+            GenerateError::NoAdapter { .. } | GenerateError::Constraint { .. } => ErrorKind::Argument,
+            GenerateError::Replayed => ErrorKind::DeviceLost,
+            GenerateError::Scheduler(error) => error.kind(),
+            GenerateError::Thread { .. } => ErrorKind::Internal,
             GenerateError::Cancelled => ErrorKind::Cancelled,
             GenerateError::Device(inner) => inner.kind(),
             GenerateError::Shape(_) => ErrorKind::Internal,

@@ -20,12 +20,12 @@ pub(super) enum Head {
 
 impl Generator {
     /// `Ok` if the logits from which a token of `sequence` was drawn were finite.
-    pub(super) fn check_drawn(&self, drawn: &Drawn, sequence: &Sequence<'_>) -> Result<(), GenerateError> {
+    pub(super) fn check_drawn(&self, drawn: &Drawn, sequence: &Sequence) -> Result<(), GenerateError> {
         if drawn.logprob.is_finite() && drawn.sampling_logprob.is_finite() {
             return Ok(());
         }
         let (tokens, adapter) = (sequence.input(), sequence.adapter());
-        Err(self.not_finite(sequence.request, &tokens, adapter, Head::Vocabulary))
+        Err(self.not_finite(sequence.index, &tokens, adapter, Head::Vocabulary))
     }
 
     /// `Ok` if the statistics of a row of tokens are finite.

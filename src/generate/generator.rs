@@ -1,21 +1,19 @@
-//! The generator: admits requests to slots, prefills and decodes.
+//! The generator: one model, one cache, and the requests that run in it.
 
-use std::collections::VecDeque;
-use std::time::Instant;
+use std::cell::Cell;
 
-use super::batch::{Pass, Segment, pack};
+use super::batch::{Pass, Segment};
 use super::draws::Draws;
 use super::error::GenerateError;
 use super::memory;
 use super::pace::Pace;
 use super::request::{CancelToken, Reply, Request, TokenEvent};
-use super::sequence::Sequence;
-use super::slots::{Admission, Origin, Slot, admit};
+use super::running::{Pacing, Progress, Running, Ticket};
+use super::slots::Slot;
 use crate::gpu::Recording;
 use crate::model::lora::{AdapterBank, AdapterId};
 use crate::model::{BatchShape, KvCache, Model, Workspace, record_layers, record_logits};
 use crate::ops::{KvFormat, QueryTile};
-use crate::tokenizer::TokenId;
 
 /// Size and format of a generator's cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +64,13 @@ pub struct Generator {
     pub(super) slots: Vec<Slot>,
     pub(super) rows: usize,
     pub(super) logit_rows: usize,
-    draws: Draws,
-    pace: Pace,
+    pub(super) draws: Draws,
+    pub(super) pace: Pace,
+    pub(super) running: Running,
+    /// Whether the last pass was a decoding step, so that the device holds the next tokens and positions.
+    pub(super) decoded: Cell<bool>,
+    /// The request whose results were not finite, after such an error.
+    pub(super) failed: Option<Ticket>,
     /// Generation of the device that holds the cache.
     generation: u32,
 }
@@ -124,6 +127,9 @@ impl Generator {
             logit_rows,
             draws,
             pace: Pace::default(),
+            running: Running::default(),
+            decoded: Cell::new(false),
+            failed: None,
         };
         generator.create_pipelines()?;
         Ok(generator)
@@ -215,23 +221,36 @@ impl Generator {
         on_token: &mut dyn FnMut(TokenEvent),
     ) -> Result<Vec<Reply>, GenerateError> {
         for (index, request) in requests.iter().enumerate() {
-            self.check_prompt(index, &request.prompt, 1)?;
-            self.check_adapter(index, request.adapter)?;
-            request.sampling.check(index)?;
+            self.check_request(index, request)?;
         }
         self.pace = Pace::default();
-        let replies = self.run(requests, cancel, on_token);
-        for slot in &mut self.slots {
-            slot.busy = false;
+        for (index, request) in requests.iter().enumerate() {
+            self.submit(index, request.clone());
         }
-        if replies.is_err() {
-            self.clear();
+        let mut replies: Vec<Option<Reply>> = vec![None; requests.len()];
+        loop {
+            if cancel.is_cancelled() {
+                self.cancel(|_| true);
+            }
+            let more = self.step(Pacing::Together, &mut |progress| match progress {
+                Progress::Token(_, event) => on_token(event),
+                Progress::Ended { index, reply, .. } => replies[index] = Some(reply),
+            });
+            match more {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    self.reset();
+                    self.failed = None;
+                    return Err(error);
+                }
+            }
         }
-        replies
+        Ok(replies.into_iter().map(|reply| reply.expect("every request has ended")).collect())
     }
 
     /// Uploads the adapter of each run of `rows` consecutive rows, and counts the tiles in `shape`.
-    fn load_adapters(
+    pub(super) fn load_adapters(
         &self,
         shape: &mut BatchShape,
         rows: impl IntoIterator<Item = (Option<AdapterId>, usize)>,
@@ -239,143 +258,6 @@ impl Generator {
         let Some(bank) = &self.bank else { return Ok(()) };
         let runs = bank.runs(rows).map_err(|source| GenerateError::Adapter { request: 0, source })?;
         shape.load_adapters(self.model.device(), &runs, &self.work.lora_tiles)?;
-        Ok(())
-    }
-
-    fn run(
-        &mut self,
-        requests: &[Request],
-        cancel: &CancelToken,
-        on_token: &mut dyn FnMut(TokenEvent),
-    ) -> Result<Vec<Reply>, GenerateError> {
-        let model = self.model.clone();
-        let prompts: Vec<&[TokenId]> = requests.iter().map(|request| &request.prompt[..]).collect();
-        let adapters: Vec<Option<AdapterId>> = requests.iter().map(|request| request.adapter).collect();
-        let mut waiting: VecDeque<usize> = (0..requests.len()).collect();
-        let mut running: Vec<Sequence<'_>> = Vec::new();
-        let mut replies: Vec<Option<Reply>> = requests.iter().map(|_| None).collect();
-        let context = self.context();
-        while !waiting.is_empty() || !running.is_empty() {
-            let admissions = admit(&mut self.slots, waiting.make_contiguous(), &prompts, &adapters);
-            waiting.drain(..admissions.len());
-            let mut started: Vec<Sequence<'_>> = admissions
-                .iter()
-                .map(|admission| {
-                    let asked = &requests[admission.request];
-                    Sequence::new(
-                        admission.request,
-                        admission.slot,
-                        asked,
-                        context,
-                        admission.reused,
-                        Some(&model),
-                    )
-                })
-                .collect();
-            let begun = Instant::now();
-            self.prefill(&admissions, requests, &mut started, cancel, on_token)?;
-            self.pace.prefill_seconds += begun.elapsed().as_secs_f64();
-            running.extend(started);
-            if cancel.is_cancelled() {
-                running.iter_mut().for_each(Sequence::cancel);
-            } else if running.iter().any(|sequence| !sequence.is_finished()) {
-                running.retain_mut(|sequence| self.keep(sequence, &mut replies));
-                let begun = Instant::now();
-                self.decode(&mut running, cancel, on_token)?;
-                self.pace.decode_seconds += begun.elapsed().as_secs_f64();
-            }
-            running.retain_mut(|sequence| self.keep(sequence, &mut replies));
-            if cancel.is_cancelled() {
-                for request in waiting.drain(..) {
-                    let mut never = Sequence::new(request, 0, &requests[request], context, 0, None);
-                    never.cancel();
-                    replies[request] = Some(never.take_reply());
-                }
-            }
-        }
-        let replies = replies.into_iter().map(|reply| reply.expect("every request was run or cancelled"));
-        Ok(replies.collect())
-    }
-
-    /// Stores the reply of a finished sequence and frees its slot; true if it is still running.
-    fn keep(&mut self, sequence: &mut Sequence<'_>, replies: &mut [Option<Reply>]) -> bool {
-        if !sequence.is_finished() {
-            return true;
-        }
-        self.slots[sequence.slot].busy = false;
-        replies[sequence.request] = Some(sequence.take_reply());
-        false
-    }
-
-    /// Computes the prompts of `started` and draws the first token of each. Prompts that copy their
-    /// prefix from another new prompt are computed in a second wave.
-    fn prefill(
-        &mut self,
-        admissions: &[Admission],
-        requests: &[Request],
-        started: &mut [Sequence<'_>],
-        cancel: &CancelToken,
-        on_token: &mut dyn FnMut(TokenEvent),
-    ) -> Result<(), GenerateError> {
-        for second_wave in [false, true] {
-            let wave: Vec<usize> = (0..admissions.len())
-                .filter(|&index| matches!(admissions[index].origin, Origin::Admitted(_)) == second_wave)
-                .collect();
-            let mut copies = Recording::new(self.model.device());
-            for &index in &wave {
-                let donor = match admissions[index].origin {
-                    Origin::Own => continue,
-                    Origin::Slot(slot) => slot,
-                    Origin::Admitted(earlier) => admissions[earlier].slot,
-                };
-                let Admission { request, slot, reused, .. } = admissions[index];
-                self.cache.copy_prefix(&mut copies, donor, slot, reused)?;
-                self.slots[slot].tokens = requests[request].prompt[..reused].to_vec();
-            }
-            copies.submit()?;
-            let segments: Vec<Segment<'_>> = wave
-                .iter()
-                .map(|&index| {
-                    let Admission { request, slot, reused, .. } = admissions[index];
-                    let Request { prompt, adapter, .. } = &requests[request];
-                    let (base, adapter) = (self.cache.base(slot), *adapter);
-                    Segment { slot, adapter, base, start: reused, tokens: &prompt[reused..] }
-                })
-                .collect();
-            for pass in pack(&segments, self.rows, self.logit_rows) {
-                if cancel.is_cancelled() {
-                    return Ok(());
-                }
-                let mut rec = self.record_pass(&pass, &segments)?;
-                let ending: Vec<usize> = pass.ends.iter().map(|&(segment, _)| wave[segment]).collect();
-                if !ending.is_empty() {
-                    let hidden = self.work.x.stride;
-                    for (row, &(_, from)) in pass.ends.iter().enumerate() {
-                        rec.copy(
-                            &self.work.x.buffer,
-                            from * hidden,
-                            &self.work.selected.buffer,
-                            row * hidden,
-                            hidden,
-                        );
-                    }
-                    record_logits(&mut rec, &self.model, &self.work, &self.work.selected, ending.len())?;
-                    let rows: Vec<&Sequence<'_>> = ending.iter().map(|&index| &started[index]).collect();
-                    self.draws.load(&rows)?;
-                    self.draws.record(&mut rec, &self.work, 0, ending.len())?;
-                }
-                rec.submit()?;
-                for piece in &pass.pieces {
-                    let Segment { slot, tokens, .. } = segments[piece.segment];
-                    self.slots[slot].tokens.extend_from_slice(&tokens[piece.place..piece.place + piece.rows]);
-                }
-                let drawn = self.draws.read(ending.len())?;
-                for (&index, drawn) in ending.iter().zip(&drawn) {
-                    self.check_drawn(drawn, &started[index])?;
-                    started[index].push(drawn).into_iter().for_each(&mut *on_token);
-                }
-            }
-        }
         Ok(())
     }
 
@@ -397,6 +279,7 @@ impl Generator {
         pass: &Pass,
         segments: &[Segment<'_>],
     ) -> Result<BatchShape, GenerateError> {
+        self.decoded.set(false);
         let device = self.model.device();
         device.write(&self.work.ids, 0, &pass.ids)?;
         device.write(&self.work.rows_at, 0, &pass.rows_at)?;
@@ -411,61 +294,5 @@ impl Generator {
         let adapters = pass.pieces.iter().map(|piece| (segments[piece.segment].adapter, piece.rows));
         self.load_adapters(&mut shape, adapters)?;
         Ok(shape)
-    }
-
-    /// Decodes all sequences of `running`, a few steps per submit, until one ends or a cancel.
-    fn decode(
-        &mut self,
-        running: &mut [Sequence<'_>],
-        cancel: &CancelToken,
-        on_token: &mut dyn FnMut(TokenEvent),
-    ) -> Result<(), GenerateError> {
-        let device = self.model.device().clone();
-        let rows = running.len();
-        let ids: Vec<u32> = running.iter().map(Sequence::last_token).collect();
-        let place =
-            |sequence: &Sequence<'_>| [self.cache.base(sequence.slot), sequence.position() as u32 - 1];
-        let rows_at: Vec<[u32; 2]> = running.iter().map(place).collect();
-        device.write(&self.work.ids, 0, &ids)?;
-        device.write(&self.work.rows_at, 0, &rows_at)?;
-        device.write(&self.work.tiles, 0, &QueryTile::cut(&vec![1; rows]))?;
-        self.draws.load(&running.iter().collect::<Vec<_>>())?;
-        // Positions advance on the device, so one recording serves every submit. Beyond the end of the
-        // context, the kernels clamp the rows of a finished sequence, and its tokens are dropped here.
-        let furthest = running.iter().map(Sequence::position).max().unwrap_or(0);
-        let steps = device.tuning().decode_steps.min(self.context() - furthest + 1).max(1);
-        let reach = self.context().min(furthest + 64);
-        let mut shape = BatchShape { rows, tiles: rows, tile_rows: 1, reach, ..BatchShape::default() };
-        self.load_adapters(&mut shape, running.iter().map(|sequence| (sequence.adapter(), 1)))?;
-        let mut rec = Recording::new(&device);
-        for step in 0..steps {
-            record_layers(&mut rec, &self.model, &self.cache, &self.work, self.bank.as_ref(), shape)?;
-            record_logits(&mut rec, &self.model, &self.work, &self.work.x, rows)?;
-            self.draws.record(&mut rec, &self.work, step, rows)?;
-        }
-        loop {
-            let fed: Vec<TokenId> = running.iter().map(Sequence::last_token).collect();
-            rec.submit()?;
-            let drawn = self.draws.read(steps * rows)?;
-            for (row, sequence) in running.iter_mut().enumerate() {
-                let mut fed = fed[row];
-                for step in 0..steps {
-                    if sequence.is_finished() {
-                        break;
-                    }
-                    self.slots[sequence.slot].tokens.push(fed);
-                    let drawn = &drawn[step * rows + row];
-                    self.check_drawn(drawn, sequence)?;
-                    fed = drawn.token;
-                    self.pace.decode_tokens += 1;
-                    sequence.push(drawn).into_iter().for_each(&mut *on_token);
-                }
-            }
-            let ended = running.iter().any(Sequence::is_finished);
-            let furthest = running.iter().map(Sequence::position).max().unwrap_or(0);
-            if ended || cancel.is_cancelled() || furthest + steps > self.context() + 1 {
-                return Ok(());
-            }
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::GenerateError;
+use super::logits::LogitOptions;
 use crate::model::Model;
 use crate::model::lora::AdapterId;
 use crate::tokenizer::TokenId;
@@ -120,6 +121,8 @@ pub struct Request {
     pub stop_ids: StopTokens,
     /// Texts that end the reply and are not part of its text. Needs a model with a tokenizer.
     pub stop: Vec<String>,
+    /// Changes to the logits, and reports about them.
+    pub logits: LogitOptions,
 }
 
 impl Default for Request {
@@ -131,6 +134,7 @@ impl Default for Request {
             max_tokens: MAX_TOKENS,
             stop_ids: StopTokens::Model,
             stop: Vec::new(),
+            logits: LogitOptions::default(),
         }
     }
 }
@@ -151,10 +155,12 @@ pub enum Finish {
     ContextFull,
     /// The caller cancelled.
     Cancelled,
+    /// The job's deadline passed: see [`Job::deadline`](super::Job::deadline).
+    Deadline,
 }
 
 impl Finish {
-    /// A short stable name: `end_of_turn`, `end_of_text`, `stop`, `length`, `context_full` or `cancelled`.
+    /// A short stable name: `end_of_turn`, `end_of_text`, `stop`, `length`, `context_full`, `cancelled` or `deadline`.
     pub fn name(&self) -> &'static str {
         match self {
             Finish::EndOfTurn => "end_of_turn",
@@ -163,6 +169,7 @@ impl Finish {
             Finish::Length => "length",
             Finish::ContextFull => "context_full",
             Finish::Cancelled => "cancelled",
+            Finish::Deadline => "deadline",
         }
     }
 }
@@ -177,6 +184,9 @@ pub struct Reply {
     /// The same under the distribution from which it was drawn: at the request's temperature, among the
     /// tokens that pass its filters.
     pub sampling_logprobs: Vec<f32>,
+    /// The most probable tokens in place of each, with their log-probabilities under the plain softmax. Empty without
+    /// [`LogitOptions::top_logprobs`].
+    pub top_logprobs: Vec<Vec<(TokenId, f32)>>,
     /// The text, without special tokens and stop texts; empty for a model without a tokenizer.
     pub text: String,
     /// Why the reply ended.
@@ -196,6 +206,8 @@ pub struct TokenEvent {
     pub token: TokenId,
     /// Its log-probability under the plain softmax.
     pub logprob: f32,
+    /// The most probable tokens in its place: see [`LogitOptions::top_logprobs`].
+    pub top: Vec<(TokenId, f32)>,
     /// Text that is complete so far, often empty: only whole characters, and nothing that may still
     /// become a stop text.
     pub text: String,

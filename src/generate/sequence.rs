@@ -1,53 +1,79 @@
 //! One reply in progress: its tokens, its text, its end.
 
+use super::error::GenerateError;
+use super::logits::LogitState;
 use super::request::{Finish, Reply, Request, TokenEvent};
+use super::running::{Ticket, Waiting};
 use super::stop::StopMatcher;
 use crate::model::Model;
 use crate::model::lora::AdapterId;
 use crate::ops::{Drawn, SampleRow};
-use crate::tokenizer::{DecodeStream, TokenId};
+use crate::tokenizer::{DecodeState, TokenId};
+
+/// How far a sequence is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It has a slot. Its prefix may be copied from another slot, now or after an earlier sequence computed it.
+    Admitted,
+    /// Its prompt is computed.
+    Prefill,
+    /// Tokens are drawn.
+    Decode,
+}
 
 /// A request that runs in a slot.
-pub(super) struct Sequence<'a> {
-    pub request: usize,
+#[derive(Debug)]
+pub(super) struct Sequence {
+    pub ticket: Ticket,
+    /// Index of the request for its caller.
+    pub index: usize,
     pub slot: usize,
-    asked: &'a Request,
+    pub stage: Stage,
+    asked: Request,
     context: usize,
-    stream: Option<DecodeStream<'a>>,
+    /// `None` if the request changes and reads no logits.
+    logits: Option<LogitState>,
+    stream: Option<DecodeState>,
     stop: StopMatcher,
     stop_ids: Vec<TokenId>,
     tokens: Vec<TokenId>,
     logprobs: Vec<f32>,
     sampling_logprobs: Vec<f32>,
+    top_logprobs: Vec<Vec<(TokenId, f32)>>,
     text: String,
-    reused: usize,
+    /// Number of tokens of the prompt that were in the cache.
+    pub reused: usize,
     finish: Option<Finish>,
 }
 
-impl<'a> Sequence<'a> {
-    pub fn new(
-        request: usize,
-        slot: usize,
-        asked: &'a Request,
-        context: usize,
-        reused: usize,
-        model: Option<&'a Model>,
-    ) -> Self {
+impl Sequence {
+    pub fn new(waiting: Waiting, slot: usize, context: usize, model: &Model) -> Self {
+        let Waiting { ticket, index, request: asked, .. } = waiting;
+        let tokenizer = model.tokenizer();
         Sequence {
-            request,
+            ticket,
+            index,
             slot,
-            asked,
+            stage: Stage::Admitted,
             context,
-            stream: model.and_then(Model::tokenizer).map(|tokenizer| tokenizer.stream_after(&asked.prompt)),
+            logits: LogitState::new(&asked.logits),
+            stream: tokenizer.map(|tokenizer| DecodeState::after(tokenizer, &asked.prompt)),
             stop: StopMatcher::new(&asked.stop),
-            stop_ids: model.map(|model| asked.stop_ids.of(model)).unwrap_or_default(),
+            stop_ids: asked.stop_ids.of(model),
             tokens: Vec::new(),
             logprobs: Vec::new(),
             sampling_logprobs: Vec::new(),
+            top_logprobs: Vec::new(),
             text: String::new(),
-            reused,
+            reused: 0,
             finish: (asked.max_tokens == 0).then_some(Finish::Length),
+            asked,
         }
+    }
+
+    /// The prompt.
+    pub fn prompt(&self) -> &[TokenId] {
+        &self.asked.prompt
     }
 
     /// Position of the next token to be drawn.
@@ -75,6 +101,10 @@ impl<'a> Sequence<'a> {
         self.finish.is_some()
     }
 
+    pub fn is_cancelled(&self) -> bool {
+        self.finish == Some(Finish::Cancelled)
+    }
+
     /// Settings and state of the next draws, for the device.
     pub fn sample_row(&self, window: usize) -> SampleRow {
         let sampling = &self.asked.sampling;
@@ -97,10 +127,34 @@ impl<'a> Sequence<'a> {
         all.skip(self.position().saturating_sub(window)).copied().collect()
     }
 
-    /// Appends a drawn token; `None` once the sequence has ended.
-    pub fn push(&mut self, drawn: &Drawn) -> Option<TokenEvent> {
+    /// Whether a draw needs the logits on the CPU.
+    pub fn needs_logits(&self) -> bool {
+        self.logits.is_some() && !self.is_finished()
+    }
+
+    /// Takes the next row of logits, and returns the row to draw from, or `None` if it is the same.
+    pub fn change(&mut self, row: Vec<f32>) -> Result<Option<Vec<f32>>, GenerateError> {
+        let Some(logits) = self.logits.as_mut() else { return Ok(None) };
+        logits.change(row).map_err(|reason| self.constraint_fault(reason))
+    }
+
+    fn constraint_fault(&self, reason: String) -> GenerateError {
+        GenerateError::Constraint { request: self.index, tokens: self.tokens.len(), reason }
+    }
+
+    /// Appends a drawn token. `None` once the sequence has ended.
+    pub fn push(&mut self, drawn: &Drawn, model: &Model) -> Result<Option<TokenEvent>, GenerateError> {
         if self.is_finished() {
-            return None;
+            return Ok(None);
+        }
+        let mut drawn = *drawn;
+        let mut top = Vec::new();
+        if let Some(logits) = &mut self.logits {
+            (drawn.logprob, top) =
+                logits.accept(drawn.token).map_err(|reason| self.constraint_fault(reason))?;
+            if self.asked.logits.top_logprobs > 0 {
+                self.top_logprobs.push(top.clone());
+            }
         }
         self.tokens.push(drawn.token);
         self.logprobs.push(drawn.logprob);
@@ -108,8 +162,8 @@ impl<'a> Sequence<'a> {
         let mut text = String::new();
         if self.stop_ids.contains(&drawn.token) {
             self.finish = Some(self.asked.stop_ids.finish());
-        } else if let Some(stream) = &mut self.stream {
-            text = self.stop.push(&stream.push(drawn.token));
+        } else if let (Some(stream), Some(tokenizer)) = (&mut self.stream, model.tokenizer()) {
+            text = self.stop.push(&stream.push(tokenizer, drawn.token));
             if let Some(stop) = self.stop.matched() {
                 self.finish = Some(Finish::Stop(stop.to_owned()));
             }
@@ -124,7 +178,8 @@ impl<'a> Sequence<'a> {
             text.push_str(&self.flush());
         }
         self.text.push_str(&text);
-        Some(TokenEvent { request: self.request, token: drawn.token, logprob: drawn.logprob, text })
+        let (request, token, logprob) = (self.index, drawn.token, drawn.logprob);
+        Ok(Some(TokenEvent { request, token, logprob, top, text }))
     }
 
     /// The text that was held back, once the sequence has ended.
@@ -151,6 +206,7 @@ impl<'a> Sequence<'a> {
             tokens: std::mem::take(&mut self.tokens),
             logprobs: std::mem::take(&mut self.logprobs),
             sampling_logprobs: std::mem::take(&mut self.sampling_logprobs),
+            top_logprobs: std::mem::take(&mut self.top_logprobs),
             text: std::mem::take(&mut self.text),
             finish: self.finish.take().unwrap_or(Finish::Cancelled),
             prompt_tokens: self.asked.prompt.len(),

@@ -40,6 +40,8 @@ pub struct Tuning {
     pub decode_steps: usize,
     /// Maximum number of tokens per forward pass during prefill.
     pub prefill_tokens: usize,
+    /// The same while other sequences decode, which wait for the pass.
+    pub chunk_tokens: usize,
     /// Maximum number of rows for which logits are computed at once.
     pub logit_rows: usize,
     /// The full tile of `linear/matmul_lane8`.
@@ -113,6 +115,7 @@ impl Tuning {
                 submit_flops: 8_000_000_000,
                 decode_steps: 1,
                 prefill_tokens: 256,
+                chunk_tokens: 64,
                 logit_rows: 32,
                 lane8_tile,
             }
@@ -122,6 +125,7 @@ impl Tuning {
                 submit_flops: 200_000_000_000,
                 decode_steps: 8,
                 prefill_tokens: 512,
+                chunk_tokens: 256,
                 logit_rows: 32,
                 lane8_tile,
             }

@@ -293,7 +293,7 @@ impl<'a> PreferenceRun<'a> {
                 sampling: settings.sampling(reply.seed),
                 max_tokens: settings.max_tokens,
                 stop_ids: chat.end_of_turn().into(),
-                stop: Vec::new(),
+                ..Request::default()
             })
         };
         plan.replies.iter().map(request).collect()

@@ -105,6 +105,7 @@ impl Growing {
             tokens: Vec::new(),
             logprobs: Vec::new(),
             sampling_logprobs: Vec::new(),
+            top_logprobs: Vec::new(),
             text: String::new(),
             finish: Finish::Cancelled,
             prompt_tokens: ask.request.prompt.len(),

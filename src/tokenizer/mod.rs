@@ -40,6 +40,7 @@ pub use error::TextError;
 pub use named_templates::{CHAT_TEMPLATES, named_template};
 pub(crate) use pre_tokenizer::names as pre_tokenizer_names;
 pub use reasoning::{ReasoningMarks, ReasoningStream, ReplyParts};
+pub(crate) use stream::DecodeState;
 pub use stream::DecodeStream;
 pub use vocab::Vocab;
 
@@ -190,8 +191,13 @@ impl Tokenizer {
     /// It differs from [`Tokenizer::stream`] only where the encoder puts a space before a text:
     /// in the middle of a text that space is real and stays.
     pub fn stream_after(&self, before: &[TokenId]) -> DecodeStream<'_> {
-        let at_start = before.last().is_none_or(|&id| self.is_special(id));
-        DecodeStream::new(self, true, at_start)
+        DecodeStream::after(self, before)
+    }
+
+    /// The bytes of one token in the middle of a text: often a part of a character only. Empty for an id outside the
+    /// vocabulary.
+    pub fn token_bytes(&self, id: TokenId) -> &[u8] {
+        self.pieces.bytes(id)
     }
 
     /// The text of one token in the middle of a text, such as ` world` with its space. Bytes that form no character

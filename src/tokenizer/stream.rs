@@ -10,29 +10,61 @@ use super::{TokenId, Tokenizer};
 #[derive(Debug, Clone)]
 pub struct DecodeStream<'t> {
     tokenizer: &'t Tokenizer,
-    skip_special: bool,
-    text: Utf8Stream,
+    state: DecodeState,
 }
 
 impl<'t> DecodeStream<'t> {
     pub(super) fn new(tokenizer: &'t Tokenizer, skip_special: bool, at_start: bool) -> Self {
-        let drop_space = at_start && tokenizer.pieces.leading_space;
-        Self { tokenizer, skip_special, text: Utf8Stream { drop_space, ..Utf8Stream::default() } }
+        Self { tokenizer, state: DecodeState::new(tokenizer, skip_special, at_start) }
+    }
+
+    pub(super) fn after(tokenizer: &'t Tokenizer, before: &[TokenId]) -> Self {
+        Self { tokenizer, state: DecodeState::after(tokenizer, before) }
     }
 
     /// Takes the next token and returns the text that is complete so far, often empty.
     ///
     /// An id outside the vocabulary adds no text.
     pub fn push(&mut self, id: TokenId) -> String {
-        let pieces = &self.tokenizer.pieces;
+        self.state.push(self.tokenizer, id)
+    }
+
+    /// Ends the text: bytes of an incomplete character become U+FFFD.
+    pub fn finish(self) -> String {
+        self.state.finish()
+    }
+}
+
+/// What a [`DecodeStream`] remembers between tokens, without its tokenizer.
+#[derive(Debug, Clone)]
+pub(crate) struct DecodeState {
+    skip_special: bool,
+    text: Utf8Stream,
+}
+
+impl DecodeState {
+    fn new(tokenizer: &Tokenizer, skip_special: bool, at_start: bool) -> Self {
+        let drop_space = at_start && tokenizer.pieces.leading_space;
+        Self { skip_special, text: Utf8Stream { drop_space, ..Utf8Stream::default() } }
+    }
+
+    /// The state in which text after the tokens `before` is decoded: see [`Tokenizer::stream_after`].
+    pub(crate) fn after(tokenizer: &Tokenizer, before: &[TokenId]) -> Self {
+        let at_start = before.last().is_none_or(|&id| tokenizer.is_special(id));
+        Self::new(tokenizer, true, at_start)
+    }
+
+    /// As [`DecodeStream::push`].
+    pub(crate) fn push(&mut self, tokenizer: &Tokenizer, id: TokenId) -> String {
+        let pieces = &tokenizer.pieces;
         if self.skip_special && pieces.is_special(id) {
             return String::new();
         }
         self.text.push(pieces.bytes(id))
     }
 
-    /// Ends the text: bytes of an incomplete character become U+FFFD.
-    pub fn finish(self) -> String {
+    /// As [`DecodeStream::finish`].
+    pub(crate) fn finish(self) -> String {
         self.text.finish()
     }
 }

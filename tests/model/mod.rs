@@ -18,6 +18,8 @@ mod not_finite;
 mod reload;
 /// What a generator refuses, and how replies end.
 mod requests;
+/// Many callers on one generator.
+mod scheduler;
 
 use std::path::{Path, PathBuf};
 

@@ -282,7 +282,7 @@ impl Chat<'_> {
                 .note(format!("dropped the {dropped} oldest messages: the context holds {context} tokens"));
         }
         match reply.finish() {
-            Finish::Cancelled => self.global.note("(stopped)"),
+            Finish::Cancelled | Finish::Deadline => self.global.note("(stopped)"),
             Finish::Length | Finish::ContextFull => {
                 self.global.note(format!("(cut off after {} tokens)", reply.answer.reply.tokens.len()));
             }

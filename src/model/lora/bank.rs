@@ -112,6 +112,14 @@ pub struct AdapterId {
     serial: u32,
 }
 
+#[cfg(test)]
+impl AdapterId {
+    /// The id of the first adapter of a bank.
+    pub(crate) fn first() -> AdapterId {
+        AdapterId { place: 0, serial: 0 }
+    }
+}
+
 /// The contents of one slot.
 #[derive(Clone, Copy, Debug)]
 struct Place {
