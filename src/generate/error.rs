@@ -126,7 +126,9 @@ pub enum GenerateError {
         name: String,
     },
     /// The GPU was lost, and drew other tokens when the reply was started again.
-    #[error("the GPU was lost during the reply, and its beginning came out differently afterwards; ask again")]
+    #[error(
+        "the GPU was lost during the reply, and its beginning came out differently afterwards; ask again"
+    )]
     Replayed,
     /// The scheduler takes no jobs.
     #[error(transparent)]

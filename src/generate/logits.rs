@@ -221,7 +221,11 @@ mod tests {
             ..LogitOptions::default()
         });
         let row = vec![0.0, 1.0, 2.0];
-        assert_eq!(state.change(row.clone()), Ok(Some(vec![1.0, 1.0, 2.0])), "the last value of token 0 counts");
+        assert_eq!(
+            state.change(row.clone()),
+            Ok(Some(vec![1.0, 1.0, 2.0])),
+            "the last value of token 0 counts"
+        );
         state.accept(2).unwrap();
         state.change(row.clone()).unwrap();
         state.accept(2).unwrap();

@@ -38,9 +38,7 @@ pub use logits::{Constraint, LogitOptions, TokenConstraint};
 pub(crate) use memory::generator_bytes;
 pub use pace::Pace;
 pub use request::{CancelToken, Finish, MAX_TOKENS, Reply, Request, Sampling, StopTokens, TokenEvent};
-pub use scheduler::{
-    GeneratorSource, Job, JobEvent, OnJobEvent, Scheduler, SchedulerCounts, SchedulerError,
-};
+pub use scheduler::{GeneratorSource, Job, JobEvent, OnJobEvent, Scheduler, SchedulerCounts, SchedulerError};
 pub use stop::StopMatcher;
 
 pub use crate::ops::{KvFormat, TokenStat};

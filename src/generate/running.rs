@@ -139,7 +139,9 @@ impl Generator {
             !waiting.cancelled
         });
         while let Some(first) = self.running.waiting.front() {
-            let Some(slot) = choose(&self.slots, &first.request.prompt, first.request.adapter) else { return };
+            let Some(slot) = choose(&self.slots, &first.request.prompt, first.request.adapter) else {
+                return;
+            };
             self.slots[slot].admit(&first.request.prompt, first.request.adapter);
             let waiting = self.running.waiting.pop_front().expect("the front");
             sequences.push(Sequence::new(waiting, slot, self.context(), &self.model));
@@ -264,9 +266,11 @@ impl Generator {
         // Beyond the end of the context, the kernels clamp the rows of a finished sequence, and its tokens are
         // dropped here.
         let steps = self.model.device().tuning().decode_steps.min(self.context() - furthest + 1).max(1);
-        let known = self.running.burst.take().filter(|burst| {
-            burst.tickets == tickets && burst.steps == steps && furthest <= burst.reach
-        });
+        let known = self
+            .running
+            .burst
+            .take()
+            .filter(|burst| burst.tickets == tickets && burst.steps == steps && furthest <= burst.reach);
         // Positions and tokens advance on the device. They are uploaded only if other work came between.
         let mut burst = match known {
             Some(burst) if self.decoded.get() => burst,
@@ -331,16 +335,13 @@ impl Generator {
 
     /// Submits `rec`, which computes a row of logits for each of `rows`, and draws a token from each row. Settings and
     /// recent tokens are uploaded.
-    fn draw(
-        &mut self,
-        mut rec: Recording,
-        rows: &mut [&mut Sequence],
-    ) -> Result<Vec<Drawn>, GenerateError> {
+    fn draw(&mut self, mut rec: Recording, rows: &mut [&mut Sequence]) -> Result<Vec<Drawn>, GenerateError> {
         let device = self.model.device().clone();
         if rows.iter().any(|sequence| sequence.needs_logits()) {
             rec.submit()?;
             let logits = &self.work.logits;
-            for (row, sequence) in rows.iter_mut().enumerate().filter(|(_, sequence)| sequence.needs_logits()) {
+            for (row, sequence) in rows.iter_mut().enumerate().filter(|(_, sequence)| sequence.needs_logits())
+            {
                 let at = row * logits.stride;
                 match sequence.change(device.read(&logits.buffer, at, logits.width)?) {
                     Ok(Some(changed)) => device.write(&logits.buffer, at, &changed)?,
@@ -383,8 +384,7 @@ impl Generator {
         drawn: &Drawn,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<(), GenerateError> {
-        let pushed =
-            self.check_drawn(drawn, sequence).and_then(|()| sequence.push(drawn, &self.model));
+        let pushed = self.check_drawn(drawn, sequence).and_then(|()| sequence.push(drawn, &self.model));
         if pushed.is_err() {
             self.failed = Some(sequence.ticket);
         }

@@ -39,9 +39,7 @@ impl Slot {
 pub(super) fn choose(slots: &[Slot], prompt: &[TokenId], adapter: Option<AdapterId>) -> Option<usize> {
     let free = (0..slots.len()).filter(|&slot| !slots[slot].busy);
     // Among slots with equally long prefixes, the emptiest: the others may serve another prompt.
-    free.max_by_key(|&slot| {
-        (slots[slot].known(prompt, adapter), std::cmp::Reverse(slots[slot].tokens.len()))
-    })
+    free.max_by_key(|&slot| (slots[slot].known(prompt, adapter), std::cmp::Reverse(slots[slot].tokens.len())))
 }
 
 /// How many tokens of `prompt` the sequence in `own` can reuse, and the other slot that it copies them from. `None`

@@ -4,8 +4,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use parr::generate::{
-    CancelToken, Finish, GenerateError, Generator, GeneratorOptions, GeneratorSource, Job, JobEvent, Request,
-    Sampling, Scheduler, SchedulerError,
+    CancelToken, Constraint, Finish, GenerateError, Generator, GeneratorOptions, GeneratorSource, Job,
+    JobEvent, LogitOptions, Request, Sampling, Scheduler, SchedulerError, TokenConstraint,
 };
 use parr::gpu::DeviceOptions;
 use parr::model::Model;
@@ -195,4 +195,112 @@ fn a_drained_scheduler_ends_what_it_has() {
     assert_eq!(ended, 2);
     let refused = scheduler.submit(vec![job(2, 5, 2)], Box::new(|_, _| {}));
     assert_eq!(refused, Err(SchedulerError::Stopped));
+}
+
+/// The logits after `ids`.
+fn last_logits(model: &Model, ids: &[u32]) -> Vec<f32> {
+    let mut rows: Vec<Vec<f32>> = Vec::new();
+    let mut alone = generator(model, 1, CONTEXT, GeneratorOptions::default().kv);
+    alone
+        .logits(ids, None, &CancelToken::new(), &mut |part| rows.push(part.to_vec()))
+        .expect("known ids have logits");
+    rows.pop().expect("one row a token")
+}
+
+fn log_softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+    logits.iter().map(|logit| logit - largest - sum.ln()).collect()
+}
+
+#[test]
+fn the_most_probable_tokens_are_reported_with_each_token() {
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let model = tiny(&device, "llama3-rope-gqa");
+    let plain = job(3, 9, 4);
+    let mut asked = plain.clone();
+    asked.request.logits.top_logprobs = 3;
+    let scheduler = start(&model, 2, 8);
+    // Beside a request that needs no logits.
+    let replies = scheduler.generate(vec![asked, plain.clone()], &mut |_| {}).expect("sound jobs");
+    assert_eq!(replies[0].tokens, replies[1].tokens, "the report changes nothing");
+    assert!(replies[1].top_logprobs.is_empty());
+    let mut ids = plain.request.prompt.clone();
+    for (place, (token, top)) in replies[0].tokens.iter().zip(&replies[0].top_logprobs).enumerate() {
+        let logprobs = log_softmax(&last_logits(&model, &ids));
+        let mut order: Vec<u32> = (0..logprobs.len() as u32).collect();
+        order.sort_by(|a, b| logprobs[*b as usize].total_cmp(&logprobs[*a as usize]));
+        assert_eq!(top.iter().map(|(id, _)| *id).collect::<Vec<_>>(), order[..3], "token {place}");
+        for (id, logprob) in top {
+            assert!((logprob - logprobs[*id as usize]).abs() < 1e-4, "token {place}");
+        }
+        assert!((replies[0].logprobs[place] - logprobs[*token as usize]).abs() < 1e-4, "token {place}");
+        ids.push(*token);
+    }
+}
+
+#[test]
+fn a_bias_decides_and_does_not_change_the_reported_log_probability() {
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let model = tiny(&device, "llama3-rope-gqa");
+    let mut biased = job(3, 9, 3);
+    biased.request.logits = LogitOptions { bias: vec![(77, 500.0)], ..LogitOptions::default() };
+    let mut varied = biased.clone();
+    varied.request.logits.frequency_penalty = 100.0;
+    varied.request.logits.bias = vec![(77, 90.0), (78, 80.0)];
+    let replies =
+        start(&model, 2, 8).generate(vec![biased.clone(), varied], &mut |_| {}).expect("sound jobs");
+    assert_eq!(replies[0].tokens, [77, 77, 77]);
+    assert_eq!(replies[1].tokens[..2], [77, 78]);
+    let expected = log_softmax(&last_logits(&model, &biased.request.prompt))[77];
+    assert!((replies[0].logprobs[0] - expected).abs() < 1e-4);
+    let mut odd = job(3, 9, 3);
+    odd.request.logits.presence_penalty = f32::NAN;
+    let error = start(&model, 1, 8).generate(vec![odd], &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("presence_penalty is NaN"), "{error}");
+}
+
+/// Counts down: each token is one less than the one before, and after 70 nothing may follow.
+struct Countdown(u32);
+
+impl TokenConstraint for Countdown {
+    fn allowed(&mut self) -> Result<Vec<u32>, String> {
+        if self.0 < 70 {
+            return Err("nothing comes after 70".to_owned());
+        }
+        let mut words = vec![0; 3];
+        words[self.0 as usize / 32] |= 1 << (self.0 % 32);
+        Ok(words)
+    }
+
+    fn accept(&mut self, token: u32) -> Result<(), String> {
+        assert_eq!(token, self.0);
+        self.0 -= 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_constraint_rules_and_its_end_fails_its_job_alone() {
+    let _turn = gpu::turn();
+    let device = gpu::open(&DeviceOptions::default());
+    let scheduler = start(&tiny(&device, "llama3-rope-gqa"), 2, 8);
+    let mut counting = job(3, 9, 3);
+    counting.request.logits.constraint = Some(Constraint::new(|| Box::new(Countdown(72))));
+    let replies = scheduler.generate(vec![counting.clone()], &mut |_| {}).expect("three tokens");
+    assert_eq!(replies[0].tokens, [72, 71, 70]);
+    counting.request.max_tokens = 4;
+    let other = submit(&scheduler, vec![job(4, 9, 12)]);
+    let error = scheduler.generate(vec![counting], &mut |_| {}).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("after 3 tokens, the constraint on the reply fails: nothing comes after 70")
+    );
+    let events: Vec<JobEvent> = other.iter().map(|(_, event, _)| event).collect();
+    let tokens = events.iter().filter(|event| matches!(event, JobEvent::Token { .. })).count();
+    assert_eq!(tokens, 12, "each token is told once, although the reply was started again");
+    assert!(matches!(&events[12], JobEvent::Done(reply) if reply.tokens.len() == 12));
 }
