@@ -227,8 +227,7 @@ impl ChatSession {
             Separator::new(format.reasoning_stream(&steering.messages(&conversation.messages()))?);
         let adapter = engine.steered().policy();
         let stop_ids = format.end_of_turn().into();
-        let request =
-            Request { prompt, adapter, sampling, max_tokens, stop_ids, stop, ..Request::default() };
+        let request = Request { prompt, adapter, sampling, max_tokens, stop_ids, stop, ..Request::default() };
         let ask = Ask { request, question: conversation.question().to_owned() };
         Ok((engine, Turn { before, conversation, dropped, start, ask, steering, separator }))
     }

@@ -1,7 +1,7 @@
 //! Guided decoding: chooses the best of several blocks of tokens at each step.
 
-use super::model::{Lists, best, of_ask, seeded};
-use super::{Answer, Ask, Candidate, Choice, Cost, SteerError, SteerEvent, SteeredModel, Steering};
+use super::search::{Lists, Parts, best, of_ask, seeded};
+use super::{Answer, Ask, Candidate, Choice, Cost, SteerError, SteerEvent, Steering};
 use crate::generate::{CancelToken, Finish, Reply, Request, StopMatcher};
 use crate::model::Model;
 use crate::tokenizer::TokenId;
@@ -26,7 +26,7 @@ struct Longer {
 /// Answers every question with the best of `n` continuations of `block` tokens at each step. All questions
 /// take their steps together.
 pub(super) fn answer(
-    steered: &mut SteeredModel,
+    parts: &mut Parts<'_, '_>,
     steering: &Steering,
     (n, block): (usize, usize),
     asks: &[Ask],
@@ -41,13 +41,13 @@ pub(super) fn answer(
         }
         let requests: Vec<Request> =
             places.iter().flat_map(|&ask| growing[ask].requests(&asks[ask], n, block)).collect();
-        let drawn = steered.generator.generate(&requests, cancel, &mut |_| on_progress(SteerEvent::Drawn));
+        let drawn = parts.replies.generate(&requests, cancel, &mut |_| on_progress(SteerEvent::Drawn));
         let mut drawn = drawn.map_err(|error| of_ask(error, n))?.into_iter();
         if cancel.is_cancelled() {
             places.iter().for_each(|&ask| growing[ask].finish = Some(Finish::Cancelled));
             break;
         }
-        let (model, context) = (steered.generator.model(), steered.context());
+        let (model, context) = (parts.replies.model().clone(), parts.replies.context());
         let mut longer: Vec<Vec<Longer>> = Vec::with_capacity(places.len());
         let mut choices: Vec<Choice> = Vec::with_capacity(places.len());
         for &ask in &places {
@@ -56,7 +56,7 @@ pub(super) fn answer(
                 one.reply.reused_tokens = drawn.as_slice().first().map_or(0, |reply| reply.reused_tokens);
             }
             let grown: Vec<Longer> =
-                drawn.by_ref().take(n).map(|block| one.longer(&asks[ask], model, context, block)).collect();
+                drawn.by_ref().take(n).map(|block| one.longer(&asks[ask], &model, context, block)).collect();
             let candidates: Vec<Candidate> = grown
                 .iter()
                 .enumerate()
@@ -67,7 +67,7 @@ pub(super) fn answer(
             longer.push(grown);
         }
         let lists = Lists { whole: true, alone: false };
-        let scored = steered.judge(steering, lists, asks, &places, &mut choices, cancel, on_progress)?;
+        let scored = parts.judge(steering, lists, asks, &places, &mut choices, cancel, on_progress)?;
         for (((&ask, mut choice), mut longer), tokens) in places.iter().zip(choices).zip(longer).zip(scored) {
             let one = &mut growing[ask];
             one.cost.scored_tokens += tokens;
@@ -90,7 +90,7 @@ pub(super) fn answer(
             .filter_map(|(ask, one)| one.choices.pop().map(|choice| (ask, choice)))
             .unzip();
         let lists = Lists { whole: false, alone: true };
-        let scored = steered.judge(steering, lists, asks, &places, &mut last, cancel, on_progress)?;
+        let scored = parts.judge(steering, lists, asks, &places, &mut last, cancel, on_progress)?;
         for ((ask, choice), tokens) in places.into_iter().zip(last).zip(scored) {
             growing[ask].choices.push(choice);
             growing[ask].cost.scored_tokens += tokens;

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`Steering`], [`Tell`], [`Search`] | how replies are steered, and by which principles |
 //! | [`SteeredModel`], [`Ask`] | a base that answers and a reward model that scores, on one copy of the weights |
+//! | [`answer`](fn@answer), [`Replies`], [`Scores`] | the same with replies and scores from elsewhere, such as a share of a generator |
 //! | [`Answer`], [`Candidate`] | the reply and the other candidates, with scores and seeds |
 //! | [`compare`](compare::compare), [`ComparisonReport`](compare::ComparisonReport) | the methods side by side: effect, distance from the base, cost |
 //! | [`WatchedSet`] | principles that are edited while they are used |
@@ -26,11 +27,15 @@ mod error;
 mod guided;
 mod model;
 mod recover;
+mod replies;
+mod search;
 mod steering;
 mod watch;
 
 pub use answer::{Answer, Candidate, Choice, Cost, SteerEvent};
 pub use error::SteerError;
 pub use model::{Ask, SteeredModel};
+pub use replies::{Replies, SchedulerClient, Scores};
+pub use search::answer;
 pub use steering::{Search, Steering, Tell};
 pub use watch::WatchedSet;
