@@ -48,6 +48,7 @@ fn every_architecture_is_the_same_as_a_gguf_file() {
     for name in [
         "gemma3",
         "granite",
+        "lfm2",
         "llama-linear",
         "mistral-yarn",
         "olmo2",
@@ -74,7 +75,11 @@ fn every_architecture_is_the_same_as_a_gguf_file() {
 fn what_gguf_cannot_express_is_refused_by_name() {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let out = scratch.path().join("model.gguf");
-    for (name, part) in [("gemma2", "attention scale"), ("llama-dynamic", "rope scaling is dynamic")] {
+    for (name, part) in [
+        ("gemma2", "attention scale"),
+        ("lfm2-bias", "convolutions have biases"),
+        ("llama-dynamic", "rope scaling is dynamic"),
+    ] {
         let error = to_gguf(&golden(name), &out, &ConvertOptions::default()).expect_err(name);
         assert!(error.to_string().contains(part) && error.to_string().contains(name), "{error}");
         assert!(!out.exists(), "{name} left a file");

@@ -7,8 +7,8 @@
 // passed by shuffle. Sums: lane = dimensions, p and d_s passed by shuffle. Rows come in order, so a sum
 // does not depend on how the work is split.
 //
-// Shapes    tiles (n): first row, number of rows, end of the rows that may see them, and whether these are of
-//           several branches; a row's key is that row's;
+// Shapes    tiles (n): first row, number of rows, end of the rows that may see them, and end of those of their own
+//           sequence, behind which branches are; a row's key is that row's;
 //           the rest as attention/backward_q_lane8
 // Types     q, d_out, d_qkv, sums f32; the cache as the `kv_read` slot decodes it
 // Grid      (n tiles * k_tiles, kv_heads), k_tiles = ceil(largest tile / MT)
@@ -78,7 +78,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         }
     }
     var end_row = tile.z;
-    if params.window != 0u && tile.w == 0u {
+    if params.window != 0u && tile.w == tile.z {
         end_row = min(end_row, first_row + min(MT, n_keys) - 1u + params.window);
     }
     let n_virtual = (end_row - first_row) * group;

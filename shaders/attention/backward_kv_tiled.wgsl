@@ -76,7 +76,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     workgroupBarrier();
     var end_row = tile.z;
-    if params.window != 0u && tile.w == 0u {
+    if params.window != 0u && tile.w == tile.z {
         end_row = min(end_row, first_row + min(MT, n_keys) - 1u + params.window);
     }
     let n_virtual = (end_row - first_row) * group;

@@ -1,25 +1,14 @@
 // attention/keys: positions of a head's keys and values in the cache, and the keys that a row attends to.
 //
 // Requires  params as the kernel declares it; the constants HEAD_DIM and CAP, 1 if scores are capped
+//
+//# use kv/place
 
 const CHUNKS: u32 = (HEAD_DIM + 7u) / 8u;
 const BLOCKS: u32 = (HEAD_DIM + 31u) / 32u;
 
 // The score of a key that a row does not attend to; below every real score.
 const NEVER: f32 = -1e30;
-
-// Where the keys and values of a row's sequence are: positions below `prefix_len`, which several sequences have in
-// common, at `prefix` + position, the others at `base` + position.
-struct Span {
-    base: u32,
-    prefix: u32,
-    prefix_len: u32,
-}
-
-// The place of `position` in the cache.
-fn place(span: Span, position: u32) -> u32 {
-    return select(span.base, span.prefix, position < span.prefix_len) + position;
-}
 
 // First chunk of one head's key or value at a place of the cache.
 fn cached(place: u32, kv_head: u32) -> u32 {

@@ -13,7 +13,7 @@ use crate::format::gguf::{Gguf, GgufWriter, Value, gguf_name, half_split_row};
 use crate::format::{Checkpoint, LoadError};
 use crate::model::ModelConfig;
 use crate::model::config::Architecture;
-use crate::model::lora::Projection;
+use crate::model::lora::{ModuleNames, Projection};
 use crate::output::{self, Mark};
 use crate::quant::Quant;
 
@@ -42,7 +42,7 @@ impl GgufOrigin {
 
 /// `model.layers.0.self_attn.q_proj.weight`: the matrix that a pair of factors changes.
 fn matrix(layer: usize, projection: Projection) -> String {
-    format!("{}.weight", module(layer, projection))
+    format!("{}.weight", module(ModuleNames::Llama, layer, projection))
 }
 
 /// GGUF's name of the factors of a matrix, without the suffix for A or B.
@@ -109,7 +109,7 @@ fn pairs(path: &Path, gguf: &Gguf) -> Result<Pairing, LoadError> {
     for tensor in gguf.tensors() {
         let found = [Half::A, Half::B].into_iter().find_map(|half| {
             let matrix = tensor.name.strip_suffix(suffix(half))?;
-            Some((place(matrix.strip_suffix(".weight")?)?, half))
+            Some((place(ModuleNames::Llama, matrix.strip_suffix(".weight")?)?, half))
         });
         let Some((place, half)) = found else {
             let name = crate::format::printable(&tensor.source_name);
@@ -117,7 +117,7 @@ fn pairs(path: &Path, gguf: &Gguf) -> Result<Pairing, LoadError> {
             return Err(LoadError::unsupported(
                 path,
                 what,
-                "train factors of q, k, v, o, gate, up, down only",
+                "train factors of the layers' linear modules only",
             ));
         };
         pairs.add(place, half, tensor);

@@ -2,7 +2,7 @@
 //! into a model.
 //!
 //! [`Adapter::open`] reads either kind and checks it against its model. Files are untrusted, as in
-//! [`format`](crate::format). Only plain LoRA of the seven decoder projections is supported. Other
+//! [`format`](crate::format). Only plain LoRA of the decoder's projections is supported. Other
 //! methods (DoRA, trained biases, whole modules) are refused, and the error names them.
 
 mod card;
@@ -220,7 +220,7 @@ impl Adapter {
         let rank = self.weights.config.rank;
         for (layer, pairs) in self.weights.layers.iter().enumerate() {
             for (&projection, pair) in pairs {
-                let module = stored::module(layer, projection);
+                let module = stored::module(self.weights.names, layer, projection);
                 for (factor, values) in [("lora_A", &pair.a), ("lora_B", &pair.b)] {
                     if values.is_empty() || rank == 0 || !values.len().is_multiple_of(rank) {
                         let what =

@@ -9,7 +9,7 @@ use super::{AdapterFileError, AdapterFormat, Card, Summary};
 use crate::format::{Checkpoint, LoadError, TensorInfo};
 use crate::model::ModelConfig;
 use crate::model::lora::{
-    AdapterError, LoraConfig, LoraPair, LoraWeights, Projection, Projections, ScalarHead,
+    AdapterError, LoraConfig, LoraPair, LoraWeights, ModuleNames, Projection, Projections, ScalarHead,
 };
 use crate::quant::Quant;
 
@@ -49,19 +49,18 @@ pub(super) struct Factors {
     pub alpha: f32,
 }
 
-/// Hugging Face's name of the module that holds a projection: `model.layers.0.self_attn.q_proj`.
-pub(super) fn module(layer: usize, projection: Projection) -> String {
-    format!("model.layers.{layer}.{}.{}", projection.module(), projection.name())
+/// Hugging Face's name of the module that is a projection: `model.layers.0.self_attn.q_proj`.
+pub(super) fn module(names: ModuleNames, layer: usize, projection: Projection) -> String {
+    format!("model.layers.{layer}.{}", names.module(projection))
 }
 
 /// The inverse of [`module`].
-pub(super) fn place(module: &str) -> Option<(usize, Projection)> {
+pub(super) fn place(names: ModuleNames, module: &str) -> Option<(usize, Projection)> {
     let (index, rest) = module.strip_prefix("model.layers.")?.split_once('.')?;
     let layer =
         index.parse().ok().filter(|layer: &usize| *layer < MAX_LAYERS && layer.to_string() == index)?;
-    let (inner, name) = rest.split_once('.')?;
-    let projection = Projection::ALL.into_iter().find(|known| known.name() == name)?;
-    (projection.module() == inner).then_some((layer, projection))
+    let projection = Projection::ALL.into_iter().find(|known| names.module(*known) == rest)?;
+    Some((layer, projection))
 }
 
 /// The factor of a pair: A or B.
@@ -167,7 +166,7 @@ impl Stored {
             };
             pairs.insert(projection, self.pair(factors, projection.shape(model), model.head_dim, &config)?);
         }
-        let weights = LoraWeights { config, layers };
+        let weights = LoraWeights { config, layers, names: ModuleNames::of(model.architecture) };
         weights.check(model).map_err(unfit)?;
         let head = self.head.as_ref().map_or(model.hidden, |head| head.weight.len());
         if head != model.hidden {

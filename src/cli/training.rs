@@ -46,7 +46,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "NUMBER")]
     alpha: Option<f32>,
 
-    /// Projections that get LoRA factors: all, or a list of q,k,v,o,gate,up,down [default: all]
+    /// Projections that get LoRA factors: all, or a list of q,k,v,o,gate,up,down,in,out [default: all]
     #[arg(long, value_name = "LIST")]
     targets: Option<Projections>,
 

@@ -34,6 +34,8 @@ mod rope_backward;
 mod rows;
 mod sample;
 mod scalar_head;
+mod short_conv;
+mod short_conv_backward;
 mod token_stats;
 
 use std::collections::BTreeSet;
@@ -86,6 +88,8 @@ pub fn cases() -> Vec<Case> {
         rope_backward::cases(),
         attention::cases(),
         attention_backward::cases(),
+        short_conv::cases(),
+        short_conv_backward::cases(),
         glu::cases(),
         cap_logits::cases(),
         rows::cases(),

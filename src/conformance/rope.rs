@@ -27,11 +27,16 @@ pub(super) fn scaled(values: &mut [f32], (head_dim, rotary, factor): (usize, usi
 /// Keys or values in the format of the cache, `(positions, kv_heads, head_dim)`, heads padded with
 /// zeros to whole chunks of 8.
 pub(super) fn pack(shape: &AttentionShape, values: &[f32]) -> Vec<u32> {
+    pack_rows(shape.kv, shape.head_dim, values)
+}
+
+/// Rows of `width` values in the format of a cache, padded with zeros to whole chunks of 8.
+pub(super) fn pack_rows(kv: KvFormat, width: usize, values: &[f32]) -> Vec<u32> {
     let mut words = Vec::new();
-    for head in values.chunks_exact(shape.head_dim) {
-        let mut padded = head.to_vec();
-        padded.resize(shape.head_dim.next_multiple_of(8), 0.0);
-        match shape.kv {
+    for row in values.chunks_exact(width) {
+        let mut padded = row.to_vec();
+        padded.resize(width.next_multiple_of(8), 0.0);
+        match kv {
             KvFormat::F16 => words.extend(padded.chunks_exact(2).map(|pair| {
                 let [low, high] = [pair[0], pair[1]].map(|v| u32::from(half::f16::from_f32(v).to_bits()));
                 low | high << 16

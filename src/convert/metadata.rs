@@ -4,7 +4,7 @@ use super::ConvertError;
 use crate::format::Checkpoint;
 use crate::format::gguf::{Array, GgufWriter, Value};
 use crate::model::ModelConfig;
-use crate::model::config::{Architecture, RopeConfig, RopeScaling};
+use crate::model::config::{Architecture, BIASED_CONV, LayerConfig, RopeConfig, RopeScaling};
 use crate::ops::AttentionShape;
 
 /// Tensors that the metadata needs: divisors of rotary frequencies.
@@ -34,10 +34,20 @@ pub(super) fn write(
     count("embedding_length", config.hidden);
     count("feed_forward_length", config.ffn);
     count("attention.head_count", config.heads);
-    count("attention.head_count_kv", config.kv_heads);
+    if config.has_conv() {
+        count("shortconv.l_cache", config.layers.iter().find_map(|layer| layer.conv).unwrap_or(0));
+    } else {
+        count("attention.head_count_kv", config.kv_heads);
+    }
     count("attention.key_length", config.head_dim);
     count("attention.value_length", config.head_dim);
     count("vocab_size", config.vocab);
+    if config.has_conv() {
+        // 0 for layers that have a convolution in place of attention.
+        let kv_heads = |layer: &LayerConfig| if layer.has_attention() { config.kv_heads as i32 } else { 0 };
+        let list = config.layers.iter().map(kv_heads).collect();
+        writer.set(&format!("{architecture}.attention.head_count_kv"), Value::Array(Array::I32(list)));
+    }
     let mut float = |key: &str, value: f32| writer.set(&format!("{architecture}.{key}"), Value::F32(value));
     float("attention.layer_norm_rms_epsilon", config.norm_eps);
     let first = &config.layers[0];
@@ -75,6 +85,11 @@ fn check(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<(), ConvertErr
     let silent = |at: usize| config.architecture == Architecture::SmolLm3 && (at + 1).is_multiple_of(4);
     if config.layers.iter().enumerate().any(|(at, layer)| layer.rope.is_none() != silent(at)) {
         return refuse("other layers than every fourth are without positions, and GGUF has no key for that");
+    }
+    let mut biases = (0..config.layers.len())
+        .flat_map(|layer| BIASED_CONV.map(|part| format!("model.layers.{layer}.{part}.bias")));
+    if biases.any(|name| checkpoint.has_tensor(&name)) {
+        return refuse("its convolutions have biases, and GGUF has no place for them");
     }
     Ok(())
 }

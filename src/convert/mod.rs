@@ -109,7 +109,7 @@ pub fn convert(
         writer.declare(name, &[values.len()], Quant::F32).map_err(write)?;
     }
     for Tensor { info, name, quant, .. } in &tensors {
-        writer.declare(name, &info.shape, *quant).map_err(write)?;
+        writer.declare(name, &shape(info), *quant).map_err(write)?;
     }
     output::write(out, Mark::Gguf, &[checkpoint.path()], |file| {
         let mut body = writer.start(file)?;
@@ -129,9 +129,23 @@ pub fn convert(
     Ok(Converted { tensors: tensors.len() + extra.len(), left_out })
 }
 
+/// The shape of a tensor in the file. PyTorch's convolutions have an axis of one channel, which llama.cpp leaves out.
+fn shape(info: &TensorInfo) -> Vec<usize> {
+    match info.shape[..] {
+        [columns, 1, taps] if is_filter(info) => vec![columns, taps],
+        _ => info.shape.clone(),
+    }
+}
+
+/// Whether a tensor holds the taps of a convolution.
+fn is_filter(info: &TensorInfo) -> bool {
+    info.name.ends_with(".conv.conv.weight")
+}
+
 /// The format of a tensor in the file.
 fn format(options: &ConvertOptions, info: &TensorInfo) -> Quant {
-    if info.shape.len() < 2 {
+    // A filter is small, and its rows are too short for any block.
+    if info.shape.len() < 2 || is_filter(info) {
         return Quant::F32;
     }
     let Some(quant) = options.quant else { return info.quant };

@@ -73,6 +73,7 @@ pub(super) fn open(folder: &Path) -> Result<Directory, LoadError> {
         let others = unread.iter().map(|unread| (unread.tensor.name.as_str(), unread.file));
         agree(&index_path, &index, &names, readable.chain(others))?;
     }
+    let own_names = crate::format::hf_names::of_model_type(config["model_type"].as_str());
     // The text part of a model that also reads pictures.
     for name in tensors
         .iter_mut()
@@ -84,6 +85,9 @@ pub(super) fn open(folder: &Path) -> Result<Directory, LoadError> {
                 *name = format!("{plain}{rest}");
                 break;
             }
+        }
+        if let Some(names) = own_names {
+            *name = names.usual(name);
         }
     }
     Ok(Directory { config, files, tensors, unread })

@@ -9,6 +9,7 @@ mod content_hash;
 mod directory;
 mod error;
 pub mod gguf;
+pub(crate) mod hf_names;
 mod joined;
 pub(crate) mod json;
 mod mapped;
@@ -30,8 +31,8 @@ use crate::quant::Quant;
 /// One tensor of a checkpoint: its name, type and position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// The Hugging Face name, in GGUF files too: `model.layers.0.self_attn.q_proj.weight`.
-    /// Tensors without a Hugging Face name (`rope_freqs.weight`) keep their own.
+    /// The name in Hugging Face's Llama, in GGUF files and in other families too:
+    /// `model.layers.0.self_attn.q_proj.weight`. Tensors without such a name (`rope_freqs.weight`) keep their own.
     pub name: String,
     /// The name in the file.
     pub source_name: String,

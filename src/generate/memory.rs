@@ -3,7 +3,7 @@
 use super::generator::GeneratorOptions;
 use crate::gpu::Tuning;
 use crate::model::lora::LoraLayout;
-use crate::model::{ModelConfig, Workspace, cache_shape};
+use crate::model::{KvCache, ModelConfig, Workspace, cache_shape};
 use crate::ops::{Drawn, SampleRow, TokenStat, buffer_bytes};
 
 /// Rows of a pass, and rows for which logits are computed at once.
@@ -24,7 +24,7 @@ pub(crate) fn generator_bytes(
 ) -> u64 {
     let shape = cache_shape(config, options.slots, options.context, options.kv);
     let (rows, logit_rows) = rows(tuning, options);
-    let cache = 2 * config.layers.len() as u64 * buffer_bytes::<u32>(shape.cache_len());
+    let cache = KvCache::planned_bytes(config, &shape);
     let draws = buffer_bytes::<SampleRow>(logit_rows)
         + buffer_bytes::<u32>(logit_rows * options.window())
         + buffer_bytes::<u32>(logit_rows)

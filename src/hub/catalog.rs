@@ -40,6 +40,9 @@ const APACHE: &str = "Apache-2.0";
 const GEMMA: &str = "Gemma Terms of Use";
 const GEMMA_NOTICE: &str =
     "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms";
+const LFM: &str = "LFM Open License v1.0";
+const LFM_NOTICE: &str = "The LFM Open License v1.0 applies: commercial use is free below 10 million dollars of yearly \
+                          revenue (docs.liquid.ai/lfm/getting-started/model-license)";
 const LLAMA: &str = "Llama 3.2 Community License";
 const LLAMA_NOTICE: &str =
     "Built with Llama: the Llama 3.2 Community License applies (llama.com/llama3_2/license)";
@@ -176,6 +179,14 @@ pub const CATALOG: &[CatalogEntry] = &[
         "allenai/OLMo-2-0425-1B-Instruct-GGUF",
         "Q4_K_M",
     ),
+    CatalogEntry {
+        notice: Some(LFM_NOTICE),
+        ..listed("lfm2-350m", "LFM2-350M, Q8_0: 0.4 GB", LFM, "LiquidAI/LFM2-350M-GGUF", "Q8_0")
+    },
+    CatalogEntry {
+        notice: Some(LFM_NOTICE),
+        ..listed("lfm2-1.2b", "LFM2-1.2B, Q4_K_M: 0.7 GB", LFM, "LiquidAI/LFM2-1.2B-GGUF", "Q4_K_M")
+    },
 ];
 
 #[cfg(test)]
@@ -192,7 +203,7 @@ mod tests {
             assert_eq!(repository, Some(ModelSpec::unpinned(entry)), "{}", entry.name);
             // Only a pinned hash makes a wheel safe.
             assert!(entry.wheels.is_empty() || entry.pinned.is_some(), "{}", entry.name);
-            let asks = entry.licence == GEMMA || entry.licence == LLAMA;
+            let asks = [GEMMA, LFM, LLAMA].contains(&entry.licence);
             assert_eq!(entry.notice.is_some(), asks, "{}", entry.name);
         }
     }

@@ -6,12 +6,16 @@
 
 use std::ops::Range;
 
+use super::config::LayerConfig;
 use super::forward::{
-    Block, LoraHidden, Rows, adapters_at, head_norms, lora_hidden, lora_hidden_bytes, record_attention,
-    record_down_result, record_ffn, record_norm_before,
+    Block, LoraHidden, Rows, adapters_at, lora_hidden, lora_hidden_bytes, record_down_result, record_ffn,
+    record_norm_before,
 };
+use super::kv_cache::Past;
 use super::layer_buffer::LayerBuffer;
 use super::lora::{AdapterBank, LoraLayout, Site};
+use super::mixer::{AttentionBlock, ConvBlock, conv_shape, head_norms, record_conv, record_mixer};
+use super::weights::Mixer;
 use super::{Model, ModelConfig};
 use crate::gpu::{Buffer, DeviceError, Recording};
 use crate::ops::{
@@ -24,13 +28,15 @@ pub(crate) struct Gradients {
     /// Gradient of the residual stream.
     pub d_x: Activation,
     d_normed: Activation,
-    d_qkv: Activation,
-    d_attended: Activation,
+    /// Of queries, keys and values, of attention's result, and two values for each row and head; if a layer has
+    /// attention.
+    attention: Option<(Activation, Activation, Buffer<f32>)>,
+    /// Of B, C and x, and of the convolution's result; if a layer has one.
+    conv: Option<(Activation, Activation)>,
     /// Of a half's result before its norm.
     d_result: Option<Activation>,
     d_gate_up: Activation,
     d_gated: Activation,
-    delta: Buffer<f32>,
     d_lora: LoraHidden,
 }
 
@@ -39,15 +45,22 @@ impl Gradients {
         let device = model.device();
         let config = model.config();
         let like = |buffer: LayerBuffer| buffer.allocate(device, config, rows);
+        let wanted = |buffer: LayerBuffer| buffer.wanted(device, config, rows);
+        let attention = match (wanted(LayerBuffer::Qkv)?, wanted(LayerBuffer::Attended)?) {
+            (Some(d_qkv), Some(d_attended)) => {
+                let delta = device.buffer("attention deltas", 2 * rows * config.heads)?;
+                Some((d_qkv, d_attended, delta))
+            }
+            _ => None,
+        };
         Ok(Gradients {
             d_x: like(LayerBuffer::Stream)?,
             d_normed: like(LayerBuffer::Normed)?,
-            d_qkv: like(LayerBuffer::Qkv)?,
-            d_attended: like(LayerBuffer::Attended)?,
-            d_result: LayerBuffer::Result.wanted(device, config, rows)?,
+            attention,
+            conv: wanted(LayerBuffer::Bcx)?.zip(wanted(LayerBuffer::Convolved)?),
+            d_result: wanted(LayerBuffer::Result)?,
             d_gate_up: like(LayerBuffer::GateUp)?,
             d_gated: like(LayerBuffer::Gated)?,
-            delta: device.buffer("attention deltas", 2 * rows * config.heads)?,
             d_lora: lora_hidden(device, bank.layout(), rows)?,
         })
     }
@@ -59,12 +72,15 @@ impl Gradients {
             LayerBuffer::Normed,
             LayerBuffer::Qkv,
             LayerBuffer::Attended,
+            LayerBuffer::Bcx,
+            LayerBuffer::Convolved,
             LayerBuffer::Result,
             LayerBuffer::GateUp,
             LayerBuffer::Gated,
         ];
+        let deltas = if config.has_attention() { 2 * rows * config.heads } else { 0 };
         like.iter().map(|buffer| buffer.bytes(config, rows)).sum::<u64>()
-            + buffer_bytes::<f32>(2 * rows * config.heads)
+            + if deltas > 0 { buffer_bytes::<f32>(deltas) } else { 0 }
             + lora_hidden_bytes(layout, rows)
     }
 }
@@ -118,13 +134,26 @@ pub(crate) struct Saved {
     pub middle: Activation,
     /// Queries and keys before their heads' norms, if the model has such norms.
     pub unnormed: Option<Activation>,
-    pub k: Buffer<u32>,
-    pub v: Buffer<u32>,
+    /// Keys and values, if the layer has attention.
+    pub kv: Option<[Buffer<u32>; 2]>,
+    /// Inputs of a convolution, if a layer has one. Shared scratch, like `convolved` in the block: both are cheap to
+    /// compute again from B, C and x.
+    pub u: Option<Buffer<u32>>,
     /// Intermediate activations. `normed` and `gated` are shared scratch and hold no values any more.
     pub block: Block,
 }
 
 impl Saved {
+    /// What a layer described by `layer` keeps of past positions.
+    pub fn past(&self, layer: &LayerConfig) -> Past<'_> {
+        if layer.has_attention() {
+            let [k, v] = self.kv.as_ref().expect("training keeps keys and values of attention");
+            Past::Attention { k, v }
+        } else {
+            Past::Conv { u: self.u.as_ref().expect("training has inputs of convolutions") }
+        }
+    }
+
     /// Records the forward pass of a layer again, as far as its backward pass needs it.
     pub fn record_again(
         &self,
@@ -135,8 +164,8 @@ impl Saved {
     ) -> Result<(), ShapeError> {
         let values = rows.batch.rows * self.input.stride;
         rec.copy(&self.input.buffer, 0, &self.middle.buffer, 0, values);
-        let kv = (&self.k, &self.v);
-        record_attention(rec, model, index, rows, &self.block, kv, self.unnormed.as_ref(), &self.middle)?;
+        let past = self.past(&model.config().layers[index]);
+        record_mixer(rec, model, index, rows, &self.block, past, self.unnormed.as_ref(), &self.middle)?;
         record_ffn(rec, model, index, rows, &self.block, &self.middle)?;
         // The norm behind the feed-forward half reads its result again.
         record_down_result(rec, model, index, rows, &self.block)
@@ -169,7 +198,7 @@ impl Backward<'_> {
         let weights = self.model.weights();
         let layer = &weights.layers[index];
         let n = self.rows.batch.rows;
-        let Gradients { d_qkv, d_attended, d_gate_up, d_gated, delta, .. } = self.gradients;
+        let Gradients { d_gate_up, d_gated, .. } = self.gradients;
         let block = &saved.block;
 
         ops::glu(rec, described.gate, &block.gate_up, &block.gated, n)?;
@@ -186,18 +215,39 @@ impl Backward<'_> {
         let gate_up = (&layer.gate_up, Site::GateUp, index);
         self.input(rec, gate_up, block, layer.ffn_norm.as_ref(), &saved.middle, d_gate_up, true)?;
 
-        let d_o = self.result(rec, Site::O, index, block)?;
-        self.linear(
-            rec,
-            (&layer.o, Site::O, index),
-            block,
-            &block.attended,
-            d_o,
-            Some((d_attended, Store::Overwrite)),
-        )?;
-        let lse = block.lse.as_ref().expect("training keeps the log-sum-exp of every layer");
-        let kept = AttentionSaved { q: &block.q, k: &saved.k, v: &saved.v, out: &block.attended, lse };
-        let shape = described.attention(self.rows.shape);
+        let (first, d_first) = match &layer.mixer {
+            Mixer::Attention { qkv, head_norms, o } => {
+                let d_qkv = self.attention(rec, index, saved, head_norms.as_ref(), o)?;
+                ((qkv, Site::Qkv, index), d_qkv)
+            }
+            Mixer::Conv { input, taps, output } => {
+                ((input, Site::ConvIn, index), self.conv(rec, index, saved, taps, output)?)
+            }
+        };
+        self.input(rec, first, block, layer.attention_norm.as_ref(), &saved.input, d_first, input_wanted)
+    }
+
+    /// The backward pass of attention, from the residual stream to the gradient of queries, keys and values.
+    fn attention(
+        &self,
+        rec: &mut Recording,
+        index: usize,
+        saved: &Saved,
+        norms: Option<&[Buffer<f32>; 2]>,
+        o: &Weight,
+    ) -> Result<&Activation, ShapeError> {
+        let config = self.model.config();
+        let n = self.rows.batch.rows;
+        let gradients = self.gradients.attention.as_ref();
+        let (d_qkv, d_attended, delta) = gradients.expect("a layer has attention");
+        let AttentionBlock { q, attended, lse, .. } = saved.block.attention();
+        let [k, v] = saved.kv.as_ref().expect("training keeps keys and values of attention");
+        let d_o = self.result(rec, Site::O, index, &saved.block)?;
+        let d_x = Some((d_attended, Store::Overwrite));
+        self.linear(rec, (o, Site::O, index), &saved.block, attended, d_o, d_x)?;
+        let lse = lse.as_ref().expect("training keeps the log-sum-exp of every layer");
+        let kept = AttentionSaved { q, k, v, out: attended, lse };
+        let shape = config.layers[index].attention(self.rows.shape);
         ops::attention_backward(
             rec,
             &shape,
@@ -215,14 +265,50 @@ impl Backward<'_> {
         )?;
         let table = self.rows.rotations.of_layer(index);
         ops::rope_backward(rec, &shape, d_qkv, self.rows.rows_at, table, n)?;
-        if let Some(norms) = &layer.head_norms {
+        if let Some(norms) = norms {
             let x = saved.unnormed.as_ref().expect("training keeps what enters the heads' norms");
             for (norm, offset, heads) in head_norms(config, norms) {
                 ops::head_norm_backward(rec, x, norm, config.norm_eps, offset, heads, d_qkv, n)?;
             }
         }
-        let qkv = (&layer.qkv, Site::Qkv, index);
-        self.input(rec, qkv, block, layer.attention_norm.as_ref(), &saved.input, d_qkv, input_wanted)
+        Ok(d_qkv)
+    }
+
+    /// The backward pass of a convolution, from the residual stream to the gradient of B, C and x.
+    fn conv(
+        &self,
+        rec: &mut Recording,
+        index: usize,
+        saved: &Saved,
+        taps: &Buffer<f32>,
+        output: &Weight,
+    ) -> Result<&Activation, ShapeError> {
+        let (d_bcx, d_convolved) = self.gradients.conv.as_ref().expect("a layer has a convolution");
+        let shape = conv_shape(self.model.config(), index, &self.rows);
+        let block = saved.block.conv();
+        let u = saved.u.as_ref().expect("training has inputs of convolutions");
+        // All layers share the convolution's inputs and results.
+        record_conv(rec, &shape, &self.rows, block, taps, u)?;
+        let ConvBlock { bcx, convolved } = block;
+        let d_output = self.result(rec, Site::ConvOut, index, &saved.block)?;
+        let d_x = Some((d_convolved, Store::Overwrite));
+        self.linear(rec, (output, Site::ConvOut, index), &saved.block, convolved, d_output, d_x)?;
+        ops::short_conv_backward(
+            rec,
+            &shape,
+            self.rows.tiles,
+            self.rows.batch.tiles,
+            self.rows.batch.tile_rows,
+            self.key_tiles,
+            self.n_key_tiles,
+            self.rows.rows_at,
+            bcx,
+            u,
+            taps,
+            d_convolved,
+            d_bcx,
+        )?;
+        Ok(d_bcx)
     }
 
     /// The gradient of what a half's last matrices give: that of the residual stream, or through the norm behind the

@@ -4,6 +4,7 @@ mod architecture;
 mod gguf;
 mod hf;
 mod layer;
+mod lfm2;
 mod rope;
 
 pub use architecture::Architecture;
@@ -31,6 +32,8 @@ pub(super) const BIASED: [&str; 7] = [
     "mlp.up_proj",
     "mlp.down_proj",
 ];
+/// The same of a layer with a short convolution in place of attention.
+pub(crate) const BIASED_CONV: [&str; 3] = ["conv.in_proj", "conv.conv", "conv.out_proj"];
 /// Canonical name of the output matrix; a model without it reuses the embedding.
 pub(super) const OUTPUT: &str = "lm_head.weight";
 
@@ -111,6 +114,16 @@ impl ModelConfig {
         self.norm_eps / (self.residual_scale * self.residual_scale)
     }
 
+    /// Whether a layer has attention.
+    pub(crate) fn has_attention(&self) -> bool {
+        self.layers.iter().any(LayerConfig::has_attention)
+    }
+
+    /// Whether a layer has a short convolution in place of attention.
+    pub(crate) fn has_conv(&self) -> bool {
+        self.layers.iter().any(|layer| layer.conv.is_some())
+    }
+
     /// Whether a layer has norms of queries and keys.
     pub(crate) fn has_head_norms(&self) -> bool {
         self.layers.iter().any(|layer| layer.head_norm.is_some())
@@ -153,6 +166,10 @@ impl ModelConfig {
         }
         let mut last = None;
         for layer in &self.layers {
+            if layer.conv.is_some_and(|taps| taps == 0 || taps > MOST_TAPS) {
+                let taps = layer.conv.unwrap_or(0);
+                return bad("conv_L_cache", format!("is {taps}, must be 1 to {MOST_TAPS}"));
+            }
             if layer.window == Some(0) {
                 return bad("sliding_window", "is 0, must be at least 1".into());
             }
@@ -184,20 +201,32 @@ impl ModelConfig {
             Architecture::Qwen2 => {
                 self.layers.iter().any(|layer| !layer.attention_bias).then_some("self_attn.q_proj.bias")
             }
-            Architecture::Qwen3 | Architecture::Gemma3 | Architecture::Olmo2 => {
+            Architecture::Qwen3 | Architecture::Gemma3 | Architecture::Olmo2 | Architecture::Lfm2 => {
                 self.layers.iter().any(|layer| layer.head_norm.is_none()).then_some("self_attn.q_norm.weight")
             }
             _ => None,
         };
-        if let Some(name) = wanted {
-            let tensor = format!("model.layers.0.{name}");
+        let of = |attention: bool| -> Vec<usize> {
+            let numbered = self.layers.iter().enumerate();
+            numbered.filter(|(_, layer)| layer.has_attention() == attention).map(|(at, _)| at).collect()
+        };
+        let (attention, conv) = (of(true), of(false));
+        if let (Some(name), Some(first)) = (wanted, attention.first()) {
+            let tensor = format!("model.layers.{first}.{name}");
             return Err(LoadError::MissingTensor { path: path.to_owned(), tensor });
         }
-        for part in BIASED {
-            uniform(checkpoint, self.layers.len(), &format!("{part}.bias"))?;
+        for part in &BIASED[..4] {
+            uniform(checkpoint, &attention, &format!("{part}.bias"))?;
+        }
+        for part in &BIASED[4..] {
+            let all: Vec<usize> = (0..self.layers.len()).collect();
+            uniform(checkpoint, &all, &format!("{part}.bias"))?;
+        }
+        for part in BIASED_CONV {
+            uniform(checkpoint, &conv, &format!("{part}.bias"))?;
         }
         for part in ["self_attn.q_norm.weight", "self_attn.k_norm.weight"] {
-            uniform(checkpoint, self.layers.len(), part)?;
+            uniform(checkpoint, &attention, part)?;
         }
         checkpoint.need_tensor(EMBEDDING, &[self.vocab, self.hidden])?;
         if !self.tied {
@@ -209,6 +238,9 @@ impl ModelConfig {
 
 /// Most layers of any model.
 const MOST_LAYERS: usize = 1 << 12;
+
+/// Most taps of a short convolution. LFM2 has 3.
+const MOST_TAPS: usize = 16;
 
 /// `Ok` if a model may have this number of layers.
 fn check_layers(path: &Path, layers: usize) -> Result<(), LoadError> {
@@ -227,19 +259,21 @@ fn positive(path: &Path, key: &str, value: f32) -> Result<(), LoadError> {
 }
 
 /// The layers of a model of `architecture`, without what the files list for each: what the architecture has in all of
-/// them, and what the weights show.
+/// them, and what the weights of layer `first` show, which has attention.
 fn plain_layer(
     checkpoint: &Checkpoint,
     architecture: Architecture,
     head_dim: usize,
     rope: &RopeConfig,
+    first: usize,
 ) -> LayerConfig {
-    let normed = has_layer_tensor(checkpoint, "self_attn.q_norm.weight");
+    let has = |name: &str| checkpoint.has_tensor(&format!("model.layers.{first}.{name}"));
+    let normed = has("self_attn.q_norm.weight");
     LayerConfig {
         norms: architecture.norms(),
         gate: architecture.gate(),
         head_norm: normed.then(|| architecture.head_norm()),
-        attention_bias: has_layer_tensor(checkpoint, "self_attn.q_proj.bias"),
+        attention_bias: has("self_attn.q_proj.bias"),
         ..LayerConfig::llama(head_dim, rope.clone())
     }
 }
@@ -253,17 +287,13 @@ fn embedding_rows(checkpoint: &Checkpoint) -> Result<usize, LoadError> {
     }
 }
 
-fn has_layer_tensor(checkpoint: &Checkpoint, name: &str) -> bool {
-    checkpoint.has_tensor(&format!("model.layers.0.{name}"))
-}
-
-/// `Ok` if every layer has tensor `name`, or none: a missing one must not count as zeros.
-fn uniform(checkpoint: &Checkpoint, layers: usize, name: &str) -> Result<(), LoadError> {
+/// `Ok` if every one of `layers` has tensor `name`, or none: a missing one must not count as zeros.
+fn uniform(checkpoint: &Checkpoint, layers: &[usize], name: &str) -> Result<(), LoadError> {
     let tensor = |layer: usize| format!("model.layers.{layer}.{name}");
-    let with = (0..layers).filter(|layer| checkpoint.has_tensor(&tensor(*layer))).count();
-    match (0..layers).find(|layer| !checkpoint.has_tensor(&tensor(*layer))) {
+    let with = layers.iter().filter(|layer| checkpoint.has_tensor(&tensor(**layer))).count();
+    match layers.iter().find(|layer| !checkpoint.has_tensor(&tensor(**layer))) {
         Some(missing) if with > 0 => {
-            Err(LoadError::MissingTensor { path: checkpoint.path().to_owned(), tensor: tensor(missing) })
+            Err(LoadError::MissingTensor { path: checkpoint.path().to_owned(), tensor: tensor(*missing) })
         }
         _ => Ok(()),
     }

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
+use super::config::{BIASED, BIASED_CONV};
 use super::forward::{BatchShape, Workspace, layer_rows};
-use super::kv_cache::KvCache;
+use super::kv_cache::{KvCache, Past};
 use super::lora::AdapterBank;
 use super::{
-    Model, record_attention, record_down, record_embedding, record_ffn, record_final_norm, record_logits,
+    Model, record_down, record_embedding, record_ffn, record_final_norm, record_logits, record_mixer,
 };
 use crate::format::Checkpoint;
-use crate::gpu::{Buffer, Recording};
+use crate::gpu::Recording;
 use crate::ops::{Activation, KvFormat, ShapeError};
 
 /// The part of a forward pass in which NaN or infinite values first appear.
@@ -23,11 +24,16 @@ pub enum Part {
         /// The layer.
         layer: usize,
     },
+    /// The half of a layer with a short convolution in place of attention.
+    Convolution {
+        /// The layer.
+        layer: usize,
+    },
     /// Keys or values of a layer that an f16 cache cannot hold, although they are finite.
     Cache {
         /// The layer.
         layer: usize,
-        /// Whether they are keys; values otherwise.
+        /// Whether they are keys; values otherwise, or what a convolution keeps in their place.
         keys: bool,
         /// Largest magnitude among them.
         largest: f32,
@@ -50,6 +56,7 @@ impl fmt::Display for Part {
         match self {
             Part::Embedding => f.write_str("the embedding"),
             Part::Attention { layer } => write!(f, "layer {layer} (attention)"),
+            Part::Convolution { layer } => write!(f, "layer {layer} (convolution)"),
             Part::Cache { layer, keys: true, .. } => write!(f, "layer {layer} (keys)"),
             Part::Cache { layer, keys: false, .. } => write!(f, "layer {layer} (values)"),
             Part::FeedForward { layer } => write!(f, "layer {layer} (feed-forward)"),
@@ -85,11 +92,15 @@ pub(crate) fn first_fault(
         return Ok(Some((Part::Embedding, row)));
     }
     for layer in 0..model.config().layers.len() {
-        let kv = cache.layer(layer);
-        run(&|rec| record_attention(rec, model, layer, &rows, work.block(), kv, None, &work.x))?;
+        let past = cache.layer(layer);
+        run(&|rec| record_mixer(rec, model, layer, &rows, work.block(), past, None, &work.x))?;
         if let Some(row) = bad_row(model, &work.x, n)? {
+            let part = match past {
+                Past::Attention { .. } => Part::Attention { layer },
+                Past::Conv { .. } => Part::Convolution { layer },
+            };
             let overflow = cache_overflow(model, cache, work, layer, rows_at)?;
-            return Ok(Some(overflow.unwrap_or((Part::Attention { layer }, row))));
+            return Ok(Some(overflow.unwrap_or((part, row))));
         }
         run(&|rec| {
             record_ffn(rec, model, layer, &rows, work.block(), &work.x)?;
@@ -125,7 +136,7 @@ fn bad_row(model: &Model, x: &Activation, rows: usize) -> Result<Option<usize>, 
     Ok(values.chunks_exact(x.stride).position(|row| row[..x.width].iter().any(|value| !value.is_finite())))
 }
 
-/// Keys or values of the batch that are finite, but are NaN in an f16 cache.
+/// Keys or values of the batch, or inputs of a convolution, that are finite, but are NaN in an f16 cache.
 fn cache_overflow(
     model: &Model,
     cache: &KvCache,
@@ -133,23 +144,43 @@ fn cache_overflow(
     layer: usize,
     rows_at: &[[u32; 2]],
 ) -> Result<Option<(Part, usize)>, ShapeError> {
-    let (shape, qkv) = (cache.shape(), &work.block().qkv);
-    if shape.kv != KvFormat::F16 || bad_row(model, qkv, rows_at.len())?.is_some() {
+    let shape = cache.shape();
+    if shape.kv != KvFormat::F16 {
         return Ok(None);
     }
-    let values = model.device().read(&qkv.buffer, 0, rows_at.len() * qkv.stride)?;
-    let width = shape.kv_heads * shape.head_dim;
-    let (keys, stored) = (shape.heads * shape.head_dim, cache.layer(layer));
-    let both: [(bool, usize, &Buffer<u32>); 2] = [(true, keys, stored.0), (false, keys + width, stored.1)];
+    let block = work.block();
+    let kv_width = shape.kv_heads * shape.head_dim;
+    let keys_at = shape.heads * shape.head_dim;
+    // What enters the cache: whether keys, from which column on in the projection, and where it is stored.
+    let (projected, stored) = match cache.layer(layer) {
+        Past::Attention { k, v } => {
+            (&block.attention().qkv, vec![(true, keys_at, k), (false, keys_at + kv_width, v)])
+        }
+        Past::Conv { u } => (&block.conv().bcx, vec![(false, 0, u)]),
+    };
+    if bad_row(model, projected, rows_at.len())?.is_some() {
+        return Ok(None);
+    }
+    let values = model.device().read(&projected.buffer, 0, rows_at.len() * projected.stride)?;
     for (row, &[base, position]) in rows_at.iter().enumerate() {
-        for (keys, from, stored) in both {
-            let words = shape.position_words();
+        let row_values = &values[row * projected.stride..][..projected.width];
+        for &(keys, from, stored) in &stored {
+            let words = stored.len() / shape.positions();
             let at = (base + position) as usize * words;
             let words = model.device().read(stored, at, words)?;
             let halves = words.iter().flat_map(|&word| [word as u16, (word >> 16) as u16]);
             if halves.into_iter().any(|half| half & 0x7c00 == 0x7c00) {
-                let values = &values[row * qkv.stride + from..][..width];
-                let largest = values.iter().fold(0.0, |most: f32, value| most.max(value.abs()));
+                let largest = match cache.layer(layer) {
+                    Past::Attention { .. } => {
+                        let values = &row_values[from..][..kv_width];
+                        values.iter().fold(0.0, |most: f32, value| most.max(value.abs()))
+                    }
+                    Past::Conv { .. } => {
+                        let width = projected.width / 3;
+                        let pairs = row_values[..width].iter().zip(&row_values[2 * width..]);
+                        pairs.fold(0.0, |most: f32, (b, x)| most.max((b * x).abs()))
+                    }
+                };
                 return Ok(Some((Part::Cache { layer, keys, largest }, row)));
             }
         }
@@ -166,13 +197,16 @@ pub(crate) fn damaged_tensor(model: &Model, part: Part) -> Option<String> {
         let names = parts.iter().map(|part| format!("model.layers.{layer}.{part}"));
         names.flat_map(|name| [format!("{name}.weight"), format!("{name}.bias")]).collect()
     };
+    let norm = ["input_layernorm"];
     let attention =
-        ["input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.q_norm"];
-    let rest = ["self_attn.k_norm", "self_attn.o_proj"];
+        ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.q_norm", "self_attn.k_norm"];
     let feed_forward = ["post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
     let names = match part {
         Part::Embedding => vec!["model.embed_tokens.weight".to_owned()],
-        Part::Attention { layer } => [of_layer(layer, &attention), of_layer(layer, &rest)].concat(),
+        Part::Attention { layer } => {
+            [of_layer(layer, &norm), of_layer(layer, &attention), of_layer(layer, &BIASED[3..4])].concat()
+        }
+        Part::Convolution { layer } => [of_layer(layer, &norm), of_layer(layer, &BIASED_CONV)].concat(),
         Part::FeedForward { layer } => of_layer(layer, &feed_forward),
         Part::FinalNorm => vec!["model.norm.weight".to_owned()],
         Part::Output if config.tied => vec!["model.embed_tokens.weight".to_owned()],

@@ -3,6 +3,7 @@
 use super::kv_cache::KvCache;
 use super::layer_buffer::LayerBuffer;
 use super::lora::{AdapterBank, LoraLayout, Site};
+use super::mixer::{AttentionBlock, ConvBlock, record_mixer};
 use super::rotations::Rotations;
 use super::{Model, ModelConfig};
 use crate::gpu::{Buffer, Device, DeviceError, Recording};
@@ -12,7 +13,7 @@ use crate::ops::{
 };
 
 /// `x A^T` of every stacked linear, by [`Site`]; `None` if no adapter applies to the site.
-pub(crate) type LoraHidden = [Option<Activation>; 4];
+pub(crate) type LoraHidden = [Option<Activation>; Site::ALL.len()];
 
 /// Buffers for the adapters' inner products over `rows` rows.
 pub(crate) fn lora_hidden(
@@ -20,7 +21,7 @@ pub(crate) fn lora_hidden(
     layout: &LoraLayout,
     rows: usize,
 ) -> Result<LoraHidden, DeviceError> {
-    let mut hidden = [const { None }; 4];
+    let mut hidden = [const { None }; Site::ALL.len()];
     for site in Site::ALL {
         if let Some(place) = layout.site(site) {
             let what = "inner products of adapters";
@@ -42,16 +43,12 @@ pub(crate) fn lora_hidden_bytes(layout: &LoraLayout, rows: usize) -> u64 {
 pub(crate) struct Block {
     /// The residual stream after the norm before either half, `(rows, hidden)`.
     pub normed: Activation,
-    /// `(rows, (heads + 2 kv_heads) head_dim)`.
-    pub qkv: Activation,
-    /// Rotated queries in the layout that attention reads.
-    pub q: Activation,
-    /// `(rows, heads * head_dim)`.
-    pub attended: Activation,
-    /// Results of attention and of the feed-forward half before their norms, `(rows, hidden)`, if a layer has such.
+    /// Those of attention, if a layer has it.
+    pub attention: Option<AttentionBlock>,
+    /// Those of a short convolution, if a layer has it.
+    pub conv: Option<ConvBlock>,
+    /// Results of the two halves before their norms, `(rows, hidden)`, if a layer has such norms.
     pub results: Option<[Activation; 2]>,
-    /// Log-sum-exp of the scores, `(rows, heads)`; only for training.
-    pub lse: Option<Buffer<f32>>,
     /// `(rows, 2 ffn)`.
     pub gate_up: Activation,
     /// `(rows, ffn)`.
@@ -65,17 +62,22 @@ impl Block {
         let device = model.device();
         let config = model.config();
         let part = |part: LayerBuffer| part.allocate(device, config, rows);
-        let result = LayerBuffer::Result.wanted(device, config, rows)?;
+        let wanted = |part: LayerBuffer| part.wanted(device, config, rows);
+        let attention =
+            match (wanted(LayerBuffer::Qkv)?, wanted(LayerBuffer::Q)?, wanted(LayerBuffer::Attended)?) {
+                (Some(qkv), Some(q), Some(attended)) => Some(AttentionBlock { qkv, q, attended, lse: None }),
+                _ => None,
+            };
+        let conv = wanted(LayerBuffer::Bcx)?.zip(wanted(LayerBuffer::Convolved)?);
         Ok(Block {
             normed: part(LayerBuffer::Normed)?,
-            qkv: part(LayerBuffer::Qkv)?,
-            q: part(LayerBuffer::Q)?,
-            attended: part(LayerBuffer::Attended)?,
-            results: result.map(|result| [result.clone(), result]),
-            lse: None,
+            attention,
+            conv: conv.map(|(bcx, convolved)| ConvBlock { bcx, convolved }),
+            results: wanted(LayerBuffer::Result)?.map(|result| [result.clone(), result]),
             gate_up: part(LayerBuffer::GateUp)?,
             gated: part(LayerBuffer::Gated)?,
-            lora: layout.map_or(Ok([const { None }; 4]), |layout| lora_hidden(device, layout, rows))?,
+            lora: layout
+                .map_or(Ok([const { None }; Site::ALL.len()]), |layout| lora_hidden(device, layout, rows))?,
         })
     }
 
@@ -231,7 +233,7 @@ pub(crate) fn record_layers(
     let rows = layer_rows(cache, work, bank, batch);
     record_embedding(rec, model, &work.ids, &work.x, batch.rows)?;
     for index in 0..model.config().layers.len() {
-        record_attention(rec, model, index, &rows, &work.block, cache.layer(index), None, &work.x)?;
+        record_mixer(rec, model, index, &rows, &work.block, cache.layer(index), None, &work.x)?;
         record_ffn(rec, model, index, &rows, &work.block, &work.x)?;
         record_down(rec, model, index, &rows, &work.block, &work.x)?;
     }
@@ -257,7 +259,7 @@ pub(super) fn layer_rows<'a>(
 }
 
 /// A stacked linear with its adapters: `y (+)= W x + scale B (A x)`.
-fn record_linear(
+pub(super) fn record_linear(
     rec: &mut Recording,
     (weight, site, layer): (&Weight, Site, usize),
     rows: &Rows<'_>,
@@ -307,7 +309,7 @@ pub(super) fn record_norm_before<'a>(
 }
 
 /// Records the end of a half: `x += W y`, or `x += norm(W y)` if the layer has a norm there.
-fn record_result(
+pub(super) fn record_result(
     rec: &mut Recording,
     model: &Model,
     (weight, site, layer): (&Weight, Site, usize),
@@ -323,63 +325,6 @@ fn record_result(
     let result = &results[half];
     record_linear(rec, (weight, site, layer), rows, block, (y, result), Store::Overwrite)?;
     ops::rms_norm(rec, result, norm, model.config().norm_eps, x, rows.batch.rows, Store::Add)
-}
-
-/// Records the attention half of a layer, in place on the residual stream `x`. If the model has norms of
-/// heads and `unnormed` is given, queries and keys before these norms are written to it.
-#[expect(clippy::too_many_arguments, reason = "the activations of a layer and their positions")]
-pub(crate) fn record_attention(
-    rec: &mut Recording,
-    model: &Model,
-    index: usize,
-    rows: &Rows<'_>,
-    block: &Block,
-    (k, v): (&Buffer<u32>, &Buffer<u32>),
-    unnormed: Option<&Activation>,
-    x: &Activation,
-) -> Result<(), ShapeError> {
-    let config = model.config();
-    let weights = model.weights();
-    let layer = &weights.layers[index];
-    let n = rows.batch.rows;
-    let input = record_norm_before(rec, model, layer.attention_norm.as_ref(), block, x, n)?;
-    let qkv = (input, &block.qkv);
-    record_linear(rec, (&layer.qkv, Site::Qkv, index), rows, block, qkv, Store::Overwrite)?;
-    if let Some(norms) = &layer.head_norms {
-        if let Some(unnormed) = unnormed {
-            rec.copy(&block.qkv.buffer, 0, &unnormed.buffer, 0, n * block.qkv.stride);
-        }
-        for (norm, offset, heads) in head_norms(config, norms) {
-            ops::head_norm(rec, &block.qkv, norm, config.norm_eps, offset, heads, n)?;
-        }
-    }
-    let shape = config.layers[index].attention(rows.shape);
-    let table = rows.rotations.of_layer(index);
-    ops::rope(rec, &shape, &block.qkv, rows.rows_at, table, &block.q, k, v, n)?;
-    ops::attention(
-        rec,
-        &shape,
-        rows.tiles,
-        rows.batch.tiles,
-        rows.batch.tile_rows,
-        rows.rows_at,
-        &block.q,
-        k,
-        v,
-        &block.attended,
-        block.lse.as_ref(),
-        rows.batch.reach,
-    )?;
-    record_result(rec, model, (&layer.o, Site::O, index), rows, block, (&block.attended, x))
-}
-
-/// The norms of queries and of keys: weights, first column, and number of heads that are normalised one by one.
-pub(super) fn head_norms<'a>(
-    config: &ModelConfig,
-    [q_norm, k_norm]: &'a [Buffer<f32>; 2],
-) -> [(&'a Buffer<f32>, usize, usize); 2] {
-    let (q_width, k_width) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
-    [(q_norm, 0, q_width / q_norm.len()), (k_norm, q_width, k_width / k_norm.len())]
 }
 
 /// Records the feed-forward half of a layer up to its gate: `block.gated` from the residual stream.

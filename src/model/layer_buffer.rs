@@ -1,6 +1,6 @@
 //! The activations of a layer: each is declared once, and both allocation and the memory plan follow.
 
-use super::config::ModelConfig;
+use super::config::{LayerConfig, ModelConfig};
 use crate::gpu::{Device, DeviceError};
 use crate::ops::Activation;
 
@@ -19,6 +19,10 @@ pub(crate) enum LayerBuffer {
     Q,
     /// The heads' results.
     Attended,
+    /// B, C and x of a short convolution.
+    Bcx,
+    /// The convolution's results.
+    Convolved,
     /// The result of a half before its norm; only if a layer has norms behind its halves.
     Result,
     /// Gates and ups.
@@ -29,11 +33,13 @@ pub(crate) enum LayerBuffer {
 
 impl LayerBuffer {
     /// Those of one layer that generation needs, except the residual stream.
-    pub const OF_BLOCK: [LayerBuffer; 7] = [
+    pub const OF_BLOCK: [LayerBuffer; 9] = [
         LayerBuffer::Normed,
         LayerBuffer::Qkv,
         LayerBuffer::Q,
         LayerBuffer::Attended,
+        LayerBuffer::Bcx,
+        LayerBuffer::Convolved,
         LayerBuffer::Result,
         LayerBuffer::GateUp,
         LayerBuffer::Gated,
@@ -48,15 +54,31 @@ impl LayerBuffer {
             LayerBuffer::Unnormed => "q and k before their norms",
             LayerBuffer::Q => "rotated q",
             LayerBuffer::Attended => "attention output",
+            LayerBuffer::Bcx => "B, C and x",
+            LayerBuffer::Convolved => "convolution output",
             LayerBuffer::Result => "result of a half before its norm",
             LayerBuffer::GateUp => "gate and up",
             LayerBuffer::Gated => "gated rows",
         }
     }
 
+    /// Whether a layer of this kind has it, if the model has it.
+    pub fn is_of(self, layer: &LayerConfig) -> bool {
+        match self {
+            LayerBuffer::Qkv | LayerBuffer::Unnormed | LayerBuffer::Q | LayerBuffer::Attended => {
+                layer.has_attention()
+            }
+            LayerBuffer::Bcx | LayerBuffer::Convolved => layer.conv.is_some(),
+            _ => true,
+        }
+    }
+
     /// Columns, of `config`; 0 if no layer has it.
     pub fn width(self, config: &ModelConfig) -> usize {
         let q_out = config.heads * config.head_dim;
+        if !config.layers.iter().any(|layer| self.is_of(layer)) {
+            return 0;
+        }
         match self {
             LayerBuffer::Stream | LayerBuffer::Normed => config.hidden,
             LayerBuffer::Qkv => q_out + 2 * config.kv_heads * config.head_dim,
@@ -64,6 +86,8 @@ impl LayerBuffer {
             LayerBuffer::Unnormed => 0,
             LayerBuffer::Q => config.heads * config.head_dim.next_multiple_of(32),
             LayerBuffer::Attended => q_out,
+            LayerBuffer::Bcx => 3 * config.hidden,
+            LayerBuffer::Convolved => config.hidden,
             LayerBuffer::Result if config.has_norms_after() => config.hidden,
             LayerBuffer::Result => 0,
             LayerBuffer::GateUp => 2 * config.ffn,

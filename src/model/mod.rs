@@ -7,6 +7,7 @@ mod forward;
 mod kv_cache;
 mod layer_buffer;
 pub mod lora;
+mod mixer;
 mod notes;
 mod random;
 mod rotations;
@@ -27,10 +28,11 @@ pub use weights::LoadProgress;
 
 pub(crate) use backward::{AdapterGradients, Backward, Gradients, Learning, Saved};
 pub(crate) use forward::{
-    BatchShape, Block, Rows, Workspace, lora_hidden, lora_hidden_bytes, record_attention, record_down,
+    BatchShape, Block, LoraHidden, Rows, Workspace, lora_hidden, lora_hidden_bytes, record_down,
     record_embedding, record_ffn, record_final_norm, record_head, record_layers, record_logits,
 };
 pub(crate) use layer_buffer::LayerBuffer;
+pub(crate) use mixer::{AttentionBlock, ConvBlock, record_mixer};
 pub(crate) use rotations::Rotations;
 
 use crate::Error;

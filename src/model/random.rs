@@ -46,6 +46,10 @@ impl<'s> WeightSource<'s> for RandomSource {
         Ok(vec![1.0; len])
     }
 
+    fn taps(&mut self, _name: &str, width: usize, taps: usize) -> Result<Vec<f32>, Error> {
+        Ok(vec![1.0 / taps as f32; width * taps])
+    }
+
     fn has(&self, _name: &str) -> bool {
         false
     }

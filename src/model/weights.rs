@@ -3,26 +3,42 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::config::{HeadNorm, ModelConfig, Norms};
+use super::config::{BIASED_CONV, HeadNorm, ModelConfig, Norms};
 use super::lora::Site;
 use crate::Error;
 use crate::format::Checkpoint;
 use crate::format::gguf::half_split_row;
 use crate::gpu::{Buffer, Device};
-use crate::ops::{LinearPart, Weight};
+use crate::ops::{KvFormat, LinearPart, ShortConvShape, Weight};
 use crate::quant::Quant;
+
+/// What mixes the positions in a layer.
+#[derive(Debug)]
+pub(crate) enum Mixer {
+    Attention {
+        /// `((heads + 2 kv_heads) head_dim, hidden)`.
+        qkv: Weight,
+        /// Norms of queries and keys, if the layer has them: `(head_dim)` each, or of the width of all heads.
+        head_norms: Option<[Buffer<f32>; 2]>,
+        /// `(hidden, heads * head_dim)`.
+        o: Weight,
+    },
+    Conv {
+        /// B, C and x: `(3 hidden, hidden)`.
+        input: Weight,
+        /// The filter, [`ShortConvShape::taps_len`] values.
+        taps: Buffer<f32>,
+        /// `(hidden, hidden)`.
+        output: Weight,
+    },
+}
 
 /// One decoder layer.
 #[derive(Debug)]
 pub(crate) struct Layer {
-    /// Norm before attention, `(hidden)`, padded to 32; `None` if the layer has none there.
+    /// Norm before attention or convolution, `(hidden)`, padded to 32; `None` if the layer has none there.
     pub attention_norm: Option<Buffer<f32>>,
-    /// `((heads + 2 kv_heads) head_dim, hidden)`.
-    pub qkv: Weight,
-    /// Norms of queries and keys, if the layer has them: `(head_dim)` each, or of the width of all heads.
-    pub head_norms: Option<[Buffer<f32>; 2]>,
-    /// `(hidden, heads * head_dim)`.
-    pub o: Weight,
+    pub mixer: Mixer,
     /// Norm before the feed-forward half, `(hidden)`, padded to 32; `None` if the layer has none there.
     pub ffn_norm: Option<Buffer<f32>>,
     /// Norms behind attention and behind the feed-forward half, `(hidden)`, padded to 32, if the layer has them.
@@ -78,6 +94,8 @@ pub(crate) trait WeightSource<'s> {
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'s>, Error>;
     /// The named vector of `len` values; an error if it is missing.
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, Error>;
+    /// The named taps of a filter for each of `width` columns, `(width, taps)`; an error if they are missing.
+    fn taps(&mut self, name: &str, width: usize, taps: usize) -> Result<Vec<f32>, Error>;
     /// Whether there is a tensor of that name.
     fn has(&self, name: &str) -> bool;
 }
@@ -113,24 +131,31 @@ pub(crate) fn load<'s>(
         let [attention_norm, ffn_norm] = [norm(before_attention)?, norm(before_ffn)?];
         let norms_after =
             norm(after_attention)?.zip(norm(after_ffn)?).map(|(attention, ffn)| [attention, ffn]);
+        let mixer = match described.conv {
+            Some(taps) => loader.conv(&layer, hidden, taps)?,
+            None => Mixer::Attention {
+                qkv: loader.joined(&[(&q, q_width), (&k, kv_width), (&v, kv_width)], hidden)?,
+                head_norms: match described.head_norm {
+                    Some(covered) => {
+                        let [q, k] = match covered {
+                            HeadNorm::Each => [config.head_dim; 2],
+                            HeadNorm::Whole => [q_width, kv_width],
+                        };
+                        let mut norm = |name: &str, len: usize| {
+                            loader.vector(&format!("{attention}.{name}.weight"), len)
+                        };
+                        Some([norm("q_norm", q)?, norm("k_norm", k)?])
+                    }
+                    None => None,
+                },
+                o: loader.joined(&[(&o, hidden)], q_width)?,
+            },
+        };
         layers.push(Layer {
             attention_norm,
             ffn_norm,
             norms_after,
-            qkv: loader.joined(&[(&q, q_width), (&k, kv_width), (&v, kv_width)], hidden)?,
-            head_norms: match described.head_norm {
-                Some(covered) => {
-                    let [q, k] = match covered {
-                        HeadNorm::Each => [config.head_dim; 2],
-                        HeadNorm::Whole => [q_width, kv_width],
-                    };
-                    let mut norm =
-                        |name: &str, len: usize| loader.vector(&format!("{attention}.{name}.weight"), len);
-                    Some([norm("q_norm", q)?, norm("k_norm", k)?])
-                }
-                None => None,
-            },
-            o: loader.joined(&[(&o, hidden)], q_width)?,
+            mixer,
             gate_up: loader.joined(&[(&gate, config.ffn), (&up, config.ffn)], hidden)?,
             down: loader.joined(&[(&down, hidden)], config.ffn)?,
         });
@@ -184,6 +209,19 @@ impl Loader<'_, '_> {
         }
         self.bytes += weight.bytes();
         Ok(weight)
+    }
+
+    /// The short convolution of `layer`.
+    fn conv(&mut self, layer: &str, hidden: usize, taps: usize) -> Result<Mixer, Error> {
+        let [input, filter, output] = BIASED_CONV.map(|part| format!("{layer}.{part}"));
+        let input = self.joined(&[(&input, 3 * hidden)], hidden)?;
+        let values = self.source.taps(&format!("{filter}.weight"), hidden, taps)?;
+        let bias = format!("{filter}.bias");
+        let bias = if self.source.has(&bias) { Some(self.source.vector(&bias, hidden)?) } else { None };
+        let shape = ShortConvShape { width: hidden, taps, positions: 0, kv: KvFormat::F32 };
+        let taps = self.device.upload(&filter, &shape.taps_buffer(&values, bias.as_deref()))?;
+        self.bytes += taps.bytes();
+        Ok(Mixer::Conv { input, taps, output: self.joined(&[(&output, hidden)], hidden)? })
     }
 
     fn vector(&mut self, name: &str, len: usize) -> Result<Buffer<f32>, Error> {
@@ -260,6 +298,18 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
             values.iter_mut().for_each(|value| *value += 1.0);
         }
         self.advance(len * 4);
+        Ok(values)
+    }
+
+    fn taps(&mut self, name: &str, width: usize, taps: usize) -> Result<Vec<f32>, Error> {
+        // Hugging Face's files have an axis of one channel in between, as PyTorch's convolutions do.
+        let plain = self.checkpoint.tensor(name).is_none_or(|info| info.shape.len() != 3);
+        let shape = if plain { vec![width, taps] } else { vec![width, 1, taps] };
+        let info = self.checkpoint.need_tensor(name, &shape)?;
+        self.used.insert(name.to_owned());
+        let mut values = vec![0.0; width * taps];
+        info.quant.decode(self.checkpoint.bytes(info), &mut values);
+        self.advance(info.byte_len());
         Ok(values)
     }
 

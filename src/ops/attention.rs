@@ -27,7 +27,7 @@ impl KvFormat {
     }
 
     /// Words of 32 bits in a chunk of 8 dimensions.
-    fn chunk_words(self) -> usize {
+    pub(super) fn chunk_words(self) -> usize {
         match self {
             KvFormat::F16 => 4,
             KvFormat::F32 => 8,

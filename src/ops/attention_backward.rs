@@ -18,9 +18,9 @@ pub struct KeyTile {
     pub rows: u32,
     /// End of the rows that may see the keys: all from the keys' own rows on.
     pub end_row: u32,
-    /// 1 if these rows are of several branches, so that one row further is not always one position further;
-    /// otherwise 0.
-    pub branched: u32,
+    /// End of the rows of the keys' own sequence. Those behind it are of branches, in which one row further is not
+    /// always one position further.
+    pub own_end: u32,
 }
 
 impl KeyTile {
@@ -38,10 +38,11 @@ impl KeyTile {
         let mut tiles = Vec::new();
         let mut first_row = 0;
         for (length, behind) in runs {
-            let (end_row, branched) = ((first_row + length + behind) as u32, u32::from(behind > 0));
+            let own_end = (first_row + length) as u32;
+            let end_row = own_end + behind as u32;
             for start in (0..length).step_by(Self::MAX_ROWS) {
                 let rows = Self::MAX_ROWS.min(length - start) as u32;
-                tiles.push(KeyTile { first_row: (first_row + start) as u32, rows, end_row, branched });
+                tiles.push(KeyTile { first_row: (first_row + start) as u32, rows, end_row, own_end });
             }
             first_row += length;
         }
@@ -335,10 +336,10 @@ mod tests {
         let expected = [[0, 16, 17], [16, 1, 17], [17, 1, 18], [18, 16, 34]];
         assert_eq!(tiles.len(), expected.len());
         for (tile, [first_row, rows, end_row]) in tiles.iter().zip(expected) {
-            assert_eq!(*tile, KeyTile { first_row, rows, end_row, branched: 0 });
+            assert_eq!(*tile, KeyTile { first_row, rows, end_row, own_end: end_row });
         }
         let tiles = KeyTile::cut_branches([(18, 5), (2, 0), (3, 0), (1, 0)]);
-        let ends: Vec<_> = tiles.iter().map(|tile| (tile.first_row, tile.end_row, tile.branched)).collect();
-        assert_eq!(ends, [(0, 23, 1), (16, 23, 1), (18, 20, 0), (20, 23, 0), (23, 24, 0)]);
+        let ends: Vec<_> = tiles.iter().map(|tile| (tile.first_row, tile.end_row, tile.own_end)).collect();
+        assert_eq!(ends, [(0, 23, 18), (16, 23, 18), (18, 20, 20), (20, 23, 23), (23, 24, 24)]);
     }
 }

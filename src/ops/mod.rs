@@ -26,6 +26,8 @@ mod rope_backward;
 mod rows;
 mod sample;
 mod scalar_head;
+mod short_conv;
+mod short_conv_backward;
 mod token_stats;
 mod weight;
 
@@ -54,6 +56,8 @@ pub use rope_backward::rope_backward;
 pub use rows::{gather_rows, scatter_rows};
 pub use sample::{SampleRow, sample};
 pub use scalar_head::{NO_HEAD, scalar_head, scalar_head_backward, scalar_head_len};
+pub use short_conv::{ShortConvShape, short_conv, short_conv_input};
+pub use short_conv_backward::short_conv_backward;
 pub use token_stats::{TokenStat, token_stats, token_stats_backward};
 pub use weight::{LinearPart, Weight};
 
@@ -89,6 +93,10 @@ pub const KERNELS: &[&KernelSpec] = &[
     &attention_backward::BACKWARD_Q_TILED,
     &attention_backward::BACKWARD_KV_LANE8,
     &attention_backward::BACKWARD_KV_TILED,
+    &short_conv::SHORT_CONV_INPUT,
+    &short_conv::SHORT_CONV,
+    &short_conv_backward::SHORT_CONV_BACKWARD_GATE,
+    &short_conv_backward::SHORT_CONV_BACKWARD_INPUT,
     &glu::GLU,
     &glu_backward::GLU_BACKWARD,
     &rows::GATHER,

@@ -21,6 +21,7 @@ pub mod rope;
 pub mod rows;
 pub mod sample;
 pub mod scalar_head;
+pub mod short_conv;
 pub mod token_stats;
 
 pub use adamw::{AdamW, adamw, grad_norm};
@@ -37,4 +38,5 @@ pub use rms_norm::{head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 pub use rope::rope;
 pub use rows::{gather_rows, scatter_rows};
 pub use scalar_head::{scalar_head, scalar_head_backward};
+pub use short_conv::{ShortConvGradients, short_conv, short_conv_backward, short_conv_input};
 pub use token_stats::{TokenStats, token_stats, token_stats_backward};

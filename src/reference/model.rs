@@ -4,6 +4,7 @@
 
 use super::{
     ActivationFn, AttentionShape, attention, cap_logits, embed, glu, head_norm, linear, rms_norm, rope,
+    short_conv, short_conv_input,
 };
 
 /// The numbers that shape a forward pass.
@@ -44,6 +45,31 @@ pub struct LayerShape {
     pub gate: ActivationFn,
 }
 
+/// The weights of a gated short convolution.
+#[derive(Clone, Debug)]
+pub struct ConvWeights {
+    /// Projection to B, C and x, `(3 hidden, hidden)`.
+    pub input: Vec<f32>,
+    /// Taps of each column, `(hidden, taps)`, the row's own position last.
+    pub taps: Vec<f32>,
+    /// Output projection, `(hidden, hidden)`.
+    pub output: Vec<f32>,
+    /// Biases of the three, if the model has them: `(3 hidden)`, `(hidden)`, `(hidden)`.
+    pub biases: Option<[Vec<f32>; 3]>,
+}
+
+impl ConvWeights {
+    /// The result for the rows of one sequence, `(m, hidden)` to `(m, hidden)`.
+    fn run(&self, hidden: usize, x: &[f32], positions: &[u32]) -> Vec<f32> {
+        let [input, filter, output] = [0, 1, 2].map(|at| self.biases.as_ref().map(|biases| &biases[at][..]));
+        let bcx = linear(&self.input, hidden, x, input, None);
+        let u = short_conv_input(hidden, &bcx);
+        let zeros = vec![0.0; hidden];
+        let y = short_conv(&bcx, positions, &u, &self.taps, filter.unwrap_or(&zeros));
+        linear(&self.output, hidden, &y, output, None)
+    }
+}
+
 /// The weights of one decoder layer; projections are `(outputs, inputs)`.
 #[derive(Clone, Debug)]
 pub struct LayerWeights {
@@ -53,6 +79,8 @@ pub struct LayerWeights {
     pub attention_norm: Option<Vec<f32>>,
     /// Gain of the norm behind attention, `(hidden)` (Gemma, OLMo 2).
     pub attention_norm_after: Option<Vec<f32>>,
+    /// The short convolution in place of attention (LFM2). The weights of attention are empty then.
+    pub conv: Option<ConvWeights>,
     /// Query projection, `(heads * head_dim, hidden)`.
     pub q: Vec<f32>,
     /// Key projection, `(kv_heads * head_dim, hidden)`.
@@ -112,8 +140,13 @@ impl Model {
         };
         let mut x = embed(&self.embed, hidden, embedding_scale, ids);
         for layer in &self.layers {
-            let LayerShape { attention: heads, inverse_frequencies, magnitude, gate } = &layer.shape;
+            let LayerShape { attention: heads, inverse_frequencies, magnitude, .. } = &layer.shape;
             let h = normed(&x, &layer.attention_norm);
+            if let Some(conv) = &layer.conv {
+                add(&mut x, normed(&conv.run(hidden, &h, &positions), &layer.attention_norm_after));
+                self.feed_forward(layer, &mut x);
+                continue;
+            }
             let mut q = linear(&layer.q, hidden, &h, layer.q_bias.as_deref(), None);
             let mut k = linear(&layer.k, hidden, &h, layer.k_bias.as_deref(), None);
             let v = linear(&layer.v, hidden, &h, layer.v_bias.as_deref(), None);
@@ -134,14 +167,25 @@ impl Model {
             let a = attention(*heads, &q, &positions, &k, &v);
             let y = linear(&layer.o, heads.heads * heads.head_dim, &a, None, None);
             add(&mut x, normed(&y, &layer.attention_norm_after));
-            let h = normed(&x, &layer.mlp_norm);
-            let gates = linear(&layer.gate, hidden, &h, None, None);
-            let up = linear(&layer.up, hidden, &h, None, None);
-            let ffn = layer.gate.len() / hidden;
-            let y = linear(&layer.down, ffn, &glu(*gate, &gates, &up), None, None);
-            add(&mut x, normed(&y, &layer.mlp_norm_after));
+            self.feed_forward(layer, &mut x);
         }
         rms_norm(&x, &self.norm, eps)
+    }
+
+    /// Adds the feed-forward half of `layer` to the residual stream.
+    fn feed_forward(&self, layer: &LayerWeights, x: &mut [f32]) {
+        let &ModelShape { hidden, norm_eps: eps, residual_scale, .. } = &self.shape;
+        let normed = |x: &[f32], gain: &Option<Vec<f32>>| match gain {
+            Some(gain) => rms_norm(x, gain, eps),
+            None => x.to_vec(),
+        };
+        let h = normed(x, &layer.mlp_norm);
+        let gates = linear(&layer.gate, hidden, &h, None, None);
+        let up = linear(&layer.up, hidden, &h, None, None);
+        let ffn = layer.gate.len() / hidden;
+        let y = linear(&layer.down, ffn, &glu(layer.shape.gate, &gates, &up), None, None);
+        let y = normed(&y, &layer.mlp_norm_after);
+        x.iter_mut().zip(y).for_each(|(x, y)| *x += residual_scale * y);
     }
 
     /// The logits after each token of one sequence, `(ids.len(), vocab)`.

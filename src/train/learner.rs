@@ -201,12 +201,15 @@ impl Learner {
         let layers = gradients
             .layers
             .iter()
-            .map(|buffer| Ok(self.bank.unpack(&config, &device.read(buffer, place * len, len)?)))
+            .enumerate()
+            .map(|(layer, buffer)| {
+                Ok(self.bank.unpack(&config, layer, &device.read(buffer, place * len, len)?))
+            })
             .collect::<Result<_, TrainError>>()?;
         let head_len = gradients.heads.len() / gradients.trainable.max(1);
         let values = device.read(&gradients.heads, place * head_len, head_len)?;
         let head = self.bank.unpack_head(&values);
-        Ok((LoraWeights { config, layers }, head))
+        Ok((LoraWeights { config, layers, names: self.bank.names() }, head))
     }
 
     /// Everything that a step depends on, for saving: values and moments in the device's layout.

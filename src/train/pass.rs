@@ -10,8 +10,8 @@ use super::objective::{Evaluated, TokenStats};
 use crate::gpu::Recording;
 use crate::model::lora::{AdapterBank, AdapterId};
 use crate::model::{
-    AdapterGradients, Backward, BatchShape, Model, Rows, record_attention, record_down, record_embedding,
-    record_ffn, record_final_norm, record_head,
+    AdapterGradients, Backward, BatchShape, Model, Rows, record_down, record_embedding, record_ffn,
+    record_final_norm, record_head, record_mixer,
 };
 use crate::ops::{self, QueryTile, Store, TokenStat};
 use crate::tokenizer::TokenId;
@@ -293,8 +293,8 @@ impl Pass {
             if memory.learns(index) {
                 rec.copy(&memory.x.buffer, 0, &saved.input.buffer, 0, values);
             }
-            let kv = (&saved.k, &saved.v);
-            record_attention(rec, model, index, &rows, &saved.block, kv, saved.unnormed.as_ref(), &memory.x)?;
+            let past = saved.past(&model.config().layers[index]);
+            record_mixer(rec, model, index, &rows, &saved.block, past, saved.unnormed.as_ref(), &memory.x)?;
             if memory.keeps(index) {
                 rec.copy(&memory.x.buffer, 0, &saved.middle.buffer, 0, values);
             }

@@ -3,8 +3,8 @@
 use super::error::TrainError;
 use super::optimizer::Optimizer;
 use super::pass::{PassShape, bank_bytes, pass_bytes};
-use crate::model::ModelConfig;
 use crate::model::lora::{LoraLayout, Projections};
+use crate::model::{LayerBuffer, ModelConfig};
 use crate::ops::scalar_head_len;
 
 /// What a run needs from the device, apart from the shape of its passes.
@@ -145,7 +145,8 @@ impl Plan {
 
 /// The largest buffer of a pass, in bytes.
 fn widest_bytes(config: &ModelConfig, shape: &PassShape) -> u64 {
-    let width = (2 * config.ffn).max((config.heads + 2 * config.kv_heads) * config.head_dim);
+    let parts = [LayerBuffer::GateUp, LayerBuffer::Qkv, LayerBuffer::Bcx];
+    let width = parts.map(|part| part.width(config)).into_iter().max().unwrap_or(0);
     let logits = shape.logit_rows * config.vocab.next_multiple_of(32);
     4 * (shape.rows * width.next_multiple_of(32)).max(logits) as u64
 }

@@ -19,9 +19,9 @@ fn written(adapter: &Adapter, model: &ModelConfig, quant: Quant) -> (TempDir, Pa
 
 #[test]
 fn what_is_written_is_read_back_to_the_bit() {
-    for model in [llama(), config_of("tiny/qwen2-bias")] {
+    for model in [llama(), config_of("tiny/qwen2-bias"), config_of("architectures/lfm2")] {
         let mut adapter = Adapter { head: None, ..reward_adapter(&model) };
-        adapter.weights.layers[1].remove(&Projection::K);
+        adapter.weights.layers[1].remove(&Projection::Up);
         let (_folder, path) = written(&adapter, &model, Quant::F32);
         let read = Adapter::open(&path, &model).unwrap();
         assert_eq!(read, adapter);

@@ -2,6 +2,8 @@
 
 /// llama.cpp's GGUF adapters.
 mod gguf;
+/// Adapters of a model with other names of modules.
+mod lfm2;
 /// Adapters into their bases.
 mod merge;
 /// Damaged files of either kind.
@@ -19,7 +21,9 @@ use parr::adapter::{Adapter, AdapterFileError, Card};
 use parr::format::Checkpoint;
 use parr::format::safetensors::{Dtype, SafetensorsWriter};
 use parr::model::config::{LayerConfig, ModelConfig};
-use parr::model::lora::{LoraConfig, LoraPair, LoraWeights, Projection, Projections, ScalarHead};
+use parr::model::lora::{
+    LoraConfig, LoraPair, LoraWeights, ModuleNames, Projection, Projections, ScalarHead,
+};
 use parr::random::{Philox, Purpose, uniform01};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -52,7 +56,7 @@ pub fn adapter(model: &ModelConfig, rank: usize, alpha: f32, targets: &str) -> A
     let mut weights = LoraWeights::fresh(config, model, 11).unwrap();
     for (layer, pairs) in weights.layers.iter_mut().enumerate() {
         for (&projection, pair) in pairs {
-            let matrix = (layer * Projection::ALL.len() + projection as usize) as u32;
+            let matrix = (layer * 7 + projection as usize) as u32;
             for (index, value) in pair.b.iter_mut().enumerate() {
                 *value = 0.2 * random(index, matrix);
             }
@@ -126,7 +130,7 @@ fn safetensors(tensors: &[Stored]) -> Vec<u8> {
 /// Factors of rank `rank` at `model.layers.LAYER.MODULE`, under PEFT's names.
 fn factors(model: &ModelConfig, layer: usize, projection: Projection, rank: usize) -> [Stored; 2] {
     let (outputs, inputs) = projection.shape(model);
-    let module = format!("model.layers.{layer}.{}.{}", projection.module(), projection.name());
+    let module = format!("model.layers.{layer}.{}", ModuleNames::Llama.module(projection));
     let factor = |name: &str, shape: [usize; 2]| {
         let matrix = (layer * 16 + projection as usize) as u32;
         let values = (0..shape[0] * shape[1]).map(|index| random(index, matrix)).collect();
@@ -137,7 +141,7 @@ fn factors(model: &ModelConfig, layer: usize, projection: Projection, rank: usiz
 
 /// Factors of `projections` in every layer.
 fn all_factors(model: &ModelConfig, projections: &str, rank: usize) -> Vec<Stored> {
-    let projections: Projections = projections.parse().unwrap();
+    let projections = projections.parse::<Projections>().unwrap().of(model);
     let places = (0..model.layers.len()).flat_map(|layer| projections.iter().map(move |p| (layer, p)));
     places.flat_map(|(layer, projection)| factors(model, layer, projection, rank)).collect()
 }

@@ -115,7 +115,7 @@ fn chosen(change: Value, places: &[(usize, Projection)]) {
 }
 
 fn every_layer(projections: &str) -> Vec<(usize, Projection)> {
-    let projections: Projections = projections.parse().unwrap();
+    let projections = projections.parse::<Projections>().unwrap().of(&llama());
     (0..3).flat_map(|layer| projections.iter().map(move |projection| (layer, projection))).collect()
 }
 

@@ -5,6 +5,7 @@ mod config;
 mod directory;
 mod gguf;
 mod gguf_malformed;
+mod lfm2;
 pub mod mutation;
 mod odd_config;
 mod rope;

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 
 here = pathlib.Path(__file__).parent / "architectures"
-SLIDING, FULL = "sliding_attention", "full_attention"
+SLIDING, FULL, CONV = "sliding_attention", "full_attention", "conv"
 BASE = dict(
     vocab_size=160, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=4,
     num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=0,
@@ -46,14 +46,23 @@ MODELS = {
     "olmo3": ("Olmo3Config", dict(sliding_window=8, layer_types=LAYERS, rope_parameters={
         FULL: dict(rope_type="yarn", rope_theta=5e5, factor=4.0, original_max_position_embeddings=16),
         SLIDING: dict(rope_type="default", rope_theta=5e5)})),
+    "lfm2": ("Lfm2Config", dict(layer_types=[CONV, FULL, CONV, CONV], num_hidden_layers=4, intermediate_size=100,
+        block_multiple_of=16, tie_word_embeddings=True, rope_theta=1e6)),
+    # Widths that no vec4 divides, a layer of attention first, biases, and a longer filter.
+    "lfm2-bias": ("Lfm2Config", dict(layer_types=[FULL, CONV, CONV], hidden_size=54, num_attention_heads=3,
+        num_key_value_heads=1, intermediate_size=76, block_auto_adjust_ff_dim=False, conv_L_cache=4, conv_bias=True,
+        tie_word_embeddings=False)),
 }
+# The index of a name is its seed. Later names come last, so that older folders stay as they are.
+LATER = ["lfm2", "lfm2-bias"]
+SEEDS = sorted(set(MODELS) - set(LATER)) + LATER
 
 
 def make(name):
     kind, changes = MODELS[name]
     config = getattr(transformers, kind)(**{**BASE, **changes})
     config._attn_implementation = "eager"
-    torch.manual_seed(sorted(MODELS).index(name))
+    torch.manual_seed(SEEDS.index(name))
     model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
     with torch.no_grad():
         for key, value in model.named_parameters():
@@ -63,8 +72,8 @@ def make(name):
             elif key.endswith("bias"):
                 value.copy_(0.5 * torch.randn_like(value))
             else:
-                # Attention and gates must respond.
-                wide = 0.3 if "embed" in key or "lm_head" in key else 2.0 / value.shape[1] ** 0.5
+                # Attention and gates must respond. The last axis of a convolution is its filter.
+                wide = 0.3 if "embed" in key or "lm_head" in key else 2.0 / value.shape[-1] ** 0.5
                 value.copy_(wide * torch.randn_like(value))
             value.copy_(value.to(torch.bfloat16).float())
     folder = here / name
@@ -81,6 +90,8 @@ def make(name):
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     if name == "phi3":
         targets = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+    if name.startswith("lfm2"):
+        targets = ["q_proj", "k_proj", "v_proj", "out_proj", "in_proj", "w1", "w2", "w3"]
     lora = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=targets, lora_dropout=0.0, bias="none"))
     learning = {key.replace(".default", ""): value for key, value in lora.named_parameters() if value.requires_grad}
     with torch.no_grad():

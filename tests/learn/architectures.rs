@@ -21,7 +21,7 @@ fn names() -> Vec<String> {
     let mut names: Vec<String> =
         entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect();
     names.sort();
-    assert!(names.len() >= 13, "{names:?}");
+    assert!(names.len() >= 15, "{names:?}");
     names
 }
 

@@ -10,7 +10,7 @@ use parr::train::{Learner, Sequence};
 
 use super::{golden_path, load, lora, mean_loss, random_adapter, shape};
 use crate::support::gpu;
-use crate::support::synthetic::{ODD, Shape, weights, write_directory};
+use crate::support::synthetic::{LFM2, ODD, Shape, weights, write_directory};
 
 /// The oracle's weights with `W + scale B A` in every target's place.
 fn merged(oracle: &Oracle, adapter: &LoraWeights) -> Oracle {
@@ -26,6 +26,8 @@ fn merged(oracle: &Oracle, adapter: &LoraWeights) -> Oracle {
                 Projection::Gate => &mut layer.gate,
                 Projection::Up => &mut layer.up,
                 Projection::Down => &mut layer.down,
+                Projection::In => &mut layer.conv.as_mut().expect("a layer with a convolution").input,
+                Projection::Out => &mut layer.conv.as_mut().expect("a layer with a convolution").output,
             };
             let inputs = pair.a.len() / rank;
             for (n, row) in matrix.chunks_exact_mut(inputs).enumerate() {
@@ -124,7 +126,7 @@ fn holds(path: &Path, targets: Projections, recomputed: usize, family: KernelFam
     let (gradients, _) = learner.read_gradients(0).expect("gradients can be read");
     let whole = norm(&gradients);
     for layer in 0..gradients.layers.len() {
-        for projection in targets.iter() {
+        for &projection in gradients.layers[layer].keys() {
             for factor_a in [true, false] {
                 let part = only(&gradients, |l, p, a| (l, p, a) == (layer, projection, factor_a));
                 let slope = norm(&part);
@@ -176,6 +178,11 @@ fn llama_of_odd_widths(family: KernelFamily) {
 fn qwen3_with_normalised_heads(family: KernelFamily) {
     let shape = Shape { model_type: "qwen3", heads: 4, kv_heads: 4, head_dim: 32, tied: true, ..ODD };
     synthetic(family, shape, Projections::ALL);
+}
+
+#[test]
+fn lfm2_with_a_convolution_below_attention(family: KernelFamily) {
+    synthetic(family, LFM2, Projections::ALL);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use parr::ops::KvFormat;
 use parr::train::{Evaluated, Learner, Pass, PassShape, Reading, Sequence, TokenStats};
 
 use super::{golden_path, load, lora, mean_loss, random_adapter, relative_distance, shape, targets};
-use crate::support::gpu;
+use crate::support::{gpu, synthetic};
 
 const TINY: &str = "tiny/llama3-rope-gqa";
 
@@ -32,7 +32,21 @@ struct Setup {
 }
 
 fn setup(device: &Device, capacity: usize) -> Setup {
-    let model = load(device, &golden_path(TINY));
+    setup_of(device, TINY, capacity)
+}
+
+/// A golden model, or a random one of LFM2.
+fn model_of(device: &Device, name: &str) -> Model {
+    if name == "lfm2" {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        synthetic::write_directory(&synthetic::LFM2, &synthetic::weights(&synthetic::LFM2), directory.path());
+        return load(device, directory.path());
+    }
+    load(device, &golden_path(name))
+}
+
+fn setup_of(device: &Device, name: &str, capacity: usize) -> Setup {
+    let model = model_of(device, name);
     let bank = AdapterBank::new(&model, 8, Projections::ALL, capacity).expect("a small bank fits");
     let weights = random_adapter(lora(8, Projections::ALL), model.config(), 1);
     let adapter = bank.attach(&weights, None).expect("the adapter fits");
@@ -107,11 +121,14 @@ fn packed_is_padded(family: KernelFamily) {
 #[test]
 fn recomputed_layers_give_the_same_bits(family: KernelFamily) {
     on(family, |device| {
-        let setup = setup(device, 1);
-        let sequences = eight(setup.adapter);
-        let kept = setup.gradients(&sequences, 140, 0);
-        for recomputed in 1..=3 {
-            assert!(setup.gradients(&sequences, 140, recomputed) == kept, "{recomputed} layers recomputed");
+        for name in [TINY, "lfm2"] {
+            let setup = setup_of(device, name, 1);
+            let sequences = eight(setup.adapter);
+            let kept = setup.gradients(&sequences, 140, 0);
+            for recomputed in 1..=setup.model.config().layers.len().min(3) {
+                let again = setup.gradients(&sequences, 140, recomputed);
+                assert!(again == kept, "{name}: {recomputed} layers recomputed");
+            }
         }
     });
 }
@@ -180,57 +197,61 @@ fn sequences_that_do_not_learn_leave_no_gradient(family: KernelFamily) {
 #[test]
 fn generation_and_training_agree_on_log_probabilities(family: KernelFamily) {
     on(family, |device| {
-        let Setup { model, bank, adapter } = setup(device, 1);
-        let options =
-            GeneratorOptions { slots: 3, context: 64, kv: KvFormat::F32, ..GeneratorOptions::default() };
-        let mut generator = Generator::with_adapters(&model, options, &bank).expect("a small cache fits");
-        let requests: Vec<Request> = [(5, Some(adapter)), (20, None), (11, Some(adapter))]
-            .map(|(n, answers)| Request {
-                prompt: ids(n, n),
-                adapter: answers,
-                max_tokens: 24,
-                ..Request::default()
-            })
-            .into();
-        let replies = generator
-            .generate(&requests, &CancelToken::new(), &mut |_| {})
-            .expect("sound requests are served");
-        let sequences: Vec<Sequence> = requests
-            .iter()
-            .zip(&replies)
-            .map(|(request, reply)| {
-                let whole = [&request.prompt[..], &reply.tokens].concat();
-                let drawn: Vec<bool> = (0..whole.len()).map(|at| at >= request.prompt.len()).collect();
-                Sequence::with_targets(&whole, &drawn, request.adapter)
-            })
-            .collect();
-        let mut pass = Pass::new(&model, &bank, 1, &shape(&model, 140, 0)).expect("a small pass fits");
-        let mut worst: f32 = 0.0;
-        for (trained, reply) in forward(&mut pass, &sequences).iter().zip(&replies) {
-            assert_eq!(trained.len(), 24);
-            for (a, b) in trained.iter().zip(&reply.logprobs) {
-                worst = worst.max((a - b).abs());
-            }
-        }
-        println!("{}: {worst:.1e}", device.tuning().family.name());
-        if device.tuning().family == KernelFamily::Lane8 {
-            // The sampler and the statistics sum a row of logits in different orders.
-            assert!(worst <= 2e-6, "{worst:.1e}");
-        }
-        assert!(worst <= 1e-3, "{worst:.1e}");
-        // Scoring by the generator is the same arithmetic to the last bit.
-        let rows: Vec<Vec<u32>> = sequences.iter().map(|sequence| sequence.ids.clone()).collect();
-        let scored =
-            generator.token_stats(&rows[..1], Some(adapter), 1.0, &CancelToken::new()).expect("known ids");
-        let all = Sequence::with_targets(&rows[0], &vec![true; rows[0].len()], Some(adapter));
-        let trained = forward(&mut pass, &[all]).remove(0);
-        let scored: Vec<f32> = scored[0].iter().map(|stat| stat.logprob).collect();
-        if device.tuning().family == KernelFamily::Lane8 {
-            assert_eq!(trained, scored);
-        }
-        let apart = trained.iter().zip(&scored).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(apart <= 1e-3, "{apart:.1e}");
+        agree_on_log_probabilities(device, TINY);
+        agree_on_log_probabilities(device, "lfm2");
     });
+}
+
+fn agree_on_log_probabilities(device: &Device, name: &str) {
+    let Setup { model, bank, adapter } = setup_of(device, name, 1);
+    let options =
+        GeneratorOptions { slots: 3, context: 64, kv: KvFormat::F32, ..GeneratorOptions::default() };
+    let mut generator = Generator::with_adapters(&model, options, &bank).expect("a small cache fits");
+    let requests: Vec<Request> = [(5, Some(adapter)), (20, None), (11, Some(adapter))]
+        .map(|(n, answers)| Request {
+            prompt: ids(n, n),
+            adapter: answers,
+            max_tokens: 24,
+            ..Request::default()
+        })
+        .into();
+    let replies =
+        generator.generate(&requests, &CancelToken::new(), &mut |_| {}).expect("sound requests are served");
+    let sequences: Vec<Sequence> = requests
+        .iter()
+        .zip(&replies)
+        .map(|(request, reply)| {
+            let whole = [&request.prompt[..], &reply.tokens].concat();
+            let drawn: Vec<bool> = (0..whole.len()).map(|at| at >= request.prompt.len()).collect();
+            Sequence::with_targets(&whole, &drawn, request.adapter)
+        })
+        .collect();
+    let mut pass = Pass::new(&model, &bank, 1, &shape(&model, 140, 0)).expect("a small pass fits");
+    let mut worst: f32 = 0.0;
+    for (trained, reply) in forward(&mut pass, &sequences).iter().zip(&replies) {
+        assert_eq!(trained.len(), 24);
+        for (a, b) in trained.iter().zip(&reply.logprobs) {
+            worst = worst.max((a - b).abs());
+        }
+    }
+    println!("{}: {worst:.1e}", device.tuning().family.name());
+    if device.tuning().family == KernelFamily::Lane8 {
+        // The sampler and the statistics sum a row of logits in different orders.
+        assert!(worst <= 2e-6, "{worst:.1e}");
+    }
+    assert!(worst <= 1e-3, "{worst:.1e}");
+    // Scoring by the generator is the same arithmetic to the last bit.
+    let rows: Vec<Vec<u32>> = sequences.iter().map(|sequence| sequence.ids.clone()).collect();
+    let scored =
+        generator.token_stats(&rows[..1], Some(adapter), 1.0, &CancelToken::new()).expect("known ids");
+    let all = Sequence::with_targets(&rows[0], &vec![true; rows[0].len()], Some(adapter));
+    let trained = forward(&mut pass, &[all]).remove(0);
+    let scored: Vec<f32> = scored[0].iter().map(|stat| stat.logprob).collect();
+    if device.tuning().family == KernelFamily::Lane8 {
+        assert_eq!(trained, scored);
+    }
+    let apart = trained.iter().zip(&scored).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart <= 1e-3, "{apart:.1e}");
 }
 
 #[test]
@@ -273,8 +294,8 @@ fn heads_are_read_where_they_are_asked_for(family: KernelFamily) {
 #[test]
 fn branches_are_sequences_that_share_their_prefix(family: KernelFamily) {
     on(family, |device| {
-        for name in [TINY, "tiny/qwen2-bias"] {
-            let model = load(device, &golden_path(name));
+        for name in [TINY, "tiny/qwen2-bias", "lfm2"] {
+            let model = model_of(device, name);
             let bank = AdapterBank::new(&model, 8, Projections::ALL, 1).expect("a small bank fits");
             let head = ScalarHead {
                 weight: (0..model.config().hidden).map(|k| (k as f32 * 0.7).sin()).collect(),

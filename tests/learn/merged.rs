@@ -8,6 +8,7 @@ use parr::generate::{CancelToken, Generator, GeneratorOptions};
 use parr::gpu::KernelFamily;
 use parr::model::lora::{AdapterBank, Projections};
 use parr::ops::KvFormat;
+use parr::quant::Quant;
 
 use super::{golden_path, load, lora, random_adapter};
 use crate::support::gpu;
@@ -17,17 +18,18 @@ fn a_merged_adapter_gives_the_logits_of_the_unmerged_one(family: KernelFamily) {
     let _turn = gpu::turn();
     let device = gpu::device(family);
     let folder = tempfile::tempdir().expect("a scratch directory");
-    for name in ["llama-mha-untied", "llama3-rope-gqa", "qwen2-bias"] {
-        let path = golden_path("tiny").join(name);
+    for name in ["tiny/llama-mha-untied", "tiny/llama3-rope-gqa", "tiny/qwen2-bias", "architectures/lfm2"] {
+        let path = golden_path(name);
         let model = load(&device, &path);
         let weights = random_adapter(lora(6, Projections::ALL), model.config(), 4);
         let adapter = Adapter { weights, head: None, card: Card::default() };
-        let merged = folder.path().join(format!("{name}-{}", family.name()));
+        let merged = folder.path().join(format!("{}-{}", name.replace('/', "-"), family.name()));
         let base = Checkpoint::open(&path).expect("a sound checkpoint opens");
-        merge(&base, &adapter, &merged, &MergeOptions::default(), &mut |_| ControlFlow::Continue(()))
+        let options = MergeOptions { quant: Some(Quant::F32) };
+        merge(&base, &adapter, &merged, &options, &mut |_| ControlFlow::Continue(()))
             .expect("f32 holds every sum");
 
-        let ids: Vec<u32> = (0..40).map(|at| (at * at * 31 + at * 7 + 3) % 512).collect();
+        let ids: Vec<u32> = (0..40).map(|at| (at * at * 31 + at * 7 + 3) % 157).collect();
         let options =
             GeneratorOptions { slots: 1, context: 64, kv: KvFormat::F32, ..GeneratorOptions::default() };
         let (bank, attached) = AdapterBank::holding(&model, &[&adapter.weights]).expect("a small bank fits");

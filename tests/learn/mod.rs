@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use parr::gpu::Device;
-use parr::model::lora::{LoraConfig, LoraPair, LoraWeights, Projection, Projections};
+use parr::model::lora::{LoraConfig, LoraPair, LoraWeights, ModuleNames, Projection, Projections};
 use parr::model::{LoadOptions, Model, ModelConfig};
 use parr::random::{Philox, Purpose};
 use parr::train::objective::{Objective, Supervised, SupervisedBatch};
@@ -85,10 +85,11 @@ pub(crate) fn peft(
         let tensor = file.tensor(name).ok()?;
         Some(tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     };
+    let names = ModuleNames::of(model.architecture);
     let layers = (0..model.layers.len())
         .map(|layer| {
             let pair = |projection: Projection| {
-                let module = format!("{}.{}", projection.module(), projection.name());
+                let module = names.module(projection);
                 let stem = format!("{prefix}base_model.model.model.layers.{layer}.{module}");
                 let a = floats(&format!("{stem}.lora_A.weight"))?;
                 Some((projection, LoraPair { a, b: floats(&format!("{stem}.lora_B.weight"))? }))
@@ -96,7 +97,7 @@ pub(crate) fn peft(
             Projection::ALL.into_iter().filter_map(pair).collect::<BTreeMap<_, _>>()
         })
         .collect();
-    LoraWeights { config, layers }
+    LoraWeights { config, layers, names }
 }
 
 /// The largest relative distance, by factor, over all pairs that `expected` has.

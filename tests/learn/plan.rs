@@ -9,7 +9,14 @@ use parr::ops::{KvFormat, LogitCap};
 use parr::quant::Quant;
 use parr::train::{AdamW, Demand, Learner, PassShape, Plan, TrainError};
 
-/// Of a plain model, and of one with everything that takes memory of its own.
+/// Of a plain model, of one with everything that takes memory of its own, and of the same with two convolutions.
+fn configs() -> [ModelConfig; 3] {
+    let mut mixed = config(true);
+    mixed.layers[0].conv = Some(3);
+    mixed.layers[2].conv = Some(3);
+    [config(false), config(true), mixed]
+}
+
 fn config(qk_norm: bool) -> ModelConfig {
     let rope = RopeConfig { theta: 10_000.0, rotary: 20, scaling: RopeScaling::None };
     let mut layers = vec![LayerConfig::llama(20, rope); 4];
@@ -61,7 +68,7 @@ fn demand<'a>(model: &'a Model, rank: usize, targets: Projections) -> Demand<'a>
 
 #[test]
 fn a_run_takes_to_the_byte_what_was_planned() {
-    for qk_norm in [false, true] {
+    for config in configs() {
         for (rank, learning_layers, kept_layers, rows) in
             [(4, 4, 0, 70), (5, 4, 4, 333), (16, 4, 2, 100), (8, 4, 3, 512), (4, 2, 4, 70), (4, 3, 1, 333)]
         {
@@ -70,7 +77,7 @@ fn a_run_takes_to_the_byte_what_was_planned() {
                 _ => Projections::ALL,
             };
             let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");
-            let model = Model::random(&device, &config(qk_norm), Quant::Q8_0, 1).expect("a tiny model fits");
+            let model = Model::random(&device, &config, Quant::Q8_0, 1).expect("a tiny model fits");
             let shape = PassShape { rows, longest: 70, learning_layers, kept_layers, logit_rows: 24 };
             let plan = Plan::count(&demand(&model, rank, targets), shape);
             device.reset_peak_memory();

@@ -10,7 +10,7 @@ use parr::quant::Quant;
 
 use super::{furthest, generator, golden_path, load};
 use crate::support::gpu;
-use crate::support::synthetic::{LAYERS, ODD, Shape, weights, write_directory};
+use crate::support::synthetic::{LAYERS, LFM2, ODD, Shape, weights, write_directory};
 
 fn ids(shape: &Shape, n: usize) -> Vec<u32> {
     (0..n).map(|at| ((at * at * 31 + at * 7 + 3) % shape.vocab) as u32).collect()
@@ -51,6 +51,11 @@ fn qwen3_with_normalised_heads(family: KernelFamily) {
 #[test]
 fn mistral_with_a_window_shorter_than_the_text(family: KernelFamily) {
     agrees(family, Shape { model_type: "mistral", window: Some(17), ..ODD }, 150);
+}
+
+#[test]
+fn lfm2_with_a_convolution_below_attention(family: KernelFamily) {
+    agrees(family, LFM2, 45);
 }
 
 #[test]

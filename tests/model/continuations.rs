@@ -37,7 +37,7 @@ fn as_whole_rows(family: KernelFamily) {
     let _turn = gpu::turn();
     let device = gpu::device(family);
     let cancel = CancelToken::new();
-    for name in ["llama3-rope-gqa", "qwen2-bias"] {
+    for name in ["llama3-rope-gqa", "qwen2-bias", "lfm2"] {
         let model = tiny(&device, name);
         let rows = rows();
         let whole: Vec<Vec<u32>> = rows.iter().map(|row| row.ids.clone()).collect();

@@ -41,7 +41,7 @@ fn requests() -> Vec<Request> {
 fn alone_in_a_batch_and_through_prefill(family: KernelFamily) {
     let _turn = gpu::turn();
     let device = gpu::device(family);
-    for name in ["llama3-rope-gqa", "qwen2-bias"] {
+    for name in ["llama3-rope-gqa", "qwen2-bias", "lfm2"] {
         let model = tiny(&device, name);
         let requests = requests();
         let together = generate(&mut generator(&model, 16, 160, KvFormat::F16), &requests);
@@ -83,33 +83,41 @@ fn a_sequence_is_the_same_alone_in_a_batch_and_through_prefill_on_tiled() {
 fn a_cached_history_is_reused_and_changes_nothing() {
     let _turn = gpu::turn();
     let device = gpu::open(&DeviceOptions::default());
-    let model = tiny(&device, "llama3-rope-gqa");
-    let mut chat = generator(&model, 1, 160, KvFormat::F16);
-    let first = sampled(prompt(1, 30), 4);
-    let reply = generate(&mut chat, std::slice::from_ref(&first)).remove(0);
-    let mut history = first.prompt.clone();
-    history.extend(&reply.tokens);
-    history.extend(prompt(2, 12));
-    let second = sampled(history, 5);
-    let warm = generate(&mut chat, std::slice::from_ref(&second)).remove(0);
-    let cold =
-        generate(&mut generator(&model, 1, 160, KvFormat::F16), std::slice::from_ref(&second)).remove(0);
-    // All but the last token drawn had been fed.
-    assert_eq!(warm.reused_tokens, first.prompt.len() + reply.tokens.len() - 1);
-    assert_eq!(cold.reused_tokens, 0);
-    assert_eq!(warm.tokens, cold.tokens);
+    for name in ["llama3-rope-gqa", "lfm2"] {
+        let model = tiny(&device, name);
+        let mut chat = generator(&model, 1, 160, KvFormat::F16);
+        let first = sampled(prompt(1, 30), 4);
+        let reply = generate(&mut chat, std::slice::from_ref(&first)).remove(0);
+        let mut history = first.prompt.clone();
+        history.extend(&reply.tokens);
+        history.extend(prompt(2, 12));
+        let second = sampled(history, 5);
+        let warm = generate(&mut chat, std::slice::from_ref(&second)).remove(0);
+        let mut fresh = generator(&model, 1, 160, KvFormat::F16);
+        let cold = generate(&mut fresh, std::slice::from_ref(&second)).remove(0);
+        // All but the last token drawn had been fed.
+        assert_eq!(warm.reused_tokens, first.prompt.len() + reply.tokens.len() - 1, "{name}");
+        assert_eq!(cold.reused_tokens, 0, "{name}");
+        assert_eq!(warm.tokens, cold.tokens, "{name}");
+    }
 }
 
 #[test]
 fn several_steps_a_submit_give_the_same_replies() {
     let _turn = gpu::turn();
+    for name in ["llama3-rope-gqa", "lfm2"] {
+        several_steps(name);
+    }
+}
+
+fn several_steps(name: &str) {
     let [one, eight] = [1, 8].map(|steps| {
         let options = DeviceOptions { decode_steps: Some(steps), ..DeviceOptions::default() };
         let device = gpu::open(&options);
         // Ends of all kinds in the middle of a submit: length, full context, a stop token.
         let mut asked = requests();
         asked.push(Request { max_tokens: 100, ..sampled(prompt(8, 85), 5) });
-        let mut generator = generator(&tiny(&device, "llama3-rope-gqa"), 3, 96, KvFormat::F16);
+        let mut generator = generator(&tiny(&device, name), 3, 96, KvFormat::F16);
         let free = generate(&mut generator, &asked);
         asked[0].stop_ids = StopTokens::Only(vec![free[0].tokens[10]]);
         let stopped = generate(&mut generator, &asked);

@@ -28,6 +28,8 @@ use parr::gpu::Device;
 use parr::model::{LoadOptions, Model};
 use parr::ops::KvFormat;
 
+use crate::support::synthetic;
+
 fn golden_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
@@ -36,7 +38,13 @@ fn load(device: &Device, path: &Path) -> Model {
     Model::load(device, path, &LoadOptions::default(), &mut |_| {}).expect("a sound checkpoint loads")
 }
 
+/// A tiny golden model, or a random one of LFM2, which has no golden with this vocabulary.
 fn tiny(device: &Device, name: &str) -> Model {
+    if name == "lfm2" {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        synthetic::write_directory(&synthetic::LFM2, &synthetic::weights(&synthetic::LFM2), directory.path());
+        return load(device, directory.path());
+    }
     load(device, &golden_path("tiny").join(name))
 }
 

@@ -11,16 +11,21 @@ use parr::ops::KvFormat;
 
 use super::{generate, generator, load, logprobs};
 use crate::support::gpu;
-use crate::support::synthetic::{ODD, Tensors, weights, write_directory};
+use crate::support::synthetic::{LFM2, ODD, Shape, Tensors, weights, write_directory};
 
 const IDS: [u32; 9] = [3, 41, 93, 159, 239, 333, 441, 46, 182];
 
 /// A generator for the odd model after `edit` has changed its weights.
 fn edited(device: &Device, kv: KvFormat, edit: impl FnOnce(&mut Tensors)) -> Generator {
+    edited_of(device, &ODD, kv, edit)
+}
+
+/// The same for a model of `shape`.
+fn edited_of(device: &Device, shape: &Shape, kv: KvFormat, edit: impl FnOnce(&mut Tensors)) -> Generator {
     let directory = tempfile::tempdir().expect("a scratch directory");
-    let mut tensors = weights(&ODD);
+    let mut tensors = weights(shape);
     edit(&mut tensors);
-    write_directory(&ODD, &tensors, directory.path());
+    write_directory(shape, &tensors, directory.path());
     let model = load(device, directory.path());
     // The file is read again when a fault is explained.
     std::mem::forget(directory);
@@ -124,6 +129,37 @@ fn keys_and_values_beyond_f16_need_an_f32_cache(family: KernelFamily) {
         let scored = logprobs(&mut edited(&device, KvFormat::F32, huge), &IDS);
         assert!(scored.iter().all(|logprob| logprob.is_finite()));
     }
+}
+
+#[test]
+fn a_fault_in_a_convolution_is_named(family: KernelFamily) {
+    let _turn = gpu::turn();
+    let device = gpu::device(family);
+    let name = |part: &str| format!("model.layers.0.conv.{part}.weight");
+    for (part, at, value) in
+        [("in_proj", 5, f32::NAN), ("conv", 7, f32::INFINITY), ("out_proj", 99, f32::NAN)]
+    {
+        let mut generator = edited_of(&device, &LFM2, KvFormat::F16, |tensors| {
+            tensors.get_mut(&name(part)).expect("a tensor of that name").1[at] = value;
+        });
+        for error in errors(&mut generator) {
+            let message = error.to_string();
+            let GenerateError::NotFinite { part: found, tensor, .. } = &error else { panic!("{message}") };
+            assert_eq!(*found, Some(Part::Convolution { layer: 0 }), "{message}");
+            assert!(tensor.as_ref().is_some_and(|tensor| tensor.contains(&name(part))), "{message}");
+        }
+    }
+    // Inputs of the filter that f16 cannot hold.
+    let huge = |tensors: &mut Tensors| {
+        let matrix = &mut tensors.get_mut(&name("in_proj")).expect("a matrix").1;
+        matrix.iter_mut().for_each(|weight| *weight *= 1e4);
+    };
+    for error in errors(&mut edited_of(&device, &LFM2, KvFormat::F16, huge)) {
+        let GenerateError::CacheRange { layer, keys, largest, .. } = error else { panic!("{error}") };
+        assert!(layer == 0 && !keys && largest > 65504.0, "{error}");
+    }
+    let scored = logprobs(&mut edited_of(&device, &LFM2, KvFormat::F32, huge), &IDS);
+    assert!(scored.iter().all(|logprob| logprob.is_finite()));
 }
 
 #[test]

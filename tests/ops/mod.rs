@@ -114,6 +114,9 @@ ops! {
         "attention/backward_q_tiled", "attention/backward_kv_lane8", "attention/backward_kv_tiled";
     cap_logits: "head/cap_logits";
     cap_logits_backward: "head/cap_logits_backward";
+    short_conv_input: "conv/short_conv_input";
+    short_conv: "conv/short_conv";
+    short_conv_backward: "conv/short_conv_backward_gate", "conv/short_conv_backward_input";
     glu: "mlp/glu";
     glu_backward: "mlp/glu_backward";
     gather_rows: "rows/gather";

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use parr::reference::{
     AttentionShape,
-    model::{LayerShape, LayerWeights, Model, ModelShape},
+    model::{ConvWeights, LayerShape, LayerWeights, Model, ModelShape},
     rope::{inverse_frequencies, llama3_scaled},
     silu,
 };
@@ -53,6 +53,8 @@ pub fn load(directory: &Path) -> Model {
     let layer = |i: usize| {
         let weight = |name: &str| get(format!("model.layers.{i}.{name}.weight"));
         let maybe = |name: &str| floats(&file, &format!("model.layers.{i}.self_attn.{name}"));
+        let conv = config["layer_types"][i] == "conv";
+        let attention = |name: &str| if conv { Vec::new() } else { weight(name) };
         LayerWeights {
             shape: LayerShape {
                 attention: AttentionShape {
@@ -70,10 +72,16 @@ pub fn load(directory: &Path) -> Model {
             attention_norm: Some(weight("input_layernorm")),
             attention_norm_after: None,
             mlp_norm_after: None,
-            q: weight("self_attn.q_proj"),
-            k: weight("self_attn.k_proj"),
-            v: weight("self_attn.v_proj"),
-            o: weight("self_attn.o_proj"),
+            conv: conv.then(|| ConvWeights {
+                input: weight("conv.in_proj"),
+                taps: weight("conv.conv"),
+                output: weight("conv.out_proj"),
+                biases: None,
+            }),
+            q: attention("self_attn.q_proj"),
+            k: attention("self_attn.k_proj"),
+            v: attention("self_attn.v_proj"),
+            o: attention("self_attn.o_proj"),
             q_bias: maybe("q_proj.bias"),
             k_bias: maybe("k_proj.bias"),
             v_bias: maybe("v_proj.bias"),

@@ -16,9 +16,10 @@ const ROTARY: u32 = 64u;
 //
 // kv/write_f16: stores eight dimensions of a key or value, rounded to f16.
 //
-// What f16 cannot hold is stored as NaN, whatever the driver's conversion makes of it, so that it
-// reaches the logits: an infinite key would only hide its position from attention.
+// kv/pack_f16: eight values as f16 in one vec4<u32>.
 //
+// What f16 cannot hold becomes NaN, whatever the driver's conversion makes of it, so that it reaches the logits: an
+// infinite key would only hide its position from attention.
 
 // Bits of the largest float that rounds to a finite f16, 65519.996.
 const LARGEST_BITS: u32 = 0x477fefffu;

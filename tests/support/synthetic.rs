@@ -23,6 +23,16 @@ pub struct Shape {
 /// Layers of all of them.
 pub const LAYERS: usize = 2;
 
+/// Taps of a convolution.
+pub const TAPS: usize = 3;
+
+impl Shape {
+    /// Whether a layer has a convolution in place of attention: the first one of LFM2.
+    pub fn has_conv(&self, layer: usize) -> bool {
+        self.model_type == "lfm2" && layer == 0
+    }
+}
+
 /// Nothing divides anything: 20 dimensions a head, 100 columns, 517 tokens.
 pub const ODD: Shape = Shape {
     model_type: "llama",
@@ -35,6 +45,9 @@ pub const ODD: Shape = Shape {
     window: None,
     tied: false,
 };
+
+/// A convolution below attention, with the same widths.
+pub const LFM2: Shape = Shape { model_type: "lfm2", tied: true, ..ODD };
 
 /// Shape and values by name.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -64,10 +77,16 @@ pub fn weights(shape: &Shape) -> Tensors {
                 0.0,
             );
         };
-        matrix("self_attn.q_proj", heads * head_dim, hidden);
-        matrix("self_attn.k_proj", kv_heads * head_dim, hidden);
-        matrix("self_attn.v_proj", kv_heads * head_dim, hidden);
-        matrix("self_attn.o_proj", hidden, heads * head_dim);
+        if shape.has_conv(layer) {
+            matrix("conv.in_proj", 3 * hidden, hidden);
+            matrix("conv.conv", hidden, TAPS);
+            matrix("conv.out_proj", hidden, hidden);
+        } else {
+            matrix("self_attn.q_proj", heads * head_dim, hidden);
+            matrix("self_attn.k_proj", kv_heads * head_dim, hidden);
+            matrix("self_attn.v_proj", kv_heads * head_dim, hidden);
+            matrix("self_attn.o_proj", hidden, heads * head_dim);
+        }
         matrix("mlp.gate_proj", ffn, hidden);
         matrix("mlp.up_proj", ffn, hidden);
         matrix("mlp.down_proj", hidden, ffn);
@@ -75,7 +94,7 @@ pub fn weights(shape: &Shape) -> Tensors {
             |name: &str, len: usize| put(format!("model.layers.{layer}.{name}.weight"), &[len], 0.5, 1.0);
         norm("input_layernorm", hidden);
         norm("post_attention_layernorm", hidden);
-        if shape.model_type == "qwen3" {
+        if shape.model_type == "qwen3" || shape.model_type == "lfm2" && !shape.has_conv(layer) {
             norm("self_attn.q_norm", head_dim);
             norm("self_attn.k_norm", head_dim);
         }
@@ -93,6 +112,13 @@ pub fn write_directory(shape: &Shape, tensors: &Tensors, directory: &Path) {
         "max_position_embeddings": 256, "tie_word_embeddings": shape.tied,
         "rope_parameters": { "rope_type": "default", "rope_theta": 10000.0 },
     });
+    if shape.model_type == "lfm2" {
+        config["norm_eps"] = config["rms_norm_eps"].clone();
+        config["block_auto_adjust_ff_dim"] = false.into();
+        config["conv_L_cache"] = TAPS.into();
+        let kind = |layer| if shape.has_conv(layer) { "conv" } else { "full_attention" };
+        config["layer_types"] = (0..LAYERS).map(kind).collect();
+    }
     if let Some(window) = shape.window {
         config["sliding_window"] = window.into();
     }

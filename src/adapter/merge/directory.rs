@@ -5,6 +5,7 @@ use std::{fs, io};
 use super::{Merger, Tensor};
 use crate::adapter::AdapterFileError;
 use crate::atomic;
+use crate::format::hf_names;
 use crate::format::safetensors::{Dtype, SafetensorsWriter};
 use crate::quant::Quant;
 
@@ -42,8 +43,11 @@ pub(super) fn write(merger: &mut Merger, tensors: &[Tensor]) -> Result<(), Adapt
         let mut writer = SafetensorsWriter::new();
         // Transformers refuses a file without it.
         writer.set("format", "pt");
+        let names =
+            hf_names::of_model_type(base.config_json().and_then(|config| config["model_type"].as_str()));
         for (Tensor { info, .. }, dtype) in tensors.iter().zip(&types) {
-            writer.declare(&info.name, *dtype, &info.shape)?;
+            let name = names.map_or_else(|| info.name.clone(), |names| names.own(&info.name));
+            writer.declare(&name, *dtype, &info.shape)?;
         }
         atomic::write(&folder.join("model.safetensors"), |file| {
             let mut body = writer.start(file)?;

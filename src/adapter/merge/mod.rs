@@ -10,7 +10,7 @@ use super::stored::{module, place};
 use super::{Adapter, AdapterFileError};
 use crate::format::{Checkpoint, TensorInfo};
 use crate::model::ModelConfig;
-use crate::model::lora::LoraPair;
+use crate::model::lora::{LoraPair, ModuleNames};
 use crate::quant::Quant;
 
 /// How to store merged matrices.
@@ -70,7 +70,7 @@ pub fn merge(
     for (layer, pairs) in adapter.weights.layers.iter().enumerate() {
         for &projection in pairs.keys() {
             let (outputs, inputs) = projection.shape(&config);
-            let name = format!("{}.weight", module(layer, projection));
+            let name = format!("{}.weight", module(ModuleNames::Llama, layer, projection));
             if base.is_joined(&name) {
                 let what = format!("`{name}` is a part of a tensor that joins several");
                 return Err(AdapterFileError::unwritable(out, what, "keep base and adapter apart"));
@@ -81,7 +81,7 @@ pub fn merge(
     let mut tensors: Vec<Tensor> = base
         .tensors()
         .map(|info| {
-            let place = info.name.strip_suffix(".weight").and_then(place);
+            let place = info.name.strip_suffix(".weight").and_then(|name| place(ModuleNames::Llama, name));
             let pair = place.and_then(|(layer, projection)| {
                 adapter.weights.layers.get(layer).and_then(|pairs| pairs.get(&projection))
             });

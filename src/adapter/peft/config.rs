@@ -11,7 +11,7 @@ use crate::adapter::stored::{Factors, module};
 use crate::format::LoadError;
 use crate::format::json::Object;
 use crate::model::ModelConfig;
-use crate::model::lora::Projection;
+use crate::model::lora::{ModuleNames, Projection};
 
 /// Maximum entries of a list or a map; PEFT itself writes at most one per module.
 const MAX_ENTRIES: usize = 1 << 14;
@@ -124,8 +124,9 @@ impl PeftConfig {
         model: &ModelConfig,
     ) -> Result<(), AdapterFileError> {
         for layer in 0..model.layers.len() {
-            for projection in Projection::ALL {
-                let module = module(layer, projection);
+            // A pair for a matrix that the layer lacks is refused when the factors are checked.
+            for projection in Projection::ALL.into_iter().filter(|one| one.is_of(&model.layers[layer])) {
+                let module = module(ModuleNames::of(model.architecture), layer, projection);
                 match (self.targets_module(&module)?, factors.contains_key(&(layer, projection))) {
                     (true, false) => {
                         let path = self.path.with_file_name(super::WEIGHTS);

@@ -11,6 +11,7 @@ pub(super) use write::{write, write_card};
 use super::stored::{Half, Origin, Pairing, Stored, module, place};
 use super::{AdapterFileError, Card, head};
 use crate::format::{Checkpoint, LoadError};
+use crate::model::lora::ModuleNames;
 
 pub(super) const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -52,12 +53,13 @@ pub(super) fn read(folder: &Path) -> Result<Stored, AdapterFileError> {
     file.need_all_tensors()?;
     let json = file.json_beside(CONFIG)?.unwrap_or_default();
     let config = PeftConfig::read(&config_path, &json)?;
-    let mut factors = pairs(&path, &file)?.finish(&path, |layer, projection, half| {
+    let names = names(&file);
+    let mut factors = pairs(&path, &file, names)?.finish(&path, |layer, projection, half| {
         let factor = if half == Half::A { "A" } else { "B" };
-        tensor_name(&module(layer, projection), factor)
+        tensor_name(&module(names, layer, projection), factor)
     })?;
     for (&(layer, projection), pair) in &mut factors {
-        pair.alpha = config.alpha(&module(layer, projection), pair.rank)?;
+        pair.alpha = config.alpha(&module(names, layer, projection), pair.rank)?;
     }
     let mut card = match file.json_beside(CARD)? {
         Some(json) => Card::read(&folder.join(CARD), json)?,
@@ -68,18 +70,31 @@ pub(super) fn read(folder: &Path) -> Result<Stored, AdapterFileError> {
     Ok(Stored { rs_lora: config.rs_lora, origin: Origin::Peft(Box::new(config)), file, factors, head, card })
 }
 
+/// The module of a factor, and which factor of its pair it is.
+fn factor(name: &str) -> Option<(&str, Half)> {
+    let rest = name.strip_prefix(PREFIX)?;
+    match rest.strip_suffix(".lora_A.weight") {
+        Some(module) => Some((module, Half::A)),
+        None => Some((rest.strip_suffix(".lora_B.weight")?, Half::B)),
+    }
+}
+
+/// The names of modules in `file`: those that fit most of its tensors.
+fn names(file: &Checkpoint) -> ModuleNames {
+    let fitting = |names: &ModuleNames| {
+        let modules = file.tensors().filter_map(|tensor| factor(&tensor.name));
+        modules.filter(|(module, _)| place(*names, module).is_some()).count()
+    };
+    // Of equal ones the last, which is Llama's.
+    ModuleNames::ALL.into_iter().rev().max_by_key(fitting).unwrap_or_default()
+}
+
 /// Assigns every tensor of `file` to a projection; a tensor of no projection is an error that names it.
-fn pairs(path: &Path, file: &Checkpoint) -> Result<Pairing, AdapterFileError> {
+fn pairs(path: &Path, file: &Checkpoint, names: ModuleNames) -> Result<Pairing, AdapterFileError> {
     let mut pairs = Pairing::default();
     for tensor in file.tensors() {
         let name = tensor.name.as_str();
-        let factor = name.strip_prefix(PREFIX).and_then(|rest| {
-            let (module, half) = match rest.strip_suffix(".lora_A.weight") {
-                Some(module) => (module, Half::A),
-                None => (rest.strip_suffix(".lora_B.weight")?, Half::B),
-            };
-            Some((place(module)?, half))
-        });
+        let factor = factor(name).and_then(|(module, half)| Some((place(names, module)?, half)));
         let Some((place, half)) = factor else {
             let what = if name.contains("lora_magnitude_vector") {
                 "belongs to DoRA, which is not supported"
@@ -93,7 +108,7 @@ fn pairs(path: &Path, file: &Checkpoint) -> Result<Pairing, AdapterFileError> {
                 "is not a factor"
             };
             let what = format!("tensor `{}` {what}", crate::format::printable(name));
-            let hint = "train factors of q, k, v, o, gate, up and down only, or merge the adapter with PEFT";
+            let hint = "train factors of the layers' linear modules only, or merge the adapter with PEFT";
             return Err(LoadError::unsupported(path, what, hint).into());
         };
         pairs.add(place, half, tensor);

@@ -96,7 +96,7 @@ fn write_weights(path: &Path, weights: &LoraWeights, dtype: Dtype, quant: Quant)
     let pairs = || {
         let layers = weights.layers.iter().enumerate();
         layers.flat_map(|(layer, pairs)| {
-            pairs.iter().map(move |(&projection, pair)| (module(layer, projection), pair))
+            pairs.iter().map(move |(&projection, pair)| (module(weights.names, layer, projection), pair))
         })
     };
     let mut writer = SafetensorsWriter::new();
@@ -154,8 +154,10 @@ fn targets(weights: &LoraWeights) -> Value {
         weights.layers.iter().map(|pairs| pairs.keys().copied().collect()).collect();
     let first = of_layer.first().copied().unwrap_or_default();
     if of_layer.iter().all(|targets| *targets == first) {
-        return first.iter().map(|projection| projection.name()).collect();
+        let short = |module: &'static str| module.rsplit_once('.').map_or(module, |(_, name)| name);
+        return first.iter().map(|projection| short(weights.names.module(projection))).collect();
     }
     let modules = of_layer.iter().enumerate();
-    modules.flat_map(|(layer, targets)| targets.iter().map(move |target| module(layer, target))).collect()
+    let whole = |layer, target| module(weights.names, layer, target);
+    modules.flat_map(|(layer, targets)| targets.iter().map(move |target| whole(layer, target))).collect()
 }

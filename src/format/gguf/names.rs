@@ -13,6 +13,9 @@ const LAYER: &[(&str, &str)] = &[
     ("attn_output.", "self_attn.o_proj."),
     ("attn_q_norm.", "self_attn.q_norm."),
     ("attn_k_norm.", "self_attn.k_norm."),
+    ("shortconv.in_proj.", "conv.in_proj."),
+    ("shortconv.conv.", "conv.conv."),
+    ("shortconv.out_proj.", "conv.out_proj."),
     ("ffn_norm.", "post_attention_layernorm."),
     ("ffn_gate.", "mlp.gate_proj."),
     ("ffn_up.", "mlp.up_proj."),
@@ -40,6 +43,8 @@ const OF_ARCHITECTURES: &[(&[&str], Renames)] = &[
         ],
     ),
     (&["phi3"], &[("attn_qkv.", "self_attn.qkv_proj."), ("ffn_up.", "mlp.gate_up_proj.")]),
+    // Some files have the usual name of the last norm.
+    (&["lfm2"], &[("token_embd_norm.", "model.norm.")]),
 ];
 
 /// The names of one architecture.
@@ -57,7 +62,7 @@ pub(super) fn canonical(architecture: Option<&str>, name: &str) -> String {
         Some((layer, rest)) => rename(rest, of_architecture(architecture))
             .or_else(|| rename(rest, LAYER))
             .map(|rest| format!("model.layers.{layer}.{rest}")),
-        None => rename(name, GLOBAL),
+        None => rename(name, of_architecture(architecture)).or_else(|| rename(name, GLOBAL)),
     };
     renamed.unwrap_or_else(|| name.to_owned())
 }
@@ -83,7 +88,9 @@ pub fn gguf_name(architecture: Option<&str>, name: &str) -> Option<String> {
         Some((layer, rest)) => rename(rest, &swapped(of_architecture(architecture)))
             .or_else(|| rename(rest, &swapped(LAYER)))
             .map(|rest| format!("blk.{layer}.{rest}")),
-        None => rename(name, &swapped(GLOBAL)),
+        None => {
+            rename(name, &swapped(of_architecture(architecture))).or_else(|| rename(name, &swapped(GLOBAL)))
+        }
     }
 }
 

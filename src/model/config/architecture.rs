@@ -25,6 +25,8 @@ pub enum Architecture {
     Granite,
     /// OLMo 2 and 3: norms behind each half and over all heads together.
     Olmo2,
+    /// LFM2 and 2.5, dense: gated short convolutions in place of attention in most layers.
+    Lfm2,
 }
 
 /// What is known of an architecture.
@@ -40,7 +42,7 @@ struct Known {
 }
 
 /// Every architecture, in the order of lists.
-const KNOWN: [Known; 9] = [
+const KNOWN: [Known; 10] = [
     Known {
         architecture: Architecture::Llama,
         name: "llama",
@@ -104,6 +106,13 @@ const KNOWN: [Known; 9] = [
         gguf: &["olmo2"],
         hf: &["olmo2", "olmo3"],
         models: "OLMo 2 and 3",
+    },
+    Known {
+        architecture: Architecture::Lfm2,
+        name: "lfm2",
+        gguf: &["lfm2"],
+        hf: &["lfm2"],
+        models: "LFM2, LFM2.5 (dense)",
     },
 ];
 

@@ -2,8 +2,8 @@
 
 use super::architecture::{LOCAL_THETA, NO_ROPE_EVERY};
 use super::{
-    Architecture, ModelConfig, OUTPUT, ROPE_FACTORS, ROPE_FREQS, RopeConfig, RopeScaling, check_layers,
-    embedding_rows, plain_layer,
+    Architecture, LayerConfig, ModelConfig, OUTPUT, ROPE_FACTORS, ROPE_FREQS, RopeConfig, RopeScaling,
+    check_layers, embedding_rows, plain_layer,
 };
 use crate::format::gguf::{Array, Gguf, Value, rope_permuted};
 use crate::format::{Checkpoint, LoadError, printable};
@@ -47,7 +47,12 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
     }
     let hidden = gguf.need_count(&key("embedding_length"))?;
     let heads = gguf.need_count(&key("attention.head_count"))?;
-    let kv_heads = gguf.count(&key("attention.head_count_kv"))?.unwrap_or(heads);
+    let n_layers = gguf.need_count(&key("block_count"))?;
+    check_layers(gguf.path(), n_layers)?;
+    let (kv_heads, convs) = match architecture {
+        Architecture::Lfm2 => mixed_layers(gguf, &key, heads, n_layers)?,
+        _ => (gguf.count(&key("attention.head_count_kv"))?.unwrap_or(heads), vec![None; n_layers]),
+    };
     let head_dim = match gguf.count(&key("attention.key_length"))? {
         Some(head_dim) => head_dim,
         None if heads > 0 && hidden.is_multiple_of(heads) => hidden / heads,
@@ -73,8 +78,6 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
     };
     let vocab = embedding_rows(checkpoint)?;
     let context = gguf.need_count(&key("context_length"))?;
-    let n_layers = gguf.need_count(&key("block_count"))?;
-    check_layers(gguf.path(), n_layers)?;
     let rope = rope(checkpoint, gguf, name, (rotary, context))?;
     let local = match gguf.float(&key("rope.freq_base_swa"))? {
         Some(theta) => theta,
@@ -83,14 +86,15 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
     };
     let local = RopeConfig { theta: local, rotary, scaling: RopeScaling::None };
     let window = gguf.count(&key("attention.sliding_window"))?.filter(|window| *window > 0);
-    let mut plain = plain_layer(checkpoint, architecture, head_dim, &rope);
+    let first = convs.iter().position(Option::is_none).unwrap_or(0);
+    let mut plain = plain_layer(checkpoint, architecture, head_dim, &rope, first);
     if let Some(scale) = factor("attention.scale")? {
         plain.attention_scale = scale;
     }
     plain.attention_cap = factor("attn_logit_softcapping")?;
     let mut layers = Vec::with_capacity(n_layers);
-    for index in 0..n_layers {
-        let mut layer = plain.clone();
+    for (index, &conv) in convs.iter().enumerate() {
+        let mut layer = LayerConfig { conv, ..plain.clone() };
         layer.window = window.filter(|_| slides(gguf, &key, architecture, index));
         if layer.window.is_some() && architecture.slides_unscaled() {
             layer.rope = Some(local.clone());
@@ -121,6 +125,38 @@ pub(super) fn read(checkpoint: &Checkpoint, gguf: &Gguf) -> Result<ModelConfig, 
         bos: gguf.token("tokenizer.ggml.bos_token_id")?,
         eos: ends(gguf, vocab)?,
     })
+}
+
+/// Key and value heads of the layers with attention, and for each layer the taps of its convolution, if it has that in
+/// place of attention: the list of key and value heads has 0 there.
+fn mixed_layers(
+    gguf: &Gguf,
+    key: &dyn Fn(&str) -> String,
+    heads: usize,
+    n_layers: usize,
+) -> Result<(usize, Vec<Option<usize>>), LoadError> {
+    let name = key("attention.head_count_kv");
+    let counts = match gguf.value(&name) {
+        Some(Value::Array(_)) => gguf.integers(&name)?.unwrap_or_default(),
+        _ => {
+            let count = gguf.count(&name)?.unwrap_or(heads);
+            vec![i32::try_from(count).unwrap_or(i32::MAX); n_layers]
+        }
+    };
+    if counts.len() != n_layers {
+        return Err(gguf.bad(&name, format!("has {} values, expected {n_layers}", counts.len())));
+    }
+    let kv_heads = counts.iter().copied().find(|count| *count != 0).unwrap_or(0);
+    if let Some(other) = counts.iter().find(|count| **count != 0 && **count != kv_heads) {
+        return Err(
+            gguf.bad(&name, format!("has both {kv_heads} and {other}, but only one count is supported"))
+        );
+    }
+    let taps = if counts.contains(&0) { gguf.need_count(&key("shortconv.l_cache"))? } else { 0 };
+    let convs = counts.iter().map(|count| (*count == 0).then_some(taps)).collect();
+    // A model without any attention has no use for the number.
+    let kv_heads = usize::try_from(kv_heads).map_err(|_| gguf.bad(&name, "is negative"))?;
+    Ok((if kv_heads == 0 { heads } else { kv_heads }, convs))
 }
 
 /// Whether a layer has the sliding window.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::architecture::{LOCAL_THETA, NO_ROPE_EVERY};
 use super::{
     Architecture, EMBEDDING, LayerConfig, ModelConfig, OUTPUT, RopeConfig, RopeScaling, check_layers,
-    embedding_rows, plain_layer,
+    embedding_rows, lfm2, plain_layer,
 };
 use crate::format::json::Object;
 use crate::format::{Checkpoint, LoadError, printable};
@@ -43,6 +43,7 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
         Some(kv_heads) => kv_heads,
         // The defaults of transformers.
         None if gemma || architecture == Architecture::SmolLm3 => 4,
+        None if architecture == Architecture::Lfm2 => 8,
         None => heads,
     };
     let head_dim = match config.count("head_dim")? {
@@ -64,9 +65,10 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
         None if architecture == Architecture::Gemma2 => 8192,
         found => config.need("max_position_embeddings", found)?,
     };
-    let norm_eps = match architecture {
-        Architecture::Olmo2 | Architecture::Phi3 => 1e-5,
-        _ => 1e-6,
+    let (eps_key, norm_eps) = match architecture {
+        Architecture::Lfm2 => ("norm_eps", 1e-5),
+        Architecture::Olmo2 | Architecture::Phi3 => ("rms_norm_eps", 1e-5),
+        _ => ("rms_norm_eps", 1e-6),
     };
     let granite = |key: &str| -> Result<f32, LoadError> {
         Ok(if architecture == Architecture::Granite { config.float(key)?.unwrap_or(1.0) } else { 1.0 })
@@ -79,8 +81,11 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
         heads,
         kv_heads,
         head_dim,
-        ffn: config.need_count("intermediate_size")?,
-        norm_eps: config.float("rms_norm_eps")?.unwrap_or(norm_eps),
+        ffn: match architecture {
+            Architecture::Lfm2 => lfm2::ffn(&config)?,
+            _ => config.need_count("intermediate_size")?,
+        },
+        norm_eps: config.float(eps_key)?.unwrap_or(norm_eps),
         embedding_scale: granite("embedding_multiplier")? * architecture.embedding_scale(hidden),
         residual_scale: granite("residual_multiplier")?,
         logit_cap: LogitCap {
@@ -88,8 +93,13 @@ pub(super) fn read(checkpoint: &Checkpoint, json: &Value) -> Result<ModelConfig,
             cap: cap(&config, "final_logit_softcapping", architecture, 30.0)?,
         },
         context,
-        tied: config.flag("tie_word_embeddings")?.unwrap_or(gemma || architecture == Architecture::SmolLm3)
-            && !has_own_head(checkpoint),
+        tied: match architecture {
+            Architecture::Lfm2 => lfm2::tied(&config)?,
+            _ => {
+                let tied = config.flag("tie_word_embeddings")?;
+                tied.unwrap_or(gemma || architecture == Architecture::SmolLm3)
+            }
+        } && !has_own_head(checkpoint),
         bos: config.tokens("bos_token_id")?.first().copied(),
         eos: ends(checkpoint, &config)?,
     })
@@ -103,7 +113,12 @@ fn layers(
     (n_layers, head_dim, context): (usize, usize, usize),
 ) -> Result<Vec<LayerConfig>, LoadError> {
     let [global, local] = ropes(config, architecture, (head_dim, context))?;
-    let mut plain = plain_layer(checkpoint, architecture, head_dim, &global);
+    let convs = match architecture {
+        Architecture::Lfm2 => lfm2::convs(config, n_layers)?,
+        _ => vec![None; n_layers],
+    };
+    let first = convs.iter().position(Option::is_none).unwrap_or(0);
+    let mut plain = plain_layer(checkpoint, architecture, head_dim, &global, first);
     plain.attention_cap = cap(config, "attn_logit_softcapping", architecture, 50.0)?;
     match architecture {
         Architecture::Gemma2 | Architecture::Gemma3 => {
@@ -120,11 +135,11 @@ fn layers(
         Architecture::SmolLm3 => turned(config, n_layers)?,
         _ => vec![true; n_layers],
     };
-    let of_layer = |(window, turned): (Option<usize>, bool)| {
+    let of_layer = |((window, turned), conv): ((Option<usize>, bool), Option<usize>)| {
         let rope = if window.is_some() { &local } else { &global };
-        LayerConfig { window, rope: turned.then(|| rope.clone()), ..plain.clone() }
+        LayerConfig { conv, window, rope: turned.then(|| rope.clone()), ..plain.clone() }
     };
-    Ok(windows.into_iter().zip(turned).map(of_layer).collect())
+    Ok(windows.into_iter().zip(turned).zip(convs).map(of_layer).collect())
 }
 
 /// A soft cap of Gemma's. Only Gemma 2 has one by default.
@@ -228,6 +243,11 @@ fn ropes(
             (plain.unwrap_or(1_000_000.0), local.unwrap_or(LOCAL_THETA))
         }
         Architecture::SmolLm3 => (plain.unwrap_or(2_000_000.0), plain.unwrap_or(2_000_000.0)),
+        Architecture::Lfm2 => {
+            // The older name.
+            let plain = plain.or(config.float("theta")?).unwrap_or(1_000_000.0);
+            (plain, plain)
+        }
         Architecture::Olmo2 if config.text("model_type")? == Some("olmo3") => {
             (plain.unwrap_or(500_000.0), plain.unwrap_or(500_000.0))
         }

@@ -36,9 +36,12 @@ pub enum HeadNorm {
     Whole,
 }
 
-/// One decoder layer: attention, then a gated feed-forward half.
+/// One decoder layer: attention or a short convolution, then a gated feed-forward half.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerConfig {
+    /// Number of taps of the gated short convolution that takes the place of attention (LFM2); `None` for attention, which
+    /// the settings of window, rotation, heads and scores describe.
+    pub conv: Option<usize>,
     /// Number of last tokens, including itself, that a token attends to; `None` for all.
     pub window: Option<usize>,
     /// Rotary position embedding of queries and keys; `None` for no positions (arXiv 2305.19466).
@@ -61,6 +64,7 @@ impl LayerConfig {
     /// A layer as in Llama, with heads of `head_dim`.
     pub fn llama(head_dim: usize, rope: RopeConfig) -> LayerConfig {
         LayerConfig {
+            conv: None,
             window: None,
             rope: Some(rope),
             norms: Norms::Before,
@@ -70,6 +74,11 @@ impl LayerConfig {
             attention_cap: None,
             gate: Gate::Silu,
         }
+    }
+
+    /// Whether the layer has attention. Otherwise it has a short convolution.
+    pub fn has_attention(&self) -> bool {
+        self.conv.is_none()
     }
 
     /// The attention of this layer over a cache of shape `cache`.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{AdapterError, LoraConfig, LoraPair, LoraWeights, Projection, Projections, ScalarHead};
+use super::{
+    AdapterError, LoraConfig, LoraPair, LoraWeights, ModuleNames, Projection, Projections, ScalarHead,
+};
 use crate::gpu::{Buffer, Device, DeviceError};
 use crate::model::{Model, ModelConfig};
 use crate::ops::{LoraParams, LoraPart, LoraRun, LoraSite, scalar_head_len};
@@ -13,12 +15,14 @@ use crate::ops::{LoraParams, LoraPart, LoraRun, LoraSite, scalar_head_len};
 pub(crate) enum Site {
     Qkv,
     O,
+    ConvIn,
+    ConvOut,
     GateUp,
     Down,
 }
 
 impl Site {
-    pub const ALL: [Site; 4] = [Site::Qkv, Site::O, Site::GateUp, Site::Down];
+    pub const ALL: [Site; 6] = [Site::Qkv, Site::O, Site::ConvIn, Site::ConvOut, Site::GateUp, Site::Down];
 
     /// The stacked projections, in order.
     fn projections(self) -> &'static [Projection] {
@@ -27,6 +31,8 @@ impl Site {
             Site::O => &[Projection::O],
             Site::GateUp => &[Projection::Gate, Projection::Up],
             Site::Down => &[Projection::Down],
+            Site::ConvIn => &[Projection::In],
+            Site::ConvOut => &[Projection::Out],
         }
     }
 }
@@ -37,8 +43,9 @@ pub(crate) struct LoraLayout {
     /// Rank to which every adapter is padded, a multiple of 4.
     pub rank: usize,
     pub targets: Projections,
-    /// Layouts by [`Site`]; `None` if no projection of the site is a target.
-    pub sites: [Option<LoraSite>; 4],
+    /// Layouts by [`Site`]; `None` if no projection of the site is a target, or no layer has it. A layer has either
+    /// attention or a convolution, so both begin at the same place.
+    pub sites: [Option<LoraSite>; Site::ALL.len()],
     /// Values of one adapter in one layer, a multiple of 32.
     pub adapter_len: usize,
 }
@@ -46,8 +53,14 @@ pub(crate) struct LoraLayout {
 impl LoraLayout {
     pub fn new(config: &ModelConfig, rank: usize, targets: Projections) -> Self {
         let rank = rank.next_multiple_of(4);
-        let mut at = 0;
+        let targets = targets.of(config);
+        let (mut at, mut of_attention) = (0, 0);
         let sites = Site::ALL.map(|site| {
+            match site {
+                Site::ConvIn => (at, of_attention) = (0, at),
+                Site::GateUp => at = at.max(of_attention),
+                _ => {}
+            }
             let (mut parts, mut first_col, mut inputs) = (Vec::new(), 0, 0);
             for &projection in site.projections() {
                 let (cols, from) = projection.shape(config);
@@ -274,10 +287,10 @@ impl AdapterBank {
                 continue;
             }
             let values = inner.device.read(buffer, at, inner.layout.adapter_len)?;
-            layers.push(self.unpack(&taken.config, &values));
+            layers.push(self.unpack(&taken.config, index, &values));
         }
         let head = if taken.has_head { Some(self.read_head(place)?) } else { None };
-        Ok((LoraWeights { config: taken.config, layers }, head))
+        Ok((LoraWeights { config: taken.config, layers, names: self.names() }, head))
     }
 
     fn read_head(&self, place: usize) -> Result<ScalarHead, AdapterError> {
@@ -292,8 +305,13 @@ impl AdapterBank {
         ScalarHead { weight: values[..hidden].to_vec(), bias: values[hidden.next_multiple_of(32)] }
     }
 
-    /// Converts one adapter's values in one layer from the device's order to pairs.
-    pub(crate) fn unpack(&self, config: &LoraConfig, values: &[f32]) -> BTreeMap<Projection, LoraPair> {
+    /// Converts one adapter's values in layer `layer` from the device's order to pairs.
+    pub(crate) fn unpack(
+        &self,
+        config: &LoraConfig,
+        layer: usize,
+        values: &[f32],
+    ) -> BTreeMap<Projection, LoraPair> {
         let inner = &*self.inner;
         let pair =
             |projection: Projection| {
@@ -308,7 +326,8 @@ impl AdapterBank {
                 });
                 (projection, pair)
             };
-        config.targets.iter().map(pair).collect()
+        let described = &inner.config.layers[layer];
+        config.targets.iter().filter(|target| target.is_of(described)).map(pair).collect()
     }
 
     fn upload(
@@ -322,7 +341,8 @@ impl AdapterBank {
         if weights.config.rank > inner.layout.rank {
             return Err(AdapterError::Rank { found: weights.config.rank, allowed: inner.layout.rank });
         }
-        let outside = weights.config.targets.iter().find(|&target| !inner.layout.targets.contains(target));
+        let mut targets = weights.config.targets.of(&inner.config).iter();
+        let outside = targets.find(|&target| !inner.layout.targets.contains(target));
         if let Some(target) = outside {
             return Err(AdapterError::Target { projection: target.name(), allowed: inner.layout.targets });
         }
@@ -405,6 +425,11 @@ impl AdapterBank {
     /// Device memory held, in bytes.
     pub fn bytes(&self) -> u64 {
         self.inner.layers.iter().map(Buffer::bytes).sum::<u64>() + self.inner.heads.bytes()
+    }
+
+    /// The names of the model's modules.
+    pub(crate) fn names(&self) -> ModuleNames {
+        ModuleNames::of(self.inner.config.architecture)
     }
 
     pub(crate) fn layout(&self) -> &LoraLayout {

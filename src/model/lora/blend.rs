@@ -40,7 +40,7 @@ impl LoraWeights {
             names.map(|name| Ok((name, pair(parts, layer, name, rank)?))).collect()
         };
         let layers = (0..expected).map(layer).collect::<Result<Vec<BTreeMap<_, _>>, AdapterError>>()?;
-        Ok(LoraWeights { config, layers })
+        Ok(LoraWeights { config, layers, names: first.names })
     }
 }
 
@@ -92,6 +92,7 @@ fn pair(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::lora::ModuleNames;
     use crate::random::{Philox, Purpose, uniform01};
 
     const INPUTS: usize = 6;
@@ -111,7 +112,8 @@ mod tests {
             (name, pair)
         };
         let config = LoraConfig { rank, alpha, rs_lora, targets: targets.iter().copied().collect() };
-        LoraWeights { config, layers: vec![targets.iter().map(pair).collect()] }
+        let layers = vec![targets.iter().map(pair).collect()];
+        LoraWeights { config, layers, names: ModuleNames::Llama }
     }
 
     /// `scale B A`, `(outputs, inputs)`.

@@ -10,5 +10,5 @@ mod weights;
 
 pub use bank::{AdapterBank, AdapterId};
 pub(crate) use bank::{LoraLayout, Site};
-pub use projection::{Projection, Projections};
+pub use projection::{ModuleNames, Projection, Projections};
 pub use weights::{AdapterError, LoraConfig, LoraPair, LoraWeights, ScalarHead};

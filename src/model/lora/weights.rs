@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Projection, Projections};
+use super::{ModuleNames, Projection, Projections};
 use crate::error::ErrorKind;
 use crate::file::hex;
 use crate::gpu::DeviceError;
@@ -32,6 +32,9 @@ impl LoraConfig {
     }
 }
 
+/// Most pairs of one layer.
+const PAIRS_OF_LAYER: usize = 7;
+
 /// The two factors at one projection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoraPair {
@@ -48,6 +51,8 @@ pub struct LoraWeights {
     pub config: LoraConfig,
     /// One map per decoder layer. A projection without a pair adds nothing.
     pub layers: Vec<BTreeMap<Projection, LoraPair>>,
+    /// The names of the model's modules, for PEFT.
+    pub names: ModuleNames,
 }
 
 /// A linear map from the final hidden state to one number: a reward, or a value.
@@ -97,6 +102,14 @@ pub enum AdapterError {
         found: usize,
         /// Number of values that the model needs.
         expected: usize,
+    },
+    /// A pair for a matrix that a layer does not have: the adapter was made for another model.
+    #[error("the adapter changes {projection} in layer {layer}, which the model does not have there")]
+    NoProjection {
+        /// Decoder layer.
+        layer: usize,
+        /// Name of the projection.
+        projection: &'static str,
     },
     /// A head of another width: it belongs to another model.
     #[error("the scalar head has {found} weights, the model's hidden states {expected}")]
@@ -162,21 +175,24 @@ impl LoraWeights {
     ///
     /// [`AdapterError::Setting`] if `config` is invalid.
     pub fn fresh(config: LoraConfig, model: &ModelConfig, seed: u64) -> Result<Self, AdapterError> {
+        let config = LoraConfig { targets: config.targets.of(model), ..config };
         check_config(&config)?;
         let random = Philox::new(seed);
         let pair = |layer: usize, projection: Projection| {
             let (outputs, inputs) = projection.shape(model);
             let bound = 1.0 / (inputs as f32).sqrt();
-            let matrix = (layer * Projection::ALL.len() + projection as usize) as u32;
+            let matrix = (layer * PAIRS_OF_LAYER + projection.number()) as u32;
             let blocks = (0..(config.rank * inputs).div_ceil(4) as u32)
                 .flat_map(|index| random.block(Purpose::LoraInit, matrix, index, 0));
             let a = blocks.map(|word| bound * (2.0 * uniform01(word) - 1.0)).take(config.rank * inputs);
             LoraPair { a: a.collect(), b: vec![0.0; outputs * config.rank] }
         };
-        let layers = (0..model.layers.len())
-            .map(|layer| config.targets.iter().map(|target| (target, pair(layer, target))).collect())
-            .collect();
-        Ok(LoraWeights { config, layers })
+        let layers = model.layers.iter().enumerate().map(|(layer, described)| {
+            let targets = config.targets.iter().filter(|target| target.is_of(described));
+            targets.map(|target| (target, pair(layer, target))).collect()
+        });
+        let names = ModuleNames::of(model.architecture);
+        Ok(LoraWeights { config, layers: layers.collect(), names })
     }
 
     /// `Ok` if every factor fits a model of this shape.
@@ -192,6 +208,9 @@ impl LoraWeights {
         let rank = self.config.rank;
         for (layer, pairs) in self.layers.iter().enumerate() {
             for (&projection, pair) in pairs {
+                if !projection.is_of(&model.layers[layer]) {
+                    return Err(AdapterError::NoProjection { layer, projection: projection.name() });
+                }
                 let (outputs, inputs) = projection.shape(model);
                 let factors = [("lora_A", &pair.a, rank * inputs), ("lora_B", &pair.b, outputs * rank)];
                 for (factor, values, expected) in factors {
@@ -273,7 +292,8 @@ mod tests {
         let pair = |first: f32| LoraPair { a: vec![first, first + 1.0], b: vec![first + 2.0] };
         // Projections in the order of the forward pass, independent of the order in which they are added.
         let layer = |first| [(Projection::V, pair(first + 3.0)), (Projection::Q, pair(first))].into();
-        let weights = LoraWeights { config, layers: vec![layer(1.0), layer(7.0)] };
+        let layers = vec![layer(1.0), layer(7.0)];
+        let weights = LoraWeights { config, layers, names: ModuleNames::Llama };
         let head = ScalarHead { weight: vec![0.5, -0.5], bias: 0.25 };
 
         let hash = |values: &[f32]| {

@@ -38,7 +38,7 @@ impl Faults {
         let no_layer = lora.last_layers == Auto::Fixed(0);
         self.need(!no_layer, "lora.last_layers", lora.last_layers, "\"auto\", or a number above 0");
         self.auto_at_most("lora.last_layers", lora.last_layers, MOST_ITEMS);
-        self.need(!no_target, "lora.targets", "empty", "\"all\", or some of q,k,v,o,gate,up,down");
+        self.need(!no_target, "lora.targets", "empty", "\"all\", or some of q,k,v,o,gate,up,down,in,out");
     }
 
     pub(crate) fn optimizer(&mut self, optimizer: &OptimizerConfig) {

@@ -77,9 +77,9 @@ pub struct LoraSettings {
     /// Whether to scale by `alpha / sqrt(rank)` instead, so that adapters of high rank still learn (arXiv
     /// 2312.03732).
     pub rs_lora: bool,
-    /// Projections that get a pair of factors: `all`, or some of `q,k,v,o,gate,up,down`. The default is
-    /// `all`, because adapters on every linear layer match full fine-tuning (QLoRA, arXiv 2305.14314, section
-    /// 4).
+    /// Projections that get a pair of factors: `all`, or some of `q,k,v,o,gate,up,down`, and `in,out` for the
+    /// convolutions of LFM2. The default is `all`, because adapters on every linear layer match full fine-tuning
+    /// (QLoRA, arXiv 2305.14314, section 4).
     #[serde(serialize_with = "write_targets", deserialize_with = "read_targets")]
     pub targets: Projections,
     /// Number of last layers that get factors. The backward pass ends at the first of these. `auto` for every

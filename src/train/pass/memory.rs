@@ -1,10 +1,11 @@
 //! Device memory of a pass: its buffers, allocated at once, and their size, counted beforehand.
 
 use crate::gpu::{Buffer, DeviceError};
+use crate::model::config::LayerConfig;
 use crate::model::lora::{AdapterBank, LoraLayout};
 use crate::model::{
-    Block, Gradients, LayerBuffer, Model, ModelConfig, Rotations, Saved, cache_shape, lora_hidden,
-    lora_hidden_bytes,
+    AttentionBlock, Block, ConvBlock, Gradients, LayerBuffer, LoraHidden, Model, ModelConfig, Rotations,
+    Saved, cache_shape, lora_hidden, lora_hidden_bytes,
 };
 use crate::ops::{
     Activation, AttentionShape, KeyTile, KvFormat, LoraTile, QueryTile, TokenStat, buffer_bytes,
@@ -81,6 +82,93 @@ fn has_cap(config: &ModelConfig) -> bool {
     !config.logit_cap.is_none()
 }
 
+/// Buffers that all layers share; they hold values only while a layer is computed.
+struct Shared {
+    normed: Activation,
+    qkv: Option<Activation>,
+    convolved: Option<Activation>,
+    u: Option<Buffer<u32>>,
+    gated: Activation,
+    lora: LoraHidden,
+}
+
+/// Words of the inputs of a convolution for `rows` rows; 0 if no layer has one.
+fn conv_words(config: &ModelConfig, rows: usize) -> usize {
+    let shape = attention_shape(config, rows);
+    let mut shapes = config.layers.iter().filter_map(|layer| layer.short_conv(config, &shape));
+    shapes.next().map_or(0, |shape| shape.cache_len())
+}
+
+/// Parts that a store has for the layers that use it, besides keys, values and the log-sum-exp.
+const STORED: [LayerBuffer; 7] = [
+    LayerBuffer::Unnormed,
+    LayerBuffer::Q,
+    LayerBuffer::Attended,
+    LayerBuffer::Bcx,
+    LayerBuffer::Result,
+    LayerBuffer::Result,
+    LayerBuffer::GateUp,
+];
+
+/// What is stored for one layer, or for several that share it.
+fn store(
+    model: &Model,
+    layers: &[LayerConfig],
+    attention: &AttentionShape,
+    shared: &Shared,
+) -> Result<Saved, DeviceError> {
+    let (device, config, rows) = (model.device(), model.config(), attention.positions());
+    let wanted = |part: LayerBuffer| {
+        let used = layers.iter().any(|layer| part.is_of(layer));
+        if used { part.wanted(device, config, rows) } else { Ok(None) }
+    };
+    let stream = || LayerBuffer::Stream.allocate(device, config, rows);
+    let has_attention = layers.iter().any(LayerConfig::has_attention);
+    let (mut kv, mut lse) = (None, None);
+    if has_attention {
+        let words = attention.cache_len();
+        kv = Some([device.buffer("keys of a layer", words)?, device.buffer("values of a layer", words)?]);
+        lse = Some(device.buffer("log-sum-exp of scores", rows * config.heads)?);
+    }
+    let projected = shared.qkv.clone().filter(|_| has_attention);
+    let attention = match (projected, wanted(LayerBuffer::Q)?, wanted(LayerBuffer::Attended)?) {
+        (Some(qkv), Some(q), Some(attended)) => Some(AttentionBlock { qkv, q, attended, lse }),
+        _ => None,
+    };
+    let conv = wanted(LayerBuffer::Bcx)?.zip(shared.convolved.clone());
+    Ok(Saved {
+        input: stream()?,
+        middle: stream()?,
+        unnormed: wanted(LayerBuffer::Unnormed)?,
+        kv,
+        u: shared.u.clone(),
+        block: Block {
+            normed: shared.normed.clone(),
+            attention,
+            conv: conv.map(|(bcx, convolved)| ConvBlock { bcx, convolved }),
+            results: wanted(LayerBuffer::Result)?
+                .zip(wanted(LayerBuffer::Result)?)
+                .map(|(first, second)| [first, second]),
+            gate_up: LayerBuffer::GateUp.allocate(device, config, rows)?,
+            gated: shared.gated.clone(),
+            lora: shared.lora.clone(),
+        },
+    })
+}
+
+/// Device memory of a store besides the input of the layer, in bytes.
+fn store_bytes(config: &ModelConfig, layers: &[LayerConfig], attention: &AttentionShape) -> u64 {
+    let rows = attention.positions();
+    let bytes = |part: &LayerBuffer| {
+        let used = layers.iter().any(|layer| part.is_of(layer));
+        if used { part.bytes(config, rows) } else { 0 }
+    };
+    let kept = 2 * buffer_bytes::<u32>(attention.cache_len()) + buffer_bytes::<f32>(rows * config.heads);
+    let kept = if layers.iter().any(LayerConfig::has_attention) { kept } else { 0 };
+    // The middle of the layer too.
+    STORED.iter().map(bytes).sum::<u64>() + LayerBuffer::Stream.bytes(config, rows) + kept
+}
+
 /// Attention of packed training: every row has its own place in the cache, in full precision.
 fn attention_shape(config: &ModelConfig, rows: usize) -> AttentionShape {
     cache_shape(config, rows, 1, KvFormat::F32)
@@ -97,29 +185,16 @@ impl PassMemory {
         let part = |part: LayerBuffer| part.allocate(device, config, rows);
         let selected = |what: &str| Activation::new(device, what, logit_rows, config.hidden);
 
-        let (normed, qkv, gated) =
-            (part(LayerBuffer::Normed)?, part(LayerBuffer::Qkv)?, part(LayerBuffer::Gated)?);
-        let lora = lora_hidden(device, bank.layout(), rows)?;
-        let store = || -> Result<Saved, DeviceError> {
-            let result = || LayerBuffer::Result.wanted(device, config, rows);
-            Ok(Saved {
-                input: part(LayerBuffer::Stream)?,
-                middle: part(LayerBuffer::Stream)?,
-                unnormed: LayerBuffer::Unnormed.wanted(device, config, rows)?,
-                k: device.buffer("keys of a layer", attention.cache_len())?,
-                v: device.buffer("values of a layer", attention.cache_len())?,
-                block: Block {
-                    normed: normed.clone(),
-                    qkv: qkv.clone(),
-                    q: part(LayerBuffer::Q)?,
-                    attended: part(LayerBuffer::Attended)?,
-                    results: result()?.zip(result()?).map(|(attention, ffn)| [attention, ffn]),
-                    lse: Some(device.buffer("log-sum-exp of scores", rows * config.heads)?),
-                    gate_up: part(LayerBuffer::GateUp)?,
-                    gated: gated.clone(),
-                    lora: lora.clone(),
-                },
-            })
+        let shared = Shared {
+            normed: part(LayerBuffer::Normed)?,
+            qkv: LayerBuffer::Qkv.wanted(device, config, rows)?,
+            convolved: LayerBuffer::Convolved.wanted(device, config, rows)?,
+            u: match conv_words(config, rows) {
+                0 => None,
+                words => Some(device.buffer("inputs of a convolution", words)?),
+            },
+            gated: part(LayerBuffer::Gated)?,
+            lora: lora_hidden(device, bank.layout(), rows)?,
         };
         let mut layers: Vec<Saved> = Vec::with_capacity(n_layers);
         for index in 0..n_layers {
@@ -129,7 +204,8 @@ impl PassMemory {
             let saved = match layers.first().filter(|_| again) {
                 Some(first) if index + learning < n_layers => first.clone(),
                 Some(first) => Saved { input: part(LayerBuffer::Stream)?, ..first.clone() },
-                None => store()?,
+                None if again => store(model, &config.layers[..n_layers - kept], &attention, &shared)?,
+                None => store(model, &config.layers[index..=index], &attention, &shared)?,
             };
             layers.push(saved);
         }
@@ -188,26 +264,25 @@ pub(in crate::train) fn pass_bytes(
     let PassShape { rows, longest, logit_rows, .. } = *shape;
     let n_layers = config.layers.len();
     let (learning, kept) = shape.layers(n_layers);
-    let buffer = buffer_bytes::<f32>;
     let activation = Activation::bytes;
     let attention = attention_shape(config, rows);
     let part = |part: LayerBuffer| part.bytes(config, rows);
     let hidden = part(LayerBuffer::Stream);
-    // The middle of the layer, and the rest of what a layer keeps besides its input.
-    let store = hidden
-        + part(LayerBuffer::Unnormed)
-        + 2 * buffer(attention.cache_len())
-        + part(LayerBuffer::Q)
-        + part(LayerBuffer::Attended)
-        + 2 * part(LayerBuffer::Result)
-        + buffer(rows * config.heads)
-        + part(LayerBuffer::GateUp);
-    let stores = (kept + usize::from(kept < n_layers)) as u64;
+    let kept_bytes = |layer: &LayerConfig| store_bytes(config, std::slice::from_ref(layer), &attention);
+    let (again, own) = config.layers.split_at(n_layers - kept);
+    let again = if again.is_empty() { 0 } else { store_bytes(config, again, &attention) };
+    let stores = own.iter().map(kept_bytes).sum::<u64>() + again;
     let inputs = (learning + usize::from(learning < n_layers)) as u64;
     // The residual stream, and buffers that all layers share.
+    let inputs_of_conv = match conv_words(config, rows) {
+        0 => 0,
+        words => buffer_bytes::<u32>(words),
+    };
     let shared = hidden
         + part(LayerBuffer::Normed)
         + part(LayerBuffer::Qkv)
+        + part(LayerBuffer::Convolved)
+        + inputs_of_conv
         + part(LayerBuffer::Gated)
         + lora_hidden_bytes(layout, rows);
     let gradients = Gradients::bytes(config, layout, rows);
@@ -219,7 +294,7 @@ pub(in crate::train) fn pass_bytes(
         + buffer_bytes::<LoraTile>(rows)
         + 2 * buffer_bytes::<TokenStat>(rows);
     [
-        ("activations kept for the backward pass", inputs * hidden + stores * store),
+        ("activations kept for the backward pass", inputs * hidden + stores),
         ("working activations and gradients", shared + gradients),
         ("logits of one chunk", logits + 4 * activation(logit_rows, config.hidden)),
         ("token lists and rope table", lists + Rotations::bytes(config, longest)),
