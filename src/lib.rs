@@ -83,6 +83,9 @@ pub mod steer;
 pub mod chat;
 // Layer 11: all stages of SALMON from one settings file.
 pub mod salmon;
+// Layer 12: the same over HTTP.
+#[cfg(feature = "serve")]
+pub mod serve;
 // The guide to the design, for readers of the documentation.
 #[cfg(doc)]
 pub mod guide;

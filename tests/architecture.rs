@@ -182,7 +182,31 @@ const TABLE: &[(&str, &[&str])] = &[
             "align",
         ],
     ),
-    // Layer 12: the program.
+    // Layer 12: the same over HTTP.
+    (
+        "serve",
+        &[
+            "atomic",
+            "file",
+            "guarded",
+            "settings",
+            "tokenizer",
+            "principles",
+            "gpu",
+            "ops",
+            "model",
+            "adapter",
+            "generate",
+            "hub",
+            "preferences",
+            "train",
+            "reward",
+            "align",
+            "steer",
+            "chat",
+        ],
+    ),
+    // Layer 13: the program.
     ("cli", &[]),
     // Prose for rustdoc.
     ("guide", &[]),

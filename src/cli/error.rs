@@ -42,6 +42,10 @@ pub(super) enum CliError {
     #[error("{0}")]
     Check(String),
 
+    /// A server does not start.
+    #[error(transparent)]
+    Serve(parr::serve::ServeError),
+
     /// Ctrl-C, SIGTERM or SIGHUP stopped the command, after it saved what it could.
     #[error("interrupted")]
     Interrupted,

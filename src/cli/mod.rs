@@ -31,6 +31,7 @@ mod sampling;
 mod score;
 mod screen;
 mod self_align;
+mod serve;
 mod sft;
 mod steer;
 mod steering;
@@ -164,6 +165,7 @@ enum Command {
     Models(models::ModelsArgs),
     Convert(convert::ConvertArgs),
     Chat(chat::ChatArgs),
+    Serve(Box<serve::ServeArgs>),
     Generate(generate::GenerateArgs),
     Logprobs(logprobs::LogprobsArgs),
     Tokenize(tokenize::TokenizeArgs),
@@ -196,6 +198,7 @@ pub fn main() -> ExitCode {
         Command::Models(args) => args.run(&cli.global),
         Command::Convert(args) => args.run(&cli.global),
         Command::Chat(args) => args.run(&cli.global),
+        Command::Serve(args) => args.run(&cli.global),
         Command::Generate(args) => args.run(&cli.global),
         Command::Logprobs(args) => args.run(&cli.global),
         Command::Tokenize(args) => args.run(&cli.global),

@@ -12,6 +12,9 @@ pub mod training {}
 #[doc = include_str!("steering.md")]
 pub mod steering {}
 
+#[doc = include_str!("serve.md")]
+pub mod serve {}
+
 #[doc = include_str!("salmon.md")]
 pub mod salmon {}
 
