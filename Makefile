@@ -4,6 +4,8 @@
 #   make test          build, pull SmolLM2, run every test, including the GPU tests
 #   make bindings      build and test the Python, Kotlin and Swift bindings whose toolchains are installed
 #
+#   make clients       serve SmolLM2 and run OpenAI's client, Ollama's and lm-evaluation-harness against it
+#
 #   make lint          check formatting, lints and documentation; needs no GPU and no model
 #
 # This takes half an hour:
@@ -31,7 +33,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and prints errors if there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat lint test proofs bindings principles-model reward-model policies steering picture
+.PHONY: chat lint test proofs bindings clients principles-model reward-model policies steering picture
 
 # The principles of the chat: a copy of the example, to edit.
 CHAT := runs/chat/principles.toml
@@ -73,6 +75,18 @@ bindings:
 	.ci/setup gpu $(BUILT)/debug/parr
 	.ci/setup model $(BUILT)/debug/parr
 	bindings/test
+
+# The clients come from PyPI, into an environment of their own. No data set is downloaded.
+CLIENTS := $(BUILT)/clients
+
+clients:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup gpu $(BUILT)/release/parr
+	.ci/setup model $(BUILT)/release/parr
+	[ -x $(CLIENTS)/bin/python ] || python3 -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet openai ollama 'lm-eval[api]'
+	HF_DATASETS_OFFLINE=1 tests/clients/run.sh $(BUILT)/release/parr $(CLIENTS)
 
 # PyTorch's f32 perplexity on Debian's copy of the GPL, version 3 (7639 tokens, chunks of 512, second
 # halves). Ours must be within 0.05% with an f32 cache and within 0.3% with f16.

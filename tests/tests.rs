@@ -65,6 +65,9 @@ mod reward;
 mod salmon;
 /// Self-alignment: the prompt, the filters, a run and its resumption.
 mod self_align;
+/// The server over real connections: OpenAI's interface, adapters, principles, runs, and what it refuses.
+#[cfg(feature = "serve")]
+mod serve;
 /// Every specialisation of every kernel: valid, within limits, translatable. Needs no GPU.
 mod shaders;
 /// Replies steered by principles: candidates, choices, files that change.
