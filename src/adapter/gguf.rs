@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::stored::{Factors, Half, Origin, Pairing, Stored, encoded, module, place};
 use super::{Adapter, AdapterFileError, Card};
-use crate::format::gguf::{Gguf, GgufWriter, Value, gguf_name, half_split_row};
+use crate::format::gguf::{Gguf, GgufWriter, Value, gguf_name, half_split_row, rope_permuted};
 use crate::format::{Checkpoint, LoadError};
 use crate::model::ModelConfig;
-use crate::model::config::Architecture;
 use crate::model::lora::{ModuleNames, Projection};
 use crate::output::{self, Mark};
 use crate::quant::Quant;
@@ -178,7 +177,7 @@ pub(super) fn write(
             for (layer, projection, pair) in factors() {
                 let name = factor_name(layer, projection);
                 body.tensor(&encoded(path, &name, &pair.a, quant)?)?;
-                let b = in_file_order(&pair.b, rank, projection, model);
+                let b = in_file_order(&pair.b, rank, &name, model);
                 body.tensor(&encoded(path, &name, &b, quant)?)?;
             }
             body.finish().map(drop)
@@ -187,11 +186,9 @@ pub(super) fn write(
     write().map_err(|error| AdapterFileError::write(path, error))
 }
 
-/// B's rows in the order of the matrix's rows in a GGUF file.
-fn in_file_order(b: &[f32], rank: usize, projection: Projection, model: &ModelConfig) -> Vec<f32> {
-    let interleaved =
-        model.architecture == Architecture::Llama && matches!(projection, Projection::Q | Projection::K);
-    if !interleaved {
+/// The rows of the factor B that `name` belongs to, in the order of the matrix's rows in a GGUF file.
+fn in_file_order(b: &[f32], rank: usize, name: &str, model: &ModelConfig) -> Vec<f32> {
+    if !rope_permuted(Some(model.architecture.name()), name) {
         return b.to_vec();
     }
     let row = |row: usize| {

@@ -90,7 +90,13 @@ fn permuted(rows: &[f32], cols: usize, heads: usize) -> Vec<f32> {
 
 #[test]
 fn rows_of_b_follow_those_of_the_matrix() {
-    for (name, interleaved) in [("tiny/llama3-rope-gqa", true), ("tiny/qwen2-bias", false)] {
+    for (name, interleaved) in [
+        ("tiny/llama3-rope-gqa", true),
+        ("architectures/granite", true),
+        ("architectures/smollm3", true),
+        ("tiny/qwen2-bias", false),
+        ("architectures/gemma3", false),
+    ] {
         let model = config_of(name);
         let adapter = adapter(&model, 4, 8.0, "q,k,v");
         let (_folder, path) = written(&adapter, &model, Quant::F32);
