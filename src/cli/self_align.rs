@@ -95,6 +95,10 @@ pub(super) struct SelfAlignArgs {
     #[arg(long, value_name = "N")]
     n_exemplars: Option<usize>,
 
+    /// Ask for answers without thoughts about the rules; better for a base of a few hundred million weights
+    #[arg(long)]
+    no_thoughts: bool,
+
     /// Prompts answered at the same time [default: 8]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
@@ -150,6 +154,7 @@ impl SelfAlignArgs {
         set(&mut config.exemplars, &self.exemplars);
         set(&mut config.n_rules, &self.n_rules.map(Auto::Fixed));
         set(&mut config.n_exemplars, &self.n_exemplars.map(Auto::Fixed));
+        config.thoughts &= !self.no_thoughts;
         set(&mut config.batch, &self.batch);
         set(&mut config.sampling.max_tokens, &self.max_tokens);
         set(&mut config.sampling.temperature, &self.temperature);

@@ -27,6 +27,9 @@ pub struct SelfAlignConfig {
     pub n_rules: Auto,
     /// Number of exemplars in the prompt. `auto` uses all that fit.
     pub n_exemplars: Auto,
+    /// Whether the model first writes which rules matter, and then the answer, as in SALMON. Without, the exemplars
+    /// show requests and replies alone. A base of a few hundred million weights answers better so.
+    pub thoughts: bool,
     /// Maximum number of tokens of a request. Longer requests are skipped. 256 in Dromedary-2, whose context
     /// was twice as long as that of most small models.
     pub prompt_tokens: usize,
@@ -81,6 +84,7 @@ impl Default for SelfAlignConfig {
             exemplars: "self-align".to_owned(),
             n_rules: Auto::Auto,
             n_exemplars: Auto::Auto,
+            thoughts: true,
             prompt_tokens: 128,
             batch: 8,
             chunk: 64,
@@ -92,9 +96,9 @@ impl Default for SelfAlignConfig {
 }
 
 impl SelfAlignConfig {
-    /// Numbers of rules and exemplars for [`InContext::fit`](super::InContext::fit).
+    /// What the prompt holds, for [`InContext::fit`](super::InContext::fit).
     pub fn wanted(&self) -> Wanted {
-        Wanted { rules: self.n_rules, exemplars: self.n_exemplars }
+        Wanted { rules: self.n_rules, exemplars: self.n_exemplars, thoughts: self.thoughts }
     }
 
     /// Opens the rules and the exemplars that the settings name.

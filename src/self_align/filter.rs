@@ -118,7 +118,8 @@ pub struct Filtered {
 #[derive(Clone, Debug)]
 pub struct Filter {
     options: FilterOptions,
-    opener: String,
+    /// `None` if the prompt asks for no thoughts.
+    opener: Option<String>,
     leaks: Vec<String>,
 }
 
@@ -128,18 +129,24 @@ impl Filter {
         let labels = [USER, THOUGHTS, ANSWER, prompt.opener()].map(str::to_owned);
         let words = prompt.exemplars().iter().flat_map(|exemplar| exemplar.leaks.iter().cloned());
         let leaks = labels.into_iter().chain(prompt.resets().iter().cloned()).chain(words).collect();
-        Filter { options, opener: prompt.opener().to_owned(), leaks }
+        Filter { options, opener: prompt.has_thoughts().then(|| prompt.opener().to_owned()), leaks }
     }
 
-    /// Splits `text` into thoughts and answer, and checks the answer. `text` is the model's output after
+    /// Splits `text` into thoughts, if the prompt asks for them, and answer, and checks the answer. `text` is the model's output after
     /// [`InContext::encode`] of `request`. `finished` is true if the output ended before the token limit.
     pub fn apply(&self, request: &str, text: &str, finished: bool) -> Filtered {
         let dropped = |reason, thoughts| Filtered { thoughts, answer: Err(reason), shortened: false };
-        let Some(behind) = text.trim_start().strip_prefix(&self.opener) else {
-            return dropped(Reason::NoOpener, None);
-        };
-        let Some((thoughts, written)) = behind.split_once(&format!("\n{ANSWER}")) else {
-            return dropped(Reason::NoAnswer, Some(behind.trim().to_owned()));
+        let (thoughts, written) = match &self.opener {
+            None => (None, text),
+            Some(opener) => {
+                let Some(behind) = text.trim_start().strip_prefix(opener) else {
+                    return dropped(Reason::NoOpener, None);
+                };
+                let Some((thoughts, written)) = behind.split_once(&format!("\n{ANSWER}")) else {
+                    return dropped(Reason::NoAnswer, Some(behind.trim().to_owned()));
+                };
+                (Some(thoughts.trim().to_owned()), written)
+            }
         };
         let written = written.trim();
         let mut answer = without_repeats(written);
@@ -154,7 +161,7 @@ impl Filter {
         }
         let reason = reason.or_else(|| self.fault(request, answer));
         Filtered {
-            thoughts: Some(thoughts.trim().to_owned()),
+            thoughts,
             answer: reason.map_or_else(|| Ok(answer.to_owned()), Err),
             shortened: reason.is_none() && answer.len() < written.len(),
         }

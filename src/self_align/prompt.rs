@@ -11,7 +11,8 @@ const PERSONA: &str = "# A record of conversations\n\nThese are conversations be
     The assistant is a language model that runs on the user's own device: it reads text and writes text, and \
     can do nothing else. It means to be useful, to be honest, and to harm nobody.\n\n## Rules of the \
     assistant\n\n";
-const BEFORE_EXEMPLARS: &str = "\n## Conversations\n\nBefore it answers, the assistant thinks to itself about \
+const BEFORE_EXEMPLARS: &str = "\n## Conversations\n\n";
+const ABOUT_THOUGHTS: &str = "Before it answers, the assistant thinks to itself about \
     which of its rules matter here, and names them in brackets. The user does not see these thoughts.\n\n";
 /// Label of a request.
 pub(super) const USER: &str = "User:";
@@ -20,13 +21,23 @@ pub(super) const THOUGHTS: &str = "Assistant (thoughts):";
 /// Label of an answer.
 pub(super) const ANSWER: &str = "Assistant:";
 
-/// Numbers of rules and exemplars in the prompt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the prompt holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Number of rules, from the first of the set. Rules that an exemplar names are always included.
     pub rules: Auto,
     /// Number of exemplars, from the first of the file.
     pub exemplars: Auto,
+    /// Whether the exemplars show thoughts about the rules before each reply. A base of a few hundred million weights
+    /// often ends after its thoughts, or answers the thoughts and not the request.
+    pub thoughts: bool,
+}
+
+impl Default for Wanted {
+    /// All that fit, with thoughts.
+    fn default() -> Self {
+        Wanted { rules: Auto::Auto, exemplars: Auto::Auto, thoughts: true }
+    }
 }
 
 /// The prompt, tokenized for one model.
@@ -42,6 +53,7 @@ pub struct InContext {
     left_out_exemplars: usize,
     resets: [String; 2],
     opener: String,
+    thoughts: bool,
 }
 
 /// Number of exemplars that show a pattern. Rules are left out before the number of exemplars falls below it.
@@ -76,7 +88,8 @@ impl InContext {
         let mut n_rules = most(wanted.rules, rules.principles.len());
         let mut n_exemplars = most(wanted.exemplars, exemplars.exemplars.len()).max(1);
         loop {
-            let prompt = InContext::with(tokenizer, rules, exemplars, n_rules, n_exemplars)?;
+            let prompt =
+                InContext::with(tokenizer, rules, exemplars, (n_rules, n_exemplars), wanted.thoughts)?;
             if prompt.ids.len() <= capacity {
                 return Ok(prompt);
             }
@@ -99,8 +112,8 @@ impl InContext {
         tokenizer: &Tokenizer,
         rules: &PrincipleSet,
         exemplars: &Exemplars,
-        n_rules: usize,
-        n_exemplars: usize,
+        (n_rules, n_exemplars): (usize, usize),
+        with_thoughts: bool,
     ) -> Result<InContext, TextError> {
         let shown = &exemplars.exemplars[..n_exemplars];
         let named = |id: &str| shown.iter().any(|exemplar| exemplar.rules.iter().any(|rule| rule == id));
@@ -115,10 +128,15 @@ impl InContext {
             text.push_str(&format!("{} ({}). {}\n", place + 1, rule.dimension, rule.definition));
         }
         text.push_str(BEFORE_EXEMPLARS);
+        if with_thoughts {
+            text.push_str(ABOUT_THOUGHTS);
+        }
         let opener = &exemplars.opener;
         for Exemplar { user, thoughts, reply, .. } in shown {
+            let thoughts =
+                if with_thoughts { format!("{THOUGHTS} {opener} {thoughts}\n\n") } else { String::new() };
             text.push_str(&format!(
-                "{USER} {user}\n\n{THOUGHTS} {opener} {thoughts}\n\n{ANSWER} {reply}\n\n\
+                "{USER} {user}\n\n{thoughts}{ANSWER} {reply}\n\n\
                  {USER} {}\n\n{ANSWER} {}\n\n",
                 exemplars.reset_user, exemplars.reset_reply
             ));
@@ -135,6 +153,7 @@ impl InContext {
             left_out_exemplars: exemplars.exemplars.len() - n_exemplars,
             resets: [exemplars.reset_user.clone(), exemplars.reset_reply.clone()],
             opener: opener.clone(),
+            thoughts: with_thoughts,
         })
     }
 
@@ -180,19 +199,26 @@ impl InContext {
         &self.opener
     }
 
+    /// Whether the model writes thoughts before its answer.
+    pub fn has_thoughts(&self) -> bool {
+        self.thoughts
+    }
+
     /// The user's line between exemplars, and the assistant's reply to it.
     pub(super) fn resets(&self) -> &[String; 2] {
         &self.resets
     }
 
-    /// Tokens of the whole prompt for `request`: the prefix, the request, and the label of the thoughts (T).
+    /// Tokens of the whole prompt for `request`: the prefix, the request, and the label of the thoughts, or of the
+    /// answer (T).
     /// Names of special tokens in the request are encoded as plain text.
     ///
     /// # Errors
     ///
     /// [`TextError`] if the request cannot be encoded.
     pub fn encode(&self, tokenizer: &Tokenizer, request: &str) -> Result<Vec<TokenId>, TextError> {
-        let rest = format!(" {}\n\n{THOUGHTS}", request.trim());
+        let label = if self.thoughts { THOUGHTS } else { ANSWER };
+        let rest = format!(" {}\n\n{label}", request.trim());
         let rest = tokenizer.encode(&rest, Specials::AsText)?;
         Ok([&self.ids[..], &rest].concat())
     }

@@ -34,6 +34,19 @@ fn a_good_answer_is_parted_from_its_thoughts() {
 }
 
 #[test]
+fn without_thoughts_all_of_the_text_is_the_answer() {
+    let (rules, exemplars) = shipped();
+    let wanted = Wanted { thoughts: false, ..Wanted::default() };
+    let prompt =
+        InContext::fit(&byte_level(), &rules, &exemplars, wanted, usize::MAX).expect("there is room");
+    let filter = Filter::new(&prompt, FilterOptions::default());
+    let found = filter.apply(REQUEST, " Starch takes up water again.\n", true);
+    assert_eq!((found.thoughts, found.answer), (None, Ok("Starch takes up water again.".to_owned())));
+    let leaked = filter.apply(REQUEST, " Starch gets firm.\n\nAssistant: It does.", true);
+    assert_eq!(leaked.answer, Err(Reason::Leak));
+}
+
+#[test]
 fn every_fault_has_its_reason() {
     let default = FilterOptions::default();
     let good = "Starch takes up water again, and gets firm.";

@@ -15,7 +15,7 @@ fn fit(wanted: Wanted, capacity: usize) -> Result<InContext, SelfAlignError> {
 #[test]
 fn rules_exemplars_and_the_request_stand_in_their_order() {
     let (rules, exemplars) = shipped();
-    let wanted = Wanted { rules: Auto::Fixed(2), exemplars: Auto::Fixed(2) };
+    let wanted = Wanted { rules: Auto::Fixed(2), exemplars: Auto::Fixed(2), thoughts: true };
     let prompt = fit(wanted, usize::MAX).expect("there is room");
     let text = prompt.text();
 
@@ -56,6 +56,20 @@ fn rules_exemplars_and_the_request_stand_in_their_order() {
 }
 
 #[test]
+fn without_thoughts_there_are_only_requests_and_replies() {
+    let (_, exemplars) = shipped();
+    let wanted = Wanted { exemplars: Auto::Fixed(1), thoughts: false, ..Wanted::default() };
+    let prompt = fit(wanted, usize::MAX).expect("there is room");
+    let one = &exemplars.exemplars[0];
+    let dialogue = format!("## Conversations\n\nUser: {}\n\nAssistant: {}\n\nUser:", one.user, one.reply);
+    assert!(prompt.text().contains(&dialogue), "{}", prompt.text());
+    assert!(!prompt.text().contains("thought"), "{}", prompt.text());
+    let tokenizer = byte_level();
+    let ids = prompt.encode(&tokenizer, "Why?").expect("encodes");
+    assert_eq!(tokenizer.decode(&ids[prompt.prefix().len()..], false), " Why?\n\nAssistant:");
+}
+
+#[test]
 fn what_does_not_fit_is_left_out_from_the_end() {
     let whole = fit(Wanted::default(), usize::MAX).expect("there is room");
     assert_eq!((whole.rules().len(), whole.exemplars().len(), whole.left_out()), (17, 6, (0, 0)));
@@ -93,7 +107,7 @@ fn what_does_not_fit_is_left_out_from_the_end() {
             .collect::<Vec<_>>()
     );
 
-    let fixed = Wanted { rules: Auto::Auto, exemplars: Auto::Fixed(6) };
+    let fixed = Wanted { exemplars: Auto::Fixed(6), ..Wanted::default() };
     assert!(matches!(fit(fixed, 800), Err(SelfAlignError::NoRoom { .. })));
 }
 

@@ -58,7 +58,7 @@ fn the_prefix_is_computed_once_for_all_prompts() {
     let model = load(&tiny(folder.path()));
     let (rules, exemplars) = shipped();
     let tokenizer = model.tokenizer().expect("it reads");
-    let wanted = Wanted { rules: Auto::Fixed(2), exemplars: Auto::Fixed(1) };
+    let wanted = Wanted { rules: Auto::Fixed(2), exemplars: Auto::Fixed(1), thoughts: true };
     let prompt = InContext::fit(tokenizer, &rules, &exemplars, wanted, 1900).expect("there is room");
     let request = |text: &str| Request {
         prompt: prompt.encode(tokenizer, text).expect("encodes"),
