@@ -167,7 +167,7 @@ impl SteeredModel {
     /// Answers every question, with one [`Answer`] each, in order. All random draws depend only on the seeds
     /// of the questions, not on the other questions of the call.
     ///
-    /// After a cancel, each answer holds the text and the scores so far. It ends in [`Finish::Cancelled`]
+    /// After a cancel, each answer holds the text and the scores so far. It ends in [`Finish::Cancelled`](crate::generate::Finish::Cancelled)
     /// unless it was complete.
     ///
     /// If the GPU is lost meanwhile, it is opened again, everything is loaded again, and the questions are

@@ -84,7 +84,9 @@ fn ask() -> Option<String> {
     if !stdin().is_terminal() {
         return None;
     }
-    terminal::say("What is a good reply? Type a sentence, or press Enter for \"Answer with a numbered list.\"");
+    terminal::say(
+        "What is a good reply? Type a sentence, or press Enter for \"Answer with a numbered list.\"",
+    );
     let mut line = String::new();
     stdin().read_line(&mut line).ok()?;
     Some(line.trim().to_owned()).filter(|line| !line.is_empty())

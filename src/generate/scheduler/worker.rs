@@ -160,9 +160,10 @@ impl Worker {
                 self.counts.reused_tokens += reply.reused_tokens as u64;
                 // Another kernel family may draw other tokens than were reported.
                 let same = reply.tokens.starts_with(&entry.told);
-                entry.tell(match same {
-                    true => JobEvent::Done(reply),
-                    false => JobEvent::Failed(GenerateError::Replayed),
+                entry.tell(if same {
+                    JobEvent::Done(reply)
+                } else {
+                    JobEvent::Failed(GenerateError::Replayed)
                 });
             }
         }
@@ -174,27 +175,28 @@ impl Worker {
         let active = std::mem::take(&mut self.active);
         if let Some(culprit) = self.generator.failed.take() {
             for Active { ticket, entry, again, .. } in active {
-                match ticket == culprit {
-                    true => entry.tell(JobEvent::Failed(error.clone())),
-                    false => self.begin(entry, again),
+                if ticket == culprit {
+                    entry.tell(JobEvent::Failed(error.clone()));
+                } else {
+                    self.begin(entry, again);
                 }
             }
             return;
         }
-        let reopened = match self.generator.is_lost() {
-            true => {
-                self.counts.losses += 1;
-                self.source.open()
-            }
-            false => Err(error.clone()),
+        let reopened = if self.generator.is_lost() {
+            self.counts.losses += 1;
+            self.source.open()
+        } else {
+            Err(error.clone())
         };
         match reopened {
             Ok(generator) => {
                 self.generator = generator;
                 for Active { entry, again, .. } in active {
-                    match again {
-                        true => entry.tell(JobEvent::Failed(error.clone())),
-                        false => self.begin(entry, true),
+                    if again {
+                        entry.tell(JobEvent::Failed(error.clone()));
+                    } else {
+                        self.begin(entry, true);
                     }
                 }
             }
