@@ -247,7 +247,12 @@ impl Seen {
         let owner = format!("`{}`", id.unwrap_or("?"));
         match self.0.entry((kind, text.to_lowercase())) {
             Entry::Occupied(first) => {
-                faults.add(at, format!("`{key}` is the same as that of {}", first.get()));
+                let other = if key == "negative" && *first.get() == owner {
+                    "`definition`".to_owned()
+                } else {
+                    format!("that of {}", first.get())
+                };
+                faults.add(at, format!("`{key}` is the same as {other}"));
             }
             Entry::Vacant(place) => {
                 place.insert(owner);

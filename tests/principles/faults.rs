@@ -91,6 +91,7 @@ fn each_mistake_is_found_where_it_is() {
         ("id = \"tea-green\"", "id = \"tea-hot\"", "19:6 `id` is the same as that of `tea-hot`"),
         ("\"Green\"", "\"HOT\"", "20:13 `dimension` is the same as that of `tea-hot`"),
         ("Praise black tea.", "say that tea is hot.", "22:12 `negative` is the same as that of `tea-hot`"),
+        ("Say that tea is cold.", "Say that tea is HOT.", "14:12 `negative` is the same as `definition`"),
         // Use.
         (
             "use = \"judge\"\n",

@@ -125,7 +125,7 @@ impl Reply {
                 Finish::Stop(_) => FinishReason::Stop,
                 Finish::Length => FinishReason::Length,
                 Finish::ContextFull => FinishReason::ContextFull,
-                Finish::Cancelled => FinishReason::Cancelled,
+                Finish::Cancelled | Finish::Deadline => FinishReason::Cancelled,
                 _ => FinishReason::EndOfTurn,
             },
             tokens: reply.tokens.len() as u32,
