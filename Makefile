@@ -6,6 +6,10 @@
 #
 #   make clients       serve SmolLM2 and run OpenAI's client, Ollama's and lm-evaluation-harness against it
 #
+# This needs Node 20 and Chromium (studio/README.md):
+#
+#   make studio        test the page Studio, then edit, chat and align in a browser against a server with SmolLM2
+#
 #   make lint          check formatting, lints and documentation; needs no GPU and no model
 #
 # This takes half an hour:
@@ -33,7 +37,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and prints errors if there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat lint test proofs bindings clients principles-model reward-model policies steering picture
+.PHONY: chat lint test proofs bindings clients studio principles-model reward-model policies steering picture
 
 # The principles of the chat: a copy of the example, to edit.
 CHAT := runs/chat/principles.toml
@@ -87,6 +91,16 @@ clients:
 	[ -x $(CLIENTS)/bin/python ] || python3 -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet openai ollama 'lm-eval[api]'
 	HF_DATASETS_OFFLINE=1 tests/clients/run.sh $(BUILT)/release/parr $(CLIENTS)
+
+# The page's own tests run against a mock server. The story runs against the real one, and leaves a screenshot of each
+# step in studio/screenshots/story/.
+studio:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup gpu $(BUILT)/release/parr
+	.ci/setup model $(BUILT)/release/parr
+	parr=$$(realpath $(BUILT)/release/parr) && cd studio && npm ci && npm run check && npm test && \
+	    npm run story -- "$$parr"
 
 # PyTorch's f32 perplexity on Debian's copy of the GPL, version 3 (7639 tokens, chunks of 512, second
 # halves). Ours must be within 0.05% with an f32 cache and within 0.3% with f16.

@@ -109,6 +109,7 @@ export function createMock({ model = "smollm2", reward = "smollm2-principles", a
     const event = (data) => response.write(`data: ${typeof data === "string" ? data : seedsAsNumbers(JSON.stringify(data))}\n\n`);
     const chunk = (delta, rest = {}) => event({ id: "chat-1", object: "chat.completion.chunk", created: 0, model: body.model, choices: [{ index: 0, delta, finish_reason: null }], ...rest });
     startEvents(response);
+    chunk({ role: "assistant", content: "" });
     if (/think/i.test(question)) {
       for (const piece of pieces("The user wants me to think. I weigh the sides before I answer.")) {
         if (closed()) return;
@@ -118,10 +119,10 @@ export function createMock({ model = "smollm2", reward = "smollm2-principles", a
     }
     const texts = [];
     for (const stage of n > 1 ? ["generating", "scoring"] : []) {
-      for (let done = 0; done <= n; done += 1) {
+      for (let done = 1; done <= n; done += 1) {
+        await sleep(delayMs * (stage === "generating" ? 14 : 6));
         if (closed()) return;
         if (body.parr_progress) event({ object: "parr.progress", stage, done, of: n });
-        await sleep(delayMs * (stage === "generating" ? 14 : 6));
       }
     }
     for (let i = 0; i < n; i += 1) texts.push({ text: reply(question, principles, seed + i * 7919), seed: i === 0 ? seed : `${FIRST_DERIVED}${i % 10}` });
@@ -129,7 +130,7 @@ export function createMock({ model = "smollm2", reward = "smollm2-principles", a
     const best = candidates.reduce((a, b) => (b.score > a.score ? b : a));
     best.chosen = true;
     if (n > 1) {
-      chunk({ role: "assistant", content: best.text });
+      chunk({ content: best.text });
     } else {
       for (const piece of pieces(best.text)) {
         if (closed()) return;

@@ -83,7 +83,7 @@ export class Runs {
       length: 105 - 58 * (1 - Math.exp(-2.5 * t)) + noise() * 22,
       loss: null,
       learning_rate: 0.0001,
-      seconds: state.seconds,
+      seconds: 3.4, // of this step
     });
     if (state.step % 4 === 1) {
       const prompt = ["Why is the sky blue?", "How do I start running?", "Name three rivers."][Math.floor(state.step / 4) % 3];

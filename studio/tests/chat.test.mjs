@@ -74,11 +74,15 @@ test("best of n: progress, scores, and a bar for each principle", () =>
     await page.getByRole("spinbutton", { name: "Seed" }).fill("7");
     await page.getByRole("combobox", { name: "Tell the principles" }).selectOption("user");
     await button(page, "Close the settings").click();
-    await message(page).fill("Why is the sky blue?");
-    await message(page).press("Enter");
-    await page.getByText(/Writing candidates: \d of 4/).waitFor();
-    await page.getByText(/Scoring candidates: \d of 4/).waitFor();
-    await settled(page);
+    await page.evaluate(() => {
+      globalThis.stages = new Set();
+      const note = () => globalThis.stages.add(document.querySelector(".waiting-candidates p")?.textContent);
+      new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true });
+    });
+    await ask(page, "Why is the sky blue?");
+    const stages = await page.evaluate(() => [...globalThis.stages]);
+    // The server reports what is done, so both stages begin without a report.
+    assert.ok(stages.includes("Writing candidates: 0 of 4") && stages.includes("Scoring candidates: 0 of 4"), `${stages}`);
     const scores = page.getByRole("region", { name: "Scores" });
     assert.equal(await scores.locator(".principle-bars > div").count(), 3);
     await scores.getByRole("button", { name: "Compare all 4 candidates" }).click();

@@ -39,6 +39,12 @@ test("a run: curves, samples, pause, resume, and its adapter in the model menu",
     const readout = await page.locator(".curve .number").first().innerText();
     const summary = await page.getByRole("img", { name: /^Reward/ }).getAttribute("aria-label");
     assert.ok(summary.endsWith(`${readout} at step 24`), `${readout} / ${summary}`);
+    // Its events tell its past once more, which is no news.
+    await page.getByText("align-1 is done.").waitFor({ state: "detached" });
+    for (let times = 0; times < 2; times += 1) await page.locator(".run-head").click();
+    await page.getByRole("img", { name: /^Reward: .* at step 24$/ }).waitFor();
+    assert.equal(await page.locator(".run-status").innerText(), "done");
+    assert.equal(await page.getByText("align-1 is done.").count(), 0);
     await button(page, "Chat with it").click();
     assert.equal(await page.getByRole("combobox", { name: "Model" }).inputValue(), "smollm2:align-1");
   }));

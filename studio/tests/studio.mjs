@@ -28,13 +28,10 @@ export function launch() {
 }
 
 /**
- * Opens Studio in a fresh browser context against a fresh mock server, hands the page to `body`,
- * and fails if the page has logged an error, thrown, broken the CSP, or asked another host.
+ * Opens Studio in a fresh browser context. `complaints` fills with what the page logs as an error, throws, or breaks of
+ * its policy, and with requests to other hosts.
  */
-export async function withStudio(browser, { mock = {}, size = "wide", scheme = "light", allowed = [] } = {}, body) {
-  const server = createMock({ delayMs: 4, stepMs: 60, ...mock });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const origin = `http://127.0.0.1:${server.address().port}`;
+export async function openStudio(browser, origin, { size = "wide", scheme = "light" } = {}) {
   const context = await browser.newContext({ viewport: SIZES[size], colorScheme: scheme, reducedMotion: "reduce" });
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
@@ -43,10 +40,19 @@ export async function withStudio(browser, { mock = {}, size = "wide", scheme = "
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => {
     const url = request.url();
-    if (!url.startsWith(origin) && !url.startsWith("data:")) complaints.push(`request to ${url}`);
+    if (!url.startsWith(`${origin}/`) && !url.startsWith("data:")) complaints.push(`request to ${url}`);
   });
+  await page.goto(origin);
+  return { context, page, complaints };
+}
+
+/** Opens Studio against a fresh mock server, hands the page to `body`, and fails if the page has complained. */
+export async function withStudio(browser, { mock = {}, size, scheme, allowed = [] } = {}, body) {
+  const server = createMock({ delayMs: 4, stepMs: 60, ...mock });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const origin = `http://127.0.0.1:${server.address().port}`;
+  const { context, page, complaints } = await openStudio(browser, origin, { size, scheme });
   try {
-    await page.goto(origin);
     await body({ page, server, mock: server.mock, origin, context });
     const unexpected = complaints.filter((text) => !allowed.some((pattern) => pattern.test(text)));
     assert.deepEqual(unexpected, []);

@@ -13,6 +13,11 @@ function exactSeed(key, value, context) {
   return key === "seed" && !Number.isSafeInteger(value) ? (context?.source ?? value) : value;
 }
 
+/** The server reports only what is done: after the last candidate it is at the first score. */
+function stageOf({ stage, done, of }) {
+  return stage === "generating" && done === of ? { stage: "scoring", done: 0, of } : { stage, done, of };
+}
+
 /**
  * Asks for a reply and calls `update` with the fields of the reply that have changed: `text`,
  * `reasoning`, `progress`, `parr`, `usage`. Returns when the reply is complete.
@@ -27,12 +32,14 @@ export async function generate(body, { signal, update }) {
   });
   const reply = { text: "", reasoning: "" };
   let shownAt = 0;
+  const candidates = body.best_of ?? 1;
+  if (candidates > 1) update({ progress: { stage: "generating", done: 0, of: candidates } });
   for await (const { data } of readEvents(response)) {
     if (data === "[DONE]") break;
     const chunk = JSON.parse(data, exactSeed);
     if (chunk.error) throw new ApiError(500, chunk.error.message, chunk.error.code);
     if (chunk.object === "parr.progress") {
-      update({ progress: { stage: chunk.stage, done: chunk.done, of: chunk.of } });
+      update({ progress: stageOf(chunk) });
       continue;
     }
     if (chunk.parr) update({ parr: chunk.parr });
@@ -41,7 +48,7 @@ export async function generate(body, { signal, update }) {
     reply.text += choice?.delta?.content ?? "";
     reply.reasoning += choice?.delta?.reasoning_content ?? "";
     if (choice?.finish_reason) update({ finish: choice.finish_reason });
-    if (performance.now() - shownAt >= INTERVAL_MS) {
+    if ((reply.text || reply.reasoning) && performance.now() - shownAt >= INTERVAL_MS) {
       shownAt = performance.now();
       update({ ...reply, progress: null });
     }

@@ -137,9 +137,9 @@ function showArrived() {
   arrived.samples = [];
 }
 
-/** The list shows how far a run is before it is next asked for. */
-function countSteps(id, { step, steps: all, seconds }) {
-  runs.value = runs.value.map((run) => (run.id === id && !isFinal(run) ? { ...run, step, steps: all ?? run.steps, seconds: seconds ?? run.seconds } : run));
+/** The list shows how far a run is before it is next asked for. The seconds of a step are its own, not the run's. */
+function countSteps(id, { step, steps: all }) {
+  runs.value = runs.value.map((run) => (run.id === id && !isFinal(run) ? { ...run, step, steps: all ?? run.steps } : run));
 }
 
 /** Returns whether this was the last event. */
@@ -151,7 +151,9 @@ function takeEvent({ event, data, id }) {
   } else if (event === "note") {
     runNotes.value = [...runNotes.value, value.message];
   } else if (event === "status") {
-    takeRun(value);
+    // The events of a run begin with its past: one that has ended was not queued just now.
+    const isPast = runs.value.some((run) => run.id === value.id && isFinal(run)) && !isFinal(value);
+    if (!isPast) takeRun(value);
     return isFinal(value);
   }
   return false;
