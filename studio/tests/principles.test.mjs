@@ -6,7 +6,9 @@ let browser;
 before(async () => (browser = await launch()));
 after(() => browser.close());
 
-const names = (page) => page.locator(".card-name").evaluateAll((inputs) => inputs.map((input) => input.value));
+/** Waits until the cards have these names, in this order: the page draws a change in its next frame. */
+const assertNames = (page, names) =>
+  page.waitForFunction((names) => [...document.querySelectorAll(".card-name")].map((input) => input.value).join("|") === names, names.join("|"));
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 
 test("edit, undo, redo, changes, save", () =>
@@ -127,8 +129,9 @@ test("add, delete, and drag to another place", () =>
     await page.keyboard.type("End with a question.");
     assert.equal(await textOf(page, "Principle 4").inputValue(), "End with a question.");
     await button(page, "Delete Honest").click();
-    assert.deepEqual(await names(page), ["Plain words", "Thorough", "Principle 4"]);
+    await assertNames(page, ["Plain words", "Thorough", "Principle 4"]);
     await button(page, "Undo").click();
+    await assertNames(page, ["Plain words", "Honest", "Thorough", "Principle 4"]);
 
     const grip = button(page, "Move Principle 4");
     const from = await grip.boundingBox();
@@ -138,9 +141,9 @@ test("add, delete, and drag to another place", () =>
     await page.mouse.move(from.x + 10, to.y + 60, { steps: 8 });
     await page.mouse.move(from.x + 10, to.y - 30, { steps: 4 });
     await page.mouse.up();
-    assert.deepEqual(await names(page), ["Principle 4", "Plain words", "Honest", "Thorough"]);
+    await assertNames(page, ["Principle 4", "Plain words", "Honest", "Thorough"]);
     await button(page, "Undo").click();
-    assert.deepEqual(await names(page), ["Plain words", "Honest", "Thorough", "Principle 4"]);
+    await assertNames(page, ["Plain words", "Honest", "Thorough", "Principle 4"]);
   }));
 
 test("a set that comes with Parr is saved under another name", () =>

@@ -90,7 +90,7 @@ function options(box, isMain, point) {
     ],
     series: [
       {},
-      { stroke: line, width: 1.75, fill: isMain ? colour("--accent-wash") : undefined, fillTo: (_, __, low) => low, points: { show: (plot) => plot.data[0].length < 3, size: 5, fill: line } },
+      { stroke: line, width: 1.75, fill: isMain ? colour("--accent-wash") : undefined, fillTo: (plot) => plot.scales.y.min, points: { show: (plot) => plot.data[0].length < 3, size: 5, fill: line } },
     ],
     hooks: { setCursor: [(plot) => point(plot.cursor.left >= 0 ? (plot.data[1][plot.cursor.idx] ?? null) : null)] },
   };
