@@ -189,6 +189,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "atomic",
             "file",
             "guarded",
+            "lock",
             "settings",
             "tokenizer",
             "principles",

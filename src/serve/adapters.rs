@@ -176,6 +176,11 @@ impl Adapters {
         true
     }
 
+    /// Number of further adapters that there is room for.
+    pub fn places(&self) -> usize {
+        self.capacity.saturating_sub(self.count())
+    }
+
     /// Number of loaded adapters.
     pub fn count(&self) -> usize {
         self.lock().entries.len()

@@ -134,6 +134,10 @@ pub(super) fn open_model(state: &ServerState, name: &str) -> Result<String, crat
     let model = Model::builder(name).device_options(device).open()?;
     let id = model_id(name);
     state.serve(&id, &model)?;
+    // Adapters of the command line may be for another model.
+    if let Err((name, path, reason)) = state.load_adapters() {
+        tracing::warn!("the adapter `{name}` in {} was not loaded: {reason}", path.display());
+    }
     Ok(id)
 }
 

@@ -104,15 +104,11 @@ impl Server {
             &options.allowed_origins,
             options.api_key.as_deref(),
         );
-        let adapters = options.adapters.clone();
         let state = Arc::new(ServerState::new(options));
         if let Some((name, model)) = model {
             state.serve(&state::model_id(name), model)?;
-            let served = state.served().map_err(|error| ServeError::Thread { reason: error.message })?;
-            for (name, path) in &adapters {
-                let failed = |reason| ServeError::Adapter { name: name.clone(), path: path.clone(), reason };
-                served.adapters.load(name, path).map_err(|error| failed(error.message))?;
-            }
+            let failed = |(name, path, reason)| ServeError::Adapter { name, path, reason };
+            state.load_adapters().map_err(failed)?;
         }
         let thread = |error: std::io::Error| ServeError::Thread { reason: error.to_string() };
         let runtime = Builder::new_multi_thread()

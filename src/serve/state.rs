@@ -96,6 +96,20 @@ impl ServerState {
         Ok(())
     }
 
+    /// Loads the adapters of the options, and then those that runs of earlier servers have made. `Err` with name, path and
+    /// reason of the first of the options that cannot be loaded; the others are loaded then, too.
+    pub fn load_adapters(&self) -> Result<(), (String, PathBuf, String)> {
+        let Ok(served) = self.served() else { return Ok(()) };
+        let mut first = Ok(());
+        for (name, path) in &self.options.adapters {
+            if let Err(error) = served.adapters.load(name, path) {
+                first = first.and(Err((name.clone(), path.clone(), error.message)));
+            }
+        }
+        self.runs.load_earlier(&served);
+        first
+    }
+
     /// The model that a request names, and the claim on its adapter. Without a name it is the base.
     pub fn choose(&self, name: Option<&str>) -> Result<Chosen, ApiError> {
         let served = self.served()?;

@@ -48,8 +48,20 @@ export class Runs {
 
   control(run, action) {
     if (action === "cancel") run.cancelled = true; // after the present step
+    else if (action === "resume" && FINAL.includes(run.state.status)) this.#requeue(run);
     else this.#setStatus(run, { pause: "paused", resume: "running" }[action]);
     return run.state;
+  }
+
+  /** As the server does it: earlier ends become notes, so that none of them ends the stream of events. */
+  #requeue(run) {
+    for (const entry of run.events) {
+      if (entry.event !== "status" || !FINAL.includes(entry.data.status)) continue;
+      Object.assign(entry, { event: "note", data: { message: `${entry.data.status} at step ${entry.data.step}, and resumed` } });
+    }
+    run.cancelled = false;
+    this.#setStatus(run, "queued");
+    run.timer = setInterval(() => this.#tick(run), this.#stepMs);
   }
 
   stopAll() {

@@ -65,6 +65,19 @@ test("cancel, with a budget in steps and settings", () =>
     assert.deepEqual([body.name, body.steps, body.minutes, body.settings], ["short-run", 50, undefined, { learning_rate: 0.0002 }]);
   }));
 
+test("a cancelled run is resumed", () =>
+  withStudio(browser, { mock: { stepMs: 80 } }, async ({ page }) => {
+    await button(page, "Start alignment").click();
+    await page.getByRole("img", { name: /^Reward: .* at step [3-9]$/ }).waitFor();
+    await button(page, "Cancel").click();
+    await page.getByText("cancelled", { exact: true }).waitFor();
+    await button(page, "Resume").click();
+    await page.getByText(/^cancelled at step \d+, and resumed$/).waitFor();
+    await page.getByText("align-1 is done.").waitFor();
+    await page.getByRole("img", { name: /^Reward: .* at step 1, .* at step 24$/ }).waitFor();
+    await button(page, "Chat with it").waitFor();
+  }));
+
 test("a connection that breaks is taken up again where it stopped", () =>
   withStudio(browser, { mock: { stepMs: 150 }, allowed: [/ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_CONNECTION/] }, async ({ page, server, mock }) => {
     await button(page, "Start alignment").click();

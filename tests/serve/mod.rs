@@ -16,7 +16,7 @@ mod page;
 mod principles;
 /// The program as a process: signals, ports.
 #[cfg(all(unix, feature = "cli"))]
-mod program;
+pub(crate) mod program;
 /// What is refused, and how.
 mod refused;
 /// Training runs.
@@ -42,12 +42,14 @@ use crate::support::{gpu, model};
 struct Running {
     server: Server,
     model: Model,
+    name: String,
+    options: ServeOptions,
     folder: TempDir,
     agent: Agent,
     _turn: gpu::Turn,
 }
 
-fn agent() -> Agent {
+pub(crate) fn agent() -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(300)))
@@ -70,8 +72,8 @@ fn serve(path: &Path, name: &str, change: impl FnOnce(&mut ServeOptions)) -> Run
         ..ServeOptions::default()
     };
     change(&mut options);
-    let server = Server::start(Some((name, &model)), options).expect("a free port");
-    Running { server, model, folder, agent: agent(), _turn: turn }
+    let server = Server::start(Some((name, &model)), options.clone()).expect("a free port");
+    Running { server, model, name: name.to_owned(), options, folder, agent: agent(), _turn: turn }
 }
 
 fn tiny_path() -> PathBuf {
@@ -88,7 +90,7 @@ fn smollm2(change: impl FnOnce(&mut ServeOptions)) -> Running {
     serve(&model::smollm2(), "smollm2", change)
 }
 
-fn parsed(mut response: Response<ureq::Body>) -> (u16, Value) {
+pub(crate) fn parsed(mut response: Response<ureq::Body>) -> (u16, Value) {
     let status = response.status().as_u16();
     let text = response.body_mut().read_to_string().expect("a text");
     let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -96,6 +98,14 @@ fn parsed(mut response: Response<ureq::Body>) -> (u16, Value) {
 }
 
 impl Running {
+    /// Ends the server, and starts another with the same folders. `between` runs while there is none.
+    fn restart(&mut self, between: impl FnOnce(&Path)) {
+        assert!(self.server.drain(Duration::from_secs(60)));
+        between(self.folder.path());
+        let started = Server::start(Some((&self.name, &self.model)), self.options.clone());
+        self.server = started.expect("a free port");
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.server.local_addr())
     }

@@ -137,6 +137,65 @@ fn a_run_can_be_paused_resumed_and_cancelled() {
 }
 
 #[test]
+fn runs_outlive_the_server() {
+    let steps = 60;
+    let adapter = |running: &Running, name: &str| {
+        let path = format!("runs/{name}/adapter/adapter_model.safetensors");
+        std::fs::read(running.folder.path().join(path)).expect("an adapter")
+    };
+    let mut running = tiny(|options| options.adapter_slots = 2);
+    start(&running, Some("whole"), steps);
+    running.until("it ends", || status(&running, "whole") == "finished");
+    start(&running, Some("cut"), steps);
+    let step = |running: &Running| running.get("/v1/runs/cut").1["step"].as_u64().unwrap();
+    running.until("it steps", || step(&running) >= 2);
+    let ask = |running: &Running| {
+        let body = json!({ "model": "tiny:whole", "prompt": [7, 38, 69], "temperature": 0, "max_tokens": 8, "logprobs": 0 });
+        running.ask("/v1/completions", &body)["choices"].clone()
+    };
+    let before = ask(&running);
+    // The drain saves a state. A crash would not have written the last status.
+    running.restart(|folder| {
+        let path = folder.join("runs/cut.run.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (rest, last) = text.trim_end().rsplit_once('\n').unwrap();
+        assert!(last.contains("cancelled"), "{last}");
+        std::fs::write(path, format!("{rest}\n{}", &last[..9])).unwrap();
+    });
+
+    let listed = running.get("/v1/runs").1["data"].clone();
+    let names: Vec<&str> = listed.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap()).collect();
+    assert_eq!(names, ["whole", "cut"]);
+    assert_eq!((&listed[0]["status"], &listed[0]["adapter"]), (&json!("finished"), &json!("whole")));
+    assert_eq!(ask(&running), before, "its adapter is served");
+    let interrupted = running.get("/v1/runs/cut").1;
+    assert_eq!(interrupted["status"], "cancelled");
+    assert!(interrupted["error"].as_str().unwrap().contains("resume"), "{interrupted}");
+    assert!(step(&running) >= 2 && step(&running) < steps as u64, "{interrupted}");
+    assert_eq!(running.post("/v1/runs/whole/resume", &json!({})).0, 409);
+
+    let resumed = running.ask("/v1/runs/cut/resume", &json!({}));
+    assert!(matches!(resumed["status"].as_str(), Some("queued" | "running")), "{resumed}");
+    let all = events(&running, "cut", None);
+    assert_eq!(all.last().unwrap().2["status"], "finished", "{:?}", all.last());
+    let of_steps = all.iter().filter(|(_, name, _)| name == "step");
+    let mut seen: Vec<u64> = of_steps.map(|(_, _, value)| value["step"].as_u64().unwrap()).collect();
+    seen.dedup();
+    assert_eq!(seen, (1..=steps as u64).collect::<Vec<_>>(), "steps from before the restart, and after");
+    assert_eq!(adapter(&running, "cut"), adapter(&running, "whole"), "as if it had not been interrupted");
+    // The past of a run does not end it.
+    let ends = all.iter().filter(|(_, name, value)| name == "status" && value["status"] == "cancelled");
+    assert_eq!(ends.count(), 0);
+
+    // A file that is no file of a run is left alone.
+    running.restart(|folder| std::fs::write(folder.join("runs/odd.run.jsonl"), "{}\n").unwrap());
+    assert_eq!(running.get("/v1/runs").1["data"].as_array().unwrap().len(), 2);
+    let odd =
+        json!({ "kind": "sft", "name": "odd", "steps": 1, "data": running.folder.path().join("rows.jsonl") });
+    assert_eq!(running.post("/v1/runs", &odd).0, 409);
+}
+
+#[test]
 fn a_run_that_fails_says_why() {
     let running = tiny(|_| {});
     let data = running.folder.path().join("wrong.jsonl");

@@ -17,6 +17,11 @@ impl Fields {
         }
     }
 
+    /// The fields that nobody has taken.
+    pub fn into_rest(self) -> Map<String, Value> {
+        self.0
+    }
+
     /// Takes a field; `None` if it is missing or null.
     pub fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, ApiError> {
         match self.0.remove(name) {

@@ -5,7 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use super::run::Status;
 use crate::train::{RolloutSample, Step};
+
+/// The kinds of events.
+pub(super) const KINDS: [&str; 4] = ["status", "step", "sample", "note"];
 
 /// Replies of a step that are shown.
 const SAMPLES: usize = 4;
@@ -17,8 +21,10 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub fn new() -> Events {
-        Events { all: Mutex::default(), count: watch::channel(0).0 }
+    /// The events of a run so far.
+    pub fn new(all: Vec<(&'static str, Value)>) -> Events {
+        let count = all.len();
+        Events { all: Mutex::new(all), count: watch::channel(count).0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(&'static str, Value)>> {
@@ -33,6 +39,17 @@ impl Events {
             all.len()
         };
         self.count.send_replace(count);
+    }
+
+    /// Turns earlier ends into notes, because a run that resumes has not ended. Their ids stay.
+    pub fn reopen(&self) {
+        for (name, value) in self.lock().iter_mut() {
+            let status = value["status"].as_str().unwrap_or_default();
+            if *name == "status" && Status::ALL.iter().any(|one| one.name() == status && one.is_final()) {
+                let message = format!("{status} at step {}, and resumed", value["step"]);
+                (*name, *value) = ("note", json!({ "message": message }));
+            }
+        }
     }
 
     /// Changes whenever there is another event.
@@ -107,7 +124,7 @@ mod tests {
 
     #[test]
     fn clients_continue_where_they_stopped() {
-        let events = Events::new();
+        let events = Events::new(Vec::new());
         let changes = events.changes();
         for number in 0..3 {
             events.add(if number == 1 { "step" } else { "status" }, json!(number));
@@ -117,6 +134,16 @@ mod tests {
         assert_eq!(events.after(1), [(2, "step", json!(1)), (3, "status", json!(2))]);
         assert_eq!((events.after(3), events.after(99)), (vec![], vec![]));
         assert_eq!(events.named("step"), [json!(1)]);
+    }
+
+    #[test]
+    fn a_run_that_resumes_has_not_ended() {
+        let status = |status: &str| ("status", json!({ "status": status, "step": 2 }));
+        let events = Events::new(vec![status("running"), status("cancelled")]);
+        events.reopen();
+        let note = ("note", json!({ "message": "cancelled at step 2, and resumed" }));
+        let (first, second) = (status("running"), note);
+        assert_eq!(events.after(0), [(1, first.0, first.1), (2, second.0, second.1)]);
     }
 
     #[test]

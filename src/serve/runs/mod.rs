@@ -1,10 +1,12 @@
 //! Training runs over HTTP: one at a time, on a thread of its own, beside the served model.
 
 mod events;
+mod log;
 mod run;
 mod work;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,11 +15,13 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::body::{Json, Name, Stream, json_response, ok, streamed};
 use super::openai::errors::ApiError;
-use super::state::{Shared, blocking};
+use super::state::{Served, Shared, blocking};
+use crate::adapter::RUN_FOLDER;
+use log::RunLog;
 use run::{Run, Status};
 use work::Work;
 
@@ -26,7 +30,10 @@ const SHOWS_LIFE_EVERY: Duration = Duration::from_secs(15);
 /// How often a drain looks whether the last run has ended.
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
-/// The runs since the start of the server.
+/// The most runs of earlier servers that are listed, the newest first.
+const MOST_EARLIER: usize = 500;
+
+/// The runs of this server and of earlier ones with the same folder.
 pub(super) struct Runs {
     folder: PathBuf,
     queue: Arc<Mutex<Queue>>,
@@ -45,15 +52,35 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
 }
 
 impl Runs {
+    /// The runs whose files are in `folder`, which need not exist.
     pub fn new(folder: PathBuf) -> Runs {
-        Runs { folder, queue: Arc::default() }
+        let mut all: Vec<Arc<Run>> = Vec::new();
+        for path in log::all_in(&folder) {
+            match RunLog::read(&path) {
+                Ok(recorded) => all.extend(Run::earlier(recorded, &folder).map(Arc::new)),
+                // Another server has it.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => tracing::warn!("{}: {error}; the run is not listed", path.display()),
+            }
+        }
+        all.sort_by_cached_key(|run| run.started());
+        all.drain(..all.len().saturating_sub(MOST_EARLIER));
+        Runs { folder, queue: Arc::new(Mutex::new(Queue { all, ..Queue::default() })) }
     }
 
     /// Adds a run to the queue.
-    fn add(&self, kind: &'static str, name: Option<String>, work: Work) -> Result<Arc<Run>, ApiError> {
+    fn add(
+        &self,
+        kind: &'static str,
+        name: Option<String>,
+        request: Map<String, Value>,
+        work: Work,
+    ) -> Result<Arc<Run>, ApiError> {
         let mut queue = lock(&self.queue);
         let taken = |name: &str, queue: &Queue| {
-            queue.all.iter().any(|run| run.name == name) || self.folder.join(name).exists()
+            queue.all.iter().any(|run| run.name == name)
+                || self.folder.join(name).exists()
+                || log::path_of(&self.folder, name).exists()
         };
         let name = match name {
             Some(name) if taken(&name, &queue) => {
@@ -66,22 +93,63 @@ impl Runs {
                 names.into_iter().find(|name| !taken(name, &queue)).unwrap_or_default()
             }
         };
-        let folder = self.folder.join(&name);
-        let run = Arc::new(Run::new(kind, name, folder));
+        let run = Run::new(kind, name, &self.folder, request).map_err(|error| {
+            let folder = self.folder.display();
+            ApiError::internal(format!("the file of the run cannot be written in {folder}: {error}"))
+        })?;
+        let run = Arc::new(run);
+        if let Err(error) = self.enqueue(&mut queue, &run, work) {
+            run.forget();
+            return Err(error);
+        }
         queue.all.push(Arc::clone(&run));
-        queue.waiting.push_back((Arc::clone(&run), work));
+        Ok(run)
+    }
+
+    /// Puts a run that was cancelled or has failed back into the queue.
+    fn resume(&self, run: &Arc<Run>, work: Work) -> Result<(), ApiError> {
+        let mut queue = lock(&self.queue);
+        run.requeue()?;
+        self.enqueue(&mut queue, run, work)
+    }
+
+    fn enqueue(&self, queue: &mut Queue, run: &Arc<Run>, work: Work) -> Result<(), ApiError> {
+        queue.waiting.push_back((Arc::clone(run), work));
         if !queue.working {
             let shared = Arc::clone(&self.queue);
             let thread =
                 thread::Builder::new().name("parr-run".to_owned()).spawn(move || work_through(&shared));
             if let Err(error) = thread {
                 queue.waiting.pop_back();
-                queue.all.pop();
+                run.cancel();
                 return Err(ApiError::internal(format!("a thread could not be started: {error}")));
             }
             queue.working = true;
         }
-        Ok(run)
+        Ok(())
+    }
+
+    /// Loads what runs of earlier servers have made: the reward models, and the newest adapters. One place stays free for
+    /// the next run.
+    pub fn load_earlier(&self, served: &Served) {
+        for run in self.all().iter().rev().filter(|run| run.status() == Status::Finished) {
+            if run.kind == "reward" {
+                if run.folder.is_dir() {
+                    served.rewards.add(&run.folder);
+                }
+            } else if run.folder.join(RUN_FOLDER).is_dir() && served.adapters.places() > 1 {
+                match served.adapters.load(&run.name, &run.folder) {
+                    Ok(_) => run.set_adapter(&run.name),
+                    Err(error) => {
+                        tracing::warn!(
+                            "the adapter of the run `{}` was not loaded: {}",
+                            run.name,
+                            error.message
+                        );
+                    }
+                }
+            }
+        }
     }
 
     fn find(&self, id: &str) -> Result<Arc<Run>, ApiError> {
@@ -108,12 +176,13 @@ impl Runs {
         self.all().iter().for_each(|run| run.cancel());
     }
 
-    /// Waits until no run works any more, up to `most`.
+    /// Waits until no run works any more, up to `most`. Other servers can have those that have ended.
     pub fn join(&self, most: Duration) {
         let begun = Instant::now();
         while lock(&self.queue).working && begun.elapsed() < most {
             thread::sleep(LOOKS_EVERY);
         }
+        self.all().iter().for_each(|run| run.release());
     }
 }
 
@@ -142,8 +211,9 @@ pub(super) async fn start(State(state): Shared, Json(mut fields): Json) -> Resul
         if let Some(name) = &name {
             work::check_name(name)?;
         }
-        let (kind, work) = Work::read(&shared, &mut fields)?;
-        let run = shared.runs.add(kind, name, work)?;
+        let mut request = fields.into_rest();
+        let (kind, work) = Work::read(&shared, &mut request)?;
+        let run = shared.runs.add(kind, name, request, work)?;
         Ok(run)
     })
     .await??;
@@ -172,7 +242,17 @@ pub(super) async fn pause(State(state): Shared, Name(id): Name) -> Result<Respon
 /// `POST /v1/runs/{id}/resume`
 pub(super) async fn resume(State(state): Shared, Name(id): Name) -> Result<Response, ApiError> {
     let run = state.runs.find(&id)?;
-    run.resume()?;
+    if !run.status().is_final() {
+        run.resume()?;
+        return Ok(ok(&run.json()));
+    }
+    let shared = Arc::clone(&state);
+    let run = blocking(move || -> Result<Arc<Run>, ApiError> {
+        let (_, work) = Work::read(&shared, &mut run.request.clone())?;
+        shared.runs.resume(&run, work)?;
+        Ok(run)
+    })
+    .await??;
     Ok(ok(&run.json()))
 }
 

@@ -1,12 +1,14 @@
 //! One run: its status, and what clients can do with it.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::events::{self, Events};
+use super::log::{Header, Recorded, RunLog};
 use super::work::Work;
 use crate::guarded::guarded;
 use crate::serve::openai::errors::ApiError;
@@ -23,6 +25,9 @@ pub(super) enum Status {
     Failed,
     Cancelled,
 }
+
+/// The kinds of runs.
+pub(super) const KINDS: [&str; 3] = ["align", "sft", "reward"];
 
 impl Status {
     pub const ALL: [Status; 6] = [
@@ -56,46 +61,143 @@ pub(super) struct Run {
     pub kind: &'static str,
     pub name: String,
     pub folder: PathBuf,
-    pub control: Control,
+    /// The request that started it.
+    pub request: Map<String, Value>,
     pub events: Events,
+    log: RunLog,
     now: Mutex<Now>,
 }
 
 /// What changes while it runs.
 struct Now {
+    control: Control,
+    /// Whether the work continues from the newest saved state.
+    resumes: bool,
     status: Status,
     step: u64,
     steps: Option<u64>,
-    started: SystemTime,
+    /// As RFC 3339 writes it.
+    started: String,
     begun: Option<Instant>,
-    /// Once it has ended.
-    seconds: Option<f64>,
+    /// Seconds before this process began the work, and those in all once it has ended.
+    seconds: f64,
     error: Option<String>,
     adapter: Option<String>,
 }
 
 impl Run {
-    pub fn new(kind: &'static str, name: String, folder: PathBuf) -> Run {
+    /// A run that waits, with its file in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RunLog::create`].
+    pub fn new(
+        kind: &'static str,
+        name: String,
+        folder: &Path,
+        request: Map<String, Value>,
+    ) -> io::Result<Run> {
+        let header = Header { parr_run: 1, kind: kind.to_owned(), name, request };
+        let log = RunLog::create(folder, &header)?;
         let now = Now {
+            control: Control::default(),
+            resumes: false,
             status: Status::Queued,
             step: 0,
             steps: None,
-            started: SystemTime::now(),
+            started: rfc3339(SystemTime::now()),
             begun: None,
-            seconds: None,
+            seconds: 0.0,
             error: None,
             adapter: None,
         };
-        let run = Run {
-            kind,
-            name,
-            folder,
+        let run = Run::of(kind, header, folder, log, Vec::new(), now);
+        run.add("status", run.json());
+        Ok(run)
+    }
+
+    /// A run of an earlier server. One that had not ended counts as cancelled. `None` if the kind is not known.
+    pub fn earlier(recorded: Recorded, folder: &Path) -> Option<Run> {
+        let Recorded { header, events, log } = recorded;
+        let kind = KINDS.into_iter().find(|kind| *kind == header.kind)?;
+        let last = events.iter().rev().find(|(name, _)| *name == "status").map(|(_, value)| value.clone());
+        let last = last.unwrap_or_default();
+        let text = |name: &str| last[name].as_str().map(str::to_owned);
+        let status = Status::ALL.into_iter().find(|status| last["status"] == status.name());
+        let status = status.unwrap_or(Status::Queued);
+        // A run that was interrupted has taken more steps than its last status has.
+        let step = events
+            .iter()
+            .rev()
+            .find(|(name, _)| *name == "step")
+            .map_or(&last["step"], |(_, step)| &step["step"]);
+        let now = Now {
             control: Control::default(),
-            events: Events::new(),
-            now: Mutex::new(now),
+            resumes: false,
+            status,
+            step: step.as_u64().unwrap_or(0),
+            steps: last["steps"].as_u64(),
+            started: text("started").unwrap_or_default(),
+            begun: None,
+            seconds: last["seconds"].as_f64().unwrap_or(0.0),
+            error: text("error"),
+            adapter: None,
         };
-        run.events.add("status", run.json());
-        run
+        let run = Run::of(kind, header, folder, log, events, now);
+        let error = "the server ended before the run did; resume it to continue from its last saved state";
+        run.change_to(Status::Cancelled, |now| now.error = Some(error.to_owned()));
+        Some(run)
+    }
+
+    fn of(
+        kind: &'static str,
+        header: Header,
+        folder: &Path,
+        log: RunLog,
+        events: Vec<(&'static str, Value)>,
+        now: Now,
+    ) -> Run {
+        let folder = folder.join(&header.name);
+        let Header { name, request, .. } = header;
+        Run { kind, name, folder, request, events: Events::new(events), log, now: Mutex::new(now) }
+    }
+
+    /// Adds an event, also to the file.
+    fn add(&self, name: &'static str, value: Value) {
+        self.log.append(name, &value);
+        self.events.add(name, value);
+    }
+
+    /// Lets another server have this run, if it has ended.
+    pub fn release(&self) {
+        if self.status().is_final() {
+            self.log.close();
+        }
+    }
+
+    /// Removes the file of a run that never began.
+    pub fn forget(&self) {
+        self.log.remove();
+    }
+
+    /// When it was started, as RFC 3339 writes it.
+    pub fn started(&self) -> String {
+        self.now().started.clone()
+    }
+
+    /// What pauses and cancels the work.
+    pub fn control(&self) -> Control {
+        self.now().control.clone()
+    }
+
+    /// Whether the work continues from the newest saved state.
+    pub fn resumes(&self) -> bool {
+        self.now().resumes
+    }
+
+    /// Notes that the adapter of this run is loaded under its name.
+    pub fn set_adapter(&self, name: &str) {
+        self.now().adapter = Some(name.to_owned());
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
@@ -112,7 +214,7 @@ impl Run {
 
     pub fn json(&self) -> Value {
         let now = self.now();
-        let seconds = now.seconds.or_else(|| Some(now.begun?.elapsed().as_secs_f64()));
+        let seconds = now.seconds();
         json!({
             "id": self.name,
             "kind": self.kind,
@@ -120,8 +222,8 @@ impl Run {
             "status": now.status.name(),
             "step": now.step,
             "steps": now.steps,
-            "started": rfc3339(now.started),
-            "seconds": (seconds.unwrap_or(0.0) * 1000.0).round() / 1000.0,
+            "started": now.started,
+            "seconds": (seconds * 1000.0).round() / 1000.0,
             "folder": self.folder.display().to_string(),
             "error": now.error,
             "adapter": now.adapter,
@@ -137,19 +239,36 @@ impl Run {
             }
             now.status = status;
             if status.is_final() {
-                now.seconds = Some(now.begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64()));
+                now.seconds = now.seconds();
+                now.begun = None;
             }
             change(&mut now);
         }
         tracing::info!(id = self.name, status = status.name(), "a run changed its status");
-        self.events.add("status", self.json());
+        self.add("status", self.json());
         true
+    }
+
+    /// Puts a run that was cancelled or has failed back into the queue.
+    pub fn requeue(&self) -> Result<(), ApiError> {
+        {
+            let mut now = self.now();
+            if !matches!(now.status, Status::Cancelled | Status::Failed) {
+                return Err(wrong_status("resumed", now.status));
+            }
+            now.status = Status::Queued;
+            (now.control, now.resumes, now.error) = (Control::default(), true, None);
+        }
+        tracing::info!(id = self.name, "a run was queued again");
+        self.events.reopen();
+        self.add("status", self.json());
+        Ok(())
     }
 
     pub fn pause(&self) -> Result<(), ApiError> {
         match self.status() {
             Status::Running => {
-                self.control.pause();
+                self.control().pause();
                 self.change_to(Status::Paused, |_| {});
                 Ok(())
             }
@@ -162,7 +281,7 @@ impl Run {
         match self.status() {
             Status::Paused => {
                 self.change_to(Status::Running, |_| {});
-                self.control.resume();
+                self.control().resume();
                 Ok(())
             }
             Status::Running => Ok(()),
@@ -172,7 +291,7 @@ impl Run {
 
     /// Cancels the run. If it has begun, it ends after the present step, with a saved state.
     pub fn cancel(&self) {
-        self.control.cancel.cancel();
+        self.control().cancel.cancel();
         if self.status() == Status::Queued {
             self.change_to(Status::Cancelled, |_| {});
         }
@@ -180,7 +299,12 @@ impl Run {
 
     /// Does the work, on the thread of the queue.
     pub fn execute(&self, work: Work) {
-        let begin = |now: &mut Now| (now.begun, now.started) = (Some(Instant::now()), SystemTime::now());
+        let begin = |now: &mut Now| {
+            now.begun = Some(Instant::now());
+            if !now.resumes {
+                now.started = rfc3339(SystemTime::now());
+            }
+        };
         // A run that was cancelled while it waited stays cancelled.
         if !self.change_to(Status::Running, begin) {
             return;
@@ -213,7 +337,7 @@ impl Run {
             Event::Scheduled { steps, .. } => self.now().steps = Some(steps),
             Event::Rollout { step, samples } => {
                 for sample in events::samples(step, samples) {
-                    self.events.add("sample", sample);
+                    self.add("sample", sample);
                 }
             }
             Event::Step(step) => {
@@ -222,7 +346,7 @@ impl Run {
                     now.step = step.number();
                     now.steps
                 };
-                self.events.add("step", events::step(&step, steps));
+                self.add("step", events::step(&step, steps));
             }
             Event::Reopened { reason } => {
                 tracing::warn!(
@@ -232,7 +356,7 @@ impl Run {
                 );
             }
             Event::Unclear { principles } => {
-                self.events.add(
+                self.add(
                     "note",
                     json!({
                         "message": format!("the reward model hardly reads: {}", principles.join("; ")),
@@ -241,6 +365,13 @@ impl Run {
             }
             _ => {}
         }
+    }
+}
+
+impl Now {
+    /// Seconds of work so far.
+    fn seconds(&self) -> f64 {
+        self.seconds + self.begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64())
     }
 }
 

@@ -95,8 +95,13 @@ fn checked<S: Settings>(config: S) -> Result<S, ApiError> {
 }
 
 impl Work {
-    /// Reads a request. Everything that can be checked without the GPU is checked here.
-    pub fn read(state: &ServerState, fields: &mut Fields) -> Result<(&'static str, Work), ApiError> {
+    /// Reads a request, and returns the kind of the run as well. Everything that can be checked without the GPU is
+    /// checked here. In `request`, the principles become the text that they are now: a resumed run uses the same.
+    pub fn read(
+        state: &ServerState,
+        request: &mut Map<String, Value>,
+    ) -> Result<(&'static str, Work), ApiError> {
+        let fields = &mut Fields::new(Value::Object(request.clone()))?;
         let served = state.served()?;
         let kind: String = fields.need("kind")?;
         let table: Map<String, Value> = fields.take("settings")?.unwrap_or_default();
@@ -109,6 +114,9 @@ impl Work {
         let data: Option<PathBuf> = fields.take("data")?;
         let principles: Option<String> = fields.take("principles")?;
         let set = principles.map(|given| state.principles.find(&given)).transpose()?.map(Box::new);
+        if let Some(set) = &set {
+            request.insert("principles".to_owned(), set.to_toml().into());
+        }
         let needed = |data: Option<PathBuf>| {
             let data =
                 data.ok_or_else(|| ApiError::field("data", "`data` is missing: a file in JSON Lines"))?;
@@ -159,7 +167,8 @@ impl Work {
     pub fn run(self, run: &Run, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Done, Error> {
         let model = &self.served.model;
         let (out, any_base) = (&run.folder, self.any_base);
-        let timed = self.timed(&run.control);
+        let (control, resume) = (run.control(), run.resumes());
+        let timed = self.timed(&control);
         match &self.task {
             Task::Align { config, prompts, set, reward, by_time } => {
                 let chat = model.chat_format().ok_or(ChatError::NoTemplate)?;
@@ -171,11 +180,12 @@ impl Work {
                 let guidelines = Guidelines::new(vec![(**set).clone()]);
                 let reward = RewardRole::open(model, reward, any_base)?;
                 let budget = self.limit.filter(|_| *by_time);
-                let control = if *by_time { &run.control } else { &timed };
+                let control = if *by_time { &control } else { &timed };
                 let align = Align::new(model, &prompts, &guidelines, out)
                     .config(config)
                     .reward(reward)
-                    .budget(budget);
+                    .budget(budget)
+                    .resume(resume);
                 let note = match align.run(control, on_event)? {
                     Outcome::Done(_) => None,
                     Outcome::Collapsed { sign, step, .. } => Some(format!(
@@ -186,7 +196,7 @@ impl Work {
                 Ok(self.load(run, note))
             }
             Task::Sft { config, data } => {
-                Sft::new(model, data, out).config(config).run(&timed, on_event)?;
+                Sft::new(model, data, out).config(config).resume(resume).run(&timed, on_event)?;
                 Ok(self.load(run, None))
             }
             Task::Reward { config, data, set } => {
@@ -194,8 +204,8 @@ impl Work {
                     Some(set) => RewardData::judged_under(std::slice::from_ref(data), (**set).clone())?,
                     None => RewardData::preferences(data)?,
                 };
-                let folder = RewardTraining::new(model, &data, out).config(config).run(&timed, on_event)?;
-                self.served.rewards.add(&folder);
+                let training = RewardTraining::new(model, &data, out).config(config).resume(resume);
+                self.served.rewards.add(&training.run(&timed, on_event)?);
                 Ok(Done { adapter: None, note: None })
             }
         }

@@ -85,12 +85,19 @@ function RunControls({ run }) {
     set({ model: adapter.id });
     show("chat");
   };
-  if (isFinal(run)) {
+  if (run.status === "finished") {
     return adapter ? (
       <Button small kind="primary" onClick={chat}>
         Chat with it
       </Button>
     ) : null;
+  }
+  if (isFinal(run)) {
+    return (
+      <Button small onClick={() => control(run, "resume")}>
+        <Play size={15} /> Resume
+      </Button>
+    );
   }
   if (isEnding(run)) return <p class="hint">The run ends after this step.</p>;
   return (

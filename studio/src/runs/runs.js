@@ -76,6 +76,12 @@ export async function control(run, action) {
   if (action === "cancel") ending.value = new Set(ending.value).add(run.id);
   try {
     takeRun(await post(`v1/runs/${encodeURIComponent(run.id)}/${action}`));
+    if (action === "resume" && isFinal(run)) {
+      // The events of a run that had ended come again from its beginning.
+      ending.value = new Set([...ending.value].filter((id) => id !== run.id));
+      showRun(null);
+      showRun(run.id);
+    }
   } catch (error) {
     notify(error.message, "error");
   }
