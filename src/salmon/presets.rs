@@ -6,14 +6,13 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::{ComparisonConfig, MeasureConfig, PipelineConfig, StageSwitches};
-use crate::align::{Algorithm, AlignConfig};
+use crate::align::AlignConfig;
 use crate::judge::{JudgeKind, PreferenceConfig, ReplyPlan, Verdicts};
 use crate::preferences::Missing;
 use crate::reward::{LimitSettings, RewardConfig, SHIPPED};
 use crate::self_align::{SelfAlignConfig, Unfinished};
-use crate::settings::{Auto, Settings, Share};
+use crate::settings::{Auto, Settings};
 use crate::steer::compare::MethodKind;
-use crate::train::config::Decay;
 
 /// A set of default settings, by the time that a run takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,24 +202,7 @@ fn policy(mut config: PipelineConfig) -> PipelineConfig {
     stages.reward_model = Some(PathBuf::from(SHIPPED));
     *guidelines = vec![OWN_PRINCIPLES.to_owned()];
 
-    // With four replies to a prompt, each reply's baseline is the mean of the others, and no critic is needed.
-    align.algorithm = Algorithm::RLOO;
-    align.steps = Auto::Fixed(18);
-    align.lora.alpha = 16.0;
-    align.lora.last_layers = Auto::Fixed(16);
-    // There are only a few updates, so the peak rate is twenty times the default.
-    align.optimizer.learning_rate = 2e-3;
-    align.schedule.warmup = Share::Count(1);
-    align.schedule.decay = Decay::Linear;
-    align.rollout.prompts = 4;
-    align.rollout.replies = 4;
-    // At temperature 1 the replies of a model of this size are incoherent.
-    align.rollout.temperature = 0.8;
-    // More short replies teach more than fewer long ones. Nearly all are cut off, so there is no penalty for that.
-    align.rollout.max_reply_tokens = 40;
-    // Rewards of replies to one prompt differ by about 2. With 0.4 the policy hardly moves.
-    align.kl.coefficient = 0.1;
-    align.reward.unfinished.penalty = 0.0;
+    *align = AlignConfig::quick();
 
     stages.comparison = true;
     comparison.prompts = Some(PathBuf::from(HELD_OUT));

@@ -75,6 +75,11 @@ fn the_salmon_preset_has_the_values_of_its_script() {
 
 #[test]
 fn a_file_says_what_differs_from_its_preset() {
+    let quick = parse("preset = \"quick\"\nseed = 3\n[rollout]\nprompts = 2\n").expect("sound settings");
+    let mut expected = AlignConfig::quick();
+    (expected.seed, expected.rollout.prompts) = (3, 2);
+    assert_eq!(quick, expected);
+
     let mut expected = AlignConfig::salmon();
     expected.rollout.prompts = 16;
     expected.optimizer.weight_decay = 0.1;
@@ -107,7 +112,11 @@ fn mistakes_are_named_by_line_and_column() {
         ("[update]\nclip = 0.2\n", (2, 1), "unknown field `clip`, expected one of `epochs`"),
         ("[value]\nclip = \"on\"\n", (2, 8), "expected \"off\" or a number such as 0.2"),
         ("algorithm = \"dpo\"\n", (1, 13), "unknown algorithm `dpo`, expected one of `ppo`, `grpo`, `rloo`"),
-        ("preset = \"paper\"\n", (1, 10), "unknown variant `paper`, expected `small` or `salmon`"),
+        (
+            "preset = \"paper\"\n",
+            (1, 10),
+            "unknown variant `paper`, expected one of `small`, `quick`, `salmon`",
+        ),
         ("[reward.length]\nGeneral = 1\n", (2, 1), "unknown field `General`"),
     ];
     for (text, place, expected) in cases {

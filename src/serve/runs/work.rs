@@ -89,6 +89,20 @@ fn settings<S: Settings>(table: &Map<String, Value>) -> Result<S, ApiError> {
     S::parse(&text, Path::new("settings")).map_err(|error| named(error.into()))
 }
 
+/// The settings of an alignment. Values that the request leaves out are those of [`AlignConfig::quick`], but the number
+/// of steps, which the time gives.
+fn align_settings(mut table: Map<String, Value>, steps: Option<usize>) -> Result<AlignConfig, ApiError> {
+    table.entry("preset").or_insert_with(|| "quick".into());
+    let by_time = !table.contains_key("steps");
+    let mut config: AlignConfig = settings(&table)?;
+    if let Some(steps) = steps {
+        config.steps = Auto::Fixed(steps);
+    } else if by_time {
+        config.steps = Auto::Auto;
+    }
+    Ok(config)
+}
+
 fn checked<S: Settings>(config: S) -> Result<S, ApiError> {
     config.validate().map_err(|error| ApiError::from(error).param("settings"))?;
     Ok(config)
@@ -127,10 +141,7 @@ impl Work {
         };
         let (kind, task) = match kind.as_str() {
             "align" => {
-                let mut config: AlignConfig = settings(&table)?;
-                if let Some(steps) = steps {
-                    config.steps = Auto::Fixed(steps);
-                }
+                let config = align_settings(table, steps)?;
                 let prompts = data.map(|data| needed(Some(data))).transpose()?;
                 let reward: Option<String> = fields.take("reward")?;
                 let reward = served.rewards.path(reward.as_deref())?;
@@ -260,6 +271,20 @@ mod tests {
         assert_eq!(error.param.as_deref(), Some("settings"));
         assert!(error.message.contains("rolout"), "{}", error.message);
         assert_eq!(error.status.as_u16(), 400);
+    }
+
+    #[test]
+    fn an_alignment_starts_from_the_quick_settings() {
+        let read = |table: Value, steps| align_settings(table.as_object().unwrap().clone(), steps).unwrap();
+        let quick = AlignConfig { steps: Auto::Auto, ..AlignConfig::quick() };
+        assert_eq!(read(json!({}), None), quick);
+        assert_eq!(read(json!({}), Some(3)), AlignConfig { steps: Auto::Fixed(3), ..quick.clone() });
+        assert_eq!(read(json!({ "steps": 9 }), None), AlignConfig { steps: Auto::Fixed(9), ..quick.clone() });
+        assert_eq!(read(json!({ "rollout": { "prompts": 2 } }), None).rollout.replies, 4);
+        assert_eq!(
+            read(json!({ "preset": "small", "steps": 9 }), None).rollout,
+            AlignConfig::default().rollout
+        );
     }
 
     #[test]
