@@ -145,7 +145,7 @@ impl Bench {
 
     /// Copies the pipelines of the first command that was run to its end into a new cache, which saves their
     /// compilation.
-    fn warm(&self, cache: &Path) {
+    pub fn warm(&self, cache: &Path) {
         let (from, to) = (self.path("warm"), cache.join("pipelines"));
         if to.exists() || !from.exists() {
             return;

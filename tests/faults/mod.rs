@@ -3,4 +3,5 @@
 mod bench;
 mod built;
 mod driver;
+mod server;
 mod system;

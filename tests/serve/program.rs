@@ -9,10 +9,10 @@ use super::{agent, parsed, tiny_path};
 use crate::support::gpu;
 
 /// A server in a process of its own, and its address.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     stderr: BufReader<ChildStderr>,
-    address: String,
+    pub address: String,
     _folder: tempfile::TempDir,
 }
 
@@ -33,19 +33,39 @@ fn command(port: &str) -> (Command, tempfile::TempDir) {
 }
 
 fn start() -> Process {
+    start_with(|_| ()).unwrap_or_else(|said| panic!("it ended: {said}"))
+}
+
+/// Starts the server with a changed command. `Err` with what it printed if it ends before it listens.
+pub(crate) fn start_with(change: impl FnOnce(&mut Command)) -> Result<Process, String> {
     let (mut command, folder) = command("0");
+    change(&mut command);
     let mut child = command.spawn().expect("the program starts");
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     let mut said = String::new();
-    let address = loop {
+    loop {
         let mut line = String::new();
-        assert!(stderr.read_line(&mut line).expect("a text") > 0, "it ended: {said}");
+        if stderr.read_line(&mut line).expect("a text") == 0 {
+            child.wait().expect("it ends");
+            return Err(said);
+        }
         said.push_str(&line);
         if let Some((_, address)) = line.split_once("serving llama3-rope-gqa on ") {
-            break address.trim().to_owned();
+            let address = address.trim().to_owned();
+            return Ok(Process { child, stderr, address, _folder: folder });
         }
-    };
-    Process { child, stderr, address, _folder: folder }
+    }
+}
+
+impl Process {
+    /// Asks the server to end. Returns its exit code and what it printed since it listened.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        signal(&self, "TERM");
+        let code = self.child.wait().expect("it ends").code();
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).expect("a text");
+        (code, rest)
+    }
 }
 
 fn signal(process: &Process, name: &str) {
