@@ -4,13 +4,14 @@
 #   make test          build, pull SmolLM2, run every test, including the GPU tests
 #   make bindings      build and test the Python, Kotlin and Swift bindings whose toolchains are installed
 #
+#   make soak          serve SmolLM2 to 64 clients that misbehave, for ten minutes
 #   make clients       serve SmolLM2 and run OpenAI's client, Ollama's and lm-evaluation-harness against it
 #
 # This needs Node 20 and Chromium (studio/README.md):
 #
 #   make studio        test the page Studio, then edit, chat and align in a browser against a server with SmolLM2
 #
-#   make lint          check formatting, lints and documentation; needs no GPU and no model
+#   make lint          check formatting, lints, documentation and the built page; needs no GPU and no model
 #
 # This takes half an hour:
 #
@@ -37,7 +38,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and prints errors if there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat lint test proofs bindings clients studio principles-model reward-model policies steering picture
+.PHONY: chat lint test proofs bindings clients soak studio principles-model reward-model policies steering picture
 
 # The principles of the chat: a copy of the example, to edit.
 CHAT := runs/chat/principles.toml
@@ -58,6 +59,10 @@ lint:
 	.ci/setup lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	@if ! command -v npm >/dev/null; then echo "skipped: whether studio/dist is up to date, which needs npm"; \
+	    elif ! (cd studio && npm ci --silent --no-audit --no-fund); then \
+	    echo "skipped: whether studio/dist is up to date; the packages could not be fetched"; \
+	    else cd studio && npm run --silent check; fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --all-features
 
 # The test profile optimises a little (see Cargo.toml). Most of the remaining time goes into the driver's
@@ -91,6 +96,13 @@ clients:
 	[ -x $(CLIENTS)/bin/python ] || python3 -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet openai ollama 'lm-eval[api]'
 	HF_DATASETS_OFFLINE=1 tests/clients/run.sh $(BUILT)/release/parr $(CLIENTS)
+
+soak:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup gpu $(BUILT)/release/parr
+	.ci/setup model $(BUILT)/release/parr
+	tests/serve/soak.py $(BUILT)/release/parr
 
 # The page's own tests run against a mock server. The story runs against the real one, and leaves a screenshot of each
 # step in studio/screenshots/story/.
