@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Measures `parr serve` beside `parr bench`, on one machine in one run. Needs Python 3.9 and nothing else.
 
-    benches/serve.py target/release/parr [MODEL]
+    benches/serve.py target/release/parr [MODEL] [--other NAME='COMMAND ... {port}']...
+
+`--other` measures a further server with OpenAI's interface in the same way, such as llama-server with 16 slots.
 
 Prints ratios:
 
@@ -11,11 +13,12 @@ Prints ratios:
   server is idle.
 """
 
+import argparse
 import http.client
 import json
+import shlex
 import statistics
 import subprocess
-import sys
 import threading
 import time
 
@@ -94,39 +97,64 @@ def bench(parr, model, decode):
     return report
 
 
-def main():
-    parr = sys.argv[1]
-    model = sys.argv[2] if len(sys.argv) > 2 else "smollm2"
-    report = bench(parr, model, "1,16")
-    rates = {row["sequences"]: row["tokens_per_second"] for row in report["decode"]}
-    server = subprocess.Popen(
-        [parr, "serve", model, "--port", str(PORT), "--slots", "16", "--context", "512", "--adapter-slots", "0"],
-        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-    )
+def measure(command):
+    """Starts a server, and returns its figures: rates of one and of 16 streams, and seconds to a first token."""
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        for _ in range(600):
+        for _ in range(900):
+            if server.poll() is not None:
+                raise SystemExit(f"{shlex.join(command)} ended with {server.returncode}")
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
                 connection.request("GET", "/health")
                 if connection.getresponse().status == 200:
                     break
             except OSError:
-                time.sleep(0.2)
+                pass
+            time.sleep(0.2)
         stream("Warm up:", 4, 0)
+        decode_rate(16, 8)
         one = statistics.median(decode_rate(1, 64) for _ in range(3))
         many = statistics.median(decode_rate(16, 64) for _ in range(3))
         idle = statistics.median(first_token(place) for place in range(5))
         busy, alive = first_token_while(8, 3)
+        return one, many, idle, statistics.median(busy), alive
     finally:
         server.terminate()
         server.wait(60)
-    print(f"{report['adapter']}, {model}")
-    print(f"1 stream      {one:7.1f} tok/s, bench {rates[1]:7.1f}, ratio {one / rates[1]:.2f}")
-    print(f"16 streams    {many:7.1f} tok/s, bench {rates[16]:7.1f}, ratio {many / rates[16]:.2f}")
+
+
+def show(name, figures, rates):
+    one, many, idle, busy, alive = figures
+    print(name)
+    print(f"  1 stream      {one:7.1f} tok/s, ratio to parr bench {one / rates[1]:.2f}")
+    print(f"  16 streams    {many:7.1f} tok/s, ratio to parr bench {many / rates[16]:.2f}")
     print(
-        f"first token   {idle:7.2f} s idle, {statistics.median(busy):.2f} s beside 8 streams "
-        f"({alive} still running), ratio {statistics.median(busy) / idle:.2f}"
+        f"  first token   {idle:7.2f} s idle, {busy:.2f} s beside 8 streams ({alive} still running), "
+        f"ratio {busy / idle:.2f}",
+        flush=True,
     )
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("parr")
+    parser.add_argument("model", nargs="?", default="smollm2")
+    parser.add_argument("--other", action="append", default=[], metavar="NAME=COMMAND")
+    options = parser.parse_args()
+    report = bench(options.parr, options.model, "1,16")
+    rates = {row["sequences"]: row["tokens_per_second"] for row in report["decode"]}
+    print(f"{report['adapter']}, {options.model}")
+    print(f"parr bench: {rates[1]:.1f} tok/s of one sequence, {rates[16]:.1f} of 16", flush=True)
+    command = [options.parr, "serve", options.model, "--port", str(PORT), "--slots", "16", "--context", "512"]
+    show("parr serve", measure([*command, "--adapter-slots", "0"]), rates)
+    for other in options.other:
+        name, _, command = other.partition("=")
+        show(name, measure(shlex.split(command.replace("{port}", str(PORT)))), rates)
+    # The machine may have been busier at one time than at another.
+    report = bench(options.parr, options.model, "1,16")
+    again = {row["sequences"]: row["tokens_per_second"] for row in report["decode"]}
+    print(f"parr bench again: {again[1]:.1f} and {again[16]:.1f} tok/s")
 
 
 if __name__ == "__main__":
