@@ -1,10 +1,12 @@
 """lm-evaluation-harness against `parr serve`, with a task of its own, so that nothing is downloaded.
 
-The first argument is the address. The tokenizer is that of the server.
+The arguments are the address and the program. The tokenizer is that of the server. The log-likelihoods must be those of
+`parr logprobs`.
 """
 
 import json
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -58,4 +60,22 @@ with tempfile.TemporaryDirectory() as folder:
     )
 accuracy = results["results"]["parr_facts"]["acc,none"]
 assert accuracy > 0.8, results["results"]
-print(f"lm-evaluation-harness: passed, accuracy {accuracy:.2f}")
+
+address, program = sys.argv[1:3]
+pairs = [(question, question + choice) for question, choices in ROWS for choice in choices]
+lines = "".join(json.dumps({"text": text}) + "\n" for pair in pairs for text in pair)
+command = [program, "logprobs", "-", "--context", "1024"]
+output = subprocess.run(command, input=lines, check=True, capture_output=True, text=True).stdout
+rows = [json.loads(line) for line in output.splitlines()]
+wanted = []
+for prompt, whole in zip(rows[::2], rows[1::2]):
+    continuation = len(whole["ids"]) - len(prompt["ids"])
+    assert continuation > 0 and whole["ids"][: len(prompt["ids"])] == prompt["ids"]
+    wanted.append(sum(whole["logprobs"][-continuation:]))
+found = []
+for sample in sorted(results["samples"]["parr_facts"], key=lambda sample: sample["doc_id"]):
+    found += [float(value) for ((value, _greedy),) in sample["resps"]]
+assert len(found) == len(wanted)
+apart = max(abs(one - other) for one, other in zip(found, wanted))
+assert apart < 1e-3, list(zip(found, wanted))
+print(f"lm-evaluation-harness: passed, accuracy {accuracy:.2f}, log-likelihoods within {apart:.1e} of parr logprobs")

@@ -9,7 +9,7 @@ scratch=$(mktemp -d)
 "$program" serve smollm2 --port 0 --context 1024 --slots 4 --runs "$scratch/runs" --principles "$scratch/principles" \
     >"$log" 2>&1 &
 server=$!
-trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; rm -rf "$log" "$scratch"' EXIT
+trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -rf "$log" "$scratch"' EXIT
 address=
 for _ in $(seq 600); do
     address=$(sed -n 's/.*serving .* on \(http:[^ ]*\).*/\1/p' "$log" | head -1)
@@ -19,7 +19,7 @@ for _ in $(seq 600); do
 done
 [ -n "$address" ] || { cat "$log"; echo "the server did not start"; exit 1; }
 for client in "$here"/*.py; do
-    "$python" "$client" "$address" || { tail -20 "$log"; exit 1; }
+    "$python" "$client" "$address" "$program" || { tail -20 "$log"; exit 1; }
 done
 kill -TERM "$server"
 wait "$server" || { echo "the server ended with $?"; exit 1; }
