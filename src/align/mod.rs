@@ -29,6 +29,7 @@ mod rollout;
 mod run;
 mod samples;
 mod steps;
+mod units;
 mod update;
 
 pub use algorithm::{

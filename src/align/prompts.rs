@@ -114,6 +114,11 @@ impl AlignPrompts {
         hex(hash.finalize())
     }
 
+    /// Tokens of the shortest prompt.
+    pub(super) fn shortest(&self) -> usize {
+        self.prompts.iter().map(|prompt| prompt.ids.len()).min().unwrap_or(0)
+    }
+
     /// Tokens of the longest prompt.
     pub(super) fn longest(&self) -> usize {
         self.prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0)

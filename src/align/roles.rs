@@ -1,12 +1,12 @@
 //! The roles on one base: policy, critic, reference and reward model are adapters of one bank.
 
-use super::AlignConfig;
-use super::{AlignError, RewardRole};
+use super::units::reader;
+use super::{AlignConfig, AlignError, RewardRole};
 use crate::adapter::Adapter;
 use crate::model::Model;
 use crate::model::lora::{AdapterBank, AdapterId, LoraLayout, LoraWeights, Projections, ScalarHead};
 use crate::tokenizer::TokenId;
-use crate::train::{Reading, Sequence};
+use crate::train::Sequence;
 
 /// The adapters of a run before its first step.
 #[derive(Debug)]
@@ -94,8 +94,8 @@ impl<'a> InitialAdapters<'a> {
         self.policy.parameters() + value + head
     }
 
-    /// Puts all adapters onto the device.
-    pub fn attach(&self, model: &Model) -> Result<Roles, AlignError> {
+    /// Puts all adapters onto the device. Up to `unit_replies` replies to a prompt are read together.
+    pub fn attach(&self, model: &Model, unit_replies: usize) -> Result<Roles, AlignError> {
         let (rank, targets, count) = self.bank();
         let bank = AdapterBank::new(model, rank, targets, count)?;
         let zero = ScalarHead { weight: vec![0.0; model.config().hidden], bias: 0.0 };
@@ -109,7 +109,7 @@ impl<'a> InitialAdapters<'a> {
         let reference = self.reference.map(|weights| bank.attach(weights, None)).transpose()?;
         let attach = |adapter: &Adapter| bank.attach(&adapter.weights, adapter.head.as_ref());
         let reward = self.reward.map(attach).transpose()?;
-        Ok(Roles { bank, policy, critic, reference, reward })
+        Ok(Roles { bank, policy, critic, reference, reward, unit_replies })
     }
 }
 
@@ -133,6 +133,9 @@ pub(super) struct Roles {
     /// Without one, the base is the reference.
     pub reference: Option<AdapterId>,
     pub reward: Option<AdapterId>,
+    /// Number of replies to the same prompt that a unit may hold. 1 reads each reply as a sequence of its own. Above 1
+    /// the prompt is read once for the replies of a unit, each of which is a branch.
+    pub unit_replies: usize,
 }
 
 impl Roles {
@@ -144,42 +147,41 @@ impl Roles {
         }
     }
 
-    /// The sequences in which the trained adapters read a reply, which is the last `n` tokens of `ids`: the
-    /// policy's, then the critic's if it has its own adapter. Each has one reading per reply token.
-    pub fn learners(&self, ids: &[TokenId], n: usize) -> Vec<Sequence> {
-        let policy = reader(ids, n, Some(self.policy), true, self.critic == Critic::Policy);
-        let mut unit = vec![policy];
+    /// The sequences in which the trained adapters read `replies` to `prompt`: the policy's, then the critic's if it has
+    /// its own adapter. Each has one reading per token of the replies, in order. A unit of several replies, or of one
+    /// where others hold several, has the replies as branches.
+    pub fn learners(&self, prompt: &[TokenId], replies: &[&[TokenId]]) -> Vec<Sequence> {
+        let mut unit =
+            vec![self.reader(prompt, replies, Some(self.policy), true, self.critic == Critic::Policy)];
         if let Critic::Own(value) = self.critic {
-            unit.push(reader(ids, n, Some(value), false, true));
+            unit.push(self.reader(prompt, replies, Some(value), false, true));
         }
         unit
     }
 
     /// The same with the reference's sequence at the end.
-    pub fn readers(&self, ids: &[TokenId], n: usize) -> Vec<Sequence> {
-        let mut unit = self.learners(ids, n);
-        unit.push(reader(ids, n, self.reference, true, false));
+    pub fn readers(&self, prompt: &[TokenId], replies: &[&[TokenId]]) -> Vec<Sequence> {
+        let mut unit = self.learners(prompt, replies);
+        unit.push(self.reader(prompt, replies, self.reference, true, false));
         unit
     }
 
-    /// Index of the critic's first value in a unit whose policy begins at `first` and reads `n` tokens.
-    pub fn values_at(&self, first: usize, n: usize) -> usize {
+    /// Distance from a token's reading by the policy to its value, in a unit whose replies have `n` tokens together.
+    pub fn to_values(&self, n: usize) -> usize {
         match self.critic {
-            Critic::Own(_) => first + n,
-            Critic::None | Critic::Policy => first,
+            Critic::Own(_) => n,
+            Critic::None | Critic::Policy => 0,
         }
     }
-}
 
-/// A sequence that reads each of the last `n` tokens of `ids` at the token before it. The last token is left
-/// out, because no token follows it.
-fn reader(ids: &[TokenId], n: usize, adapter: Option<AdapterId>, target: bool, head: bool) -> Sequence {
-    let first = ids.len() - n;
-    let reading = |place: usize| Reading { position: place - 1, target: target.then(|| ids[place]), head };
-    Sequence {
-        ids: ids[..ids.len() - 1].to_vec(),
-        adapter,
-        readings: (first..ids.len()).map(reading).collect(),
-        ..Sequence::default()
+    fn reader(
+        &self,
+        prompt: &[TokenId],
+        replies: &[&[TokenId]],
+        adapter: Option<AdapterId>,
+        target: bool,
+        head: bool,
+    ) -> Sequence {
+        Sequence { adapter, ..reader(prompt, replies, self.unit_replies > 1, target, head) }
     }
 }

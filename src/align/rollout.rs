@@ -3,6 +3,7 @@
 use super::AlignConfig;
 use super::AlignError;
 use super::roles::{Critic, Roles};
+use super::units::divide;
 use super::{AlignPrompt, AlignPrompts, Guidelines};
 use crate::align::estimate::{FinishedReply, RewardSum, Rewards, Trace};
 use crate::generate::{CancelToken, Finish, GenerateError, Generator, Request, Sampling};
@@ -28,11 +29,6 @@ pub(super) struct RolloutReply<'a> {
 }
 
 impl RolloutReply<'_> {
-    /// Tokens of prompt and reply.
-    pub fn ids(&self) -> Vec<TokenId> {
-        [&self.prompt.ids[..], &self.tokens].concat()
-    }
-
     /// Tokens of the reply, without the end-of-turn token.
     fn content(&self) -> &[TokenId] {
         &self.tokens[..self.tokens.len() - usize::from(self.ended)]
@@ -141,42 +137,65 @@ pub(super) struct ReadOut {
     pub tokens: usize,
 }
 
-/// Reads a rollout in mixed passes: policy, critic and reference read every reply in the same pass.
+/// Reads a rollout with `n` replies to each prompt in mixed passes: policy, critic and reference read every reply in the
+/// same pass.
 pub(super) fn read(
     learner: &mut Learner,
     roles: &Roles,
     replies: &[RolloutReply<'_>],
+    n: usize,
     scores: &[f64],
 ) -> Result<ReadOut, TrainError> {
-    let units: Vec<Unit> =
-        replies.iter().map(|reply| roles.readers(&reply.ids(), reply.tokens.len())).collect();
+    let all: Vec<usize> = (0..replies.len()).collect();
+    let members = divide(&all, n, roles.unit_replies);
+    let unit = |members: &Vec<usize>| {
+        let (prompt, tokens) = of_unit(replies, members);
+        roles.readers(prompt, &tokens)
+    };
+    let units: Vec<Unit> = members.iter().map(unit).collect();
     let stats = learner.read(&units)?;
     let double = |values: &[f32]| -> Vec<f64> { values.iter().map(|&value| value.into()).collect() };
-    let mut out = ReadOut::default();
-    let (mut at, mut entropy, mut n_tokens) = (0, 0.0, 0);
-    for ((reply, unit), &score) in replies.iter().zip(&units).zip(scores) {
-        let n = reply.tokens.len();
-        // The reference is last in the unit.
-        let (value_at, reference_at) = (roles.values_at(at, n), at + (unit.len() - 1) * n);
-        let logprob = double(&stats.logprob[at..at + n]);
-        let apart =
-            logprob.iter().zip(&reply.logprobs).map(|(ours, &theirs)| (ours - f64::from(theirs)).abs());
-        out.logprob_distance = apart.fold(out.logprob_distance, f64::max);
-        entropy += stats.entropy[at..at + n].iter().map(|&entropy| f64::from(entropy)).sum::<f64>();
-        n_tokens += n;
-        out.traces.push(Trace {
-            real: vec![true; n],
-            logprob,
-            ref_logprob: double(&stats.logprob[reference_at..reference_at + n]),
-            value: match roles.critic {
-                Critic::None => Vec::new(),
-                Critic::Policy | Critic::Own(_) => double(&stats.value[value_at..value_at + n]),
-            },
-            score,
-        });
+    let mut out = ReadOut { traces: vec![Trace::default(); replies.len()], ..ReadOut::default() };
+    let (mut first, mut entropy, mut n_tokens) = (0, 0.0, 0);
+    for (members, unit) in members.iter().zip(&units) {
+        let together: usize = members.iter().map(|&member| replies[member].tokens.len()).sum();
+        let mut at = first;
+        for &member in members {
+            let reply = &replies[member];
+            let n = reply.tokens.len();
+            // The reference is last in the unit.
+            let value_at = at + roles.to_values(together);
+            let reference_at = at + (unit.len() - 1) * together;
+            let logprob = double(&stats.logprob[at..at + n]);
+            let apart =
+                logprob.iter().zip(&reply.logprobs).map(|(ours, &theirs)| (ours - f64::from(theirs)).abs());
+            out.logprob_distance = apart.fold(out.logprob_distance, f64::max);
+            entropy += stats.entropy[at..at + n].iter().map(|&entropy| f64::from(entropy)).sum::<f64>();
+            n_tokens += n;
+            out.traces[member] = Trace {
+                real: vec![true; n],
+                logprob,
+                ref_logprob: double(&stats.logprob[reference_at..reference_at + n]),
+                value: match roles.critic {
+                    Critic::None => Vec::new(),
+                    Critic::Policy | Critic::Own(_) => double(&stats.value[value_at..value_at + n]),
+                },
+                score: scores[member],
+            };
+            at += n;
+        }
         out.tokens += unit.iter().map(|sequence| sequence.ids.len()).sum::<usize>();
-        at += unit.len() * n;
+        first += unit.len() * together;
     }
     out.entropy = entropy / n_tokens.max(1) as f64;
     Ok(out)
+}
+
+/// The prompt of a unit, and the tokens of its replies.
+pub(super) fn of_unit<'r>(
+    replies: &'r [RolloutReply<'_>],
+    members: &[usize],
+) -> (&'r [TokenId], Vec<&'r [TokenId]>) {
+    let tokens = members.iter().map(|&member| replies[member].tokens.as_slice());
+    (&replies[members[0]].prompt.ids, tokens.collect())
 }

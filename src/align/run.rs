@@ -11,8 +11,9 @@ use super::AlignConfig;
 use super::reward_role::options;
 use super::roles::{InitialAdapters, Roles};
 use super::rollout::Sampler;
-use super::steps::{KL_COEFFICIENT, PLANNED, Stepped, Steps, UPDATES};
-use super::{AlignError, AlignPrompts, Guidelines, ModelReward, RewardRole};
+use super::steps::{KL_COEFFICIENT, PLANNED, Stepped, Steps, UNIT_REPLIES, UPDATES};
+use super::units::tokens;
+use super::{AlignError, AlignPrompts, Guidelines, ModelReward, RewardRole, RolloutConfig};
 use crate::adapter::{Adapter, Card, RUN_FOLDER};
 use crate::align::estimate::{
     Collapse, KlController, LanguageMatch, LengthTerm, RewardSource, RewardSum, Watch,
@@ -26,8 +27,8 @@ use crate::settings::Faults;
 use crate::settings::Settings;
 use crate::train::state::StateMeta;
 use crate::train::{
-    Control, DataSummary, Demand, Event, Learner, Run, RunPlan, TrainState, adamw, file_name, recovering,
-    shape_entries,
+    Control, DataSummary, Demand, Event, Learner, Plan, Run, RunPlan, TrainError, TrainState, adamw,
+    file_name, recovering, shape_entries,
 };
 
 /// A run that aligns a policy by reinforcement learning. The policy is an adapter on a frozen base, and is
@@ -201,7 +202,7 @@ impl<'a> Align<'a> {
         let fresh = run.meta()?;
         let (state, damaged) = run.state(&fresh)?;
         let generation = self.generation();
-        let plan = run.fit(&self.demand(&cast, generation)?, state.as_ref())?;
+        let (plan, unit_replies) = self.plan(&run, &cast, generation, state.as_ref())?;
         let total = match state.as_ref().and_then(|state| state.meta.extra.get(PLANNED)) {
             Some(&planned) => Some(planned as u64),
             None => budget.is_none().then_some(run.steps),
@@ -217,7 +218,7 @@ impl<'a> Align<'a> {
             ..RunPlan::untrained(prompts.prompts.len(), summary)
         }));
 
-        let roles = cast.attach(model)?;
+        let roles = cast.attach(model, unit_replies)?;
         let mut learner = Learner::new(model, &roles.bank, &roles.learning(), &plan.shape, adamw(&settings))?;
         learner.set_temperature(config.rollout.temperature as f32);
         let mut controller = KlController::new(&config.kl);
@@ -228,7 +229,11 @@ impl<'a> Align<'a> {
                 controller.coefficient = entry(state, KL_COEFFICIENT).unwrap_or(controller.coefficient);
                 state.meta.clone()
             }
-            None => StateMeta { extra: shape_entries(&plan.shape), ..fresh },
+            None => {
+                let mut extra = shape_entries(&plan.shape);
+                extra.insert(UNIT_REPLIES.to_owned(), unit_replies as f64);
+                StateMeta { extra, ..fresh }
+            }
         };
         let watch = Watch::restored(&config.collapse, |name| state.as_ref().and_then(|one| entry(one, name)));
         let generator = Generator::with_adapters(model, generation, &roles.bank)?;
@@ -370,11 +375,49 @@ impl<'a> Align<'a> {
         GeneratorOptions { slots, context: self.longest().max(2), kv: KvFormat::F32, repetition_window: 1 }
     }
 
-    /// Memory demand of the run.
+    /// The passes, and the number of replies to a prompt that share a unit. A resumed run has those of its state. A fresh
+    /// one has the most that fit a pass, and that need no layer to be recomputed which smaller units would keep.
+    fn plan(
+        &self,
+        run: &Run<'_>,
+        cast: &InitialAdapters<'_>,
+        generation: GeneratorOptions,
+        state: Option<&TrainState>,
+    ) -> Result<(Plan, usize), AlignError> {
+        let fit = |n: usize| -> Result<Plan, AlignError> {
+            Ok(run.fit(&self.demand(cast, generation, n)?, state)?)
+        };
+        if let Some(state) = state {
+            // Older states have no such entry.
+            let n = state.meta.extra.get(UNIT_REPLIES).map_or(1, |&n| n as usize);
+            return Ok((fit(n)?, n));
+        }
+        let rollout = &self.config.rollout;
+        let alone = fit(1)?;
+        // A branch needs a token before it.
+        let most = if self.prompts.shortest() > 1 { rollout.replies } else { 1 };
+        let halves = std::iter::successors(Some(most), |n| Some(n.div_ceil(2))).take_while(|&n| n > 1);
+        for n in halves.filter(|&n| self.unit_tokens(cast, n) <= MOST_ROWS) {
+            match fit(n) {
+                Ok(plan) if plan.shape.kept_layers >= alone.shape.kept_layers => return Ok((plan, n)),
+                Ok(_) | Err(AlignError::Train(TrainError::Memory { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((alone, 1))
+    }
+
+    /// Most tokens of a unit of `n` replies: policy, critic and reference read a reply in the same pass.
+    fn unit_tokens(&self, cast: &InitialAdapters<'_>, n: usize) -> usize {
+        cast.readers() * tokens(self.prompts.longest(), self.config.rollout.max_reply_tokens, n)
+    }
+
+    /// Memory demand of a run with `n` replies to a unit.
     fn demand(
         &self,
         cast: &InitialAdapters<'_>,
         generation: GeneratorOptions,
+        n: usize,
     ) -> Result<Demand<'a>, AlignError> {
         let model = self.model;
         let device = model.device();
@@ -389,12 +432,12 @@ impl<'a> Align<'a> {
         // For example a reward model on another base.
         let there = device.memory().current_bytes.saturating_sub(model.weight_bytes());
         let sampling = generator_bytes(model.config(), Some(&layout), device.tuning(), &generation);
-        // Policy, critic and reference read a reply in the same pass. A pass need not hold all replies: a
-        // pass as large as one of fine-tuning with the same number of sequences is as fast, and takes no more
-        // memory.
-        let sequence = self.longest() - 1;
-        let longest = cast.readers() * sequence;
-        let rollout = self.config.samples() * sequence;
+        // A pass need not hold all replies: a pass as large as one of fine-tuning with the same number of sequences is as
+        // fast, and takes no more memory.
+        let RolloutConfig { prompts, replies, max_reply_tokens, .. } = self.config.rollout;
+        let sequence = |n| tokens(self.prompts.longest(), max_reply_tokens, n);
+        let rest = if replies % n > 0 { sequence(replies % n) } else { 0 };
+        let rollout = prompts * (replies / n * sequence(n) + rest);
         Ok(Demand {
             model: model.config(),
             weight_bytes: model.weight_bytes(),
@@ -404,7 +447,7 @@ impl<'a> Align<'a> {
             trainable: cast.learning(),
             learning_layers: cast.learning_layers(model),
             step_tokens: rollout.min(MOST_ROWS),
-            longest,
+            longest: self.unit_tokens(cast, n),
             beside_bytes: there + sampling + reward,
             max_binding_bytes: device.capabilities().max_binding_bytes,
         })

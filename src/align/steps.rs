@@ -18,6 +18,7 @@ use crate::train::{Control, Event, Learner, Logs, Schedule, Step, TrainError, sa
 pub(super) const UPDATES: &str = "updates";
 pub(super) const KL_COEFFICIENT: &str = "kl_coefficient";
 pub(super) const PLANNED: &str = "planned_steps";
+pub(super) const UNIT_REPLIES: &str = "unit_replies";
 
 /// The parts of a run.
 pub(super) struct Steps<'a> {
@@ -130,7 +131,7 @@ impl Steps<'_> {
         let (sample_seconds, pace) = (clock.lap(), self.generator.pace());
         let rewards = reward(&mut self.rewards, &drawn)?;
         let reward_seconds = clock.lap();
-        let read = read(&mut self.learner, &self.roles, &drawn, &rewards.total)?;
+        let read = read(&mut self.learner, &self.roles, &drawn, config.rollout.replies, &rewards.total)?;
         let read_seconds = clock.lap();
 
         let coefficient = self.controller.coefficient;

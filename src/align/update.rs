@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::AlignConfig;
 use super::algorithm::{PartReply, RolloutObjective, RolloutPart};
 use super::roles::Roles;
-use super::rollout::RolloutReply;
+use super::rollout::{RolloutReply, of_unit};
+use super::units::divide;
 use crate::align::estimate::{Trace, Updates};
 use crate::random::{Philox, Purpose};
 use crate::train::objective::TokenStats;
@@ -49,18 +50,21 @@ pub(super) fn update(
     input: &UpdateInput<'_>,
 ) -> Result<UpdateResult, TrainError> {
     let UpdateInput { config, step, learning_rate, replies, traces, objective } = *input;
-    let unit = |reply: &RolloutReply<'_>| roles.learners(&reply.ids(), reply.tokens.len());
-    let units: Vec<Unit> = replies.iter().map(unit).collect();
     let mut result = UpdateResult::none(config.update.target_kl);
     'epochs: for epoch in 0..config.update.epochs {
-        let order = order(config, step, epoch, units.len());
+        let order = order(config, step, epoch, replies.len());
         for number in 0..config.update.mini_batches {
             let members = &order[share(number, order.len(), config)..share(number + 1, order.len(), config)];
-            let batch: Vec<Unit> = members.iter().map(|&reply| units[reply].clone()).collect();
+            let units = divide(members, config.rollout.replies, roles.unit_replies);
+            let unit = |members: &Vec<usize>| -> Unit {
+                let (prompt, tokens) = of_unit(replies, members);
+                roles.learners(prompt, &tokens)
+            };
+            let batch: Vec<Unit> = units.iter().map(unit).collect();
             let n_replies = members.len() as f64;
             let n_tokens = members.iter().map(|&reply| traces[reply].n_real()).sum::<usize>() as f64;
             let loss = &mut |range: Range<usize>, stats: &TokenStats| {
-                let replies = places(roles, traces, &members[range]);
+                let replies = places(roles, traces, &units[range]);
                 objective.evaluate(&RolloutPart { traces, replies, n_replies, n_tokens }, stats)
             };
             let learned = learner.step(&batch, loss, learning_rate)?;
@@ -75,17 +79,19 @@ pub(super) fn update(
     Ok(result)
 }
 
-/// Places of the readings of the replies in `part`. Their units were read one after the other.
-fn places(roles: &Roles, traces: &[Trace], part: &[usize]) -> Vec<PartReply> {
-    let mut policy = 0;
-    let place = |&index: &usize| {
-        let n = traces[index].real.len();
-        let value = roles.values_at(policy, n);
-        let place = PartReply { index, policy, value };
-        policy = value + n;
-        place
-    };
-    part.iter().map(place).collect()
+/// Places of the readings of the replies of `units`, which were read one after the other.
+fn places(roles: &Roles, traces: &[Trace], units: &[Vec<usize>]) -> Vec<PartReply> {
+    let (mut places, mut first) = (Vec::new(), 0);
+    for members in units {
+        let together: usize = members.iter().map(|&index| traces[index].real.len()).sum();
+        let to_values = roles.to_values(together);
+        for &index in members {
+            places.push(PartReply { index, policy: first, value: first + to_values });
+            first += traces[index].real.len();
+        }
+        first += to_values;
+    }
+    places
 }
 
 /// Index of the first reply of mini-batch `number`. The sizes of mini-batches differ by at most one reply.

@@ -207,12 +207,12 @@ impl Measure<'_> {
     fn unit(&self, pair: &PreferencePair, adapter: AdapterId) -> Result<Unit, TrainError> {
         let principles: Vec<&str> = pair.principles.iter().map(|bullet| bullet.text.as_str()).collect();
         let replies = [pair.preferred, 1 - pair.preferred].map(|place| pair.replies[place].as_str());
-        let sequence = |reply: &str| {
+        let ids = |reply: &str| {
             let input = self.format.encode(&pair.prompt.text, reply, &principles);
-            let input = input.map_err(|error| self.fault(&pair.id, &error))?;
-            Ok(Sequence::with_head(input.ids, adapter))
+            Ok(input.map_err(|error| self.fault(&pair.id, &error))?.ids)
         };
-        replies.into_iter().map(sequence).collect()
+        let texts = replies.into_iter().map(ids).collect::<Result<Vec<_>, TrainError>>()?;
+        Ok(Sequence::with_shared_heads(&texts, adapter))
     }
 
     fn fault(&self, id: &str, error: &PreferencesError) -> TrainError {

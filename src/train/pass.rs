@@ -80,6 +80,56 @@ impl Sequence {
         sequence
     }
 
+    /// The same as [`Sequence::with_targets`] of each of `texts`, which are ids and masks, with the tokens that they begin
+    /// with computed once: one sequence with a branch for each text. Texts that begin with no common token, or read it, are
+    /// sequences of their own. Readings are in the order of the texts.
+    pub fn with_shared_targets(
+        texts: &[(Vec<TokenId>, Vec<bool>)],
+        adapter: Option<AdapterId>,
+    ) -> Vec<Sequence> {
+        // A target is read at the token before it, which must be in the branch.
+        let unread =
+            |mask: &Vec<bool>| (1..mask.len()).find(|&place| mask[place]).map_or(mask.len(), |at| at - 1);
+        let most = texts.iter().map(|(_, mask)| unread(mask)).min().unwrap_or(0);
+        let shared = common_prefix(texts.iter().map(|(ids, _)| &ids[..]), most);
+        let alone = texts.iter().map(|(ids, mask)| Sequence::with_targets(ids, mask, adapter));
+        Sequence::branched(shared, alone.collect())
+    }
+
+    /// The same as [`Sequence::with_head`] of each of `texts`, with the tokens that they begin with computed once.
+    pub fn with_shared_heads(texts: &[Vec<TokenId>], adapter: AdapterId) -> Vec<Sequence> {
+        let shared = common_prefix(texts.iter().map(|ids| &ids[..]), usize::MAX);
+        let alone = texts.iter().map(|ids| Sequence::with_head(ids.clone(), adapter));
+        Sequence::branched(shared, alone.collect())
+    }
+
+    /// Joins sequences that read none of their first `shared` tokens, which are the same in all of them.
+    fn branched(shared: usize, alone: Vec<Sequence>) -> Vec<Sequence> {
+        if shared == 0 || alone.len() < 2 {
+            return alone;
+        }
+        let mut joined = Sequence {
+            ids: alone[0].ids[..shared].to_vec(),
+            adapter: alone[0].adapter,
+            ..Sequence::default()
+        };
+        for sequence in alone {
+            let start = joined.ids.len();
+            joined.branches.push(start);
+            joined.ids.extend_from_slice(&sequence.ids[shared..]);
+            let moved = |reading: Reading| Reading { position: start + reading.position - shared, ..reading };
+            joined.readings.extend(sequence.readings.into_iter().map(moved));
+        }
+        vec![joined]
+    }
+
+    /// Number of readings of each branch, or of the whole sequence if it has no branches.
+    pub fn readings_by_branch(&self) -> Vec<usize> {
+        let parts = self.parts().skip(usize::from(!self.branches.is_empty()));
+        let of = |part: Range<usize>| self.readings.iter().filter(|one| part.contains(&one.position)).count();
+        parts.map(of).collect()
+    }
+
     /// The parts of `ids` that are computed one after another: the shared part, then each branch.
     pub(super) fn parts(&self) -> impl Iterator<Item = Range<usize>> {
         let starts = std::iter::once(0).chain(self.branches.iter().copied());
@@ -91,6 +141,16 @@ impl Sequence {
     pub(super) fn shared(&self) -> usize {
         self.branches.first().copied().unwrap_or(0)
     }
+}
+
+/// Number of tokens that all of `texts` begin with, at most `most` and less than the shortest text has.
+fn common_prefix<'t>(texts: impl Iterator<Item = &'t [TokenId]> + Clone, most: usize) -> usize {
+    let Some(first) = texts.clone().next() else { return 0 };
+    let shared = |text: &[TokenId]| {
+        let same = first.iter().zip(text).take_while(|(one, other)| one == other).count();
+        same.min(text.len().saturating_sub(1))
+    };
+    texts.map(shared).min().unwrap_or(0).min(most)
 }
 
 /// Forward and backward passes over batches with a limited number of tokens. All memory is allocated

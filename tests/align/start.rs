@@ -115,3 +115,31 @@ fn later_mini_batches_see_a_policy_that_has_moved() {
     let metrics = first_step(&device, &config, false);
     assert_eq!(metrics.n_updates, 2);
 }
+
+/// Replies to one prompt are read together. In mini-batches some of them are elsewhere, and the policy reads the same.
+#[test]
+fn a_prompt_is_read_once_for_its_replies() {
+    let _turn = gpu::turn();
+    let device = gpu::device(KernelFamily::Lane8);
+    let mut config = settings(Algorithm::RLOO, 3, 2);
+    config.update.epochs = 1;
+    let metrics = first_step(&device, &config, false);
+    // Policy and reference read the 8 prompts of 3 to 6 tokens, and the policy is updated on them. The last token of a
+    // prompt is in each branch, and that of a reply in none.
+    let tokens = |prompts: std::ops::RangeInclusive<u64>, times: u64| {
+        let replies = 4 * REPLY as u64;
+        3 * 8 * (times * (prompts.start() - 1) + replies)..=3 * 8 * (times * (prompts.end() - 1) + replies)
+    };
+    assert!(tokens(3..=6, 1).contains(&metrics.num_tokens), "{}", metrics.num_tokens);
+    assert!(
+        tokens(3..=6, 4).start() > tokens(3..=6, 1).end(),
+        "each reply with its own prompt would be more"
+    );
+
+    // A step so small that no mini-batch moves the policy.
+    config.update.mini_batches = 5;
+    config.optimizer.learning_rate = 1e-30;
+    let metrics = first_step(&device, &config, true);
+    assert_eq!((metrics.n_updates, figure(&metrics, "policy/approxkl_avg")), (5, 0.0));
+    assert!((figure(&metrics, "val/ratio") - 1.0).abs() <= 1e-13);
+}

@@ -349,6 +349,69 @@ fn branches_are_sequences_that_share_their_prefix(family: KernelFamily) {
     });
 }
 
+/// Log-probabilities, entropies and gradients of three replies to one prompt are the same whether each is a sequence of its
+/// own or a branch that begins with the prompt's last token.
+#[test]
+fn replies_share_their_prompt(family: KernelFamily) {
+    on(family, |device| {
+        for name in [TINY, "tiny/qwen2-bias", "lfm2"] {
+            let model = model_of(device, name);
+            let bank = AdapterBank::new(&model, 8, Projections::ALL, 1).expect("a small bank fits");
+            let weights = random_adapter(lora(8, Projections::ALL), model.config(), 1);
+            let adapter = bank.attach(&weights, None).expect("the adapter fits");
+            let (prompt, replies) = (ids(37, 1), [ids(1, 2), ids(18, 3), ids(5, 4)]);
+            let extend = |sequence: &mut Sequence, prompt: &[u32], reply: &[u32]| {
+                sequence.ids.extend_from_slice(prompt);
+                let first = sequence.ids.len() - 1;
+                sequence.ids.extend_from_slice(&reply[..reply.len() - 1]);
+                let read = |(nth, &id)| Reading { position: first + nth, target: Some(id), head: false };
+                sequence.readings.extend(reply.iter().enumerate().map(read));
+            };
+            let empty = Sequence { adapter: Some(adapter), ..Sequence::default() };
+            let plain: Vec<Sequence> = replies
+                .iter()
+                .map(|reply| {
+                    let mut sequence = empty.clone();
+                    extend(&mut sequence, &prompt, reply);
+                    sequence
+                })
+                .collect();
+            let mut shared = Sequence { ids: prompt[..36].to_vec(), ..empty };
+            for reply in &replies {
+                shared.branches.push(shared.ids.len());
+                extend(&mut shared, &prompt[36..], reply);
+            }
+            assert_eq!(shared.ids.len(), 36 + 24);
+            let found = [plain, vec![shared]].map(|sequences| {
+                let mut learner =
+                    Learner::new(&model, &bank, &[adapter], &shape(&model, 200, 1), super::ADAMW)
+                        .expect("a small pass fits");
+                learner.clear().expect("gradients can be cleared");
+                let mut read = Vec::new();
+                learner
+                    .accumulate(&[sequences], &mut |_, stats| {
+                        read = [&stats.logprob[..], &stats.entropy].concat();
+                        // Unlike gradients, so that none can stand in for another.
+                        let d_logprob: Vec<f32> = (0..24).map(|at| 0.5 - 0.03 * at as f32).collect();
+                        let d_entropy: Vec<f32> = (0..24).map(|at| 0.01 * at as f32 - 0.1).collect();
+                        Evaluated { d_logprob, d_entropy, ..Evaluated::default() }
+                    })
+                    .expect("a sound pass");
+                (read, learner.read_gradients(0).expect("gradients can be read").0)
+            });
+            let [(plain, plain_layers), (shared, layers)] = found;
+            assert_eq!(plain.len(), 48);
+            if device.tuning().family == KernelFamily::Lane8 {
+                assert_eq!(shared, plain, "{name}: bit for bit");
+            }
+            let apart = shared.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart <= 1e-5, "{name}: readings {apart:.1e} apart");
+            let distance = relative_distance(&layers, &plain_layers);
+            assert!(distance <= 5e-6, "{name}: gradients {distance:.1e} apart");
+        }
+    });
+}
+
 #[test]
 fn a_branch_without_tokens_is_refused() {
     let device = Device::noop(KernelFamily::Lane8).expect("the noop back end is built in");

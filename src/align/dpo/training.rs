@@ -199,10 +199,11 @@ impl Encoder<'_> {
         Ok(Some(sides).filter(|sides| sides.iter().all(|(ids, _)| ids.len() <= self.longest)))
     }
 
-    /// Number of tokens of such a pair as a unit. Policy and reference each read both replies.
+    /// Number of tokens of such a pair as a unit. Policy and reference each read both replies, and their prompt once.
     fn tokens(&self, id: &str, prompt: &str, replies: [&str; 2]) -> Result<Option<usize>, TrainError> {
-        let sides = self.encode(id, prompt, replies)?;
-        Ok(sides.map(|sides| 2 * sides.iter().map(|(ids, _)| ids.len()).sum::<usize>()))
+        let read = |sides: [Marked; 2]| Sequence::with_shared_targets(&sides, None);
+        let tokens = |one: Vec<Sequence>| one.iter().map(|sequence| sequence.ids.len()).sum::<usize>();
+        Ok(self.encode(id, prompt, replies)?.map(|sides| 2 * tokens(read(sides))))
     }
 
     fn tokens_of(&self, pair: &PreferencePair) -> Result<Option<usize>, TrainError> {
@@ -219,9 +220,7 @@ impl Encoder<'_> {
         let replies = [pair.preferred, 1 - pair.preferred].map(|place| pair.replies[place].as_str());
         let unit = |sides: [Marked; 2]| -> Unit {
             let readers = [Some(policy), reference];
-            let read =
-                |adapter| sides.iter().map(move |(ids, mask)| Sequence::with_targets(ids, mask, adapter));
-            readers.into_iter().flat_map(read).collect()
+            readers.into_iter().flat_map(|adapter| Sequence::with_shared_targets(&sides, adapter)).collect()
         };
         Ok(self.encode(&pair.id, &pair.prompt.text, replies)?.map(unit))
     }
@@ -291,21 +290,19 @@ impl Task for Pairs<'_> {
 
     fn evaluate(&self, batch: &Batch, range: Range<usize>, stats: &TokenStats) -> Evaluated {
         let mut at = 0;
-        let mut next = |sequence: &Sequence| {
-            let first = at;
-            at += sequence.readings.len();
-            first..at
-        };
         let sum = |tokens: Range<usize>| -> f64 {
             stats.logprob[tokens].iter().map(|&logprob| f64::from(logprob)).sum()
         };
-        let pair = |unit: &Unit| DpoPair {
-            chosen: next(&unit[0]),
-            rejected: next(&unit[1]),
-            ref_chosen: sum(next(&unit[2])),
-            ref_rejected: sum(next(&unit[3])),
+        let mut pair = |unit: &Unit| {
+            let mut counts = unit.iter().flat_map(Sequence::readings_by_branch);
+            let mut next = || {
+                let first = at;
+                at += counts.next().expect("policy and reference read both replies");
+                first..at
+            };
+            DpoPair { chosen: next(), rejected: next(), ref_chosen: sum(next()), ref_rejected: sum(next()) }
         };
-        let pairs = batch.units[range].iter().map(pair).collect();
+        let pairs = batch.units[range].iter().map(&mut pair).collect();
         self.config.objective().evaluate(stats, &DpoBatch { pairs, normalizer: batch.normalizer })
     }
 
