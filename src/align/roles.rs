@@ -82,11 +82,6 @@ impl<'a> InitialAdapters<'a> {
         model.config().layers.len() - lowest.unwrap_or_default()
     }
 
-    /// Number of sequences per reply: one each for policy, reference, and critic if it has its own adapter.
-    pub fn readers(&self) -> usize {
-        self.learning() + 1
-    }
-
     /// Number of trainable values.
     pub fn parameters(&self, hidden: usize) -> usize {
         let head = if self.value.is_some() || self.share_trunk { hidden + 1 } else { 0 };
@@ -159,11 +154,9 @@ impl Roles {
         unit
     }
 
-    /// The same with the reference's sequence at the end.
-    pub fn readers(&self, prompt: &[TokenId], replies: &[&[TokenId]]) -> Vec<Sequence> {
-        let mut unit = self.learners(prompt, replies);
-        unit.push(self.reader(prompt, replies, self.reference, true, false));
-        unit
+    /// The sequence in which the reference reads `replies` to `prompt`, with one reading per token.
+    pub fn reference(&self, prompt: &[TokenId], replies: &[&[TokenId]]) -> Vec<Sequence> {
+        vec![self.reader(prompt, replies, self.reference, true, false)]
     }
 
     /// Distance from a token's reading by the policy to its value, in a unit whose replies have `n` tokens together.

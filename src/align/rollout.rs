@@ -10,6 +10,7 @@ use crate::generate::{CancelToken, Finish, GenerateError, Generator, Request, Sa
 use crate::principles::Principle;
 use crate::random::{Philox, Purpose};
 use crate::tokenizer::TokenId;
+use crate::train::objective::TokenStats;
 use crate::train::{Learner, Order, TrainError, Unit};
 
 /// A reply that the policy sampled in a rollout.
@@ -135,47 +136,60 @@ pub(super) struct ReadOut {
     pub logprob_distance: f64,
     /// Number of tokens computed.
     pub tokens: usize,
+    /// The readings of policy and critic, if the learner holds the pass over all replies.
+    pub forwarded: Option<TokenStats>,
 }
 
-/// Reads a rollout with `n` replies to each prompt in mixed passes: policy, critic and reference read every reply in the
-/// same pass.
+/// Reads a rollout: the reference first, then policy and critic. If the first update takes all replies in one pass, this
+/// pass is the one that it continues from.
 pub(super) fn read(
     learner: &mut Learner,
     roles: &Roles,
     replies: &[RolloutReply<'_>],
-    n: usize,
+    config: &AlignConfig,
     scores: &[f64],
 ) -> Result<ReadOut, TrainError> {
     let all: Vec<usize> = (0..replies.len()).collect();
-    let members = divide(&all, n, roles.unit_replies);
-    let unit = |members: &Vec<usize>| {
-        let (prompt, tokens) = of_unit(replies, members);
-        roles.readers(prompt, &tokens)
+    let members = divide(&all, config.rollout.replies, roles.unit_replies);
+    let units = |read: fn(&Roles, &[TokenId], &[&[TokenId]]) -> Unit| -> Vec<Unit> {
+        let unit = |members: &Vec<usize>| {
+            let (prompt, tokens) = of_unit(replies, members);
+            read(roles, prompt, &tokens)
+        };
+        members.iter().map(unit).collect()
     };
-    let units: Vec<Unit> = members.iter().map(unit).collect();
-    let stats = learner.read(&units)?;
+    let (references, learners) = (units(Roles::reference), units(Roles::learners));
+    let reference = learner.read(&references)?;
+    // The order of a single mini-batch is that of the replies.
+    let forwarded = if config.update.mini_batches == 1 { learner.forward(&learners)? } else { None };
+    let stats = match &forwarded {
+        Some(stats) => stats.clone(),
+        None => learner.read(&learners)?,
+    };
     let double = |values: &[f32]| -> Vec<f64> { values.iter().map(|&value| value.into()).collect() };
-    let mut out = ReadOut { traces: vec![Trace::default(); replies.len()], ..ReadOut::default() };
-    let (mut first, mut entropy, mut n_tokens) = (0, 0.0, 0);
-    for (members, unit) in members.iter().zip(&units) {
+    let tokens = |units: &[Unit]| units.iter().flatten().map(|sequence| sequence.ids.len()).sum::<usize>();
+    let mut out = ReadOut {
+        traces: vec![Trace::default(); replies.len()],
+        tokens: tokens(&references) + tokens(&learners),
+        ..ReadOut::default()
+    };
+    let (mut at, mut reference_at, mut entropy) = (0, 0, 0.0);
+    for members in &members {
         let together: usize = members.iter().map(|&member| replies[member].tokens.len()).sum();
-        let mut at = first;
+        let to_values = roles.to_values(together);
         for &member in members {
             let reply = &replies[member];
             let n = reply.tokens.len();
-            // The reference is last in the unit.
-            let value_at = at + roles.to_values(together);
-            let reference_at = at + (unit.len() - 1) * together;
+            let value_at = at + to_values;
             let logprob = double(&stats.logprob[at..at + n]);
             let apart =
                 logprob.iter().zip(&reply.logprobs).map(|(ours, &theirs)| (ours - f64::from(theirs)).abs());
             out.logprob_distance = apart.fold(out.logprob_distance, f64::max);
             entropy += stats.entropy[at..at + n].iter().map(|&entropy| f64::from(entropy)).sum::<f64>();
-            n_tokens += n;
             out.traces[member] = Trace {
                 real: vec![true; n],
                 logprob,
-                ref_logprob: double(&stats.logprob[reference_at..reference_at + n]),
+                ref_logprob: double(&reference.logprob[reference_at..reference_at + n]),
                 value: match roles.critic {
                     Critic::None => Vec::new(),
                     Critic::Policy | Critic::Own(_) => double(&stats.value[value_at..value_at + n]),
@@ -183,11 +197,13 @@ pub(super) fn read(
                 score: scores[member],
             };
             at += n;
+            reference_at += n;
         }
-        out.tokens += unit.iter().map(|sequence| sequence.ids.len()).sum::<usize>();
-        first += unit.len() * together;
+        at += to_values;
     }
-    out.entropy = entropy / n_tokens.max(1) as f64;
+    // The reference has read each token once.
+    out.entropy = entropy / reference_at.max(1) as f64;
+    out.forwarded = forwarded;
     Ok(out)
 }
 

@@ -407,9 +407,9 @@ impl<'a> Align<'a> {
         Ok((alone, 1))
     }
 
-    /// Most tokens of a unit of `n` replies: policy, critic and reference read a reply in the same pass.
+    /// Most tokens of a unit of `n` replies: policy and critic read a reply in the same pass.
     fn unit_tokens(&self, cast: &InitialAdapters<'_>, n: usize) -> usize {
-        cast.readers() * tokens(self.prompts.longest(), self.config.rollout.max_reply_tokens, n)
+        cast.learning() * tokens(self.prompts.longest(), self.config.rollout.max_reply_tokens, n)
     }
 
     /// Memory demand of a run with `n` replies to a unit.

@@ -131,7 +131,7 @@ impl Steps<'_> {
         let (sample_seconds, pace) = (clock.lap(), self.generator.pace());
         let rewards = reward(&mut self.rewards, &drawn)?;
         let reward_seconds = clock.lap();
-        let read = read(&mut self.learner, &self.roles, &drawn, config.rollout.replies, &rewards.total)?;
+        let read = read(&mut self.learner, &self.roles, &drawn, config, &rewards.total)?;
         let read_seconds = clock.lap();
 
         let coefficient = self.controller.coefficient;
@@ -151,7 +151,9 @@ impl Steps<'_> {
             Some(_) => UpdateResult::none(f64::INFINITY),
             None => {
                 let (replies, traces, objective) = (&drawn[..], &read.traces[..], &*objective);
-                let input = UpdateInput { config, step, learning_rate: rate, replies, traces, objective };
+                let forwarded = read.forwarded.as_ref();
+                let input =
+                    UpdateInput { config, step, learning_rate: rate, replies, traces, objective, forwarded };
                 update(&mut self.learner, &self.roles, &input)?
             }
         };

@@ -22,6 +22,8 @@ pub(super) struct UpdateInput<'a> {
     pub replies: &'a [RolloutReply<'a>],
     pub traces: &'a [Trace],
     pub objective: &'a dyn RolloutObjective,
+    /// The readings of all replies, if the learner holds their pass: the first update continues from it.
+    pub forwarded: Option<&'a TokenStats>,
 }
 
 /// Result of the updates on one rollout.
@@ -49,7 +51,7 @@ pub(super) fn update(
     roles: &Roles,
     input: &UpdateInput<'_>,
 ) -> Result<UpdateResult, TrainError> {
-    let UpdateInput { config, step, learning_rate, replies, traces, objective } = *input;
+    let UpdateInput { config, step, learning_rate, replies, traces, objective, mut forwarded } = *input;
     let mut result = UpdateResult::none(config.update.target_kl);
     'epochs: for epoch in 0..config.update.epochs {
         let order = order(config, step, epoch, replies.len());
@@ -67,7 +69,10 @@ pub(super) fn update(
                 let replies = places(roles, traces, &units[range]);
                 objective.evaluate(&RolloutPart { traces, replies, n_replies, n_tokens }, stats)
             };
-            let learned = learner.step(&batch, loss, learning_rate)?;
+            let learned = match forwarded.take() {
+                Some(stats) => learner.step_from(&loss(0..batch.len(), stats), learning_rate)?,
+                None => learner.step(&batch, loss, learning_rate)?,
+            };
             result.grad_norm += learned.grad_norm;
             result.tokens += learned.tokens;
             if !result.updates.push(&learned.metrics) {

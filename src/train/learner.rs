@@ -22,7 +22,7 @@ pub type Evaluate<'a> = dyn FnMut(Range<usize>, &TokenStats) -> Evaluated + 'a;
 pub type Figures = Vec<(&'static str, f64)>;
 
 /// Result of one optimizer step.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Learned {
     /// Loss, summed over the passes.
     pub loss: f64,
@@ -131,6 +131,35 @@ impl Learner {
         Ok(all)
     }
 
+    /// Runs `units` forward in one pass, from which [`Learner::step_from`] can take a step. `None` if they need several
+    /// passes; nothing is computed then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pass::forward`].
+    pub fn forward(&mut self, units: &[Unit]) -> Result<Option<TokenStats>, TrainError> {
+        if pack(units, self.pass.shape())?.len() != 1 {
+            return Ok(None);
+        }
+        self.pass.forward(units.iter().flatten()).map(Some)
+    }
+
+    /// Takes one step of learning rate `rate` from the pass of the last [`Learner::forward`], whose readings have the loss
+    /// and the gradients `evaluated`. Nothing else may have used the learner in between. No token is computed again, so
+    /// the result counts none.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::NoForward`] if there was no such pass;
+    /// * as [`Learner::step`].
+    pub fn step_from(&mut self, evaluated: &Evaluated, rate: f64) -> Result<Learned, TrainError> {
+        self.clear()?;
+        let mut learned = Learned::default();
+        self.add(evaluated, &mut learned)?;
+        learned.grad_norm = self.optimizer.step(&self.bank, self.pass.gradients(), rate)?;
+        Ok(learned)
+    }
+
     /// Runs `units` forward and backward, in the fewest passes that hold them, and adds to the gradients. The
     /// loss of a unit must not depend on the pass that it is in: normalise by the whole step.
     ///
@@ -139,24 +168,27 @@ impl Learner {
     /// * as [`Pass::forward`] and [`Pass::backward`];
     /// * [`TrainError::NotFinite`] if a loss is NaN or infinite.
     pub fn accumulate(&mut self, units: &[Unit], loss: &mut Evaluate<'_>) -> Result<Learned, TrainError> {
-        let mut learned = Learned { loss: 0.0, grad_norm: 0.0, tokens: 0, passes: 0, metrics: Vec::new() };
+        let mut learned = Learned::default();
         for range in pack(units, self.pass.shape())? {
             let sequences = units[range.clone()].iter().flatten();
             let stats = self.pass.forward(sequences.clone())?;
-            let evaluated = loss(range, &stats);
-            if !evaluated.loss.is_finite() {
-                return Err(TrainError::NotFinite {
-                    what: "the loss".to_owned(),
-                    step: self.optimizer.steps + 1,
-                });
-            }
-            self.pass.backward(&evaluated)?;
-            learned.loss += evaluated.loss;
+            self.add(&loss(range, &stats), &mut learned)?;
             learned.tokens += sequences.map(|sequence| sequence.ids.len()).sum::<usize>();
-            learned.passes += 1;
-            add_metrics(&mut learned.metrics, &evaluated.metrics);
         }
         Ok(learned)
+    }
+
+    /// Runs the last pass backward, and adds its figures to `learned`.
+    fn add(&mut self, evaluated: &Evaluated, learned: &mut Learned) -> Result<(), TrainError> {
+        if !evaluated.loss.is_finite() {
+            let what = "the loss".to_owned();
+            return Err(TrainError::NotFinite { what, step: self.optimizer.steps + 1 });
+        }
+        self.pass.backward(evaluated)?;
+        learned.loss += evaluated.loss;
+        learned.passes += 1;
+        add_metrics(&mut learned.metrics, &evaluated.metrics);
+        Ok(())
     }
 
     /// Sets the accumulated gradients to zero.
