@@ -21,6 +21,9 @@ pub mod salmon {}
 #[doc = include_str!("reading.md")]
 pub mod reading {}
 
+#[doc = include_str!("sentences.md")]
+pub mod sentences {}
+
 #[doc = include_str!("bindings.md")]
 pub mod bindings {}
 
