@@ -41,18 +41,18 @@ pub(crate) fn start_with(change: impl FnOnce(&mut Command)) -> Result<Process, S
     let (mut command, folder) = command("0");
     change(&mut command);
     let mut child = command.spawn().expect("the program starts");
-    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let mut process = Process { child, stderr, address: String::new(), _folder: folder };
     let mut said = String::new();
     loop {
         let mut line = String::new();
-        if stderr.read_line(&mut line).expect("a text") == 0 {
-            child.wait().expect("it ends");
+        if process.stderr.read_line(&mut line).expect("a text") == 0 {
             return Err(said);
         }
         said.push_str(&line);
         if let Some((_, address)) = line.split_once("serving llama3-rope-gqa on ") {
-            let address = address.trim().to_owned();
-            return Ok(Process { child, stderr, address, _folder: folder });
+            address.trim().clone_into(&mut process.address);
+            return Ok(process);
         }
     }
 }
