@@ -151,21 +151,13 @@ pub(super) fn read(
 ) -> Result<ReadOut, TrainError> {
     let all: Vec<usize> = (0..replies.len()).collect();
     let members = divide(&all, config.rollout.replies, roles.unit_replies);
-    let units = |read: fn(&Roles, &[TokenId], &[&[TokenId]]) -> Unit| -> Vec<Unit> {
-        let unit = |members: &Vec<usize>| {
-            let (prompt, tokens) = of_unit(replies, members);
-            read(roles, prompt, &tokens)
-        };
-        members.iter().map(unit).collect()
-    };
-    let (references, learners) = (units(Roles::reference), units(Roles::learners));
+    let references = sequences(roles, replies, &members, Roles::reference);
+    let learners = sequences(roles, replies, &members, Roles::learners);
     let reference = learner.read(&references)?;
     // The order of a single mini-batch is that of the replies.
     let forwarded = if config.update.mini_batches == 1 { learner.forward(&learners)? } else { None };
-    let stats = match &forwarded {
-        Some(stats) => stats.clone(),
-        None => learner.read(&learners)?,
-    };
+    let kept = forwarded.is_some();
+    let stats = forwarded.map_or_else(|| learner.read(&learners), Ok)?;
     let double = |values: &[f32]| -> Vec<f64> { values.iter().map(|&value| value.into()).collect() };
     let tokens = |units: &[Unit]| units.iter().flatten().map(|sequence| sequence.ids.len()).sum::<usize>();
     let mut out = ReadOut {
@@ -203,15 +195,21 @@ pub(super) fn read(
     }
     // The reference has read each token once.
     out.entropy = entropy / reference_at.max(1) as f64;
-    out.forwarded = forwarded;
+    out.forwarded = kept.then_some(stats);
     Ok(out)
 }
 
-/// The prompt of a unit, and the tokens of its replies.
-pub(super) fn of_unit<'r>(
-    replies: &'r [RolloutReply<'_>],
-    members: &[usize],
-) -> (&'r [TokenId], Vec<&'r [TokenId]>) {
-    let tokens = members.iter().map(|&member| replies[member].tokens.as_slice());
-    (&replies[members[0]].prompt.ids, tokens.collect())
+/// The sequences of the units `members`, as `read` makes them from a prompt and its replies.
+pub(super) fn sequences(
+    roles: &Roles,
+    replies: &[RolloutReply<'_>],
+    members: &[Vec<usize>],
+    read: fn(&Roles, &[TokenId], &[&[TokenId]]) -> Unit,
+) -> Vec<Unit> {
+    let unit = |members: &Vec<usize>| {
+        let tokens: Vec<&[TokenId]> =
+            members.iter().map(|&member| replies[member].tokens.as_slice()).collect();
+        read(roles, &replies[members[0]].prompt.ids, &tokens)
+    };
+    members.iter().map(unit).collect()
 }

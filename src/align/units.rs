@@ -35,20 +35,23 @@ pub(super) fn reader(
     head: bool,
 ) -> Sequence {
     debug_assert!(branched || replies.len() == 1);
-    let (shared, last) = prompt.split_at(prompt.len() - 1);
-    let mut sequence = Sequence { ids: shared.to_vec(), ..Sequence::default() };
-    for reply in replies {
-        let first = sequence.ids.len();
-        if branched {
-            sequence.branches.push(first);
+    let read = |reply: &&[TokenId]| {
+        let reading = |(nth, &token): (usize, &TokenId)| Reading {
+            position: prompt.len() - 1 + nth,
+            target: target.then_some(token),
+            head,
+        };
+        Sequence {
+            ids: [prompt, &reply[..reply.len() - 1]].concat(),
+            readings: reply.iter().enumerate().map(reading).collect(),
+            ..Sequence::default()
         }
-        sequence.ids.extend_from_slice(last);
-        sequence.ids.extend_from_slice(&reply[..reply.len() - 1]);
-        let target = |token: TokenId| target.then_some(token);
-        let read = |(nth, &token)| Reading { position: first + nth, target: target(token), head };
-        sequence.readings.extend(reply.iter().enumerate().map(read));
+    };
+    let mut alone = replies.iter().map(read);
+    if branched {
+        return Sequence::joined(prompt.len() - 1, alone);
     }
-    sequence
+    alone.next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use std::ops::Range;
 use super::AlignConfig;
 use super::algorithm::{PartReply, RolloutObjective, RolloutPart};
 use super::roles::Roles;
-use super::rollout::{RolloutReply, of_unit};
+use super::rollout::{RolloutReply, sequences};
 use super::units::divide;
 use crate::align::estimate::{Trace, Updates};
 use crate::random::{Philox, Purpose};
 use crate::train::objective::TokenStats;
-use crate::train::{Learner, TrainError, Unit};
+use crate::train::{Learner, TrainError};
 
 /// A rollout, with the inputs of its updates.
 pub(super) struct UpdateInput<'a> {
@@ -58,11 +58,6 @@ pub(super) fn update(
         for number in 0..config.update.mini_batches {
             let members = &order[share(number, order.len(), config)..share(number + 1, order.len(), config)];
             let units = divide(members, config.rollout.replies, roles.unit_replies);
-            let unit = |members: &Vec<usize>| -> Unit {
-                let (prompt, tokens) = of_unit(replies, members);
-                roles.learners(prompt, &tokens)
-            };
-            let batch: Vec<Unit> = units.iter().map(unit).collect();
             let n_replies = members.len() as f64;
             let n_tokens = members.iter().map(|&reply| traces[reply].n_real()).sum::<usize>() as f64;
             let loss = &mut |range: Range<usize>, stats: &TokenStats| {
@@ -70,8 +65,11 @@ pub(super) fn update(
                 objective.evaluate(&RolloutPart { traces, replies, n_replies, n_tokens }, stats)
             };
             let learned = match forwarded.take() {
-                Some(stats) => learner.step_from(&loss(0..batch.len(), stats), learning_rate)?,
-                None => learner.step(&batch, loss, learning_rate)?,
+                Some(stats) => learner.step_from(&loss(0..units.len(), stats), learning_rate)?,
+                None => {
+                    let batch = sequences(roles, replies, &units, Roles::learners);
+                    learner.step(&batch, loss, learning_rate)?
+                }
             };
             result.grad_norm += learned.grad_norm;
             result.tokens += learned.tokens;

@@ -103,24 +103,30 @@ impl Sequence {
         Sequence::branched(shared, alone.collect())
     }
 
-    /// Joins sequences that read none of their first `shared` tokens, which are the same in all of them.
+    /// Joins sequences that begin with `shared` common tokens, if there are any.
     fn branched(shared: usize, alone: Vec<Sequence>) -> Vec<Sequence> {
         if shared == 0 || alone.len() < 2 {
             return alone;
         }
-        let mut joined = Sequence {
-            ids: alone[0].ids[..shared].to_vec(),
-            adapter: alone[0].adapter,
-            ..Sequence::default()
-        };
+        vec![Sequence::joined(shared, alone)]
+    }
+
+    /// One sequence with a branch for each of `alone`, which have an adapter and their first `shared` tokens in common and
+    /// read none of these. At least one of each.
+    pub(crate) fn joined(shared: usize, alone: impl IntoIterator<Item = Sequence>) -> Sequence {
+        let mut joined = Sequence::default();
         for sequence in alone {
+            if joined.ids.is_empty() {
+                joined.ids.extend_from_slice(&sequence.ids[..shared]);
+                joined.adapter = sequence.adapter;
+            }
             let start = joined.ids.len();
             joined.branches.push(start);
             joined.ids.extend_from_slice(&sequence.ids[shared..]);
             let moved = |reading: Reading| Reading { position: start + reading.position - shared, ..reading };
             joined.readings.extend(sequence.readings.into_iter().map(moved));
         }
-        vec![joined]
+        joined
     }
 
     /// Number of readings of each branch, or of the whole sequence if it has no branches.

@@ -289,6 +289,27 @@ fn heads_are_read_where_they_are_asked_for(family: KernelFamily) {
     });
 }
 
+/// What a unit of `sequences` reads, and the gradients of `adapter` if its readings have the gradients `given`.
+fn back(
+    model: &Model,
+    bank: &AdapterBank,
+    adapter: AdapterId,
+    sequences: Vec<Sequence>,
+    given: &Evaluated,
+) -> (TokenStats, (LoraWeights, ScalarHead)) {
+    let mut learner = Learner::new(model, bank, &[adapter], &shape(model, 200, 1), super::ADAMW)
+        .expect("a small pass fits");
+    learner.clear().expect("gradients can be cleared");
+    let mut read = TokenStats::default();
+    learner
+        .accumulate(&[sequences], &mut |_, stats| {
+            read = stats.clone();
+            given.clone()
+        })
+        .expect("a sound pass");
+    (read, learner.read_gradients(0).expect("gradients can be read"))
+}
+
 /// Scores and gradients of three branches of one prefix, and of a sequence of its own, are those of four plain
 /// sequences.
 #[test]
@@ -314,26 +335,13 @@ fn branches_are_sequences_that_share_their_prefix(family: KernelFamily) {
             let shared = vec![Sequence::with_branches(&prefix, &branches, adapter), other];
             assert_eq!(shared[0].ids.len(), 37 + 24);
             let found = [plain, shared].map(|sequences| {
-                let mut learner =
-                    Learner::new(&model, &bank, &[adapter], &shape(&model, 200, 1), super::ADAMW)
-                        .expect("a small pass fits");
-                learner.clear().expect("gradients can be cleared");
-                let mut values = Vec::new();
-                learner
-                    .accumulate(&[sequences], &mut |_, stats| {
-                        values.clone_from(&stats.value);
-                        // Unlike gradients, so that none can stand in for another.
-                        let d_value: Vec<f32> = (0..4).map(|at| 0.5 - 0.3 * at as f32).collect();
-                        let none = vec![0.0; 4];
-                        Evaluated {
-                            d_value,
-                            d_logprob: none.clone(),
-                            d_entropy: none,
-                            ..Evaluated::default()
-                        }
-                    })
-                    .expect("a sound pass");
-                (values, learner.read_gradients(0).expect("gradients can be read"))
+                // Unlike gradients, so that none can stand in for another.
+                let d_value: Vec<f32> = (0..4).map(|at| 0.5 - 0.3 * at as f32).collect();
+                let none = vec![0.0; 4];
+                let given =
+                    Evaluated { d_value, d_logprob: none.clone(), d_entropy: none, ..Evaluated::default() };
+                let (stats, gradients) = back(&model, &bank, adapter, sequences, &given);
+                (stats.value, gradients)
             });
             let [(plain, (plain_layers, plain_head)), (shared, (layers, head))] = found;
             if device.tuning().family == KernelFamily::Lane8 {
@@ -383,21 +391,12 @@ fn replies_share_their_prompt(family: KernelFamily) {
             }
             assert_eq!(shared.ids.len(), 36 + 24);
             let found = [plain, vec![shared]].map(|sequences| {
-                let mut learner =
-                    Learner::new(&model, &bank, &[adapter], &shape(&model, 200, 1), super::ADAMW)
-                        .expect("a small pass fits");
-                learner.clear().expect("gradients can be cleared");
-                let mut read = Vec::new();
-                learner
-                    .accumulate(&[sequences], &mut |_, stats| {
-                        read = [&stats.logprob[..], &stats.entropy].concat();
-                        // Unlike gradients, so that none can stand in for another.
-                        let d_logprob: Vec<f32> = (0..24).map(|at| 0.5 - 0.03 * at as f32).collect();
-                        let d_entropy: Vec<f32> = (0..24).map(|at| 0.01 * at as f32 - 0.1).collect();
-                        Evaluated { d_logprob, d_entropy, ..Evaluated::default() }
-                    })
-                    .expect("a sound pass");
-                (read, learner.read_gradients(0).expect("gradients can be read").0)
+                // Unlike gradients, so that none can stand in for another.
+                let d_logprob: Vec<f32> = (0..24).map(|at| 0.5 - 0.03 * at as f32).collect();
+                let d_entropy: Vec<f32> = (0..24).map(|at| 0.01 * at as f32 - 0.1).collect();
+                let given = Evaluated { d_logprob, d_entropy, ..Evaluated::default() };
+                let (stats, (layers, _)) = back(&model, &bank, adapter, sequences, &given);
+                ([stats.logprob, stats.entropy].concat(), layers)
             });
             let [(plain, plain_layers), (shared, layers)] = found;
             assert_eq!(plain.len(), 48);
