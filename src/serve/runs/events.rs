@@ -44,9 +44,9 @@ impl Events {
     /// Turns earlier ends into notes, because a run that resumes has not ended. Their ids stay.
     pub fn reopen(&self) {
         for (name, value) in self.lock().iter_mut() {
-            let status = value["status"].as_str().unwrap_or_default();
-            if *name == "status" && Status::ALL.iter().any(|one| one.name() == status && one.is_final()) {
-                let message = format!("{status} at step {}, and resumed", value["step"]);
+            let ended = Status::of(value).filter(|status| *name == "status" && status.is_final());
+            if let Some(status) = ended {
+                let message = format!("{} at step {}, and resumed", status.name(), value["step"]);
                 (*name, *value) = ("note", json!({ "message": message }));
             }
         }

@@ -50,6 +50,11 @@ impl Status {
         }
     }
 
+    /// The status that an event names.
+    pub fn of(event: &Value) -> Option<Status> {
+        Status::ALL.into_iter().find(|status| event["status"] == status.name())
+    }
+
     /// Whether nothing happens any more.
     pub fn is_final(self) -> bool {
         matches!(self, Status::Finished | Status::Failed | Status::Cancelled)
@@ -123,8 +128,7 @@ impl Run {
         let last = events.iter().rev().find(|(name, _)| *name == "status").map(|(_, value)| value.clone());
         let last = last.unwrap_or_default();
         let text = |name: &str| last[name].as_str().map(str::to_owned);
-        let status = Status::ALL.into_iter().find(|status| last["status"] == status.name());
-        let status = status.unwrap_or(Status::Queued);
+        let status = Status::of(&last).unwrap_or(Status::Queued);
         // A run that was interrupted has taken more steps than its last status has.
         let step = events
             .iter()
