@@ -13,7 +13,10 @@ fn start(running: &Running, name: Option<&str>, steps: usize) -> Value {
         let ids: Vec<u32> = (0..12).map(|at| (at * 7 + seed * 31) % 512).collect();
         json!({ "ids": ids, "loss_mask": vec![1; 12] }).to_string() + "\n"
     };
-    std::fs::write(&data, (0..16).map(row).collect::<String>()).unwrap();
+    // Another run may be reading it.
+    if !data.exists() {
+        std::fs::write(&data, (0..16).map(row).collect::<String>()).unwrap();
+    }
     let mut body = json!({
         "kind": "sft", "steps": steps, "data": data,
         "settings": { "batch": { "sequences": 2 }, "lora": { "rank": 4 }, "evaluation": { "held_out": 2 } },
