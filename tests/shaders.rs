@@ -79,7 +79,7 @@ fn validated(spec: &KernelSpec, variant: &Specialization) -> Result<(naga::Modul
 fn every_specialisation_is_valid_and_translates() {
     let count = for_each(|spec, variant| {
         let (module, info) = validated(spec, variant)?;
-        check_bindings(spec, &module)?;
+        check_bindings(spec, variant, &module)?;
         check_limits(&module)?;
         translate(&module, &info)
     });
@@ -87,8 +87,8 @@ fn every_specialisation_is_valid_and_translates() {
     assert!(count >= 500, "only {count} specialisations: the registry has lost some");
 }
 
-/// Binding 0 is the `Params` uniform of the size that the host writes; then the buffers of the spec.
-fn check_bindings(spec: &KernelSpec, module: &naga::Module) -> Result<(), String> {
+/// Binding 0 is the `Params` uniform of the size that the host writes; then the buffers and textures of the spec.
+fn check_bindings(spec: &KernelSpec, variant: &Specialization, module: &naga::Module) -> Result<(), String> {
     let mut found = BTreeMap::new();
     for (_, global) in module.global_variables.iter() {
         let Some(binding) = &global.binding else { continue };
@@ -106,7 +106,10 @@ fn check_bindings(spec: &KernelSpec, module: &naga::Module) -> Result<(), String
     for (&binding, global) in &found {
         let wanted = match binding.checked_sub(1).map(|index| spec.bindings[index]) {
             None => naga::AddressSpace::Uniform,
-            Some(Access::Read) => naga::AddressSpace::Storage { access: naga::StorageAccess::LOAD },
+            Some(access) if variant.is_texture(access) => naga::AddressSpace::Handle,
+            Some(Access::Read | Access::Slot(_)) => {
+                naga::AddressSpace::Storage { access: naga::StorageAccess::LOAD }
+            }
             Some(Access::Write) => {
                 naga::AddressSpace::Storage { access: naga::StorageAccess::LOAD | naga::StorageAccess::STORE }
             }
@@ -218,9 +221,10 @@ fn the_folder_and_the_list_agree() {
         let head = source.lines().next().unwrap_or_default();
         assert!(head.starts_with(&format!("// {name}: ")), "{name}.wgsl begins with `{head}`");
         assert!(used.contains(name), "no kernel uses {name}");
-        // Only kernels bind: a fragment reads what its kernel declares.
+        // Only kernels bind, and the fragments that read a buffer or a texture: others use what these declare.
         let binds = source.contains("@binding(");
-        assert_eq!(binds, KERNELS.iter().any(|spec| spec.name == name), "{name} binds: {binds}");
+        let may = name.starts_with("read/") || KERNELS.iter().any(|spec| spec.name == name);
+        assert_eq!(binds, may, "{name} binds: {binds}");
     }
 }
 
@@ -319,9 +323,13 @@ fn elements_agree_with_the_host_field_by_field() {
 #[test]
 fn composed_modules_look_as_before() {
     let chosen = [
-        ("linear/matvec_tiled", "weight/q4_k reduce/workgroup MT=1", "matvec_tiled_q4_k"),
-        ("linear/matmul_lane8", "weight/q4_1 MT=1 TN=2", "matmul_lane8_q4_1"),
-        ("linear/matmul_transposed_tiled", "weight/q6_k", "matmul_transposed_tiled_q6_k"),
+        ("linear/matvec_tiled", "read/weight_buffer weight/q4_k reduce/workgroup MT=1", "matvec_tiled_q4_k"),
+        (
+            "linear/matmul_lane8",
+            "read/weight_texture read/operand_texture weight/q4_1 MT=1 TN=2",
+            "matmul_lane8_q4_1",
+        ),
+        ("linear/matmul_transposed_tiled", "read/weight_buffer weight/q6_k", "matmul_transposed_tiled_q6_k"),
         ("rope/rope", "kv/write_f16 WG=32 HEAD_DIM=64", "rope_f16_64"),
         ("sample/sample", "", "sample"),
     ];
@@ -357,16 +365,19 @@ fn faults_of_linking_name_file_and_line() {
         complaint("linear/nothing", &[], &[]),
         "shader `linear/nothing` does not exist (wanted by the host)"
     );
-    let empty = complaint(matvec, &[("reduce", "reduce/workgroup")], &[]);
+    let words = ("weight_words", "read/weight_buffer");
+    let empty = complaint(matvec, &[words, ("reduce", "reduce/workgroup")], &[]);
     assert!(
         empty.starts_with("linear/matvec_tiled:") && empty.ends_with("slot `weight` is not filled"),
         "{empty}"
     );
-    let wrong = complaint(matvec, &[("weight", "reduce/workgroup"), ("reduce", "reduce/workgroup")], &[]);
+    let reduction = "reduce/workgroup";
+    let wrong = complaint(matvec, &[words, ("weight", reduction), ("reduce", reduction)], &[]);
     assert_eq!(wrong, "fragment `reduce/workgroup` does not provide slot `weight` of `linear/matvec_tiled`");
     let extra = complaint("mlp/glu", &[("gate", "mlp/silu"), ("weight", "weight/q4_1")], &[]);
     assert_eq!(extra, "fragment `weight/q4_1` does not provide slot `weight` of `mlp/glu`");
-    let unbounded = complaint("linear/matmul_lane8", &[("weight", "weight/q4_1")], &[]);
+    let operand = ("operand", "read/operand_buffer");
+    let unbounded = complaint("linear/matmul_lane8", &[words, operand, ("weight", "weight/q4_1")], &[]);
     assert!(
         unbounded.starts_with("linear/matmul_lane8:") && unbounded.contains("cannot unroll"),
         "{unbounded}"

@@ -8,6 +8,7 @@
 // Error     exact if factor is 1
 // Gradient  none, the table is frozen
 //
+//# slot weight_words
 //# slot weight
 
 struct Params {
@@ -22,8 +23,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> w_quants: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
 @group(0) @binding(3) var<storage, read> ids: array<u32>;            // (rows)
 @group(0) @binding(4) var<storage, read_write> y: array<vec4f>;      // (rows, y_stride)
 

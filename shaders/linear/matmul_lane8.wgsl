@@ -5,7 +5,8 @@
 // and used MT times. The sum for one output runs over the blocks in order, whatever MT and TN:
 // a row's result is the same alone and in any batch, bit for bit.
 //
-// Shapes    x (rows, x_stride vec4); W (cols, 32 blocks) by the `weight` slot; y (rows, y_stride)
+// Shapes    x (rows, x_stride vec4) by the `operand` slot; W (cols, 32 blocks) by the `weight` slot;
+//           y (rows, y_stride)
 // Types     x, y, sums f32
 // Grid      (ceil(cols / 8 TN), ceil(rows / MT)) workgroups of 8 lanes, one subgroup
 // Memory    none shared. WHOLE writes out the loop over a block: faster for up to 4 rows, too long for 8
@@ -14,6 +15,8 @@
 // Gradient  d_x from linear/matmul_transposed_lane8; W is frozen
 //
 //# use linear/product
+//# slot operand
+//# slot weight_words
 //# slot weight
 
 struct Params {
@@ -28,10 +31,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> w_quants: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;           // (cols), read if HAS_BIAS
-@group(0) @binding(4) var<storage, read> x: array<vec4f>;            // (rows, x_stride)
+@group(0) @binding(4) var<storage, read> bias: array<f32>;           // (cols), read if HAS_BIAS
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;        // (rows, y_stride)
 
 const GROUPS: u32 = 32u / WEIGHT_GROUP;
@@ -57,7 +57,7 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id)
         var xsum: array<f32, MT>;
         //# unroll
         for (var m = 0u; m < MT; m++) {
-            xb[m] = x[x0[m] + 8u * b];
+            xb[m] = operand_at(x0[m] + 8u * b);
             var s = xb[m].x + xb[m].y + xb[m].z + xb[m].w;
             s += subgroupShuffleXor(s, 1u);
             s += subgroupShuffleXor(s, 2u);

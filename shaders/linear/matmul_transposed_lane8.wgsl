@@ -7,8 +7,8 @@
 // in registers, so four products at a time are added to one. The order of a sum does not depend on
 // MT: a row's result is the same alone and in any batch, bit for bit.
 //
-// Shapes    d_y (rows, y_stride vec4); W (outputs, 32 blocks) by the `weight` slot, for columns first..
-//           of d_y; d_x (rows, x_stride vec4)
+// Shapes    d_y (rows, y_stride vec4) by the `operand` slot; W (outputs, 32 blocks) by the `weight`
+//           slot, for columns first.. of d_y; d_x (rows, x_stride vec4)
 // Types     d_y, d_x, sums f32
 // Grid      (blocks, ceil(rows / MT)) workgroups of 8 lanes, one subgroup
 // Memory    none shared; 32 MT sums a lane
@@ -17,6 +17,8 @@
 // Gradient  this is one: of linear/matmul_lane8 by x
 //
 //# use linear/product_transposed
+//# slot operand
+//# slot weight_words
 //# slot weight
 
 struct Params {
@@ -28,12 +30,13 @@ struct Params {
     y_stride: u32,
     x_stride: u32,
     adds: u32,
+    x_row: u32, // row of d_x for the first row of d_y
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> w_quants: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
-@group(0) @binding(3) var<storage, read> d_y: array<vec4f>;          // (rows, y_stride)
 @group(0) @binding(4) var<storage, read_write> d_x: array<vec4f>;    // (rows, x_stride)
 
 const GROUPS: u32 = 32u / WEIGHT_GROUP;
@@ -54,7 +57,7 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id)
         var y: array<vec4f, MT>;
         //# unroll
         for (var m = 0u; m < MT; m++) {
-            y[m] = d_y[y0[m] + 8u * step];
+            y[m] = operand_at(y0[m] + 8u * step);
         }
         // Columns of d_y in front of the first wrap around to the far end.
         let n = 32u * step + 4u * lane - params.first + vec4u(0u, 1u, 2u, 3u);

@@ -14,6 +14,7 @@
 // Gradient  this is one: of linear/matmul_tiled and linear/matvec_tiled by x
 //
 //# use linear/product_transposed
+//# slot weight_words
 //# slot weight
 
 struct Params {
@@ -25,11 +26,13 @@ struct Params {
     y_stride: u32,
     x_stride: u32,
     adds: u32,
+    x_row: u32, // row of d_x for the first row of d_y
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> w_quants: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
 @group(0) @binding(3) var<storage, read> d_y: array<vec4f>;          // (rows, y_stride)
 @group(0) @binding(4) var<storage, read_write> d_x: array<vec4f>;    // (rows, x_stride)
 

@@ -10,6 +10,7 @@
 // Gradient  d_x from linear/matmul_transposed_tiled; W is frozen
 //
 //# use linear/product
+//# slot weight_words
 //# slot weight
 //# slot reduce
 
@@ -25,10 +26,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> w_quants: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;           // (cols), read if HAS_BIAS
-@group(0) @binding(4) var<storage, read> x: array<vec4f>;            // (rows, x_stride)
+@group(0) @binding(3) var<storage, read> x: array<vec4f>;            // (rows, x_stride)
+@group(0) @binding(4) var<storage, read> bias: array<f32>;           // (cols), read if HAS_BIAS
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;        // (rows, y_stride)
 
 @compute @workgroup_size(WG)

@@ -6,7 +6,7 @@
 // beyond its width are stored as zeros, also where d_y holds infinities.
 fn store(row: u32, quad: u32, product: vec4f) {
     if row < params.rows && quad < 8u * params.blocks {
-        let at = row * params.x_stride + quad;
+        let at = (params.x_row + row) * params.x_stride + quad;
         var value = product;
         if params.adds != 0u {
             value += d_x[at];

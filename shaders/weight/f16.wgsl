@@ -1,7 +1,7 @@
 // weight/f16: reads unquantized half floats.
 //
 // Layout    w_quants: 4 vec4 a block, two elements a word, the even one low; w_scales: unused
-// Requires  w_quants: array<vec4<u32>> at module scope
+// Requires  quants_at, from the `weight_words` slot
 // Error     exact
 //
 //# provides weight
@@ -17,7 +17,7 @@ struct WeightBlock {
 
 fn weight_open(block: u32) -> WeightBlock {
     let first = block * 4u;
-    return WeightBlock(w_quants[first], w_quants[first + 1u], w_quants[first + 2u], w_quants[first + 3u]);
+    return WeightBlock(quants_at(first), quants_at(first + 1u), quants_at(first + 2u), quants_at(first + 3u));
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {

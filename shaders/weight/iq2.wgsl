@@ -4,7 +4,7 @@
 // Layout    w_quants: half a vec4 a block (2-bit quads, the levels)
 //           w_scales: 11 words for 8 blocks: f16 d, then 4 bits of s for each 16 weights (2
 //           words), then the signs of each block (8 words, bit quads)
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     exact
 //
 //# provides weight
@@ -22,12 +22,12 @@ struct WeightBlock {
 
 fn weight_open(block: u32) -> WeightBlock {
     let first = (block >> 3u) * 11u;
-    let both = w_quants[block >> 1u];
-    let s = w_scales[first + 1u + ((block >> 2u) & 1u)] >> (8u * (block & 3u));
+    let both = quants_at(block >> 1u);
+    let s = scales_at(first + 1u + ((block >> 2u) & 1u)) >> (8u * (block & 3u));
     return WeightBlock(
         select(both.xy, both.zw, (block & 1u) != 0u),
-        w_scales[first + 3u + (block & 7u)],
-        unpack2x16float(w_scales[first]).x * (0.25 * vec2f(f32(s & 15u), f32((s >> 4u) & 15u)) + 0.125),
+        scales_at(first + 3u + (block & 7u)),
+        unpack2x16float(scales_at(first)).x * (0.25 * vec2f(f32(s & 15u), f32((s >> 4u) & 15u)) + 0.125),
     );
 }
 

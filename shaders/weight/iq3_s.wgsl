@@ -2,7 +2,7 @@
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads: the level, and 8 for a minus sign)
 //           w_scales: 2 words for 8 blocks: f16 d, then 4 bits of s for each block
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     exact
 //
 //# provides weight
@@ -16,8 +16,8 @@ struct WeightBlock {
 
 fn weight_open(block: u32) -> WeightBlock {
     let first = (block >> 3u) * 2u;
-    let s = (w_scales[first + 1u] >> (4u * (block & 7u))) & 15u;
-    return WeightBlock(w_quants[block], unpack2x16float(w_scales[first]).x * f32(2u * s + 1u));
+    let s = (scales_at(first + 1u) >> (4u * (block & 7u))) & 15u;
+    return WeightBlock(quants_at(block), unpack2x16float(scales_at(first)).x * f32(2u * s + 1u));
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {

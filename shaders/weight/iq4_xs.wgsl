@@ -2,7 +2,7 @@
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads)
 //           w_scales: 3 words for 8 blocks: f16 d, then a signed byte for each block (2 words)
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     exact
 //
 //# provides weight
@@ -19,8 +19,8 @@ struct WeightBlock {
 
 fn weight_open(block: u32) -> WeightBlock {
     let first = (block >> 3u) * 3u;
-    let scales = unpack4xI8(w_scales[first + 1u + ((block >> 2u) & 1u)]);
-    return WeightBlock(w_quants[block], unpack2x16float(w_scales[first]).x * f32(scales[block & 3u]));
+    let scales = unpack4xI8(scales_at(first + 1u + ((block >> 2u) & 1u)));
+    return WeightBlock(quants_at(block), unpack2x16float(scales_at(first)).x * f32(scales[block & 3u]));
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {

@@ -3,7 +3,7 @@
 // Layout    w_quants: half a vec4 a block (2-bit quads)
 //           w_scales: 5 words for 8 blocks: f16 d low and f16 dmin high, then a byte for each 16
 //           weights, scale in its low and min in its high nibble
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     the products are exact; the difference is rounded once
 //
 //# provides weight
@@ -18,11 +18,11 @@ struct WeightBlock {
 
 fn weight_open(block: u32) -> WeightBlock {
     let first = (block >> 3u) * 5u;
-    let both = w_quants[block >> 1u];
+    let both = quants_at(block >> 1u);
     return WeightBlock(
         select(both.xy, both.zw, (block & 1u) != 0u),
-        unpack2x16float(w_scales[first]) * vec2f(1.0, -1.0),
-        w_scales[first + 1u + ((block >> 1u) & 3u)] >> ((block & 1u) * 16u),
+        unpack2x16float(scales_at(first)) * vec2f(1.0, -1.0),
+        scales_at(first + 1u + ((block >> 1u) & 3u)) >> ((block & 1u) * 16u),
     );
 }
 

@@ -3,7 +3,7 @@
 // Layout    w_quants: half a vec4 a block (2-bit quads, the low bits)
 //           w_scales: 13 words for 8 blocks: f16 d, then a signed byte for each 16 weights (4
 //           words), then the third bits of each block (8 words, bit quads)
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     exact: every term and the difference fit in an f32
 //
 //# provides weight
@@ -18,12 +18,12 @@ struct WeightBlock {
 
 fn weight_open(block: u32) -> WeightBlock {
     let first = (block >> 3u) * 13u;
-    let both = w_quants[block >> 1u];
-    let scales = unpack4xI8(w_scales[first + 1u + ((block >> 1u) & 3u)]);
+    let both = quants_at(block >> 1u);
+    let scales = unpack4xI8(scales_at(first + 1u + ((block >> 1u) & 3u)));
     return WeightBlock(
         select(both.xy, both.zw, (block & 1u) != 0u),
-        w_scales[first + 5u + (block & 7u)],
-        unpack2x16float(w_scales[first]).x * vec2f(select(scales.xy, scales.zw, (block & 1u) != 0u)),
+        scales_at(first + 5u + (block & 7u)),
+        unpack2x16float(scales_at(first)).x * vec2f(select(scales.xy, scales.zw, (block & 1u) != 0u)),
     );
 }
 

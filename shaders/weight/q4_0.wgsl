@@ -1,7 +1,7 @@
 // weight/q4_0: reads 4-bit weights with one scale: weight = d * q - 8 d.
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads); w_scales: f16 d, two blocks a word
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     exact: d * q, 8 d and their difference fit in an f32
 //
 //# provides weight
@@ -14,8 +14,8 @@ struct WeightBlock {
 }
 
 fn weight_open(block: u32) -> WeightBlock {
-    let d = unpack2x16float(w_scales[block >> 1u]);
-    return WeightBlock(w_quants[block], select(d.x, d.y, (block & 1u) != 0u));
+    let d = unpack2x16float(scales_at(block >> 1u));
+    return WeightBlock(quants_at(block), select(d.x, d.y, (block & 1u) != 0u));
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {

@@ -1,7 +1,7 @@
 // weight/q4_1: reads 4-bit weights with a scale and an offset: weight = d * q + m.
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads); w_scales: 1 word a block, f16 d low, f16 m high
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     d * q is exact; the sum is rounded once
 //
 //# provides weight
@@ -14,7 +14,7 @@ struct WeightBlock {
 }
 
 fn weight_open(block: u32) -> WeightBlock {
-    return WeightBlock(w_quants[block], unpack2x16float(w_scales[block]));
+    return WeightBlock(quants_at(block), unpack2x16float(scales_at(block)));
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {

@@ -2,7 +2,7 @@
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads)
 //           w_scales: 3 words for two blocks: both f16 d, then the fifth bits of each (bit quads)
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     exact: d * q, 16 d and their difference fit in an f32
 //
 //# provides weight
@@ -18,8 +18,8 @@ struct WeightBlock {
 fn weight_open(block: u32) -> WeightBlock {
     let first = (block >> 1u) * 3u;
     let odd = block & 1u;
-    let d = unpack2x16float(w_scales[first]);
-    return WeightBlock(w_quants[block], w_scales[first + 1u + odd], select(d.x, d.y, odd != 0u));
+    let d = unpack2x16float(scales_at(first));
+    return WeightBlock(quants_at(block), scales_at(first + 1u + odd), select(d.x, d.y, odd != 0u));
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {

@@ -2,7 +2,7 @@
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads)
 //           w_scales: 2 words a block: f16 d low and f16 m high, then the fifth bits (bit quads)
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     d * q is exact; the sum is rounded once
 //
 //# provides weight
@@ -17,7 +17,7 @@ struct WeightBlock {
 
 fn weight_open(block: u32) -> WeightBlock {
     let first = block * 2u;
-    return WeightBlock(w_quants[block], w_scales[first + 1u], unpack2x16float(w_scales[first]));
+    return WeightBlock(quants_at(block), scales_at(first + 1u), unpack2x16float(scales_at(first)));
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {

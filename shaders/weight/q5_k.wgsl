@@ -3,7 +3,7 @@
 // Layout    w_quants: 1 vec4 a block (nibble quads)
 //           w_scales: 13 words for 8 blocks: f16 d low and f16 dmin high, then bytes scale, min of
 //           each block (4 words), then the fifth bits of each (8 words, bit quads)
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     the products are exact; the difference is rounded once
 //
 //# provides weight
@@ -18,10 +18,10 @@ struct WeightBlock {
 
 fn weight_open(block: u32) -> WeightBlock {
     let first = (block >> 3u) * 13u;
-    let d = unpack2x16float(w_scales[first]);
-    let both = w_scales[first + 1u + ((block >> 1u) & 3u)] >> ((block & 1u) * 16u);
+    let d = unpack2x16float(scales_at(first));
+    let both = scales_at(first + 1u + ((block >> 1u) & 3u)) >> ((block & 1u) * 16u);
     let scale = vec2f(f32(both & 0xFFu), -f32((both >> 8u) & 0xFFu));
-    return WeightBlock(w_quants[block], w_scales[first + 5u + (block & 7u)], d * scale);
+    return WeightBlock(quants_at(block), scales_at(first + 5u + (block & 7u)), d * scale);
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {

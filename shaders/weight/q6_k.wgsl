@@ -3,7 +3,7 @@
 // Layout    w_quants: 1 vec4 a block (nibble quads)
 //           w_scales: 21 words for 8 blocks: f16 d, then a signed byte for each 16 weights (4
 //           words), then the upper 2 bits of each block (16 words, 2-bit quads)
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     exact: every term and the difference fit in an f32
 //
 //# provides weight
@@ -19,11 +19,11 @@ struct WeightBlock {
 fn weight_open(block: u32) -> WeightBlock {
     let first = (block >> 3u) * 21u;
     let high = first + 5u + (block & 7u) * 2u;
-    let scales = unpack4xI8(w_scales[first + 1u + ((block >> 1u) & 3u)]);
+    let scales = unpack4xI8(scales_at(first + 1u + ((block >> 1u) & 3u)));
     return WeightBlock(
-        w_quants[block],
-        vec2u(w_scales[high], w_scales[high + 1u]),
-        unpack2x16float(w_scales[first]).x * vec2f(select(scales.xy, scales.zw, (block & 1u) != 0u)),
+        quants_at(block),
+        vec2u(scales_at(high), scales_at(high + 1u)),
+        unpack2x16float(scales_at(first)).x * vec2f(select(scales.xy, scales.zw, (block & 1u) != 0u)),
     );
 }
 

@@ -1,7 +1,7 @@
 // weight/q8_0: reads signed 8-bit weights with one scale: weight = d * q.
 //
 // Layout    w_quants: 2 vec4 a block, signed bytes in order; w_scales: f16 d, two blocks a word
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     exact
 //
 //# provides weight
@@ -16,8 +16,8 @@ struct WeightBlock {
 
 fn weight_open(block: u32) -> WeightBlock {
     let first = block * 2u;
-    let d = unpack2x16float(w_scales[block >> 1u]);
-    return WeightBlock(w_quants[first], w_quants[first + 1u], select(d.x, d.y, (block & 1u) != 0u));
+    let d = unpack2x16float(scales_at(block >> 1u));
+    return WeightBlock(quants_at(first), quants_at(first + 1u), select(d.x, d.y, (block & 1u) != 0u));
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {

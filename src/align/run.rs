@@ -430,7 +430,7 @@ impl<'a> Align<'a> {
             _ => 0,
         };
         // For example a reward model on another base.
-        let there = device.memory().current_bytes.saturating_sub(model.weight_bytes());
+        let there = device.memory().current_bytes.saturating_sub(model.device_bytes());
         let sampling = generator_bytes(model.config(), Some(&layout), device.tuning(), &generation);
         // A pass need not hold all replies: a pass as large as one of fine-tuning with the same number of sequences is as
         // fast, and takes no more memory.
@@ -440,7 +440,7 @@ impl<'a> Align<'a> {
         let rollout = prompts * (replies / n * sequence(n) + rest);
         Ok(Demand {
             model: model.config(),
-            weight_bytes: model.weight_bytes(),
+            model_bytes: model.device_bytes(),
             rank,
             targets,
             adapters,

@@ -80,6 +80,7 @@ impl DoctorArgs {
                 "gpus": gpus.iter().map(gpu_json).collect::<Vec<_>>(),
                 "device": device_json(device.capabilities()),
                 "kernels": family,
+                "loads": device.tuning().loads.name(),
                 "refused_kernels": device.refused_kernels(),
                 "checks": reports.iter().map(check_json).collect::<Vec<_>>(),
                 "failed": failed,

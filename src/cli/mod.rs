@@ -47,7 +47,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
+use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily, Loads};
 
 const LONG_ABOUT: &str = "\
 Runs and aligns quantized LLaMA-family models on any GPU that Vulkan, Metal or
@@ -72,8 +72,8 @@ wrote. It refuses anything else, and its own inputs.
 
 Environment variables:
   PARR_CACHE               folder of models, their hashes, compiled pipelines
-  PARR_GPU, PARR_KERNELS, PARR_GPU_TIMEOUT
-                           the same as --gpu, --kernels and --gpu-timeout
+  PARR_GPU, PARR_KERNELS, PARR_LOADS, PARR_GPU_TIMEOUT
+                           the same as --gpu, --kernels, --loads and --gpu-timeout
   HF_ENDPOINT, HF_TOKEN    address of the Hugging Face hub, and its token";
 
 #[derive(Parser)]
@@ -101,6 +101,11 @@ struct GlobalArgs {
     #[arg(value_name = "lane8|tiled", value_parser = kernel_family)]
     kernels: Option<KernelFamily>,
 
+    /// Where kernels read weights [default: the one that suits the GPU]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_LOADS", hide_env_values = true)]
+    #[arg(value_name = "buffers|textures", value_parser = loads)]
+    loads: Option<Loads>,
+
     /// Time that the GPU may take to answer, in addition to the time for its work, before it counts as lost
     /// [default: 10, and 20 for a software driver]
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_GPU_TIMEOUT", hide_env_values = true)]
@@ -125,15 +130,25 @@ fn kernel_family(name: &str) -> Result<KernelFamily, String> {
     KernelFamily::from_name(name).ok_or_else(|| "expected lane8 or tiled".to_owned())
 }
 
+fn loads(name: &str) -> Result<Loads, String> {
+    Loads::from_name(name).ok_or_else(|| "expected buffers or textures".to_owned())
+}
+
 impl GlobalArgs {
-    /// Opens the device that the flags select.
-    fn open_device(&self) -> Result<Device, DeviceError> {
-        let device = Device::open(&DeviceOptions {
+    /// The device that the flags select.
+    fn device_options(&self) -> DeviceOptions {
+        DeviceOptions {
             adapter: self.gpu.clone(),
             family: self.kernels,
+            loads: self.loads,
             timeout: self.gpu_timeout,
             ..DeviceOptions::default()
-        })?;
+        }
+    }
+
+    /// Opens the device that the flags select.
+    fn open_device(&self) -> Result<Device, DeviceError> {
+        let device = Device::open(&self.device_options())?;
         if let Some(fault) = device.pipeline_cache_fault() {
             self.note(&fault);
         }

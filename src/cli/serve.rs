@@ -13,7 +13,6 @@ use super::error::CliError;
 use super::interrupt::interruptible;
 use super::open::{ModelArgs, TemplateArgs, kv_format, quant};
 use super::terminal;
-use parr::gpu::DeviceOptions;
 use parr::hub::{self, CATALOG, HubError};
 use parr::ops::KvFormat;
 use parr::quant::Quant;
@@ -221,12 +220,7 @@ impl ServeArgs {
             allowed_origins: self.allow_origin,
             request_timeout: self.request_timeout,
             studio: !self.no_studio,
-            device: DeviceOptions {
-                adapter: global.gpu.clone(),
-                family: global.kernels,
-                timeout: global.gpu_timeout,
-                ..DeviceOptions::default()
-            },
+            device: global.device_options(),
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct Capabilities {
     pub max_binding_bytes: u64,
     /// Largest buffer, in bytes.
     pub max_buffer_bytes: u64,
+    /// Rows of a texture.
+    pub max_texture_rows: u32,
     /// Workgroup memory, in bytes.
     pub max_workgroup_bytes: u32,
     /// Lanes per workgroup.
@@ -233,6 +235,7 @@ impl Capabilities {
             memory_bytes: memory_bytes(adapter),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
+            max_texture_rows: limits.max_texture_dimension_2d,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_workgroup_lanes: limits.max_compute_invocations_per_workgroup,
             max_grid: limits.max_compute_workgroups_per_dimension,

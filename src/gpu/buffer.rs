@@ -28,7 +28,7 @@ impl MemoryMeter {
         self.peak.fetch_max(now, Ordering::Relaxed);
     }
 
-    fn remove(&self, bytes: u64) {
+    pub(super) fn remove(&self, bytes: u64) {
         self.current.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -102,6 +102,6 @@ impl<T: bytemuck::Pod> Buffer<T> {
 
     /// The whole buffer as a binding of a kernel.
     pub fn binding(&self) -> Binding {
-        Binding { buffer: self.allocation.raw.clone(), generation: self.allocation.generation }
+        Binding::buffer(&self.allocation.raw, self.allocation.generation)
     }
 }

@@ -12,7 +12,7 @@ use super::limits::lacking;
 use super::opened::{OUT_OF_MEMORY, Opened, WaitLimit, lock};
 use super::profile::{KernelTime, Profile};
 use super::refused::{RefusedKernel, RefusedKernels};
-use super::tuning::{KernelFamily, Lane8Tile, Tuning};
+use super::tuning::{KernelFamily, Lane8Tile, Loads, Tuning};
 use crate::guarded::guarded;
 
 /// How to open a device. The default is the best adapter, with the kernels that suit it.
@@ -28,6 +28,8 @@ pub struct DeviceOptions {
     pub decode_steps: Option<usize>,
     /// The full tile of `linear/matmul_lane8` instead of the one that suits the driver.
     pub lane8_tile: Option<Lane8Tile>,
+    /// Where kernels read weights instead of what suits the driver.
+    pub loads: Option<Loads>,
     /// How long a submission may take, in addition to the time for its work, before the device counts as
     /// lost. `None`: 10 seconds on hardware, 20 on a software driver.
     pub timeout: Option<Duration>,
@@ -124,6 +126,9 @@ impl Device {
         }
         if let Some(tile) = options.lane8_tile {
             tuning.lane8_tile = tile;
+        }
+        if let Some(loads) = options.loads {
+            tuning.loads = loads;
         }
         if tuning.family == KernelFamily::Lane8 && capabilities.is_narrow() && !noop {
             return Err(DeviceError::Family {

@@ -19,6 +19,7 @@ mod recording;
 mod refused;
 mod source;
 mod submitter;
+mod texture;
 mod transfer;
 mod tuning;
 
@@ -28,7 +29,7 @@ pub use compose::ComposeError;
 pub use device::{Device, DeviceOptions};
 pub use error::DeviceError;
 pub use refused::RefusedKernel;
-pub use tuning::{KernelFamily, Lane8Tile, Tuning};
+pub use tuning::{KernelFamily, Lane8Tile, Loads, Tuning};
 
 // Kernels and the linker: public for the checks behind `internals`.
 #[cfg(not(feature = "internals"))]
@@ -49,4 +50,5 @@ mod internals {
     pub use super::profile::KernelTime;
     pub use super::recording::{Binding, Recording};
     pub use super::source::{shader_names, shader_source};
+    pub use super::texture::Texture;
 }

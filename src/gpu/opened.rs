@@ -10,6 +10,7 @@ use super::kernel::Specialization;
 use super::pipeline::ComputePipeline;
 use super::pipeline_store::PipelineStore;
 use super::submitter::{NotSubmitted, Submitter};
+use super::texture::Texture;
 use crate::guarded::guarded;
 
 /// Writes after which a submit is forced. wgpu holds written data, and its target buffer even if that is
@@ -35,6 +36,8 @@ pub(super) struct Opened {
     pub(super) timestamp_period: f32,
     pub(super) staging: Mutex<Option<wgpu::Buffer>>,
     pub(super) unused: wgpu::Buffer,
+    /// The texture that holds the operands of products, one after the other, once it is needed.
+    pub(super) operands: Mutex<Option<Texture>>,
     faults: Arc<Faults>,
     /// Writes since the last submit.
     staged: AtomicU32,
@@ -180,6 +183,7 @@ impl Opened {
             store,
             staging: Mutex::default(),
             unused,
+            operands: Mutex::default(),
             faults,
             staged: AtomicU32::new(0),
             limit,

@@ -72,7 +72,7 @@ fn compile(
     let cache = opened.store.as_ref().map(PipelineStore::cache_to_fill);
     let (error, raw, layout) = opened.call(spec.name, |raw, _| {
         let scope = raw.push_error_scope(wgpu::ErrorFilter::Validation);
-        let (pipeline, layout) = create(raw, spec, &composed.text, cache);
+        let (pipeline, layout) = create(raw, spec, variant, &composed.text, cache);
         (pollster::block_on(scope.pop()), pipeline, layout)
     })?;
     if let Some(error) = error {
@@ -93,6 +93,7 @@ fn compile(
 fn create(
     raw: &wgpu::Device,
     spec: &KernelSpec,
+    variant: &Specialization,
     text: &str,
     cache: Option<&wgpu::PipelineCache>,
 ) -> (wgpu::ComputePipeline, wgpu::BindGroupLayout) {
@@ -105,12 +106,20 @@ fn create(
         has_dynamic_offset: true,
         min_binding_size: None,
     };
-    let types =
-        std::iter::once(uniform).chain(spec.bindings.iter().map(|access| wgpu::BindingType::Buffer {
-            ty: wgpu::BufferBindingType::Storage { read_only: *access == Access::Read },
+    let types = std::iter::once(uniform).chain(spec.bindings.iter().map(|&access| {
+        if variant.is_texture(access) {
+            return wgpu::BindingType::Texture {
+                sample_type: wgpu::TextureSampleType::Uint,
+                view_dimension: wgpu::TextureViewDimension::D2,
+                multisampled: false,
+            };
+        }
+        wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only: access != Access::Write },
             has_dynamic_offset: false,
             min_binding_size: None,
-        }));
+        }
+    }));
     let entries: Vec<_> = types
         .enumerate()
         .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {

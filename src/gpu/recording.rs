@@ -9,13 +9,44 @@ use super::device::Device;
 use super::error::DeviceError;
 use super::opened::{Opened, Work};
 use super::pipeline::ComputePipeline;
+use super::texture::Fill;
 
-/// A buffer as a binding of a kernel.
+/// A buffer or a texture as a binding of a kernel.
 #[derive(Clone, Debug)]
 pub struct Binding {
-    pub(super) buffer: wgpu::Buffer,
-    /// Generation of the device that the buffer belongs to.
-    pub(super) generation: u32,
+    resource: Resource,
+    /// Filled before the dispatch.
+    filled: Option<Fill>,
+    /// Generation of the device that the resource belongs to.
+    generation: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Resource {
+    Buffer(wgpu::Buffer),
+    Texture(wgpu::TextureView),
+}
+
+impl Binding {
+    pub(super) fn buffer(raw: &wgpu::Buffer, generation: u32) -> Self {
+        Binding { resource: Resource::Buffer(raw.clone()), filled: None, generation }
+    }
+
+    pub(super) fn texture(raw: &wgpu::TextureView, generation: u32) -> Self {
+        Binding { resource: Resource::Texture(raw.clone()), filled: None, generation }
+    }
+
+    fn resource(&self) -> wgpu::BindingResource<'_> {
+        match &self.resource {
+            Resource::Buffer(buffer) => buffer.as_entire_binding(),
+            Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
+        }
+    }
+
+    /// The same, filled by `fill` before every dispatch that binds it.
+    pub(super) fn filled_by(self, fill: Fill) -> Self {
+        Binding { filled: Some(fill), ..self }
+    }
 }
 
 #[derive(Debug)]
@@ -301,12 +332,19 @@ impl Recording {
                 }
                 Command::Dispatch { .. } => {}
             }
+            for fill in fills(&self.commands[index]) {
+                fill.encode(encoder);
+            }
             // One pass for a run of dispatches: a separate pass for each would double its cost.
+            let first = index;
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let mut last: *const ComputePipeline = std::ptr::null();
             while let Some(Command::Dispatch { pipeline, params_at, grid, .. }) =
                 self.commands.get(index).filter(|_| index < range.end)
             {
+                if index > first && fills(&self.commands[index]).next().is_some() {
+                    break;
+                }
                 if last != Arc::as_ptr(pipeline) {
                     pass.set_pipeline(&pipeline.raw);
                     last = Arc::as_ptr(pipeline);
@@ -326,6 +364,15 @@ impl Recording {
     }
 }
 
+/// What fills the textures of a dispatch.
+fn fills(command: &Command) -> impl Iterator<Item = &Fill> {
+    let bindings = match command {
+        Command::Dispatch { bindings, .. } => bindings.as_slice(),
+        Command::Copy { .. } | Command::Clear { .. } => &[],
+    };
+    bindings.iter().filter_map(|binding| binding.filled.as_ref())
+}
+
 /// The bind group of a dispatch, with a window of `uniforms`.
 fn bind_group(raw: &wgpu::Device, command: &Command, uniforms: &wgpu::Buffer) -> Option<wgpu::BindGroup> {
     let Command::Dispatch { pipeline, bindings, .. } = command else { return None };
@@ -334,7 +381,7 @@ fn bind_group(raw: &wgpu::Device, command: &Command, uniforms: &wgpu::Buffer) ->
         offset: 0,
         size: std::num::NonZeroU64::new(pipeline.params_bytes.next_multiple_of(16) as u64),
     });
-    let resources = std::iter::once(window).chain(bindings.iter().map(|b| b.buffer.as_entire_binding()));
+    let resources = std::iter::once(window).chain(bindings.iter().map(Binding::resource));
     let entries: Vec<_> = resources
         .enumerate()
         .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })

@@ -45,11 +45,11 @@ impl Device {
         Ok(Buffer::new(Allocation::new(raw, opened.generation, self.meter()), len))
     }
 
-    /// A buffer to bind where the chosen specialisation writes nothing: WebGPU does not allow binding a
-    /// buffer for writing twice in one dispatch.
+    /// A buffer to bind where the chosen specialisation reads or writes nothing: WebGPU does not allow
+    /// binding a buffer for writing twice in one dispatch.
     pub fn unused(&self) -> Binding {
         let opened = self.opened();
-        Binding { buffer: opened.unused.clone(), generation: opened.generation }
+        Binding::buffer(&opened.unused, opened.generation)
     }
 
     /// A buffer that holds `data`.

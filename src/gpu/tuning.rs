@@ -28,6 +28,39 @@ impl KernelFamily {
     }
 }
 
+/// Where kernels read quantized weights, and the `lane8` products also their other operand. Results do not
+/// depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loads {
+    /// Storage buffers.
+    Buffers,
+    /// Textures that hold the same words. llvmpipe writes a texel to a constant place in a vector register.
+    /// It writes a word from a buffer to a computed place, which goes through the stack if the CPU has no
+    /// AVX-512.
+    Textures,
+}
+
+impl Loads {
+    /// The name used on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Loads::Buffers => "buffers",
+            Loads::Textures => "textures",
+        }
+    }
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Loads::Buffers, Loads::Textures].into_iter().find(|loads| loads.name() == name)
+    }
+
+    /// The faster one for `family` with this driver, if it is known: on llvmpipe without AVX-512.
+    fn for_driver(software: bool, driver: &str, family: KernelFamily, avx512: bool) -> Self {
+        let llvmpipe = software && mesa_major(driver).is_some();
+        if llvmpipe && family == KernelFamily::Lane8 && !avx512 { Loads::Textures } else { Loads::Buffers }
+    }
+}
+
 /// Tile shapes and budgets for one class of adapter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tuning {
@@ -44,6 +77,8 @@ pub struct Tuning {
     pub chunk_tokens: usize,
     /// Maximum number of rows for which logits are computed at once.
     pub logit_rows: usize,
+    /// Where kernels read weights.
+    pub loads: Loads,
     /// The full tile of `linear/matmul_lane8`.
     pub lane8_tile: Lane8Tile,
 }
@@ -73,7 +108,7 @@ impl Lane8Tile {
         }
     }
 
-    /// The fastest tile with this driver, on a CPU with or without AVX-512.
+    /// The fastest tile with this driver, on a CPU with or without AVX-512, if weights are in buffers.
     ///
     /// Before about LLVM 19, llvmpipe without AVX-512 loads through the stack, so a tile should reuse loaded
     /// values as often as possible. Newer versions keep small tiles in registers.
@@ -108,6 +143,7 @@ impl Tuning {
         } else {
             KernelFamily::Tiled
         });
+        let loads = Loads::for_driver(software, &capabilities.driver, family, avx512());
         let lane8_tile = Lane8Tile::for_driver(&capabilities.driver, avx512());
         if software {
             Tuning {
@@ -117,6 +153,7 @@ impl Tuning {
                 prefill_tokens: 256,
                 chunk_tokens: 64,
                 logit_rows: 32,
+                loads,
                 lane8_tile,
             }
         } else {
@@ -127,6 +164,7 @@ impl Tuning {
                 prefill_tokens: 512,
                 chunk_tokens: 256,
                 logit_rows: 32,
+                loads,
                 lane8_tile,
             }
         }
@@ -136,6 +174,21 @@ impl Tuning {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weights_are_in_textures_where_that_was_measured_to_be_faster() {
+        let mesa = "llvmpipe Mesa 22.3.6 (LLVM 15.0.6)";
+        let loads = Loads::for_driver;
+        assert_eq!(loads(true, mesa, KernelFamily::Lane8, false), Loads::Textures);
+        assert_eq!(loads(true, mesa, KernelFamily::Lane8, true), Loads::Buffers);
+        assert_eq!(loads(true, mesa, KernelFamily::Tiled, false), Loads::Buffers);
+        assert_eq!(loads(true, "SwiftShader driver 5.0.0", KernelFamily::Lane8, false), Loads::Buffers);
+        assert_eq!(loads(false, "radv Mesa 25.0.7", KernelFamily::Lane8, false), Loads::Buffers);
+        for loads in [Loads::Buffers, Loads::Textures] {
+            assert_eq!(Loads::from_name(loads.name()), Some(loads));
+        }
+        assert_eq!(Loads::from_name("fast"), None);
+    }
 
     #[test]
     fn tiles_go_by_what_was_measured_and_are_as_before_elsewhere() {

@@ -349,6 +349,13 @@ impl Model {
         self.weights().bytes
     }
 
+    /// Device memory that the model takes, in bytes: its weights, and on some software drivers a texture for the
+    /// other operand of products, which all models of the device share.
+    pub fn device_bytes(&self) -> u64 {
+        let weights = self.weights();
+        weights.bytes + weights.operand_bytes
+    }
+
     pub(crate) fn weights(&self) -> Arc<Weights> {
         Arc::clone(&self.inner.weights.read().unwrap_or_else(PoisonError::into_inner))
     }

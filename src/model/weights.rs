@@ -68,6 +68,8 @@ pub(crate) struct Weights {
     /// `(vocabulary, hidden)`, unless tied.
     pub head: Option<Weight>,
     pub bytes: u64,
+    /// Device memory that products with them need beside them.
+    pub operand_bytes: u64,
     /// Generation of the device that holds them.
     pub generation: u32,
 }
@@ -113,6 +115,7 @@ pub(crate) fn load<'s>(
     source: &mut dyn WeightSource<'s>,
 ) -> Result<Weights, Error> {
     let generation = device.generation();
+    let operand_bytes = device.reserve_operand()?;
     let mut loader = Loader { device, source, bytes: 0 };
     let hidden = config.hidden;
     let q_width = config.heads * config.head_dim;
@@ -162,7 +165,7 @@ pub(crate) fn load<'s>(
     }
     let final_norm = loader.norm("model.norm.weight", hidden)?;
     let head = if config.tied { None } else { Some(loader.joined(&[("lm_head", config.vocab)], hidden)?) };
-    Ok(Weights { embedding, layers, final_norm, head, bytes: loader.bytes, generation })
+    Ok(Weights { embedding, layers, final_norm, head, bytes: loader.bytes, operand_bytes, generation })
 }
 
 /// Canonical names of a layer's norms: before and behind attention, before and behind the feed-forward half.

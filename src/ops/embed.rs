@@ -4,9 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
-use super::weight::Weight;
+use super::weight::{Weight, each_weight, slots};
 use crate::gpu::{Access, Buffer, KernelSpec, Recording, Specialization};
-use crate::quant::Quant;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -24,14 +23,14 @@ struct Params {
 pub(super) const EMBED: KernelSpec = KernelSpec {
     name: "embed/embed",
     params_bytes: size_of::<Params>(),
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
-    variants: || Quant::ALL.iter().map(|&quant| variant(quant)).collect(),
+    bindings: &[Access::Slot("weight_words"), Access::Slot("weight_words"), Access::Read, Access::Write],
+    variants: || each_weight(|quant, loads| vec![variant(slots(quant, loads))]),
 };
 
 const LANES: u32 = 32;
 
-fn variant(quant: Quant) -> Specialization {
-    Specialization::new(&[("weight", quant.fragment())], &[("WG", LANES)])
+fn variant(slots: [(&'static str, &'static str); 2]) -> Specialization {
+    Specialization::new(&slots, &[("WG", LANES)])
 }
 
 /// Records `y[row] = factor table[ids[row]]` for the first `rows` rows. An id beyond the table leaves its
@@ -60,7 +59,7 @@ pub fn embed(
     holds("embed", "number of ids", ids.len(), rows)?;
     holds("embed", "rows of y", y.rows, rows)?;
     for slice in &table.slices {
-        let pipeline = rec.device().pipeline(&EMBED, &variant(slice.quant))?;
+        let pipeline = rec.device().pipeline(&EMBED, &variant(slice.slots()))?;
         let params = Params {
             rows: rows as u32,
             blocks: table.blocks() as u32,

@@ -4,8 +4,11 @@ use bytemuck::{Pod, Zeroable};
 
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
-use super::weight::{Slice, Weight};
-use crate::gpu::{Access, Device, KernelFamily, KernelSpec, Lane8Tile, Recording, Specialization};
+use super::weight::{Slice, Weight, each_weight, operand_slot, slots};
+use crate::gpu::{
+    Access, Binding, Device, DeviceError, KernelFamily, KernelSpec, Lane8Tile, Loads, Recording,
+    Specialization,
+};
 use crate::quant::Quant;
 
 /// How a product is stored in its output.
@@ -30,17 +33,18 @@ struct Params {
     pad: u32,
 }
 
-const BINDINGS: &[Access] = &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write];
+const WORDS: Access = Access::Slot("weight_words");
+const BINDINGS: &[Access] = &[WORDS, WORDS, Access::Read, Access::Read, Access::Write];
 
 /// `linear/matmul_lane8`.
 pub(super) const MATMUL_LANE8: KernelSpec = KernelSpec {
     name: "linear/matmul_lane8",
     params_bytes: size_of::<Params>(),
-    bindings: BINDINGS,
+    bindings: &[WORDS, WORDS, Access::Slot("operand"), Access::Read, Access::Write],
     variants: || {
-        each_format(|quant, flags| {
-            let tiles = TILES.iter().filter(|&&(mt, _)| !(flags.0 && mt > MOST_ROWS_WITH_BIAS));
-            tiles.map(|&(mt, tn)| lane8(quant, mt, tn, flags)).collect()
+        each_format(|quant, loads, flags| {
+            let tiles = TILES.iter().filter(|&&tile| has_tile(loads, flags, tile));
+            tiles.map(|&(mt, tn)| lane8(quant, loads, mt, tn, flags)).collect()
         })
     },
 };
@@ -50,7 +54,7 @@ pub(super) const MATMUL_TILED: KernelSpec = KernelSpec {
     name: "linear/matmul_tiled",
     params_bytes: size_of::<Params>(),
     bindings: BINDINGS,
-    variants: || each_format(|quant, flags| vec![tiled(quant, flags)]),
+    variants: || each_format(|quant, loads, flags| vec![tiled(quant, loads, flags)]),
 };
 
 /// `linear/matvec_tiled`.
@@ -59,9 +63,9 @@ pub(super) const MATVEC_TILED: KernelSpec = KernelSpec {
     params_bytes: size_of::<Params>(),
     bindings: BINDINGS,
     variants: || {
-        each_format(|quant, flags| {
+        each_format(|quant, loads, flags| {
             let shapes = [1, 2, 4, 8].into_iter().flat_map(|mt| [(mt, false), (mt, true)]);
-            shapes.map(|(mt, subgroups)| matvec(quant, mt, subgroups, flags)).collect()
+            shapes.map(|(mt, subgroups)| matvec(quant, loads, mt, subgroups, flags)).collect()
         })
     },
 };
@@ -70,8 +74,14 @@ pub(super) const MATVEC_TILED: KernelSpec = KernelSpec {
 /// [`Lane8Tile`](crate::gpu::Lane8Tile).
 const TILES: [(u32, u32); 7] = [(1, 2), (1, 4), (2, 4), (4, 4), (4, 2), (8, 4), (16, 8)];
 
-/// Drivers need three seconds to compile the largest tile: too long for the few products with a bias.
-const MOST_ROWS_WITH_BIAS: u32 = 8;
+/// Whether a product may use a tile. Drivers need three seconds to compile the tile of 16 rows: too long for the
+/// few products with a bias. Where loads cost little, the tile of 8 rows is as fast as others.
+fn has_tile(loads: Loads, (bias, _): Flags, tile: (u32, u32)) -> bool {
+    match loads {
+        Loads::Buffers => !(bias && tile.0 > 8),
+        Loads::Textures => tile != Lane8Tile::Small.shape() && tile != Lane8Tile::Large.shape(),
+    }
+}
 
 /// Lanes that share an output in `matvec_tiled`.
 const MATVEC_LANES: u32 = 16;
@@ -80,10 +90,9 @@ const MATVEC_WORKGROUP: u32 = 128;
 /// `HAS_BIAS` and `ADD`.
 type Flags = (bool, bool);
 
-fn each_format(make: impl Fn(Quant, Flags) -> Vec<Specialization>) -> Vec<Specialization> {
+fn each_format(make: impl Fn(Quant, Loads, Flags) -> Vec<Specialization>) -> Vec<Specialization> {
     let flags = [(false, false), (true, false), (false, true), (true, true)];
-    let pairs = Quant::ALL.iter().flat_map(|&quant| flags.map(|flags| (quant, flags)));
-    pairs.flat_map(|(quant, flags)| make(quant, flags)).collect()
+    each_weight(|quant, loads| flags.iter().flat_map(|&flags| make(quant, loads, flags)).collect())
 }
 
 fn with_flags(mut consts: Vec<(&'static str, u32)>, (bias, add): Flags) -> Vec<(&'static str, u32)> {
@@ -91,20 +100,22 @@ fn with_flags(mut consts: Vec<(&'static str, u32)>, (bias, add): Flags) -> Vec<(
     consts
 }
 
-fn lane8(quant: Quant, mt: u32, tn: u32, flags: Flags) -> Specialization {
+fn lane8(quant: Quant, loads: Loads, mt: u32, tn: u32, flags: Flags) -> Specialization {
     // Fully unrolled, a block of a tile of 8 rows is 80 KiB of WGSL and no faster.
     let consts = with_flags(vec![("MT", mt), ("TN", tn), ("WHOLE", u32::from(mt < 8))], flags);
-    Specialization::new(&[("weight", quant.fragment())], &consts)
+    let [words, weight] = slots(quant, loads);
+    Specialization::new(&[words, operand_slot(loads), weight], &consts)
 }
 
-fn tiled(quant: Quant, flags: Flags) -> Specialization {
-    Specialization::new(&[("weight", quant.fragment())], &with_flags(Vec::new(), flags))
+fn tiled(quant: Quant, loads: Loads, flags: Flags) -> Specialization {
+    Specialization::new(&slots(quant, loads), &with_flags(Vec::new(), flags))
 }
 
-fn matvec(quant: Quant, mt: u32, subgroups: bool, flags: Flags) -> Specialization {
+fn matvec(quant: Quant, loads: Loads, mt: u32, subgroups: bool, flags: Flags) -> Specialization {
     let reduce = if subgroups { "reduce/subgroup" } else { "reduce/workgroup" };
     let consts = vec![("MT", mt), ("WG", MATVEC_WORKGROUP), ("GROUP_LANES", MATVEC_LANES)];
-    Specialization::new(&[("weight", quant.fragment()), ("reduce", reduce)], &with_flags(consts, flags))
+    let [words, weight] = slots(quant, loads);
+    Specialization::new(&[words, weight, ("reduce", reduce)], &with_flags(consts, flags))
 }
 
 /// The kernel, its variant, and the outputs and rows that one workgroup covers.
@@ -115,13 +126,33 @@ struct Choice {
     rows: usize,
 }
 
+/// The operand of a product that is no weight, as the kernel reads it: from its buffer, or from a texture in runs
+/// of rows that fit it. Each run is its first row, its number of rows, and the binding.
+pub(super) fn operands(
+    device: &Device,
+    from_texture: bool,
+    x: &Activation,
+    rows: usize,
+) -> Result<Vec<(usize, usize, Binding)>, DeviceError> {
+    if !from_texture {
+        return Ok(vec![(0, rows, x.buffer.binding())]);
+    }
+    let most = device.operand_rows(x.stride);
+    let runs = (0..rows).step_by(most).map(|first| {
+        let rows = most.min(rows - first);
+        Ok((first, rows, device.operand(&x.buffer, first * x.stride, rows * x.stride)?))
+    });
+    runs.collect()
+}
+
 fn choose(device: &Device, slice: &Slice, rows: usize, flags: Flags) -> Choice {
     let (tuning, capabilities) = (device.tuning(), device.capabilities());
+    let (quant, loads) = (slice.quant, slice.quants.loads());
     match device.family(&["linear/matmul", "linear/matvec"]) {
         KernelFamily::Lane8 => {
             let (full, cols) = match tuning.lane8_tile.shape() {
-                (rows, _) if flags.0 && rows > MOST_ROWS_WITH_BIAS => Lane8Tile::Middle.shape(),
-                shape => shape,
+                tile if has_tile(loads, flags, tile) => tile,
+                _ => Lane8Tile::Middle.shape(),
             };
             // Maximum number of computed rows, including empty ones at the end, in percent of the rows that
             // tiles of four rows compute in the same time.
@@ -136,13 +167,13 @@ fn choose(device: &Device, slice: &Slice, rows: usize, flags: Flags) -> Choice {
                 }
                 _ => (4, 4),
             };
-            let variant = lane8(slice.quant, mt, tn, flags);
+            let variant = lane8(quant, loads, mt, tn, flags);
             Choice { spec: &MATMUL_LANE8, variant, cols: 8 * tn as usize, rows: mt as usize }
         }
         KernelFamily::Tiled if rows <= 16 => {
             let mt = rows.next_power_of_two().min(8) as u32;
             let subgroups = capabilities.subgroups && capabilities.subgroup_sizes.0 >= MATVEC_LANES;
-            let variant = matvec(slice.quant, mt, subgroups, flags);
+            let variant = matvec(quant, loads, mt, subgroups, flags);
             Choice {
                 spec: &MATVEC_TILED,
                 variant,
@@ -151,7 +182,7 @@ fn choose(device: &Device, slice: &Slice, rows: usize, flags: Flags) -> Choice {
             }
         }
         KernelFamily::Tiled => {
-            Choice { spec: &MATMUL_TILED, variant: tiled(slice.quant, flags), cols: 64, rows: 64 }
+            Choice { spec: &MATMUL_TILED, variant: tiled(quant, loads, flags), cols: 64, rows: 64 }
         }
     }
 }
@@ -186,23 +217,25 @@ pub fn linear(
         let flags = (w.bias.is_some(), store == Store::Add);
         let choice = choose(&device, slice, rows, flags);
         let pipeline = device.pipeline(choice.spec, &choice.variant)?;
-        let params = Params {
-            rows: rows as u32,
-            cols: slice.rows as u32,
-            blocks: w.blocks() as u32,
-            x_stride: x.stride_quads(),
-            y_stride: y.stride as u32,
-            y_offset: slice.first_row as u32,
-            bias_offset: slice.first_row as u32,
-            pad: 0,
-        };
-        // A kernel without a bias binds its scales in place of the bias and never reads that binding.
-        let bias = w.bias.as_ref().map_or_else(|| slice.scales.binding(), |bias| bias.binding());
-        let bindings =
-            [slice.quants.binding(), slice.scales.binding(), bias, x.buffer.binding(), y.buffer.binding()];
-        let grid = [slice.rows.div_ceil(choice.cols) as u32, rows.div_ceil(choice.rows) as u32, 1];
-        let flops = 2 * rows as u64 * slice.rows as u64 * w.cols() as u64;
-        rec.dispatch(&pipeline, &params, &bindings, grid, flops)?;
+        let bias = w.bias.as_ref().map_or_else(|| device.unused(), |bias| bias.binding());
+        let from_texture = choice.variant.is_texture(choice.spec.bindings[2]);
+        for (row, rows, operand) in operands(&device, from_texture, x, rows)? {
+            let params = Params {
+                rows: rows as u32,
+                cols: slice.rows as u32,
+                blocks: w.blocks() as u32,
+                x_stride: x.stride_quads(),
+                y_stride: y.stride as u32,
+                y_offset: (row * y.stride + slice.first_row) as u32,
+                bias_offset: slice.first_row as u32,
+                pad: 0,
+            };
+            let bindings =
+                [slice.quants.binding(), slice.scales.binding(), operand, bias.clone(), y.buffer.binding()];
+            let grid = [slice.rows.div_ceil(choice.cols) as u32, rows.div_ceil(choice.rows) as u32, 1];
+            let flops = 2 * rows as u64 * slice.rows as u64 * w.cols() as u64;
+            rec.dispatch(&pipeline, &params, &bindings, grid, flops)?;
+        }
     }
     Ok(())
 }

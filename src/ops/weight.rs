@@ -1,6 +1,6 @@
 //! Quantized matrices on the device, in slices that fit its bindings.
 
-use crate::gpu::{Buffer, Device, DeviceError};
+use crate::gpu::{Binding, Buffer, Device, DeviceError, Loads, Specialization, Texture};
 use crate::quant::Quant;
 
 /// Rows of a matrix on the host, to become part of a [`Weight`].
@@ -20,8 +20,77 @@ pub(super) struct Slice {
     pub(super) quant: Quant,
     pub(super) first_row: usize,
     pub(super) rows: usize,
-    pub(super) quants: Buffer<u32>,
-    pub(super) scales: Buffer<u32>,
+    pub(super) quants: Words,
+    pub(super) scales: Words,
+}
+
+impl Slice {
+    /// The slots that read its words and decode its format.
+    pub(super) fn slots(&self) -> [(&'static str, &'static str); 2] {
+        slots(self.quant, self.quants.loads())
+    }
+}
+
+/// The slots of a kernel that reads a weight of format `quant`.
+pub(super) fn slots(quant: Quant, loads: Loads) -> [(&'static str, &'static str); 2] {
+    let words = match loads {
+        Loads::Buffers => "read/weight_buffer",
+        Loads::Textures => "read/weight_texture",
+    };
+    [("weight_words", words), ("weight", quant.fragment())]
+}
+
+/// The slot of a `lane8` product for the operand that is no weight.
+pub(super) fn operand_slot(loads: Loads) -> (&'static str, &'static str) {
+    match loads {
+        Loads::Buffers => ("operand", "read/operand_buffer"),
+        Loads::Textures => ("operand", "read/operand_texture"),
+    }
+}
+
+/// The specialisations that `make` gives for each format and place of its words.
+pub(super) fn each_weight(make: impl Fn(Quant, Loads) -> Vec<Specialization>) -> Vec<Specialization> {
+    let places = [Loads::Buffers, Loads::Textures];
+    let pairs = Quant::ALL.iter().flat_map(|&quant| places.map(|loads| (quant, loads)));
+    pairs.flat_map(|(quant, loads)| make(quant, loads)).collect()
+}
+
+/// Where a slice's words are.
+#[derive(Clone, Debug)]
+pub(super) enum Words {
+    Buffer(Buffer<u32>),
+    Texture(Texture),
+}
+
+impl Words {
+    /// Moves `buffer` to where the device reads weights.
+    fn place(device: &Device, what: &str, buffer: Buffer<u32>) -> Result<Self, DeviceError> {
+        match device.tuning().loads {
+            Loads::Buffers => Ok(Words::Buffer(buffer)),
+            Loads::Textures => Ok(Words::Texture(device.texture_of(what, &buffer)?)),
+        }
+    }
+
+    pub(super) fn loads(&self) -> Loads {
+        match self {
+            Words::Buffer(_) => Loads::Buffers,
+            Words::Texture(_) => Loads::Textures,
+        }
+    }
+
+    pub(super) fn binding(&self) -> Binding {
+        match self {
+            Words::Buffer(buffer) => buffer.binding(),
+            Words::Texture(texture) => texture.binding(),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Words::Buffer(buffer) => buffer.bytes(),
+            Words::Texture(texture) => texture.bytes(),
+        }
+    }
 }
 
 /// A matrix `(rows, cols)` whose weights stay quantized in device memory.
@@ -82,6 +151,10 @@ impl Weight {
     fn push_run(&mut self, device: &Device, what: &str, run: &[LinearPart<'_>]) -> Result<(), DeviceError> {
         let quant = run[0].quant;
         let widest = device.capabilities().max_binding_bytes;
+        let widest = match device.tuning().loads {
+            Loads::Buffers => widest,
+            Loads::Textures => widest.min(device.max_texture_bytes()),
+        };
         let sample = quant.packed_len(SLICE_ROWS, self.cols).expect("a few rows fit memory");
         let sample_bytes = 4 * sample.quants.max(sample.scales) as u64;
         let most = (widest / sample_bytes) as usize * SLICE_ROWS;
@@ -102,13 +175,7 @@ impl Weight {
         for first in (0..total).step_by(most) {
             let slice_rows = most.min(total - first);
             let size = quant.packed_len(slice_rows, self.cols).expect("a slice fits memory");
-            let slice = Slice {
-                quant,
-                first_row: self.rows,
-                rows: slice_rows,
-                quants: device.buffer(what, size.quants)?,
-                scales: device.buffer(what, size.scales)?,
-            };
+            let (quants, scales) = (device.buffer(what, size.quants)?, device.buffer(what, size.scales)?);
             let (mut done, mut quants_at, mut scales_at) = (0, 0, 0);
             while done < slice_rows {
                 if left.is_empty() {
@@ -117,13 +184,20 @@ impl Weight {
                 let taken = (left.len() / row_bytes).min(slice_rows - done);
                 let (now, later) = left.split_at(taken * row_bytes);
                 let packed = quant.pack(now, taken, self.cols);
-                device.write(&slice.quants, quants_at, &packed.quants)?;
-                device.write(&slice.scales, scales_at, &packed.scales)?;
+                device.write(&quants, quants_at, &packed.quants)?;
+                device.write(&scales, scales_at, &packed.scales)?;
                 quants_at += packed.quants.len();
                 scales_at += packed.scales.len();
                 done += taken;
                 left = later;
             }
+            let slice = Slice {
+                quant,
+                first_row: self.rows,
+                rows: slice_rows,
+                quants: Words::place(device, what, quants)?,
+                scales: Words::place(device, what, scales)?,
+            };
             self.rows += slice_rows;
             self.bytes += slice.quants.bytes() + slice.scales.bytes();
             self.slices.push(slice);

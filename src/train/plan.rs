@@ -12,8 +12,8 @@ use crate::ops::scalar_head_len;
 pub struct Demand<'a> {
     /// Shape of the base model.
     pub model: &'a ModelConfig,
-    /// Device memory of the base's weights, in bytes.
-    pub weight_bytes: u64,
+    /// [`Model::device_bytes`](crate::model::Model::device_bytes) of the base.
+    pub model_bytes: u64,
     /// Rank of the adapters.
     pub rank: usize,
     /// Projections that have adapters.
@@ -53,7 +53,7 @@ impl Plan {
         let trained = demand.trainable * layout.adapter_len;
         let heads = demand.trainable * scalar_head_len(demand.model.hidden);
         let mut parts = vec![
-            ("weights of the base", demand.weight_bytes),
+            ("weights of the base", demand.model_bytes),
             ("adapters", bank_bytes(demand.model, &layout, demand.adapters)),
             ("gradients of adapters", bank_bytes(demand.model, &layout, demand.trainable)),
             ("optimizer moments", Optimizer::bytes(demand.model.layers.len(), trained, heads)),

@@ -176,7 +176,7 @@ impl Run<'_> {
         let learning_layers = model.config().layers.len() - weights.first_layer();
         let demand = Demand {
             model: model.config(),
-            weight_bytes: model.weight_bytes(),
+            model_bytes: model.device_bytes(),
             rank: weights.config.rank,
             targets: weights.config.targets,
             adapters,

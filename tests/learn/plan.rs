@@ -53,7 +53,7 @@ const ADAMW: AdamW = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 
 fn demand<'a>(model: &'a Model, rank: usize, targets: Projections) -> Demand<'a> {
     Demand {
         model: model.config(),
-        weight_bytes: model.weight_bytes(),
+        model_bytes: model.device_bytes(),
         rank,
         targets,
         adapters: 2,

@@ -172,5 +172,6 @@ fn a_float_checkpoint_quantized_at_load_is_the_oracle_on_the_rounded_weights() {
         assert!(distance <= 1e-4, "{quant:?}: {distance}");
         sizes.push(model.weight_bytes());
     }
-    assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
+    // Textures end with whole rows, so two of these small models may be equal in size.
+    assert!(sizes.is_sorted_by(|a, b| a >= b) && sizes.first() > sizes.last(), "{sizes:?}");
 }

@@ -7,11 +7,13 @@ mod lora;
 use std::collections::BTreeSet;
 
 use parr::conformance;
-use parr::gpu::{Device, DeviceOptions, KernelFamily, Lane8Tile, Specialization};
+use parr::gpu::{Device, DeviceOptions, KernelFamily, Lane8Tile, Loads, Specialization};
 use parr::ops::KERNELS;
 
 use crate::support::gpu;
 
+/// Operands that are larger than their texture.
+mod operands;
 /// What a recording does besides dispatches.
 mod recording;
 /// What writes leave behind.
@@ -20,16 +22,26 @@ mod staged;
 
 fn check(op: &str, kernels: &[&str], family: KernelFamily) {
     let _turn = gpu::turn();
-    // Other ops know nothing of these tiles.
+    // Other ops know nothing of these tiles, and of where weights are.
     let tiles = if family == KernelFamily::Lane8 && op == "linear" {
         Lane8Tile::ALL.map(Some).to_vec()
     } else {
         vec![None]
     };
+    let loads = if ["embed", "linear", "linear_backward"].contains(&op) {
+        [Loads::Buffers, Loads::Textures].map(Some).to_vec()
+    } else {
+        vec![None]
+    };
     let mut failures = Vec::new();
     let mut ran = BTreeSet::new();
-    for tile in tiles {
-        let options = DeviceOptions { family: Some(family), lane8_tile: tile, ..DeviceOptions::default() };
+    let variants = loads.into_iter().flat_map(|loads| tiles.iter().map(move |&tile| (loads, tile)));
+    // Products with textures have one full tile.
+    let variants = variants.filter(|(loads, tile)| {
+        *loads != Some(Loads::Textures) || tile.is_none_or(|tile| tile == Lane8Tile::Middle)
+    });
+    for (loads, lane8_tile) in variants {
+        let options = DeviceOptions { family: Some(family), loads, lane8_tile, ..DeviceOptions::default() };
         let device = gpu::open(&options);
         run(&device, op, &mut ran, &mut failures);
     }

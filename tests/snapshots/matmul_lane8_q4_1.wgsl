@@ -10,7 +10,8 @@ const ADD: u32 = 0u;
 // and used MT times. The sum for one output runs over the blocks in order, whatever MT and TN:
 // a row's result is the same alone and in any batch, bit for bit.
 //
-// Shapes    x (rows, x_stride vec4); W (cols, 32 blocks) by the `weight` slot; y (rows, y_stride)
+// Shapes    x (rows, x_stride vec4) by the `operand` slot; W (cols, 32 blocks) by the `weight` slot;
+//           y (rows, y_stride)
 // Types     x, y, sums f32
 // Grid      (ceil(cols / 8 TN), ceil(rows / MT)) workgroups of 8 lanes, one subgroup
 // Memory    none shared. WHOLE writes out the loop over a block: faster for up to 4 rows, too long for 8
@@ -36,10 +37,39 @@ fn store(row: u32, col: u32, product: f32) {
         y[at] = value;
     }
 }
+// read/operand_texture: the rows that a product multiplies by a weight, from a texture of their bits.
+//
+// lib/texel: the place of a vec4 in a texture that holds a buffer, row by row.
+
+// Texels per row; the host's `gpu::Texture` has the same number.
+const TEXELS: u32 = 1024u;
+
+fn texel(index: u32) -> vec2u {
+    return vec2u(index % TEXELS, index / TEXELS);
+}
+
+@group(0) @binding(3) var operand: texture_2d<u32>;
+
+fn operand_at(index: u32) -> vec4f {
+    return bitcast<vec4f>(textureLoad(operand, texel(index), 0));
+}
+// read/weight_texture: the words of a quantized matrix, from textures.
+//
+
+@group(0) @binding(1) var w_quants: texture_2d<u32>;
+@group(0) @binding(2) var w_scales: texture_2d<u32>; // four words a texel
+
+fn quants_at(index: u32) -> vec4u {
+    return textureLoad(w_quants, texel(index), 0);
+}
+
+fn scales_at(index: u32) -> u32 {
+    return textureLoad(w_scales, texel(index / 4u), 0)[index % 4u];
+}
 // weight/q4_1: reads 4-bit weights with a scale and an offset: weight = d * q + m.
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads); w_scales: 1 word a block, f16 d low, f16 m high
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     d * q is exact; the sum is rounded once
 //
 
@@ -51,7 +81,7 @@ struct WeightBlock {
 }
 
 fn weight_open(block: u32) -> WeightBlock {
-    return WeightBlock(w_quants[block], unpack2x16float(w_scales[block]));
+    return WeightBlock(quants_at(block), unpack2x16float(scales_at(block)));
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {
@@ -74,10 +104,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> w_quants: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;           // (cols), read if HAS_BIAS
-@group(0) @binding(4) var<storage, read> x: array<vec4f>;            // (rows, x_stride)
+@group(0) @binding(4) var<storage, read> bias: array<f32>;           // (cols), read if HAS_BIAS
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;        // (rows, y_stride)
 
 const GROUPS: u32 = 32u / WEIGHT_GROUP;
@@ -103,7 +130,7 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id)
         var xb: array<vec4f, MT>;
         var xsum: array<f32, MT>;
 { const m: u32 = 0u;
-            xb[m] = x[x0[m] + 8u * b];
+            xb[m] = operand_at(x0[m] + 8u * b);
             var s = xb[m].x + xb[m].y + xb[m].z + xb[m].w;
             s += subgroupShuffleXor(s, 1u);
             s += subgroupShuffleXor(s, 2u);

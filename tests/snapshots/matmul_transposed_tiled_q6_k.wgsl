@@ -21,7 +21,7 @@
 // beyond its width are stored as zeros, also where d_y holds infinities.
 fn store(row: u32, quad: u32, product: vec4f) {
     if row < params.rows && quad < 8u * params.blocks {
-        let at = row * params.x_stride + quad;
+        let at = (params.x_row + row) * params.x_stride + quad;
         var value = product;
         if params.adds != 0u {
             value += d_x[at];
@@ -29,12 +29,25 @@ fn store(row: u32, quad: u32, product: vec4f) {
         d_x[at] = select(vec4f(), value, 4u * quad + vec4u(0u, 1u, 2u, 3u) < vec4u(params.inputs));
     }
 }
+// read/weight_buffer: the words of a quantized matrix, from storage buffers.
+//
+
+@group(0) @binding(1) var<storage, read> w_quants: array<vec4u>;
+@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
+
+fn quants_at(index: u32) -> vec4u {
+    return w_quants[index];
+}
+
+fn scales_at(index: u32) -> u32 {
+    return w_scales[index];
+}
 // weight/q6_k: reads 6-bit weights with two-level scales: weight = d * scale * q - 32 d * scale.
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads)
 //           w_scales: 21 words for 8 blocks: f16 d, then a signed byte for each 16 weights (4
 //           words), then the upper 2 bits of each block (16 words, 2-bit quads)
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     exact: every term and the difference fit in an f32
 //
 
@@ -49,11 +62,11 @@ struct WeightBlock {
 fn weight_open(block: u32) -> WeightBlock {
     let first = (block >> 3u) * 21u;
     let high = first + 5u + (block & 7u) * 2u;
-    let scales = unpack4xI8(w_scales[first + 1u + ((block >> 1u) & 3u)]);
+    let scales = unpack4xI8(scales_at(first + 1u + ((block >> 1u) & 3u)));
     return WeightBlock(
-        w_quants[block],
-        vec2u(w_scales[high], w_scales[high + 1u]),
-        unpack2x16float(w_scales[first]).x * vec2f(select(scales.xy, scales.zw, (block & 1u) != 0u)),
+        quants_at(block),
+        vec2u(scales_at(high), scales_at(high + 1u)),
+        unpack2x16float(scales_at(first)).x * vec2f(select(scales.xy, scales.zw, (block & 1u) != 0u)),
     );
 }
 
@@ -77,11 +90,13 @@ struct Params {
     y_stride: u32,
     x_stride: u32,
     adds: u32,
+    x_row: u32, // row of d_x for the first row of d_y
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> w_quants: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
 @group(0) @binding(3) var<storage, read> d_y: array<vec4f>;          // (rows, y_stride)
 @group(0) @binding(4) var<storage, read_write> d_x: array<vec4f>;    // (rows, x_stride)
 

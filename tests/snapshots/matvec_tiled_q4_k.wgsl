@@ -32,12 +32,25 @@ fn store(row: u32, col: u32, product: f32) {
         y[at] = value;
     }
 }
+// read/weight_buffer: the words of a quantized matrix, from storage buffers.
+//
+
+@group(0) @binding(1) var<storage, read> w_quants: array<vec4u>;
+@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
+
+fn quants_at(index: u32) -> vec4u {
+    return w_quants[index];
+}
+
+fn scales_at(index: u32) -> u32 {
+    return w_scales[index];
+}
 // weight/q4_k: reads 4-bit weights with two-level scales: weight = d * scale * q - dmin * min.
 //
 // Layout    w_quants: 1 vec4 a block (nibble quads)
 //           w_scales: 5 words for 8 blocks: f16 d low and f16 dmin high, then bytes scale, min of
 //           each block
-// Requires  w_quants: array<vec4<u32>> and w_scales: array<u32> at module scope
+// Requires  quants_at and scales_at, from the `weight_words` slot
 // Error     the products are exact; the difference is rounded once
 //
 
@@ -50,10 +63,10 @@ struct WeightBlock {
 
 fn weight_open(block: u32) -> WeightBlock {
     let first = (block >> 3u) * 5u;
-    let d = unpack2x16float(w_scales[first]);
-    let both = w_scales[first + 1u + ((block >> 1u) & 3u)] >> ((block & 1u) * 16u);
+    let d = unpack2x16float(scales_at(first));
+    let both = scales_at(first + 1u + ((block >> 1u) & 3u)) >> ((block & 1u) * 16u);
     let scale = vec2f(f32(both & 0xFFu), -f32((both >> 8u) & 0xFFu));
-    return WeightBlock(w_quants[block], d * scale);
+    return WeightBlock(quants_at(block), d * scale);
 }
 
 fn weight_quad(w: WeightBlock, j: u32) -> vec4f {
@@ -113,10 +126,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> w_quants: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> w_scales: array<u32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;           // (cols), read if HAS_BIAS
-@group(0) @binding(4) var<storage, read> x: array<vec4f>;            // (rows, x_stride)
+@group(0) @binding(3) var<storage, read> x: array<vec4f>;            // (rows, x_stride)
+@group(0) @binding(4) var<storage, read> bias: array<f32>;           // (cols), read if HAS_BIAS
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;        // (rows, y_stride)
 
 @compute @workgroup_size(WG)

@@ -144,6 +144,7 @@ struct Report {
     backend: String,
     driver: String,
     kernels: &'static str,
+    loads: &'static str,
     model: String,
     /// The LoRA adapter on the model.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,6 +235,7 @@ impl BenchArgs {
             backend: capabilities.backend.clone(),
             driver: capabilities.driver.clone(),
             kernels: device.tuning().family.name(),
+            loads: device.tuning().loads.name(),
             model: name,
             lora: self.adapter.path().map(Path::to_owned),
             weight_bytes: model.weight_bytes(),
@@ -258,8 +260,8 @@ impl Report {
     fn text(&self) -> String {
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
         let mut text = format!(
-            "adapter                {} ({}, {})\nkernels                {}\nmodel                  {}\n",
-            self.adapter, self.backend, self.driver, self.kernels, self.model
+            "adapter                {} ({}, {})\nkernels                {}, weights in {}\nmodel                  {}\n",
+            self.adapter, self.backend, self.driver, self.kernels, self.loads, self.model
         );
         text.push_str(&format!(
             "{}weights                {:.1} MB\nkey/value cache        {:.1} MB\npeak device memory     {:.1} MB\nload                   {:.2} s\nstart to first token   {:.2} s\n\n",

@@ -53,7 +53,7 @@ pub(super) fn train(
     let lora = LoraConfig { rank, alpha: 2.0 * rank as f32, rs_lora: false, targets: Projections::ALL };
     let demand = Demand {
         model: config,
-        weight_bytes: model.weight_bytes(),
+        model_bytes: model.device_bytes(),
         rank,
         targets: lora.targets,
         adapters: 1,
