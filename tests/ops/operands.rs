@@ -4,9 +4,10 @@ use parr::quant::Quant;
 
 use crate::support::gpu;
 
-/// One row of 262144 values is a mebibyte: eight rows fill the texture of operands.
-const WIDE: usize = 262_144;
-const ROWS: usize = 11;
+/// Sixteen rows fill the texture of operands. llvmpipe ends a shader after 65535 rounds of its loops, so products
+/// of much wider rows are wrong there.
+const WIDE: usize = 131_072;
+const ROWS: usize = 19;
 
 /// Small multiples of 1/8, the same in every run.
 fn values(len: usize) -> Vec<f32> {
@@ -21,10 +22,10 @@ fn products(loads: Loads) -> [Vec<f32>; 2] {
     let weight = |rows: usize, cols: usize| {
         let values = values(rows * cols);
         let part = LinearPart { quant: Quant::F32, rows, bytes: bytemuck::cast_slice(&values) };
-        Weight::upload(&device, "a weight", &[part], cols).expect("40 MiB fit")
+        Weight::upload(&device, "a weight", &[part], cols).expect("16 MiB fit")
     };
     let activation = |width: usize, data: &[f32]| Activation {
-        buffer: device.upload("rows", data).expect("11 MiB fit"),
+        buffer: device.upload("rows", data).expect("10 MiB fit"),
         rows: ROWS,
         width,
         stride: width,
@@ -45,7 +46,7 @@ fn products(loads: Loads) -> [Vec<f32>; 2] {
 fn an_operand_larger_than_its_texture_is_read_in_runs_of_rows() {
     let _turn = gpu::turn();
     let [from_buffers, from_textures] = [Loads::Buffers, Loads::Textures].map(products);
-    assert_eq!(from_buffers, from_textures);
+    assert!(from_buffers == from_textures, "results from buffers and from textures differ");
     for result in from_textures {
         let last = &result[(ROWS - 1) * 32..];
         assert!(last.iter().all(|v| v.is_finite() && *v != 0.5), "the last row was not computed: {last:?}");
