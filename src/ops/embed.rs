@@ -38,7 +38,7 @@ fn variant(slots: [(&'static str, &'static str); 2]) -> Specialization {
 ///
 /// | argument | shape | access |
 /// |---|---|---|
-/// | `table` | `(vocabulary, width)`, any [`Quant`] | read |
+/// | `table` | `(vocabulary, width)`, any [`Quant`](crate::quant::Quant) | read |
 /// | `ids` | `(rows)` | read |
 /// | `y` | `(rows, width)` | written |
 ///
