@@ -3,7 +3,7 @@
 
 use parr::format::gguf::{GgufWriter, Value};
 use parr::generate::CancelToken;
-use parr::gpu::{DeviceOptions, KernelFamily};
+use parr::gpu::{DeviceOptions, KernelFamily, Loads};
 use parr::model::{LoadOptions, Model};
 use parr::ops::KvFormat;
 use parr::quant::Quant;
@@ -143,7 +143,8 @@ fn a_gguf_file_gives_the_logits_of_the_directory_it_came_from() {
 #[test]
 fn a_float_checkpoint_quantized_at_load_is_the_oracle_on_the_rounded_weights() {
     let _turn = gpu::turn();
-    let device = gpu::open(&DeviceOptions::default());
+    // Textures end with whole rows, which would hide how much smaller a format makes a small model.
+    let device = gpu::open(&DeviceOptions { loads: Some(Loads::Buffers), ..DeviceOptions::default() });
     let path = golden_path("tiny/llama-mha-untied");
     let ids: Vec<u32> = (0..40).map(|at| (at * at * 31 + at * 7 + 3) % 512).collect();
     let mut sizes = Vec::new();
@@ -172,6 +173,5 @@ fn a_float_checkpoint_quantized_at_load_is_the_oracle_on_the_rounded_weights() {
         assert!(distance <= 1e-4, "{quant:?}: {distance}");
         sizes.push(model.weight_bytes());
     }
-    // Textures end with whole rows, so two of these small models may be equal in size.
-    assert!(sizes.is_sorted_by(|a, b| a >= b) && sizes.first() > sizes.last(), "{sizes:?}");
+    assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
 }
