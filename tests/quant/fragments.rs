@@ -8,16 +8,15 @@ use wgpu::naga;
 use crate::support::gpu;
 use crate::support::harness::ignore;
 
-/// Where the kernel under test gets its fragment: what the linker would put together.
+/// The kernel under test: what the linker would put together for a weight in storage buffers.
 fn kernel(quant: Quant) -> String {
-    let path = format!("{}/shaders/{}.wgsl", env!("CARGO_MANIFEST_DIR"), quant.fragment());
-    let fragment = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    assert!(fragment.contains("//# provides weight\n"), "{path}: no `provides` directive");
+    let fragment = shader(quant.fragment());
+    assert!(fragment.contains("//# provides weight\n"), "{quant}: no `provides` directive");
+    let words = shader("read/weight_buffer");
     format!(
         "{fragment}
-@group(0) @binding(0) var<storage, read> w_quants: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> w_scales: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+{words}
+@group(0) @binding(0) var<storage, read_write> y: array<vec4f>;
 
 @compute @workgroup_size(8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
@@ -32,6 +31,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
 }}
 "
     )
+}
+
+fn shader(name: &str) -> String {
+    let path = format!("{}/shaders/{name}.wgsl", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 #[test]
@@ -142,7 +146,7 @@ fn run(
         compilation_options: Default::default(),
         cache: None,
     });
-    let buffers = [storage(&packed.quants), storage(&packed.scales), y.clone()];
+    let buffers = [y.clone(), storage(&packed.quants), storage(&packed.scales)];
     let entries: Vec<_> = (0..)
         .zip(&buffers)
         .map(|(binding, b)| wgpu::BindGroupEntry { binding, resource: b.as_entire_binding() })
