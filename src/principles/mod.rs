@@ -83,7 +83,8 @@ pub enum Use {
         /// Number drawn, without replacement; from 1 to the number of principles.
         draws: usize,
     },
-    /// Every principle is in every scoring prompt, before drawn ones.
+    /// Every principle is in every scoring prompt, before drawn ones. Negated only where `!ID` asks for the
+    /// opposite.
     Always,
     /// Numbered rules in the prompt of self-alignment.
     Rules,

@@ -79,6 +79,9 @@ pub(super) fn read(document: &Node, faults: &mut Faults) -> PrincipleSet {
     set
 }
 
+/// The uses of sets under which replies are scored, for [`only`].
+const SCORED: &str = "judge\", \"sample\" or \"always";
+
 fn only(wanted: &str, kind: Kind) -> String {
     format!("is for sets with use = \"{wanted}\"; this one has use = \"{}\"", kind.name())
 }
@@ -142,9 +145,9 @@ fn read_principle(
             let reason = "the principle has no `negative`, which sets with use = \"judge\" require";
             faults.add(table.at, reason);
         }
-        Some(kind @ (Kind::Always | Kind::Rules)) => {
-            table.forbid("negative", &only("judge\" or \"sample", kind), faults);
-            table.forbid("check", &only("judge\" or \"sample", kind), faults);
+        Some(kind @ Kind::Rules) => {
+            table.forbid("negative", &only(SCORED, kind), faults);
+            table.forbid("check", &only(SCORED, kind), faults);
         }
         _ => {}
     }

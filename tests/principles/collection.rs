@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{faults, folder};
 use parr::principles::{Collection, PrincipleSet, PrinciplesError, SHIPPED};
@@ -61,6 +61,27 @@ fn the_sets_that_come_with_parr_are_sound_together() {
 
 /// The set `style` in other words has its dimensions and checks, and shares no sentence with it: least of all
 /// what is measured on with what is trained on. So it is with the further wordings that a reward model learns from.
+#[test]
+fn the_sets_of_the_examples_are_sound() {
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples")];
+    let mut read = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "toml") {
+                let text = std::fs::read_to_string(&path).expect("text");
+                if text.contains("[[principle]]") {
+                    PrincipleSet::read(&path).unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+                    read += 1;
+                }
+            }
+        }
+    }
+    assert!(read > 3, "{read} sets");
+}
+
 #[test]
 fn the_wordings_of_style_have_the_same_checks_and_other_words() {
     let set = |id| PrincipleSet::open(id).expect("built in");

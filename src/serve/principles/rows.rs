@@ -120,7 +120,7 @@ fn fit_use(set: &mut PrincipleSet, off: &HashSet<String>) {
     let on = set.principles.iter().filter(|one| !off.contains(&one.id)).count().max(1);
     let negatives = set.principles.iter().filter(|one| one.negative.is_some()).count();
     set.uses = match set.uses {
-        Use::Always | Use::Rules if negatives > 0 => Use::Sample { draws: DRAWS.min(on) },
+        Use::Rules if negatives > 0 => Use::Sample { draws: DRAWS.min(on) },
         Use::Judge if negatives < set.principles.len() => Use::Sample { draws: DRAWS.min(on) },
         Use::Sample { draws } => Use::Sample { draws: draws.clamp(1, on) },
         uses => uses,
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_changes_the_use() {
+    fn a_set_for_judging_without_a_negative_becomes_one_for_sampling() {
         let rows = |negative: Option<&str>| -> Vec<Row> {
             serde_json::from_value(
                 json!([{ "definition": "A.", "negative": negative }, { "definition": "B." }]),
@@ -189,7 +189,11 @@ mod tests {
             .unwrap()
         };
         assert_eq!(from_rows("x", None, rows(None), None, None).0.uses, Use::Always);
-        let (set, _) = from_rows("x", None, rows(Some("Not A.")), None, None);
+        let (always, _) = from_rows("x", None, rows(Some("Not A.")), None, None);
+        assert_eq!(always.uses, Use::Always);
+        PrincipleSet::parse(&always.to_toml()).expect("a sound set");
+        let base = PrincipleSet { uses: Use::Judge, ..always };
+        let (set, _) = from_rows("x", Some(base), rows(Some("Not A.")), None, None);
         assert_eq!(set.uses, Use::Sample { draws: 2 });
         PrincipleSet::parse(&set.to_toml()).expect("a sound set");
     }
