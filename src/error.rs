@@ -22,6 +22,7 @@ use crate::settings::SettingsError;
 use crate::steer::SteerError;
 use crate::tokenizer::TextError;
 use crate::train::TrainError;
+use crate::tune::TuneError;
 
 /// What the caller can do about an error. Every error of the library has a `kind()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +97,9 @@ pub enum Error {
     /// The device failed, or was asked for too much.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The kernels of a device could not be measured.
+    #[error(transparent)]
+    Tune(#[from] TuneError),
     /// An adapter could not be read, written or merged.
     #[error(transparent)]
     AdapterFile(#[from] AdapterFileError),
@@ -150,6 +154,7 @@ impl Error {
             Error::Principles(inner) => inner.kind(),
             Error::Attributes(inner) => inner.kind(),
             Error::Device(inner) => inner.kind(),
+            Error::Tune(inner) => inner.kind(),
             Error::AdapterFile(inner) => inner.kind(),
             Error::Convert(inner) => inner.kind(),
             Error::Adapter(inner) => inner.kind(),

@@ -43,6 +43,9 @@ pub mod format;
 pub mod principles;
 #[cfg(feature = "internals")]
 pub mod reference;
+#[cfg(not(feature = "internals"))]
+#[allow(dead_code, unused_imports, reason = "used in full by the checks behind `internals`")]
+mod reference;
 // Layer 3: devices, buffers, shaders, submission.
 #[cfg_attr(
     not(feature = "internals"),
@@ -62,11 +65,12 @@ pub mod adapter;
 pub mod convert;
 pub mod generate;
 // Layer 7: parts beside the runtime: every kernel checked against its oracle, models by name, records of
-// prompts and comparisons.
+// prompts and comparisons; the fastest kernels of a device.
 #[cfg(feature = "internals")]
 pub mod conformance;
 pub mod hub;
 pub mod preferences;
+pub mod tune;
 
 pub mod attributes;
 // Layer 8: training.

@@ -48,6 +48,8 @@ pub enum Purpose {
     Compare = 16,
     /// How a plain reply is edited and labelled: step = the labelled reply, index = the decision.
     Attributes = 17,
+    /// Operands of the products that tuning measures: step = the matrix, index = four values.
+    Tune = 18,
 }
 
 /// The generator of one run; its seed is its only state.

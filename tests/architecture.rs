@@ -38,6 +38,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("generate", &["tokenizer", "gpu", "ops", "model"]),
     // Layer 7.
     ("conformance", &["random", "quant", "reference", "gpu", "ops"]),
+    ("tune", &["random", "quant", "format", "reference", "gpu", "ops", "model", "generate"]),
     ("hub", &["cache", "file", "lock"]),
     ("preferences", &["file", "lock", "output", "random", "tokenizer", "principles"]),
     // Layer 8.

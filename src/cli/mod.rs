@@ -40,6 +40,7 @@ mod template;
 mod terminal;
 mod tokenize;
 mod training;
+mod tune;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,7 +48,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily, Loads};
+use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily, Loads, Measurements};
 
 const LONG_ABOUT: &str = "\
 Runs and aligns quantized LLaMA-family models on any GPU that Vulkan, Metal or
@@ -71,9 +72,11 @@ Outputs: a command writes to a new path, or replaces a file or folder that parr
 wrote. It refuses anything else, and its own inputs.
 
 Environment variables:
-  PARR_CACHE               folder of models, their hashes, compiled pipelines
-  PARR_GPU, PARR_KERNELS, PARR_LOADS, PARR_GPU_TIMEOUT
-                           the same as --gpu, --kernels, --loads and --gpu-timeout
+  PARR_CACHE               folder of models, their hashes, compiled pipelines, and
+                           which kernels are fastest
+  PARR_GPU, PARR_KERNELS, PARR_LOADS, PARR_NO_TUNE, PARR_GPU_TIMEOUT
+                           the same as --gpu, --kernels, --loads, --no-tune and
+                           --gpu-timeout
   HF_ENDPOINT, HF_TOKEN    address of the Hugging Face hub, and its token";
 
 #[derive(Parser)]
@@ -105,6 +108,11 @@ struct GlobalArgs {
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_LOADS", hide_env_values = true)]
     #[arg(value_name = "buffers|textures", value_parser = loads)]
     loads: Option<Loads>,
+
+    /// Use the kernels that suit the GPU by rule; neither measure them nor use measurements
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "PARR_NO_TUNE", hide_env_values = true)]
+    #[arg(value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    no_tune: bool,
 
     /// Time that the GPU may take to answer, in addition to the time for its work, before it counts as lost
     /// [default: 10, and 20 for a software driver]
@@ -141,6 +149,7 @@ impl GlobalArgs {
             adapter: self.gpu.clone(),
             family: self.kernels,
             loads: self.loads,
+            measurements: if self.no_tune { Measurements::Ignored } else { Measurements::Stored },
             timeout: self.gpu_timeout,
             ..DeviceOptions::default()
         }
@@ -148,7 +157,11 @@ impl GlobalArgs {
 
     /// Opens the device that the flags select.
     fn open_device(&self) -> Result<Device, DeviceError> {
-        let device = Device::open(&self.device_options())?;
+        self.open_with(self.device_options())
+    }
+
+    fn open_with(&self, options: DeviceOptions) -> Result<Device, DeviceError> {
+        let device = Device::open(&options)?;
         if let Some(fault) = device.pipeline_cache_fault() {
             self.note(&fault);
         }
@@ -200,6 +213,7 @@ enum Command {
     Principles(principles::PrinciplesArgs),
     Attributes(attributes::AttributesArgs),
     Bench(bench::BenchArgs),
+    Tune(tune::TuneArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -233,6 +247,7 @@ pub fn main() -> ExitCode {
         Command::Principles(args) => args.run(&cli.global),
         Command::Attributes(args) => args.run(),
         Command::Bench(args) => args.run(&cli.global),
+        Command::Tune(args) => args.run(&cli.global),
         Command::Doctor(args) => args.run(&cli.global),
     };
     match result {

@@ -156,7 +156,7 @@ impl ModelArgs {
     /// any driver is opened.
     pub(super) fn open(&self, global: &GlobalArgs) -> Result<(Device, Model), CliError> {
         let path = hub::resolve(&self.model)?;
-        let device = global.open_device()?;
+        let device = global.tuned_for(global.open_device()?, &path, self.quant)?;
         let model = self.load(&path, &device, global)?;
         Ok((device, model))
     }

@@ -171,7 +171,9 @@ impl ServeArgs {
             path => {
                 let template = std::mem::take(&mut self.template);
                 let model = ModelArgs { model: name.clone(), quant: self.quant, template };
-                Some(model.load(&path?, &global.open_device()?, global)?)
+                let path = path?;
+                let device = global.tuned_for(global.open_device()?, &path, model.quant)?;
+                Some(model.load(&path, &device, global)?)
             }
         };
         let drain = self.drain_timeout;

@@ -209,7 +209,7 @@ fn memory_bytes(_: &wgpu::Adapter) -> Option<u64> {
 
 impl Capabilities {
     /// Whether the adapter lacks the subgroups that the family `lane8` needs.
-    pub(super) fn is_narrow(&self) -> bool {
+    pub(crate) fn is_narrow(&self) -> bool {
         !self.subgroups || self.subgroup_sizes.0 < 8
     }
 

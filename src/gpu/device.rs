@@ -12,6 +12,7 @@ use super::limits::lacking;
 use super::opened::{OUT_OF_MEMORY, Opened, WaitLimit, lock};
 use super::profile::{KernelTime, Profile};
 use super::refused::{RefusedKernel, RefusedKernels};
+use super::tuned::{Tuned, TunedFile};
 use super::tuning::{KernelFamily, Lane8Tile, Loads, Tuning};
 use crate::guarded::guarded;
 
@@ -30,9 +31,23 @@ pub struct DeviceOptions {
     pub lane8_tile: Option<Lane8Tile>,
     /// Where kernels read weights instead of what suits the driver.
     pub loads: Option<Loads>,
+    /// Which results of [`tune`](crate::tune::tune) to use.
+    pub measurements: Measurements,
     /// How long a submission may take, in addition to the time for its work, before the device counts as
     /// lost. `None`: 10 seconds on hardware, 20 on a software driver.
     pub timeout: Option<Duration>,
+}
+
+/// The results of [`tune`](crate::tune::tune) that a device uses.
+#[derive(Clone, Debug, Default)]
+pub enum Measurements {
+    /// Those that are stored for the device, if there are any.
+    #[default]
+    Stored,
+    /// None: the kernels that suit the adapter by rule.
+    Ignored,
+    /// These.
+    Given(Arc<Tuned>),
 }
 
 /// An opened adapter. Clones share it; it closes with the last one.
@@ -50,6 +65,7 @@ struct Inner {
     source: Source,
     capabilities: Capabilities,
     tuning: Tuning,
+    tuned_file: TunedFile,
     identity: adapter::Identity,
     refused: Mutex<RefusedKernels>,
     profile: Profile,
@@ -120,15 +136,19 @@ impl Device {
             return Err(DeviceError::Unsupported { adapter: capabilities.adapter, reason });
         }
         let noop = matches!(source, Source::Noop);
-        let mut tuning = Tuning::for_adapter(&capabilities, options.family);
+        let tuned_file = TunedFile::of(&adapter.get_info());
+        let tuned = match &options.measurements {
+            Measurements::Stored if !noop => tuned_file.read().map(Arc::new),
+            Measurements::Stored | Measurements::Ignored => None,
+            Measurements::Given(tuned) => Some(Arc::clone(tuned)),
+        };
+        let mut tuning = Tuning::with_tuned(&capabilities, options.family, options.loads, tuned);
         if let Some(steps) = options.decode_steps {
             tuning.decode_steps = steps.max(1);
         }
         if let Some(tile) = options.lane8_tile {
             tuning.lane8_tile = tile;
-        }
-        if let Some(loads) = options.loads {
-            tuning.loads = loads;
+            tuning.tuned = None;
         }
         if tuning.family == KernelFamily::Lane8 && capabilities.is_narrow() && !noop {
             return Err(DeviceError::Family {
@@ -145,6 +165,7 @@ impl Device {
             identity: adapter::Identity::of(adapter),
             capabilities,
             tuning,
+            tuned_file,
             refused: Mutex::new(refused),
             profile: Profile::default(),
             profiling: AtomicBool::new(false),
@@ -201,6 +222,22 @@ impl Device {
     /// The kernels and budgets in use.
     pub fn tuning(&self) -> &Tuning {
         &self.inner.tuning
+    }
+
+    /// The file with the results of [`tune`](crate::tune::tune) for the devices of this machine. `None` where there
+    /// is no cache directory.
+    pub fn tuned_file(&self) -> Option<&Path> {
+        self.inner.tuned_file.path()
+    }
+
+    /// Stores results for this device, in place of earlier ones, or removes them. They apply from the next
+    /// [`Device::open`] on.
+    ///
+    /// # Errors
+    ///
+    /// The file's error if it cannot be written.
+    pub fn store_tuned(&self, tuned: Option<&Tuned>) -> std::io::Result<()> {
+        self.inner.tuned_file.write(tuned)
     }
 
     /// The kernel family for an operation that uses `kernels`, named without the suffix of a family: the

@@ -20,15 +20,19 @@ mod refused;
 mod source;
 mod submitter;
 mod texture;
+mod tile;
 mod transfer;
+mod tuned;
 mod tuning;
 
 pub use adapter::{AdapterSummary, Capabilities};
 pub use buffer::MemoryUse;
 pub use compose::ComposeError;
-pub use device::{Device, DeviceOptions};
+pub use device::{Device, DeviceOptions, Measurements};
 pub use error::DeviceError;
 pub use refused::RefusedKernel;
+pub use tile::Tile;
+pub use tuned::{MEASURED_ROWS, Outputs, ProductTimes, TileTime, Tuned};
 pub use tuning::{KernelFamily, Lane8Tile, Loads, Tuning};
 
 // Kernels and the linker: public for the checks behind `internals`.

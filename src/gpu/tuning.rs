@@ -1,9 +1,16 @@
-//! The best settings for each class of adapter, in one typed table.
+//! The settings of an adapter: rules by class of adapter, and what was measured on it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::adapter::Capabilities;
+use super::tile::Tile;
+use super::tuned::{Outputs, Tuned};
 
 /// The two families of the heavy kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KernelFamily {
     /// Workgroups of one 8-lane subgroup that pass operands by shuffle. Software drivers
     /// (llvmpipe): a shuffle costs a tenth of a load there, and workgroup memory saves nothing.
@@ -30,7 +37,8 @@ impl KernelFamily {
 
 /// Where kernels read quantized weights, and the `lane8` products also their other operand. Results do not
 /// depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Loads {
     /// Storage buffers.
     Buffers,
@@ -79,8 +87,10 @@ pub struct Tuning {
     pub logit_rows: usize,
     /// Where kernels read weights.
     pub loads: Loads,
-    /// The full tile of `linear/matmul_lane8`.
+    /// The full tile of `linear/matmul_lane8` where nothing was measured.
     pub lane8_tile: Lane8Tile,
+    /// What was measured on the device.
+    pub tuned: Option<Arc<Tuned>>,
 }
 
 /// The part of a product that one workgroup of `linear/matmul_lane8` computes if there are enough rows.
@@ -127,7 +137,7 @@ fn mesa_major(driver: &str) -> Option<u32> {
     version.split('.').next()?.parse().ok()
 }
 
-fn avx512() -> bool {
+pub(super) fn avx512() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx512f");
     #[cfg(not(target_arch = "x86_64"))]
@@ -155,6 +165,7 @@ impl Tuning {
                 logit_rows: 32,
                 loads,
                 lane8_tile,
+                tuned: None,
             }
         } else {
             Tuning {
@@ -166,10 +177,58 @@ impl Tuning {
                 logit_rows: 32,
                 loads,
                 lane8_tile,
+                tuned: None,
             }
         }
     }
+
+    /// The settings with the results of `tuned`. They replace rules, but not what the app chose: `family` and
+    /// `loads`.
+    pub(super) fn with_tuned(
+        capabilities: &Capabilities,
+        family: Option<KernelFamily>,
+        loads: Option<Loads>,
+        tuned: Option<Arc<Tuned>>,
+    ) -> Self {
+        // A file cannot make a device run what it cannot run.
+        let runs = |family: &KernelFamily| *family == KernelFamily::Tiled || !capabilities.is_narrow();
+        let measured = tuned.as_ref().and_then(|tuned| tuned.family).filter(runs);
+        let mut tuning = Tuning::for_adapter(capabilities, family.or(measured));
+        if let Some(tuned) = &tuned {
+            // Measured with the family that is used if the app chooses none.
+            let usual = Tuning::for_adapter(capabilities, measured).family;
+            if let Some(loads) = tuned.loads.filter(|_| tuning.family == usual) {
+                tuning.loads = loads;
+            }
+            if let Some(rate) = tuned.flops_per_second {
+                tuning.submit_flops = (rate / 4.0).clamp(LEAST_SUBMIT_FLOPS, MOST_SUBMIT_FLOPS) as u64;
+            }
+        }
+        if let Some(loads) = loads {
+            tuning.loads = loads;
+        }
+        tuning.tuned = tuned;
+        tuning
+    }
+
+    /// The fastest tile for `rows` rows of a product, among those of the device's family that `allowed` accepts.
+    /// `None` if none was measured.
+    pub(crate) fn fastest(
+        &self,
+        format: &str,
+        loads: Loads,
+        outputs: usize,
+        rows: usize,
+        allowed: impl Fn(Tile) -> bool,
+    ) -> Option<Tile> {
+        let product = self.tuned.as_ref()?.product(format, Outputs::of(outputs), loads)?;
+        product.fastest(rows, allowed)
+    }
 }
+
+/// Bounds of the work of a submit, in floating-point operations.
+const LEAST_SUBMIT_FLOPS: f64 = 1e9;
+const MOST_SUBMIT_FLOPS: f64 = 2e12;
 
 #[cfg(test)]
 mod tests {

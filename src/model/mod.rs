@@ -9,6 +9,7 @@ mod layer_buffer;
 pub mod lora;
 mod mixer;
 mod notes;
+mod products;
 mod random;
 mod rotations;
 mod rows;
@@ -24,6 +25,7 @@ pub use fault::Part;
 pub(crate) use fault::{damaged_tensor, first_fault};
 pub use kv_cache::KvCache;
 pub(crate) use kv_cache::cache_shape;
+pub use products::Product;
 pub use weights::LoadProgress;
 
 pub(crate) use backward::{AdapterGradients, Backward, Gradients, Learning, Saved};

@@ -7,7 +7,7 @@ use super::error::{ShapeError, holds, same};
 use super::weight::{Slice, Weight, each_weight, operand_slot, slots};
 use crate::gpu::{
     Access, Binding, Device, DeviceError, KernelFamily, KernelSpec, Lane8Tile, Loads, Recording,
-    Specialization,
+    Specialization, Tile,
 };
 use crate::quant::Quant;
 
@@ -64,7 +64,7 @@ pub(super) const MATVEC_TILED: KernelSpec = KernelSpec {
     bindings: BINDINGS,
     variants: || {
         each_format(|quant, loads, flags| {
-            let shapes = [1, 2, 4, 8].into_iter().flat_map(|mt| [(mt, false), (mt, true)]);
+            let shapes = MATVEC_TILES.into_iter().flat_map(|mt| [(mt, false), (mt, true)]);
             shapes.map(|(mt, subgroups)| matvec(quant, loads, mt, subgroups, flags)).collect()
         })
     },
@@ -82,6 +82,9 @@ fn has_tile(loads: Loads, (bias, _): Flags, tile: (u32, u32)) -> bool {
         Loads::Textures => tile != Lane8Tile::Small.shape() && tile != Lane8Tile::Large.shape(),
     }
 }
+
+/// Rows of x of the tiles of `matvec_tiled`.
+const MATVEC_TILES: [u32; 4] = [1, 2, 4, 8];
 
 /// Lanes that share an output in `matvec_tiled`.
 const MATVEC_LANES: u32 = 16;
@@ -145,10 +148,42 @@ pub(super) fn operands(
     runs.collect()
 }
 
-fn choose(device: &Device, slice: &Slice, rows: usize, flags: Flags) -> Choice {
+/// The kernel for a tile.
+fn choice(tile: Tile, quant: Quant, loads: Loads, flags: Flags) -> Choice {
+    match tile {
+        Tile::Lane8 { rows, cols } => Choice {
+            spec: &MATMUL_LANE8,
+            variant: lane8(quant, loads, rows, cols, flags),
+            cols: 8 * cols as usize,
+            rows: rows as usize,
+        },
+        Tile::Matvec { rows, subgroups } => Choice {
+            spec: &MATVEC_TILED,
+            variant: matvec(quant, loads, rows, subgroups, flags),
+            cols: (MATVEC_WORKGROUP / MATVEC_LANES) as usize,
+            rows: rows as usize,
+        },
+        Tile::Tiled => {
+            Choice { spec: &MATMUL_TILED, variant: tiled(quant, loads, flags), cols: 64, rows: 64 }
+        }
+    }
+}
+
+/// Rows of x up to which the family `tiled` uses `matvec_tiled`. It is the same on every device, because the
+/// kernels' sums differ in their last bits.
+const MATVEC_ROWS: usize = 16;
+
+/// The tile where nothing was measured.
+fn usual_tile(
+    device: &Device,
+    family: KernelFamily,
+    loads: Loads,
+    outputs: usize,
+    rows: usize,
+    flags: Flags,
+) -> Tile {
     let (tuning, capabilities) = (device.tuning(), device.capabilities());
-    let (quant, loads) = (slice.quant, slice.quants.loads());
-    match device.family(&["linear/matmul", "linear/matvec"]) {
+    match family {
         KernelFamily::Lane8 => {
             let (full, cols) = match tuning.lane8_tile.shape() {
                 tile if has_tile(loads, flags, tile) => tile,
@@ -157,9 +192,9 @@ fn choose(device: &Device, slice: &Slice, rows: usize, flags: Flags) -> Choice {
             // Maximum number of computed rows, including empty ones at the end, in percent of the rows that
             // tiles of four rows compute in the same time.
             let most = if full > 8 { 200 } else { 104 };
-            let (mt, tn) = match rows {
+            let (rows, cols) = match rows {
                 // llvmpipe splits a dispatch between two threads and needs at least 16 workgroups.
-                1 if slice.rows < 512 => (1, 2),
+                1 if outputs < 512 => (1, 2),
                 1 => (1, 4),
                 2 => (2, 4),
                 _ if rows.next_multiple_of(full as usize) * 100 <= rows.next_multiple_of(4) * most => {
@@ -167,24 +202,61 @@ fn choose(device: &Device, slice: &Slice, rows: usize, flags: Flags) -> Choice {
                 }
                 _ => (4, 4),
             };
-            let variant = lane8(quant, loads, mt, tn, flags);
-            Choice { spec: &MATMUL_LANE8, variant, cols: 8 * tn as usize, rows: mt as usize }
+            Tile::Lane8 { rows, cols }
         }
-        KernelFamily::Tiled if rows <= 16 => {
-            let mt = rows.next_power_of_two().min(8) as u32;
+        KernelFamily::Tiled if rows <= MATVEC_ROWS => {
             let subgroups = capabilities.subgroups && capabilities.subgroup_sizes.0 >= MATVEC_LANES;
-            let variant = matvec(quant, loads, mt, subgroups, flags);
-            Choice {
-                spec: &MATVEC_TILED,
-                variant,
-                cols: (MATVEC_WORKGROUP / MATVEC_LANES) as usize,
-                rows: mt as usize,
+            Tile::Matvec { rows: rows.next_power_of_two().min(8) as u32, subgroups }
+        }
+        KernelFamily::Tiled => Tile::Tiled,
+    }
+}
+
+/// The tiles of `family` that a product of `rows` rows without a bias can use on `device`, the usual one first.
+/// Those that compute mostly empty rows are left out.
+pub(crate) fn linear_tiles(
+    device: &Device,
+    family: KernelFamily,
+    loads: Loads,
+    outputs: usize,
+    rows: usize,
+) -> Vec<Tile> {
+    let flags = (false, false);
+    let usual = usual_tile(device, family, loads, outputs, rows, flags);
+    let fits = |tile: usize| tile <= rows.next_power_of_two() && tile * 2 >= rows.min(8);
+    let mut tiles = vec![usual];
+    match family {
+        KernelFamily::Lane8 => {
+            let shapes = TILES
+                .into_iter()
+                .filter(|&(rows, cols)| fits(rows as usize) && has_tile(loads, flags, (rows, cols)));
+            tiles.extend(shapes.map(|(rows, cols)| Tile::Lane8 { rows, cols }));
+        }
+        KernelFamily::Tiled if rows <= MATVEC_ROWS => {
+            let has_subgroups =
+                device.capabilities().subgroups && device.capabilities().subgroup_sizes.0 >= MATVEC_LANES;
+            let reductions = if has_subgroups { &[true, false][..] } else { &[false] };
+            for rows in MATVEC_TILES.into_iter().filter(|&rows| fits(rows as usize)) {
+                tiles.extend(reductions.iter().map(|&subgroups| Tile::Matvec { rows, subgroups }));
             }
         }
-        KernelFamily::Tiled => {
-            Choice { spec: &MATMUL_TILED, variant: tiled(quant, loads, flags), cols: 64, rows: 64 }
-        }
+        KernelFamily::Tiled => {}
     }
+    let mut seen = std::collections::HashSet::new();
+    tiles.retain(|tile| seen.insert(*tile));
+    tiles
+}
+
+fn choose(device: &Device, slice: &Slice, rows: usize, flags: Flags) -> Choice {
+    let (quant, loads) = (slice.quant, slice.quants.loads());
+    let family = device.family(&["linear/matmul", "linear/matvec"]);
+    let allowed = |tile: Tile| match tile {
+        Tile::Lane8 { rows, cols } => family == tile.family() && has_tile(loads, flags, (rows, cols)),
+        _ => family == tile.family() && matches!(tile, Tile::Tiled) == (rows > MATVEC_ROWS),
+    };
+    let fastest = device.tuning().fastest(quant.name(), loads, slice.rows, rows, allowed);
+    let tile = fastest.unwrap_or_else(|| usual_tile(device, family, loads, slice.rows, rows, flags));
+    choice(tile, quant, loads, flags)
 }
 
 /// Records `y = x W^T + bias`, or `y += x W^T + bias`, for the first `rows` rows.
@@ -208,6 +280,19 @@ pub fn linear(
     rows: usize,
     store: Store,
 ) -> Result<(), ShapeError> {
+    linear_by(rec, w, x, y, rows, store, None)
+}
+
+/// [`linear()`] with the same tile for all rows and formats, for measurements.
+pub(crate) fn linear_by(
+    rec: &mut Recording,
+    w: &Weight,
+    x: &Activation,
+    y: &Activation,
+    rows: usize,
+    store: Store,
+    tile: Option<Tile>,
+) -> Result<(), ShapeError> {
     same("linear", "width of x", x.width, w.cols())?;
     same("linear", "width of y", y.width, w.rows())?;
     holds("linear", "rows of x", x.rows, rows)?;
@@ -215,7 +300,10 @@ pub fn linear(
     let device = rec.device().clone();
     for slice in &w.slices {
         let flags = (w.bias.is_some(), store == Store::Add);
-        let choice = choose(&device, slice, rows, flags);
+        let choice = match tile {
+            Some(tile) => choice(tile, slice.quant, slice.quants.loads(), flags),
+            None => choose(&device, slice, rows, flags),
+        };
         let pipeline = device.pipeline(choice.spec, &choice.variant)?;
         let bias = w.bias.as_ref().map_or_else(|| device.unused(), |bias| bias.binding());
         let from_texture = choice.variant.is_texture(choice.spec.bindings[2]);

@@ -44,6 +44,7 @@ pub use glu::{Gate, glu};
 pub use glu_backward::glu_backward;
 pub use grad_norm::{GRAD_NORM_PARTS, grad_norm};
 pub use linear::{Store, linear};
+pub(crate) use linear::{linear_by, linear_tiles};
 pub use linear_backward::linear_backward;
 pub use lora::{
     LoraParams, LoraPart, LoraRows, LoraRun, LoraSite, LoraTile, lora, lora_expand, lora_expand_backward,

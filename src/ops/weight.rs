@@ -63,9 +63,9 @@ pub(super) enum Words {
 }
 
 impl Words {
-    /// Moves `buffer` to where the device reads weights.
-    fn place(device: &Device, what: &str, buffer: Buffer<u32>) -> Result<Self, DeviceError> {
-        match device.tuning().loads {
+    /// Moves `buffer` to where kernels read it.
+    fn place(device: &Device, what: &str, buffer: Buffer<u32>, loads: Loads) -> Result<Self, DeviceError> {
+        match loads {
             Loads::Buffers => Ok(Words::Buffer(buffer)),
             Loads::Textures => Ok(Words::Texture(device.texture_of(what, &buffer)?)),
         }
@@ -136,22 +136,39 @@ impl Weight {
         parts: &[LinearPart<'_>],
         cols: usize,
     ) -> Result<Self, DeviceError> {
+        Self::upload_to(device, what, parts, cols, device.tuning().loads)
+    }
+
+    /// [`Weight::upload`] to where `loads` reads, for measurements.
+    pub(crate) fn upload_to(
+        device: &Device,
+        what: &str,
+        parts: &[LinearPart<'_>],
+        cols: usize,
+        loads: Loads,
+    ) -> Result<Self, DeviceError> {
         let mut weight = Weight { slices: Vec::new(), rows: 0, cols, bytes: 0, bias: None };
         for part in parts {
             let row_bytes = part.quant.row_bytes(cols).expect("rows are whole blocks");
             assert_eq!(part.bytes.len(), row_bytes * part.rows, "bytes of `{what}`");
         }
         for run in parts.chunk_by(|above, below| joins(above, below, cols)) {
-            weight.push_run(device, what, run)?;
+            weight.push_run(device, what, run, loads)?;
         }
         Ok(weight)
     }
 
     /// Uploads one run of parts in one format, in the fewest slices that the device's bindings allow.
-    fn push_run(&mut self, device: &Device, what: &str, run: &[LinearPart<'_>]) -> Result<(), DeviceError> {
+    fn push_run(
+        &mut self,
+        device: &Device,
+        what: &str,
+        run: &[LinearPart<'_>],
+        loads: Loads,
+    ) -> Result<(), DeviceError> {
         let quant = run[0].quant;
         let widest = device.capabilities().max_binding_bytes;
-        let widest = match device.tuning().loads {
+        let widest = match loads {
             Loads::Buffers => widest,
             Loads::Textures => widest.min(device.max_texture_bytes()),
         };
@@ -195,8 +212,8 @@ impl Weight {
                 quant,
                 first_row: self.rows,
                 rows: slice_rows,
-                quants: Words::place(device, what, quants)?,
-                scales: Words::place(device, what, scales)?,
+                quants: Words::place(device, what, quants, loads)?,
+                scales: Words::place(device, what, scales, loads)?,
             };
             self.rows += slice_rows;
             self.bytes += slice.quants.bytes() + slice.scales.bytes();

@@ -22,6 +22,7 @@ mod steer;
 mod template;
 mod text;
 mod tokenize;
+mod tune;
 
 use std::io::Write;
 use std::path::PathBuf;

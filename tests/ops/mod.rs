@@ -7,7 +7,7 @@ mod lora;
 use std::collections::BTreeSet;
 
 use parr::conformance;
-use parr::gpu::{Device, DeviceOptions, KernelFamily, Lane8Tile, Loads, Specialization};
+use parr::gpu::{Device, DeviceOptions, KernelFamily, Lane8Tile, Loads, Measurements, Specialization};
 use parr::ops::KERNELS;
 
 use crate::support::gpu;
@@ -19,6 +19,8 @@ mod recording;
 /// What writes leave behind.
 #[cfg(target_os = "linux")]
 mod staged;
+/// Kernels that were measured.
+mod tuned;
 
 fn check(op: &str, kernels: &[&str], family: KernelFamily) {
     let _turn = gpu::turn();
@@ -41,7 +43,9 @@ fn check(op: &str, kernels: &[&str], family: KernelFamily) {
         *loads != Some(Loads::Textures) || tile.is_none_or(|tile| tile == Lane8Tile::Middle)
     });
     for (loads, lane8_tile) in variants {
-        let options = DeviceOptions { family: Some(family), loads, lane8_tile, ..DeviceOptions::default() };
+        let measurements = Measurements::Ignored;
+        let family = Some(family);
+        let options = DeviceOptions { family, loads, lane8_tile, measurements, ..DeviceOptions::default() };
         let device = gpu::open(&options);
         run(&device, op, &mut ran, &mut failures);
     }

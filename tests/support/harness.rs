@@ -204,6 +204,9 @@ pub fn selects(filters: &[String], skip: &[String], exact: bool, path: &str) -> 
 
 /// Runs the registered tests that the command line selects.
 pub fn main() -> ExitCode {
+    // Programs that tests start do not measure kernels, except where a test is about that.
+    // SAFETY: no other thread has started so far, so none reads the environment.
+    unsafe { std::env::set_var("PARR_NO_TUNE", "1") };
     let mut given = std::env::args();
     let program = given.next().unwrap_or_default();
     let (filters, rest) = split(given);
