@@ -5,6 +5,7 @@
 #   make bindings      build and test the Python, Kotlin and Swift bindings whose toolchains are installed
 #
 #   make soak          serve SmolLM2 to 64 clients that misbehave, for ten minutes
+#   make drivers       check every kernel on llvmpipe, on a newer Mesa and on SwiftShader, side by side
 #   make clients       serve SmolLM2 and run OpenAI's client, Ollama's and lm-evaluation-harness against it
 #
 # This needs Node 20 and Chromium (studio/README.md):
@@ -38,7 +39,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and prints errors if there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat lint test proofs bindings clients soak studio principles-model reward-model policies steering picture
+.PHONY: chat lint test proofs bindings clients drivers soak studio principles-model reward-model policies steering picture
 
 # The principles of the chat: a copy of the example, to edit.
 CHAT := runs/chat/principles.toml
@@ -96,6 +97,13 @@ clients:
 	[ -x $(CLIENTS)/bin/python ] || python3 -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet openai ollama 'lm-eval[api]'
 	HF_DATASETS_OFFLINE=1 tests/clients/run.sh $(BUILT)/release/parr $(CLIENTS)
+
+# The reports and the page stay in the folder.
+drivers:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup gpu $(BUILT)/release/parr
+	tests/drivers/run.sh $(BUILT)/release/parr $(BUILT)/drivers
 
 soak:
 	.ci/setup tools

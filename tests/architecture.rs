@@ -37,7 +37,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("convert", &["error", "file", "output", "quant", "tokenizer", "format", "ops", "model"]),
     ("generate", &["tokenizer", "gpu", "ops", "model"]),
     // Layer 7.
-    ("conformance", &["random", "quant", "reference", "gpu", "ops"]),
+    ("conformance", &["random", "report", "quant", "reference", "gpu", "ops"]),
     ("tune", &["random", "quant", "format", "reference", "gpu", "ops", "model", "generate"]),
     ("hub", &["cache", "file", "lock"]),
     ("preferences", &["file", "lock", "output", "random", "tokenizer", "principles"]),

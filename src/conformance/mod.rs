@@ -27,8 +27,13 @@ mod glu;
 mod linear;
 mod linear_backward;
 mod lora;
+mod multiply_add;
 mod norm;
 mod optimizer;
+#[cfg(feature = "html")]
+mod page;
+mod rates;
+mod report;
 mod rope;
 mod rope_backward;
 mod rows;
@@ -41,6 +46,10 @@ mod token_stats;
 use std::collections::BTreeSet;
 
 use check::Check;
+#[cfg(feature = "html")]
+pub use page::to_html;
+pub use rates::Rates;
+pub use report::{CheckResult, DeviceFacts, DeviceReport, OpResult, OpResults, compare};
 
 use crate::gpu::Device;
 use crate::ops::ShapeError;
@@ -98,6 +107,7 @@ pub fn cases() -> Vec<Case> {
         optimizer::cases(),
         sample::cases(),
         advance::cases(),
+        multiply_add::cases(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -291,7 +291,7 @@ impl Recording {
         profiling: bool,
     ) -> Result<(), DeviceError> {
         const WHAT: &str = "a submission";
-        let mut timed: Vec<&'static str> = Vec::new();
+        let mut timed: Vec<Timed> = Vec::new();
         let timer =
             if profiling { Some(opened.call(WHAT, |raw, _| Timer::new(raw, range.len()))?) } else { None };
         opened.submit(WHAT, |raw| {
@@ -315,7 +315,7 @@ impl Recording {
         range: Range<usize>,
         groups: &[Option<wgpu::BindGroup>],
         timer: Option<&Timer>,
-        timed: &mut Vec<&'static str>,
+        timed: &mut Vec<Timed>,
     ) {
         let mut index = range.start;
         while index < range.end {
@@ -339,7 +339,7 @@ impl Recording {
             let first = index;
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let mut last: *const ComputePipeline = std::ptr::null();
-            while let Some(Command::Dispatch { pipeline, params_at, grid, .. }) =
+            while let Some(Command::Dispatch { pipeline, params_at, grid, flops, .. }) =
                 self.commands.get(index).filter(|_| index < range.end)
             {
                 if index > first && fills(&self.commands[index]).next().is_some() {
@@ -356,7 +356,7 @@ impl Recording {
                 pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
                 if let Some(timer) = timer {
                     pass.write_timestamp(&timer.queries, 2 * timed.len() as u32 + 1);
-                    timed.push(pipeline.name);
+                    timed.push((Arc::clone(pipeline), *flops));
                 }
                 index += 1;
             }
@@ -396,6 +396,9 @@ fn bind_group(raw: &wgpu::Device, command: &Command, uniforms: &wgpu::Buffer) ->
 /// Dispatches timed per submit; WebGPU allows 4096 queries per set, and each dispatch needs two.
 const MAX_TIMED: usize = 2000;
 
+/// A dispatch that is timed, and its floating-point operations.
+type Timed = (Arc<ComputePipeline>, u64);
+
 /// Timestamps around every dispatch of one submit.
 struct Timer {
     queries: wgpu::QuerySet,
@@ -433,19 +436,19 @@ impl Timer {
         }
     }
 
-    fn collect(&self, device: &Device, opened: &Opened, timed: &[&'static str]) -> Result<(), DeviceError> {
+    fn collect(&self, device: &Device, opened: &Opened, timed: &[Timed]) -> Result<(), DeviceError> {
         if timed.is_empty() {
             return Ok(());
         }
         let bytes = timed.len() as u64 * 16;
         let period = f64::from(opened.timestamp_period);
         device.read_mapped(opened, "timestamps", &self.readable, bytes, |mapped| {
-            for (name, stamps) in timed.iter().zip(mapped.chunks_exact(16)) {
+            for ((pipeline, flops), stamps) in timed.iter().zip(mapped.chunks_exact(16)) {
                 let stamp = |at: usize| {
                     u64::from_le_bytes(stamps[at..at + 8].try_into().expect("eight bytes a stamp"))
                 };
                 let ticks = stamp(8).saturating_sub(stamp(0));
-                device.profile().add(name, (ticks as f64 * period) as u64);
+                device.profile().add(pipeline, (ticks as f64 * period) as u64, *flops);
             }
         })
     }

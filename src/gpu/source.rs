@@ -73,6 +73,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "norm/rms_norm_backward",
     "optim/adamw",
     "optim/grad_norm",
+    "rate/multiply_add",
     "read/operand_buffer",
     "read/operand_texture",
     "read/weight_buffer",

@@ -19,6 +19,7 @@ mod grad_norm;
 mod linear;
 mod linear_backward;
 mod lora;
+mod multiply_add;
 mod rms_norm;
 mod rms_norm_backward;
 mod rope;
@@ -50,6 +51,7 @@ pub use lora::{
     LoraParams, LoraPart, LoraRows, LoraRun, LoraSite, LoraTile, lora, lora_expand, lora_expand_backward,
     lora_grad_a, lora_grad_b, lora_shrink, lora_shrink_backward,
 };
+pub use multiply_add::{MULTIPLY_ADD_STEPS, multiply_add};
 pub use rms_norm::{head_norm, rms_norm};
 pub use rms_norm_backward::{head_norm_backward, rms_norm_backward};
 pub use rope::{RopeTable, rope};
@@ -110,4 +112,5 @@ pub const KERNELS: &[&KernelSpec] = &[
     &adamw::ADAMW,
     &sample::SAMPLE,
     &advance::ADVANCE,
+    &multiply_add::MULTIPLY_ADD,
 ];

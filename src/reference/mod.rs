@@ -15,6 +15,7 @@ pub mod glu;
 pub mod linear;
 pub mod lora;
 pub mod model;
+pub mod multiply_add;
 pub mod random;
 pub mod rms_norm;
 pub mod rope;
@@ -34,6 +35,7 @@ pub use linear::{linear, linear_backward};
 pub use lora::{
     lora_expand, lora_expand_backward, lora_grad_a, lora_grad_b, lora_shrink, lora_shrink_backward,
 };
+pub use multiply_add::multiply_add;
 pub use rms_norm::{head_norm, head_norm_backward, rms_norm, rms_norm_backward};
 pub use rope::rope;
 pub use rows::{gather_rows, scatter_rows};

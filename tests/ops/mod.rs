@@ -145,6 +145,7 @@ ops! {
     adamw: "optim/adamw";
     sample: "sample/sample";
     advance: "sample/advance";
+    multiply_add: "rate/multiply_add";
 }
 
 #[test]

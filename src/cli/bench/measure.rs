@@ -45,9 +45,13 @@ pub(super) struct Decode {
 #[derive(Serialize)]
 pub(super) struct KernelShare {
     pub kernel: String,
+    /// The variants that ran, the one that took longest first.
+    pub variants: Vec<String>,
     pub calls: u64,
     pub milliseconds: f64,
     pub share: f64,
+    /// GFLOP/s, by the operations that its work needs; recomputation does not count.
+    pub gflops_per_second: f64,
 }
 
 /// A generator and its prompts, which differ between runs so that no prefix is reused.
@@ -193,6 +197,7 @@ fn subtract(mut times: Vec<KernelTime>, prompt: &[KernelTime]) -> Vec<KernelTime
         if let Some(part) = prompt.iter().find(|part| part.kernel == time.kernel) {
             time.calls = time.calls.saturating_sub(part.calls);
             time.nanos = time.nanos.saturating_sub(part.nanos);
+            time.flops = time.flops.saturating_sub(part.flops);
         }
     }
     times.retain(|time| time.calls > 0);
@@ -205,9 +210,11 @@ pub(super) fn shares(times: &[KernelTime]) -> Vec<KernelShare> {
         .iter()
         .map(|time| KernelShare {
             kernel: time.kernel.clone(),
+            variants: time.variants.clone(),
             calls: time.calls,
             milliseconds: time.nanos as f64 / 1e6,
             share: time.nanos as f64 / whole.max(1) as f64,
+            gflops_per_second: time.flops as f64 / time.nanos.max(1) as f64,
         })
         .collect();
     shares.sort_by(|a, b| b.milliseconds.total_cmp(&a.milliseconds));
@@ -220,7 +227,13 @@ mod tests {
 
     #[test]
     fn a_decode_profile_leaves_its_prompt_out() {
-        let time = |kernel: &str, calls, nanos| KernelTime { kernel: kernel.to_owned(), calls, nanos };
+        let time = |kernel: &str, calls, nanos| KernelTime {
+            kernel: kernel.to_owned(),
+            calls,
+            nanos,
+            flops: 0,
+            variants: Vec::new(),
+        };
         let whole = vec![time("a", 10, 4_000_000), time("b", 3, 2_000_000), time("c", 4, 4_000_000)];
         let left = subtract(whole, &[time("a", 4, 1_000_000), time("b", 3, 2_000_000)]);
         assert_eq!(dispatches(&left), Some(10));

@@ -18,9 +18,10 @@ use super::output::write_row;
 use super::table::Table;
 use super::terminal;
 use measure::{Bench, DECODE_PROMPT_TOKENS, Decode, KernelShare, Prefill};
+use parr::conformance;
 use parr::generate::{Generator, GeneratorOptions};
 use parr::hub;
-use parr::model::Model;
+use parr::model::{Model, Product};
 use parr::ops::KvFormat;
 use parr::quant::Quant;
 use shape::Shape;
@@ -158,9 +159,23 @@ struct Report {
     decode: Vec<Decode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     train: Option<Train>,
+    /// What plain kernels reach on the device.
+    rates: Rates,
+}
+
+/// See [`conformance::Rates`].
+#[derive(Serialize)]
+struct Rates {
+    multiply_add_gflops_per_second: f64,
+    read_gb_per_second: f64,
 }
 
 impl BenchArgs {
+    /// The format of random weights.
+    fn random_quant(&self) -> Quant {
+        self.model.quant.unwrap_or(Quant::Q4_0)
+    }
+
     pub(super) fn run(mut self, global: &GlobalArgs) -> Result<(), CliError> {
         let start = Instant::now();
         if let Some(name) = self.positional.take() {
@@ -180,10 +195,16 @@ impl BenchArgs {
             None => Source::File(hub::resolve(&self.model.model)?),
         };
         let device = global.open_device()?;
+        let device = match &source {
+            Source::Random(shape) => {
+                global.tuned(device, Product::of_random(&shape.config, self.random_quant()))?
+            }
+            Source::File(path) => global.tuned_for(device, path, self.model.quant)?,
+        };
         let opened = start.elapsed().as_secs_f64();
         let (name, model) = match source {
             Source::Random(Shape { name, config }) => {
-                let quant = self.model.quant.unwrap_or(Quant::Q4_0);
+                let quant = self.random_quant();
                 (format!("random {name} {}", quant.name()), Model::random(&device, &config, quant, 0)?)
             }
             Source::File(path) => (self.model.model.clone(), self.model.load(&path, &device, global)?),
@@ -229,6 +250,8 @@ impl BenchArgs {
         } else {
             None
         };
+        let rates =
+            conformance::Rates::measure(&device).map_err(|error| CliError::Model(error.to_string()))?;
         let report = Report {
             parr: env!("CARGO_PKG_VERSION"),
             adapter: capabilities.adapter.clone(),
@@ -246,6 +269,10 @@ impl BenchArgs {
             prefill,
             decode,
             train: trained,
+            rates: Rates {
+                multiply_add_gflops_per_second: rates.flops_per_second / 1e9,
+                read_gb_per_second: rates.read_bytes_per_second / 1e9,
+            },
         };
         if self.json {
             return write_row(&report);
@@ -264,7 +291,7 @@ impl Report {
             self.adapter, self.backend, self.driver, self.kernels, self.loads, self.model
         );
         text.push_str(&format!(
-            "{}weights                {:.1} MB\nkey/value cache        {:.1} MB\npeak device memory     {:.1} MB\nload                   {:.2} s\nstart to first token   {:.2} s\n\n",
+            "{}weights                {:.1} MB\nkey/value cache        {:.1} MB\npeak device memory     {:.1} MB\nload                   {:.2} s\nstart to first token   {:.2} s\n",
             self.lora
                 .as_ref()
                 .map_or(String::new(), |path| format!("LoRA adapter           {}\n", path.display())),
@@ -273,6 +300,10 @@ impl Report {
             megabytes(self.peak_device_bytes),
             self.load_seconds,
             self.start_to_first_token_seconds
+        ));
+        text.push_str(&format!(
+            "plain kernels          {:.1} GFLOP/s multiply and add, {:.1} GB/s read\n\n",
+            self.rates.multiply_add_gflops_per_second, self.rates.read_gb_per_second
         ));
         let count = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
         let mut table = Table::new(&["run", "tok/s", "seconds", "GFLOP/s", "weight GB/s", "dispatches"]);
@@ -336,18 +367,29 @@ impl Train {
     }
 }
 
+/// The variant that took longest, and the number of others. The JSON report has all.
+fn variant(share: &KernelShare) -> String {
+    match share.variants.as_slice() {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first, others @ ..] => format!("{first} and {} more", others.len()),
+    }
+}
+
 /// Time by kernel as text; empty if the device has no timestamps.
 fn kernels(run: &str, shares: &[KernelShare]) -> String {
     if shares.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&["kernel", "calls", "ms", "%"]);
+    let mut table = Table::new(&["kernel", "calls", "ms", "%", "GFLOP/s", "variant"]);
     for share in shares {
         table.row([
             share.kernel.clone(),
             share.calls.to_string(),
             format!("{:.2}", share.milliseconds),
             format!("{:.1}", 100.0 * share.share),
+            format!("{:.1}", share.gflops_per_second),
+            variant(share),
         ]);
     }
     format!("\n{run}, time on the device\n{table}")
