@@ -2,7 +2,8 @@
 //
 // In each step of 32 columns of d_y, 128 lanes bring these in, transposed, and 128 lanes decode 32
 // rows of W, whose layout fits: the sum runs over W's rows. Both operands of a lane's 4 by
-// 4 outer product are one vec4 each.
+// 4 outer product are one vec4 each. Loops within a step are unrolled, so that the rounds over a vocabulary of
+// 262144 stay below the 65535 after which llvmpipe ends a shader.
 //
 // Shapes    d_y (rows, y_stride vec4); W (outputs, 32 blocks) by the `weight` slot, for columns first..
 //           of d_y; d_x (rows, x_stride vec4)
@@ -52,6 +53,7 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
         var quads: mat4x4f;
         if in_y {
             // Four rows by four columns of d_y.
+            //# unroll
             for (var i = 0u; i < 4u; i++) {
                 let row = min(row0 + 4u * (index % 16u) + i, params.rows - 1u);
                 quads[i] = d_y[row * params.y_stride + 8u * step + index / 16u];
@@ -62,6 +64,7 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
             let n = 32u * step + index / 4u - params.first;
             let block = min(2u * tile.x + index % 4u / 2u, params.blocks - 1u);
             let w = weight_open(min(n, params.outputs - 1u) * params.blocks + block);
+            //# unroll
             for (var i = 0u; i < 4u; i++) {
                 let quad = 4u * (index % 2u) + i;
                 let scale = select(vec2f(), weight_scale(w, 4u * quad / WEIGHT_GROUP), n < params.outputs);
@@ -69,6 +72,7 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
             }
         }
         workgroupBarrier();
+        //# unroll
         for (var i = 0u; i < 4u; i++) {
             if in_y {
                 y_tile[(4u * (index / 16u) + i) * 16u + index % 16u] = quads[i];
@@ -79,14 +83,18 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
         workgroupBarrier();
         // A separate sum for every 32 terms: one sum over a whole vocabulary would lose four digits.
         var part: array<vec4f, 4>;
-        for (var k = 0u; k < 32u; k++) {
-            let yv = y_tile[k * 16u + ty];
-            let wv = w_tile[k * 16u + tx];
-            part[0] += yv.x * wv;
-            part[1] += yv.y * wv;
-            part[2] += yv.z * wv;
-            part[3] += yv.w * wv;
+        for (var k0 = 0u; k0 < 32u; k0 += 8u) {
+            //# unroll
+            for (var c = 0u; c < 8u; c++) {
+                let yv = y_tile[(k0 + c) * 16u + ty];
+                let wv = w_tile[(k0 + c) * 16u + tx];
+                part[0] += yv.x * wv;
+                part[1] += yv.y * wv;
+                part[2] += yv.z * wv;
+                part[3] += yv.w * wv;
+            }
         }
+        //# unroll
         for (var i = 0u; i < 4u; i++) {
             acc[i] += part[i];
         }

@@ -215,6 +215,7 @@ fn gradients(
             &delta,
             &d_qkv,
             CONTEXT,
+            d_out.rows,
         )
     })?;
     check.compare("d_qkv", &d_qkv, &expected)?;

@@ -61,6 +61,9 @@ pub struct Capabilities {
     pub max_grid: u32,
     /// Alignment of dynamic uniform offsets, in bytes.
     pub uniform_alignment: u32,
+    /// Rounds of all loops of a shader together after which the driver ends it, without an error. Only llvmpipe has
+    /// such a limit.
+    pub loop_rounds: Option<u64>,
 }
 
 pub(super) fn kind(device_type: wgpu::DeviceType) -> &'static str {
@@ -97,6 +100,9 @@ fn enumerate() -> Vec<wgpu::Adapter> {
     });
     list.unwrap_or_default()
 }
+
+/// `LP_MAX_TGSI_LOOP_ITERATIONS` of Mesa's llvmpipe, which keeps shaders that never end from hanging the process.
+const LLVMPIPE_LOOP_ROUNDS: u64 = 65_535;
 
 /// An adapter that validates every call but computes nothing.
 pub(super) fn noop() -> Result<wgpu::Adapter, DeviceError> {
@@ -240,6 +246,7 @@ impl Capabilities {
             max_workgroup_lanes: limits.max_compute_invocations_per_workgroup,
             max_grid: limits.max_compute_workgroups_per_dimension,
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
+            loop_rounds: driver(&info).contains("llvmpipe").then_some(LLVMPIPE_LOOP_ROUNDS),
         }
     }
 }

@@ -178,6 +178,8 @@ pub(crate) struct Backward<'a> {
     pub rows: Rows<'a>,
     pub key_tiles: &'a Buffer<KeyTile>,
     pub n_key_tiles: usize,
+    /// Largest number of rows that attend to one position.
+    pub readers: usize,
     pub gradients: &'a Gradients,
     pub adapters: &'a AdapterGradients,
     pub learning: &'a [Learning],
@@ -262,6 +264,7 @@ impl Backward<'_> {
             delta,
             d_qkv,
             self.rows.batch.reach,
+            self.readers,
         )?;
         let table = self.rows.rotations.of_layer(index);
         ops::rope_backward(rec, &shape, d_qkv, self.rows.rows_at, table, n)?;

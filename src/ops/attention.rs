@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::activation::Activation;
 use super::error::{ShapeError, holds, same};
 use super::rope::TESTED_HEAD_DIMS;
+use super::rounds::rounds_fit;
 use crate::gpu::{Access, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
 
 /// Storage format of keys and values.
@@ -246,6 +247,20 @@ fn lane8(compiled: Compiled) -> Specialization {
     variant
 }
 
+/// Rounds of the kernel's loops for `reach` keys.
+fn rounds(family: KernelFamily, head_dim: usize, mt: u32, reach: usize) -> usize {
+    let (blocks, chunks, mt) = (head_dim.div_ceil(32), head_dim.div_ceil(8), mt as usize);
+    match family {
+        // A step of 32 keys: blocks of q by 4 chunks, then each key.
+        KernelFamily::Lane8 => reach.div_ceil(32) * (1 + 5 * blocks + 32),
+        // A step of 64 keys: scores by chunk, a reduction of 6 rounds by row, then the keys of a split.
+        KernelFamily::Tiled => {
+            let keys = 64usize.div_ceil((64 / chunks).max(1));
+            reach.div_ceil(64) * (1 + chunks * (1 + mt) + 7 * mt + keys * (1 + mt))
+        }
+    }
+}
+
 fn tiled(Compiled { kv, head_dim, group, mt, lse, cap }: Compiled) -> Specialization {
     let consts = [
         ("HEAD_DIM", head_dim as u32),
@@ -274,7 +289,9 @@ fn tiled(Compiled { kv, head_dim, group, mt, lse, cap }: Compiled) -> Specializa
 ///
 /// # Errors
 ///
-/// [`ShapeError::Mismatch`] if widths or lengths disagree with `shape`.
+/// * [`ShapeError::Mismatch`] if widths or lengths disagree with `shape`;
+/// * [`DeviceError::Limit`](crate::gpu::DeviceError::Limit) if llvmpipe would end the kernel before it has read
+///   `reach` positions: above about 20,000.
 #[expect(clippy::too_many_arguments, reason = "one argument per binding, in the kernel's order")]
 pub fn attention(
     rec: &mut Recording,
@@ -301,7 +318,13 @@ pub fn attention(
     let device = rec.device().clone();
     let virtual_tile = tile_rows * shape.group();
     let mt = virtual_rows(shape.head_dim, virtual_tile);
-    let (spec, make): (_, MakeVariant) = match device.family(&["attention/attention"]) {
+    let family = device.family(&["attention/attention"]);
+    rounds_fit(
+        &device,
+        || format!("attention over {reach} positions"),
+        rounds(family, shape.head_dim, mt, reach),
+    )?;
+    let (spec, make): (_, MakeVariant) = match family {
         KernelFamily::Lane8 => (&ATTENTION_LANE8, lane8),
         KernelFamily::Tiled => (&ATTENTION_TILED, tiled),
     };

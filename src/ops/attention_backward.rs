@@ -6,6 +6,7 @@ use super::activation::Activation;
 use super::attention::{AttentionShape, KvFormat, QueryTile, TESTED_CAPPED};
 use super::error::{ShapeError, holds, same};
 use super::rope::TESTED_HEAD_DIMS;
+use super::rounds::rounds_fit;
 use crate::gpu::{Access, Binding, Buffer, KernelFamily, KernelSpec, Recording, Specialization};
 
 /// Keys of one sequence at consecutive positions; they share loads of rows.
@@ -189,6 +190,20 @@ fn tile(family: KernelFamily, head_dim: usize) -> usize {
     (most / head_dim.div_ceil(64)).max(1)
 }
 
+/// Rounds of the loops of either kernel for `others` keys or virtual rows.
+fn rounds(family: KernelFamily, head_dim: usize, mt: usize, others: usize) -> usize {
+    let chunks = head_dim.div_ceil(8);
+    match family {
+        // A step of 8: each chunk, then each of them.
+        KernelFamily::Lane8 => others.div_ceil(8) * (1 + chunks + 8),
+        // A step of 64: scores by chunk, each row, then those of a split.
+        KernelFamily::Tiled => {
+            let split = 64usize.div_ceil((64 / chunks).max(1));
+            others.div_ceil(64) * (1 + chunks * (1 + mt) + mt + split * (1 + mt))
+        }
+    }
+}
+
 fn variant(kv: KvFormat, head_dim: usize, mt: usize, cap: bool) -> Specialization {
     let consts = [("HEAD_DIM", head_dim as u32), ("MT", mt as u32), ("CAP", u32::from(cap))];
     Specialization::new(&[("kv_read", kv.read_fragment())], &consts)
@@ -209,12 +224,15 @@ fn variant(kv: KvFormat, head_dim: usize, mt: usize, cap: bool) -> Specializatio
 ///
 /// `d_qkv` is the gradient of the rotated q and k, and of v;
 /// [`rope_backward`](super::rope_backward) rotates it back. `reach` is the largest number of positions
-/// that a row attends to; only the submit budget depends on it. No sum depends on the tiles.
+/// that a row attends to, and `readers` the largest number of rows that attend to one position. Only the submit
+/// budget and a limit of llvmpipe depend on them. No sum depends on the tiles.
 /// Kernels: `shaders/attention/backward_*`. Oracle: `reference::attention_backward`.
 ///
 /// # Errors
 ///
-/// [`ShapeError::Mismatch`] if widths or lengths disagree with `shape`.
+/// * [`ShapeError::Mismatch`] if widths or lengths disagree with `shape`;
+/// * [`DeviceError::Limit`](crate::gpu::DeviceError::Limit) if llvmpipe would end a kernel too early: it has a bound
+///   of several thousand rows of a sequence, which depends on the heads.
 #[expect(clippy::too_many_arguments, reason = "one argument per binding, in the kernel's order")]
 pub fn attention_backward(
     rec: &mut Recording,
@@ -230,6 +248,7 @@ pub fn attention_backward(
     delta: &Buffer<f32>,
     d_qkv: &Activation,
     reach: usize,
+    readers: usize,
 ) -> Result<(), ShapeError> {
     let op = "attention_backward";
     let AttentionShape { heads, kv_heads, head_dim, .. } = *shape;
@@ -270,6 +289,10 @@ pub fn attention_backward(
         KernelFamily::Tiled => (&BACKWARD_Q_TILED, &BACKWARD_KV_TILED),
     };
     let mt = tile(family, head_dim);
+    for (name, keys) in [("queries", reach), ("keys", readers * shape.group())] {
+        let what = || format!("the gradient of {name} of attention over {reach} positions");
+        rounds_fit(&device, what, rounds(family, head_dim, mt, keys))?;
+    }
     let variant = variant(shape.kv, head_dim, mt, shape.cap.is_some());
     let (scale, cap) = (shape.scale, shape.cap.unwrap_or(0.0));
     let window = shape.window.unwrap_or(0) as u32;

@@ -24,6 +24,7 @@ mod rms_norm;
 mod rms_norm_backward;
 mod rope;
 mod rope_backward;
+mod rounds;
 mod rows;
 mod sample;
 mod scalar_head;

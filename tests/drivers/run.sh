@@ -13,7 +13,7 @@ export NODEVICE_SELECT=1
 
 # apt with lists and a cache of its own, so that the system's sources stay as they are.
 private_apt() {
-    apt-get -qq -o Dir::Etc::SourceList="$folder/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+    apt-get -qq -o APT::Sandbox::User=root -o Dir::Etc::SourceList="$folder/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
         -o Dir::State::Lists="$folder/apt/lists" -o Dir::Cache="$folder/apt/cache" "$@"
 }
 

@@ -16,6 +16,8 @@ use crate::support::gpu;
 mod operands;
 /// What a recording does besides dispatches.
 mod recording;
+/// A limit of llvmpipe.
+mod rounds;
 /// What writes leave behind.
 #[cfg(target_os = "linux")]
 mod staged;
