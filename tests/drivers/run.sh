@@ -9,7 +9,8 @@ set -euo pipefail
 parr=$(realpath "$1")
 mkdir -p "$2"
 folder=$(realpath "$2")
-export NODEVICE_SELECT=1
+# A driver that compiles on a busy machine is slow, not lost.
+export NODEVICE_SELECT=1 PARR_GPU_TIMEOUT=300
 
 # apt with lists and a cache of its own, so that the system's sources stay as they are.
 private_apt() {
@@ -19,16 +20,17 @@ private_apt() {
 
 # fetch NAME SUITE PACKAGE...: extracts Debian packages into FOLDER/NAME.
 fetch() {
-    local name=$1 suite=$2
+    local name=$1 suite=$2 keys=/usr/share/keyrings/debian-archive-keyring.gpg
     shift 2
     [ -e "$folder/$name/usr" ] && return
     mkdir -p "$folder/apt/lists/partial" "$folder/apt/cache/archives/partial" "$folder/$name/debs"
-    printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian %s main\n' \
-        bookworm "$suite" | sort -u > "$folder/apt/sources.list"
-    private_apt update
-    (cd "$folder/$name/debs" && private_apt -t "$suite" download "$@")
+    {
+        printf "deb [signed-by=$keys] http://deb.debian.org/debian %s main\n" bookworm bookworm-backports
+        echo "deb [signed-by=$keys] http://deb.debian.org/debian-security bookworm-security main"
+    } > "$folder/apt/sources.list"
+    private_apt update && (cd "$folder/$name/debs" && private_apt -t "$suite" download "$@") || return
     for deb in "$folder/$name/debs"/*.deb; do
-        dpkg-deb -x "$deb" "$folder/$name"
+        dpkg-deb -x "$deb" "$folder/$name" || return
     done
 }
 
@@ -63,7 +65,7 @@ if fetch mesa bookworm-backports mesa-vulkan-drivers mesa-libgallium; then
 else
     echo "mesa: left out, the packages could not be fetched"
 fi
-if fetch swiftshader bookworm chromium-common; then
+if fetch swiftshader bookworm-security chromium-common; then
     library=$(find "$folder/swiftshader/usr/lib" -name 'libvk_swiftshader.so' | head -1)
     icd=$(with_path "$(find "$folder/swiftshader/usr/lib" -name 'vk_swiftshader_icd.json' | head -1)" "$library")
     check swiftshader "$icd"

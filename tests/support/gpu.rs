@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily};
+use parr::gpu::{Device, DeviceError, DeviceOptions, KernelFamily, Measurements};
 
 use super::harness::{ignore, waiting};
 
@@ -71,10 +71,14 @@ pub fn required() -> bool {
 /// A device for `options`. Without one the running test ends as ignored; with `GPU_TESTS=require` it fails.
 ///
 /// An adapter that cannot run the kernel family of `options` is no fault of the machine: the test is ignored
-/// whatever `GPU_TESTS` is.
+/// whatever `GPU_TESTS` is. Measurements that are stored on the machine do not matter to tests.
 pub fn open(options: &DeviceOptions) -> Device {
     let required = required();
-    match Device::open(options) {
+    let mut options = options.clone();
+    if matches!(options.measurements, Measurements::Stored) {
+        options.measurements = Measurements::Ignored;
+    }
+    match Device::open(&options) {
         Ok(device) => device,
         Err(error) if required && !matches!(error, DeviceError::Family { .. }) => {
             panic!("GPU_TESTS=require, but {error}")
