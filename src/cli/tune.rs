@@ -16,7 +16,7 @@ use super::table::Table;
 use super::terminal;
 use std::sync::Arc;
 
-use parr::gpu::{Device, DeviceOptions, Measurements, Tuned};
+use parr::gpu::{Device, DeviceOptions, Measurements, Outputs, ProductTimes, Tuned};
 use parr::hub::{self, CATALOG};
 use parr::model::Product;
 use parr::quant::Quant;
@@ -146,7 +146,7 @@ impl GlobalArgs {
             return Ok(device);
         }
         let products = tune::untuned(&device, products);
-        let known = device.tuning().tuned.as_deref().cloned().unwrap_or_else(Tuned::new);
+        let mut known = device.tuning().tuned.as_deref().cloned().unwrap_or_else(Tuned::new);
         if products.is_empty() || device.store_tuned(Some(&known)).is_err() {
             return Ok(device);
         }
@@ -164,7 +164,17 @@ impl GlobalArgs {
             Err(CliError::Interrupted) => return Err(CliError::Interrupted),
             Err(error) => {
                 self.note(format!("note: the kernels could not be measured: {error}"));
-                Measurements::Stored
+                // The next load must not fail in the same way again, after as long a time.
+                for product in &products {
+                    known.insert(ProductTimes {
+                        format: product.quant.name().to_owned(),
+                        outputs: Outputs::of(product.outputs),
+                        loads: device.tuning().loads,
+                        times: Vec::new(),
+                    });
+                }
+                let _ = device.store_tuned(Some(&known));
+                Measurements::Given(Arc::new(known))
             }
         };
         drop(device);
