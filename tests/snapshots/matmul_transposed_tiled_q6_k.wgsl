@@ -2,7 +2,8 @@
 //
 // In each step of 32 columns of d_y, 128 lanes bring these in, transposed, and 128 lanes decode 32
 // rows of W, whose layout fits: the sum runs over W's rows. Both operands of a lane's 4 by
-// 4 outer product are one vec4 each.
+// 4 outer product are one vec4 each. Loops within a step are unrolled, so that the rounds over a vocabulary of
+// 262144 stay below the 65535 after which llvmpipe ends a shader.
 //
 // Shapes    d_y (rows, y_stride vec4); W (outputs, 32 blocks) by the `weight` slot, for columns first..
 //           of d_y; d_x (rows, x_stride vec4)
@@ -116,44 +117,159 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
         var quads: mat4x4f;
         if in_y {
             // Four rows by four columns of d_y.
-            for (var i = 0u; i < 4u; i++) {
+{ const i: u32 = 0u;
                 let row = min(row0 + 4u * (index % 16u) + i, params.rows - 1u);
                 quads[i] = d_y[row * params.y_stride + 8u * step + index / 16u];
-            }
+}
+{ const i: u32 = 1u;
+                let row = min(row0 + 4u * (index % 16u) + i, params.rows - 1u);
+                quads[i] = d_y[row * params.y_stride + 8u * step + index / 16u];
+}
+{ const i: u32 = 2u;
+                let row = min(row0 + 4u * (index % 16u) + i, params.rows - 1u);
+                quads[i] = d_y[row * params.y_stride + 8u * step + index / 16u];
+}
+{ const i: u32 = 3u;
+                let row = min(row0 + 4u * (index % 16u) + i, params.rows - 1u);
+                quads[i] = d_y[row * params.y_stride + 8u * step + index / 16u];
+}
             quads = transpose(quads);
         } else {
             // Half a block of one row of W. Columns of d_y in front of the first wrap around.
             let n = 32u * step + index / 4u - params.first;
             let block = min(2u * tile.x + index % 4u / 2u, params.blocks - 1u);
             let w = weight_open(min(n, params.outputs - 1u) * params.blocks + block);
-            for (var i = 0u; i < 4u; i++) {
+{ const i: u32 = 0u;
                 let quad = 4u * (index % 2u) + i;
                 let scale = select(vec2f(), weight_scale(w, 4u * quad / WEIGHT_GROUP), n < params.outputs);
                 quads[i] = scale.x * weight_quad(w, quad) + scale.y;
-            }
+}
+{ const i: u32 = 1u;
+                let quad = 4u * (index % 2u) + i;
+                let scale = select(vec2f(), weight_scale(w, 4u * quad / WEIGHT_GROUP), n < params.outputs);
+                quads[i] = scale.x * weight_quad(w, quad) + scale.y;
+}
+{ const i: u32 = 2u;
+                let quad = 4u * (index % 2u) + i;
+                let scale = select(vec2f(), weight_scale(w, 4u * quad / WEIGHT_GROUP), n < params.outputs);
+                quads[i] = scale.x * weight_quad(w, quad) + scale.y;
+}
+{ const i: u32 = 3u;
+                let quad = 4u * (index % 2u) + i;
+                let scale = select(vec2f(), weight_scale(w, 4u * quad / WEIGHT_GROUP), n < params.outputs);
+                quads[i] = scale.x * weight_quad(w, quad) + scale.y;
+}
         }
         workgroupBarrier();
-        for (var i = 0u; i < 4u; i++) {
+{ const i: u32 = 0u;
             if in_y {
                 y_tile[(4u * (index / 16u) + i) * 16u + index % 16u] = quads[i];
             } else {
                 w_tile[4u * index + i] = quads[i];
             }
-        }
+}
+{ const i: u32 = 1u;
+            if in_y {
+                y_tile[(4u * (index / 16u) + i) * 16u + index % 16u] = quads[i];
+            } else {
+                w_tile[4u * index + i] = quads[i];
+            }
+}
+{ const i: u32 = 2u;
+            if in_y {
+                y_tile[(4u * (index / 16u) + i) * 16u + index % 16u] = quads[i];
+            } else {
+                w_tile[4u * index + i] = quads[i];
+            }
+}
+{ const i: u32 = 3u;
+            if in_y {
+                y_tile[(4u * (index / 16u) + i) * 16u + index % 16u] = quads[i];
+            } else {
+                w_tile[4u * index + i] = quads[i];
+            }
+}
         workgroupBarrier();
         // A separate sum for every 32 terms: one sum over a whole vocabulary would lose four digits.
         var part: array<vec4f, 4>;
-        for (var k = 0u; k < 32u; k++) {
-            let yv = y_tile[k * 16u + ty];
-            let wv = w_tile[k * 16u + tx];
-            part[0] += yv.x * wv;
-            part[1] += yv.y * wv;
-            part[2] += yv.z * wv;
-            part[3] += yv.w * wv;
+        for (var k0 = 0u; k0 < 32u; k0 += 8u) {
+{ const c: u32 = 0u;
+                let yv = y_tile[(k0 + c) * 16u + ty];
+                let wv = w_tile[(k0 + c) * 16u + tx];
+                part[0] += yv.x * wv;
+                part[1] += yv.y * wv;
+                part[2] += yv.z * wv;
+                part[3] += yv.w * wv;
+}
+{ const c: u32 = 1u;
+                let yv = y_tile[(k0 + c) * 16u + ty];
+                let wv = w_tile[(k0 + c) * 16u + tx];
+                part[0] += yv.x * wv;
+                part[1] += yv.y * wv;
+                part[2] += yv.z * wv;
+                part[3] += yv.w * wv;
+}
+{ const c: u32 = 2u;
+                let yv = y_tile[(k0 + c) * 16u + ty];
+                let wv = w_tile[(k0 + c) * 16u + tx];
+                part[0] += yv.x * wv;
+                part[1] += yv.y * wv;
+                part[2] += yv.z * wv;
+                part[3] += yv.w * wv;
+}
+{ const c: u32 = 3u;
+                let yv = y_tile[(k0 + c) * 16u + ty];
+                let wv = w_tile[(k0 + c) * 16u + tx];
+                part[0] += yv.x * wv;
+                part[1] += yv.y * wv;
+                part[2] += yv.z * wv;
+                part[3] += yv.w * wv;
+}
+{ const c: u32 = 4u;
+                let yv = y_tile[(k0 + c) * 16u + ty];
+                let wv = w_tile[(k0 + c) * 16u + tx];
+                part[0] += yv.x * wv;
+                part[1] += yv.y * wv;
+                part[2] += yv.z * wv;
+                part[3] += yv.w * wv;
+}
+{ const c: u32 = 5u;
+                let yv = y_tile[(k0 + c) * 16u + ty];
+                let wv = w_tile[(k0 + c) * 16u + tx];
+                part[0] += yv.x * wv;
+                part[1] += yv.y * wv;
+                part[2] += yv.z * wv;
+                part[3] += yv.w * wv;
+}
+{ const c: u32 = 6u;
+                let yv = y_tile[(k0 + c) * 16u + ty];
+                let wv = w_tile[(k0 + c) * 16u + tx];
+                part[0] += yv.x * wv;
+                part[1] += yv.y * wv;
+                part[2] += yv.z * wv;
+                part[3] += yv.w * wv;
+}
+{ const c: u32 = 7u;
+                let yv = y_tile[(k0 + c) * 16u + ty];
+                let wv = w_tile[(k0 + c) * 16u + tx];
+                part[0] += yv.x * wv;
+                part[1] += yv.y * wv;
+                part[2] += yv.z * wv;
+                part[3] += yv.w * wv;
+}
         }
-        for (var i = 0u; i < 4u; i++) {
+{ const i: u32 = 0u;
             acc[i] += part[i];
-        }
+}
+{ const i: u32 = 1u;
+            acc[i] += part[i];
+}
+{ const i: u32 = 2u;
+            acc[i] += part[i];
+}
+{ const i: u32 = 3u;
+            acc[i] += part[i];
+}
     }
     for (var i = 0u; i < 4u; i++) {
         store(row0 + 4u * ty + i, 16u * tile.x + tx, acc[i]);

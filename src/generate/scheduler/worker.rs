@@ -52,7 +52,9 @@ impl Worker {
             let waiting = self.queue.len();
             self.drop_cancelled();
             self.admit();
-            let left = waiting - self.queue.len();
+            // Before the first token of a job is seen, the job no longer counts as waiting.
+            self.counts.running = self.active.len();
+            publish(self.counts, waiting - self.queue.len());
             let mut progress = Vec::new();
             let stepped = self.generator.step(Pacing::Interleaved, &mut |one| progress.push(one));
             progress.into_iter().for_each(|one| self.report(one));
@@ -61,7 +63,7 @@ impl Worker {
             }
             self.counts.running = self.active.len();
             self.counts.busy_seconds += begun.elapsed().as_secs_f64();
-            publish(self.counts, left);
+            publish(self.counts, 0);
         }
     }
 
