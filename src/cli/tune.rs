@@ -16,7 +16,7 @@ use super::table::Table;
 use super::terminal;
 use std::sync::Arc;
 
-use parr::gpu::{Device, DeviceOptions, Measurements, Outputs, ProductTimes, Tuned};
+use parr::gpu::{Device, DeviceOptions, Measurements, Tuned};
 use parr::hub::{self, CATALOG};
 use parr::model::Product;
 use parr::quant::Quant;
@@ -141,11 +141,15 @@ fn store(device: &Device, report: Option<&TuneReport>) -> Result<(), CliError> {
 impl GlobalArgs {
     /// A device on which the kernels for `products` were measured: `device`, or the same one opened again with new
     /// results. Measuring is left out if a flag forbids it or chooses kernels, or if results could not be stored.
-    pub(super) fn tuned(&self, device: Device, products: Vec<Product>) -> Result<Device, CliError> {
+    pub(super) fn tuned(
+        &self,
+        device: Device,
+        products: impl FnOnce() -> Vec<Product>,
+    ) -> Result<Device, CliError> {
         if self.no_tune || self.kernels.is_some() || self.loads.is_some() || device.tuned_file().is_none() {
             return Ok(device);
         }
-        let products = tune::untuned(&device, products);
+        let products = tune::untuned(&device, products());
         let mut known = device.tuning().tuned.as_deref().cloned().unwrap_or_else(Tuned::new);
         if products.is_empty() || device.store_tuned(Some(&known)).is_err() {
             return Ok(device);
@@ -166,12 +170,7 @@ impl GlobalArgs {
                 self.note(format!("note: the kernels could not be measured: {error}"));
                 // The next load must not fail in the same way again, after as long a time.
                 for product in &products {
-                    known.insert(ProductTimes {
-                        format: product.quant.name().to_owned(),
-                        outputs: Outputs::of(product.outputs),
-                        loads: device.tuning().loads,
-                        times: Vec::new(),
-                    });
+                    known.skip(product.quant.name(), product.outputs, device.tuning().loads);
                 }
                 let _ = device.store_tuned(Some(&known));
                 Measurements::Given(Arc::new(known))
@@ -189,8 +188,7 @@ impl GlobalArgs {
         quant: Option<Quant>,
     ) -> Result<Device, CliError> {
         // A model that cannot be read is reported when it is loaded.
-        let products = tune::products(path, quant).unwrap_or_default();
-        self.tuned(device, products)
+        self.tuned(device, || tune::products(path, quant).unwrap_or_default())
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod adapter;
 mod buffer;
+mod by_device;
 mod compose;
 mod device;
 mod error;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
 use super::device::Device;
@@ -280,6 +281,19 @@ impl Recording {
             start = end;
         }
         Ok(())
+    }
+
+    /// Runs everything recorded after all earlier work, and returns how long that takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recording::submit`].
+    pub fn time(&mut self) -> Result<Duration, DeviceError> {
+        self.device.wait()?;
+        let start = Instant::now();
+        self.submit()?;
+        self.device.wait()?;
+        Ok(start.elapsed())
     }
 
     fn submit_range(

@@ -1,15 +1,13 @@
 //! Kernels that a driver refused to compile, remembered on disk.
 
-use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::adapter;
+use super::by_device;
 use super::kernel::{KernelSpec, Specialization};
 use super::tuning::KernelFamily;
-use crate::{atomic, cache};
+use crate::cache;
 
 /// A kernel that the driver refused to compile, which costs the device. The other kernel family is used for
 /// it from then on.
@@ -51,19 +49,15 @@ pub(super) struct RefusedKernels {
     list: Vec<RefusedKernel>,
 }
 
-/// The file: refused kernels by adapter, driver and version.
-type Table = BTreeMap<String, Vec<RefusedKernel>>;
-
 impl RefusedKernels {
     /// Those of the adapter's driver in the cache directory.
     pub fn read(info: &wgpu::AdapterInfo) -> Self {
         let file = cache::directory().map(|directory| directory.join("refused-kernels.json"));
-        let driver = format!("{}, {}, {}", info.backend, info.name, adapter::driver(info));
-        Self::read_from(file, driver)
+        Self::read_from(file, by_device::key(info))
     }
 
     fn read_from(file: Option<PathBuf>, driver: String) -> Self {
-        let list = file.as_deref().map(table).and_then(|mut table| table.remove(&driver));
+        let list = file.as_deref().and_then(|file| by_device::read(file).remove(&driver));
         RefusedKernels { file, driver, list: list.unwrap_or_default() }
     }
 
@@ -90,21 +84,12 @@ impl RefusedKernels {
         self.list.push(kernel);
         let Some(file) = &self.file else { return };
         // Another process may have added others.
-        let mut table = table(file);
+        let mut table = by_device::read::<Vec<RefusedKernel>>(file);
         let stored = table.entry(self.driver.clone()).or_default();
         stored
             .extend(self.list.iter().filter(|kernel| !stored.contains(kernel)).cloned().collect::<Vec<_>>());
-        let _ = std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")));
-        let _ = atomic::write(file, |out| {
-            serde_json::to_writer_pretty(&mut *out, &table)?;
-            out.write_all(b"\n")
-        });
+        let _ = by_device::write(file, &table);
     }
-}
-
-/// The table in `file`; empty if there is none, or if it cannot be read.
-fn table(file: &Path) -> Table {
-    std::fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! What was measured on a device, remembered on disk: the fastest tile of each product.
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::adapter;
+use super::by_device;
 use super::tile::Tile;
 use super::tuning::{KernelFamily, Loads};
-use crate::{atomic, cache};
+use crate::cache;
 
 /// A class of products by their number of outputs. Few outputs give few workgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,15 +30,6 @@ impl Outputs {
             ..512 => Outputs::Few,
             512..2048 => Outputs::Some,
             _ => Outputs::Many,
-        }
-    }
-
-    /// Text for tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Outputs::Few => "up to 511",
-            Outputs::Some => "512 to 2047",
-            Outputs::Many => "2048 or more",
         }
     }
 }
@@ -129,6 +120,12 @@ impl Tuned {
         self.products.push(times);
     }
 
+    /// Marks a class of products as seen, so that it is not measured again. Without times the usual tiles are used.
+    pub fn skip(&mut self, format: &str, outputs: usize, loads: Loads) {
+        let outputs = Outputs::of(outputs);
+        self.insert(ProductTimes { format: format.to_owned(), outputs, loads, times: Vec::new() });
+    }
+
     /// Whether a file could hold this: files may be damaged.
     fn is_sound(&self) -> bool {
         let mut times = self.products.iter().flat_map(|product| &product.times);
@@ -144,14 +141,11 @@ pub(super) struct TunedFile {
     device: String,
 }
 
-/// The file: results by device. Entries of other versions of Parr are kept as they are.
-type Table = BTreeMap<String, serde_json::Value>;
-
 impl TunedFile {
     /// The entry of the adapter's driver in the cache directory.
     pub fn of(info: &wgpu::AdapterInfo) -> Self {
         let path = cache::directory().map(|directory| directory.join("tuning.json"));
-        let mut device = format!("{}, {}, {}", info.backend, info.name, adapter::driver(info));
+        let mut device = by_device::key(info);
         if info.device_type == wgpu::DeviceType::Cpu {
             // The adapter's name is the same on every CPU.
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -167,7 +161,7 @@ impl TunedFile {
 
     /// The results for the device, if this version of Parr measured some.
     pub fn read(&self) -> Option<Tuned> {
-        let value = table(self.path.as_deref()?).remove(&self.device)?;
+        let value = by_device::read::<Value>(self.path.as_deref()?).remove(&self.device)?;
         let tuned: Tuned = serde_json::from_value(value).ok()?;
         (tuned.parr == env!("CARGO_PKG_VERSION") && tuned.is_sound()).then_some(tuned)
     }
@@ -175,7 +169,8 @@ impl TunedFile {
     /// Writes the results of the device, or removes them. Those of other devices stay.
     pub fn write(&self, tuned: Option<&Tuned>) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let mut table = table(path);
+        // Entries of other versions of Parr stay as they are.
+        let mut table = by_device::read::<Value>(path);
         match tuned {
             Some(tuned) => {
                 table.insert(self.device.clone(), serde_json::to_value(tuned)?);
@@ -183,17 +178,8 @@ impl TunedFile {
             None if table.remove(&self.device).is_none() => return Ok(()),
             None => {}
         }
-        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        atomic::write(path, |out| {
-            serde_json::to_writer_pretty(&mut *out, &table)?;
-            out.write_all(b"\n")
-        })
+        by_device::write(path, &table)
     }
-}
-
-/// The table in the file; empty if there is none, or if it cannot be read.
-fn table(path: &Path) -> Table {
-    std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

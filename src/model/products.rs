@@ -1,6 +1,8 @@
 //! The matrix products of a model, without its weights.
 
 use super::config::{BIASED_CONV, ModelConfig};
+use super::random::random_as;
+use super::weights::loaded_as;
 use crate::format::Checkpoint;
 use crate::quant::Quant;
 
@@ -30,19 +32,12 @@ impl Product {
         config: &ModelConfig,
         quant: Option<Quant>,
     ) -> Vec<Product> {
-        Self::of_config(config, |name, cols| {
-            // The embedding is also the head if there is none.
-            let stored = checkpoint.tensor(name)?.quant;
-            let float = matches!(stored, Quant::F32 | Quant::F16 | Quant::Bf16);
-            Some(quant.filter(|_| float).map_or(stored, |wanted| wanted.fitting(cols)))
-        })
+        Self::of_config(config, |name, cols| Some(loaded_as(checkpoint.tensor(name)?.quant, quant, cols)))
     }
 
     /// The same for a model with all weights in one format.
     pub fn of_random(config: &ModelConfig, quant: Quant) -> Vec<Product> {
-        Self::of_config(config, |_, cols| {
-            Some(if cols.is_multiple_of(quant.block_weights()) { quant } else { Quant::F16 })
-        })
+        Self::of_config(config, |_, cols| Some(random_as(quant, cols)))
     }
 
     fn of_config(config: &ModelConfig, quant_of: impl Fn(&str, usize) -> Option<Quant>) -> Vec<Product> {
@@ -81,6 +76,7 @@ impl Product {
             add(&[(gate, config.ffn), (up, config.ffn)], hidden);
             add(&[(down, hidden)], config.ffn);
         }
+        // The embedding is the head, too, if it is tied.
         let head = if config.tied { "model.embed_tokens" } else { "lm_head" };
         add(&[(head.to_owned(), config.vocab)], hidden);
         products.sort_by_key(|product| std::cmp::Reverse(product.weights()));

@@ -20,13 +20,18 @@ impl RandomSource {
     }
 }
 
+/// The format of a random matrix of `cols` columns, if `quant` is wanted.
+pub(super) fn random_as(quant: Quant, cols: usize) -> Quant {
+    if cols.is_multiple_of(quant.block_weights()) { quant } else { Quant::F16 }
+}
+
 /// Number of distinct rows of a random matrix: too many for any cache, few enough to generate quickly.
 const DISTINCT_ROWS: usize = 64;
 
 impl<'s> WeightSource<'s> for RandomSource {
     fn matrix(&mut self, _name: &str, rows: usize, cols: usize) -> Result<Matrix<'s>, Error> {
         self.matrices += 1;
-        let quant = if cols.is_multiple_of(self.quant.block_weights()) { self.quant } else { Quant::F16 };
+        let quant = random_as(self.quant, cols);
         let scale = 1.0 / (cols as f32).sqrt();
         let distinct = rows.min(DISTINCT_ROWS);
         let mut values = Vec::with_capacity(distinct * cols);

@@ -278,13 +278,12 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
         self.advance(bytes.len());
         let ordered =
             if permuted { Cow::Owned(half_split(bytes, rows, self.head_dim)) } else { Cow::Borrowed(bytes) };
-        let float = matches!(stored, Quant::F32 | Quant::F16 | Quant::Bf16);
-        match self.quant.map(|wanted| wanted.fitting(cols)) {
-            Some(wanted) if float && wanted != stored => Ok(Matrix {
+        match loaded_as(stored, self.quant, cols) {
+            same if same == stored => Ok(Matrix { quant: stored, bytes: ordered }),
+            wanted => Ok(Matrix {
                 quant: wanted,
                 bytes: Cow::Owned(requantize(stored, wanted, &ordered, rows, cols)),
             }),
-            _ => Ok(Matrix { quant: stored, bytes: ordered }),
         }
     }
 
@@ -319,6 +318,13 @@ impl<'s> WeightSource<'s> for CheckpointSource<'s> {
     fn has(&self, name: &str) -> bool {
         self.checkpoint.has_tensor(name)
     }
+}
+
+/// The format on the device of a matrix of `cols` columns that is stored as `stored`: only unquantized weights take
+/// the format that the caller wants.
+pub(super) fn loaded_as(stored: Quant, wanted: Option<Quant>, cols: usize) -> Quant {
+    let float = matches!(stored, Quant::F32 | Quant::F16 | Quant::Bf16);
+    wanted.filter(|_| float).map_or(stored, |wanted| wanted.fitting(cols))
 }
 
 /// Rows of q or k, converted from interleaved order (GGUF's llama files: pairs are adjacent) to the order

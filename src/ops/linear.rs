@@ -182,10 +182,9 @@ fn usual_tile(
     rows: usize,
     flags: Flags,
 ) -> Tile {
-    let (tuning, capabilities) = (device.tuning(), device.capabilities());
     match family {
         KernelFamily::Lane8 => {
-            let (full, cols) = match tuning.lane8_tile.shape() {
+            let (full, cols) = match device.tuning().lane8_tile.shape() {
                 tile if has_tile(loads, flags, tile) => tile,
                 _ => Lane8Tile::Middle.shape(),
             };
@@ -204,12 +203,41 @@ fn usual_tile(
             };
             Tile::Lane8 { rows, cols }
         }
-        KernelFamily::Tiled if rows <= MATVEC_ROWS => {
-            let subgroups = capabilities.subgroups && capabilities.subgroup_sizes.0 >= MATVEC_LANES;
-            Tile::Matvec { rows: rows.next_power_of_two().min(8) as u32, subgroups }
-        }
+        KernelFamily::Tiled if rows <= MATVEC_ROWS => Tile::Matvec {
+            rows: rows.next_power_of_two().min(8) as u32,
+            subgroups: adds_by_subgroups(device),
+        },
         KernelFamily::Tiled => Tile::Tiled,
     }
+}
+
+/// Whether lanes of `matvec_tiled` can add their sums by subgroup operations.
+fn adds_by_subgroups(device: &Device) -> bool {
+    let capabilities = device.capabilities();
+    capabilities.subgroups && capabilities.subgroup_sizes.0 >= MATVEC_LANES
+}
+
+/// Whether a product of `rows` rows can use `tile` on `device`. Measurements may come from a damaged file.
+fn can_use(
+    device: &Device,
+    family: KernelFamily,
+    loads: Loads,
+    rows: usize,
+    flags: Flags,
+    tile: Tile,
+) -> bool {
+    family == tile.family()
+        && match tile {
+            Tile::Lane8 { rows, cols } => {
+                TILES.contains(&(rows, cols)) && has_tile(loads, flags, (rows, cols))
+            }
+            Tile::Matvec { rows: tile_rows, subgroups } => {
+                rows <= MATVEC_ROWS
+                    && MATVEC_TILES.contains(&tile_rows)
+                    && (!subgroups || adds_by_subgroups(device))
+            }
+            Tile::Tiled => rows > MATVEC_ROWS,
+        }
 }
 
 /// The tiles of `family` that a product of `rows` rows without a bias can use on `device`, the usual one first.
@@ -223,37 +251,22 @@ pub(crate) fn linear_tiles(
 ) -> Vec<Tile> {
     let flags = (false, false);
     let usual = usual_tile(device, family, loads, outputs, rows, flags);
-    let fits = |tile: usize| tile <= rows.next_power_of_two() && tile * 2 >= rows.min(8);
-    let mut tiles = vec![usual];
-    match family {
-        KernelFamily::Lane8 => {
-            let shapes = TILES
-                .into_iter()
-                .filter(|&(rows, cols)| fits(rows as usize) && has_tile(loads, flags, (rows, cols)));
-            tiles.extend(shapes.map(|(rows, cols)| Tile::Lane8 { rows, cols }));
-        }
-        KernelFamily::Tiled if rows <= MATVEC_ROWS => {
-            let has_subgroups =
-                device.capabilities().subgroups && device.capabilities().subgroup_sizes.0 >= MATVEC_LANES;
-            let reductions = if has_subgroups { &[true, false][..] } else { &[false] };
-            for rows in MATVEC_TILES.into_iter().filter(|&rows| fits(rows as usize)) {
-                tiles.extend(reductions.iter().map(|&subgroups| Tile::Matvec { rows, subgroups }));
-            }
-        }
-        KernelFamily::Tiled => {}
-    }
-    let mut seen = std::collections::HashSet::new();
-    tiles.retain(|tile| seen.insert(*tile));
-    tiles
+    let fits = |tile: &Tile| tile.rows() <= rows.next_power_of_two() && tile.rows() * 2 >= rows.min(8);
+    let lane8 = TILES.into_iter().map(|(rows, cols)| Tile::Lane8 { rows, cols });
+    let matvec = MATVEC_TILES
+        .into_iter()
+        .flat_map(|rows| [true, false].map(|subgroups| Tile::Matvec { rows, subgroups }));
+    let others = lane8
+        .chain(matvec)
+        .chain([Tile::Tiled])
+        .filter(|tile| *tile != usual && fits(tile) && can_use(device, family, loads, rows, flags, *tile));
+    [usual].into_iter().chain(others).collect()
 }
 
 fn choose(device: &Device, slice: &Slice, rows: usize, flags: Flags) -> Choice {
     let (quant, loads) = (slice.quant, slice.quants.loads());
     let family = device.family(&["linear/matmul", "linear/matvec"]);
-    let allowed = |tile: Tile| match tile {
-        Tile::Lane8 { rows, cols } => family == tile.family() && has_tile(loads, flags, (rows, cols)),
-        _ => family == tile.family() && matches!(tile, Tile::Tiled) == (rows > MATVEC_ROWS),
-    };
+    let allowed = |tile| can_use(device, family, loads, rows, flags, tile);
     let fastest = device.tuning().fastest(quant.name(), loads, slice.rows, rows, allowed);
     let tile = fastest.unwrap_or_else(|| usual_tile(device, family, loads, slice.rows, rows, flags));
     choice(tile, quant, loads, flags)

@@ -1,7 +1,6 @@
 //! One product on the device: whether a tile computes it correctly, and how long that takes.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::TuneError;
 use crate::gpu::{Device, Loads, MEASURED_ROWS, Outputs, Recording, Tile};
@@ -33,8 +32,6 @@ pub(super) struct Measured<'a> {
     y: Activation,
     /// `(DISTINCT_ROWS, distinct outputs)`.
     expected: Vec<f32>,
-    /// What was checked before.
-    checked: HashMap<(Tile, usize), bool>,
 }
 
 impl<'a> Measured<'a> {
@@ -65,7 +62,7 @@ impl<'a> Measured<'a> {
         }
         device.write(&x.buffer, 0, &padded)?;
         let y = Activation::new(device, "the result of a measured product", most_rows, outputs)?;
-        Ok(Measured { device, product, outputs, weight, x, y, expected, checked: HashMap::new() })
+        Ok(Measured { device, product, outputs, weight, x, y, expected })
     }
 
     pub(super) fn product(&self) -> Product {
@@ -91,10 +88,7 @@ impl<'a> Measured<'a> {
     }
 
     /// Whether `tile` gives the values of the plain CPU loop, in every row and output.
-    pub(super) fn is_right(&mut self, tile: Tile, rows: usize) -> Result<bool, TuneError> {
-        if let Some(&right) = self.checked.get(&(tile, rows)) {
-            return Ok(right);
-        }
+    pub(super) fn is_right(&self, tile: Tile, rows: usize) -> Result<bool, TuneError> {
         self.device.write(&self.y.buffer, 0, &vec![f32::NAN; rows * self.y.stride])?;
         self.record(tile, rows, 1)?.submit()?;
         let found = self.device.read(&self.y.buffer, 0, rows * self.y.stride)?;
@@ -109,9 +103,7 @@ impl<'a> Measured<'a> {
             }
         }
         // A value that was not written is NaN, and no comparison with it holds.
-        let right = error <= BOUND * norm;
-        self.checked.insert((tile, rows), right);
-        Ok(right)
+        Ok(error <= BOUND * norm)
     }
 
     /// Repetitions of a product within a submission. The tile has run before, so that it is compiled.
@@ -123,12 +115,7 @@ impl<'a> Measured<'a> {
 
     /// Seconds of one product of `rows` rows, in one submission of `repeats`.
     pub(super) fn seconds(&self, tile: Tile, rows: usize, repeats: usize) -> Result<f64, TuneError> {
-        let mut recording = self.record(tile, rows, repeats)?;
-        self.device.wait()?;
-        let start = Instant::now();
-        recording.submit()?;
-        self.device.wait()?;
-        Ok(start.elapsed().as_secs_f64() / repeats as f64)
+        Ok(self.record(tile, rows, repeats)?.time()?.as_secs_f64() / repeats as f64)
     }
 }
 

@@ -183,9 +183,7 @@ pub fn tune(
     for product in classes {
         if tuner.is_late() {
             tuner.report.complete = false;
-            // Without times the usual tiles are used. The next load must not measure again.
-            let (format, outputs) = (product.quant.name().to_owned(), Outputs::of(product.outputs));
-            tuner.report.tuned.insert(ProductTimes { format, outputs, loads, times: Vec::new() });
+            tuner.report.tuned.skip(product.quant.name(), product.outputs, loads);
             continue;
         }
         tuner.product(product, family, loads)?;
@@ -257,7 +255,7 @@ impl Tuner<'_> {
         usual: (KernelFamily, Loads),
         other: (KernelFamily, Loads),
     ) -> Result<f64, TuneError> {
-        let mut both =
+        let both =
             [Measured::new(self.device, product, usual.1)?, Measured::new(self.device, product, other.1)?];
         let mut logarithms = 0.0;
         for rows in DECIDING_ROWS {
@@ -267,7 +265,7 @@ impl Tuner<'_> {
                 linear_tiles(self.device, family, loads, measured.outputs(), rows)[0]
             };
             let tiles = [tile(usual, &both[0]), tile(other, &both[1])];
-            for ((measured, tile), loads) in both.iter_mut().zip(tiles).zip([usual.1, other.1]) {
+            for ((measured, tile), loads) in both.iter().zip(tiles).zip([usual.1, other.1]) {
                 if !self.is_right(measured, tile, rows, loads)? {
                     return Ok(0.0);
                 }
@@ -280,7 +278,7 @@ impl Tuner<'_> {
 
     fn is_right(
         &mut self,
-        measured: &mut Measured<'_>,
+        measured: &Measured<'_>,
         tile: Tile,
         rows: usize,
         loads: Loads,
@@ -298,7 +296,7 @@ impl Tuner<'_> {
 
     /// Measures all tiles of a product.
     fn product(&mut self, product: Product, family: KernelFamily, loads: Loads) -> Result<(), TuneError> {
-        let mut measured = Measured::new(self.device, product, loads)?;
+        let measured = Measured::new(self.device, product, loads)?;
         let mut times: Vec<TileTime> = Vec::new();
         for rows in MEASURED_ROWS {
             self.show(format!("{}, {} outputs, {rows} rows", product.quant.name(), product.outputs))?;
@@ -308,7 +306,7 @@ impl Tuner<'_> {
                     self.report.complete = false;
                     break;
                 }
-                if self.is_right(&mut measured, tile, rows, loads)? {
+                if self.is_right(&measured, tile, rows, loads)? {
                     let repeats = measured.repeats(tile, rows)?;
                     found.push((tile, measured.seconds(tile, rows, repeats)?));
                 }

@@ -7,7 +7,7 @@ mod lora;
 use std::collections::BTreeSet;
 
 use parr::conformance;
-use parr::gpu::{Device, DeviceOptions, KernelFamily, Lane8Tile, Loads, Measurements, Specialization};
+use parr::gpu::{Device, DeviceOptions, KernelFamily, Lane8Tile, Loads, Specialization};
 use parr::ops::KERNELS;
 
 use crate::support::gpu;
@@ -45,9 +45,8 @@ fn check(op: &str, kernels: &[&str], family: KernelFamily) {
         *loads != Some(Loads::Textures) || tile.is_none_or(|tile| tile == Lane8Tile::Middle)
     });
     for (loads, lane8_tile) in variants {
-        let measurements = Measurements::Ignored;
         let family = Some(family);
-        let options = DeviceOptions { family, loads, lane8_tile, measurements, ..DeviceOptions::default() };
+        let options = DeviceOptions { family, loads, lane8_tile, ..DeviceOptions::default() };
         let device = gpu::open(&options);
         run(&device, op, &mut ran, &mut failures);
     }

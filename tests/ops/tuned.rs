@@ -47,8 +47,10 @@ fn the_measured_tile_runs_and_gives_the_same_bits() {
         let mut tuned = Tuned::new();
         let others = [(4, 4), (8, 4), (16, 8)].map(|(rows, cols)| (Tile::Lane8 { rows, cols }, 50.0));
         let times = others.into_iter().chain([(tile, 1.0)]);
-        // The device cannot run a tile of the other family here, however fast it was.
-        let times = times.chain([(Tile::Tiled, 0.1)]);
+        // The device cannot run a tile of the other family here, however fast it was, and a damaged file may name a
+        // tile that does not exist.
+        let unknown = Tile::Lane8 { rows: 1000, cols: 1000 };
+        let times = times.chain([(Tile::Tiled, 0.1), (unknown, 0.1)]);
         tuned.insert(ProductTimes {
             format: "q4_0".into(),
             outputs: Outputs::of(OUTPUTS),

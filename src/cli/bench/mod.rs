@@ -197,7 +197,7 @@ impl BenchArgs {
         let device = global.open_device()?;
         let device = match &source {
             Source::Random(shape) => {
-                global.tuned(device, Product::of_random(&shape.config, self.random_quant()))?
+                global.tuned(device, || Product::of_random(&shape.config, self.random_quant()))?
             }
             Source::File(path) => global.tuned_for(device, path, self.model.quant)?,
         };
