@@ -68,6 +68,13 @@ pub enum AlignError {
         context: usize,
     },
 
+    /// Workers could not compute a part of the run: see the message. The last saved state is unchanged.
+    #[error("the workers of the run: {reason}")]
+    Workers {
+        /// What went wrong.
+        reason: String,
+    },
+
     /// The settings file is not valid, or settings are out of range.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -110,6 +117,7 @@ impl AlignError {
                 ErrorKind::Argument
             }
             AlignError::NoChat => ErrorKind::Mismatch,
+            AlignError::Workers { .. } => ErrorKind::Network,
             AlignError::Context { .. } => ErrorKind::Context,
             AlignError::Settings(inner) => inner.kind(),
             AlignError::Train(inner) => inner.kind(),

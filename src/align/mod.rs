@@ -13,6 +13,7 @@
 //! | [`Algorithm`], [`AlgorithmSpec`] | the objective of a rollout: PPO, GRPO, RLOO, or your own |
 //! | [`AlignPrompts`] | the prompts, as tokens |
 //! | [`Guidelines`] | sets of principles, and the draw for each prompt |
+//! | [`Workers`], [`Worker`] | other processes that compute the heavy parts of a run |
 //! | [`RewardRole`], [`ModelReward`] | the reward model, on the same base or on another |
 //! | [`AlignMetrics`], [`RolloutSample`] | the report of a step: metrics, and replies with their scores |
 
@@ -31,6 +32,7 @@ mod samples;
 mod steps;
 mod units;
 mod update;
+mod workers;
 
 pub use algorithm::{
     ALGORITHMS, Algorithm, AlgorithmSpec, GroupObjective, PartReply, RolloutObjective, RolloutPart,
@@ -44,5 +46,6 @@ pub use guidelines::Guidelines;
 pub use prompts::{AlignPrompt, AlignPrompts};
 pub use reward_role::{ModelReward, RewardRole};
 pub use run::{Align, Outcome};
+pub use workers::{Worker, Workers};
 
 pub use crate::train::metrics::{AlignMetrics, RolloutSample};

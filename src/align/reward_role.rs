@@ -100,26 +100,34 @@ fn request<'a>(reply: &FinishedReply<'a>) -> ScoreRequest<'a> {
     ScoreRequest::new(prompt, reply, principles.to_vec())
 }
 
+/// Scores of replies, and their parts, where `score` gives those of the replies that are not empty.
+pub(super) fn with_lowest(
+    replies: &[FinishedReply<'_>],
+    score: impl FnOnce(&[ScoreRequest<'_>]) -> Result<Vec<(f32, Vec<f32>)>, AlignError>,
+) -> Result<(Vec<f64>, Vec<Vec<f32>>), AlignError> {
+    let readable = |reply: &FinishedReply<'_>| !reply.reply.trim().is_empty();
+    let requests: Vec<ScoreRequest<'_>> =
+        replies.iter().filter(|reply| readable(reply)).map(request).collect();
+    let scores = score(&requests)?;
+    let lowest = scores.iter().map(|(value, _)| *value).fold(f32::INFINITY, f32::min);
+    let lowest = if lowest.is_finite() { lowest } else { 0.0 };
+    let mut scores = scores.into_iter();
+    let of = |reply| if readable(reply) { scores.next() } else { None };
+    let all = replies.iter().map(of).map(|score| score.unwrap_or((lowest, Vec::new())));
+    Ok(all.map(|(value, parts)| (f64::from(value), parts)).unzip())
+}
+
 impl<R: BorrowMut<RewardModel>> RewardSource for ModelReward<R> {
     fn name(&self) -> &str {
         <ModelReward>::NAME
     }
 
     fn score(&mut self, replies: &[FinishedReply<'_>]) -> Result<Vec<f64>, AlignError> {
-        let readable = |reply: &FinishedReply<'_>| !reply.reply.trim().is_empty();
-        let requests: Vec<ScoreRequest<'_>> =
-            replies.iter().filter(|reply| readable(reply)).map(request).collect();
-        let scores = self.reward.borrow_mut().score(&requests, &self.cancel, &mut |_| {})?;
-        let lowest = scores.iter().map(|score| score.value).fold(f32::INFINITY, f32::min);
-        let lowest = if lowest.is_finite() { f64::from(lowest) } else { 0.0 };
-        self.parts.clear();
-        let mut scores = scores.into_iter();
-        let mut values = Vec::with_capacity(replies.len());
-        for reply in replies {
-            let score = if readable(reply) { scores.next() } else { None };
-            values.push(score.as_ref().map_or(lowest, |score| f64::from(score.value)));
-            self.parts.push(score.map_or_else(Vec::new, |score| score.parts));
-        }
+        let (values, parts) = with_lowest(replies, |requests| {
+            let scores = self.reward.borrow_mut().score(requests, &self.cancel, &mut |_| {})?;
+            Ok(scores.into_iter().map(|score| (score.value, score.parts)).collect())
+        })?;
+        self.parts = parts;
         Ok(values)
     }
 

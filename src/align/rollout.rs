@@ -1,17 +1,20 @@
 //! One rollout: replies are sampled, scored, and read by policy, reference and critic.
 
+use serde::{Deserialize, Serialize};
+
 use super::AlignConfig;
 use super::AlignError;
 use super::roles::{Critic, Roles};
 use super::units::divide;
-use super::{AlignPrompt, AlignPrompts, Guidelines};
+use super::workers::{Passage, Remote};
+use super::{AlignPrompt, AlignPrompts, Guidelines, RolloutConfig};
 use crate::align::estimate::{FinishedReply, RewardSum, Rewards, Trace};
 use crate::generate::{CancelToken, Finish, GenerateError, Generator, Request, Sampling};
 use crate::principles::Principle;
 use crate::random::{Philox, Purpose};
 use crate::tokenizer::TokenId;
 use crate::train::objective::TokenStats;
-use crate::train::{Learner, Order, TrainError, Unit};
+use crate::train::{Learner, Order, Unit};
 
 /// A reply that the policy sampled in a rollout.
 #[derive(Clone, Debug)]
@@ -51,16 +54,13 @@ impl<'a> Sampler<'a> {
         Sampler { prompts, guidelines, config, order }
     }
 
-    /// Samples the replies of the step that follows `step` finished steps. Replies to the same prompt are
-    /// adjacent. The same step and policy always give the same replies. After a cancel the error is
-    /// [`GenerateError::Cancelled`].
+    /// Samples the replies of the step that follows `step` finished steps, by `generate`. Replies to the same prompt
+    /// are adjacent. The same step and policy always give the same replies.
     pub fn sample(
         &mut self,
         step: u64,
-        generator: &mut Generator,
-        roles: &Roles,
-        cancel: &CancelToken,
-    ) -> Result<Vec<RolloutReply<'a>>, GenerateError> {
+        generate: impl FnOnce(Vec<Draw>) -> Result<Vec<Sampled>, AlignError>,
+    ) -> Result<Vec<RolloutReply<'a>>, AlignError> {
         let random = Philox::new(self.config.seed);
         let rollout = &self.config.rollout;
         let first = step * rollout.prompts as u64;
@@ -70,35 +70,67 @@ impl<'a> Sampler<'a> {
             let principles = self.guidelines.draw(prompt.prompt.kind, random, step as u32, number as u32);
             asked.extend((0..rollout.replies).map(|_| (prompt, principles.clone())));
         }
-        let request = |(index, (prompt, _)): (usize, &(&AlignPrompt, _))| {
-            let seed = random.bits64(Purpose::Rollout, step as u32, index as u32, 0);
-            let temperature = rollout.temperature as f32;
-            Request {
-                prompt: prompt.ids.clone(),
-                adapter: Some(roles.policy),
-                sampling: Sampling { temperature, seed, ..Sampling::default() },
-                max_tokens: rollout.max_reply_tokens,
-                stop_ids: self.prompts.end_of_turn.as_slice().into(),
-                ..Request::default()
-            }
+        let draw = |(index, (prompt, _)): (usize, &(&AlignPrompt, _))| Draw {
+            prompt: prompt.ids.clone(),
+            seed: random.bits64(Purpose::Rollout, step as u32, index as u32, 0),
         };
-        let requests: Vec<Request> = asked.iter().enumerate().map(request).collect();
-        // The policy has changed since it filled the cache.
-        generator.clear();
-        let replies = generator.generate(&requests, cancel, &mut |_| {})?;
-        if cancel.is_cancelled() || replies.iter().any(|reply| reply.finish == Finish::Cancelled) {
-            return Err(GenerateError::Cancelled);
-        }
-        let replies = asked.into_iter().zip(replies).map(|((prompt, principles), reply)| RolloutReply {
-            prompt,
-            principles,
-            ended: reply.finish == Finish::EndOfTurn,
-            tokens: reply.tokens,
-            logprobs: reply.sampling_logprobs,
-            text: reply.text,
+        let replies = generate(asked.iter().enumerate().map(draw).collect())?;
+        let replies = asked.into_iter().zip(replies).map(|((prompt, principles), reply)| {
+            let Sampled { tokens, logprobs, text, ended } = reply;
+            RolloutReply { prompt, principles, ended, tokens, logprobs, text }
         });
         Ok(replies.collect())
     }
+}
+
+/// A reply to sample: its prompt, and the seed of its tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Draw {
+    pub prompt: Vec<TokenId>,
+    pub seed: u64,
+}
+
+/// What the policy answered: the fields of [`RolloutReply`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Sampled {
+    pub tokens: Vec<TokenId>,
+    pub logprobs: Vec<f32>,
+    pub text: String,
+    pub ended: bool,
+}
+
+/// Samples a reply to each of `draws` from the policy. After a cancel the error is [`GenerateError::Cancelled`].
+pub(super) fn generate(
+    generator: &mut Generator,
+    roles: &Roles,
+    rollout: &RolloutConfig,
+    end_of_turn: &[TokenId],
+    draws: Vec<Draw>,
+    cancel: &CancelToken,
+) -> Result<Vec<Sampled>, GenerateError> {
+    let temperature = rollout.temperature as f32;
+    let request = |Draw { prompt, seed }| Request {
+        prompt,
+        adapter: Some(roles.policy),
+        sampling: Sampling { temperature, seed, ..Sampling::default() },
+        max_tokens: rollout.max_reply_tokens,
+        stop_ids: end_of_turn.into(),
+        ..Request::default()
+    };
+    let requests: Vec<Request> = draws.into_iter().map(request).collect();
+    // The policy has changed since it filled the cache.
+    generator.clear();
+    let replies = generator.generate(&requests, cancel, &mut |_| {})?;
+    if cancel.is_cancelled() || replies.iter().any(|reply| reply.finish == Finish::Cancelled) {
+        return Err(GenerateError::Cancelled);
+    }
+    let sampled = replies.into_iter().map(|reply| Sampled {
+        ended: reply.finish == Finish::EndOfTurn,
+        tokens: reply.tokens,
+        logprobs: reply.sampling_logprobs,
+        text: reply.text,
+    });
+    Ok(sampled.collect())
 }
 
 /// Scores `replies` with all sources of rewards.
@@ -142,22 +174,35 @@ pub(super) struct ReadOut {
 
 /// Reads a rollout: the reference first, then policy and critic. If the first update takes all replies in one pass, this
 /// pass is the one that it continues from.
+///
+/// With workers, each pass is a task of its own. The first update computes it again, which is counted as here.
 pub(super) fn read(
     learner: &mut Learner,
+    workers: Option<&mut Remote<'_>>,
     roles: &Roles,
     replies: &[RolloutReply<'_>],
     config: &AlignConfig,
     scores: &[f64],
-) -> Result<ReadOut, TrainError> {
+) -> Result<ReadOut, AlignError> {
     let all: Vec<usize> = (0..replies.len()).collect();
     let members = divide(&all, config.rollout.replies, roles.unit_replies);
     let references = sequences(roles, replies, &members, Roles::reference);
     let learners = sequences(roles, replies, &members, Roles::learners);
-    let reference = learner.read(&references)?;
-    // The order of a single mini-batch is that of the replies.
-    let forwarded = if config.update.mini_batches == 1 { learner.forward(&learners)? } else { None };
-    let kept = forwarded.is_some();
-    let stats = forwarded.map_or_else(|| learner.read(&learners), Ok)?;
+    let (reference, stats, kept) = match workers {
+        Some(workers) => {
+            let passages = passages(replies, &members);
+            let reference = workers.read(learner, true, &references, &passages)?;
+            let one_pass = config.update.mini_batches == 1 && learner.passes(&learners)?.len() == 1;
+            (reference, workers.read(learner, false, &learners, &passages)?, one_pass)
+        }
+        None => {
+            let reference = learner.read(&references)?;
+            // The order of a single mini-batch is that of the replies.
+            let forwarded = if config.update.mini_batches == 1 { learner.forward(&learners)? } else { None };
+            let kept = forwarded.is_some();
+            (reference, forwarded.map_or_else(|| learner.read(&learners), Ok)?, kept)
+        }
+    };
     let double = |values: &[f32]| -> Vec<f64> { values.iter().map(|&value| value.into()).collect() };
     let tokens = |units: &[Unit]| units.iter().flatten().map(|sequence| sequence.ids.len()).sum::<usize>();
     let mut out = ReadOut {
@@ -197,6 +242,15 @@ pub(super) fn read(
     out.entropy = entropy / reference_at.max(1) as f64;
     out.forwarded = kept.then_some(stats);
     Ok(out)
+}
+
+/// The units `members`, as workers get them.
+pub(super) fn passages(replies: &[RolloutReply<'_>], members: &[Vec<usize>]) -> Vec<Passage> {
+    let unit = |members: &Vec<usize>| Passage {
+        prompt: replies[members[0]].prompt.ids.clone(),
+        replies: members.iter().map(|&member| replies[member].tokens.clone()).collect(),
+    };
+    members.iter().map(unit).collect()
 }
 
 /// The sequences of the units `members`, as `read` makes them from a prompt and its replies.

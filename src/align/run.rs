@@ -1,7 +1,9 @@
 //! A run that trains an adapter on prompts, principles and rewards.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use super::roles::{InitialAdapters, Roles};
 use super::rollout::Sampler;
 use super::steps::{KL_COEFFICIENT, PLANNED, Stepped, Steps, UNIT_REPLIES, UPDATES};
 use super::units::tokens;
+use super::workers::{Remote, RemoteReward, Workers, setup};
 use super::{AlignError, AlignPrompts, Guidelines, ModelReward, RewardRole, RolloutConfig};
 use crate::adapter::{Adapter, Card, RUN_FOLDER};
 use crate::align::estimate::{
@@ -67,6 +70,7 @@ pub struct Align<'a> {
     config: AlignConfig,
     budget: Option<Duration>,
     resume: bool,
+    workers: Option<Rc<RefCell<dyn Workers + 'a>>>,
 }
 
 /// How a run ended.
@@ -112,6 +116,7 @@ impl<'a> Align<'a> {
             config: AlignConfig::default(),
             budget: None,
             resume: false,
+            workers: None,
         }
     }
 
@@ -153,6 +158,13 @@ impl<'a> Align<'a> {
         Align { resume, ..self }
     }
 
+    /// Lets `workers` sample, score, read and compute gradients. This process keeps the state of the run: it joins their
+    /// results, takes the optimizer steps and writes the files, so that a run can resume with or without workers.
+    #[must_use]
+    pub fn workers(self, workers: impl Workers + 'a) -> Self {
+        Align { workers: Some(Rc::new(RefCell::new(workers))), ..self }
+    }
+
     /// Runs the alignment, reports events to `on_event`, and returns how the run ended.
     ///
     /// # Errors
@@ -163,6 +175,7 @@ impl<'a> Align<'a> {
     ///   written, if settings, roles or sources contradict each other, the folder holds another run, or no
     ///   plan fits the device;
     /// * [`AlignError::Reward`] if the reward model cannot be used;
+    /// * [`AlignError::Workers`] if workers fail;
     /// * [`AlignError::Train`] if the training fails later. The last saved state is unchanged.
     pub fn run(
         mut self,
@@ -241,7 +254,16 @@ impl<'a> Align<'a> {
         if !unclear.is_empty() {
             on_event(Event::Unclear { principles: &unclear });
         }
-        let rewards = self.rewards(&roles, &control.cancel)?;
+        let workers = match &self.workers {
+            Some(workers) => {
+                let hashes = (self.init.map(Adapter::sha256), reward_sha256);
+                let shape = (plan.shape, unit_replies);
+                let setup = setup(model, config, shape, &generation, &prompts.end_of_turn, hashes)?;
+                Some(Remote::begin(Rc::clone(workers), &setup, &control.cancel)?)
+            }
+            None => None,
+        };
+        let rewards = self.rewards(&roles, workers.as_ref(), &control.cancel)?;
         let _lock = run.begin()?;
         let mut steps = Steps {
             config,
@@ -249,6 +271,7 @@ impl<'a> Align<'a> {
             roles,
             learner,
             generator,
+            workers,
             sampler: Sampler::new(prompts, guidelines, config),
             rewards,
             controller,
@@ -337,7 +360,12 @@ impl<'a> Align<'a> {
     }
 
     /// The sum of all sources.
-    fn rewards<'s>(&'s mut self, roles: &Roles, cancel: &CancelToken) -> Result<RewardSum<'s>, AlignError> {
+    fn rewards<'s>(
+        &'s mut self,
+        roles: &Roles,
+        workers: Option<&Remote<'s>>,
+        cancel: &CancelToken,
+    ) -> Result<RewardSum<'s>, AlignError> {
         let names = self.source_names();
         let config = &self.config.reward;
         let mut sum = RewardSum::new(config.unfinished);
@@ -345,13 +373,16 @@ impl<'a> Align<'a> {
             let weight = config.weight(source.name());
             sum.add(source, weight)
         };
-        match (&mut self.reward, roles.reward) {
-            (Some(RewardRole::Shared { card, .. }), Some(id)) => {
+        match (&mut self.reward, roles.reward, workers) {
+            (Some(_), _, Some(workers)) => add(Box::new(RemoteReward::new(workers)))?,
+            (Some(RewardRole::Shared { card, .. }), Some(id), None) => {
                 let options = options(self.model);
                 let model = RewardModel::in_bank(self.model, &roles.bank, id, card.clone(), &options)?;
                 add(Box::new(ModelReward::new(model, cancel)))?;
             }
-            (Some(RewardRole::Apart(model)), _) => add(Box::new(ModelReward::new(&mut **model, cancel)))?,
+            (Some(RewardRole::Apart(model)), _, None) => {
+                add(Box::new(ModelReward::new(&mut **model, cancel)))?
+            }
             _ => {}
         }
         let given: Vec<String> = self.sources.iter().map(|source| source.name().to_owned()).collect();
@@ -368,11 +399,9 @@ impl<'a> Align<'a> {
         Ok(sum)
     }
 
-    /// Options of the run's generator. Keys and values have the same format as in training, so that
-    /// generation and training compute the same policy.
+    /// Options of the run's generator.
     fn generation(&self) -> GeneratorOptions {
-        let slots = self.config.samples().min(MOST_SLOTS);
-        GeneratorOptions { slots, context: self.longest().max(2), kv: KvFormat::F32, repetition_window: 1 }
+        generation(self.config.samples().min(MOST_SLOTS), self.longest().max(2))
     }
 
     /// The passes, and the number of replies to a prompt that share a unit. A resumed run has those of its state. A fresh
@@ -482,6 +511,12 @@ impl<'a> Align<'a> {
         self.source_names().iter().for_each(|name| hash.update(format!("{name}\n")));
         hex(hash.finalize())
     }
+}
+
+/// Options of the generator of a run or of one of its workers. Keys and values have the same format as in training, so
+/// that generation and training compute the same policy.
+pub(super) fn generation(slots: usize, context: usize) -> GeneratorOptions {
+    GeneratorOptions { slots, context, kv: KvFormat::F32, repetition_window: 1 }
 }
 
 impl RewardRole<'_> {

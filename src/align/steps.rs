@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::roles::Roles;
-use super::rollout::{Sampler, read, reward};
+use super::rollout::{Sampler, generate, read, reward};
 use super::samples::{by_principle, samples, write};
 use super::update::{UpdateInput, UpdateResult, update};
+use super::workers::Remote;
 use super::{AlignConfig, AlignError, AlignMetrics};
 use crate::align::estimate::{Collapse, Health, KlController, RewardSum, RolloutFigures, Trace, Watch};
 use crate::error::ErrorKind;
@@ -27,6 +28,8 @@ pub(super) struct Steps<'a> {
     pub roles: Roles,
     pub learner: Learner,
     pub generator: Generator,
+    /// What computes the heavy parts of a step instead of `learner` and `generator`.
+    pub workers: Option<Remote<'a>>,
     pub sampler: Sampler<'a>,
     pub rewards: RewardSum<'a>,
     pub controller: KlController,
@@ -127,11 +130,17 @@ impl Steps<'_> {
         }
         let (config, step, rate) = (self.config, self.meta.step, self.rate());
         let mut clock = Clock::start();
-        let drawn = self.sampler.sample(step, &mut self.generator, &self.roles, cancel)?;
+        let Steps { generator, workers, roles, learner, sampler, .. } = self;
+        let end_of_turn = sampler.prompts.end_of_turn.as_slice();
+        let drawn = sampler.sample(step, |draws| match workers {
+            Some(workers) => workers.sample(learner, draws, config.rollout.replies),
+            None => Ok(generate(generator, roles, &config.rollout, end_of_turn, draws, cancel)?),
+        })?;
         let (sample_seconds, pace) = (clock.lap(), self.generator.pace());
         let rewards = reward(&mut self.rewards, &drawn)?;
         let reward_seconds = clock.lap();
-        let read = read(&mut self.learner, &self.roles, &drawn, config, &rewards.total)?;
+        let read =
+            read(&mut self.learner, self.workers.as_mut(), &self.roles, &drawn, config, &rewards.total)?;
         let read_seconds = clock.lap();
 
         let coefficient = self.controller.coefficient;
@@ -152,9 +161,17 @@ impl Steps<'_> {
             None => {
                 let (replies, traces, objective) = (&drawn[..], &read.traces[..], &*objective);
                 let forwarded = read.forwarded.as_ref();
-                let input =
-                    UpdateInput { config, step, learning_rate: rate, replies, traces, objective, forwarded };
-                update(&mut self.learner, &self.roles, &input)?
+                let input = UpdateInput {
+                    config,
+                    step,
+                    learning_rate: rate,
+                    replies,
+                    traces,
+                    kl_coefficient: coefficient,
+                    objective,
+                    forwarded,
+                };
+                update(&mut self.learner, self.workers.as_mut(), &self.roles, &input)?
             }
         };
         let update_seconds = clock.lap();

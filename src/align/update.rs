@@ -3,14 +3,16 @@
 use std::ops::Range;
 
 use super::AlignConfig;
+use super::AlignError;
 use super::algorithm::{PartReply, RolloutObjective, RolloutPart};
 use super::roles::Roles;
-use super::rollout::{RolloutReply, sequences};
+use super::rollout::{RolloutReply, passages, sequences};
 use super::units::divide;
+use super::workers::{MiniBatch, Remote};
 use crate::align::estimate::{Trace, Updates};
 use crate::random::{Philox, Purpose};
 use crate::train::objective::TokenStats;
-use crate::train::{Learner, TrainError};
+use crate::train::{Learned, Learner};
 
 /// A rollout, with the inputs of its updates.
 pub(super) struct UpdateInput<'a> {
@@ -21,6 +23,8 @@ pub(super) struct UpdateInput<'a> {
     /// The replies (B). `traces` has the outputs for each, from before the first update.
     pub replies: &'a [RolloutReply<'a>],
     pub traces: &'a [Trace],
+    /// The KL coefficient of `objective`.
+    pub kl_coefficient: f64,
     pub objective: &'a dyn RolloutObjective,
     /// The readings of all replies, if the learner holds their pass: the first update continues from it.
     pub forwarded: Option<&'a TokenStats>,
@@ -48,10 +52,12 @@ impl UpdateResult {
 /// early when the policy is too far from the one that sampled the replies.
 pub(super) fn update(
     learner: &mut Learner,
+    mut workers: Option<&mut Remote<'_>>,
     roles: &Roles,
     input: &UpdateInput<'_>,
-) -> Result<UpdateResult, TrainError> {
-    let UpdateInput { config, step, learning_rate, replies, traces, objective, mut forwarded } = *input;
+) -> Result<UpdateResult, AlignError> {
+    let UpdateInput { config, step, learning_rate, replies, traces, kl_coefficient, objective, .. } = *input;
+    let mut forwarded = input.forwarded;
     let mut result = UpdateResult::none(config.update.target_kl);
     'epochs: for epoch in 0..config.update.epochs {
         let order = order(config, step, epoch, replies.len());
@@ -64,12 +70,22 @@ pub(super) fn update(
                 let replies = places(roles, traces, &units[range]);
                 objective.evaluate(&RolloutPart { traces, replies, n_replies, n_tokens }, stats)
             };
-            let learned = match forwarded.take() {
-                Some(stats) => learner.step_from(&loss(0..units.len(), stats), learning_rate)?,
-                None => {
-                    let batch = sequences(roles, replies, &units, Roles::learners);
-                    learner.step(&batch, loss, learning_rate)?
+            let batch = || sequences(roles, replies, &units, Roles::learners);
+            let learned = match (workers.as_deref_mut(), forwarded.take()) {
+                (Some(workers), kept) => {
+                    let batch = MiniBatch {
+                        sequences: batch(),
+                        passages: passages(replies, &units),
+                        members: &units,
+                        n_replies,
+                        n_tokens,
+                    };
+                    let learned = workers.step(learner, traces, kl_coefficient, &batch, learning_rate)?;
+                    // So that the counts of a run do not depend on where it runs.
+                    Learned { tokens: if kept.is_some() { 0 } else { learned.tokens }, ..learned }
                 }
+                (None, Some(stats)) => learner.step_from(&loss(0..units.len(), stats), learning_rate)?,
+                (None, None) => learner.step(&batch(), loss, learning_rate)?,
             };
             result.grad_norm += learned.grad_norm;
             result.tokens += learned.tokens;
@@ -83,7 +99,7 @@ pub(super) fn update(
 }
 
 /// Places of the readings of the replies of `units`, which were read one after the other.
-fn places(roles: &Roles, traces: &[Trace], units: &[Vec<usize>]) -> Vec<PartReply> {
+pub(super) fn places(roles: &Roles, traces: &[Trace], units: &[Vec<usize>]) -> Vec<PartReply> {
     let (mut places, mut first) = (Vec::new(), 0);
     for members in units {
         let together: usize = members.iter().map(|&index| traces[index].real.len()).sum();

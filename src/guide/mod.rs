@@ -24,6 +24,9 @@ pub mod reading {}
 #[doc = include_str!("sentences.md")]
 pub mod sentences {}
 
+#[doc = include_str!("workers.md")]
+pub mod workers {}
+
 #[doc = include_str!("bindings.md")]
 pub mod bindings {}
 

@@ -244,6 +244,79 @@ impl Learner {
         Ok((LoraWeights { config, layers, names: self.bank.names() }, head))
     }
 
+    /// The ranges of `units` that are computed together, each in one pass.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::PassFull`] if a unit does not fit a pass.
+    pub(crate) fn passes(&self, units: &[Unit]) -> Result<Vec<Range<usize>>, TrainError> {
+        pack(units, self.pass.shape())
+    }
+
+    /// The values of the trainable adapters in the device's layout: those of each layer, then those of the heads.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Device`] if a read fails.
+    pub(crate) fn values(&self) -> Result<Vec<Vec<f32>>, TrainError> {
+        let device = self.bank.device();
+        self.parts().map(|(_, params, [first, _])| Ok(device.read(params, 0, first.len())?)).collect()
+    }
+
+    /// Replaces the values of the trainable adapters by those that [`Learner::values`] of another learner gave.
+    ///
+    /// # Errors
+    ///
+    /// * [`TrainError::Resume`] if they are those of other adapters; nothing is changed then;
+    /// * [`TrainError::Device`] if the device fails.
+    pub(crate) fn set_values(&self, values: &[Vec<f32>]) -> Result<(), TrainError> {
+        let buffers = self.parts().map(|(name, params, [first, _])| (name, params, first.len()));
+        self.write(buffers, values)
+    }
+
+    /// The gradients accumulated so far, in the layout of [`Learner::values`].
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Device`] if a read fails.
+    pub(crate) fn gradients(&self) -> Result<Vec<Vec<f32>>, TrainError> {
+        let (device, gradients) = (self.bank.device(), self.pass.gradients());
+        let buffers = gradients.layers.iter().chain([&gradients.heads]);
+        buffers.map(|buffer| Ok(device.read(buffer, 0, buffer.len())?)).collect()
+    }
+
+    /// Takes one step of learning rate `rate` with `gradients`, in the layout of [`Learner::values`]. Returns their norm
+    /// before clipping.
+    ///
+    /// # Errors
+    ///
+    /// As [`Learner::set_values`] and [`Learner::step`].
+    pub(crate) fn step_with(&mut self, gradients: &[Vec<f32>], rate: f64) -> Result<f64, TrainError> {
+        let own = self.pass.gradients();
+        let buffers = own.layers.iter().chain([&own.heads]);
+        self.write(buffers.map(|buffer| ("the gradient".to_owned(), buffer, buffer.len())), gradients)?;
+        self.optimizer.step(&self.bank, self.pass.gradients(), rate)
+    }
+
+    /// Writes one run of values into the start of each buffer.
+    fn write<'b>(
+        &self,
+        buffers: impl Iterator<Item = (String, &'b Buffer<f32>, usize)>,
+        values: &[Vec<f32>],
+    ) -> Result<(), TrainError> {
+        let buffers: Vec<_> = buffers.collect();
+        for (index, (tensor, _, expected)) in buffers.iter().enumerate() {
+            let found = values.get(index).map(Vec::len);
+            if found != Some(*expected) {
+                return Err(TrainError::Resume { tensor: tensor.clone(), found, expected: *expected });
+            }
+        }
+        for ((_, buffer, _), values) in buffers.iter().zip(values) {
+            self.bank.device().write(buffer, 0, values)?;
+        }
+        Ok(())
+    }
+
     /// Everything that a step depends on, for saving: values and moments in the device's layout.
     ///
     /// # Errors

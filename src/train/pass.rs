@@ -174,6 +174,8 @@ pub struct Pass {
     temperature: f32,
     /// Layout of the last forward pass.
     layout: Option<Layout>,
+    /// Whether a backward pass has added to the gradients since they were cleared.
+    accumulated: bool,
 }
 
 impl Pass {
@@ -196,6 +198,7 @@ impl Pass {
             gradients: AdapterGradients::new(model, bank, trainable)?,
             temperature: 1.0,
             layout: None,
+            accumulated: false,
         })
     }
 
@@ -253,7 +256,8 @@ impl Pass {
     }
 
     /// Runs the last forward pass backward, from the gradients of its readings, and adds to the gradients of
-    /// the trainable adapters. Returns without waiting for the device.
+    /// the trainable adapters. Returns without waiting for the device, unless heads add to
+    /// the gradients of an earlier pass.
     ///
     /// # Errors
     ///
@@ -283,9 +287,26 @@ impl Pass {
         if layout.has_heads {
             device.write(&self.memory.d_values, 0, &ordered(&gradients.d_value))?;
         }
+        let heads = &self.gradients.heads;
+        // Readings add to the heads in chunks. Each pass has a sum of its own, so that the gradient of a step is the sum
+        // of the gradients of its passes to the last bit, also if other devices compute some of them.
+        let before = if layout.has_heads && self.accumulated {
+            Some(device.read(heads, 0, heads.len())?)
+        } else {
+            None
+        };
         let mut rec = Recording::new(&device);
+        if before.is_some() {
+            rec.clear(heads, 0, heads.len());
+        }
         self.record_backward(&mut rec, &layout)?;
         rec.submit()?;
+        if let Some(mut sums) = before {
+            let own = device.read(heads, 0, heads.len())?;
+            sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+            device.write(heads, 0, &sums)?;
+        }
+        self.accumulated = true;
         self.layout = Some(layout);
         Ok(())
     }
@@ -299,6 +320,7 @@ impl Pass {
         let mut rec = Recording::new(self.model.device());
         self.gradients.record_clear(&mut rec);
         rec.submit()?;
+        self.accumulated = false;
         Ok(())
     }
 

@@ -37,7 +37,7 @@ pub fn opinionated(model: &Model, folder: &Path) -> PathBuf {
     path
 }
 
-fn prompts(model: &Model) -> AlignPrompts {
+pub(super) fn prompts(model: &Model) -> AlignPrompts {
     let tokenizer = model.tokenizer().expect("it reads");
     let prompt = |number: usize| {
         let text = format!("Is it {number}?");

@@ -20,6 +20,8 @@ mod resumed;
 mod solves;
 /// The first rollout: nothing has been learned yet.
 mod start;
+/// Runs whose heavy parts other devices compute.
+mod workers;
 
 pub(crate) use judged::opinionated;
 

@@ -5,7 +5,7 @@ use crate::train::objective::KlEstimator;
 use crate::train::objective::PpoToken;
 
 /// One sampled reply, with the values of the policy, the reference and the critic when it was sampled.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Trace {
     /// Whether the policy chose each token (T). False for pads and for given tokens.
     pub real: Vec<bool>,

@@ -38,7 +38,7 @@ pub use rloo::Rloo;
 pub use supervised::{Supervised, SupervisedBatch};
 
 /// The device's results for the scored tokens (N), in the order of the batch.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TokenStats {
     /// Log-probability of each target given the tokens before it, in nats (N).
     pub logprob: Vec<f32>,

@@ -13,7 +13,7 @@ use crate::ops::{
 };
 
 /// Limits of a pass, and how much is kept between its forward and backward part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PassShape {
     /// Maximum number of tokens of all sequences together.
     pub rows: usize,
