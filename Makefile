@@ -6,6 +6,7 @@
 #
 #   make soak          serve SmolLM2 to 64 clients that misbehave, for ten minutes
 #   make drivers       check every kernel on llvmpipe, on a newer Mesa and on SwiftShader, side by side
+#   make ray           align SmolLM2 on Ray workers, of which one is killed, and compare the result with one process
 #   make clients       serve SmolLM2 and run OpenAI's client, Ollama's and lm-evaluation-harness against it
 #
 # This needs Node 20 and Chromium (studio/README.md):
@@ -39,7 +40,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 # Mesa's device selection layer asks the desktop, and prints errors if there is none.
 export NODEVICE_SELECT ?= 1
 
-.PHONY: chat lint test proofs bindings clients drivers soak studio principles-model reward-model policies steering picture
+.PHONY: chat lint test proofs bindings clients ray drivers soak studio principles-model reward-model policies steering picture
 
 # The principles of the chat: a copy of the example, to edit.
 CHAT := runs/chat/principles.toml
@@ -60,6 +61,7 @@ lint:
 	.ci/setup lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	$(CARGO) check --locked --manifest-path bindings/Cargo.toml --target-dir $(BUILT) -p parr-ffi
 	@if ! command -v npm >/dev/null; then echo "skipped: whether studio/dist is up to date, which needs npm"; \
 	    elif ! (cd studio && npm ci --silent --no-audit --no-fund); then \
 	    echo "skipped: whether studio/dist is up to date; the packages could not be fetched"; \
@@ -97,6 +99,18 @@ clients:
 	[ -x $(CLIENTS)/bin/python ] || python3 -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet openai ollama 'lm-eval[api]'
 	HF_DATASETS_OFFLINE=1 tests/clients/run.sh $(BUILT)/release/parr $(CLIENTS)
+
+# The package is built and installed into an environment of its own, with Ray from PyPI.
+RAY := $(BUILT)/ray
+
+ray:
+	.ci/setup tools
+	$(CARGO) build --release --locked
+	.ci/setup gpu $(BUILT)/release/parr
+	.ci/setup model $(BUILT)/release/parr
+	[ -x $(RAY)/bin/python ] || python3 -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet './bindings/python[ray]'
+	folder=$$(mktemp -d) && $(RAY)/bin/python tests/ray/workers.py "$$folder" && rm -rf "$$folder"
 
 # The reports and the page stay in the folder.
 drivers:

@@ -143,7 +143,7 @@ impl Model {
         let config = model.config();
         Ok(ModelInfo {
             path: self.path.to_string_lossy().into_owned(),
-            layers: config.layers as u32,
+            layers: config.layers.len() as u32,
             vocabulary: config.vocab as u32,
             context: config.context as u32,
             weight_bytes: model.weight_bytes(),
