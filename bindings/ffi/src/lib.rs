@@ -10,11 +10,15 @@
 //! | [`Steering`], [`SteeredReply`] | replies steered by principles, including the best of several |
 //! | [`Adapter`] | LoRA adapters: opened, attached, blended, exported |
 //! | [`TrainingJob`], [`TrainingListener`], [`TrainingPolicy`] | training in the background |
+//! | [`TrainingWorkers`], [`TrainingWorker`] | training whose heavy parts other processes compute |
 //! | [`ParrError`] | every failure, grouped by what the app can do next |
 //!
 //! Every function may be called from any thread. Long calls are asynchronous and run on their own thread.
 //! In Kotlin and Python, cancelling the task also cancels the call, because uniffi drops the future.
 //! [`CancelToken`] works in every language. The core does not depend on this crate.
+
+// The compiler follows wgpu's types deeply to see that a worker can move between threads.
+#![recursion_limit = "256"]
 
 uniffi::setup_scaffolding!("parr");
 
@@ -54,7 +58,8 @@ pub use session::{ChatOptions, ChatSession};
 pub use steer::{Candidate, Search, SteeredReply, Steering, Tell};
 pub use training::{
     Figure, Sampled, StepDecision, StepReport, TrainingData, TrainingEvent, TrainingJob, TrainingListener,
-    TrainingOptions, TrainingOutcome, TrainingPolicy, TrainingState, TrainingStatus,
+    TrainingOptions, TrainingOutcome, TrainingPolicy, TrainingState, TrainingStatus, TrainingWorker,
+    TrainingWorkers,
 };
 
 /// Version of the library, such as `0.1.0`.

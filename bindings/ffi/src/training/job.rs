@@ -14,7 +14,8 @@ use super::events::{
     StepDecision, TrainingEvent, TrainingListener, TrainingOutcome, TrainingPolicy, TrainingState,
     TrainingStatus,
 };
-use super::settings::Work;
+use super::settings::{Place, Work};
+use super::workers::TrainingWorkers;
 use crate::ParrError;
 use crate::call::{guarded, lock};
 use crate::callback::Callbacks;
@@ -42,12 +43,14 @@ impl Model {
     /// # Errors
     ///
     /// [`ParrError::Internal`] if the system cannot start a thread.
-    #[uniffi::method(default(listener = None, policy = None))]
+    /// `workers` compute the heavy parts of an alignment run.
+    #[uniffi::method(default(listener = None, policy = None, workers = None))]
     pub fn train(
         self: Arc<Self>,
         options: TrainingOptions,
         listener: Option<Arc<dyn TrainingListener>>,
         policy: Option<Arc<dyn TrainingPolicy>>,
+        workers: Option<Arc<dyn TrainingWorkers>>,
     ) -> Result<Arc<TrainingJob>, ParrError> {
         let status = TrainingStatus { state: TrainingState::Preparing, step: 0, steps: 0, loss: None };
         let state = Arc::new(Mutex::new(JobState { status, result: None, waiting: Vec::new() }));
@@ -56,8 +59,9 @@ impl Model {
         if let Some(policy) = policy {
             control = gated(control, policy, callbacks.clone(), Arc::clone(&state));
         }
+        let state_of_run = Arc::clone(&state);
         let run =
-            Run { model: self, control: control.clone(), listener, callbacks, state: Arc::clone(&state) };
+            Run { model: self, control: control.clone(), listener, workers, callbacks, state: state_of_run };
         let spawned = thread::Builder::new().name("parr-training".to_owned()).spawn(move || {
             let state = Arc::clone(&run.state);
             let result = guarded(|| run.run(&options));
@@ -144,6 +148,7 @@ struct Run {
     model: Arc<Model>,
     control: Control,
     listener: Option<Arc<dyn TrainingListener>>,
+    workers: Option<Arc<dyn TrainingWorkers>>,
     callbacks: Callbacks,
     state: Arc<Mutex<JobState>>,
 }
@@ -157,7 +162,8 @@ impl Run {
         let work = Work::read(options, &loaded, self.model.training_mib(&loaded))?;
         let out = PathBuf::from(&options.out);
         let start = options.start.as_ref().map(|start| start.adapter());
-        let done = work.run(&loaded.model, start, &out, options.resume, &self.control, &mut |event| {
+        let place = Place { out: &out, resume: options.resume, workers: self.workers.clone() };
+        let done = work.run(&loaded.model, start, place, &self.control, &mut |event| {
             if let Some(event) = TrainingEvent::of(event) {
                 self.hear(event);
             }

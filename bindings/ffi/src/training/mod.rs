@@ -3,6 +3,7 @@
 mod events;
 mod job;
 mod settings;
+mod workers;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ pub use events::{
     TrainingPolicy, TrainingState, TrainingStatus,
 };
 pub use job::TrainingJob;
+pub use workers::{TrainingWorker, TrainingWorkers};
 
 use crate::adapter::Adapter;
 use crate::principles::PrincipleSet;

@@ -1,6 +1,7 @@
 //! Converts options to a run of the core.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parr::adapter::Adapter;
 use parr::align::{Align, AlignConfig, AlignPrompts, Guidelines, Outcome, RewardRole};
@@ -9,6 +10,7 @@ use parr::reward::{RewardConfig, RewardData, RewardModel, RewardTraining};
 use parr::settings::{Auto, Settings};
 use parr::train::{Control, Event, Rows, Sft, SftConfig};
 
+use super::workers::{AppWorkers, TrainingWorkers};
 use super::{TrainingData, TrainingOptions};
 use crate::ParrError;
 use crate::model::Loaded;
@@ -16,21 +18,16 @@ use crate::principles::PrincipleSet;
 
 /// A training run with its settings and data.
 pub(super) enum Work {
-    Sft {
-        rows: Rows,
-        held_out: Option<Rows>,
-        config: Box<SftConfig>,
-    },
-    Reward {
-        data: RewardData,
-        config: Box<RewardConfig>,
-    },
-    Align {
-        prompts: AlignPrompts,
-        guidelines: Guidelines,
-        reward: Option<PathBuf>,
-        config: Box<AlignConfig>,
-    },
+    Sft { rows: Rows, held_out: Option<Rows>, config: Box<SftConfig> },
+    Reward { data: RewardData, config: Box<RewardConfig> },
+    Align { prompts: AlignPrompts, guidelines: Guidelines, reward: Option<PathBuf>, config: Box<AlignConfig> },
+}
+
+/// Where a run writes, and where it computes.
+pub(super) struct Place<'a> {
+    pub out: &'a Path,
+    pub resume: bool,
+    pub workers: Option<Arc<dyn TrainingWorkers>>,
 }
 
 impl Work {
@@ -80,12 +77,15 @@ impl Work {
         &self,
         model: &Model,
         start: Option<&Adapter>,
-        out: &Path,
-        resume: bool,
+        place: Place<'_>,
         control: &Control,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<PathBuf, ParrError> {
+        let Place { out, resume, workers } = place;
         match self {
+            Work::Sft { .. } | Work::Reward { .. } if workers.is_some() => Err(ParrError::Argument(
+                "workers compute alignment runs only: give TrainingData.Prompts".to_owned(),
+            )),
             Work::Sft { rows, held_out, config } => {
                 let mut sft = Sft::new(model, rows.clone(), out).config(config).init(start).resume(resume);
                 if let Some(rows) = held_out {
@@ -102,11 +102,14 @@ impl Work {
             }
             Work::Align { prompts, guidelines, reward, config } => {
                 let reward = reward.as_ref().map(|folder| RewardRole::open(model, folder, false));
-                let align = Align::new(model, prompts, guidelines, out)
+                let mut align = Align::new(model, prompts, guidelines, out)
                     .config(config)
                     .init(start)
                     .reward(reward.transpose()?)
                     .resume(resume);
+                if let Some(workers) = workers {
+                    align = align.workers(AppWorkers(workers));
+                }
                 match align.run(control, on_event)? {
                     Outcome::Done(adapter) => Ok(adapter),
                     Outcome::Collapsed { sign, step, adapter } => Err(ParrError::Diverged(format!(
