@@ -155,6 +155,7 @@ proofs:
 	        exit !(apart <= bound) }' || exit 1; \
 	done
 	PARR_PROOF_KILLS=20 GPU_TESTS=require $(CARGO) test --locked salmon::killed
+	PARR_PROOF_TOKENS=64 GPU_TESTS=require PARR_TEST_MODEL=require $(CARGO) test --locked model::golden
 	PARR_PROOF_STEPS=4 GPU_TESTS=require PARR_TEST_MODEL=require $(CARGO) test --locked learn::golden
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
 	mkdir -p fuzz/corpus/{gguf,safetensors,config,chat_template,tokenizer}

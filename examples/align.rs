@@ -18,11 +18,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let questions = ["Why is the sky blue?", "How do I make tea?", "What is a river?", "Why do cats purr?"];
     let prompts = AlignPrompts::of(questions, chat, 64)?;
     let principles = Guidelines::new(vec![Selection::open("style:style-concise")?.into_set()]);
-    let reward = RewardRole::open(&model, "reward-models/smollm2-style", false)?;
+    let reward = RewardRole::open(&model, "reward-models/smollm2-principles", false)?;
 
     let mut config = AlignConfig { steps: Auto::Fixed(steps), ..AlignConfig::default() };
     config.rollout.prompts = 4;
-    config.rollout.max_reply_tokens = 48;
+    config.rollout.max_reply_tokens = 32;
+    config.update.epochs = 2;
     let align = Align::new(&model, &prompts, &principles, out).config(&config).reward(reward).resume(true);
     let outcome = align.run(&Control::default(), &mut |event| {
         if let Event::Step(step) = event {
