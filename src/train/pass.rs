@@ -256,8 +256,8 @@ impl Pass {
     }
 
     /// Runs the last forward pass backward, from the gradients of its readings, and adds to the gradients of
-    /// the trainable adapters. Returns without waiting for the device, unless heads add to
-    /// the gradients of an earlier pass.
+    /// the trainable adapters. Returns without waiting for the device, unless heads add to the
+    /// gradients of an earlier pass.
     ///
     /// # Errors
     ///

@@ -27,7 +27,7 @@ use crate::train::{Learner, Unit, adamw, base_sha256};
 /// use parr::align::Worker;
 /// use parr::generate::CancelToken;
 ///
-/// # fn receive() -> (Vec<u8>, Vec<u8>) { unimplemented!() }
+/// # fn receive() -> (Vec<u8>, Vec<u8>) { (Vec::new(), Vec::new()) }
 /// # fn send(_: &[u8]) {}
 /// # let setup: Vec<u8> = Vec::new();
 /// let model = Model::open("smollm2")?;

@@ -38,12 +38,12 @@ struct JobState {
 
 #[uniffi::export]
 impl Model {
-    /// Starts a run. [`TrainingJob::wait`] reports errors in its settings or data.
+    /// Starts a run. [`TrainingJob::wait`] reports errors in its settings or data. `workers` compute the heavy parts of
+    /// an alignment run.
     ///
     /// # Errors
     ///
     /// [`ParrError::Internal`] if the system cannot start a thread.
-    /// `workers` compute the heavy parts of an alignment run.
     #[uniffi::method(default(listener = None, policy = None, workers = None))]
     pub fn train(
         self: Arc<Self>,

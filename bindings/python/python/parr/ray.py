@@ -58,7 +58,7 @@ class Cluster:
 
     workers: Union[int, Callable[[], int]] = 2
     """Number of workers, or a function that returns it. It is asked before the tasks of each part of a step, so workers
-    can join and leave while the run goes on."""
+    can join and leave during the run."""
 
     num_cpus: float = 1
     """CPU cores that Ray reserves for each worker."""
